@@ -1,0 +1,35 @@
+# Each target makes .venv and installs what it needs, when that is missing or pyproject.toml is newer.
+PYTHON ?= python3
+PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/.analysis
+	.venv/bin/sae-frontier demo --out out/demo
+
+test: .venv/.dev
+	.venv/bin/python -m pytest -q
+
+lint: .venv/.dev
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+
+bench: .venv/.dev
+	.venv/bin/python -m benchmarks
+
+clean:
+	rm -rf .venv out dist
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	  "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+
+.venv/.analysis: pyproject.toml | .venv/bin/python
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.dev: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[dev]'
+	@touch $@ .venv/.analysis

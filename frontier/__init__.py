@@ -1,0 +1,1 @@
+"""Frontiers of sparse autoencoders as numbers."""

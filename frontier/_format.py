@@ -1,0 +1,136 @@
+"""How numbers and tables look: one formatter, two faces (text and HTML)."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+PLAIN_RANGE = (1e-4, 1e6)
+"""Magnitudes outside this range are written with an exponent."""
+
+
+def number(value: object, digits: int = 3) -> str:
+    """`value` with `digits` significant digits; an empty cell when it is missing.
+
+    >>> number(0.036123), number(float("inf")), number(None), number(1234567.0)
+    ('0.0361', 'inf', '', '1.23e+06')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, str) or not isinstance(value, (int, float)) or isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int) or math.isinf(value):
+        return str(value)
+    return _fixed(value, _decimals_for(value, digits))
+
+
+def interval_cell(estimate: float, low: float, high: float) -> str:
+    """An estimate rounded to its interval: two digits of the half-width, at least two of each number.
+
+    >>> interval_cell(6.0318, 4.31, 8.52)
+    '6.0 [4.3, 8.5]'
+    >>> interval_cell(1.493, 0.176, float("inf"))
+    '1.49 [0.18, inf]'
+    """
+    if math.isnan(low) and math.isnan(high):
+        return number(estimate)
+    gaps = [g for g in (estimate - low, high - estimate) if math.isfinite(g) and g > 0]
+    shared = _decimals_for(min(gaps), 2) if gaps else _decimals_for(estimate, 3)
+    wide = [_fixed(v, max(min(shared, 12), _decimals_for(v, 2))) for v in (estimate, low, high)]
+    return f"{wide[0]} [{wide[1]}, {wide[2]}]"
+
+
+def p_value_cell(p: float) -> str:
+    """A p value as papers print it.
+
+    >>> p_value_cell(0.03217), p_value_cell(4.2e-7), p_value_cell(float("nan"))
+    ('0.032', '4e-07', '')
+    """
+    if math.isnan(p):
+        return ""
+    return f"{p:.2g}" if p >= 1e-3 else f"{p:.0e}"
+
+
+def plural(count: int, noun: str) -> str:
+    """A count with its noun.
+
+    >>> plural(1, "row"), plural(4, "row"), plural(2, "family")
+    ('1 row', '4 rows', '2 families')
+    """
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"
+
+
+def listed(values: Sequence[object], most: int = 8) -> str:
+    """Names in one line, the tail counted.
+
+    >>> listed(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    shown = ", ".join(str(v) for v in values[:most])
+    return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
+
+
+def nearest(name: str, known: Iterable[object]) -> str:
+    """The end of an error message: the nearest known names, or all of them.
+
+    >>> nearest("hil", ["linear", "power", "hill"])
+    "; did you mean 'hill'?"
+    """
+    names = [str(k) for k in known]
+    lowered = {n.lower(): n for n in names}
+    close = difflib.get_close_matches(name.lower(), lowered, n=3, cutoff=0.6)
+    if close:
+        return "; did you mean " + " or ".join(repr(lowered[c]) for c in close) + "?"
+    return f"; there are {', '.join(names)}"
+
+
+@dataclass(frozen=True)
+class View:
+    """What a result shows: a title, a table of ready cells, and remarks under it."""
+
+    title: str
+    headers: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    remarks: tuple[str, ...] = field(default=())
+
+    def text(self) -> str:
+        """The view for a terminal."""
+        from tabulate import tabulate
+
+        table = tabulate(self.rows, self.headers, tablefmt="simple", disable_numparse=True)
+        remarks = "\n".join(f"* {r}" for r in self.remarks)
+        return "\n\n".join(part for part in (self.title, table, remarks) if part)
+
+    def html(self) -> str:
+        """The view for a notebook; every cell is escaped."""
+        head = "".join(f'<th style="text-align:left">{html.escape(h)}</th>' for h in self.headers)
+        body = "".join(
+            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in row) + "</tr>"
+            for row in self.rows
+        )
+        remarks = "".join(f"<li>{html.escape(r)}</li>" for r in self.remarks)
+        return (
+            f"<div><p><strong>{html.escape(self.title)}</strong></p>"
+            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            + (f"<ul>{remarks}</ul>" if remarks else "")
+            + "</div>"
+        )
+
+
+def _decimals_for(value: float, digits: int) -> int:
+    if value == 0 or not math.isfinite(value):
+        return 0
+    return max(0, digits - 1 - math.floor(math.log10(abs(value))))
+
+
+def _fixed(value: float, decimals: int) -> str:
+    if math.isinf(value) or math.isnan(value):
+        return str(value)
+    if value != 0 and not PLAIN_RANGE[0] <= abs(value) < PLAIN_RANGE[1]:
+        return f"{value:.2e}"
+    return f"{value:.{decimals}f}"

@@ -1,0 +1,159 @@
+"""What the columns of the metrics table are: names, units, ranges, and the names that other tools use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the metrics table.
+
+    Attributes
+    ----------
+    kind : str
+        `identity` (text or number that names a run), `count`, `fraction` (may be given in per cent),
+        or `real`.
+    low : float or None
+        Values below are impossible, so that a negative one is a sentinel or an error.
+    aliases : tuple of str
+        Names that other tools and papers use, compared without case and punctuation.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    meaning: str
+    low: float | None = None
+    aliases: tuple[str, ...] = ()
+
+
+def _identity(name: str, meaning: str, *aliases: str) -> Column:
+    return Column(name, "identity", "", meaning, None, aliases)
+
+
+COLUMNS: tuple[Column, ...] = (
+    _identity("architecture", "kind of SAE", "arch", "sae_architecture", "sae_class", "sae_type"),
+    _identity("model", "language model", "model_name", "lm_name", "lm"),
+    _identity("site", "where in the layer: residual stream, MLP, attention", "hook_site", "location"),
+    _identity("layer", "index of the layer, from 0", "hook_layer", "layer_index", "layer_idx"),
+    _identity("seed", "random seed of the training run", "random_seed"),
+    _identity("run_id", "name of one trained SAE", "run_name", "sae_id", "sae_name", "unique_id"),
+    _identity("family", "one recipe, trained at several sparsity settings; default: architecture"),
+    _identity("sparsity_name", "what the setting is: lambda, k, target L0"),
+    _identity("protocol", "evaluation: corpus, context length, special tokens", "eval_protocol"),
+    _identity("ablation", "what loss recovered is measured against: zero or mean", "ablation_type"),
+    _identity("source", "where the row comes from"),
+    Column("dictionary_size", "count", "latents", "number of latents", 1,
+           ("d_sae", "dict_size", "num_latents", "n_latents", "width", "n_features", "num_features")),
+    Column("d_model", "count", "dimensions", "width of the activation that is encoded", 1,
+           ("d_in", "activation_dim", "d_mlp", "input_dim")),
+    Column("sparsity_setting", "real", "", "the knob: lambda, k or target L0", None,
+           ("sparsity_coefficient", "l1_coefficient", "l1_penalty", "l0_coefficient", "sparsity_penalty",
+            "lambda", "l1_coeff", "l1_alpha", "initial_sparsity_penalty", "target_l0", "k")),
+    Column("tokens_trained", "count", "tokens", "training tokens", 0, ("training_tokens", "n_training_tokens")),
+    Column("l0", "real", "latents per token", "mean number of non-zero latents per token", 0,
+           ("l0_norm", "l0_mean", "mean_l0", "avg_l0", "average_l0", "l0_sparsity", "metrics/l0",
+            "sparsity.l0", "l_0")),
+    Column("ce_clean", "real", "nats per token", "cross-entropy of the model itself", 0,
+           ("ce_loss_without_sae", "loss_original", "ce_loss_clean", "original_loss", "clean_loss",
+            "downstream_loss_original", "clean_ce")),
+    Column("ce_sae", "real", "nats per token", "cross-entropy with the SAE spliced in", 0,
+           ("ce_loss_with_sae", "loss_reconstructed", "reconstructed_loss", "downstream_loss_reconstructed",
+            "sae_loss", "sae_ce", "spliced_loss")),
+    Column("ce_zero_ablation", "real", "nats per token", "cross-entropy with the site set to zero", 0,
+           ("ce_loss_with_ablation", "loss_zero", "zero_ablation_loss", "downstream_loss_ablated", "ce_ablated",
+            "ce_loss_zero_ablation", "zero_abl_loss")),
+    Column("ce_mean_ablation", "real", "nats per token", "cross-entropy with the site set to its mean", 0,
+           ("mean_ablation_loss", "loss_mean_ablation", "mean_abl_loss")),
+    Column("loss_recovered", "fraction", "", "(ce_ablated - ce_sae) / (ce_ablated - ce_clean)", None,
+           ("ce_loss_score", "frac_recovered", "fraction_recovered", "ce_recovered", "pct_ce_recovered",
+            "percent_ce_recovered", "loss_recovered_pct", "frac_loss_recovered", "ce_loss_recovered",
+            "recovered", "ce_score", "downstream_loss_recovered", "fraction_of_loss_recovered")),
+    Column("loss_recovered_zero", "fraction", "", "loss recovered against zero ablation"),
+    Column("kl", "real", "nats per token", "mean KL(clean || with SAE)", 0, ("kl_div_with_sae", "kl_divergence")),
+    Column("mse", "real", "squared activation", "mean over tokens of |x - x_hat|^2", 0, ("mse_loss",)),
+    Column("fvu", "real", "", "sum |x - x_hat|^2 / sum |x - mean x|^2", 0,
+           ("normalized_mse", "fraction_variance_unexplained", "frac_variance_unexplained")),
+    Column("cosine_similarity", "real", "", "mean cos(x, x_hat)", -1, ("cossim", "cos_sim", "cosine_sim")),
+    Column("l2_ratio", "real", "", "mean |x_hat| / |x|", 0, ()),
+    Column("shrinkage", "real", "", "gamma = E|x_hat|^2 / E[x_hat . x]", None,
+           ("gamma", "relative_reconstruction_bias")),
+    Column("alive_fraction", "fraction", "", "share of latents that fired in the evaluation", 0,
+           ("frac_alive", "alive", "fraction_alive", "alive_pct", "pct_alive")),
+    Column("frequency_above_10pct", "fraction", "", "share of latents firing on over 10 % of tokens", 0,
+           ("freq_over_10_percent",)),
+    Column("frequency_above_1pct", "fraction", "", "share of latents firing on over 1 % of tokens", 0,
+           ("freq_over_1_percent",)),
+    Column("frequency_below_1e5", "fraction", "", "share of latents firing on under 1e-5 of tokens", 0, ()),
+)  # fmt: skip
+
+BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}
+
+DERIVED: dict[str, tuple[str, ...]] = {
+    "sparsity": ("l0",),
+    "relative_sparsity": ("d_model", "l0"),
+    "performance_hit": ("loss_recovered",),
+    "delta_ce": ("ce_sae", "ce_clean"),
+    "expansion_factor": ("dictionary_size", "d_model"),
+}
+"""Columns computed on demand, and what each needs."""
+
+FIDELITY = ("loss_recovered", "ce_sae", "kl", "fvu", "mse", "cosine_similarity")
+"""A table needs L0 and at least one of these."""
+
+AXIS_LABELS: dict[str, str] = {
+    "sparsity": "Sparsity, 1 / L0",
+    "relative_sparsity": "Relative sparsity, d_model / L0",
+    "performance_hit": "Performance hit, 1 − loss recovered",
+    "delta_ce": "Δ cross-entropy (nats per token)",
+    "l0": "L0 (active latents per token)",
+    "loss_recovered": "Loss recovered",
+    "fvu": "Fraction of variance unexplained",
+    "kl": "KL divergence (nats per token)",
+    "mse": "Mean squared error",
+}
+
+
+def slug(name: str) -> str:
+    """A column name without case and punctuation; a per-cent sign becomes the word.
+
+    >>> slug("% CE Recovered"), slug("metrics.sparsity.L0")
+    ('pct_ce_recovered', 'metrics_sparsity_l0')
+    """
+    text = str(name).strip().lower().replace("%", " pct ")
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+
+
+ALIASES: dict[str, str] = {slug(a): c.name for c in COLUMNS for a in (c.name, *c.aliases)}
+
+NESTED = re.compile(
+    r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|summary|model_performance_preservation"
+    r"|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity|misc_metrics|token_stats|trainer)[./]"
+)
+"""Prefixes of nested result files, peeled off before a name is looked up."""
+
+
+def canonical_name(name: str) -> str | None:
+    """The metrics-table column behind a name as other tools write it; None when it is not one.
+
+    >>> canonical_name("metrics.model_performance_preservation.ce_loss_score"), canonical_name("colour")
+    ('loss_recovered', None)
+    """
+    text = str(name)
+    while True:
+        found = ALIASES.get(slug(text))
+        if found:
+            return found
+        shorter = NESTED.sub("", text.strip().lower())
+        if shorter == text.strip().lower():
+            return None
+        text = shorter
+
+
+def axis_label(column: str) -> str:
+    """A column's label on a figure's axis."""
+    spec = BY_NAME.get(column)
+    unit = f" ({spec.unit})" if spec and spec.unit else ""
+    return AXIS_LABELS.get(column, column.replace("_", " ").capitalize() + unit)

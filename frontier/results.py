@@ -1,0 +1,106 @@
+"""What every result can do: show itself in text and HTML, and be saved and reloaded as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import fields
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from frontier._format import View
+
+if TYPE_CHECKING:
+    import cattrs
+
+Group = dict[str, str | int | float | bool]
+"""The values of the group columns that name one group of rows."""
+
+
+class Result:
+    """Base of the frozen result dataclasses; a subclass gives `_view()`."""
+
+    def _view(self) -> View:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return self._view().text()
+
+    def _repr_html_(self) -> str:
+        return self._view().html()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as plain lists, numbers and text, ready for JSON."""
+        return {"type": type(self).__name__, **_converter().unstructure(self)}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> Self:
+        """The result that `to_dict` wrote.
+
+        Raises
+        ------
+        ValueError
+            When `record` is another kind of result or lacks a field.
+        """
+        found = record.get("type") if isinstance(record, dict) else None
+        if found != cls.__name__:
+            raise ValueError(f"expected a saved {cls.__name__}, found {found!r}")
+        try:
+            return _converter().structure({k: v for k, v in record.items() if k != "type"}, cls)
+        except Exception as error:
+            raise ValueError(f"this saved {cls.__name__} is damaged: {error}") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Write the result as JSON and return the path."""
+        path = Path(path)
+        path.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """The result that `save` wrote.
+
+        Raises
+        ------
+        ValueError
+            When the file is not JSON, or holds something else.
+        """
+        try:
+            record = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not a saved result: {error}") from error
+        return cls.from_dict(record)
+
+
+def plain(value: Any) -> Any:
+    """`value` as a Python scalar where it is a NumPy one."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+@cache
+def _converter() -> cattrs.Converter:
+    from cattrs.preconf.json import make_converter
+
+    converter = make_converter()
+    converter.register_unstructure_hook(float, _float_out)
+    converter.register_structure_hook(float, lambda value, _: math.nan if value is None else float(value))
+    converter.register_unstructure_hook(np.ndarray, lambda a: [_nested(v) for v in a.tolist()])
+    converter.register_structure_hook(np.ndarray, lambda value, _: np.array(value, dtype=float))
+    converter.register_structure_hook(str | int | float | bool, lambda value, _: value)
+    return converter
+
+
+def _float_out(value: float) -> float | str:
+    return float(value) if math.isfinite(value) else str(float(value))
+
+
+def _nested(value: Any) -> Any:
+    return [_nested(v) for v in value] if isinstance(value, list) else _float_out(value)
+
+
+def field_names(cls: type) -> tuple[str, ...]:
+    """Names of a dataclass's fields, in order."""
+    return tuple(f.name for f in fields(cls))
