@@ -17,6 +17,8 @@ def number(value: object, digits: int = 3) -> str:
 
     >>> number(0.036123), number(float("inf")), number(None), number(1234567.0)
     ('0.0361', 'inf', '', '1.23e+06')
+    >>> number(1.0), number(0.25)
+    ('1', '0.250')
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
@@ -24,6 +26,8 @@ def number(value: object, digits: int = 3) -> str:
         return str(value)
     if isinstance(value, int) or math.isinf(value):
         return str(value)
+    if value == round(value) and abs(value) < PLAIN_RANGE[1]:
+        return str(round(value))
     return _fixed(value, _decimals_for(value, digits))
 
 

@@ -6,39 +6,46 @@ cannot be used get a reason in `excluded_because`; odd but usable rows get a wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
 
-from frontier._format import listed, number, plural
-from frontier.columns import BY_NAME
+from frontier._format import number
+from frontier.columns import BY_NAME, DERIVED, derive
 
 PERCENT_MEDIAN = 1.5
 """A fraction column whose median magnitude exceeds this is in per cent."""
 
+AXES = ("loss_recovered", "performance_hit")
+"""Fractions that place a row on the frontier, and that may lie outside [0, 1]."""
+
+
+class TableError(ValueError):
+    """A table that cannot be read as SAE metrics; the message is one line for the user."""
+
 
 def rows_named(mask: np.ndarray, table: pd.DataFrame) -> str:
     """The rows of a mask, by index label: 'rows 3, 8 and 2 more'."""
-    labels = list(table.index[np.asarray(mask)])
-    return ("row " if len(labels) == 1 else "rows ") + listed(labels, most=6)
+    rows = np.flatnonzero(mask)
+    return ("row " if len(rows) == 1 else "rows ") + _few(table.index[rows[:7]], len(rows), most=6)
 
 
 def add_text(table: pd.DataFrame, column: str, mask: np.ndarray, text: str | pd.Series) -> None:
     """Append `text` to `column` where `mask`, after '; ' where something stands there already."""
-    mask = np.asarray(mask)
+    mask = np.asarray(mask, dtype=bool)
     if column not in table:
         table[column] = pd.Series(pd.NA, index=table.index, dtype=object)
     if not mask.any():
         return
-    old = table[column].astype(object).to_numpy(copy=True)
-    new = np.broadcast_to(np.asarray(text, dtype=object), old.shape)
-    for i in np.flatnonzero(mask):
-        if pd.isna(old[i]):
-            old[i] = new[i]
-        elif str(new[i]) not in str(old[i]).split("; "):
-            old[i] = f"{old[i]}; {new[i]}"
-    table[column] = pd.Series(old, index=table.index, dtype=object)
+    cells = table[column].astype(object).to_numpy(copy=True)
+    texts = np.broadcast_to(np.asarray(text, dtype=object), cells.shape)
+    empty = mask & pd.isna(cells)
+    cells[empty] = texts[empty]
+    for i in np.flatnonzero(mask & ~empty):
+        if str(texts[i]) not in str(cells[i]).split("; "):
+            cells[i] = f"{cells[i]}; {texts[i]}"
+    table[column] = pd.Series(cells, index=table.index, dtype=object)
 
 
 def numeric_columns(table: pd.DataFrame) -> list[str]:
@@ -47,206 +54,162 @@ def numeric_columns(table: pd.DataFrame) -> list[str]:
     return [c for c in table.columns if c in numbers or (str(c).endswith("_se") and str(c)[:-3] in numbers)]
 
 
-def read_numbers(table: pd.DataFrame) -> Iterator[str]:
-    """Text in number columns: '97.5%' is read, other text becomes missing and is named."""
-    for name in numeric_columns(table):
-        column = table[name]
-        if pd.api.types.is_bool_dtype(column.dtype):
-            raise TableError(f"column {name} holds true/false, expected numbers")
-        if pd.api.types.is_numeric_dtype(column.dtype):
-            table[name] = column.astype(float)
-            continue
-        text = column.astype("string").str.strip()
-        percent = text.str.endswith("%").fillna(False).to_numpy(dtype=bool)
-        plain = text.str.replace("%", "", regex=False)
-        values = pd.to_numeric(plain, errors="coerce").astype(float)
-        values = values.where(~percent, values / 100)
-        missing = text.isna() | text.str.lower().isin(MISSING_WORDS)
-        bad = (values.isna() & ~missing).to_numpy(dtype=bool)
-        if bad.any() and not values.notna().any():
-            raise TableError(
-                f"column {name} holds text, expected numbers; "
-                f"{rows_named(bad, table)} hold {listed(sorted({repr(v) for v in text[bad]}), 3)}"
-            )
-        table[name] = values
-        if percent.any():
-            yield f"{name}: {plural(int(percent.sum()), 'value')} written with % read as fractions"
-        if bad.any():
-            words = listed(sorted({repr(v) for v in text[bad]}), 3)
-            yield f"{name}: text {words} in {rows_named(bad, table)} is not a number; set to missing"
-            add_text(table, "doubts", bad, f"{name} was text")
-
-
-MISSING_WORDS = frozenset({"", "na", "n/a", "nan", "none", "null", "missing", "-", "--", "—", "–", "?"})
-
-
-class TableError(ValueError):
-    """A table that cannot be read as SAE metrics; the message is one line for the user."""
-
-
 def sentinels(table: pd.DataFrame) -> Iterator[str]:
     """Exactly -1 where a metric is meant is how several tools write 'missing'."""
     for name in numeric_columns(table):
-        if name in {"seed", "sparsity_setting"}:
-            continue
-        mask = (table[name] == -1).to_numpy()
+        values = table[name].to_numpy()
+        mask = values == -1
         if mask.any():
-            table.loc[mask, name] = np.nan
+            table[name] = np.where(mask, np.nan, values)
             yield f"{name}: -1 in {rows_named(mask, table)} is a sentinel for missing; set to missing"
 
 
-def fractions(table: pd.DataFrame) -> Iterator[str]:
-    """Per cent where a fraction is meant, decided for the column as a whole."""
+def fractions(table: pd.DataFrame, said: Collection[str] = ()) -> Iterator[str]:
+    """Per cent where a fraction is meant, decided for the column as a whole.
+
+    `said` are the columns whose names in the source said per cent: there one value above
+    `PERCENT_MEDIAN` is enough, elsewhere the median has to be.
+    """
     for name in numeric_columns(table):
-        base = name.removesuffix("_se")
-        if BY_NAME[base].kind != "fraction" or base != name:
+        if name not in BY_NAME or BY_NAME[name].kind != "fraction":
             continue
-        values = table[name].to_numpy(dtype=float)
-        finite = values[np.isfinite(values)]
+        sizes = np.abs(table[name].to_numpy())
+        finite = sizes[np.isfinite(sizes)]
         if not finite.size:
             continue
-        if np.median(np.abs(finite)) > PERCENT_MEDIAN:
-            table[name] = values / 100
-            if f"{name}_se" in table:
-                table[f"{name}_se"] = table[f"{name}_se"] / 100
-            yield f"{name}: values around {number(float(np.median(finite)))} are per cent; divided by 100"
-            odd = np.isfinite(values) & (np.abs(values) <= 1) & (values != 0)
-            word = "a fraction in a column of per cents?"
-        else:
-            odd = np.isfinite(values) & (np.abs(values) > 5)
-            word = "per cent in a column of fractions?"
-        if odd.any():
-            yield f"{name}: {rows_named(odd, table)}: {word}"
-            add_text(table, "excluded_because", odd, f"{name} looks like {word.rstrip('?')}")
+        typical = float(np.max(finite) if name in said else np.median(finite))
+        percent = typical > PERCENT_MEDIAN and not (BY_NAME[name].high and typical > 100 * (1 + 1e-6))
+        if percent:
+            for column in (name, f"{name}_se"):
+                if column in table:
+                    table[column] = table[column] / 100
+            yield f"{name}: values up to {number(float(np.max(finite)))} are per cent; divided by 100"
+        elif name in said:
+            yield f"{name}: the name says per cent, values up to {number(typical)} are read as fractions"
+        if name in AXES:
+            yield from _mixed_scales(table, name, sizes, percent)
 
 
-def recovered_from_losses(table: pd.DataFrame) -> Iterator[str]:
-    """Loss recovered against the losses: computed where missing, kept or recomputed where it differs.
-
-    A printed value is kept where it differs by no more than the rounding of the losses allows (interval
-    arithmetic over half a unit in the last printed digit). Where most rows differ, the definition is
-    another one and the column is recomputed as a ratio of means; where few do, those rows are named.
-    """
-    which = _ablated_loss(table)
-    if which is None or not {"ce_clean", "ce_sae"} <= set(table.columns):
-        return
-    ablation, ablated = which
-    low, value, high = _recovered_bounds(table, ablated)
-    computable = np.isfinite(value)
-    if not computable.any():
-        return
-    if "loss_recovered" not in table:
-        table["loss_recovered"] = np.nan
-    printed = table["loss_recovered"].to_numpy(dtype=float, copy=True)
-    empty = np.isnan(printed) & computable
-    if empty.any():
-        yield (
-            f"loss_recovered: computed from the losses ({ablation} ablation) in "
-            f"{plural(int(empty.sum()), 'row')}"
-        )
-    slack = 0.5 * _unit(printed) + 1e-9
-    both = computable & np.isfinite(printed)
-    apart = both & ((printed < low - slack) | (printed > high + slack))
-    if apart.sum() * 2 > both.sum():
-        worst = float(np.max(np.abs(printed - value)[apart]))
-        yield (
-            f"loss_recovered: {int(apart.sum())} of {int(both.sum())} printed values differ from "
-            f"(ce_ablated - ce_sae)/(ce_ablated - ce_clean) by up to {number(worst)}: another definition "
-            f"(mean of ratios?); recomputed from the losses, {ablation} ablation"
-        )
-        printed[both] = value[both]
-    elif apart.any():
-        yield (
-            f"loss_recovered: {rows_named(apart, table)} contradict the printed losses by more than "
-            "rounding; the printed value is kept"
-        )
-        add_text(table, "doubts", apart, "loss_recovered contradicts the losses")
-    printed[empty] = value[empty]
-    table["loss_recovered"] = printed
-    unknown = np.full(len(table), True) if "ablation" not in table else table["ablation"].isna().to_numpy()
-    if (unknown & computable).any():
-        old = table["ablation"].astype(object) if "ablation" in table else pd.Series(pd.NA, table.index, object)
-        table["ablation"] = old.where(~(unknown & computable), ablation)
-
-
-def _ablated_loss(table: pd.DataFrame) -> tuple[str, np.ndarray] | None:
-    said = set(table["ablation"].dropna().astype(str)) if "ablation" in table else set()
-    for name in ("mean", "zero"):
-        column = f"ce_{name}_ablation"
-        if column in table and said <= {name} and table[column].notna().any():
-            return name, table[column].to_numpy(dtype=float)
-    return None
-
-
-def _recovered_bounds(table: pd.DataFrame, ablated: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    clean, sae = table["ce_clean"].to_numpy(dtype=float), table["ce_sae"].to_numpy(dtype=float)
-    half = [0.5 * _unit(v) + 1e-6 * np.nanmax(np.abs(v), initial=0.0) * (_unit(v) == 0) for v in (ablated, sae, clean)]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = (ablated - sae) / (ablated - clean)
-        corners = [
-            (ablated + i * half[0] - sae - j * half[1]) / (ablated + i * half[0] - clean - k * half[2])
-            for i in (-1, 1)
-            for j in (-1, 1)
-            for k in (-1, 1)
-        ]
-    sure = ablated - clean > 2 * (half[0] + half[2])
-    value = np.where(ablated == clean, np.nan, value)
-    low = np.where(sure, np.min(corners, axis=0), -np.inf)
-    high = np.where(sure, np.max(corners, axis=0), np.inf)
-    return low, value, high
-
-
-def _unit(values: np.ndarray) -> float:
-    """The last decimal place that the numbers of a column were printed with; 0 where they are not rounded."""
-    finite = values[np.isfinite(values)]
-    for decimals in range(1, 8):
-        if np.allclose(np.round(finite, decimals), finite, rtol=0, atol=1e-10):
-            return float(10.0**-decimals)
-    return 0.0
+def _mixed_scales(table: pd.DataFrame, name: str, sizes: np.ndarray, percent: bool) -> Iterator[str]:
+    """Rows of an axis on the other scale than the rest of the column: nobody can say what they mean."""
+    if percent:
+        odd = (sizes > 0) & (sizes <= 1)
+        if ((sizes > 1) & (sizes < 10)).any():  # the column reaches down to 1 %, so less is plausible
+            odd[:] = False
+        word = "a fraction in a column of per cents"
+    else:
+        odd = np.isfinite(sizes) & (sizes > 5)
+        word = "per cent in a column of fractions"
+    if odd.any():
+        yield f"{name}: {rows_named(odd, table)}: {word}? set aside"
+        add_text(table, "excluded_because", odd, f"{name} looks like {word}")
 
 
 def hits_outside(table: pd.DataFrame) -> Iterator[str]:
     """Loss recovered above 1 or below 0 is real (Gated tables, transcoders): kept, and said."""
     if "loss_recovered" not in table:
         return
-    values = table["loss_recovered"]
+    values = table["loss_recovered"].to_numpy()
     for mask, text in ((values > 1, "loss_recovered above 1"), (values < 0, "loss_recovered below 0")):
-        rows = (mask & table["excluded_because"].isna()).to_numpy(dtype=bool)
+        if not mask.any():
+            continue
+        rows = mask & table["excluded_because"].isna().to_numpy()
         if rows.any():
             add_text(table, "doubts", rows, text)
             yield f"{text} in {rows_named(rows, table)}; kept"
 
 
 def known_bugs(table: pd.DataFrame) -> Iterator[str]:
-    """Columns that are constant because of a known fault of the tool that wrote them."""
+    """Values that come from a known fault of the tool that wrote them."""
     if {"alive_fraction", "dictionary_size"} <= set(table.columns):
-        bug = np.isclose(table["alive_fraction"] * table["dictionary_size"], 1.0, rtol=1e-3)
-        bug &= (table["dictionary_size"] > 100).to_numpy()
+        alive, size = table["alive_fraction"].to_numpy(), table["dictionary_size"].to_numpy()
+        bug = np.isclose(alive * size, 1.0, rtol=1e-3) & (size > 100)
         if bug.any():
-            table.loc[bug, "alive_fraction"] = np.nan
+            table["alive_fraction"] = np.where(bug, np.nan, alive)
             yield (
                 f"alive_fraction is 1/dictionary_size in {rows_named(bug, table)}: the dictionary_learning "
                 "bug of before 2024-12-18; set to missing"
             )
+    yield from _l0_beside_k(table)
+
+
+def _l0_beside_k(table: pd.DataFrame) -> Iterator[str]:
+    """TopK fires exactly k latents: an L0 far from k was counted elsewhere (before TopK, in one fork)."""
+    if not {"architecture", "sparsity_name", "sparsity_setting", "l0"} <= set(table.columns):
+        return
+    topk = table["architecture"].map({"topk": True, "TopK": True, "top_k": True}).eq(True)
+    l0, k = table["l0"].to_numpy(), table["sparsity_setting"].to_numpy()
+    far = topk.to_numpy(dtype=bool) & table["sparsity_name"].eq("k").to_numpy(dtype=bool)
+    far &= np.abs(l0 - k) > 0.5 + 0.05 * k
+    if far.any():
+        add_text(table, "doubts", far, "l0 of a TopK SAE is not k")
+        yield f"l0 of TopK SAEs is not k in {rows_named(far, table)}"
+
+
+def other_meanings(table: pd.DataFrame) -> Iterator[str]:
+    """A derived column's name over something else gives way: `sparsity` is 1/L0 here and nothing else."""
+    for name, needs in DERIVED.items():
+        if name not in table or not set(needs) <= set(table.columns):
+            continue
+        ours = derive(name, *(table[n].to_numpy(dtype=float, na_value=np.nan) for n in needs))
+        try:
+            theirs = table[name].to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            theirs = np.full(len(table), np.inf)
+        both = np.isfinite(ours) & ~np.isnan(theirs)
+        differ = both & ~np.isclose(theirs, ours, rtol=0.1, atol=1e-12)
+        if 2 * differ.sum() > both.sum():
+            table[f"source_{name}"] = table.pop(name)
+            yield (
+                f"{name!r} is not what {name} is here, computed from {' and '.join(needs)}; "
+                f"carried along as 'source_{name}'"
+            )
+
+
+def whole_counts(table: pd.DataFrame) -> None:
+    """Counts as integers where nothing is missing."""
+    for name in numeric_columns(table):
+        if name in BY_NAME and BY_NAME[name].kind == "count":
+            values = table[name].to_numpy()
+            if (np.isfinite(values) & (values % 1 == 0) & (np.abs(values) < 2**53)).all():
+                table[name] = values.astype(np.int64)
 
 
 def duplicates(table: pd.DataFrame) -> Iterator[str]:
     """Rows equal in every column are kept (ties are real), and said."""
     facts = table.drop(columns=[c for c in ("doubts", "excluded_because") if c in table])
+    if not len(facts.columns):
+        return
+    suspects = _equal_numbers(facts)
+    rows = facts.iloc[suspects]
     try:
-        twice = facts.duplicated(keep="first").to_numpy()
-    except TypeError:  # unhashable cells (lists) in a carried column
-        twice = facts.astype(str).duplicated(keep="first").to_numpy()
+        repeated = rows.duplicated(keep="first").to_numpy()
+    except TypeError:  # lists and dicts in a column that is carried along
+        repeated = rows.astype(str).duplicated(keep="first").to_numpy()
+    twice = np.zeros(len(facts), dtype=bool)
+    twice[suspects] = repeated
     if twice.any():
         add_text(table, "doubts", twice, "equal to an earlier row in every column")
         yield f"{rows_named(twice, table)} repeat an earlier row in every column; kept"
+
+
+def _equal_numbers(facts: pd.DataFrame) -> np.ndarray:
+    """Positions of rows whose numbers hash as another row's: comparing whole rows is far slower."""
+    numbers = facts.select_dtypes("number")
+    if not len(numbers.columns):
+        return np.arange(len(facts))
+    hashes = pd.util.hash_pandas_object(numbers, index=False).to_numpy()
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return np.empty(0, dtype=np.intp)
+    return np.flatnonzero(pd.Series(hashes).duplicated(keep=False).to_numpy())
 
 
 def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
     """L0 that is missing, infinite, negative or zero: the row cannot be placed on a frontier."""
     if "l0" not in table:
         return
-    l0 = table["l0"].to_numpy(dtype=float)
+    l0 = table["l0"].to_numpy(dtype=float, na_value=np.nan)
     for mask, reason in (
         (np.isnan(l0), "l0 is missing"),
         (np.isinf(l0), "l0 is infinite"),
@@ -255,21 +218,41 @@ def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
     ):
         if mask.any():
             add_text(table, "excluded_because", mask, reason)
-            values = "" if reason.endswith(("missing", "infinite", "undefined")) else f" ({listed([number(v) for v in l0[mask]])})"
-            yield f"{reason}{values} in {rows_named(mask, table)}; set aside"
+            found = f" ({_few_numbers(l0[mask])})" if reason == "l0 is negative" else ""
+            yield f"{reason}{found} in {rows_named(mask, table)}; set aside"
+    if "dictionary_size" in table:
+        more = l0 > table["dictionary_size"].to_numpy(dtype=float, na_value=np.nan)
+        if more.any():
+            add_text(table, "doubts", more, "l0 exceeds dictionary_size")
+            yield f"l0 exceeds dictionary_size in {rows_named(more, table)}"
 
 
 def impossible_values(table: pd.DataFrame) -> Iterator[str]:
-    """Infinities, and negative values where a metric cannot be negative, become missing."""
+    """Infinities, and values outside the range that a metric can have, become missing."""
     for name in numeric_columns(table):
-        spec = BY_NAME[name.removesuffix("_se")]
         if name == "l0":
             continue
-        values = table[name].to_numpy(dtype=float)
+        spec = BY_NAME.get(name)
+        low, high = (0.0, None) if spec is None else (spec.low, spec.high)  # a standard error is at least 0
+        values = table[name].to_numpy()
         bad = np.isinf(values)
-        if spec.low is not None:
-            bad |= values < spec.low - 1e-9
+        if low is not None:
+            bad |= values < low - 1e-6
+        if high is not None:
+            bad |= values > high + 1e-6
         if bad.any():
-            table.loc[bad, name] = np.nan
-            yield f"{name}: impossible {listed([number(v) for v in values[bad]], 3)} in {rows_named(bad, table)}; set to missing"
+            table[name] = np.where(bad, np.nan, values)
+            yield (
+                f"{name}: impossible {_few_numbers(values[bad])} in {rows_named(bad, table)}; set to missing"
+            )
             add_text(table, "doubts", bad, f"{name} was impossible")
+
+
+def _few_numbers(values: np.ndarray, most: int = 3) -> str:
+    return _few([number(float(v)) for v in values[: most + 1]], len(values), most)
+
+
+def _few(first: Iterable[object], count: int, most: int) -> str:
+    """As `listed`, for the first of very many."""
+    shown = [str(v) for v in first][:most]
+    return ", ".join(shown) + (f" and {count - most} more" if count > most else "")

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -15,8 +19,8 @@ class Column:
     kind : str
         `identity` (text or number that names a run), `count`, `fraction` (may be given in per cent),
         or `real`.
-    low : float or None
-        Values below are impossible, so that a negative one is a sentinel or an error.
+    low, high : float or None
+        Values outside are impossible: an error, or another quantity under this name.
     aliases : tuple of str
         Names that other tools and papers use, compared without case and punctuation.
     """
@@ -27,6 +31,7 @@ class Column:
     meaning: str
     low: float | None = None
     aliases: tuple[str, ...] = ()
+    high: float | None = None
 
 
 def _identity(name: str, meaning: str, *aliases: str) -> Column:
@@ -51,42 +56,50 @@ COLUMNS: tuple[Column, ...] = (
            ("d_in", "activation_dim", "d_mlp", "input_dim")),
     Column("sparsity_setting", "real", "", "the knob: lambda, k or target L0", None,
            ("sparsity_coefficient", "l1_coefficient", "l1_penalty", "l0_coefficient", "sparsity_penalty",
-            "lambda", "l1_coeff", "l1_alpha", "initial_sparsity_penalty", "target_l0", "k")),
-    Column("tokens_trained", "count", "tokens", "training tokens", 0, ("training_tokens", "n_training_tokens")),
+            "lambda", "l1_coeff", "l1_alpha", "initial_sparsity_penalty", "target_l0", "k",
+             "sparsity_lambda")),
+    Column("tokens_trained", "count", "tokens", "training tokens", 0,
+           ("training_tokens", "n_training_tokens", "n_training_samples")),
     Column("l0", "real", "latents per token", "mean number of non-zero latents per token", 0,
            ("l0_norm", "l0_mean", "mean_l0", "avg_l0", "average_l0", "l0_sparsity", "metrics/l0",
             "sparsity.l0", "l_0")),
     Column("ce_clean", "real", "nats per token", "cross-entropy of the model itself", 0,
            ("ce_loss_without_sae", "loss_original", "ce_loss_clean", "original_loss", "clean_loss",
-            "downstream_loss_original", "clean_ce")),
+            "downstream_loss_original", "clean_ce", "clean_ce_loss")),
     Column("ce_sae", "real", "nats per token", "cross-entropy with the SAE spliced in", 0,
            ("ce_loss_with_sae", "loss_reconstructed", "reconstructed_loss", "downstream_loss_reconstructed",
-            "sae_loss", "sae_ce", "spliced_loss")),
+            "sae_loss", "sae_ce", "spliced_loss", "sae_ce_loss")),
     Column("ce_zero_ablation", "real", "nats per token", "cross-entropy with the site set to zero", 0,
-           ("ce_loss_with_ablation", "loss_zero", "zero_ablation_loss", "downstream_loss_ablated", "ce_ablated",
-            "ce_loss_zero_ablation", "zero_abl_loss")),
+           ("ce_loss_with_ablation", "loss_zero", "zero_ablation_loss", "downstream_loss_ablated",
+            "ce_ablated", "ce_loss_zero_ablation", "zero_abl_loss", "0_abl_ce_loss")),
     Column("ce_mean_ablation", "real", "nats per token", "cross-entropy with the site set to its mean", 0,
            ("mean_ablation_loss", "loss_mean_ablation", "mean_abl_loss")),
     Column("loss_recovered", "fraction", "", "(ce_ablated - ce_sae) / (ce_ablated - ce_clean)", None,
            ("ce_loss_score", "frac_recovered", "fraction_recovered", "ce_recovered", "pct_ce_recovered",
             "percent_ce_recovered", "loss_recovered_pct", "frac_loss_recovered", "ce_loss_recovered",
             "recovered", "ce_score", "downstream_loss_recovered", "fraction_of_loss_recovered")),
+    Column("performance_hit", "fraction", "", "1 - loss_recovered", None,
+           ("fraction_unrecovered", "unrecovered_loss", "loss_unrecovered")),
+    Column("delta_ce", "real", "nats per token", "ce_sae - ce_clean", None,
+           ("delta_lm_loss", "delta_loss", "ce_increase", "ce_loss_increase")),
     Column("loss_recovered_zero", "fraction", "", "loss recovered against zero ablation"),
-    Column("kl", "real", "nats per token", "mean KL(clean || with SAE)", 0, ("kl_div_with_sae", "kl_divergence")),
+    Column("kl", "real", "nats per token", "mean KL(clean || with SAE)", 0,
+           ("kl_div_with_sae", "kl_divergence", "kl_div")),
     Column("mse", "real", "squared activation", "mean over tokens of |x - x_hat|^2", 0, ("mse_loss",)),
     Column("fvu", "real", "", "sum |x - x_hat|^2 / sum |x - mean x|^2", 0,
            ("normalized_mse", "fraction_variance_unexplained", "frac_variance_unexplained")),
-    Column("cosine_similarity", "real", "", "mean cos(x, x_hat)", -1, ("cossim", "cos_sim", "cosine_sim")),
+    Column("cosine_similarity", "real", "", "mean cos(x, x_hat)", -1, ("cossim", "cos_sim", "cosine_sim"), 1),
     Column("l2_ratio", "real", "", "mean |x_hat| / |x|", 0, ()),
     Column("shrinkage", "real", "", "gamma = E|x_hat|^2 / E[x_hat . x]", None,
            ("gamma", "relative_reconstruction_bias")),
     Column("alive_fraction", "fraction", "", "share of latents that fired in the evaluation", 0,
-           ("frac_alive", "alive", "fraction_alive", "alive_pct", "pct_alive")),
+           ("frac_alive", "alive", "fraction_alive", "alive_pct", "pct_alive"), 1),
     Column("frequency_above_10pct", "fraction", "", "share of latents firing on over 10 % of tokens", 0,
-           ("freq_over_10_percent",)),
+           ("freq_over_10_percent",), 1),
     Column("frequency_above_1pct", "fraction", "", "share of latents firing on over 1 % of tokens", 0,
-           ("freq_over_1_percent",)),
-    Column("frequency_below_1e5", "fraction", "", "share of latents firing on under 1e-5 of tokens", 0, ()),
+           ("freq_over_1_percent",), 1),
+    Column("frequency_below_1e5", "fraction", "", "share of latents firing on under 1e-5 of tokens", 0,
+           (), 1),
 )  # fmt: skip
 
 BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}
@@ -100,7 +113,33 @@ DERIVED: dict[str, tuple[str, ...]] = {
 }
 """Columns computed on demand, and what each needs."""
 
-FIDELITY = ("loss_recovered", "ce_sae", "kl", "fvu", "mse", "cosine_similarity")
+
+def derive(column: str, *sources: np.ndarray) -> np.ndarray:
+    """A derived column from the columns that `DERIVED` names for it.
+
+    >>> derive("performance_hit", np.array([0.75])), derive("relative_sparsity", np.array([8]), np.array([2]))
+    (array([0.25]), array([4.]))
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if column == "sparsity":
+            return 1 / sources[0]
+        if column == "performance_hit":
+            return 1 - sources[0]
+        if column == "delta_ce":
+            return sources[0] - sources[1]
+        return sources[0] / sources[1]
+
+
+FIDELITY = (
+    "loss_recovered",
+    "performance_hit",
+    "ce_sae",
+    "delta_ce",
+    "kl",
+    "fvu",
+    "mse",
+    "cosine_similarity",
+)
 """A table needs L0 and at least one of these."""
 
 AXIS_LABELS: dict[str, str] = {
@@ -117,39 +156,81 @@ AXIS_LABELS: dict[str, str] = {
 
 
 def slug(name: str) -> str:
-    """A column name without case and punctuation; a per-cent sign becomes the word.
+    """A column name without case and punctuation; signs and Greek letters become words.
 
-    >>> slug("% CE Recovered"), slug("metrics.sparsity.L0")
-    ('pct_ce_recovered', 'metrics_sparsity_l0')
+    >>> slug("% CE Recovered"), slug("metrics.sparsity.L0"), slug("Sparsity λ")
+    ('pct_ce_recovered', 'metrics_sparsity_l0', 'sparsity_lambda')
     """
-    text = str(name).strip().lower().replace("%", " pct ")
+    text = "".join(SPELLED.get(letter, letter) for letter in str(name).lower())
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
 
+
+SPELLED = {"%": " pct ", "λ": " lambda ", "γ": " gamma ", "δ": " delta "}
 
 ALIASES: dict[str, str] = {slug(a): c.name for c in COLUMNS for a in (c.name, *c.aliases)}
 
 NESTED = re.compile(
-    r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|summary|model_performance_preservation"
-    r"|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity|misc_metrics|token_stats|trainer)[./]"
+    r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|metadata|summary|config"
+    r"|model_performance_preservation|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity"
+    r"|misc_metrics|token_stats|trainer)[./]"
 )
 """Prefixes of nested result files, peeled off before a name is looked up."""
 
+GENERIC_SETTING = frozenset({"sparsity_setting", "sparsity_coefficient", "sparsity_penalty"})
+"""Names of the sparsity setting that do not say what is set."""
 
+
+@lru_cache(maxsize=4096)
 def canonical_name(name: str) -> str | None:
     """The metrics-table column behind a name as other tools write it; None when it is not one.
 
     >>> canonical_name("metrics.model_performance_preservation.ce_loss_score"), canonical_name("colour")
     ('loss_recovered', None)
     """
-    text = str(name)
-    while True:
-        found = ALIASES.get(slug(text))
-        if found:
-            return found
-        shorter = NESTED.sub("", text.strip().lower())
-        if shorter == text.strip().lower():
-            return None
-        text = shorter
+    return ALIASES.get(_peeled(name))
+
+
+def setting_name(name: str) -> str | None:
+    """What the sparsity setting is, where its column's name tells: 'k', 'lambda', 'target_l0'.
+
+    >>> setting_name("trainer.k"), setting_name("sparsity_coefficient")
+    ('k', None)
+    """
+    peeled = _peeled(name)
+    return None if peeled in GENERIC_SETTING else peeled.removeprefix("sparsity_")
+
+
+def says_percent(name: str) -> bool:
+    """Whether a column's name says that its values are per cent; '10_percent' there is a threshold.
+
+    >>> says_percent("% CE recovered"), says_percent("alive_pct"), says_percent("freq_over_10_percent")
+    (True, True, False)
+    """
+    return re.search(r"(?:^|(?<![0-9])_)(?:pct|percent|percentage)(?:_|$)", slug(name)) is not None
+
+
+def read_names(names: Sequence[str], empty: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Which column is read as which of ours, and what to say about it.
+
+    Where several columns claim one name, the exact name wins, then the first; a column with no values
+    (`empty`) wins over nothing.
+    """
+    claims: dict[str, list[str]] = {}
+    for name in names:
+        target = canonical_name(name)
+        if target:
+            claims.setdefault(target, []).append(name)
+    mapping, remarks = {}, []
+    for target, claimed in claims.items():
+        first, *others = sorted(claimed, key=lambda c: (c in empty, c != target))
+        mapping[first] = target
+        if first != target:
+            remarks.append(f"{first!r} read as {target}")
+        for other in others:
+            if other == target:  # empty, and its name is taken
+                mapping[other] = f"{target} (empty)"
+            remarks.append(f"{other!r} also reads as {target}; {first!r} is used, the other is carried along")
+    return mapping, remarks
 
 
 def axis_label(column: str) -> str:
@@ -157,3 +238,13 @@ def axis_label(column: str) -> str:
     spec = BY_NAME.get(column)
     unit = f" ({spec.unit})" if spec and spec.unit else ""
     return AXIS_LABELS.get(column, column.replace("_", " ").capitalize() + unit)
+
+
+def _peeled(name: str) -> str:
+    text = str(name).strip().lower()
+    while slug(text) not in ALIASES:
+        shorter = NESTED.sub("", text)
+        if shorter == text:
+            break
+        text = shorter
+    return slug(text)

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from frontier import checks
 from frontier._format import listed, nearest, plural
+from frontier.cells import clean_names, read_numbers
 from frontier.checks import TableError
-from frontier.columns import COLUMNS, DERIVED, FIDELITY, canonical_name
+from frontier.columns import (
+    COLUMNS,
+    DERIVED,
+    FIDELITY,
+    canonical_name,
+    derive,
+    read_names,
+    says_percent,
+    setting_name,
+)
+from frontier.frames import flat
+from frontier.frames import give_back as give_back
+from frontier.frames import to_pandas as to_pandas
+from frontier.losses import hits_given, recovered_from_losses
 
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"
+REASONS = ("excluded_because", "doubts")
 IDENTITY = ("model", "site", "layer")
 """Default groups: rows that differ in one of these never share a frontier."""
 
@@ -38,73 +53,40 @@ def metrics_table(source: Any) -> pd.DataFrame:
         When it is no table, a number column holds only text, or two columns claim one name.
     """
     table = to_pandas(source)
-    if table.attrs.get(CHECKED):
+    if table.attrs.get(CHECKED) == _recognised(table):
         table = table.copy()
-        found: list[str] = list(checks.impossible_l0(table))
-        return _noted(table, [n for n in found if n not in notes(table)])
-    table = table.reset_index(drop=True)
-    remarks = list(_rename(table))
-    for column in ("excluded_because", "doubts"):
-        checks.add_text(table, column, np.zeros(len(table), dtype=bool), "")
+        return add_notes(table, *checks.impossible_l0(table))
+    table, names, remarks = _renamed(flat(table))
+    for column in REASONS:
+        table[column] = _text_column(table, column)
+    said_percent = {ours for ours, theirs in names.items() if says_percent(theirs)}
     for check in (
-        checks.read_numbers,
+        read_numbers,
+        clean_names,
         checks.sentinels,
         checks.impossible_l0,
-        checks.fractions,
+        partial(checks.fractions, said=said_percent),
         checks.impossible_values,
-        checks.recovered_from_losses,
+        hits_given,
+        recovered_from_losses,
         checks.known_bugs,
         checks.hits_outside,
+        checks.other_meanings,
         checks.duplicates,
     ):
         remarks += check(table)
-    if "family" not in table and "architecture" in table:
-        table["family"] = table["architecture"]
-    return _noted(_ordered(table), remarks)
-
-
-def to_pandas(source: Any) -> pd.DataFrame:
-    """`source` as a pandas frame: pandas, polars, pyarrow, a dict of columns or a list of records."""
-    if isinstance(source, pd.DataFrame):
-        return source.copy(deep=False)
-    if isinstance(source, (dict, list)):
-        try:
-            return pd.DataFrame(source)
-        except (ValueError, TypeError) as error:
-            raise TableError(f"these records are not a table: {error}") from error
-    try:
-        frame = nw.from_native(source)
-    except TypeError:
-        raise TableError(
-            f"expected a table (pandas, polars, a path, a list of records), found {type(source).__name__}"
-        ) from None
-    if isinstance(frame, nw.LazyFrame):
-        frame = frame.collect()
-    return frame.to_pandas()
-
-
-def give_back(table: pd.DataFrame, backend: str) -> Any:
-    """The table as the asked kind of frame: 'pandas' or 'polars'.
-
-    Raises
-    ------
-    ValueError
-        When `backend` is neither.
-    ImportError
-        When polars is asked for and not installed.
-    """
-    if backend == "pandas":
-        return table
-    if backend != "polars":
-        raise ValueError(f"backend must be 'pandas' or 'polars', found {backend!r}")
-    import polars as pl
-
-    return pl.from_pandas(table)
+    checks.whole_counts(table)
+    if "architecture" in table:
+        given = table.get("family", table["architecture"])
+        table["family"] = given.where(given.notna(), table["architecture"])
+    table = _ordered(table)
+    table.attrs[CHECKED] = _recognised(table)
+    return add_notes(table, *remarks)
 
 
 def notes(table: pd.DataFrame) -> tuple[str, ...]:
-    """What was recognised, changed, flagged and set aside when the table was read."""
-    return tuple(table.attrs.get(NOTES, ()))
+    """What was recognised, changed, flagged and set aside on reading; polars frames carry no notes."""
+    return tuple(getattr(table, "attrs", {}).get(NOTES, ()))
 
 
 def add_notes(table: pd.DataFrame, *remarks: str) -> pd.DataFrame:
@@ -146,15 +128,11 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
     TableError
         When the table has neither the column nor what it is derived from; nearest names are offered.
     """
-    needs = DERIVED.get(column)
+    needs = DERIVED.get(column, ())
     if needs and all(n in table for n in needs):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return _derive(column, *(table[n].to_numpy(dtype=float) for n in needs))
+        return derive(column, *(_floats(table, n) for n in needs))
     if column in table:
-        try:
-            return table[column].to_numpy(dtype=float)
-        except (TypeError, ValueError):
-            raise TableError(f"column {column} holds text, expected numbers") from None
+        return _floats(table, column)
     if needs:
         lacking = [n for n in needs if n not in table]
         raise TableError(f"{column} needs {listed(lacking)}; the table has {listed(list(table.columns), 30)}")
@@ -162,18 +140,22 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
 
 
 def default_y(table: pd.DataFrame) -> str:
-    """`performance_hit` where loss recovered is known, else `fvu`, else `mse`.
+    """What stands on the y axis where nobody says: the first of these that the table knows.
+
+    `performance_hit`, `delta_ce` (where no ablated loss is given), `fvu`, `kl`, `mse`.
 
     Raises
     ------
     TableError
         When there is none of them.
     """
-    for column, source in (("performance_hit", "loss_recovered"), ("fvu", "fvu"), ("mse", "mse")):
-        if source in table and table[source].notna().any():
+    for column in ("performance_hit", "delta_ce", "fvu", "kl", "mse"):
+        needs = (column, *DERIVED.get(column, ()))
+        if any(n in table for n in needs) and _known(table, column):
             return column
     raise TableError(
-        f"no fidelity column ({listed(FIDELITY)}); the table has {listed(list(table.columns), 30)}"
+        "no default y axis (loss_recovered, delta_ce, fvu, kl, mse); name a column; "
+        f"the table has {listed(list(table.columns), 30)}"
     )
 
 
@@ -199,7 +181,7 @@ def group_columns(
             raise TableError(f"no column {column!r} to group by{nearest(str(column), list(table.columns))}")
     if family in table and family not in columns:
         keys = [c for c in columns if c in ("family", "architecture")] if family == "family" else []
-        if not keys or table.groupby(keys, dropna=False)[family].nunique(dropna=False).max() > 1:
+        if not keys or table.groupby(keys, dropna=False)[str(family)].nunique(dropna=False).max() > 1:
             columns = [*columns, str(family)]
     return columns
 
@@ -214,7 +196,8 @@ def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray
     codes = table.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
     _, first = np.unique(codes, return_index=True)
     names = table[list(columns)].iloc[np.sort(first)]
-    return codes, [{c: _scalar(v) for c, v in zip(columns, row, strict=True)} for row in names.itertuples(index=False)]
+    rows = names.itertuples(index=False)
+    return codes, [{c: _scalar(v) for c, v in zip(columns, row, strict=True)} for row in rows]
 
 
 def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
@@ -225,7 +208,7 @@ def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     TableError
         When L0 or every fidelity column is missing; the message lists what was found.
     """
-    found = listed([str(c) for c in table.columns if c not in ("excluded_because", "doubts")], 30)
+    found = listed([str(c) for c in table.columns if c not in REASONS], 30)
     if "l0" not in table:
         raise TableError(f"{origin}: no L0 column (l0, L0, l0_norm, ...) among {found or 'no columns'}")
     if not any(c in table for c in FIDELITY):
@@ -235,45 +218,55 @@ def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     return table
 
 
-def _derive(column: str, *sources: np.ndarray) -> np.ndarray:
-    if column == "sparsity":
-        return 1 / sources[0]
-    if column in ("relative_sparsity", "expansion_factor"):
-        return sources[0] / sources[1]
-    if column == "performance_hit":
-        return 1 - sources[0]
-    return sources[0] - sources[1]
+def _floats(table: pd.DataFrame, column: str) -> np.ndarray:
+    try:
+        return table[column].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise TableError(f"column {column} holds text, expected numbers") from None
+
+
+def _known(table: pd.DataFrame, column: str) -> bool:
+    try:
+        return bool(np.isfinite(values(table, column)).any())
+    except TableError:
+        return False
 
 
 def _scalar(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
-    return "(missing)" if pd.isna(value) else value
+    if pd.isna(value):
+        return "(missing)"
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _rename(table: pd.DataFrame) -> Iterable[str]:
-    taken: dict[str, str] = {str(c): str(c) for c in table.columns if canonical_name(str(c)) == str(c)}
-    mapping: dict[Any, str] = {}
-    for column in table.columns:
-        name = canonical_name(str(column))
-        if name is None or name == str(column):
-            continue
-        if name in taken:
-            yield f"{column!r} also reads as {name}; {taken[name]!r} is used, {column!r} is carried along"
-            continue
-        taken[name] = str(column)
-        mapping[column] = name
-        yield f"{column!r} read as {name}"
-    table.rename(columns=mapping, inplace=True)
-    if table.columns.duplicated().any():
-        raise TableError(f"column {table.columns[table.columns.duplicated()][0]!r} stands in the table twice")
+def _recognised(table: pd.DataFrame) -> list[str]:
+    """The columns that the checks look at: a table that gained or lost one is checked again."""
+    return sorted(str(c) for c in table.columns if str(c) in DERIVED or canonical_name(str(c)))
+
+
+def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """The table under our names, what each column was called, and what to say about it."""
+    claimed = [c for c in table.columns if canonical_name(c)]
+    mapping, remarks = read_names(
+        claimed, {c for c in claimed if table[c].isna().all()} if len(table) else ()
+    )
+    names = {ours: theirs for theirs, ours in mapping.items()}
+    table = table.rename(columns=mapping)
+    setting = setting_name(names["sparsity_setting"]) if "sparsity_setting" in names else None
+    if setting and "sparsity_name" not in table:
+        table["sparsity_name"] = setting
+    return table, names, remarks
+
+
+def _text_column(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column of reasons, of text or missing, whatever a file made of it."""
+    if column not in table:
+        return pd.Series(pd.NA, index=table.index, dtype=object)
+    cells = table[column].astype(object)
+    return cells.where(cells.notna() & (cells != ""), pd.NA)
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     known = [c.name for c in COLUMNS if c.name in table]
-    rest = [c for c in table.columns if c not in known and c not in ("excluded_because", "doubts")]
-    return table[[*known, *rest, "excluded_because", "doubts"]]
-
-
-def _noted(table: pd.DataFrame, remarks: Iterable[str]) -> pd.DataFrame:
-    table.attrs[CHECKED] = True
-    return add_notes(table, *remarks)
+    rest = [c for c in table.columns if c not in known and c not in REASONS]
+    return table[[*known, *rest, *REASONS]]

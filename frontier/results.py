@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import fields
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, get_origin
 
 import numpy as np
 
@@ -87,10 +86,15 @@ def _converter() -> cattrs.Converter:
     converter = make_converter()
     converter.register_unstructure_hook(float, _float_out)
     converter.register_structure_hook(float, lambda value, _: math.nan if value is None else float(value))
-    converter.register_unstructure_hook(np.ndarray, lambda a: [_nested(v) for v in a.tolist()])
-    converter.register_structure_hook(np.ndarray, lambda value, _: np.array(value, dtype=float))
+    converter.register_unstructure_hook_func(_is_array, lambda a: [_nested(v) for v in a.tolist()])
+    converter.register_structure_hook_func(_is_array, lambda value, _: np.array(value, dtype=float))
+    converter.register_structure_hook(str | int, lambda value, _: value)
     converter.register_structure_hook(str | int | float | bool, lambda value, _: value)
     return converter
+
+
+def _is_array(kind: Any) -> bool:
+    return kind is np.ndarray or get_origin(kind) is np.ndarray
 
 
 def _float_out(value: float) -> float | str:
@@ -99,8 +103,3 @@ def _float_out(value: float) -> float | str:
 
 def _nested(value: Any) -> Any:
     return [_nested(v) for v in value] if isinstance(value, list) else _float_out(value)
-
-
-def field_names(cls: type) -> tuple[str, ...]:
-    """Names of a dataclass's fields, in order."""
-    return tuple(f.name for f in fields(cls))

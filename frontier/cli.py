@@ -1,0 +1,233 @@
+"""The command `sae-frontier`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+app = typer.Typer(
+    name="sae-frontier",
+    help="Frontiers of sparse autoencoders as numbers: Pareto sets, fits, ratios, verdicts.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+console = Console(highlight=False)
+errors_console = Console(stderr=True, highlight=False)
+
+
+class CurveName(StrEnum):
+    """Curves that can be fitted."""
+
+    linear = "linear"
+    power = "power"
+    hill = "hill"
+
+
+class ErrorsName(StrEnum):
+    """Errors models."""
+
+    auto = "auto"
+    additive = "additive"
+    log = "log"
+    relative = "relative"
+
+
+Source = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, JSON or JSON lines; one row per SAE.", show_default=False)]
+By = Annotated[list[str] | None, typer.Option("--by", help="Group column; repeat or separate with commas. Default: model, site, layer where present.")]
+XAxis = Annotated[str, typer.Option("--x", help="Column of the x axis.")]
+YAxis = Annotated[str | None, typer.Option("--y", help="Column of the y axis. Default: performance_hit, else fvu.")]
+CurveOption = Annotated[CurveName, typer.Option("--curve", help="Curve to fit.")]
+ErrorsOption = Annotated[ErrorsName, typer.Option("--errors", help="Errors model; auto chooses by pooled likelihood and says so.")]
+Reference = Annotated[str | None, typer.Option("--reference", help="Reference family. Default: the one called relu, standard, vanilla or baseline.")]
+MaxL0 = Annotated[float | None, typer.Option("--max-l0", help="Leave out SAEs with a larger L0.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables (CSV, Parquet, JSON, LaTeX) and figures (PDF, PNG).")]
+Family = Annotated[str, typer.Option("--family", help="Column that names the family.")]
+Across = Annotated[list[str] | None, typer.Option("--across", help="Column whose values may meet in one comparison: protocol, ablation, model, site, layer.")]
+
+
+@app.command()
+def pareto(source: Source, by: By = None, y: YAxis = None, family: Family = "family", out: Out = None) -> None:
+    """The SAEs that no other SAE of their group beats.
+
+    Example: `sae-frontier pareto sweep.csv --by layer --out results`
+    """
+    from frontier import figures, metrics, pareto, tables
+    from frontier.readers import read
+
+    table = read(source)
+    said(table)
+    y = y or metrics.default_y(table)
+    marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+    console.print(tables.runs_table(front), markup=False, soft_wrap=True)
+    console.print(f"\n{len(front)} of {len(table)} SAEs are Pareto-optimal.", markup=False)
+    differences(marked)
+    if out:
+        files = write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
+        axis = "loss_recovered" if y == "performance_hit" else y
+        figure = figures.plot_frontier(marked, by=split(by), y=axis, family=family).figure
+        wrote([*files, *figures.save_figure(figure, out / "frontier")])
+
+
+@app.command()
+def fit(
+    source: Source, by: By = None, x: XAxis = "sparsity", y: YAxis = None, curve: CurveOption = CurveName.hill,
+    errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None, family: Family = "family", across: Across = None,
+    every_row: Annotated[bool, typer.Option("--all", help="Fit all SAEs, not only the Pareto-optimal ones.")] = False,
+    out: Out = None,
+) -> None:  # fmt: skip
+    """A curve through every group's frontier, with intervals and doubts.
+
+    Example: `sae-frontier fit sweep.csv --curve hill --by layer --max-l0 200 --out results`
+    """
+    from frontier import figures, fits, metrics, pareto, tables
+    from frontier.readers import read
+
+    table = read(source)
+    said(table)
+    y = y or metrics.default_y(table)
+    rows = table if every_row else pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+    found = fits.fit(
+        rows, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family, across=split(across) or ()
+    )
+    console.print(repr(found), markup=False, soft_wrap=True)
+    if not len(found):
+        fail("no group could be fitted")
+    if out:
+        files = write_table(found.to_frame(), out / "fits", tables.fits_table(found, style="latex"))
+        files.append(found.save(out / "fits.json"))
+        for name, log in (("fits", False), ("fits_log", True)):
+            files += figures.save_figure(first_figure(figures.plot_fits(found, log=log)), out / name)
+        wrote(files)
+
+
+@app.command()
+def compare(
+    source: Source, reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
+    family: Family = "family", across: Across = None, out: Out = None,
+) -> None:  # fmt: skip
+    """Every family against the reference: verdicts, ratios with intervals, doubts.
+
+    Example: `sae-frontier compare sweep.csv --reference relu --by layer --out results`
+    """
+    from frontier.comparison import compare as run
+    from frontier.readers import read
+
+    table = read(source)
+    said(table)
+    found = run(
+        table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at, family=family,
+        across=split(across) or (),
+    )  # fmt: skip
+    show_comparison(found)
+    if not len(found):
+        fail("no pair of families could be compared; " + "; ".join(found.notes))
+    if out:
+        wrote(write_comparison(found, out))
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option("--out", help="Folder for figures and tables.")] = Path("out/demo")) -> None:
+    """Gated against baseline SAEs on Gemma-7B, layer 20, from the published tables.
+
+    Example: `sae-frontier demo --out out/demo`
+    """
+    from frontier.demo import run
+
+    wrote(run(out, console))
+
+
+def main() -> None:
+    """Run the command; bad input ends with one clear line and exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError, KeyError, ImportError) as error:
+        fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error))
+
+
+def split(names: list[str] | None) -> list[str] | None:
+    """Column names given by repeating an option or with commas."""
+    return [n.strip() for name in names for n in name.split(",") if n.strip()] if names else None
+
+
+def said(table: pd.DataFrame) -> None:
+    """Print what was recognised, changed and set aside."""
+    from frontier.metrics import notes
+
+    for note in notes(table):
+        console.print(f"* {note}", markup=False, style="dim", soft_wrap=True)
+
+
+def differences(marked: pd.DataFrame) -> None:
+    """Print the rows where the source's own Pareto mark is not the computed one."""
+    from frontier.pareto import mark_differences
+
+    for line in mark_differences(marked):
+        console.print(f"* {line}", markup=False, soft_wrap=True)
+
+
+def show_comparison(found: Any) -> None:
+    """Print verdicts, the ratio table and the doubts."""
+    console.print(repr(found), markup=False, soft_wrap=True)
+    console.print()
+    console.print(repr(found.ratios), markup=False, soft_wrap=True)
+
+
+def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
+    """The frame as CSV, Parquet and JSON records, and its LaTeX, under one stem."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".json", ".tex")]
+    frame.to_csv(files[0], index=False)
+    frame.to_parquet(files[1], index=False)
+    frame.to_json(files[2], orient="records", indent=1)
+    files[3].write_text(latex, encoding="utf-8")
+    return files
+
+
+def write_comparison(found: Any, out: Path, name: str = "") -> list[Path]:
+    """Ratios, fits, verdicts and figures of a comparison."""
+    from frontier import figures, tables
+
+    out.mkdir(parents=True, exist_ok=True)
+    files = write_table(found.ratios.to_frame(), out / f"ratios{name}", tables.ratios_table(found.ratios, style="latex"))
+    files += write_table(found.fits.to_frame(), out / f"fits{name}", tables.fits_table(found.fits, style="latex"))
+    found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)
+    files += [out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
+    for suffix, log in (("", False), ("_log", True)):
+        figure = first_figure(figures.plot_fits(found.fits, log=log))
+        files += figures.save_figure(figure, out / f"fits{name}{suffix}")
+    return files
+
+
+def first_figure(axes: Any) -> Any:
+    """The figure that one or several axes belong to."""
+    import numpy as np
+
+    return np.ravel(np.asarray(axes, dtype=object))[0].figure
+
+
+def wrote(files: list[Path]) -> None:
+    """Say which files were written."""
+    folders = sorted({f.parent for f in files})
+    for folder in folders:
+        names = ", ".join(sorted(f.name for f in files if f.parent == folder))
+        console.print(f"\nwrote {folder}/: {names}", markup=False, soft_wrap=True)
+
+
+def fail(message: str) -> None:
+    """One line on standard error, exit code 2."""
+    line = " ".join(message.split())
+    errors_console.print(f"sae-frontier: {line}", markup=False, soft_wrap=True, style="red")
+    sys.exit(2)

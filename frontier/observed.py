@@ -1,0 +1,222 @@
+"""Ratios read off the observed frontiers, without any curve: log-log interpolation between Pareto points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import View, listed, number, plural
+from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, set_aside_remark, values
+from frontier.pareto import pareto_set
+from frontier.problems import Array
+from frontier.ratios import reference_family
+from frontier.results import Group, Result
+
+
+@dataclass(frozen=True, repr=False)
+class ObservedRatio(Result):
+    """One observed ratio over the range that both frontiers cover: mean, extremes, crossing.
+
+    Attributes
+    ----------
+    quantity : str
+        relative_potency = L0(reference) / L0(family) at equal hit, or hit_ratio = hit(family) /
+        hit(reference) at equal L0.
+    ratio : float
+        Geometric mean, uniform in the logarithm of the hit (or of L0), exact for the interpolated lines.
+    ratio_min, ratio_max : float
+        Extremes over the common range: no confidence limits.
+    from_, to : float
+        The common range of the hit (or of L0).
+    crossing_l0 : tuple of float
+        L0 of the reference where the frontiers cross.
+    """
+
+    group: Group
+    family: str
+    reference: str
+    quantity: str
+    ratio: float
+    ratio_min: float
+    ratio_max: float
+    from_: float
+    to: float
+    crossing_l0: tuple[float, ...]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def crosses(self) -> bool:
+        """Whether the frontiers cross inside the common range."""
+        return bool(self.crossing_l0)
+
+    def _view(self) -> View:
+        return ObservedRatios((self,), tuple(self.group))._view()
+
+
+@dataclass(frozen=True, repr=False)
+class ObservedRatios(Result):
+    """Observed ratios of families to one reference."""
+
+    ratios: tuple[ObservedRatio, ...]
+    group_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[ObservedRatio]:
+        return iter(self.ratios)
+
+    def __len__(self) -> int:
+        return len(self.ratios)
+
+    def __getitem__(self, key: Any) -> ObservedRatio:
+        if isinstance(key, (int, np.integer)):
+            return self.ratios[key]
+        wanted = key if isinstance(key, tuple) else (key,)
+        found = [r for r in self.ratios if all(w in (r.quantity, r.family, *r.group.values()) for w in wanted)]
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} observed ratios match {key!r}")
+        return found[0]
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """Group columns, `family`, `reference`, `quantity`, `ratio`, `ratio_min`, `ratio_max`, `from`, `to`,
+        `crossing_l0` (the first; missing where they do not cross), `doubts`.
+        """  # noqa: D205
+        rows = [
+            {
+                **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity, "ratio": r.ratio,
+                "ratio_min": r.ratio_min, "ratio_max": r.ratio_max, "from": r.from_, "to": r.to,
+                "crossing_l0": r.crossing_l0[0] if r.crossing_l0 else math.nan, "doubts": " ".join(r.doubts),
+            }
+            for r in self.ratios
+        ]  # fmt: skip
+        return give_back(pd.DataFrame(rows), backend)
+
+    def _view(self) -> View:
+        varying = [c for c in self.group_columns if len({str(r.group.get(c)) for r in self.ratios}) > 1]
+        rows = tuple(
+            (
+                *(str(r.group[c]) for c in varying), r.family, r.reference, r.quantity, number(r.ratio),
+                f"{number(r.ratio_min)} to {number(r.ratio_max)}", f"{number(r.from_)} to {number(r.to)}",
+                listed([number(c) for c in r.crossing_l0]),
+            )
+            for r in self.ratios
+        )  # fmt: skip
+        headers = (*varying, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0")
+        doubts = dict.fromkeys(d for r in self.ratios for d in r.doubts)
+        return View("Observed ratios (interpolated between Pareto points)", headers, rows, (*self.notes, *doubts))
+
+
+def observed_potency(
+    table: Any,
+    reference: str | None = None,
+    by: Sequence[str] | str | None = None,
+    *,
+    y: str | None = None,
+    max_l0: float | None = None,
+    family: str = "family",
+    objectives: Mapping[str, str] | None = None,
+) -> ObservedRatios:
+    """L0 ratio at equal hit, and hit ratio at equal L0, of the observed Pareto points, without a curve.
+
+    Both frontiers are interpolated linearly in log L0 and log y and compared where both exist; nothing is
+    extrapolated. The Pareto set of each group is taken first.
+
+    Parameters
+    ----------
+    table : anything that `metrics_table` takes
+    reference : name of a family
+        Default as in `ratio_table`.
+    by : column names, optional
+        Groups; default model, site and layer where present.
+    y : column name
+        Default performance_hit; lower must be better, and only positive values have a logarithm.
+
+    Raises
+    ------
+    TableError, ValueError
+        As `pareto_set` and `ratio_table`.
+    """
+    table = metrics_table(table)
+    y = default_y(table) if y is None else y
+    front = pareto_set(table, by, objectives=objectives or {"l0": "min", y: "min"}, family=family)
+    if max_l0 is not None:
+        front = front[values(front, "l0") <= max_l0]
+    columns = [c for c in group_columns(front, by, family) if c not in (family, "architecture")]
+    column = family if family in front else "architecture"
+    name = reference_family([str(v) for v in front[column]], reference)
+    notes = [r for r in (set_aside_remark(table),) if r]
+    rows: list[ObservedRatio] = []
+    codes, groups = group_codes(front, columns)
+    for code, group in enumerate(groups):
+        cell = front[codes == code]
+        members = {str(f): _points(cell[(cell[column] == f).to_numpy()], y) for f in cell[column].unique()}
+        if name not in members:
+            notes.append(f"no {name} in {listed(list(group.values())) or 'the table'}: not compared")
+            continue
+        for other, points in members.items():
+            if other != name:
+                rows += _compare(group, other, name, points, members[name], y)
+    return ObservedRatios(tuple(rows), tuple(columns), tuple(notes))
+
+
+def _points(rows: pd.DataFrame, y: str) -> tuple[Array, Array]:
+    """log L0 and log y of one frontier, sorted by L0; points without a logarithm left out."""
+    l0, height = values(rows, "l0"), values(rows, y)
+    keep = (l0 > 0) & (height > 0)
+    order = np.argsort(l0[keep])
+    return np.log(l0[keep])[order], np.log(height[keep])[order]
+
+
+def _compare(
+    group: Group, family: str, reference: str, one: tuple[Array, Array], two: tuple[Array, Array], y: str
+) -> list[ObservedRatio]:
+    crossings = _crossings(one, two)
+    rows = []
+    for quantity, swap in (("relative_potency", True), ("hit_ratio", False)):
+        a, b = ((v[1][::-1], v[0][::-1]) if swap else v for v in (one, two))
+        low, high = (max(a[0].min(), b[0].min()), min(a[0].max(), b[0].max())) if len(a[0]) and len(b[0]) else (0.0, -1.0)
+        axis = y if swap else "L0"
+        if low >= high:
+            nan = math.nan
+            doubt = f"{family} and {reference} have no common range of {axis}{_cell(group)}; nothing is extrapolated."
+            rows.append(ObservedRatio(group, family, reference, quantity, nan, nan, nan, nan, nan, (), (doubt,)))
+            continue
+        knots = np.unique(np.concatenate([[low, high], a[0], b[0]]).clip(low, high))
+        gap = np.interp(knots, *a) - np.interp(knots, *b)
+        gap = -gap if swap else gap
+        mean = np.trapezoid(gap, knots) / (high - low)
+        doubts = []
+        if crossings:
+            doubts.append(f"The frontiers of {family} and {reference} cross{_cell(group)} at L0 {listed([number(c) for c in crossings])}.")
+        inside = [int(((v[0] >= low) & (v[0] <= high)).sum()) for v in (a, b)]
+        if min(inside) < 2:
+            doubts.append(f"Only {plural(min(inside), 'point')} of one frontier lies in the common range of {axis}{_cell(group)}.")
+        rows.append(
+            ObservedRatio(
+                group, family, reference, quantity, *(float(np.exp(v)) for v in (mean, gap.min(), gap.max(), low, high)),
+                crossings, tuple(doubts),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def _crossings(one: tuple[Array, Array], two: tuple[Array, Array]) -> tuple[float, ...]:
+    """L0 where two interpolated frontiers cross, inside their common range of L0."""
+    if not (len(one[0]) and len(two[0])):
+        return ()
+    low, high = max(one[0].min(), two[0].min()), min(one[0].max(), two[0].max())
+    if low >= high:
+        return ()
+    knots = np.unique(np.concatenate([[low, high], one[0], two[0]]).clip(low, high))
+    gap = np.interp(knots, *one) - np.interp(knots, *two)
+    turn = np.flatnonzero(gap[:-1] * gap[1:] < 0)
+    at = knots[turn] - gap[turn] * (knots[turn + 1] - knots[turn]) / (gap[turn + 1] - gap[turn])
+    return tuple(float(v) for v in np.exp(at))
+
+
+def _cell(group: Group) -> str:
+    return f" in {listed(list(group.values()))}" if group else ""

@@ -1,0 +1,314 @@
+"""Data, a curve and its fixed parameters as the engine's arrays; estimates, and fits with one quantity held.
+
+A quantity is what an interval is wanted for: a parameter, the x at which the curve reaches a height, or the
+height at an x. Holding it is a matter of choosing the centre and fixing a, b or log top there, so profiles
+of all of them run through the same engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frontier import engine
+from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+
+Array = NDArray[np.float64]
+
+ERRORS = ("additive", "log", "relative")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What is estimated: `kind` is 'parameter', 'x_at' (at height `at`) or 'height' (at x = `at`)."""
+
+    kind: str
+    name: str = ""
+    at: ArrayLike = np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One curve to be fitted to each column of data.
+
+    Attributes
+    ----------
+    x, y : (points, replicates); x may be (points, 1)
+    weights : (points, replicates)
+        Case weights; 0 leaves a point out, so that groups of different size stand side by side.
+    errors : {"additive", "log", "relative"}
+    fixed : dict of readable parameter to its value
+    """
+
+    curve: Curve
+    x: Array
+    y: Array
+    weights: Array
+    errors: str
+    fixed: Mapping[str, float]
+
+    @classmethod
+    def of(
+        cls,
+        curve: str | Curve,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None = None,
+        errors: str = "additive",
+        fixed: Mapping[str, float] | None = None,
+    ) -> Problem:
+        """A problem from plain arrays; one-dimensional data are one replicate."""
+        curve = curve_named(curve)
+        x, y = (np.asarray(v, dtype=float) for v in (x, y))
+        x, y = (v[:, None] if v.ndim == 1 else v for v in (x, y))
+        w = np.ones_like(y) if weights is None else np.asarray(weights, dtype=float)
+        w = np.broadcast_to(w[:, None] if w.ndim == 1 else w, y.shape)
+        return cls(curve, x, y, w, errors, DEFAULT_FIXED[curve.name] if fixed is None else dict(fixed))
+
+    @classmethod
+    def stacked(
+        cls, curve: str | Curve, groups: Sequence[tuple[Array, Array, Array]], errors: str, fixed: Mapping[str, float]
+    ) -> Problem:
+        """Groups of different size as columns: (x, y, weights) each, padded with points of weight 0."""
+        points = max(len(x) for x, _, _ in groups)
+        arrays = [np.ones((points, len(groups))), np.ones((points, len(groups))), np.zeros((points, len(groups)))]
+        for column, group in enumerate(groups):
+            for array, values in zip(arrays, group, strict=True):
+                array[: len(values), column] = values
+            if len(group[0]):
+                arrays[0][len(group[0]) :, column] = group[0][0]
+                arrays[1][len(group[0]) :, column] = group[1][0]
+        return cls(curve_named(curve), *arrays, errors, dict(fixed))
+
+    @property
+    def replicates(self) -> int:
+        """Number of columns."""
+        return self.y.shape[1]
+
+    @cached_property
+    def n_points(self) -> Array:
+        """Points of each column, those of weight 0 left out."""
+        return (self.weights > 0).sum(axis=0).astype(float)
+
+    @cached_property
+    def abscissa(self) -> Array:
+        """X(x), shape of x."""
+        return self.curve.abscissa(self.x)
+
+    @cached_property
+    def free_names(self) -> tuple[str, ...]:
+        """Parameters that are estimated."""
+        return tuple(p for p in self.curve.parameters if p not in self.fixed)
+
+    @cached_property
+    def df(self) -> Array:
+        """Residual degrees of freedom."""
+        return self.n_points - len(self.free_names)
+
+    @cached_property
+    def _pins(self) -> tuple[Array, Array, tuple[bool, bool, bool]]:
+        """Centre, template of theta (NaN = to be estimated), and which of theta are free."""
+        curve, fixed = self.curve, self.fixed
+        theta = np.full((3, self.replicates), np.nan)
+        total = self.weights.sum(axis=0)
+        centre = (self.weights * self.abscissa).sum(axis=0) / np.where(total > 0, total, 1.0)
+        if curve.location in fixed:
+            theta[0], centre[:] = curve.pin_location(fixed[curve.location])
+        if curve.steepness in fixed:
+            theta[1] = fixed[curve.steepness]
+        if not curve.has_top:
+            theta[2] = 0.0
+        elif "top" in fixed:
+            theta[2] = np.log(fixed["top"])
+        free = (curve.location not in fixed, curve.steepness not in fixed, curve.has_top and "top" not in fixed)
+        return centre, theta, free
+
+    def fit(self, start: Array | None = None) -> Estimate:
+        """Optimum of every column; `start` (3, replicates) in theta at this problem's centre."""
+        centre, template, free = self._pins
+        theta = template.copy()
+        if start is not None:
+            theta = np.where(np.array(free)[:, None], start, template)
+        solution = engine.solve(
+            self.curve, self.abscissa - centre, self.y, self.weights, errors=self.errors, free=free, theta=theta
+        )
+        return Estimate(self, solution, centre)
+
+    def constrained(
+        self, quantity: Quantity, working: Array, start: Estimate, columns: NDArray[np.intp], guess: Array | None = None
+    ) -> tuple[Array, Array, Array]:
+        """Fits of `columns` with `quantity` held at `working` (see `Estimate.working`).
+
+        Weights stay those of the optimum in `start`, so relative errors keep theirs.
+
+        Returns
+        -------
+        rss, slope, theta : (len(columns),), (len(columns),), (3, len(columns))
+            `slope` is the derivative of rss with respect to the held value; NaN where it did not converge.
+        """
+        centre, template, free = self._pins
+        curve = self.curve
+        held = list(free)
+        theta = template[:, columns].copy()
+        middle = centre[columns].copy()
+        best = start.solution.theta[:, columns]
+        if quantity.kind == "parameter" and quantity.name == curve.steepness:
+            theta[1], held[1] = working, False
+        elif quantity.kind == "parameter" and quantity.name == "top":
+            theta[2], held[2] = working, False
+        else:
+            held[0] = False
+            theta[0], middle = self._held_height(quantity, working, columns, theta)
+        moves = quantity.kind == "x_at" or (quantity.kind == "parameter" and quantity.name == "k")
+        shift = best.copy()
+        shift[0] = best[0] + best[1] * (middle - centre[columns])
+        if free[2]:  # keep the height at the middle of the data
+            b = np.where(np.isnan(theta[1]) | held[1], best[1], theta[1])
+            a = theta[0] if not held[0] else shift[0]
+            before = curve.log_link(best[0])[0]
+            shift[2] = best[2] + before - curve.log_link(a + b * (centre[columns] - middle))[0]
+        begin = shift if guess is None else guess
+        theta = np.where(np.array(held)[:, None], begin, theta)
+        x = self.abscissa if self.x.shape[1] == 1 else self.abscissa[:, columns]
+        s = engine.solve(
+            curve, x - middle, self.y[:, columns], start.solution.weights[:, columns],
+            errors=self.errors, free=(held[0], held[1], held[2]), theta=theta, reweight=False,
+        )  # fmt: skip
+        index = {curve.steepness: 1, "top": 2}.get(quantity.name, 0) if quantity.kind == "parameter" else 0
+        slope = -s.theta[1] * s.gradient[0] if moves else s.gradient[index]
+        return s.rss, slope, s.theta
+
+    def _held_height(
+        self, quantity: Quantity, working: Array, columns: NDArray[np.intp], theta: Array
+    ) -> tuple[Array, Array]:
+        """(a, centre) that hold a location parameter, an x_at, or a height (on the link's scale)."""
+        curve = self.curve
+        at = np.broadcast_to(np.asarray(quantity.at, dtype=float), (self.replicates,))[columns]
+        if quantity.kind == "x_at":
+            return curve.inverse_link(at / np.exp(theta[2])), working
+        if quantity.kind == "height":
+            return working, curve.abscissa(at)
+        if curve.has_top:
+            return np.zeros_like(working), working
+        return working, np.zeros_like(working)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Optima of a problem, read as parameters and quantities."""
+
+    problem: Problem
+    solution: engine.Solution
+    centre: Array
+
+    @property
+    def converged(self) -> NDArray[np.bool_]:
+        """Which columns have an optimum."""
+        return self.solution.converged
+
+    @cached_property
+    def parameters(self) -> dict[str, Array]:
+        """Readable parameters, (replicates,) each; fixed ones hold their value."""
+        values = self.problem.curve.to_readable(*self.solution.theta, self.centre)
+        return {
+            name: np.full(self.problem.replicates, self.problem.fixed[name]) if name in self.problem.fixed else v
+            for name, v in values.items()
+        }
+
+    @cached_property
+    def variance(self) -> Array:
+        """Residual variance rss / df on the scale of the errors; NaN without degrees of freedom."""
+        df = self.problem.df
+        return np.where(df > 0, self.solution.rss / np.where(df > 0, df, 1.0), np.nan)
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Covariance of theta, (3, 3, replicates): variance * (J'WJ)^-1, zero for fixed parameters.
+
+        Source: Seber & Wild, Nonlinear Regression (1989), eq. 5.7.
+        """
+        free = [i for i in range(3) if self.problem._pins[2][i]]
+        out = np.zeros((3, 3, self.problem.replicates))
+        info = np.moveaxis(self.solution.information[np.ix_(free, free)], -1, 0)
+        good = np.isfinite(info).all(axis=(1, 2))
+        inverse = np.full_like(info, np.nan)
+        if good.any() and free:
+            scale = np.sqrt(np.maximum(np.einsum("rii->ri", info[good]), 1e-300))
+            unit = info[good] / (scale[:, :, None] * scale[:, None, :])
+            usable = np.linalg.cond(unit) < 1e14
+            block = np.full_like(unit, np.nan)
+            block[usable] = np.linalg.inv(unit[usable])
+            inverse[good] = block / (scale[:, :, None] * scale[:, None, :])
+        out[np.ix_(free, free)] = np.moveaxis(inverse, 0, -1) * self.variance
+        return out
+
+    def working(self, quantity: Quantity) -> tuple[Array, Array]:
+        """A quantity on the scale where it is estimated, with its delta-method standard error.
+
+        Positive parameters and an x_at (power, Hill) are on the log scale, a height on the link's scale (log
+        scale for a free top), the rest on their own.
+
+        Returns
+        -------
+        value, standard error : (replicates,) each
+        """
+        value, gradient = self._value_and_gradient(quantity)
+        spread = np.einsum("ir,ijr,jr->r", gradient, self.covariance, gradient)
+        return value, np.sqrt(np.maximum(spread, 0.0))
+
+    def readable(self, quantity: Quantity, working: Array) -> Array:
+        """A value on the working scale as a user reads it."""
+        curve = self.problem.curve
+        if quantity.kind == "x_at":
+            return np.exp(working) if curve.log_x else np.asarray(working)
+        if quantity.kind == "height":
+            if self._free_top:
+                return np.exp(working)
+            return np.exp(self.solution.theta[2]) * curve.link(np.asarray(working))[0]
+        return np.exp(working) if quantity.name in curve.positive else np.asarray(working)
+
+    @property
+    def _free_top(self) -> bool:
+        return self.problem.curve.has_top and "top" not in self.problem.fixed
+
+    def _value_and_gradient(self, quantity: Quantity) -> tuple[Array, Array]:
+        curve, (a, b, t), c = self.problem.curve, self.solution.theta, self.centre
+        one, zero = np.ones_like(a), np.zeros_like(a)
+        name = quantity.name if quantity.kind == "parameter" else quantity.kind
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if name == curve.steepness:
+                return b, np.stack([zero, one, zero])
+            if name == "top":
+                return t, np.stack([zero, zero, one])
+            if name == "k":
+                return c - a / b, np.stack([-1 / b, a / b**2, zero])
+            if name in (curve.location, "height"):
+                to = np.zeros_like(c) if name == curve.location else curve.abscissa(quantity.at) + zero
+                z, gradient = a + b * (to - c), np.stack([one, to - c, zero])
+                if name == "height" and self._free_top:
+                    value, slope, _ = curve.log_link(z)
+                    return t + value, slope * gradient + np.stack([zero, zero, one])
+                return z, gradient
+            share = np.asarray(quantity.at, dtype=float) / np.exp(t)
+            q = curve.inverse_link(share)
+            dq = -1 / (1 - share) if self._free_top else zero
+            return c + (q - a) / b, np.stack([-1 / b, -(q - a) / b**2, dq / b])
+
+
+def parameter(name: str) -> Quantity:
+    """The quantity that is a parameter."""
+    return Quantity("parameter", name)
+
+
+def x_at(height: ArrayLike) -> Quantity:
+    """The quantity that is the x at which the curve reaches `height`."""
+    return Quantity("x_at", at=height)
+
+
+def height(x: ArrayLike) -> Quantity:
+    """The quantity that is the curve's height at `x`."""
+    return Quantity("height", at=x)
