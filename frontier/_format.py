@@ -55,6 +55,8 @@ def p_value_cell(p: float) -> str:
     """
     if math.isnan(p):
         return ""
+    if p < 1e-16:
+        return "<1e-16"
     return f"{p:.2g}" if p >= 1e-3 else f"{p:.0e}"
 
 

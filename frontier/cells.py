@@ -16,7 +16,7 @@ MISSING_WORDS = frozenset(
     {"", "na", "n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "—", "–", "?"}
 )
 SCALES = {"k": 1e3, "m": 1e6, "b": 1e9}
-_SCALED = re.compile(r"(\d+(?:\.(\d+))?)\s*([kmb])")
+_SCALED = re.compile(r"(\d+(?:\.\d+)?)\s*([kmb])")
 _THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+")
 
 
@@ -40,8 +40,8 @@ def number_in(text: str, spec: Column) -> float:
             return float(text.replace(",", ""))
         scaled = _SCALED.fullmatch(text.lower())
         if scaled:
-            value, scale = float(scaled[1]), SCALES[scaled[3]]
-            return value * scale if spec.unit == "tokens" else _width(value, scale, len(scaled[2] or ""))
+            value, scale = float(scaled[1]), SCALES[scaled[2]]
+            return value * scale if spec.unit == "tokens" else _width(value, scale)
     return _plain(text)
 
 
@@ -52,17 +52,15 @@ def _plain(text: str) -> float:
         return float("inf")
 
 
-def _width(value: float, scale: float, decimals: int) -> float:
-    """The power of two, or three times one, that '16k' or '0.3M' abbreviates; else the plain product."""
-    binary = 1024 ** round(np.log10(scale) / 3)
+def _width(value: float, scale: float) -> float:
+    """The power of two, or three times one, that '16k' or '1M' stands for; else the plain product."""
+    plain = value * scale
+    most = 1.001 * 1.024 ** round(np.log10(scale) / 3)  # how far 1024, 1024^2, 1024^3 lie above 1000, ...
     for power in range(5, 34):
-        for width in (2**power, 3 * 2 ** (power - 1)):
-            cut = np.floor(width / scale * 10**decimals) / 10**decimals
-            if value in (cut, width / binary) or (
-                width == 2**power and value == round(width / scale, decimals)
-            ):
-                return float(width)
-    return value * scale
+        for width in (2.0**power, 3.0 * 2 ** (power - 1)):
+            if 0.99 < width / plain < most:
+                return width
+    return plain
 
 
 def read_numbers(table: pd.DataFrame) -> Iterator[str]:

@@ -62,6 +62,7 @@ def pareto(source: Source, by: By = None, y: YAxis = None, family: Family = "fam
     Example: `sae-frontier pareto sweep.csv --by layer --out results`
     """
     from frontier import figures, metrics, pareto, tables
+    from frontier.outputs import write_table
     from frontier.readers import read
 
     table = read(source)
@@ -91,6 +92,7 @@ def fit(
     Example: `sae-frontier fit sweep.csv --curve hill --by layer --max-l0 200 --out results`
     """
     from frontier import figures, fits, metrics, pareto, tables
+    from frontier.outputs import first_figure, write_table
     from frontier.readers import read
 
     table = read(source)
@@ -123,6 +125,7 @@ def compare(
     Example: `sae-frontier compare sweep.csv --reference relu --by layer --out results`
     """
     from frontier.comparison import compare as run
+    from frontier.outputs import write_comparison
     from frontier.readers import read
 
     table = read(source)
@@ -172,7 +175,7 @@ def said(table: pd.DataFrame) -> None:
 
 def differences(marked: pd.DataFrame) -> None:
     """Print the rows where the source's own Pareto mark is not the computed one."""
-    from frontier.pareto import mark_differences
+    from frontier.pareto_marks import mark_differences
 
     for line in mark_differences(marked):
         console.print(f"* {line}", markup=False, soft_wrap=True)
@@ -183,39 +186,6 @@ def show_comparison(found: Any) -> None:
     console.print(repr(found), markup=False, soft_wrap=True)
     console.print()
     console.print(repr(found.ratios), markup=False, soft_wrap=True)
-
-
-def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
-    """The frame as CSV, Parquet and JSON records, and its LaTeX, under one stem."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".json", ".tex")]
-    frame.to_csv(files[0], index=False)
-    frame.to_parquet(files[1], index=False)
-    frame.to_json(files[2], orient="records", indent=1)
-    files[3].write_text(latex, encoding="utf-8")
-    return files
-
-
-def write_comparison(found: Any, out: Path, name: str = "") -> list[Path]:
-    """Ratios, fits, verdicts and figures of a comparison."""
-    from frontier import figures, tables
-
-    out.mkdir(parents=True, exist_ok=True)
-    files = write_table(found.ratios.to_frame(), out / f"ratios{name}", tables.ratios_table(found.ratios, style="latex"))
-    files += write_table(found.fits.to_frame(), out / f"fits{name}", tables.fits_table(found.fits, style="latex"))
-    found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)
-    files += [out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
-    for suffix, log in (("", False), ("_log", True)):
-        figure = first_figure(figures.plot_fits(found.fits, log=log))
-        files += figures.save_figure(figure, out / f"fits{name}{suffix}")
-    return files
-
-
-def first_figure(axes: Any) -> Any:
-    """The figure that one or several axes belong to."""
-    import numpy as np
-
-    return np.ravel(np.asarray(axes, dtype=object))[0].figure
 
 
 def wrote(files: list[Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from frontier._format import nearest
@@ -14,9 +15,11 @@ _FOLDERS = (Path(__file__).parent / "data", Path(__file__).parent.parent / "data
 """In an installed wheel, and in a checkout."""
 
 _GATED = {
-    "gated_gemma7b": {"d_model": 3072, "protocol": "Gated SAE paper, sequence length 1024"},
-    "gated_pythia2p8b": {"d_model": 2560, "protocol": "Gated SAE paper, sequence length 2048"},
+    "gated_gemma7b": "Gated SAE paper, sequence length 1024",
+    "gated_pythia2p8b": "Gated SAE paper, sequence length 2048",
 }
+"""The metrics tables and their evaluation protocol."""
+
 _ENCODED_WIDTH = {"gemma-7b": {"Resid": 3072, "MLP": 3072, "Attn": 4096},
                   "pythia-2.8b": {"Resid": 2560, "MLP": 2560, "Attn": 2560}}  # fmt: skip
 """Width of what is encoded: residual stream, MLP output, and the heads' outputs before W_O."""
@@ -37,7 +40,7 @@ def load_dataset(name: str, *, backend: str = "pandas") -> Any:
         When there is no such table; nearest names are offered.
     """
     if name not in NAMES:
-        raise ValueError(f"no data set {name!r}{nearest(name, NAMES)}")
+        raise ValueError(f"no data set {name!r}{nearest(str(name), NAMES)}")
     frame = pd.read_csv(_path(name))
     if name in _PLAIN:
         return give_back(frame, backend)
@@ -49,9 +52,10 @@ def load_dataset(name: str, *, backend: str = "pandas") -> Any:
         }
     )
     frame["sparsity_name"] = "lambda"
-    frame["d_model"] = [_ENCODED_WIDTH[m][s] for m, s in zip(frame["model"], frame["site"], strict=True)]
+    places = zip(frame["model"], frame["site"], strict=True)
+    frame["d_model"] = np.array([_ENCODED_WIDTH[model][site] for model, site in places])
     frame["ablation"] = "zero"
-    frame["protocol"] = _GATED[name]["protocol"]
+    frame["protocol"] = _GATED[name]
     frame["source"] = "arXiv 2404.16014 v2, Table " + frame.pop("source_table").astype(str)
     return give_back(metrics_table(frame), backend)
 

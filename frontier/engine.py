@@ -57,6 +57,14 @@ class Solution:
     weights: Array
     converged: NDArray[np.bool_]
 
+    def replaced(self, columns: NDArray[np.intp], other: Solution) -> Solution:
+        """The same batch with the optima of `columns` taken from `other`."""
+        out = {}
+        for name in ("theta", "rss", "gradient", "information", "weights", "converged"):
+            out[name] = getattr(self, name).copy()
+            out[name][..., columns] = getattr(other, name)
+        return Solution(**out)
+
 
 def solve(
     curve: Curve,

@@ -120,7 +120,8 @@ def _frame(content: Any, **options: Any) -> pd.DataFrame:
     try:
         return pd.DataFrame(content, **options)
     except (ValueError, TypeError, OverflowError, AssertionError) as error:
-        raise TableError(f"these records are not a table: {str(error).splitlines()[0]}") from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise TableError(f"these records are not a table: {reason}") from error
 
 
 def flat(table: pd.DataFrame) -> pd.DataFrame:

@@ -227,8 +227,8 @@ def leverages(estimate: Estimate, column: int) -> Array:
     return np.einsum("ip,ij,jp->p", jacobian, cov, jacobian) * estimate.solution.weights[inside, column]
 
 
-def intervals_of(estimate: Estimate, quantity: Quantity, level: float, method: str) -> list[Interval]:
-    """Intervals of one quantity, one per column, on the readable scale.
+def limits(estimate: Estimate, quantity: Quantity, level: float, method: str) -> tuple[Array, Array]:
+    """Limits on the working scale by the named method; (replicates,) each.
 
     Raises
     ------
@@ -237,7 +237,11 @@ def intervals_of(estimate: Estimate, quantity: Quantity, level: float, method: s
     """
     if method not in METHODS:
         raise ValueError(f"unknown interval method {method!r}{nearest(method, METHODS)}")
+    return {"profile": profile, "wald": wald, "bootstrap": bootstrap}[method](estimate, quantity, level)
+
+
+def intervals_of(estimate: Estimate, quantity: Quantity, level: float, method: str) -> list[Interval]:
+    """Intervals of one quantity, one per column, on the readable scale."""
     value = estimate.readable(quantity, estimate.working(quantity)[0])
-    low, high = {"profile": profile, "wald": wald, "bootstrap": bootstrap}[method](estimate, quantity, level)
-    low, high = (estimate.readable(quantity, v) for v in (low, high))
+    low, high = (estimate.readable(quantity, v) for v in limits(estimate, quantity, level, method))
     return [Interval(float(v), float(lo), float(hi), level) for v, lo, hi in zip(value, low, high, strict=True)]

@@ -62,7 +62,7 @@ def recovered_from_losses(table: pd.DataFrame) -> Iterator[str]:
         add_text(table, "doubts", apart, "loss_recovered contradicts the losses")
     if computable.any():
         table["loss_recovered"] = np.where(empty | replaced, used.value, printed)
-        yield from _say_ablation(table, np.where(computable, ablation, None))
+        yield from _say_ablation(table, np.where(computable, ablation, ""))
 
 
 def hits_given(table: pd.DataFrame) -> Iterator[str]:
@@ -141,7 +141,7 @@ def _say_ablation(table: pd.DataFrame, ablation: np.ndarray) -> Iterator[str]:
         if "ablation" in table
         else pd.Series(pd.NA, table.index, dtype=object)
     )
-    silent = old.isna() & pd.notna(ablation)
+    silent = old.isna() & (ablation != "")
     if silent.any():
         table["ablation"] = old.where(~silent, pd.Series(ablation, table.index))
         for name in ABLATIONS:

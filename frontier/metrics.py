@@ -53,7 +53,7 @@ def metrics_table(source: Any) -> pd.DataFrame:
         When it is no table, a number column holds only text, or two columns claim one name.
     """
     table = to_pandas(source)
-    if table.attrs.get(CHECKED) == _recognised(table):
+    if table.attrs.get(CHECKED) == _recognised(table) and set(REASONS) <= set(table.columns):
         table = table.copy()
         return add_notes(table, *checks.impossible_l0(table))
     table, names, remarks = _renamed(flat(table))

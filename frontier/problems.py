@@ -174,10 +174,20 @@ class Problem:
         begin = shift if guess is None else guess
         theta = np.where(np.array(held)[:, None], begin, theta)
         x = self.abscissa if self.x.shape[1] == 1 else self.abscissa[:, columns]
-        s = engine.solve(
-            curve, x - middle, self.y[:, columns], start.solution.weights[:, columns],
-            errors=self.errors, free=(held[0], held[1], held[2]), theta=theta, reweight=False,
-        )  # fmt: skip
+        weights, still = start.solution.weights[:, columns], np.array(held)
+
+        def solve(begin: Array, which: NDArray[np.intp]) -> engine.Solution:
+            u = (x if x.shape[1] == 1 else x[:, which]) - middle[which]
+            return engine.solve(
+                curve, u, self.y[:, columns[which]], weights[:, which], errors=self.errors,
+                free=(held[0], held[1], held[2]), theta=begin[:, which], reweight=False,
+            )  # fmt: skip
+
+        s = solve(theta, np.arange(len(columns)))
+        lost = np.flatnonzero(~s.converged)
+        if lost.size and (still[0] or still[1]):  # a second start, from the data instead of from the neighbour
+            again = solve(np.where((still & [True, True, False])[:, None], np.nan, theta), lost)
+            s = s.replaced(lost, again)
         index = {curve.steepness: 1, "top": 2}.get(quantity.name, 0) if quantity.kind == "parameter" else 0
         slope = -s.theta[1] * s.gradient[0] if moves else s.gradient[index]
         return s.rss, slope, s.theta
@@ -256,7 +266,7 @@ class Estimate:
         -------
         value, standard error : (replicates,) each
         """
-        value, gradient = self._value_and_gradient(quantity)
+        value, gradient = self.value_and_gradient(quantity)
         spread = np.einsum("ir,ijr,jr->r", gradient, self.covariance, gradient)
         return value, np.sqrt(np.maximum(spread, 0.0))
 
@@ -275,7 +285,8 @@ class Estimate:
     def _free_top(self) -> bool:
         return self.problem.curve.has_top and "top" not in self.problem.fixed
 
-    def _value_and_gradient(self, quantity: Quantity) -> tuple[Array, Array]:
+    def value_and_gradient(self, quantity: Quantity) -> tuple[Array, Array]:
+        """A quantity on its working scale, (replicates,), and its gradient in theta, (3, replicates)."""
         curve, (a, b, t), c = self.problem.curve, self.solution.theta, self.centre
         one, zero = np.ones_like(a), np.zeros_like(a)
         name = quantity.name if quantity.kind == "parameter" else quantity.kind

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from frontier.checks import TableError
 from frontier.metrics import add_notes, give_back, metrics_table, require_metrics, set_aside_remark
@@ -33,14 +32,24 @@ def read(source: Any, *, backend: str = "pandas") -> Any:
     TableError
         When the file is missing or broken, or has no L0 or no fidelity column.
     """
-    if isinstance(source, (str, Path)):
-        path = Path(source)
-        origin, frame = str(path), read_records(path)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(source).expanduser()
+        origin = str(path)
+        table = _named(origin, read_records(path))
     else:
-        origin, frame = f"this {type(source).__name__}", source
-    table = require_metrics(metrics_table(frame), origin)
+        origin = f"this {type(source).__name__}"
+        table = metrics_table(source)
+    require_metrics(table, origin)
     remark = set_aside_remark(table)
     return give_back(add_notes(table, remark) if remark else table, backend)
 
 
-__all__ = ["SUFFIXES", "TableError", "pd", "read"]
+def _named(origin: str, frame: Any) -> Any:
+    """The metrics table of a file's frame; an error names the file."""
+    try:
+        return metrics_table(frame)
+    except TableError as error:
+        raise TableError(f"{origin}: {error}") from error
+
+
+__all__ = ["SUFFIXES", "TableError", "read"]

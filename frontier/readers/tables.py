@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,8 @@ import pandas as pd
 
 from frontier._format import listed, nearest
 from frontier.checks import TableError
+from frontier.columns import canonical_name
+from frontier.frames import from_records
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 
@@ -23,71 +28,121 @@ def read_records(path: Path) -> pd.DataFrame:
     TableError
         One line that names the file and what was expected.
     """
-    if not path.exists():
-        siblings = [p.name for p in path.parent.glob("*") if p.suffix.lower() in SUFFIXES] if path.parent.is_dir() else []
-        raise TableError(f"no file {path}" + (nearest(path.name, siblings) if siblings else ""))
-    if path.is_dir():
-        raise TableError(f"{path} is a folder; expected a file ending in {listed(SUFFIXES)}")
-    suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise TableError(f"{path}: unknown kind of file {suffix or '(no ending)'!r}; expected {listed(SUFFIXES)}")
-    if not path.stat().st_size:
-        raise TableError(f"{path} is empty")
+    suffix = _checked_suffix(path)
     try:
         return _READERS[suffix](path)
-    except TableError:
-        raise
-    except (ValueError, OSError, RecursionError, csv.Error, pd.errors.ParserError, OverflowError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
+        said = str(error).strip().splitlines()
+        reason = said[0][:300] if said else type(error).__name__
+        if isinstance(error, UnicodeDecodeError):
+            reason = "it is not UTF-8 text"
         raise TableError(f"{path} cannot be read as {suffix[1:]}: {reason}") from error
 
 
+def _checked_suffix(path: Path) -> str:
+    try:
+        exists, folder = path.exists(), path.is_dir()
+    except (OSError, ValueError) as error:
+        raise TableError(f"{str(path)[:80]!r} is no path: {type(error).__name__}") from error
+    if not exists:
+        files = path.parent.glob("*") if path.parent.is_dir() else ()
+        siblings = sorted(p.name for p in files if p.suffix.lower() in SUFFIXES)
+        raise TableError(f"no file {path}" + (nearest(path.name, siblings[:100]) if siblings else ""))
+    if folder:
+        raise TableError(f"{path} is a folder; expected a file ending in {listed(SUFFIXES)}")
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise TableError(
+            f"{path}: unknown kind of file {suffix or '(no ending)'!r}; expected {listed(SUFFIXES)}"
+        )
+    if not path.stat().st_size:
+        raise TableError(f"{path} is empty")
+    return suffix
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    return content.decode(_encoding(content))
+
+
+def _encoding(content: bytes) -> str:
+    """UTF-8 with or without a byte-order mark, or UTF-16 with one, as spreadsheets save 'Unicode text'."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if wide else "utf-8-sig"
+
+
 def _read_separated(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        head = file.readline()
-    separator = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
+    with path.open("rb") as file:
+        encoding = _encoding(file.read(4))
+    with path.open(encoding=encoding, newline="") as file:
+        sample = file.read(1 << 16)
+    head = sample.lstrip("\r\n").split("\n", 1)[0]
+    tabs = path.suffix.lower() == ".tsv" and "\t" in head
+    separator = "\t" if tabs else max(",;\t|", key=head.count)
+    _refuse_twice(next(csv.reader([head], delimiter=separator), []))
+    commas = separator == ";" and re.search(r"(?:^|;)\s*-?\d+,\d+\s*(?:;|\r?$)", sample, re.MULTILINE)
+    with warnings.catch_warnings():
+        # More cells than names would shift all columns by one; pandas only warns.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            encoding=encoding,
+            skipinitialspace=True,
+            index_col=False,
+            low_memory=False,
+            decimal="," if commas else ".",
+        )
+    return _without_nameless(table)
+
+
+def _refuse_twice(names: list[str]) -> None:
+    """Pandas would call the second of two equal names 'l0.1', and nobody would know."""
+    known = [n.strip() for n in names if canonical_name(n)]
+    for name in known:
+        if known.count(name) > 1:
+            raise TableError(f"column {name!r} stands in the header twice")
+
+
+def _without_nameless(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without a nameless first column of row numbers (`to_csv`), and nameless empty ones."""
+    nameless = [c for c in table.columns if re.fullmatch(r"Unnamed: \d+", str(c))]
+    empty = [c for c in nameless if table[c].isna().all()]
+    counts = [c for c in nameless if c == "Unnamed: 0" and pd.api.types.is_integer_dtype(table[c].dtype)]
+    return table.drop(columns=[*empty, *counts])
 
 
 def _read_json(path: Path) -> pd.DataFrame:
-    with path.open(encoding="utf-8-sig") as file:
-        return _frame(json.load(file), path)
+    text = _text(path)
+    try:
+        return from_records(json.loads(text))
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and "\n" in text.strip():  # JSON lines under the wrong ending
+            return _from_lines(text)
+        raise
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
-    records = []
-    with path.open(encoding="utf-8-sig") as file:
-        for i, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                records.append(json.loads(line))
-            except json.JSONDecodeError as error:
-                raise TableError(f"{path}: line {i} is not JSON: {error}") from error
-    return _frame(records, path)
+    return _from_lines(_text(path))
 
 
-def _frame(content: Any, path: Path) -> pd.DataFrame:
-    """Records, or a dict of columns, or a dict of records; nested keys become dotted names."""
-    if isinstance(content, dict):
-        if content and all(isinstance(v, list) for v in content.values()):
-            return pd.DataFrame(content)
-        if content and all(isinstance(v, dict) for v in content.values()):
-            content = [{"run_id": name, **record} for name, record in content.items()]
-        else:
-            content = [content]
-    if not isinstance(content, list) or not all(isinstance(r, dict) for r in content):
-        raise TableError(f"{path}: expected a list of records or a dict of columns, found {type(content).__name__}")
-    return pd.json_normalize(content, sep=".")
+def _from_lines(text: str) -> pd.DataFrame:
+    records: list[Any] = []
+    for i, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise TableError(f"line {i} is not JSON: {error.msg} at column {error.colno}") from error
+    return from_records(records)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
-    import pyarrow
-
-    try:
-        return pd.read_parquet(path, engine="pyarrow")
-    except pyarrow.ArrowException as error:
-        raise TableError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from error
+    table = pd.read_parquet(path, engine="pyarrow")
+    table.attrs = {}  # a file cannot say that it was checked
+    return table
 
 
 _READERS = {

@@ -1,0 +1,210 @@
+"""What intervals cover: tables like the user's, simulated with a known truth and put through the same code."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier import intervals as ci
+from frontier._format import View, number
+from frontier.curve_fit import CurveFit, FrontierFits
+from frontier.curves import curve_named
+from frontier.metrics import give_back
+from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
+from frontier.ratios import common_y, pairs_with, reference_family
+from frontier.results import Group, Result
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """A curve, the x at which it is observed, and the noise: all that a simulated group needs."""
+
+    curve: str
+    parameters: Mapping[str, float]
+    x: Array
+    sigma: float
+    errors: str
+    fixed: Mapping[str, float]
+
+    @classmethod
+    def of(cls, fit: CurveFit) -> Truth:
+        """A fit taken for the truth."""
+        return cls(fit.curve, fit.values, fit.x, fit.sigma, fit.errors, fit.fixed)
+
+    def simulate(self, replicates: int, rng: np.random.Generator) -> Problem:
+        """`replicates` data sets at the same x: normal noise on the scale of the errors model."""
+        height = curve_named(self.curve).value(self.x, self.parameters)[:, None]
+        noise = self.sigma * rng.standard_normal((len(self.x), replicates))
+        if self.errors == "log":
+            y = height * np.exp(noise)
+        else:
+            y = height + noise * (height if self.errors == "relative" else 1.0)
+        return Problem.of(self.curve, self.x, y, None, self.errors, self.fixed)
+
+    def working(self, quantity: Quantity) -> float:
+        """The true value of a quantity on its working scale."""
+        curve = curve_named(self.curve)
+        if quantity.kind == "x_at":
+            return float(curve.abscissa(curve.x_at(float(np.asarray(quantity.at)), self.parameters)))
+        value = self.parameters[quantity.name]
+        return math.log(value) if quantity.name in curve.positive else value
+
+
+@dataclass(frozen=True)
+class Coverage(Result):
+    """How often the intervals of one quantity held the truth.
+
+    Attributes
+    ----------
+    covered, standard_error : share of the simulated tables with an interval, and its binomial error
+    missing : share of the tables without an interval (no convergence, or limits that could not be followed)
+    open : share of the intervals with an infinite limit
+    width : median width, on the log scale for positive quantities
+    """
+
+    group: Group
+    quantity: str
+    level: float
+    covered: float
+    standard_error: float
+    missing: float
+    open: float
+    width: float
+    tables: int
+
+    def _view(self) -> View:
+        return Calibration((self,), self.level, 0)._view()
+
+
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
+    """Coverage of every interval of a set of fits."""
+
+    coverages: tuple[Coverage, ...]
+    level: float
+    seed: int
+
+    @property
+    def worst(self) -> Coverage:
+        """The quantity whose coverage is furthest from the level."""
+        return max(self.coverages, key=lambda c: abs(c.covered - c.level))
+
+    @property
+    def sentence(self) -> str:
+        """The result in plain words."""
+        if not self.coverages:
+            return "Nothing to calibrate."
+        mean = float(np.mean([c.covered for c in self.coverages]))
+        w = self.worst
+        where = ", ".join(str(v) for v in w.group.values())
+        return (
+            f"In {w.tables} simulated tables like yours the {100 * self.level:g} % intervals covered {100 * mean:.1f} % "
+            f"on average; worst: {w.quantity}{f' of {where}' if where else ''}, {100 * w.covered:.1f} %."
+        )
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """One row per group and quantity."""
+        rows = [
+            {
+                **c.group, "quantity": c.quantity, "level": c.level, "covered": c.covered,
+                "standard_error": c.standard_error, "missing": c.missing, "open": c.open, "width": c.width,
+                "tables": c.tables,
+            }
+            for c in self.coverages
+        ]  # fmt: skip
+        return give_back(pd.DataFrame(rows), backend)
+
+    def _view(self) -> View:
+        rows = tuple(
+            (
+                ", ".join(str(v) for v in c.group.values()), c.quantity,
+                f"{100 * c.covered:.1f} ± {100 * c.standard_error:.1f}", f"{100 * c.open:.1f}", f"{100 * c.missing:.1f}",
+                number(c.width),
+            )
+            for c in self.coverages
+        )  # fmt: skip
+        headers = ("group", "quantity", "covered %", "open ends %", "no interval %", "median width")
+        return View(f"Coverage of {100 * self.level:g} % intervals", headers, rows, (self.sentence,))
+
+
+def calibrate(
+    fits: FrontierFits, reference: str | None = None, *, tables: int = 2000, seed: int = 0, at: float | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Calibration:  # fmt: skip
+    """Coverage of the intervals of `fits`, measured on tables simulated from them.
+
+    Every fit is taken for the truth (same N, x, noise, curve and errors model); each simulated table is fitted
+    anew, its intervals are made with the same method and level. Holds the curve and the errors model as right.
+
+    Parameters
+    ----------
+    reference : name of a family, optional
+        Where given (or one is usual), k ratios and relative potencies are covered as well.
+    progress : called with the name of each group
+
+    Raises
+    ------
+    ValueError
+        Unknown reference.
+    """
+    say = progress or (lambda _: None)
+    rng = np.random.default_rng(seed)
+    level = fits.fits[0].level if len(fits) else 0.95
+    found: list[Coverage] = []
+    kept: dict[int, Estimate] = {}
+    for i, fit in enumerate(fits):
+        say(fit.name)
+        truth = Truth.of(fit)
+        estimate = kept[i] = truth.simulate(tables, rng).fit()
+        for name in fit.problem.free_names:
+            quantity = parameter(name)
+            low, high = ci.limits(estimate, quantity, level, fit.interval_method)
+            found.append(coverage(fit.group, name, truth.working(quantity), low, high, level))
+    try:
+        name = reference_family([str(f.group.get(fits.family_column, "")) for f in fits], reference)
+        pairs = pairs_with(fits, name)[0] if fits.family_column else []
+    except ValueError:
+        if reference is not None:
+            raise
+        pairs = []
+    index = {id(f): i for i, f in enumerate(fits)}
+    for fit, ref in pairs:
+        low, high = common_y(fit, ref)
+        level_at = math.sqrt(low * high) if at is None else at
+        for label, quantity in (("k ratio", parameter("k")), ("relative potency", x_at(level_at))):
+            if label == "k ratio" and "k" not in fit.problem.free_names:
+                continue
+            truth = Truth.of(fit).working(quantity) - Truth.of(ref).working(quantity)
+            if math.isfinite(truth):
+                lows, highs = welch_limits(kept[index[id(fit)]], kept[index[id(ref)]], quantity, level)
+                found.append(coverage(fit.group, label, truth, lows, highs, level))
+    return Calibration(tuple(found), level, seed)
+
+
+def coverage(group: Group, name: str, truth: float, low: Array, high: Array, level: float) -> Coverage:
+    """Share of the intervals [low, high] that hold `truth`."""
+    made = ~(np.isnan(low) | np.isnan(high))
+    n = int(made.sum())
+    share = float(((low <= truth) & (truth <= high))[made].mean()) if n else math.nan
+    width = (high - low)[made]
+    finite = np.isfinite(width)
+    return Coverage(
+        dict(group), name, level, share, math.sqrt(max(share * (1 - share), 0.0) / n) if n else math.nan,
+        1 - n / len(low), float((~finite).mean()) if n else math.nan,
+        float(np.median(width[finite])) if finite.any() else math.inf, len(low),
+    )  # fmt: skip
+
+
+def welch_limits(one: Estimate, two: Estimate, quantity: Quantity, level: float) -> tuple[Array, Array]:
+    """Limits of the difference of working values, column by column (the log ratio of `log_ratio.welch`)."""
+    (a, sa), (b, sb) = one.working(quantity), two.working(quantity)
+    va, vb = sa**2, sb**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        df = (va + vb) ** 2 / (va**2 / one.problem.df + vb**2 / two.problem.df)
+        reach = ci.t_quantile(df, level) * np.sqrt(va + vb)
+    return a - b - reach, a - b + reach

@@ -1,0 +1,117 @@
+"""The demonstration: Gated against baseline SAEs on Gemma-7B, layer 20, from the published tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.markdown import Markdown
+
+from frontier import figures, tables
+from frontier._format import number
+from frontier.comparison import Comparisons, compare
+from frontier.datasets import load_dataset
+from frontier.metrics import notes
+from frontier.pareto import mark_pareto, pareto_set
+from frontier.pareto_marks import mark_differences
+from frontier.problems import parameter
+
+LAYER = 20
+MAX_L0 = 200.0
+"""The range of L0 in the paper's figure 1, and the cut under which the post's ratios come out."""
+
+
+def run(out: Path, console: Console) -> list[Path]:
+    """Print the comparison, write figures and tables to `out`, return the files."""
+    table = load_dataset("gated_gemma7b")
+    layer = table[table["layer"] == LAYER].reset_index(drop=True)
+    say(console, "Gated against baseline SAEs, Gemma-7B, layer 20", "Published tables 1-4 of Rajamanoharan et al., arXiv 2404.16014 v2; least squares in y (additive errors), as in the post that first fitted Hill curves to them.")
+    for note in notes(table):
+        console.print(f"* {note}", markup=False, style="dim", soft_wrap=True)
+    full = compare(layer, "baseline", errors="additive")
+    cut = compare(layer, "baseline", errors="additive", max_l0=MAX_L0)
+    line = compare(layer, "baseline", errors="additive", curve="linear")
+    console.print()
+    console.print(repr(full), markup=False, soft_wrap=True)
+    say(console, "Ratios of the fitted parameters", "k and n of Hill curves, as the literature quotes them; every k lies outside the data.")
+    console.print(parameter_lines({"Hill": full, f"Hill, L0 ≤ {MAX_L0:g}": cut, "line": line}), markup=False, soft_wrap=True)
+    console.print()
+    for sentence in decisive_rows(full, cut):
+        console.print(f"* {sentence}", markup=False, soft_wrap=True)
+    say(console, "Observed ratios", "Interpolated between Pareto points; no curve, no extrapolation.")
+    console.print(repr(full.observed), markup=False, soft_wrap=True)
+    say(console, "The paper's Pareto marks against the computed set", "All layers. Both marks are kept.")
+    for sentence in mark_differences(mark_pareto(table)):
+        console.print(f"* {sentence}", markup=False, soft_wrap=True)
+    return write(layer, full, cut, out)
+
+
+def say(console: Console, title: str, text: str) -> None:
+    """A heading and a line under it."""
+    console.print()
+    console.print(Markdown(f"## {title}\n\n{text}"))
+    console.print()
+
+
+def parameter_lines(comparisons: dict[str, Comparisons]) -> str:
+    """One line per site, fit and parameter: both values, the ratio with its interval, its p value."""
+    rows = []
+    for name, found in comparisons.items():
+        frame = found.ratios.to_frame()
+        frame.insert(0, "fit", name)
+        rows.append(frame[frame["quantity"].isin(["k", "n", "slope", "intercept"])])
+    joined = pd.concat(rows)
+    from tabulate import tabulate
+
+    from frontier._format import interval_cell, p_value_cell
+
+    cells = [
+        (r.site, r.fit, r.quantity, interval_cell(r.ratio, r.ratio_low, r.ratio_high), number(1 / r.ratio), p_value_cell(r.p_value))
+        for r in joined.itertuples()
+    ]
+    order = {s: i for i, s in enumerate(dict.fromkeys(joined["site"]))}
+    cells.sort(key=lambda c: order[c[0]])
+    return tabulate(cells, ("site", "fit", "parameter", "gated / baseline [95 %]", "baseline / gated", "p"), disable_numparse=True)
+
+
+def decisive_rows(full: Comparisons, cut: Comparisons) -> list[str]:
+    """Per site: the k ratio with all Pareto SAEs and with large L0 left out, and the SAE that moves it most."""
+    lines = []
+    for one in full:
+        site = str(one.group["site"])
+        pair = [full.fits[site, f] for f in ("gated", "baseline")]
+        all_k, cut_k = full.ratios[site, "k"].ratio, cut.ratios[site, "k"].ratio
+        ratios = np.concatenate([pair[0].jackknife(parameter("k")) / pair[1]["k"].estimate, pair[0]["k"].estimate / pair[1].jackknife(parameter("k"))])
+        names = [f"{f.group['family']} row {r}" for f in pair for r in f.rows]
+        worst = int(np.nanargmax(np.abs(np.log(ratios / all_k))))
+        lines.append(
+            f"{site}: k ratio {number(all_k)} with all Pareto SAEs, {number(cut_k)} with L0 ≤ {MAX_L0:g}. "
+            f"{names[worst]} decides: without it the ratio is {number(float(ratios[worst]))} "
+            f"(leaving out any one SAE: {number(float(np.nanmin(ratios)))} to {number(float(np.nanmax(ratios)))})."
+        )
+    return lines
+
+
+def write(layer: pd.DataFrame, full: Comparisons, cut: Comparisons, out: Path) -> list[Path]:
+    """Figures and tables of the demo."""
+    from frontier.outputs import write_comparison, write_table
+
+    files = write_comparison(full, out) + write_comparison(cut, out, f"_max_l0_{MAX_L0:g}")
+    front = pareto_set(layer)
+    files += write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
+    files += figures.save_figure(frontier_figure(layer), out / "frontier")
+    files += figures.save_figure(frontier_figure(layer, y="delta_ce", log_y=True), out / "frontier_delta_ce")
+    potency = figures.plot_ratios(full.ratios, quantity="relative_potency")
+    return files + figures.save_figure(potency.figure, out / "relative_potency")
+
+
+def frontier_figure(layer: pd.DataFrame, y: str = "loss_recovered", log_y: bool = False) -> figures.Figure:
+    """L0 against `y`, one panel per site."""
+    sites = list(dict.fromkeys(layer["site"]))
+    figure, axes = figures.panels(len(sites))
+    for ax, site in zip(axes, sites, strict=True):
+        figures.plot_frontier(layer[layer["site"] == site], ax=ax, y=y, log_y=log_y, reference="baseline")
+        ax.set_title(site)
+    return figure

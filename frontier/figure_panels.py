@@ -1,0 +1,165 @@
+"""Panels of a figure: how many and how large, their titles, labels, legends and quiet remarks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.gridspec import SubplotSpec
+from matplotlib.lines import Line2D
+
+from frontier._format import plural
+from frontier.columns import axis_label
+from frontier.figure_style import SALT, Style, figure_text, log_axis
+
+QUIET = "0.4"
+EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
+
+
+def new_axes(count: int = 1, *, figure: Figure | SubFigure | None = None, per_row: int = 3) -> np.ndarray:
+    """Axes for `count` panels, in a new figure of the current style's width unless one is given.
+
+    Returns
+    -------
+    ndarray of Axes, shape (count,)
+    """
+    columns = min(count, per_row)
+    rows = math.ceil(count / columns)
+    if figure is None:
+        from matplotlib import pyplot as plt
+
+        figure = plt.figure(figsize=_figure_size(rows, columns), layout="constrained")
+    grid = np.asarray(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for spare in grid[count:]:
+        spare.remove()
+    for ax in grid[:count]:
+        ax.spines[["top", "right"]].set_visible(False)
+    return grid[:count]
+
+
+def _figure_size(rows: int, columns: int) -> tuple[float, float]:
+    width, height = mpl.rcParams["figure.figsize"]
+    if rows == columns == 1:
+        return width, height
+    if (
+        mpl.rcParams["svg.hashsalt"] != SALT
+    ):  # not in the paper style: room for every panel instead of a fixed width
+        width = max(width, 3.4 * columns)
+    return width, rows * (0.8 * width / columns) + 0.45
+
+
+def panels_for(count: int, axes: Any, figure: Figure | SubFigure | None) -> tuple[np.ndarray, bool]:
+    """Axes for `count` panels, and whether they were made here.
+
+    Raises
+    ------
+    ValueError
+        When `axes` holds another number of axes.
+    """
+    if axes is None:
+        return new_axes(count, figure=figure), True
+    given = np.ravel(np.asarray(axes, dtype=object))
+    if len(given) != count:
+        raise ValueError(f"{plural(count, 'panel')} to draw, found {len(given)} axes")
+    return given, False
+
+
+def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What tells each panel from the others: the values of the columns that vary.
+
+    >>> panel_titles([{"model": "gemma", "site": "MLP"}, {"model": "gemma", "site": "Attn"}])
+    ['MLP', 'Attn']
+    """
+    varying = [c for c in (cells[0] if cells else {}) if len({str(cell[c]) for cell in cells}) > 1]
+    return [figure_text(", ".join(_named(c, cell[c]) for c in varying)) for cell in cells]
+
+
+def _named(column: str, value: Any) -> str:
+    """A value that says what it is: a bare number gets its column's name."""
+    bare = isinstance(value, (bool, int, float))
+    return f"{column.replace('_', ' ')} {value}" if bare else str(value)
+
+
+def finish_axes(ax: Axes, x: str, y: str, log_x: bool, log_y: bool) -> None:
+    """Scales and labels."""
+    if log_x:
+        log_axis(ax.xaxis)
+    if log_y:
+        log_axis(ax.yaxis)
+    size = float(mpl.rcParams["font.size"])
+    wide, high = ax.get_window_extent().size * 72 / ax.figure.dpi
+    ax.set_xlabel(_in_lines(figure_text(axis_label(x), 80), wide / size))
+    ax.set_ylabel(_in_lines(figure_text(axis_label(y), 80), high / size))
+
+
+def _in_lines(label: str, room: float) -> str:
+    """A label in two lines where it is longer than its axis, `room` in units of the type size."""
+    if 0.48 * len(label) < room:
+        return label
+    for sign in (", ", " ("):
+        if sign in label:
+            head, tail = label.split(sign, 1)
+            return f"{head}{sign[0].rstrip()}\n{sign[1:].strip()}{tail}"
+    return label
+
+
+def share_labels(panels: np.ndarray) -> None:
+    """Axis labels only where the grid of panels has its left and bottom edges."""
+    for ax in panels:
+        place = ax.get_subplotspec()
+        if place is not None and not place.is_first_col():
+            ax.set_ylabel("")
+        if place is not None and not _lowest(place, panels):
+            ax.set_xlabel("")
+
+
+def _lowest(place: SubplotSpec, panels: np.ndarray) -> bool:
+    """Whether no panel stands below this one."""
+    others = [ax.get_subplotspec() for ax in panels]
+    return not any(
+        o is not None and o.rowspan.start >= place.rowspan.stop and o.colspan.start == place.colspan.start
+        for o in others
+    )
+
+
+def handle(style: Style, line: str = "-") -> Line2D:
+    """A legend entry."""
+    return Line2D([], [], color=style.colour, marker=style.marker, linestyle=line, **EDGE)
+
+
+def legend_above(panels: np.ndarray, handles: Mapping[str, Line2D], owned: bool) -> None:
+    """One legend for all panels: above them in a figure made here, else in the first panel."""
+    if len(handles) < 2:
+        return
+    if not owned:
+        quiet_legend(panels[0], handles)
+        return
+    panels[0].figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper center",
+        ncols=min(len(handles), 5),
+        frameon=False,
+        borderpad=0.1,
+        borderaxespad=0.2,
+    )
+
+
+def remark(ax: Axes, text: str) -> None:
+    """A few grey words above the right end of the axes."""
+    ax.set_title(figure_text(text, 80), loc="right", fontsize="x-small", color=QUIET)
+
+
+def quiet_legend(ax: Axes, handles: Mapping[str, Any], *, most: int = 5) -> None:
+    """A legend without a frame where the data leave room, beside the axes when it is long; none for one entry."""
+    if len(handles) < 2:
+        return
+    beside: dict[str, Any] = (
+        {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(handles) > most else {"loc": "best"}
+    )
+    ax.legend(list(handles.values()), list(handles), frameon=False, borderaxespad=0.3, **beside)

@@ -1,0 +1,41 @@
+"""Files on disk: one result as CSV, Parquet, JSON, LaTeX, PDF and PNG under one name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier import figures, tables
+from frontier.comparison import Comparisons
+
+
+def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
+    """The frame as CSV, Parquet and JSON records, and its LaTeX, under one stem."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".json", ".tex")]
+    frame.to_csv(files[0], index=False)
+    frame.to_parquet(files[1], index=False)
+    frame.to_json(files[2], orient="records", indent=1)
+    files[3].write_text(latex, encoding="utf-8")
+    return files
+
+
+def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path]:
+    """Ratios, fits, verdicts and figures of a comparison."""
+    out.mkdir(parents=True, exist_ok=True)
+    files = write_table(found.ratios.to_frame(), out / f"ratios{name}", tables.ratios_table(found.ratios, style="latex"))
+    files += write_table(found.fits.to_frame(), out / f"fits{name}", tables.fits_table(found.fits, style="latex"))
+    found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)
+    files += [out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
+    for suffix, log in (("", False), ("_log", True)):
+        figure = first_figure(figures.plot_fits(found.fits, log=log))
+        files += figures.save_figure(figure, out / f"fits{name}{suffix}")
+    return files
+
+
+def first_figure(axes: Any) -> Any:
+    """The figure that one or several axes belong to."""
+    return np.ravel(np.asarray(axes, dtype=object))[0].figure

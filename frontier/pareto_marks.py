@@ -1,0 +1,44 @@
+"""Where a source's own Pareto mark and the computed one differ, and why."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import number
+from frontier.metrics import group_codes, group_columns, values
+
+
+def mark_differences(
+    marked: pd.DataFrame, by: list[str] | None = None, objectives: tuple[str, str] = ("l0", "performance_hit")
+) -> list[str]:
+    """One sentence per row whose `source_pareto_optimal` is not `pareto_optimal`; both marks are kept.
+
+    Parameters
+    ----------
+    marked : the result of `mark_pareto` with the same groups and (minimised) objectives
+    """
+    if "source_pareto_optimal" not in marked:
+        return []
+    source = marked["source_pareto_optimal"].fillna(False).astype(bool).to_numpy()
+    computed = marked["pareto_optimal"].to_numpy(dtype=bool)
+    columns = group_columns(marked, by)
+    codes, names = group_codes(marked, columns)
+    points = np.column_stack([values(marked, o) for o in objectives])
+    lines = []
+    for i in np.flatnonzero(source != computed):
+        where = ", ".join(str(v) for v in names[codes[i]].values())
+        label = f"row {marked.index[i]} ({where}, L0 {number(float(points[i, 0]))})"
+        reason = marked["excluded_because"].iloc[i]
+        if not pd.isna(reason):
+            lines.append(f"{label}: marked by the source, but set aside: {reason}")
+        elif computed[i]:
+            lines.append(f"{label}: not marked by the source, but no row of its group beats it")
+        else:
+            rivals = computed & (codes == codes[i]) & (points <= points[i]).all(axis=1)
+            j = int(np.flatnonzero(rivals)[0])
+            lines.append(
+                f"{label}: marked by the source, but row {marked.index[j]} beats it (L0 {number(float(points[j, 0]))}, "
+                f"{objectives[1]} {number(float(points[j, 1]))} against {number(float(points[i, 1]))})"
+            )
+    return lines

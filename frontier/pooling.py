@@ -1,0 +1,189 @@
+"""One ratio over many sites, layers or models: random effects, with heterogeneity tested, not asserted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import View, interval_cell, listed, number, p_value_cell, plural
+from frontier.intervals import t_quantile
+from frontier.log_ratio import two_sided
+from frontier.metrics import give_back
+from frontier.ratios import Ratio, RatioTable
+from frontier.results import Result
+
+
+@dataclass(frozen=True)
+class PooledCell(Result):
+    """One cell of a pooled ratio: its ratio and the share of the pooled one that it carries."""
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    df: float
+    weight: float
+
+    def _view(self) -> View:
+        return View(self.name, ("ratio", "weight"), ((interval_cell(self.ratio, self.low, self.high), number(self.weight)),))
+
+
+@dataclass(frozen=True, repr=False)
+class PooledRatio(Result):
+    """A ratio pooled over cells on the log scale.
+
+    Attributes
+    ----------
+    ratio, low, high, p_value
+        Random-effects mean with the Hartung-Knapp interval (t with cells - 1 degrees of freedom).
+    predicted_low, predicted_high
+        Where the ratio of a further cell lies at the same level.
+    tau : float
+        Standard deviation of the true log ratios between cells; a typical cell is off by a factor exp(tau).
+    q, p_heterogeneity, i2
+        Cochran's Q, its p value, and the share of the scatter that is not noise.
+    left_out : tuple of str
+        Cells without a finite interval, with the reason.
+    """
+
+    quantity: str
+    family: str
+    reference: str
+    ratio: float
+    low: float
+    high: float
+    p_value: float
+    predicted_low: float
+    predicted_high: float
+    tau: float
+    q: float
+    p_heterogeneity: float
+    i2: float
+    level: float
+    cells: tuple[PooledCell, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The pooled ratio and whether it holds across the board."""
+        head = (
+            f"{self.quantity} of {self.family} against {self.reference}: {interval_cell(self.ratio, self.low, self.high)} "
+            f"over {plural(len(self.cells), 'cell')}"
+        )
+        spread = sorted(c.ratio for c in self.cells)
+        if self.p_heterogeneity < 0.05:
+            return (
+                f"{head}, but not across the board: the cells differ by more than noise (Q = {number(self.q)}, p = "
+                f"{p_value_cell(self.p_heterogeneity)}, I2 = {number(100 * self.i2, 2)} %) and go from "
+                f"{number(spread[0])} to {number(spread[-1])}; a further cell lies between {number(self.predicted_low)} "
+                f"and {number(self.predicted_high)}."
+            )
+        return f"{head}; the cells do not differ by more than noise (Q = {number(self.q)}, p = {p_value_cell(self.p_heterogeneity)})."
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """The forest-plot table: one row per cell, then the pooled ratio and the prediction."""
+        rows = [{"cell": c.name, "ratio": c.ratio, "ratio_low": c.low, "ratio_high": c.high, "df": c.df, "weight": c.weight} for c in self.cells]
+        rows.append({"cell": "pooled", "ratio": self.ratio, "ratio_low": self.low, "ratio_high": self.high, "df": len(self.cells) - 1.0, "weight": 1.0})
+        rows.append({"cell": "a further cell", "ratio": self.ratio, "ratio_low": self.predicted_low, "ratio_high": self.predicted_high})
+        return give_back(pd.DataFrame(rows), backend)
+
+    def _view(self) -> View:
+        rows = [(c.name, interval_cell(c.ratio, c.low, c.high), number(c.df, 2), number(c.weight, 2)) for c in self.cells]
+        rows.append(("pooled", interval_cell(self.ratio, self.low, self.high), number(len(self.cells) - 1), "1"))
+        remarks = (self.sentence, *(f"left out: {x}" for x in self.left_out))
+        return View(f"Pooled {self.quantity}", ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight"), tuple(rows), remarks)
+
+
+def pool_ratios(
+    ratios: RatioTable | Sequence[Ratio], quantity: str = "relative_potency", family: str | None = None, *, level: float = 0.95
+) -> PooledRatio:
+    """Random-effects mean of the log ratios of one quantity and family over all cells.
+
+    Each cell's variance is its squared standard error times df / (df - 2) where df > 2 (the variance of a t
+    variate), and times t^2 / z^2 for fewer degrees of freedom (so that the cell's weight reflects its own
+    interval). Between-cell variance by Paule-Mandel, interval by Hartung-Knapp.
+
+    Source: Hartung & Knapp (2001); IntHout, Ioannidis & Borm (2014); statsmodels `combine_effects`.
+
+    Parameters
+    ----------
+    ratios : the result of `ratio_table`, or several ratios
+    family : str, optional
+        Needed when the table holds several families.
+
+    Raises
+    ------
+    ValueError
+        When fewer than two cells have a finite interval, or the family is not named and there are several.
+    """
+    rows = [r for r in ratios if r.quantity == quantity and (family is None or r.family == family)]
+    if not rows:
+        known = sorted({(r.quantity, r.family) for r in ratios})
+        raise ValueError(f"no ratio of {quantity}{f' of {family}' if family else ''}; there are {listed(known, 8)}")
+    if len({r.family for r in rows}) > 1:
+        raise ValueError(f"name the family to pool: {listed(sorted({r.family for r in rows}))}")
+    kept, left_out = _finite(rows)
+    if len(kept) < 2:
+        raise ValueError(f"pooling needs two or more cells with finite intervals, found {len(kept)}; {listed(left_out, 4)}")
+    effects = np.array([math.log(r.ratio) for r in kept])
+    variances = np.array([_variance(r) for r in kept])
+    return _combined(kept, effects, variances, left_out, quantity, level)
+
+
+def _combined(
+    kept: list[Ratio], effects: np.ndarray, variances: np.ndarray, left_out: list[str], quantity: str, level: float
+) -> PooledRatio:
+    from scipy.special import chdtrc
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    found = combine_effects(effects, variances, method_re="iterated", use_t=True)
+    m = len(kept)
+    tau2 = max(float(found.tau2), 0.0)
+    weights = 1 / (variances + tau2)
+    mean = float((weights * effects).sum() / weights.sum())
+    spread = float((weights * (effects - mean) ** 2).sum() / (m - 1))
+    se = math.sqrt(max(spread, 1.0) / weights.sum())  # the truncated form: never narrower than without adjustment
+    reach = float(t_quantile(m - 1, level)) * se
+    ahead = float(t_quantile(max(m - 2, 1), level)) * math.sqrt(tau2 + se**2)
+    fixed = 1 / variances
+    q = float((fixed * (effects - (fixed * effects).sum() / fixed.sum()) ** 2).sum())
+    shares = weights / weights.sum()
+    cells = tuple(
+        PooledCell(_name(r, kept), r.ratio, r.ratio_low, r.ratio_high, r.df, float(s))
+        for r, s in zip(kept, shares, strict=True)
+    )
+    return PooledRatio(
+        quantity, kept[0].family, kept[0].reference, math.exp(mean), math.exp(mean - reach), math.exp(mean + reach),
+        two_sided(mean / se, m - 1), math.exp(mean - ahead), math.exp(mean + ahead), math.sqrt(tau2), q,
+        float(chdtrc(m - 1, q)), max(0.0, (q - (m - 1)) / q) if q > 0 else 0.0, level, cells, tuple(left_out),
+    )  # fmt: skip
+
+
+def _finite(rows: list[Ratio]) -> tuple[list[Ratio], list[str]]:
+    kept, left_out = [], []
+    for r in rows:
+        limits = (r.ratio, r.ratio_low, r.ratio_high)
+        if all(math.isfinite(v) and v > 0 for v in limits):
+            kept.append(r)
+        else:
+            left_out.append(f"{_name(r, rows)} ({interval_cell(*limits)}: no finite interval)")
+    return kept, left_out
+
+
+def _variance(r: Ratio) -> float:
+    """Variance of a cell's log ratio, from its interval, widened for few degrees of freedom."""
+    half = 0.5 * (math.log(r.ratio_high) - math.log(r.ratio_low))
+    se = half / float(t_quantile(r.df, r.level))
+    if r.df > 2:
+        return se**2 * r.df / (r.df - 2)
+    return (half / 1.959963984540054) ** 2
+
+
+def _name(r: Ratio, rows: Sequence[Ratio]) -> str:
+    varying = [c for c in r.group if len({str(x.group.get(c)) for x in rows}) > 1] or list(r.group)
+    return ", ".join(str(r.group[c]) for c in varying) or "all rows"
