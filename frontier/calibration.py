@@ -55,7 +55,7 @@ class Truth:
         return math.log(value) if quantity.name in curve.positive else value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Coverage(Result):
     """How often the intervals of one quantity held the truth.
 

@@ -22,7 +22,14 @@ AXES = ("loss_recovered", "performance_hit")
 
 
 class TableError(ValueError):
-    """A table that cannot be read as SAE metrics; the message is one line for the user."""
+    """A table that cannot be read as SAE metrics; the message is one line for the user.
+
+    It is one printable line also where names from a file are not.
+    """
+
+    def __init__(self, message: str) -> None:
+        printable = "".join(c if c.isprintable() else " " for c in message)
+        super().__init__(printable if len(printable) <= 1500 else printable[:1497] + "...")
 
 
 def rows_named(mask: np.ndarray, table: pd.DataFrame) -> str:

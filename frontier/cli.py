@@ -142,6 +142,40 @@ def compare(
 
 
 @app.command()
+def calibrate(
+    source: Source, reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    tables: Annotated[int, typer.Option("--tables", min=10, help="Simulated tables.")] = 2000,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
+    family: Family = "family", across: Across = None, out: Out = None,
+) -> None:  # fmt: skip
+    """What the intervals cover on tables like yours: same N, x, noise and curve, simulated and fitted anew.
+
+    Example: `sae-frontier calibrate sweep.csv --reference relu --tables 2000`
+    """
+    from rich.progress import Progress
+
+    from frontier import fits, metrics, pareto
+    from frontier.calibration import calibrate as run
+    from frontier.readers import read
+
+    table = read(source)
+    y = y or metrics.default_y(table)
+    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+    found = fits.fit(
+        front, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family, across=split(across) or ()
+    )
+    with Progress(console=errors_console, transient=True) as bar:
+        task = bar.add_task("simulating", total=len(found))
+        result = run(found, reference, tables=tables, seed=seed, progress=lambda name: bar.update(task, advance=1, description=name))
+    console.print(repr(result), markup=False, soft_wrap=True)
+    if out:
+        from frontier.outputs import write_frame
+
+        wrote([*write_frame(result.to_frame(), out / "calibration"), result.save(out / "calibration.json")])
+
+
+@app.command()
 def demo(out: Annotated[Path, typer.Option("--out", help="Folder for figures and tables.")] = Path("out/demo")) -> None:
     """Gated against baseline SAEs on Gemma-7B, layer 20, from the published tables.
 

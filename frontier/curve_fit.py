@@ -184,7 +184,7 @@ class CurveFit(Result):
         return View(title, ("parameter", f"estimate [{100 * self.level:g} % interval]"), tuple(rows), (*self.doubts, remark))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GroupFailure(Result):
     """A group without a fit, and why."""
 

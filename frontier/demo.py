@@ -96,22 +96,14 @@ def decisive_rows(full: Comparisons, cut: Comparisons) -> list[str]:
 
 def write(layer: pd.DataFrame, full: Comparisons, cut: Comparisons, out: Path) -> list[Path]:
     """Figures and tables of the demo."""
-    from frontier.outputs import write_comparison, write_table
+    from frontier.outputs import first_figure, write_comparison, write_table
 
     files = write_comparison(full, out) + write_comparison(cut, out, f"_max_l0_{MAX_L0:g}")
     front = pareto_set(layer)
     files += write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
-    files += figures.save_figure(frontier_figure(layer), out / "frontier")
-    files += figures.save_figure(frontier_figure(layer, y="delta_ce", log_y=True), out / "frontier_delta_ce")
+    axes = figures.plot_frontiers(layer, reference="baseline")
+    files += figures.save_figure(first_figure(axes), out / "frontier")
+    axes = figures.plot_frontiers(layer, y="delta_ce", log_y=True, reference="baseline")
+    files += figures.save_figure(first_figure(axes), out / "frontier_delta_ce")
     potency = figures.plot_ratios(full.ratios, quantity="relative_potency")
     return files + figures.save_figure(potency.figure, out / "relative_potency")
-
-
-def frontier_figure(layer: pd.DataFrame, y: str = "loss_recovered", log_y: bool = False) -> figures.Figure:
-    """L0 against `y`, one panel per site."""
-    sites = list(dict.fromkeys(layer["site"]))
-    figure, axes = figures.panels(len(sites))
-    for ax, site in zip(axes, sites, strict=True):
-        figures.plot_frontier(layer[layer["site"] == site], ax=ax, y=y, log_y=log_y, reference="baseline")
-        ax.set_title(site)
-    return figure

@@ -1,39 +1,59 @@
 """Thousands of curve fits in one call: batched Newton with a Levenberg-Marquardt safeguard.
 
 Every curve is top * h(a + b u) with u = X(x) - centre (see `curves.py`), so one engine serves the line, the
-power law and the Hill curve with two or three parameters, any of them held fixed. Arrays are laid out as
-(points, replicates): sums over points run over the first axis, and blocks of replicates stay in cache.
+power law and the Hill curve with two or three parameters, any of them held fixed. What is minimised stands in
+`objective.py`. Arrays are laid out as (points, replicates), and blocks of replicates stay in cache.
 
-The objective is half the weighted sum of squares of y - f (additive errors; relative errors are additive
-ones with weights 1 / fitted^2, iterated) or of log y - log f (log errors). Steps use the exact gradient and
-Hessian; where the Hessian is not positive definite, or a step would raise the objective, the Gauss-Newton
-matrix with growing damping takes over. A replicate that does not reach the convergence test is reported as
-not converged and its numbers are NaN.
+Steps use the exact gradient and Hessian; where the Hessian is not positive definite, or a step would raise
+the objective, growing damping takes over. A replicate that does not come to rest at a minimum within reach
+is reported as not converged and its numbers are NaN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier.curves import Curve
+from frontier.curves import Array, Curve
+from frontier.objective import (
+    GRADIENT,
+    HESSIAN,
+    INFORMATION,
+    Task,
+    from_search,
+    search_sums,
+    sums,
+    to_search,
+)
 
-Array = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Columns = NDArray[np.intp]
 
 BLOCK = 2048
 MAX_STEPS = 80
-MAX_REWEIGHTS = 100
+NEAR = 1e-9
+"""The last step but one promises to lower the objective by less than this share of half the rss."""
 DECREMENT = 1e-14
-"""A step is the last one when the decrease it promises is below this share of the objective."""
-LOOSE_DECREMENT = 1e-8
-"""Accepted where rounding stops the descent earlier."""
-RELATIVE_FLOOR = 1e-3
-"""Relative errors: a fitted value below this share of the largest |y| counts as that share."""
-TOP_STARTS = (1.05, 1.5, 4.0, 30.0)
+"""The last step promises less than this share: it moves no parameter by 1e-6 standard errors."""
+STILL = 1e-3
+"""A step that promises next to nothing, but moves a parameter by more than this share, runs to infinity."""
+TOP_STARTS = (1.2, 10.0)
 """Free top: starting values, as multiples of the largest y; the best fit of them is kept."""
+
+
+def _keep_freed_memory() -> None:
+    """Allocate and free one large array, after which glibc keeps freed arrays of block size for the next use.
+
+    Its thresholds follow the largest array freed so far. Below them every intermediate array is given back to
+    the system and fetched again as zeroed pages, which made fits three times slower (measured).
+    """
+    np.empty(1 << 21)
+
+
+_keep_freed_memory()
 
 
 @dataclass(frozen=True)
@@ -55,14 +75,14 @@ class Solution:
     gradient: Array
     information: Array
     weights: Array
-    converged: NDArray[np.bool_]
+    converged: Bools
 
-    def replaced(self, columns: NDArray[np.intp], other: Solution) -> Solution:
+    def replaced(self, columns: Columns, other: Solution) -> Solution:
         """The same batch with the optima of `columns` taken from `other`."""
         out = {}
-        for name in ("theta", "rss", "gradient", "information", "weights", "converged"):
-            out[name] = getattr(self, name).copy()
-            out[name][..., columns] = getattr(other, name)
+        for field in fields(Solution):
+            out[field.name] = getattr(self, field.name).copy()
+            out[field.name][..., columns] = getattr(other, field.name)
         return Solution(**out)
 
 
@@ -90,30 +110,29 @@ def solve(
     free : which of a, b, log top are estimated
     theta : (3, replicates), optional
         Values of the fixed parameters and starting values of the free ones; NaN where a start is to be found.
-        Default: all NaN but log top = 0.
+        Where a given start leads to no optimum, one is found. Default: all NaN but log top = 0.
     reweight : with relative errors, whether the weights follow the fit (else `weights` already hold them).
 
     Returns
     -------
     Solution
     """
-    points, replicates = y.shape
-    weights = np.ones_like(y) if weights is None else np.broadcast_to(weights, y.shape)
+    replicates = y.shape[1]
+    weights = np.broadcast_to(1.0 if weights is None else weights, y.shape)
     if theta is None:
-        theta = np.full((3, replicates), np.nan)
-        theta[2] = 0.0
-    u = np.broadcast_to(u, (points, u.shape[1] if u.ndim == 2 else 1))
+        theta = np.array([[np.nan], [np.nan], [0.0]]) + np.zeros(replicates)
+    if errors == "relative" and not reweight:
+        errors = "additive"
     parts = []
-    for block in _blocks(replicates):
-        ub = u if u.shape[1] == 1 else u[:, block]
-        parts.append(_solve_block(curve, ub, y[:, block], weights[:, block], errors, free, theta[:, block], reweight))
+    with np.errstate(all="ignore"):
+        for block in _blocks(replicates):
+            ub = u if u.shape[1] == 1 else u[:, block]
+            task = Task.of(curve, errors, free, ub, y[:, block], weights[:, block])
+            parts.append(_solution(task, _best(task, theta[:, block])))
     if len(parts) == 1:
         return parts[0]
-    joined = {
-        name: np.concatenate([getattr(p, name) for p in parts], axis=-1)
-        for name in ("theta", "rss", "gradient", "information", "weights", "converged")
-    }
-    return Solution(**joined)
+    names = [field.name for field in fields(Solution)]
+    return Solution(**{name: np.concatenate([getattr(p, name) for p in parts], axis=-1) for name in names})
 
 
 def _blocks(replicates: int) -> Iterator[slice]:
@@ -121,241 +140,229 @@ def _blocks(replicates: int) -> Iterator[slice]:
         yield slice(start, min(start + BLOCK, replicates))
 
 
-def _solve_block(
-    curve: Curve, u: Array, y: Array, w: Array, errors: str, free: tuple[bool, ...], theta: Array, reweight: bool
-) -> Solution:
-    if free[2] and np.isnan(theta[2]).any():
-        return _best_of_tops(curve, u, y, w, errors, free, theta, reweight)
-    start = _started(curve, u, y, w, free, theta)
-    if errors != "relative" or not reweight:
-        return _newton(curve, u, y, w, errors == "log", free, start)
-    return _reweighted(curve, u, y, w, free, start)
+@dataclass(frozen=True)
+class _Found:
+    """Where a search ended: theta, the `sums` there (17 rows), and whether that is a minimum."""
+
+    theta: Array
+    sums: Array
+    converged: Bools
+
+    def put(self, columns: Columns, other: _Found) -> None:
+        """Take over `other`, which holds these columns."""
+        self.theta[:, columns], self.sums[:, columns] = other.theta, other.sums
+        self.converged[columns] = other.converged
+
+    def improve(self, columns: Columns, other: _Found) -> None:
+        """Take over those of `other` that are better."""
+        worse = ~self.converged[columns] | (other.sums[0] < self.sums[0, columns] * (1 - 1e-9))
+        take = np.flatnonzero(other.converged & worse)
+        self.put(columns[take], _Found(other.theta[:, take], other.sums[:, take], other.converged[take]))
 
 
-def _best_of_tops(
-    curve: Curve, u: Array, y: Array, w: Array, errors: str, free: tuple[bool, ...], theta: Array, reweight: bool
-) -> Solution:
-    peak = np.max(np.where(w > 0, y, -np.inf), axis=0)
-    best: Solution | None = None
+def _solution(task: Task, found: _Found) -> Solution:
+    theta, total = found.theta, found.sums
+    weights = task.weights_at(theta)
+    if not found.converged.all():
+        theta[:, ~found.converged], total[:, ~found.converged] = np.nan, np.nan
+    information = total[np.array(INFORMATION)]
+    return Solution(theta, 2 * total[1], 2 * total[list(GRADIENT)], information, weights, found.converged)
+
+
+def _best(task: Task, theta: Array) -> _Found:
+    """The best fit of all starts."""
+    if 2 not in task.free or not np.isnan(theta[2]).any():
+        return _fit(task, theta)
+    best: _Found | None = None
     for multiple in TOP_STARTS:
         trial = theta.copy()
-        trial[2] = np.where(np.isnan(theta[2]), np.log(np.maximum(multiple * peak, 1e-300)), theta[2])
-        found = _solve_block(curve, u, y, w, errors, free, trial, reweight)
-        best = found if best is None else _better(best, found)
+        trial[2] = np.where(np.isnan(theta[2]), np.log(multiple * task.peak), theta[2])
+        found = _newton(task, _started(task, trial, _tilt(task, trial)))
+        if best is None:
+            best = found
+        else:
+            best.improve(np.arange(theta.shape[1]), found)
     assert best is not None
     return best
 
 
-def _better(one: Solution, two: Solution) -> Solution:
-    take = two.converged & (~one.converged | (two.rss < one.rss))
-    pick = {
-        name: np.where(take, getattr(two, name), getattr(one, name))
-        for name in ("theta", "rss", "gradient", "information", "weights", "converged")
-    }
-    return Solution(**pick)
+def _fit(task: Task, theta: Array) -> _Found:
+    """The minimum next to the start; a second start where there is none, or where points exceed the top."""
+    found = _newton(task, _started(task, theta, _tilt(task, theta)))
+    doubtful = ~found.converged
+    if task.curve.has_top:
+        doubtful |= task.peak > np.exp(theta[2])
+    columns = np.flatnonzero(doubtful)
+    if columns.size:
+        rest, fresh = task.take(columns), theta[:, columns]
+        fresh[[i for i in task.free if i < 2]] = np.nan
+        found.improve(columns, _newton(rest, _started(rest, fresh, np.ones_like(rest.y))))
+    return found
 
 
-def _started(curve: Curve, u: Array, y: Array, w: Array, free: tuple[bool, ...], theta: Array) -> Array:
+def _tilt(task: Task, theta: Array) -> Array:
+    """How fast the fitted value moves with the straight line inside the link, at each point's y.
+
+    Squared, these are the weights that make the starting line close to the curve's own least squares.
+    """
+    curve = task.curve
+    y = np.maximum(task.y, 1e-3 * task.peak)
+    slope = 1.0 - np.minimum(y * np.exp(-theta[2]), 0.999) if curve.has_top else np.ones_like(y)
+    if curve.log_x:
+        return slope * (y / task.peak) if task.errors == "additive" else slope
+    return slope if task.errors == "additive" else task.peak / y
+
+
+def _started(task: Task, theta: Array, tilt: Array) -> Array:
     """`theta` with NaN starts filled: one straight line through the transformed points."""
     start = theta.copy()
     empty_a, empty_b = np.isnan(theta[0]), np.isnan(theta[1])
     if not (empty_a.any() or empty_b.any()):
         return start
-    a, b = curve.start(u, y, w, theta[2])
-    start[0] = np.where(empty_a, a, theta[0])
-    start[1] = np.where(empty_b, b, theta[1])
-    if not free[0]:
-        full_u = np.broadcast_to(u, y.shape)
-        through = (w * full_u * (a + b * full_u - theta[0])).sum(0) / np.maximum((w * full_u**2).sum(0), 1e-300)
+    u, w = task.u, task.w * tilt**2
+    a, b = task.curve.start(u, task.y, w, theta[2])
+    if 0 not in task.free:
+        through = (w * u * (a + b * u - theta[0])).sum(0) / np.maximum((w * u**2).sum(0), 1e-300)
         start[1] = np.where(empty_b, through, theta[1])
-    elif not free[1]:
-        mean_u = (w * u).sum(0) / w.sum(0)
-        start[0] = np.where(empty_a, a + (b - theta[1]) * mean_u, theta[0])
-    if curve.name == "linear":  # log errors need a positive line to start from
-        flat = (w * y).sum(0) / w.sum(0)
-        below = (start[0] + start[1] * u <= 0).any(axis=0) if free[0] and free[1] else np.zeros(len(flat), bool)
-        start[0] = np.where(below, flat, start[0])
-        start[1] = np.where(below, 0.0, start[1])
+        return start
+    if 1 not in task.free:
+        a = a + (b - theta[1]) * (w * u).sum(0) / w.sum(0)
+        start[0] = np.where(empty_a, a, theta[0])
+    else:
+        start[0], start[1] = np.where(empty_a, a, theta[0]), np.where(empty_b, b, theta[1])
+    if task.curve.name == "linear" and task.errors != "additive":
+        return _positive_line(task, start)
     return start
 
 
-def _reweighted(curve: Curve, u: Array, y: Array, w: Array, free: tuple[bool, ...], theta: Array) -> Solution:
-    """Relative errors: weights 1 / fitted^2 follow the fit until the parameters stand still."""
-    floor = RELATIVE_FLOOR * np.max(np.abs(np.where(w > 0, y, 0.0)), axis=0)
-    fitted = np.maximum(np.abs(y), floor)
-    settled = np.zeros(y.shape[1], bool)
-    found = _newton(curve, u, y, w / fitted**2, False, free, theta)
-    for _ in range(MAX_REWEIGHTS):
-        previous = found.theta
-        z = previous[0] + previous[1] * u
-        fitted = np.maximum(np.exp(previous[2]) * curve.link(z)[0], floor)
-        found = _newton(curve, u, y, w / fitted**2, False, free, np.where(found.converged, previous, theta))
-        with np.errstate(invalid="ignore"):
-            move = np.abs(found.theta - previous).max(axis=0)
-            settled = move <= 1e-10 * (1 + np.abs(previous).max(axis=0))
-        if (settled | ~found.converged).all():
-            break
-    return _masked(found, found.converged & settled)
+def _positive_line(task: Task, start: Array) -> Array:
+    """`start`, flat (or shifted, if the slope is fixed) where the line has no logarithm at some point."""
+    below = (start[0] + start[1] * task.u <= 0).any(axis=0)
+    if 1 in task.free:
+        start[1] = np.where(below, 0.0, start[1])
+    start[0] = np.where(below, np.abs(task.y).mean(axis=0) - (start[1] * task.u).min(axis=0), start[0])
+    return start
 
 
-def _masked(s: Solution, keep: NDArray[np.bool_]) -> Solution:
-    nan = np.where(keep, 0.0, np.nan)
-    return Solution(s.theta + nan, s.rss + nan, s.gradient + nan, s.information + nan, s.weights, keep)
+def _newton(task: Task, start: Array, goal: float = NEAR) -> _Found:
+    """The minimum that Newton's method reaches, tested on fresh derivatives there."""
+    place, arrived = _descend(task, to_search(task, start), goal)
+    theta = from_search(task, place)
+    total = sums(task, theta, top=True)
+    step, promise = _step(search_sums(task, place, total), task.free, None)
+    converged = arrived & (promise <= np.maximum(DECREMENT * total[1], task.noise)) & _still(step, place)
+    theta = np.where(converged, from_search(task, place + step), theta)
+    found = _Found(theta, total, converged)
+    late = np.flatnonzero(arrived & ~converged)
+    if late.size and goal > DECREMENT:
+        found.put(late, _newton(task.take(late), theta[:, late], DECREMENT))
+    return found
 
 
-def _newton(
-    curve: Curve, u: Array, y: Array, w: Array, log: bool, free: tuple[bool, ...], start: Array
-) -> Solution:
-    replicates = y.shape[1]
-    target = np.log(y) if log else y
-    scale = (w * (np.ones_like(target) if log else target**2)).sum(axis=0)
-    which = [i for i in range(3) if free[i]]
-    theta_out, rss_out = start.copy(), np.full(replicates, np.nan)
-    gradient_out, info_out = np.full((3, replicates), np.nan), np.full((3, 3, replicates), np.nan)
-    converged = np.zeros(replicates, bool)
+def _still(step: Array, place: Array) -> Bools:
+    return np.asarray(np.max(np.abs(step) / (1 + np.abs(place)), axis=0) <= STILL)
 
-    live = np.arange(replicates)
-    uu, tt, ww, theta, sc = u, target, w, start.copy(), scale
-    state = _evaluate(curve, uu, tt, ww, log, theta)
-    damping = np.zeros(replicates)
+
+def _descend(task: Task, place: Array, goal: float) -> tuple[Array, Bools]:
+    """Place after the last step of each replicate, and whether that step promised less than `goal`.
+
+    Finished replicates leave the arrays once they are a quarter of them; until then they idle along.
+    """
+    out, arrived = place.copy(), np.zeros(place.shape[1], bool)
+    live, damping = np.arange(place.shape[1]), np.zeros(place.shape[1])
+    total = search_sums(task, place)
+    done = ~np.isfinite(total[0])
     for _ in range(MAX_STEPS):
-        step, decrement = _step(state, which, damping)
-        goal = np.maximum(DECREMENT * state.objective, 1e-30 * sc)
-        finished = (decrement <= goal) & (damping == 0)
-        stuck = (damping > 1e10) & (decrement <= LOOSE_DECREMENT * state.objective + 1e-28 * sc)
-        lost = ((damping > 1e14) & ~stuck) | ~np.isfinite(state.objective)
-        done = finished | stuck | lost
-        if done.any():
-            where = live[done]
-            theta_out[:, where] = theta[:, done] + np.where(finished[done], step[:, done], 0.0)
-            converged[where] = (finished | stuck)[done]
-            if done.all():
-                live = live[:0]
-                break
-            keep = ~done
-            live, theta, tt, ww, sc = live[keep], theta[:, keep], tt[:, keep], ww[:, keep], sc[keep]
-            uu = uu if uu.shape[1] == 1 else uu[:, keep]
-            step, decrement, damping, state = step[:, keep], decrement[keep], damping[keep], state.take(keep)
-        trial = _evaluate(curve, uu, tt, ww, log, theta + step)
-        rounding = (damping == 0) & (decrement <= LOOSE_DECREMENT * state.objective)
-        accept = trial.objective <= state.objective * np.where(rounding, 1 + 1e-12, 1.0)
-        theta = np.where(accept, theta + step, theta)
-        state = state.where(accept, trial)
-        eased = np.where(damping > 0.05, damping * 0.1, 0.0)
-        damping = np.where(accept, eased, np.maximum(damping * 8, 0.05))
-    final = _evaluate(curve, u, target, w, log, np.where(converged, theta_out, start))
-    rss_out, gradient_out, info_out = 2 * final.objective, 2 * final.gradient, final.information
-    solution = Solution(theta_out, rss_out, gradient_out, info_out, np.asarray(w), converged)
-    return _masked(solution, converged & np.isfinite(rss_out))
+        step, promise = _step(total, task.free, damping)
+        calm, lost = _verdict(task, place, total, step, promise, damping, goal)
+        new = (calm | lost) & ~done
+        if new.any():
+            out[:, live[new]] = place[:, new] + np.where(calm[new], step[:, new], 0.0)
+            arrived[live[new]] = calm[new]
+            done |= new
+        count = np.count_nonzero(done)
+        if count == len(done):
+            break
+        if 4 * count > len(done):
+            keep = np.flatnonzero(~done)
+            task, live, place, total = task.take(keep), live[keep], place[:, keep], total[:, keep]
+            step, damping, done = step[:, keep], damping[keep], done[keep]
+        trial = search_sums(task, place + step)
+        accept = trial[0] <= total[0] + np.sqrt(task.noise * (total[1] + task.noise))
+        if accept.all():
+            place, total = place + step, trial
+        else:
+            place, total = np.where(accept, place + step, place), np.where(accept, trial, total)
+        if damping.any() or not accept.all():
+            eased = np.where(damping > 0.02, damping * 0.2, 0.0)
+            damping = np.where(accept, eased, np.maximum(damping * 4, 0.1))
+    return out, arrived
 
 
-@dataclass(frozen=True)
-class _State:
-    """Objective (half the rss) and its derivatives at one theta per replicate."""
-
-    objective: Array
-    gradient: Array
-    hessian: Array
-    information: Array
-
-    def take(self, keep: NDArray[np.bool_]) -> _State:
-        return _State(
-            self.objective[keep], self.gradient[:, keep], self.hessian[:, :, keep], self.information[:, :, keep]
-        )
-
-    def where(self, accept: NDArray[np.bool_], other: _State) -> _State:
-        return _State(
-            np.where(accept, other.objective, self.objective),
-            np.where(accept, other.gradient, self.gradient),
-            np.where(accept, other.hessian, self.hessian),
-            np.where(accept, other.information, self.information),
-        )
+def _verdict(
+    task: Task, place: Array, total: Array, step: Array, promise: Array, damping: Array, goal: float
+) -> tuple[Bools, Bools]:
+    """Which replicates need no step after this one, and which will never come to rest."""
+    calm = (promise <= np.maximum(goal * total[1], task.noise)) & (damping == 0)
+    lost = (damping > 1e10) | np.isneginf(total[4])
+    if calm.any():
+        still = _still(step, place)
+        lost |= calm & ~still & (promise <= np.maximum(DECREMENT * total[1], task.noise))
+        calm &= still
+    return calm, lost
 
 
-def _evaluate(curve: Curve, u: Array, target: Array, w: Array, log: bool, theta: Array) -> _State:
-    a, b, t = theta
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        value, d1, d2 = (curve.log_link if log else curve.link)(a + b * u)
-        if log:
-            value = value + t
-        elif curve.has_top:
-            top = np.exp(t)
-            value, d1, d2 = top * value, top * d1, top * d2
-        residual = w * (target - value)
-        objective = 0.5 * (residual * (target - value)).sum(axis=0)
-        wd = w * d1
-        slope = residual * d1
-        info = wd * d1
-        curvature = info - residual * d2
-        gradient = np.stack([-slope.sum(0), -(slope * u).sum(0), np.zeros_like(objective)])
-        hessian = np.zeros((3, 3, len(objective)))
-        information = np.zeros_like(hessian)
-        for matrix, terms in ((hessian, curvature), (information, info)):
-            matrix[0, 0], matrix[0, 1] = terms.sum(0), (terms * u).sum(0)
-            matrix[1, 1] = (terms * u * u).sum(0)
-        if curve.has_top:
-            dt = np.ones_like(value) if log else value
-            cross = wd * dt
-            turn = cross if log else cross - slope
-            gradient[2] = -(residual * dt).sum(0)
-            information[0, 2], information[1, 2] = cross.sum(0), (cross * u).sum(0)
-            information[2, 2] = (w * dt * dt).sum(0)
-            hessian[0, 2], hessian[1, 2] = turn.sum(0), (turn * u).sum(0)
-            hessian[2, 2] = information[2, 2] - (0.0 if log else (residual * dt).sum(0))
-        for matrix in (hessian, information):
-            matrix[1, 0], matrix[2, 0], matrix[2, 1] = matrix[0, 1], matrix[0, 2], matrix[1, 2]
-    objective = np.where(np.isfinite(objective), objective, np.inf)
-    return _State(objective, gradient, hessian, information)
+def _step(total: Array, free: tuple[int, ...], damping: Array | None) -> tuple[Array, Array]:
+    """Damped Newton step, and the decrease that it promises.
 
-
-def _step(state: _State, which: list[int], damping: Array) -> tuple[Array, Array]:
-    """Damped Newton step, and the decrease that it promises; Gauss-Newton where the Hessian is not positive."""
-    step = np.zeros_like(state.gradient)
-    if not which:
-        return step, np.zeros_like(state.objective)
-    g = state.gradient[which]
-    diagonal = np.stack([state.information[i, i] for i in which])
-    exact = _submatrix(state.hessian, which)
-    solved, positive = _cholesky_solve(exact, damping * diagonal, g)
+    Where the Hessian is not positive definite, the step is Gauss-Newton's and the promise infinite.
+    """
+    step, promise = np.zeros((3, total.shape[1])), np.zeros(total.shape[1])
+    if not free:
+        return step, promise
+    gradient = [total[GRADIENT[i]] for i in free]
+    diagonal = [total[INFORMATION[i][i]] for i in free]
+    hessian = [[total[HESSIAN[i][j]] for j in free] for i in free]
+    ridge = [damping * d for d in diagonal] if damping is not None and damping.any() else None
+    solved, positive = _cholesky_solve(hessian, ridge, gradient)
     if not positive.all():
-        usual, _ = _cholesky_solve(_submatrix(state.information, which), np.maximum(damping, 1e-9) * diagonal, g)
-        solved = np.where(positive, solved, usual)
-    solved = np.where(np.isfinite(solved), solved, 0.0)
-    decrement = 0.5 * (solved * g).sum(axis=0)
-    step[which] = -solved
-    return step, np.where(positive, np.abs(decrement), np.inf)
+        least = np.maximum(0.0 if damping is None else damping, 1e-9)
+        information = [[total[INFORMATION[i][j]] for j in free] for i in free]
+        usual, _ = _cholesky_solve(information, [least * d for d in diagonal], gradient)
+        solved = [np.where(positive, s, g) for s, g in zip(solved, usual, strict=True)]
+    for i, s, g in zip(free, solved, gradient, strict=True):
+        finite = np.isfinite(s)
+        positive &= finite
+        step[i] = np.where(finite, -s, 0.0)
+        promise += s * g
+    return step, np.where(positive, np.abs(0.5 * promise), np.inf)
 
 
-def _submatrix(matrix: Array, which: list[int]) -> list[list[Array]]:
-    return [[matrix[i, j] for j in which] for i in which]
-
-
-def _cholesky_solve(m: list[list[Array]], ridge: Array, g: Array) -> tuple[Array, NDArray[np.bool_]]:
-    """Solve (m + diag(ridge)) s = g per replicate for 1 to 3 unknowns; also whether it was positive definite."""
-    size = len(g)
-    lower: list[list[Array]] = [[np.empty(0)] * size for _ in range(size)]
-    positive = np.ones(g.shape[1], bool)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        for i in range(size):
-            for j in range(i + 1):
-                rest = m[i][j] + (ridge[i] if i == j else 0.0)
-                for k in range(j):
-                    rest = rest - lower[i][k] * lower[j][k]
-                if i == j:
-                    positive &= rest > 1e-14 * np.abs(m[i][i])
-                    lower[i][i] = np.sqrt(np.where(rest > 0, rest, np.nan))
-                else:
-                    lower[i][j] = rest / lower[j][j]
-        forward: list[Array] = []
-        for i in range(size):
-            rest = g[i]
-            for k in range(i):
-                rest = rest - lower[i][k] * forward[k]
-            forward.append(rest / lower[i][i])
-        solved: list[Array] = [np.empty(0)] * size
-        for i in reversed(range(size)):
-            rest = forward[i]
-            for k in range(i + 1, size):
-                rest = rest - lower[k][i] * solved[k]
-            solved[i] = rest / lower[i][i]
-    return np.stack(solved), positive
+def _cholesky_solve(
+    m: list[list[Array]], ridge: list[Array] | None, g: list[Array]
+) -> tuple[list[Array], Bools]:
+    """Solve (m + diag(ridge)) s = g per replicate, 1 to 3 unknowns; and whether m was positive definite."""
+    size, positive = len(g), np.ones(len(g[0]), bool)
+    lower: dict[tuple[int, int], Array] = {}
+    for i in range(size):
+        for j in range(i + 1):
+            rest = m[i][j] + ridge[i] if ridge and i == j else m[i][j]
+            for k in range(j):
+                rest = rest - lower[i, k] * lower[j, k]
+            if i == j:
+                positive &= rest > 1e-14 * np.abs(m[i][i])
+                lower[i, i] = np.sqrt(rest)
+            else:
+                lower[i, j] = rest / lower[j, j]
+    solved: list[Array] = []
+    for i in range(size):
+        rest = g[i]
+        for k in range(i):
+            rest = rest - lower[i, k] * solved[k]
+        solved.append(rest / lower[i, i])
+    for i in reversed(range(size)):
+        rest = solved[i]
+        for k in range(i + 1, size):
+            rest = rest - lower[k, i] * solved[k]
+        solved[i] = rest / lower[i, i]
+    return solved, positive

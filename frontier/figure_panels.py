@@ -10,7 +10,6 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.gridspec import SubplotSpec
 from matplotlib.lines import Line2D
 
 from frontier._format import plural
@@ -22,7 +21,7 @@ EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
 def new_axes(count: int = 1, *, figure: Figure | SubFigure | None = None, per_row: int = 3) -> np.ndarray:
-    """Axes for `count` panels, in a new figure of the current style's width unless one is given.
+    """Axes for `count` panels, in a new pyplot figure of the current style's width unless one is given.
 
     Returns
     -------
@@ -46,9 +45,7 @@ def _figure_size(rows: int, columns: int) -> tuple[float, float]:
     width, height = mpl.rcParams["figure.figsize"]
     if rows == columns == 1:
         return width, height
-    if (
-        mpl.rcParams["svg.hashsalt"] != SALT
-    ):  # not in the paper style: room for every panel instead of a fixed width
+    if mpl.rcParams["svg.hashsalt"] != SALT:  # not in the paper style: as wide as the panels need
         width = max(width, 3.4 * columns)
     return width, rows * (0.8 * width / columns) + 0.45
 
@@ -81,8 +78,7 @@ def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _named(column: str, value: Any) -> str:
     """A value that says what it is: a bare number gets its column's name."""
-    bare = isinstance(value, (bool, int, float))
-    return f"{column.replace('_', ' ')} {value}" if bare else str(value)
+    return f"{column.replace('_', ' ')} {value}" if isinstance(value, (bool, int, float)) else str(value)
 
 
 def finish_axes(ax: Axes, x: str, y: str, log_x: bool, log_y: bool) -> None:
@@ -91,15 +87,25 @@ def finish_axes(ax: Axes, x: str, y: str, log_x: bool, log_y: bool) -> None:
         log_axis(ax.xaxis)
     if log_y:
         log_axis(ax.yaxis)
-    size = float(mpl.rcParams["font.size"])
-    wide, high = ax.get_window_extent().size * 72 / ax.figure.dpi
-    ax.set_xlabel(_in_lines(figure_text(axis_label(x), 80), wide / size))
-    ax.set_ylabel(_in_lines(figure_text(axis_label(y), 80), high / size))
+    ax.set_xlabel(_in_lines(figure_text(axis_label(x), 80), _column_width(ax)))
+    ax.set_ylabel(_in_lines(figure_text(axis_label(y), 80), ax.get_window_extent().height / ax.figure.dpi))
+
+
+def _column_width(ax: Axes) -> float:
+    """Inches from one panel to the next; labels may use the gap between panels."""
+    place = ax.get_subplotspec()
+    box = ax.get_window_extent() if place is None else ax.figure.bbox
+    return float(box.width) / ax.figure.dpi / (1 if place is None else place.get_gridspec().ncols)
+
+
+def _length(label: str) -> float:
+    """About how many inches a label takes in the current type size."""
+    return 0.5 * len(label) * float(mpl.rcParams["font.size"]) / 72
 
 
 def _in_lines(label: str, room: float) -> str:
-    """A label in two lines where it is longer than its axis, `room` in units of the type size."""
-    if 0.48 * len(label) < room:
+    """A label in two lines where it is longer than `room` inches."""
+    if _length(label) < room:
         return label
     for sign in (", ", " ("):
         if sign in label:
@@ -110,24 +116,19 @@ def _in_lines(label: str, room: float) -> str:
 
 def share_labels(panels: np.ndarray) -> None:
     """Axis labels only where the grid of panels has its left and bottom edges."""
-    for ax in panels:
-        place = ax.get_subplotspec()
-        if place is not None and not place.is_first_col():
+    places = [ax.get_subplotspec() for ax in panels]
+    lowest: dict[int, int] = {}
+    for p in places:
+        if p is not None:
+            lowest[p.colspan.start] = max(lowest.get(p.colspan.start, 0), p.rowspan.stop)
+    for ax, p in zip(panels, places, strict=True):
+        if p is not None and not p.is_first_col():
             ax.set_ylabel("")
-        if place is not None and not _lowest(place, panels):
+        if p is not None and p.rowspan.stop < lowest[p.colspan.start]:
             ax.set_xlabel("")
 
 
-def _lowest(place: SubplotSpec, panels: np.ndarray) -> bool:
-    """Whether no panel stands below this one."""
-    others = [ax.get_subplotspec() for ax in panels]
-    return not any(
-        o is not None and o.rowspan.start >= place.rowspan.stop and o.colspan.start == place.colspan.start
-        for o in others
-    )
-
-
-def handle(style: Style, line: str = "-") -> Line2D:
+def handle(style: Style, line: Any = "-") -> Line2D:
     """A legend entry."""
     return Line2D([], [], color=style.colour, marker=style.marker, linestyle=line, **EDGE)
 
@@ -139,27 +140,23 @@ def legend_above(panels: np.ndarray, handles: Mapping[str, Line2D], owned: bool)
     if not owned:
         quiet_legend(panels[0], handles)
         return
-    panels[0].figure.legend(
-        list(handles.values()),
-        list(handles),
-        loc="outside upper center",
-        ncols=min(len(handles), 5),
-        frameon=False,
-        borderpad=0.1,
-        borderaxespad=0.2,
-    )
+    options: dict[str, Any] = {"loc": "outside upper center", "borderpad": 0.1, "borderaxespad": 0.2}
+    figure = panels[0].figure
+    entry = _length("".join(handles)) / len(handles) + _length("mmmmmmmmmm")
+    columns = max(1, min(len(handles), int(figure.bbox.width / figure.dpi / entry)))
+    figure.legend(list(handles.values()), list(handles), ncols=columns, frameon=False, **options)
+
+
+def quiet_legend(ax: Axes, handles: Mapping[str, Any], *, most: int = 5) -> None:
+    """A legend without a frame where the data leave room, or beside the axes when it is long."""
+    if len(handles) < 2:
+        return
+    place: dict[str, Any] = {"loc": "best"}
+    if len(handles) > most:
+        place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    ax.legend(list(handles.values()), list(handles), frameon=False, borderaxespad=0.3, **place)
 
 
 def remark(ax: Axes, text: str) -> None:
     """A few grey words above the right end of the axes."""
     ax.set_title(figure_text(text, 80), loc="right", fontsize="x-small", color=QUIET)
-
-
-def quiet_legend(ax: Axes, handles: Mapping[str, Any], *, most: int = 5) -> None:
-    """A legend without a frame where the data leave room, beside the axes when it is long; none for one entry."""
-    if len(handles) < 2:
-        return
-    beside: dict[str, Any] = (
-        {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if len(handles) > most else {"loc": "best"}
-    )
-    ax.legend(list(handles.values()), list(handles), frameon=False, borderaxespad=0.3, **beside)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
-from frontier._format import nearest
+from frontier._format import nearest, plural
 
 WIDTHS = {"neurips": (5.5,), "icml": (3.25, 6.75), "acl": (3.03, 6.3)}
 """Inches of text that a figure over one column, or over two, may fill."""
@@ -23,7 +23,7 @@ USUAL_REFERENCES = ("relu", "standard", "vanilla", "baseline")
 REFERENCE_COLOUR = "#4d4d4d"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette without black and yellow, ordered so that early ones differ most in lightness."""
-MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "*")
+MARKERS = ("s", "^", "D", "v", "p", "<", ">", "*", "h", "d", "P")
 SALT = "sae-frontier"
 FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None},
@@ -31,7 +31,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "png": {"Software": None},
 }
 """File formats, each with the metadata that would differ from run to run taken out."""
-EMBEDDING = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": SALT}
+EMBEDDING: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": SALT}
 
 
 class Style(NamedTuple):
@@ -68,15 +68,13 @@ def paper_style(venue: str = "neurips", columns: int = 1) -> Iterator[float]:
     if widths is None:
         raise ValueError(f"unknown venue {venue!r}{nearest(str(venue), WIDTHS)}")
     if columns not in range(1, len(widths) + 1):
-        raise ValueError(
-            f"{venue} has {len(widths)} column{'s'[: len(widths) - 1]} of text, asked for {columns}"
-        )
+        raise ValueError(f"{venue} has {plural(len(widths), 'column')} of text, asked for {columns}")
     width = widths[columns - 1]
     with mpl.rc_context({**_PAPER, **EMBEDDING, "figure.figsize": (width, 0.62 * min(width, 4.5))}):
         yield width
 
 
-_PAPER: dict[str, Any] = {
+_PAPER: Any = {
     "font.family": ["serif", "DejaVu Sans"],
     "font.serif": ["STIXGeneral", "Times New Roman", "Times"],
     "mathtext.fontset": "stix",
@@ -111,9 +109,9 @@ _PAPER: dict[str, Any] = {
 def family_styles(families: Iterable[Hashable], reference: Hashable | None = None) -> dict[Any, Style]:
     """A colour and a marker for every family, the same for the same set of families in any order.
 
-    The reference is dark grey with circles; without one named, it is the family called relu, standard, vanilla
-    or baseline, if there is exactly one. Colours can be told apart by colour-blind readers and start again
-    after six; markers do not repeat before the colours and markers together do.
+    The reference is dark grey with circles; without one named, it is the family called relu, standard,
+    vanilla or baseline, if there is exactly one. Colour-blind readers can tell the colours apart. Colours
+    start again after six, markers after eleven, so that 66 families differ.
     """
     names = list(dict.fromkeys(families))
     if reference is None:
@@ -124,6 +122,14 @@ def family_styles(families: Iterable[Hashable], reference: Hashable | None = Non
     for i, name in enumerate(rest):
         styles[name] = Style(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
     return styles
+
+
+def styles_for(
+    names: Iterable[Hashable], reference: Hashable | None, given: Mapping[Any, Style] | None
+) -> dict[Any, Style]:
+    """The given styles, and ready ones for families that have none."""
+    ready = family_styles(names, reference)
+    return {name: Style(*(given or {}).get(name, style)) for name, style in ready.items()}
 
 
 def figure_text(name: object, most: int = 40) -> str:
@@ -143,10 +149,10 @@ def log_axis(axis: Axis) -> None:
 
 
 def plain_tick(value: float) -> str:
-    """A tick's label: a plain number, or a power of ten beyond 0.0001 and a million.
+    r"""A tick's label: a plain number, or a power of ten beyond 0.0001 and a million.
 
     >>> plain_tick(0.03), plain_tick(300.0), plain_tick(2e-7)
-    ('0.03', '300', '$2\\\\times10^{-7}$')
+    ('0.03', '300', '$2\\times10^{-7}$')
     """
     if value <= 0 or 1e-4 <= value < 1e6:
         return f"{value:.10g}"

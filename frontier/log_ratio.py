@@ -155,14 +155,17 @@ def f_test(extra: float, extra_df: float, rss: float, df: float) -> tuple[float,
 
 
 def holm(p_values: Array) -> Array:
-    """Holm-adjusted p values; missing ones stay missing. Source: Holm (1979), via statsmodels."""
-    p = np.asarray(p_values, dtype=float)
-    known = np.isfinite(p)
-    out = np.full(p.shape, np.nan)
-    if known.any():
-        from statsmodels.stats.multitest import multipletests
+    """Holm-adjusted p values; missing ones stay missing. Source: Holm (1979).
 
-        out[known] = multipletests(p[known], method="holm")[1]
+    statsmodels' `multipletests` gives the same and collects garbage on every call (50 ms); the tests hold the
+    two equal.
+    """
+    p = np.asarray(p_values, dtype=float)
+    out = np.full(p.shape, np.nan)
+    known = np.flatnonzero(np.isfinite(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    steps = p[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
     return out
 
 

@@ -12,15 +12,21 @@ from frontier import figures, tables
 from frontier.comparison import Comparisons
 
 
-def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
-    """The frame as CSV, Parquet and JSON records, and its LaTeX, under one stem."""
+def write_frame(frame: pd.DataFrame, stem: Path) -> list[Path]:
+    """The frame as CSV, Parquet and JSON lines, under one stem."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".json", ".tex")]
+    files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".jsonl")]
     frame.to_csv(files[0], index=False)
     frame.to_parquet(files[1], index=False)
-    frame.to_json(files[2], orient="records", indent=1)
-    files[3].write_text(latex, encoding="utf-8")
+    frame.to_json(files[2], orient="records", lines=True)
     return files
+
+
+def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
+    """The frame as CSV, Parquet, JSON lines and LaTeX, under one stem."""
+    files = write_frame(frame, stem)
+    stem.with_suffix(".tex").write_text(latex, encoding="utf-8")
+    return [*files, stem.with_suffix(".tex")]
 
 
 def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path]:

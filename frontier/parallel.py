@@ -21,7 +21,7 @@ from frontier.problems import Array, Problem, parameter
 from frontier.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SharedFit(Result):
     """Groups fitted together with some parameters in common, against separate fits.
 
@@ -56,7 +56,7 @@ class SharedFit(Result):
         return View(f"Shared {listed(self.shared)}", ("parameter", "value", "group"), tuple(rows), (remark,))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Parallelism(Result):
     """Whether two fits are parallel, so that one relative potency holds at every hit.
 

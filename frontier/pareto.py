@@ -96,6 +96,7 @@ def mark_pareto(
     `slack` is in units of the last objective: how much worse the row may become in it before another row
     that is no worse in the others beats it (positive, infinite where there is no such row), or by how much it
     must improve to join the set (negative). `tie_id` numbers rows that are equal in all objectives.
+    `group_runs` counts the usable rows of the group: how long the search was behind its frontier.
 
     Raises
     ------
@@ -117,6 +118,8 @@ def mark_pareto(
     slack[inside] = _slack(kept, groups)
     table["pareto_optimal"], table["slack"] = optimal, slack
     table["tie_id"] = _tie_ids(points, codes, inside)
+    if "group_runs" not in table:  # a Pareto set taken again keeps the count of the first search
+        table["group_runs"] = np.bincount(codes[inside], minlength=len(names))[codes]
     remarks = [set_aside_remark(table), *_suspicions(names, codes, inside, optimal, points)]
     return add_notes(table, *(r for r in remarks if r))
 

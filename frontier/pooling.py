@@ -18,7 +18,7 @@ from frontier.ratios import Ratio, RatioTable
 from frontier.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PooledCell(Result):
     """One cell of a pooled ratio: its ratio and the share of the pooled one that it carries."""
 

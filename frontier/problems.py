@@ -271,15 +271,16 @@ class Estimate:
         return value, np.sqrt(np.maximum(spread, 0.0))
 
     def readable(self, quantity: Quantity, working: Array) -> Array:
-        """A value on the working scale as a user reads it."""
+        """A value on the working scale as a user reads it; beyond the largest number it is infinite."""
         curve = self.problem.curve
-        if quantity.kind == "x_at":
-            return np.exp(working) if curve.log_x else np.asarray(working)
-        if quantity.kind == "height":
-            if self._free_top:
-                return np.exp(working)
-            return np.exp(self.solution.theta[2]) * curve.link(np.asarray(working))[0]
-        return np.exp(working) if quantity.name in curve.positive else np.asarray(working)
+        with np.errstate(over="ignore"):
+            if quantity.kind == "x_at":
+                return np.exp(working) if curve.log_x else np.asarray(working)
+            if quantity.kind == "height":
+                if self._free_top:
+                    return np.exp(working)
+                return np.exp(self.solution.theta[2]) * curve.link(np.asarray(working))[0]
+            return np.exp(working) if quantity.name in curve.positive else np.asarray(working)
 
     @property
     def _free_top(self) -> bool:

@@ -402,6 +402,9 @@ def test_rounding_is_no_contradiction():
     # (2.5566 - 2.5439) / 0.0140 = 0.907; half a unit in each loss allows 0.898 to 0.917.
     assert not said(metrics_table(small(loss_recovered=[0.899, 0.907, 0.916], **losses)), "contradict")
     assert said(metrics_table(small(loss_recovered=[0.907, 0.907, 0.930], **losses)), "row 2 contradict")
+    # 2.55 in a column of four decimals was printed as 2.5500: (2.5566 - 2.5500) / 0.0140 = 0.471.
+    columns = {**losses, "ce_sae": [2.5439, 2.5439, 2.55]}
+    assert said(metrics_table(small(loss_recovered=[0.907, 0.907, 0.600], **columns)), "row 2 contradict")
     # The same losses stored as float32 are the same print.
     single = {name: np.float32(value) for name, value in losses.items()}
     assert not said(metrics_table(small(loss_recovered=[0.899, 0.907, 0.916], **single)), "contradict")

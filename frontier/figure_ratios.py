@@ -13,15 +13,14 @@ from matplotlib.axes import Axes
 
 from frontier._format import interval_cell, nearest, number
 from frontier.figure_panels import EDGE, QUIET
-from frontier.figure_style import Style, family_styles, figure_text, log_axis
+from frontier.figure_style import Style, figure_text, log_axis, styles_for
+from frontier.tables import RATIO_COLUMNS
 
-COLUMNS = (
-    "family", "reference", "quantity", "at", "ratio", "ratio_low", "ratio_high", "p_value", "better_when", "doubts",
-)  # fmt: skip
-"""Columns of a ratio table that name no group."""
+LABEL_SHARE = 0.33
+"""Of the figure's width, for the names of the rows."""
 WIDEST = 30.0
 """Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
-NAMES = {
+AXIS = {
     "relative_potency": "L0 of {reference} / L0 of {family} at equal performance hit",
     "hit_ratio": "Performance hit of {family} / {reference} at equal L0",
 }
@@ -47,6 +46,8 @@ def plot_ratios(
         Default: the axes of a new pyplot figure, as high as its rows need.
     quantity : str, optional
         Which ratio; default relative_potency where there is one, else the first.
+    reference : family, optional
+        Drawn in grey (see `family_styles`).
     styles : dict of family to Style, optional
         To keep a family's look over several figures.
 
@@ -58,7 +59,7 @@ def plot_ratios(
     frame = ratios if isinstance(ratios, pd.DataFrame) else ratios.to_frame()
     quantity = _quantity(frame, quantity)
     frame = frame[frame["quantity"] == quantity].reset_index(drop=True)
-    looks = {**family_styles([*frame["reference"], *frame["family"]], reference), **(styles or {})}
+    looks = styles_for([*frame["reference"], *frame["family"]], reference, styles)
     ax = _axes(len(frame)) if ax is None else ax
     low, high = _window(frame)
     ax.axvline(1, color=QUIET, linewidth=0.7, zorder=1, label="_one")
@@ -67,7 +68,8 @@ def plot_ratios(
     ax.set_xlim(low, high)
     ax.set_ylim(len(frame) - 0.4, -0.6)
     log_axis(ax.xaxis)
-    ax.set_yticks(range(len(frame)), _row_labels(frame))
+    letters = int(LABEL_SHARE * ax.figure.bbox.width / ax.figure.dpi * 144 / float(mpl.rcParams["font.size"]))
+    ax.set_yticks(range(len(frame)), [figure_text(label, max(letters, 8)) for label in _row_labels(frame)])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.set_xlabel(_axis_text(frame, quantity))
@@ -89,7 +91,7 @@ def _axes(rows: int) -> Axes:
     from matplotlib import pyplot as plt
 
     width = mpl.rcParams["figure.figsize"][0]
-    line = 2.2 * float(mpl.rcParams["font.size"]) / 72
+    line = 2.0 * float(mpl.rcParams["font.size"]) / 72
     ax = plt.figure(figsize=(width, line * (rows + 1) + 0.6), layout="constrained").subplots()
     ax.spines[["top", "right"]].set_visible(False)
     return ax
@@ -113,34 +115,27 @@ def _draw_row(
     colour, marker = style
     known = math.isfinite(ratio) and ratio > 0
     if known:
-        ends = (
-            [max(low, window[0]), min(high, window[1])]
-            if not (math.isnan(low) or math.isnan(high))
-            else [ratio] * 2
-        )
+        ends = [ratio if math.isnan(v) else min(max(v, window[0]), window[1]) for v in (low, high)]
         ax.plot(ends, [row, row], color=colour, label="_interval", zorder=2, solid_capstyle="butt")
-        ax.plot([ratio], [row], marker=marker, color=colour, linestyle="none",
-                label=figure_text(record["family"]), zorder=3, **EDGE)  # fmt: skip
+        name = figure_text(record["family"])
+        ax.plot([ratio], [row], marker=marker, color=colour, linestyle="none", label=name, zorder=3, **EDGE)
         for beyond, end, arrow in ((low < window[0], window[0], "<"), (high > window[1], window[1], ">")):
             if beyond:
-                ax.plot(
-                    [end], [row], marker=arrow, color=colour, clip_on=False, label="_arrow", linestyle="none"
-                )
+                ax.plot([end], [row], marker=arrow, color=colour, clip_on=False, label="_arrow")
     words = interval_cell(ratio, low, high).replace("inf", "∞") if known else "no ratio"
-    ax.text(1.02, row, words, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize="small")
+    ax.text(1.04, row, words, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize="small")
 
 
 def _row_labels(frame: pd.DataFrame) -> list[str]:
     """What tells the rows apart: group columns that vary, then family and reference where they do."""
-    groups = [c for c in frame.columns if c not in COLUMNS]
-    varying = [c for c in (*groups, "family", "reference") if frame[c].astype(str).nunique() > 1]
+    groups = [c for c in frame.columns if c not in RATIO_COLUMNS]
+    varying = [c for c in (*groups, "family", "reference") if len(set(frame[c].astype(str))) > 1]
     labels = []
     for record in frame.to_dict("records"):
         parts = [str(record[c]) if c != "reference" else f"against {record[c]}" for c in varying]
-        labels.append(figure_text(", ".join(parts) or record["family"]))
-    at = frame["at"] if "at" in frame else None
-    if at is not None and len(set(labels)) < len(labels):
-        labels = [f"{text}, at {number(float(v))}" for text, v in zip(labels, at, strict=True)]
+        labels.append(", ".join(parts) or str(record["family"]))
+    if "at" in frame and len(set(labels)) < len(labels):
+        labels = [f"{text}, at {number(float(v))}" for text, v in zip(labels, frame["at"], strict=True)]
     return labels
 
 
@@ -149,7 +144,7 @@ def _axis_text(frame: pd.DataFrame, quantity: str) -> str:
     for side in ("family", "reference"):
         names = frame[side].astype(str).unique()
         sides[side] = figure_text(names[0]) if len(names) == 1 else f"the {side}"
-    pattern = NAMES.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
+    pattern = AXIS.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
     text = pattern.format(quantity=quantity.replace("_", " "), **sides)
     better = set(frame["better_when"].dropna().astype(str)) - {""} if "better_when" in frame else set()
     return f"{text}\n({better.pop()}: {sides['family']} is better)" if len(better) == 1 else text

@@ -1,0 +1,40 @@
+"""Fixtures shared by the tests: the published Gemma-7B tables at layer 20, and fits of their Pareto sets."""
+
+import matplotlib as mpl
+import pytest
+
+import frontier
+
+mpl.use("Agg")
+
+ADDITIVE = {"errors": "additive"}
+
+
+@pytest.fixture(scope="session")
+def gemma():
+    return frontier.load_dataset("gated_gemma7b")
+
+
+@pytest.fixture(scope="session")
+def layer20(gemma):
+    return gemma[gemma["layer"] == 20].reset_index(drop=True)
+
+
+@pytest.fixture(scope="session")
+def front20(layer20):
+    return frontier.pareto_set(layer20)
+
+
+@pytest.fixture(scope="session")
+def hill20(front20):
+    return frontier.fit(front20, "hill", by=["site"], **ADDITIVE)
+
+
+@pytest.fixture(scope="session")
+def hill20_cut(front20):
+    return frontier.fit(front20, "hill", by=["site"], max_l0=200, **ADDITIVE)
+
+
+@pytest.fixture(scope="session")
+def comparison20(layer20):
+    return frontier.compare(layer20, "baseline", **ADDITIVE)

@@ -1,0 +1,114 @@
+"""The command line as a user meets it: outputs, files, and one clear line on bad input."""
+
+import json
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+import frontier
+
+
+def run(*arguments, ok=True):
+    done = subprocess.run([sys.executable, "-c", "from frontier.cli import main; main()", *map(str, arguments)], capture_output=True, text=True)
+    assert (done.returncode == 0) == ok, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory, layer20):
+    path = tmp_path_factory.mktemp("cli") / "gemma20.csv"
+    layer20.drop(columns=["excluded_because", "doubts", "family"]).to_csv(path, index=False)
+    return path
+
+
+def test_pareto(table, tmp_path):
+    done = run("pareto", table, "--by", "site", "--out", tmp_path)
+    assert "52 of 66 SAEs are Pareto-optimal" in done.stdout
+    assert "l0 is negative" in done.stdout and "not marked by the source, but no row of its group beats it" in done.stdout
+    front = pd.read_csv(tmp_path / "pareto.csv")
+    pd.testing.assert_frame_equal(front, pd.read_parquet(tmp_path / "pareto.parquet")[front.columns], check_dtype=False)
+    assert len(front) == 52 and (tmp_path / "pareto.tex").read_text().count("toprule") == 1
+    assert {p.suffix for p in tmp_path.glob("frontier.*")} == {".pdf", ".png"}
+
+
+def test_fit(table, tmp_path):
+    done = run("fit", table, "--by", "site", "--errors", "additive", "--max-l0", "200", "--out", tmp_path)
+    assert "L0 above 200 left out as asked" in done.stdout
+    frame = pd.read_csv(tmp_path / "fits.csv").set_index(["site", "family"])
+    # k with L0 <= 200 from GATED_DATA section 3: MLP baseline 1.16
+    assert round(frame.loc[("MLP", "baseline"), "k"], 2) == 1.16
+    assert json.loads((tmp_path / "fits.json").read_text())["type"] == "FrontierFits"
+    assert {p.name for p in tmp_path.glob("*.png")} == {"fits.png", "fits_log.png"}
+
+
+def test_compare(table, tmp_path):
+    done = run("compare", table, "--reference", "baseline", "--errors", "additive", "--out", tmp_path)
+    assert "cross at L0" in done.stdout and "2.57 [2.30, 2.87]" in done.stdout
+    ratios = pd.read_csv(tmp_path / "ratios.csv")
+    assert round(ratios.query("site == 'Resid' and quantity == 'k'")["ratio"].item(), 2) == 6.03
+    assert len(pd.read_csv(tmp_path / "verdicts.csv")) == 3
+
+
+def test_demo(tmp_path):
+    done = run("demo", "--out", tmp_path)
+    for text in ("6.28", "1.49", "baseline row", "L0 321", "2.25 to 2.78", "cross", "beats it", "wrote"):
+        assert text in done.stdout, text
+    names = {p.name for p in tmp_path.iterdir()}
+    assert {"frontier.png", "frontier.pdf", "fits.png", "fits_log.png", "ratios.tex", "ratios.csv", "fits.csv", "comparison.json", "relative_potency.pdf"} <= names
+
+
+@pytest.mark.parametrize("command", ["pareto", "fit", "compare", "calibrate", "demo"])
+def test_help_has_an_example(command):
+    assert "Example" in run(command, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "{folder}/gemma2.csv"], "did you mean 'gemma20.csv'"),
+        (["fit", "{folder}"], "is a folder"),
+        (["compare", "{table}", "--reference", "gate"], "did you mean 'gated'"),
+        (["fit", "{table}", "--by", "sites"], "did you mean 'site'"),
+        (["fit", "{table}", "--y", "performance_hitt"], "did you mean 'performance_hit'"),
+        (["compare", "{table}", "--by", "model"], "different site"),
+        (["fit", "{table}", "--max-l0", "0.001"], "no usable row"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(table, arguments, message):
+    done = run(*(a.format(table=table, folder=table.parent) for a in arguments), ok=False)
+    assert done.returncode == 2 and message in done.stderr
+    assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+def test_an_unknown_curve_or_option_is_exit_code_2(table):
+    for arguments in (["fit", table, "--curve", "hil"], ["fit", table, "--nonsense"]):
+        done = run(*arguments, ok=False)
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_files_with_bad_content(tmp_path):
+    for name, text, message in (
+        ("empty.csv", "", "is empty"),
+        ("columns.csv", "a,b\n1,2\n", "no L0 column"),
+        ("half.csv", "l0,colour\n1,2\n", "no fidelity column"),
+        ("text.csv", "l0,loss_recovered\nmany,0.9\nfew,0.8\n", "holds text"),
+        ("broken.json", "[{", "cannot be read as json"),
+        ("noise.parquet", "\x00\x01", "arquet"),
+    ):
+        path = tmp_path / name
+        path.write_text(text)
+        done = run("fit", path, ok=False)
+        assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_odd_rows_are_kept_and_said(tmp_path):
+    x = [0.01, 0.02, 0.04, 0.08, 0.16, 0.3]
+    rows = [{"architecture": "relu", "L0": 1 / a, "% CE Recovered": 100 * (1 - float(frontier.hill(a, 0.4, 0.9)))} for a in x]
+    rows += [{"architecture": "relu", "L0": 0.0, "% CE Recovered": 50.0}, {"architecture": "relu", "L0": 120.0, "% CE Recovered": 101.0}]
+    path = tmp_path / "odd.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    out = run("fit", path, "--errors", "additive", "--all").stdout
+    for text in ("read as l0", "read as loss_recovered", "per cent", "l0 is 0", "above 1"):
+        assert text in out, text

@@ -1,0 +1,78 @@
+"""The import fence: frontier imports neither torch nor trainers, modules import downwards only, start-up is light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import frontier
+
+PACKAGE = Path(frontier.__file__).parent
+MODULES = {str(p.relative_to(PACKAGE.parent).with_suffix("")).replace("/", "."): p for p in PACKAGE.rglob("*.py")}
+HEAVY = ("torch", "matplotlib", "seaborn", "statsmodels")
+
+
+def imports(path: Path, *, top_level: bool) -> set[str]:
+    """Modules that a file imports; at import time only, or anywhere, TYPE_CHECKING blocks left out."""
+    found: set[str] = set()
+
+    def visit(nodes):
+        for node in nodes:
+            if isinstance(node, ast.Import):
+                found.update(a.name for a in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                found.update({node.module, *(f"{node.module}.{a.name}" for a in node.names)})
+            elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                visit(node.orelse)
+            elif not top_level or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                visit(ast.iter_child_nodes(node))
+
+    visit(ast.parse(path.read_text(encoding="utf-8")).body)
+    return {f for f in found if f}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_torch_and_no_trainers(module):
+    assert not {n.split(".")[0] for n in imports(MODULES[module], top_level=False)} & {"torch", "trainers"}
+
+
+def test_modules_import_one_way():
+    """The imports made at import time have no cycle, so the modules have an order."""
+    graph = {m.removesuffix(".__init__"): {n for n in imports(p, top_level=True) if n in MODULES or f"{n}.__init__" in MODULES} for m, p in MODULES.items()}
+    graph = {m: {n for n in names if n not in ("frontier", m)} for m, names in graph.items()}
+    done: set[str] = set()
+    while len(done) < len(graph):
+        ready = {m for m, names in graph.items() if m not in done and names <= done}
+        assert ready, f"import cycle among {sorted(set(graph) - done)}"
+        done |= ready
+
+
+def test_only_views_import_drawing_at_import_time():
+    drawing = {"frontier.figures", "frontier.demo", "frontier.outputs"}
+    for module, path in MODULES.items():
+        if "figure" not in module and module not in drawing:
+            found = {n.split(".")[0] for n in imports(path, top_level=True)}
+            assert not found & set(HEAVY), module
+
+
+@pytest.mark.parametrize("statement", ["import frontier", "import frontier; frontier.read; frontier.fit; frontier.pareto_set; frontier.ratio_table; frontier.compare"])
+def test_nothing_heavy_is_loaded(statement):
+    code = f"{statement}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_loads():
+    for name in frontier.__all__:
+        assert getattr(frontier, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'fitt'"):
+        frontier.fitt  # noqa: B018
+
+
+def test_public_names_are_documented():
+    for name in frontier.__all__:
+        value = getattr(frontier, name)
+        if callable(value):
+            assert value.__doc__ and len(value.__doc__) > 20, name

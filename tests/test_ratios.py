@@ -1,0 +1,266 @@
+"""Ratios: published numbers, exact reciprocity, closed forms, simulated truths."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose
+from scipy import stats
+
+import frontier
+from frontier.log_ratio import LogEstimate, holm, mover, welch
+from frontier.ratio_curves import hit_ratio_curve, mean_hit_ratio, mean_relative_potency, relative_potency_curve
+from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
+
+X = np.geomspace(0.004, 0.3, 9)
+
+
+def family(name, k, n, noise=0.05, seed=0, points=9, curve="hill", **extra):
+    x = np.geomspace(0.004, 0.3, points)
+    y = frontier.hill(x, k, n) * np.exp(noise * np.random.default_rng(seed).standard_normal(points))
+    return [{"architecture": name, "l0": 1 / a, "loss_recovered": 1 - b, **extra} for a, b in zip(x, y, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def pair():
+    fits = frontier.fit(family("relu", 0.2, 1.0, seed=1) + family("gated", 0.5, 0.9, seed=2), "hill", errors="log")
+    return fits["gated"], fits["relu"]
+
+
+# Ratios printed in the project's plan (baseline/gated for the slope, gated/baseline for k) for Gemma-7B
+# layer 20, Pareto set, additive errors; the second number with L0 <= 200.
+PRINTED = {"Resid": (6.03, 5.86, 1.24), "MLP": (1.49, 6.28, 1.20), "Attn": (5.00, 5.25, 1.42)}
+
+
+@pytest.mark.parametrize("site", PRINTED)
+def test_k_and_n_ratios_of_the_post(hill20, hill20_cut, site):
+    full, cut = ratio_table(hill20, "baseline"), ratio_table(hill20_cut, "baseline")
+    assert_allclose(full[site, "k"].ratio, PRINTED[site][0], atol=0.0051)
+    assert_allclose(cut[site, "k"].ratio, PRINTED[site][1], atol=0.0051)
+    assert_allclose(1 / cut[site, "n"].ratio, PRINTED[site][2], atol=0.0051)
+
+
+def test_slope_ratio_is_the_reciprocal_of_the_posts_2_7(front20):
+    lines = frontier.fit(front20, "linear", by=["site"], errors="additive")
+    ratios = ratio_table(lines, "baseline")
+    # slope_base / slope_gated printed as 2.77, 1.19, 4.65
+    for site, printed in (("Resid", 2.77), ("MLP", 1.19), ("Attn", 4.65)):
+        assert_allclose(1 / ratios[site, "slope"].ratio, printed, atol=0.0051)
+    assert ratios["Resid", "slope"].better_when == "below 1"
+    # through zero: 2.54, 1.06, 4.06
+    zero = ratio_table(frontier.fit(front20, "linear", by=["site"], errors="additive", fixed={"intercept": 0}), "baseline")
+    for site, printed in (("Resid", 2.54), ("MLP", 1.06), ("Attn", 4.06)):
+        assert_allclose(1 / zero[site, "slope"].ratio, printed, atol=0.0051)
+
+
+def test_hill_with_n_1_and_exponent_ratios(front20):
+    one = ratio_table(frontier.fit(front20, "hill", by=["site"], errors="additive", fixed={"n": 1}), "baseline")
+    power = ratio_table(frontier.fit(front20, "power", by=["site"], errors="additive"), "baseline")
+    for site, k, exponent in (("Resid", 2.63, 1.21), ("MLP", 1.20, 0.81), ("Attn", 2.97, 1.43)):
+        assert_allclose(one[site, "k"].ratio, k, atol=0.0051)
+        assert_allclose(1 / power[site, "exponent"].ratio, exponent, atol=0.0051)
+
+
+def test_k_ratio_intervals_on_the_log_scale(hill20):
+    # GATED_DATA section 3, Wald on log with its own degrees of freedom: 6.0 [4.3, 8.5], 1.5 [0.18, 12.7], 5.0 [3.9, 6.5]
+    ratios = ratio_table(hill20, "baseline")
+    for site, low, high in (("Resid", 4.3, 8.5), ("MLP", 0.18, 12.7), ("Attn", 3.9, 6.5)):
+        found = ratios[site, "k"]
+        assert_allclose((found.ratio_low, found.ratio_high), (low, high), rtol=0.03)
+
+
+def test_exchanging_the_two_gives_the_reciprocal_and_the_same_p(pair):
+    a, b = pair
+    for one, two in (
+        *((parameter_ratio(a, b, p), parameter_ratio(b, a, p)) for p in ("k", "n")),
+        (relative_potency(a, b), relative_potency(b, a)),
+        (hit_ratio(a, b, 30.0), hit_ratio(b, a, 30.0)),
+        (relative_potency(a, b, method="mover"), relative_potency(b, a, method="mover")),
+    ):
+        assert abs(one.ratio * two.ratio - 1) < 1e-12
+        assert abs(one.ratio_low * two.ratio_high - 1) < 1e-12
+        assert one.p_value == two.p_value
+
+
+def test_directions(pair):
+    a, b = pair  # the family has the larger k: it is better
+    assert parameter_ratio(a, b, "k").ratio == pytest.approx(float(a["k"]) / float(b["k"]), rel=1e-12)
+    potency = relative_potency(a, b, at=0.05)
+    # L0(reference) / L0(family) at equal hit
+    assert potency.ratio == pytest.approx((1 / b.x_at(0.05).estimate) / (1 / a.x_at(0.05).estimate), rel=1e-12)
+    hits = hit_ratio(a, b, at=30.0)
+    assert hits.ratio == pytest.approx(float(a.predict(1 / 30) / b.predict(1 / 30)), rel=1e-12)
+    assert (potency.better_when, hits.better_when, potency.verdict, hits.verdict) == ("above 1", "below 1", "better", "better")
+    assert parameter_ratio(a, b, "n").better_when == ""
+
+
+def test_fitting_against_l0_keeps_the_direction_of_relative_potency():
+    rows = [{"architecture": f, "l0": v, "loss_recovered": 1 - c / v} for f, c in (("relu", 1.0), ("half", 0.5)) for v in (5.0, 9.0, 20.0, 41.0, 80.0)]
+    rows = [{**r, "loss_recovered": r["loss_recovered"] + 1e-4 * (-1) ** i} for i, r in enumerate(rows)]
+    fits = frontier.fit(rows, "power", x="l0", errors="log")
+    found = relative_potency(*(fits[f] for f in ("half", "relu"))) if len(fits) == 2 else None
+    if found is not None:
+        assert found.ratio == pytest.approx(2, rel=0.05)
+    else:  # a power law that falls with L0 is refused in words
+        assert all("falls as x rises" in f.reason for f in fits.failures)
+
+
+def test_identical_families_give_1():
+    rows = family("relu", 0.3, 1.0, seed=3) + family("copy", 0.3, 1.0, seed=3)
+    for r in ratio_table(frontier.fit(rows, "hill", errors="log")):
+        assert r.ratio == pytest.approx(1, abs=1e-9) and r.ratio_low < 1 < r.ratio_high and r.p_value == pytest.approx(1)
+
+
+def test_welch_against_scipy_on_two_means():
+    # Two sample means are two log estimates: scipy's Welch t test gives the same p value and interval.
+    rng = np.random.default_rng(4)
+    a, b = rng.normal(0.3, 1.0, 7), rng.normal(0.0, 0.2, 12)
+    theirs = stats.ttest_ind(a, b, equal_var=False)
+    e = [LogEstimate(v.mean(), v.std(ddof=1) / math.sqrt(len(v)), len(v) - 1.0, -9, 9) for v in (a, b)]
+    ours = welch(*e, 0.95)
+    assert ours.p_value == pytest.approx(theirs.pvalue, rel=1e-10)
+    assert_allclose((ours.low, ours.high), theirs.confidence_interval(0.95), rtol=1e-9)
+
+
+def test_mover_of_symmetric_intervals_is_the_root_sum_of_squares():
+    one, two = LogEstimate(1.0, 0.1, 5, 0.7, 1.3), LogEstimate(0.2, 0.1, 5, -0.2, 0.6)
+    found = mover(one, two, 0.95)
+    assert_allclose((found.low, found.high), (0.8 - 0.5, 0.8 + 0.5), rtol=1e-12)
+
+
+def test_pooled_profile_equals_the_f_test_at_a_ratio_of_one(pair):
+    # The p value of the pooled profile at k ratio 1 is the extra-sum-of-squares F test of a common k.
+    a, b = pair
+    assert parameter_ratio(a, b, "k", method="profile").p_value == pytest.approx(frontier.shared_fit([a, b], ["k"]).p_f, rel=1e-4)
+
+
+def test_pooled_profile_limits_reach_the_threshold(pair):
+    a, b = pair
+    found = parameter_ratio(a, b, "k", method="profile")
+    welch_found = parameter_ratio(a, b, "k")
+    assert_allclose(np.log([found.ratio_low, found.ratio_high]), np.log([welch_found.ratio_low, welch_found.ratio_high]), atol=0.12)
+
+
+def test_infinite_limits_stay_infinite():
+    open_above = LogEstimate(1.0, 0.3, 5, 0.2, math.inf)
+    closed = LogEstimate(0.0, 0.3, 5, -0.7, 0.8)
+    assert welch(open_above, closed, 0.95).high == math.inf and math.isfinite(welch(open_above, closed, 0.95).low)
+    assert welch(closed, open_above, 0.95).low == -math.inf
+
+
+def test_holm_equals_statsmodels_and_keeps_missing():
+    # 0.01, 0.04, 0.03 -> 0.03, 0.06, 0.06 by hand
+    assert_allclose(holm(np.array([0.01, np.nan, 0.04, 0.03])), [0.03, np.nan, 0.06, 0.06])
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.random.default_rng(2).uniform(size=11) ** 3
+    assert_allclose(holm(p), multipletests(p, method="holm")[1], rtol=1e-12)
+    assert np.isnan(holm(np.array([np.nan]))).all()
+
+
+def test_simultaneous_intervals_are_ordered():
+    rows = family("relu", 0.2, 1.0, seed=1)
+    for i, name in enumerate("abc"):
+        rows += family(name, 0.3 + 0.1 * i, 0.95, seed=5 + i)
+    fits = frontier.fit(rows, "hill", errors="log")
+    width = {}
+    for kind in (None, "dunnett", "bonferroni"):
+        r = ratio_table(fits, simultaneous=kind)["a", "k"]
+        width[kind] = math.log(r.ratio_high / r.ratio_low)
+    assert width[None] < width["dunnett"] < width["bonferroni"]
+    # Dunnett's two-sided 5 % point for 3 comparisons with a control, correlation 1/2, 20 df: 2.54 (Dunnett 1964,
+    # table II; scipy.stats.multivariate_t gives 2.5404)
+    from frontier.simultaneous import _multivariate_t_quantile
+
+    corr = 0.5 * np.eye(3) + 0.5
+    assert _multivariate_t_quantile(corr, 20, 0.95) == pytest.approx(2.54, abs=0.02)
+    with pytest.raises(ValueError, match="did you mean 'dunnett'"):
+        ratio_table(fits, simultaneous="dunett")
+
+
+def test_table_has_the_fixed_columns_and_reloads(tmp_path, hill20):
+    ratios = ratio_table(hill20, "baseline")
+    frame = ratios.to_frame()
+    fixed = {"site", "family", "reference", "quantity", "ratio", "ratio_low", "ratio_high", "p_value", "better_when", "doubts"}
+    assert fixed <= set(frame.columns)
+    assert set(frame["quantity"]) == {"k", "n", "relative_potency"} and set(frame["better_when"]) == {"above 1", ""}
+    again = RatioTable.load(ratios.save(tmp_path / "ratios.json"))
+    pd.testing.assert_frame_equal(again.to_frame(), frame)
+
+
+def test_doubts_of_a_pair():
+    quiet, loud = family("relu", 0.2, 1.0, noise=0.01, seed=1), family("loud", 0.4, 1.0, noise=0.3, seed=2)
+    fits = frontier.fit(quiet + loud, "hill", errors="log")
+    doubts = relative_potency(fits["loud"], fits["relu"]).doubts
+    assert any(d.startswith("Residual SD") and "Welch degrees of freedom used" in d for d in doubts)
+    # ranges of y that do not meet
+    low = [r for r in family("low", 0.2, 1.0, seed=4) if r["l0"] > 30]
+    high = [r for r in family("relu", 0.2, 1.0, seed=5) if r["l0"] < 15]
+    apart = frontier.fit(low + high, "hill", errors="log")
+    text = " ".join(relative_potency(apart["low"], apart["relu"]).doubts)
+    assert "every comparison at equal y extrapolates at least one curve" in text
+    outside = relative_potency(fits["loud"], fits["relu"], at=0.9).doubts
+    assert any("outside the data of" in d and "extrapolated" in d for d in outside)
+
+
+def test_unequal_search_is_said():
+    rows = family("relu", 0.2, 1.0, seed=1) + family("gated", 0.4, 1.0, seed=2)
+    rows += [{**r, "loss_recovered": r["loss_recovered"] - 0.1} for r in family("gated", 0.4, 1.0, seed=3, points=14)]
+    fits = frontier.fit(frontier.pareto_set(rows), "hill", errors="log")
+    assert any("the longer search finds the luckier frontier" in d for d in relative_potency(fits["gated"], fits["relu"]).doubts)
+
+
+def test_unlike_fits_are_refused():
+    a = frontier.fit(family("relu", 0.2, 1.0, protocol="pile", ablation="zero"), "hill", errors="log")[0]
+    for change, word in (({"protocol": "owt"}, "protocol"), ({"ablation": "mean"}, "ablation")):
+        b = frontier.fit(family("gated", 0.4, 1.0, **{"protocol": "pile", "ablation": "zero", **change}), "hill", errors="log")[0]
+        with pytest.raises(ValueError, match=f"{word} is"):
+            relative_potency(b, a)
+    with pytest.raises(ValueError, match="errors is"):
+        relative_potency(frontier.fit(family("x", 0.2, 1.0, protocol="pile", ablation="zero"), "hill", errors="additive")[0], a)
+
+
+def test_reference_is_found_or_asked_for(hill20):
+    assert ratio_table(hill20)[0].reference == "baseline"
+    with pytest.raises(ValueError, match="did you mean 'baseline'"):
+        ratio_table(hill20, "basline")
+    fits = frontier.fit(family("a", 0.2, 1.0) + family("b", 0.3, 1.0), "hill", errors="log")
+    with pytest.raises(ValueError, match="name the reference family; there are a, b"):
+        ratio_table(fits)
+
+
+def test_curves_of_ratios_pass_through_the_points(pair):
+    a, b = pair
+    curve = relative_potency_curve(a, b, points=7)
+    for row in curve.itertuples():
+        if 0.005 < row.at < 0.3:
+            one = relative_potency(a, b, at=row.at)
+            assert_allclose((row.ratio, row.ratio_low, row.ratio_high), (one.ratio, one.ratio_low, one.ratio_high), rtol=1e-6)
+    hits = hit_ratio_curve(a, b, points=7)
+    one = hit_ratio(a, b, at=float(hits["at"].iloc[3]))
+    assert_allclose((hits["ratio"].iloc[3], hits["ratio_low"].iloc[3]), (one.ratio, one.ratio_low), rtol=1e-6)
+
+
+def test_mean_over_the_overlap_of_parallel_curves_is_the_ratio():
+    rows = family("relu", 0.2, 1.0, seed=1) + family("gated", 0.5, 1.0, seed=2)
+    fits = frontier.fit(rows, "hill", errors="log", fixed={"n": 1})
+    a, b = fits["gated"], fits["relu"]
+    expected = float(a["k"]) / float(b["k"])
+    assert mean_relative_potency(a, b).ratio == pytest.approx(expected, rel=1e-9)
+    assert mean_hit_ratio(a, b).ratio < 1
+
+
+def test_relative_potency_has_known_coverage():
+    # Truth known by construction; 400 tables, one fixed seed; binomial 99.9 % band around 95 %: 0.909 to 0.982.
+    rng = np.random.default_rng(20261120)
+    hits = 0
+    for _ in range(400):
+        fits = []
+        for k, n in ((1.0, 1.1), (1.5, 1.0)):
+            y = frontier.hill(X, k, n) * np.exp(0.1 * rng.standard_normal(len(X)))
+            fits.append(frontier.fit_points(X, y, "hill", errors="log", intervals="wald"))
+        truth = float(frontier.CURVES["hill"].x_at(0.05, {"k": 1.0, "n": 1.1, "top": 1.0}) / frontier.CURVES["hill"].x_at(0.05, {"k": 1.5, "n": 1.0, "top": 1.0}))
+        found = relative_potency(*fits, at=0.05)
+        hits += found.ratio_low <= truth <= found.ratio_high
+    assert 0.909 <= hits / 400 <= 0.982
