@@ -2,7 +2,7 @@
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench coverage clean
 
 demo: .venv/.analysis
 	.venv/bin/sae-frontier demo --out out/demo
@@ -16,7 +16,10 @@ lint: .venv/.dev
 	.venv/bin/mypy
 
 bench: .venv/.dev
-	.venv/bin/python -m benchmarks
+	.venv/bin/python -m benchmarks.fits
+
+coverage: .venv/.dev
+	.venv/bin/python -m benchmarks.coverage
 
 clean:
 	rm -rf .venv out dist

@@ -63,6 +63,11 @@ def _width(value: float, scale: float) -> float:
     return plain
 
 
+def holds_nothing(column: pd.Series) -> bool:
+    """Whether every cell is missing, or a word for it."""
+    return all(str(cell).strip().lower() in MISSING_WORDS for cell in column.dropna())
+
+
 def read_numbers(table: pd.DataFrame) -> Iterator[str]:
     """Number columns as float64: text that means a number is read, other text becomes missing."""
     for name in numeric_columns(table):

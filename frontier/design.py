@@ -7,7 +7,7 @@ in the number of points in the long run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -23,6 +23,8 @@ DISTINCT = 5
 """A plan names at most this many places per family."""
 NEIGHBOURS = 1.15
 """Picks within this factor of each other become one place."""
+STRAY = 0.1
+"""A place with no more than this share of the picks is left out where the plan loses nothing by it."""
 
 
 class Design(Protocol):
@@ -72,6 +74,25 @@ def gathered(places: Sequence[float], low: float, high: float) -> Array:
         counts[i : i + 2] = [total]
     rounded = [float(f"{v:.3g}") for v in np.exp(values)]
     return np.clip(np.array(rounded, dtype=float), low, high)
+
+
+def without_strays(
+    design: Callable[[Sequence[Array]], Design], places: Sequence[Array], gain: float, most: int
+) -> tuple[list[Array], list[tuple[int, int]], list[float]]:
+    """Places that are worth their name, with the picks and gains of the search over them (see `greedy`).
+
+    A place with few picks goes where without it no more points are needed, or as much is reached.
+    """
+    places = list(places)
+    picks, gains = greedy(design(places), gain, most)
+    few = max(1.0, STRAY * len(picks))
+    strays = [(picks.count((m, j)), m, p) for m, own in enumerate(places) for j, p in enumerate(own)]
+    for _, m, place in sorted(s for s in strays if s[0] <= few):
+        fewer = [own[own != place] if i == m else own for i, own in enumerate(places)]
+        tried, reached = greedy(design(fewer), gain, most)
+        if len(tried) <= len(picks) and reached[-1] >= min(0.999 * gains[-1], gain * (1 - 1e-9)):
+            places, picks, gains = fewer, tried, reached
+    return places, picks, gains
 
 
 class Width:

@@ -15,13 +15,13 @@ from frontier.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.curves import CURVES
 from frontier.figure_panels import (
     EDGE,
+    QUIET,
     finish_axes,
-    handle,
+    head,
     legend_above,
     new_axes,
     panel_titles,
     panels_for,
-    remark,
     share_labels,
 )
 from frontier.figure_style import REFERENCE_COLOUR, Style, figure_text, styles_for
@@ -125,11 +125,10 @@ def plot_fits(
     grid, owned = panels_for(len(cells), axes, figure)
     titles = panel_titles([dict(zip(columns, cell, strict=True)) for cell in cells])
     for ax, cell, title in zip(grid, cells, titles, strict=True):
-        _draw_cell(ax, [m for m in members if _cell(m, columns) == cell], looks, log, band)
-        ax.set_title(title, loc="left")
+        missing = _draw_cell(ax, [m for m in members if _cell(m, columns) == cell], looks, log, band)
+        head(ax, title, missing)
     share_labels(grid)
-    drawn = {name for f, name in members if isinstance(f, CurveFit)}
-    legend_above(grid, {figure_text(n): handle(s) for n, s in looks.items() if n in drawn}, owned)
+    legend_above(grid, [name for f, name in members if isinstance(f, CurveFit)], looks, owned)
     return grid
 
 
@@ -159,17 +158,21 @@ def _cell(member: Member, columns: list[str]) -> tuple[Any, ...]:
     return tuple(member[0].group.get(c) for c in columns)
 
 
-def _draw_cell(ax: Axes, members: list[Member], looks: Mapping[Any, Style], log: bool, band: bool) -> None:
+def _draw_cell(ax: Axes, members: list[Member], looks: Mapping[Any, Style], log: bool, band: bool) -> str:
+    """Draw the fits of one panel and return what could not be fitted."""
     fitted = [(f, name) for f, name in members if isinstance(f, CurveFit)]
     reach = _reach([f for f, _ in fitted], log) if fitted else None
     for f, name in fitted:
         colour, marker = looks[name]
         plot_fit(f, ax, band=band, log=log, reach=reach, colour=colour, marker=marker, label=str(name))
     missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
-    if missing:
-        remark(ax, f"not fitted: {', '.join(missing)}")
-    if not fitted:
-        ax.set(xticks=[], yticks=[])
+    if fitted or not missing:
+        return f"not fitted: {', '.join(missing)}" if missing else ""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    words = "\n".join(["not fitted:", *missing])
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize="small", color=QUIET)
+    return ""
 
 
 def _reach(fits: list[CurveFit], log: bool) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -14,9 +14,11 @@ from matplotlib.lines import Line2D
 
 from frontier._format import plural
 from frontier.columns import axis_label
-from frontier.figure_style import SALT, Style, figure_text, log_axis
+from frontier.figure_style import REFERENCE_COLOUR, SALT, Style, figure_text, log_axis
 
 QUIET = "0.4"
+LETTERS = 24
+"""Of a family's name in a legend."""
 EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
@@ -73,10 +75,10 @@ def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     ['MLP', 'Attn']
     """
     varying = [c for c in (cells[0] if cells else {}) if len({str(cell[c]) for cell in cells}) > 1]
-    return [figure_text(", ".join(_named(c, cell[c]) for c in varying)) for cell in cells]
+    return [figure_text(", ".join(named_value(c, cell[c]) for c in varying)) for cell in cells]
 
 
-def _named(column: str, value: Any) -> str:
+def named_value(column: str, value: Any) -> str:
     """A value that says what it is: a bare number gets its column's name."""
     return f"{column.replace('_', ' ')} {value}" if isinstance(value, (bool, int, float)) else str(value)
 
@@ -98,14 +100,14 @@ def _column_width(ax: Axes) -> float:
     return float(box.width) / ax.figure.dpi / (1 if place is None else place.get_gridspec().ncols)
 
 
-def _length(label: str) -> float:
-    """About how many inches a label takes in the current type size."""
-    return 0.5 * len(label) * float(mpl.rcParams["font.size"]) / 72
+def _ems(length: float) -> float:
+    """Inches of `length` times the current type size; a letter takes about half of it."""
+    return length * float(mpl.rcParams["font.size"]) / 72
 
 
 def _in_lines(label: str, room: float) -> str:
     """A label in two lines where it is longer than `room` inches."""
-    if _length(label) < room:
+    if _ems(0.5 * len(label)) < room:
         return label
     for sign in (", ", " ("):
         if sign in label:
@@ -133,17 +135,25 @@ def handle(style: Style, line: Any = "-") -> Line2D:
     return Line2D([], [], color=style.colour, marker=style.marker, linestyle=line, **EDGE)
 
 
-def legend_above(panels: np.ndarray, handles: Mapping[str, Line2D], owned: bool) -> None:
+def legend_order(names: Iterable[Any], styles: Mapping[Any, Style]) -> list[Any]:
+    """Families in order of appearance, the reference first."""
+    return sorted(dict.fromkeys(names), key=lambda name: styles[name].colour != REFERENCE_COLOUR)
+
+
+def legend_above(panels: np.ndarray, names: Iterable[Any], styles: Mapping[Any, Style], owned: bool) -> None:
     """One legend for all panels: above them in a figure made here, else in the first panel."""
+    handles = {figure_text(n, LETTERS): handle(styles[n]) for n in legend_order(names, styles)}
     if len(handles) < 2:
         return
     if not owned:
         quiet_legend(panels[0], handles)
         return
-    options: dict[str, Any] = {"loc": "outside upper center", "borderpad": 0.1, "borderaxespad": 0.2}
     figure = panels[0].figure
-    entry = _length("".join(handles)) / len(handles) + _length("mmmmmmmmmm")
-    columns = max(1, min(len(handles), int(figure.bbox.width / figure.dpi / entry)))
+    width = figure.bbox.width / figure.dpi
+    columns = max(1, min(len(handles), int(width / _ems(5 + 0.5 * max(map(len, handles))))))
+    if isinstance(figure, Figure):
+        figure.set_figheight(figure.get_figheight() + _ems(1.5) * (math.ceil(len(handles) / columns) - 1))
+    options: dict[str, Any] = {"loc": "outside upper center", "borderpad": 0.1, "borderaxespad": 0.2}
     figure.legend(list(handles.values()), list(handles), ncols=columns, frameon=False, **options)
 
 
@@ -157,6 +167,12 @@ def quiet_legend(ax: Axes, handles: Mapping[str, Any], *, most: int = 5) -> None
     ax.legend(list(handles.values()), list(handles), frameon=False, borderaxespad=0.3, **place)
 
 
-def remark(ax: Axes, text: str) -> None:
-    """A few grey words above the right end of the axes."""
-    ax.set_title(figure_text(text, 80), loc="right", fontsize="x-small", color=QUIET)
+def head(ax: Axes, title: str, remark: str = "") -> None:
+    """A title at the left and a few grey words at the right, on two lines where one is too short."""
+    remark = figure_text(remark, 80)
+    length = _ems(0.45 * len(title) + 0.31 * len(remark) + 1)
+    crowded = title and remark and length > 0.82 * _column_width(ax)
+    if title:
+        ax.set_title(f"{title}\n" if crowded else title, loc="left")
+    if remark:
+        ax.set_title(remark, loc="right", fontsize="x-small", color=QUIET)

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from frontier._format import interval_cell, nearest, number
-from frontier.figure_panels import EDGE, QUIET
+from frontier.figure_panels import EDGE, QUIET, named_value
 from frontier.figure_style import Style, figure_text, log_axis, styles_for
 from frontier.tables import RATIO_COLUMNS
 
@@ -132,7 +132,7 @@ def _row_labels(frame: pd.DataFrame) -> list[str]:
     varying = [c for c in (*groups, "family", "reference") if len(set(frame[c].astype(str))) > 1]
     labels = []
     for record in frame.to_dict("records"):
-        parts = [str(record[c]) if c != "reference" else f"against {record[c]}" for c in varying]
+        parts = [named_value(c, record[c]) if c != "reference" else f"against {record[c]}" for c in varying]
         labels.append(", ".join(parts) or str(record["family"]))
     if "at" in frame and len(set(labels)) < len(labels):
         labels = [f"{text}, at {number(float(v))}" for text, v in zip(labels, frame["at"], strict=True)]

@@ -23,7 +23,7 @@ USUAL_REFERENCES = ("relu", "standard", "vanilla", "baseline")
 REFERENCE_COLOUR = "#4d4d4d"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette without black and yellow, ordered so that early ones differ most in lightness."""
-MARKERS = ("s", "^", "D", "v", "p", "<", ">", "*", "h", "d", "P")
+MARKERS = ("s", "^", "D", "v", "p", "<", ">", "h", "d", "8", "H")
 SALT = "sae-frontier"
 FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None},

@@ -16,20 +16,21 @@ from frontier._format import plural
 from frontier.figure_fits import plot_fit, plot_fits
 from frontier.figure_panels import (
     EDGE,
+    LETTERS,
     QUIET,
     finish_axes,
     handle,
+    head,
     legend_above,
+    legend_order,
     new_axes,
     panel_titles,
     panels_for,
     quiet_legend,
-    remark,
     share_labels,
 )
 from frontier.figure_ratios import plot_ratios
 from frontier.figure_style import (
-    REFERENCE_COLOUR,
     Style,
     family_styles,
     figure_text,
@@ -78,6 +79,7 @@ def plot_frontier(
     log_y: bool = False,
     styles: Mapping[Any, Style] | None = None,
     legend: bool = True,
+    title: str = "",
 ) -> Axes:
     """Every SAE as a point, the Pareto set of each family solid and joined, the rest faint.
 
@@ -121,8 +123,8 @@ def plot_frontier(
         rows = (codes == code) & shown
         _draw(ax, xs, ys, rows & optimal, rows & ~optimal, look)
     finish_axes(ax, x, y, log_x, log_y)
-    if not shown.all():
-        remark(ax, f"{plural(int((~shown).sum()), 'row')} not shown")
+    hidden = int((~shown).sum())
+    head(ax, title, f"{plural(hidden, 'row')} not shown" if hidden else "")
     if legend:
         quiet_legend(ax, _legend_entries(looks))
     return ax
@@ -159,17 +161,17 @@ def plot_frontiers(
     looks = styles_for(group_values(table, named), reference, styles)
     grid, owned = panels_for(len(names), axes, figure)
     for code, (ax, title) in enumerate(zip(grid, panel_titles(names), strict=True)):
-        plot_frontier(table[codes == code], ax, by=by, family=family, styles=looks, legend=False, **options)
-        ax.set_title(title, loc="left")
+        rows = table[codes == code]
+        plot_frontier(rows, ax, by=by, family=family, styles=looks, legend=False, title=title, **options)
     share_labels(grid)
-    legend_above(grid, {figure_text(n): handle(s) for n, s in looks.items()}, owned)
+    legend_above(grid, looks, looks, owned)
     return grid
 
 
 class Look(NamedTuple):
     """How one group is drawn."""
 
-    family: str
+    family: Any
     cell: str
     style: Style
     line: Any
@@ -188,13 +190,13 @@ def _looks(
     found = styles_for(families, reference, styles)
     cells = panel_titles([{c: v for c, v in g.items() if c != named} for g in groups])
     kinds = {cell: LINES[i % len(LINES)] for i, cell in enumerate(dict.fromkeys(cells))}
-    return [Look(figure_text(f), c, found[f], kinds[c]) for f, c in zip(families, cells, strict=True)]
+    return [Look(f, c, found[f], kinds[c]) for f, c in zip(families, cells, strict=True)]
 
 
 def _legend_entries(looks: list[Look]) -> dict[str, Line2D]:
     """Families, then the kinds of line where there are several cells."""
-    reference_first = sorted(looks, key=lambda look: look.style.colour != REFERENCE_COLOUR)
-    families = {look.family: handle(look.style) for look in reference_first}
+    styles = {look.family: look.style for look in looks}
+    families = {figure_text(n, LETTERS): handle(styles[n]) for n in legend_order(styles, styles)}
     cells = {look.cell: Line2D([], [], color=QUIET, linestyle=look.line) for look in looks}
     return {**(families if len(families) > 1 else {}), **(cells if len(cells) > 1 else {})}
 
@@ -208,7 +210,7 @@ def _draw(
     front = np.flatnonzero(optimal)
     front = front[np.lexsort([ys[front], xs[front]])]
     width = 0.8 * float(mpl.rcParams["lines.linewidth"])
-    label = ", ".join(part for part in (look.family, look.cell) if part)
+    label = ", ".join(part for part in (figure_text(look.family), look.cell) if part)
     ax.plot(xs[front], ys[front], linestyle=look.line, linewidth=width, label=label, zorder=3, **points)
 
 

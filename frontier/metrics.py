@@ -11,7 +11,7 @@ import pandas as pd
 
 from frontier import checks
 from frontier._format import listed, nearest, plural
-from frontier.cells import clean_names, read_numbers
+from frontier.cells import clean_names, holds_nothing, read_numbers
 from frontier.checks import TableError
 from frontier.columns import (
     COLUMNS,
@@ -247,9 +247,7 @@ def _recognised(table: pd.DataFrame) -> list[str]:
 def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """The table under our names, what each column was called, and what to say about it."""
     claimed = [c for c in table.columns if canonical_name(c)]
-    mapping, remarks = read_names(
-        claimed, {c for c in claimed if table[c].isna().all()} if len(table) else ()
-    )
+    mapping, remarks = read_names(claimed, {c for c in claimed if len(table) and holds_nothing(table[c])})
     names = {ours: theirs for theirs, ours in mapping.items()}
     table = table.rename(columns=mapping)
     setting = setting_name(names["sparsity_setting"]) if "sparsity_setting" in names else None

@@ -61,7 +61,8 @@ class Task:
         target = np.log(y) if errors == "log" else y
         peak = np.max(y, axis=0, where=inside, initial=-np.inf)
         peak = np.where(peak > 0, peak, np.max(np.abs(y), axis=0, where=inside, initial=1e-300))
-        size = {"additive": target, "log": 1 + np.abs(target), "relative": np.ones_like(y)}[errors]
+        size = np.ones_like(y) if errors == "relative" else target
+        size = 1 + np.abs(target) if errors == "log" else size
         noise = ROUNDING**2 * np.einsum("nr,nr,nr->r", w, size, size)
         return cls(curve, errors, tuple(i for i in range(3) if free[i]), u, y, target, w, peak, noise)
 

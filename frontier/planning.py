@@ -15,7 +15,7 @@ import pandas as pd
 from frontier._format import View, listed, nearest, number, plural
 from frontier.candidates import specs_of
 from frontier.curve_fit import CurveFit
-from frontier.design import Apart, Design, Width, gathered, greedy
+from frontier.design import Apart, Design, Width, gathered, greedy, without_strays
 from frontier.doubts import is_perfect
 from frontier.problems import Array, Quantity, height, parameter, x_at
 from frontier.ratios import Ratio, hit_ratio, refuse_unlike, relative_potency
@@ -91,12 +91,12 @@ class Plan(Result):
             rate = f"; about {number(float(rough))} at this rate" if rough else ""
             return (
                 f"More than {self.most} further SAEs would be needed to {aim}: with {self.most} the {span}, "
-                f"target {number(self.target)}{rate}. A wider range of {self.axis} may do more than more SAEs."
+                f"target {number(self.target)}{rate}. A wider range of {self.axis} may do more."
             )
         if not self.n_more:
             now, target = number(self.path[0]), number(self.target)
             return f"No further SAE is needed to {aim} ({what} {now}, target {target})."
-        where = listed([f"{a.count} of {a.family} at {self.axis} {number(a.at)}" for a in self.additions], 12)
+        where = listed([f"{a.count} of {a.family} at {self.axis} {number(a.at)}" for a in self.additions], 10)
         return f"{plural(self.n_more, 'further SAE')} to {aim} ({span}): {where}."
 
     def to_frame(self) -> pd.DataFrame:
@@ -174,16 +174,18 @@ def plan(
         rival = rival or ("hill" if fit.curve == "power" else "power")
         spec = specs_of(fit, (fit.curve, rival), None)[1]
         what, level = f"tell {fit.curve} from {spec.label}", 2.0 if target is None else float(target)
-        design, gain = lambda places: Apart(fits, spec, places), level**2
+        gain = level**2
+        design = lambda places: Apart(fits, spec, _xs(fits, places))  # noqa: E731
     else:
         asked, what = _quantity(fits, quantity, at)
         width = 1 / math.sqrt(Width(fits, asked, [np.empty(0)] * len(fits)).gain())
         level = width * (0.5 if target is None else float(target))
-        design, gain = lambda places: Width(fits, asked, places), level**-2
+        gain = level**-2
+        design = lambda places: Width(fits, asked, _xs(fits, places))  # noqa: E731
     grid = np.geomspace(low, high, CANDIDATES)
-    first, _ = greedy(design([_x(f, grid) for f in fits]), gain, most)
-    places = [gathered([float(grid[j]) for m, j in first if m == i], low, high) for i in range(len(fits))]
-    picks, gains = greedy(design([_x(f, p) for f, p in zip(fits, places, strict=True)]), gain, most)
+    first, _ = greedy(design([grid] * len(fits)), gain, most)
+    support = [gathered([float(grid[j]) for m, j in first if m == i], low, high) for i in range(len(fits))]
+    places, picks, gains = without_strays(design, support, gain, most)
     path = tuple(math.sqrt(g) if goal == "tell_apart" else 1 / math.sqrt(g) for g in gains)
     reached = gains[-1] >= gain * (1 - 1e-9)
     additions = tuple(
@@ -215,6 +217,10 @@ def _axis(fit: CurveFit) -> str:
 def _x(fit: CurveFit, places: Array) -> Array:
     """Values of x at places on the plan's axis; also the way back."""
     return 1 / places if fit.x_name == "sparsity" else places
+
+
+def _xs(fits: Sequence[CurveFit], places: Sequence[Array]) -> list[Array]:
+    return [_x(f, p) for f, p in zip(fits, places, strict=True)]
 
 
 def _range(fits: Sequence[CurveFit], asked: tuple[float, float] | None) -> tuple[float, float, bool]:

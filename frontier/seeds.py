@@ -394,7 +394,7 @@ def _seeds(name: str, runs: _Runs, doubts: list[str]) -> dict[str, _Runs]:
 
 
 def _upright(label: str, runs: _Runs) -> _Seed:
-    """y against log L0; runs of equal L0 are averaged."""
+    """Heights against log L0; runs of equal L0 are averaged."""
     knot = np.unique(runs.log_l0, return_inverse=True)[1]
     return _Seed(
         label, _means(runs.log_l0, knot), _means(runs.y, knot), knot, runs.setting, runs.log_l0, runs.y
@@ -483,7 +483,8 @@ def _standard_error(
     """Standard error of the gap and its degrees of freedom; NaN where seeds or scatter are lacking."""
     nan = math.nan
     if design == "runs_independent":
-        parts = [p for family in curves for p in _setting_variances(family, low, high)]
+        each = [_setting_variances(family, low, high) for family in curves]
+        parts = each[0] + each[1] if all(each) else []
     elif design == "paired":
         places = [{s.label: i for i, s in enumerate(family)} for family in curves]
         gaps = np.array([areas[0][i] - areas[1][places[1][label]] for label, i in places[0].items()])

@@ -100,8 +100,9 @@ def test_two_columns_for_one_name():
 
 
 def test_an_empty_column_gives_way_to_a_full_one():
-    table = metrics_table(small(l0=[None] * 3, mean_l0=[1.0, 2.0, 3.0]))
-    assert_array_equal(table["l0"], [1, 2, 3])
+    for nothing in (None, np.nan, "", "n/a"):
+        table = metrics_table(small(l0=[nothing] * 3, mean_l0=[1.0, 2.0, 3.0]))
+        assert_array_equal(table["l0"], [1, 2, 3])
     assert said(table, "'mean_l0' read as l0")
 
 
