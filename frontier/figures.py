@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
-from frontier._format import plural
 from frontier.figure_fits import plot_fit, plot_fits
 from frontier.figure_panels import (
     EDGE,
@@ -84,7 +83,7 @@ def plot_frontier(
     """Every SAE as a point, the Pareto set of each family solid and joined, the rest faint.
 
     Groups of several models, sites or layers share the axes and differ in the kind of line;
-    `plot_frontiers` gives each its own panel. How many rows could not be drawn stands above the axes.
+    `plot_frontiers` gives each its own panel. How many SAEs could not be drawn stands above the axes.
 
     Parameters
     ----------
@@ -124,7 +123,7 @@ def plot_frontier(
         _draw(ax, xs, ys, rows & optimal, rows & ~optimal, look)
     finish_axes(ax, x, y, log_x, log_y)
     hidden = int((~shown).sum())
-    head(ax, title, f"{plural(hidden, 'row')} not shown" if hidden else "")
+    head(ax, title, f"{hidden} not shown" if hidden else "")
     if legend:
         quiet_legend(ax, _legend_entries(looks))
     return ax

@@ -8,9 +8,10 @@ from scipy.special import expit, logit
 
 from frontier import engine
 from frontier.curves import CURVES, HILL, LINEAR, POWER
+from frontier.objective import RELATIVE_FLOOR
 
 ERRORS = ("additive", "log", "relative")
-TIGHT = {"xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "x_scale": "jac", "max_nfev": 5000}
+TIGHT = {"method": "lm", "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000}
 
 
 def height(curve, theta, u):
@@ -30,21 +31,34 @@ def simulated(low, high, points, noise, sets, seed, n=1.1):
     return u[:, None], y
 
 
+def tangents(curve, theta, u):
+    """Derivatives of `height` by a, b and log top, one row each."""
+    f = height(curve, theta, u)
+    slope = {"hill": f * (1 - f / np.exp(theta[2])), "power": f, "linear": np.ones_like(f)}[curve.name]
+    return np.stack([slope, slope * u, f])
+
+
 def scipy_best(curve, u, y, errors, starts, free=(0, 1), fixed=(0.0, 0.0, 0.0), weights=1.0):
-    """Least rss over several starts of scipy's trust-region least squares, and its theta."""
+    """Least rss over several starts of scipy's Levenberg-Marquardt (MINPACK), and its theta."""
+    free, root = list(free), np.sqrt(weights)
 
     def whole(part):
         theta = np.array(fixed, dtype=float)
-        theta[list(free)] = part
+        theta[free] = part
         return theta
 
     def residual(part):
-        with np.errstate(all="ignore"):
-            f = height(curve, whole(part), u)
-            r = np.log(y) - np.log(f) if errors == "log" else y - f
-        return np.nan_to_num(r * np.sqrt(weights), nan=1e6, posinf=1e6, neginf=-1e6)
+        f = height(curve, whole(part), u)
+        return np.nan_to_num((np.log(y) - np.log(f) if errors == "log" else y - f) * root, nan=1e6)
 
-    ends = [least_squares(residual, np.array(s, float)[list(free)], **TIGHT) for s in starts]
+    def jacobian(part):
+        slopes = tangents(curve, whole(part), u)[free]
+        return -np.nan_to_num(
+            slopes / height(curve, whole(part), u) if errors == "log" else slopes
+        ).T * np.reshape(root, (-1, 1))
+
+    with np.errstate(all="ignore"):
+        ends = [least_squares(residual, np.array(s, float)[free], jacobian, **TIGHT) for s in starts]
     best = min(ends, key=lambda end: end.cost)
     return 2 * best.cost, whole(best.x)
 
@@ -71,8 +85,8 @@ def test_best_optimum_as_scipy(curve, errors):
             rss, theta = scipy_best(curve, u[:, 0], y[:, column], errors, starts_for(curve, y[:, column]))
             # 1e-10: the rss is flat at the optimum, so both solvers know it far better than the parameters
             assert found.rss[column] == pytest.approx(rss, rel=1e-10)
-            # scipy's finite-difference Jacobian leaves about 1e-7 in its parameters (FITTING.md, section 3)
-            assert_allclose(found.theta[:, column], theta, rtol=1e-5, atol=1e-5)
+            # MINPACK stops when the rss stands still, which leaves about its square root in the parameters
+            assert_allclose(found.theta[:, column], theta, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("errors", ["additive", "log"])
@@ -110,7 +124,7 @@ def test_relative_errors_as_reweighted_scipy(curve):
     found = engine.solve(curve, u, y, errors="relative")
     assert found.converged.all()
     for column in range(6):
-        floor = engine.RELATIVE_FLOOR * np.abs(y[:, column]).max()
+        floor = RELATIVE_FLOOR * np.abs(y[:, column]).max()
         theta, weights = np.array(starts_for(curve, y[:, column])[0]), np.ones(9)
         for _ in range(300):
             before = theta
@@ -311,16 +325,14 @@ def test_gradient_and_information_by_finite_differences(curve, errors):
 def stationary(curve, u, y, weights, errors, found):
     """Cosine between residual and each free tangent, per converged column; written without the engine."""
     value = height(curve, found.theta, u)
-    h = value / np.exp(found.theta[2])
-    slope = {"hill": value * (1 - h), "power": value, "linear": np.ones_like(value)}[curve.name]
-    residual, tangents = y - value, [slope, slope * u, value]
+    residual, slopes = y - value, tangents(curve, found.theta, u)
     if errors == "log":
-        residual, tangents = np.log(y) - np.log(value), [t / value for t in tangents]
+        residual, slopes = np.log(y) - np.log(value), slopes / value
     if errors == "relative":
-        floor = engine.RELATIVE_FLOOR * np.abs(y * (weights > 0)).max(axis=0)
+        floor = RELATIVE_FLOOR * np.abs(y * (weights > 0)).max(axis=0)
         weights = weights / np.maximum(value, floor) ** 2
     length = np.sqrt((weights * residual**2).sum(0))
-    cosines = [(weights * residual * t).sum(0) / np.sqrt((weights * t**2).sum(0)) / length for t in tangents]
+    cosines = [(weights * residual * t).sum(0) / np.sqrt((weights * t**2).sum(0)) / length for t in slopes]
     return np.abs(np.stack(cosines)), length / np.sqrt((weights * y**2).sum(0))
 
 
@@ -354,9 +366,9 @@ def test_converged_means_stationary(curve, free_top, errors):
         assert np.isnan(values[..., ~ok]).all()
     with np.errstate(all="ignore"):
         cosine, closeness = stationary(curve, u, y, weights, errors, found)
-    tangents = 3 if free_top else 2
+    count = 3 if free_top else 2
     # 1e-6: DECREMENT allows 1e-7, before the last step; fits that are exact to rounding have no direction left
-    at_rest = (cosine[:tangents] < 1e-6).all(axis=0) | (closeness < 1e-12)
+    at_rest = (cosine[:count] < 1e-6).all(axis=0) | (closeness < 1e-12)
     assert at_rest[ok].all()
     # two parameters nearly always have an optimum; a free top often has not (it runs off to a power law)
     assert ok.mean() > (0.4 if free_top else 0.9)
@@ -409,9 +421,7 @@ def test_degenerate_data(name, free_top):
 
 
 @pytest.mark.parametrize("errors", ERRORS)
-@pytest.mark.parametrize(
-    "name", ["missing", "infinite"] + ["zero", "negative"] * 0 + ["step", "one point up"]
-)
+@pytest.mark.parametrize("name", ["missing", "infinite", "step", "one point up"])
 def test_no_optimum_is_not_converged(name, errors):
     found = engine.solve(HILL, SIX[:, None], DEGENERATE[name][:, None], errors=errors)
     assert not found.converged[0]

@@ -1,0 +1,137 @@
+"""Fits per second: the batched engine against loops over lmfit and scipy, in one run on one thread.
+
+`python -m benchmarks.fits` prints the table and writes `benchmarks/results/fits.json`. All methods fit the same
+data (Hill, log errors, N = 10, y 0.005-0.1, 10 % noise); optima are compared, failures counted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import lmfit
+import numpy as np
+import scipy
+from scipy.optimize import curve_fit
+from tabulate import tabulate
+
+from frontier.curves import HILL, hill
+from frontier.intervals import bootstrap, profile
+from frontier.lmfit_models import HillModel
+from frontier.problems import Problem, parameter
+
+SEED, POINTS, BATCH, LOOP, ROUNDS = 20261120, 10, 20_000, 200, 5
+CHECKED = 100_000
+
+
+def data(replicates: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """x and lognormal y around a Hill curve, y 0.005-0.1."""
+    ends = HILL.x_at(np.array([0.005, 0.1]), {"k": 1.0, "n": 1.1, "top": 1.0})
+    x = np.geomspace(ends[0], ends[1], POINTS)
+    return x, hill(x, 1.0, 1.1)[:, None] * np.exp(0.1 * rng.standard_normal((POINTS, replicates)))
+
+
+def log_hill(x: np.ndarray, k: float, n: float) -> np.ndarray:
+    """The model that the loops fit to log y."""
+    return np.log(hill(x, k, n))
+
+
+def timed(work: Callable[[], object], count: int) -> float:
+    """Work items per CPU second."""
+    start = time.process_time()
+    work()
+    return count / (time.process_time() - start)
+
+
+def main() -> None:
+    """Run, print, write."""
+    rng = np.random.default_rng(SEED)
+    x, y = data(BATCH, rng)
+    logs = np.log(y)
+    model = lmfit.Model(log_hill, independent_vars=["x"])
+    guess = HillModel()
+    optima: dict[str, np.ndarray] = {}
+
+    def by_engine() -> None:
+        s = Problem.of("hill", x, y, None, "log").fit().solution
+        optima["engine"] = s.rss
+
+    def by_lmfit() -> None:
+        out = []
+        for i in range(LOOP):
+            start = guess.guess(y[:, i], x=x)
+            start.pop("top")
+            out.append(model.fit(logs[:, i], start, x=x).chisqr)
+        optima["lmfit"] = np.array(out)
+
+    def by_curve_fit() -> None:
+        out = []
+        for i in range(LOOP):
+            p, _ = curve_fit(log_hill, x, logs[:, i], p0=(1.0, 1.0), bounds=((1e-9, 0), (np.inf, np.inf)))
+            out.append(((logs[:, i] - log_hill(x, *p)) ** 2).sum())
+        optima["curve_fit"] = np.array(out)
+
+    jobs = {"engine, batched": (by_engine, BATCH), "lmfit Model.fit, loop": (by_lmfit, LOOP), "scipy curve_fit, loop": (by_curve_fit, LOOP)}
+    speeds: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(ROUNDS):
+        for name, (work, count) in jobs.items():
+            speeds[name].append(timed(work, count))
+    ratios = {n: median(e / v for e, v in zip(speeds["engine, batched"], values, strict=True)) for n, values in speeds.items()}
+    print(tabulate([(n, f"{median(v):,.0f}", f"{ratios[n]:.0f}") for n, v in speeds.items()], ("method", "fits/s", "engine is faster by")))
+    apart = {n: float(np.max(np.abs(optima["engine"][:LOOP] / optima[n] - 1))) for n in ("lmfit", "curve_fit")}
+    print(f"largest relative difference of RSS: lmfit {apart['lmfit']:.1e}, curve_fit {apart['curve_fit']:.1e}")
+
+    rest = extras(rng)
+    print(tabulate(rest.items(), ("what", "value")))
+    record = {
+        "machine": platform.processor() or platform.machine(), "python": platform.python_version(), "numpy": np.__version__,
+        "scipy": scipy.__version__, "lmfit": lmfit.__version__, "points": POINTS,
+        "fits_per_second": {n: median(v) for n, v in speeds.items()}, "engine_is_faster_by": ratios,
+        "largest_relative_difference_of_rss": apart, **rest,
+    }  # fmt: skip
+    path = Path("benchmarks/results/fits.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
+
+def extras(rng: np.random.Generator) -> dict[str, float]:
+    """Profiles per second, bootstrap time, and failures over many fits of all errors models."""
+    x, y = data(5000, rng)
+    estimate = Problem.of("hill", x, y, None, "log").fit()
+    profiles = timed(lambda: profile(estimate, parameter("k"), 0.95), 5000)
+    groups = Problem.of("hill", x, y[:, :20], None, "log").fit()
+    start = time.process_time()
+    bootstrap(groups, parameter("k"), 0.95)
+    seconds = time.process_time() - start
+    reported, silent = failures(rng)
+    return {
+        "profile intervals of k per second": round(profiles), "bootstrap, 1,999 replicates x 20 groups, CPU s": round(seconds, 3),
+        f"reported failures in {CHECKED:,} mixed fits": reported, "unreported failures": silent,
+    }  # fmt: skip
+
+
+def failures(rng: np.random.Generator) -> tuple[int, int]:
+    """Fits that say they failed, and fits that say they converged where the gradient is not zero."""
+    reported = silent = 0
+    cells = [(heights, noise, errors) for heights in ((0.05, 0.85), (0.005, 0.1), (0.0005, 0.01)) for noise in (0.05, 0.2) for errors in ("additive", "log", "relative")]
+    each = CHECKED // len(cells) + 1
+    for heights, noise, errors in cells:
+        ends = HILL.x_at(np.array(heights), {"k": 1.0, "n": 1.1, "top": 1.0})
+        x = np.geomspace(ends[0], ends[1], 8)
+        y = hill(x, 1.0, 1.1)[:, None] * np.exp(noise * rng.standard_normal((8, each)))
+        s = Problem.of("hill", x, y, None, errors).fit().solution
+        reported += int((~s.converged).sum())
+        size = np.sqrt(np.einsum("iir->ir", s.information[:2, :2]) * np.maximum(s.rss, 1e-300))
+        silent += int(((np.abs(s.gradient[:2]) / size)[:, s.converged] > 1e-5).any(axis=0).sum())
+    return reported, silent
+
+
+if __name__ == "__main__":
+    main()
