@@ -29,7 +29,13 @@ REFERENCE = {"k": 1.5, "n": 1.0, "top": 1.0}
 RANGES = {"0.05-0.85": (0.05, 0.85, 0.3), "0.005-0.1": (0.005, 0.1, 0.02)}
 POINTS = (4, 5, 8, 15, 40)
 NOISES = (0.05, 0.10, 0.20)
-UNEQUAL = [((5, 0.20), (15, 0.05)), ((15, 0.20), (5, 0.05)), ((8, 0.05), (8, 0.20)), ((4, 0.10), (15, 0.10)), ((4, 0.05), (15, 0.20))]
+UNEQUAL = [
+    ((5, 0.20), (15, 0.05)),
+    ((15, 0.20), (5, 0.05)),
+    ((8, 0.05), (8, 0.20)),
+    ((4, 0.10), (15, 0.10)),
+    ((4, 0.05), (15, 0.20)),
+]
 LEVEL = 0.95
 
 
@@ -52,7 +58,9 @@ def cells(tables: int, points: tuple[int, ...] = POINTS, noises: tuple[float, ..
         cell = {"y": name, "N": f"{one[0]}/{two[0]}", "noise": f"{one[1]:.0%}/{two[1]:.0%}"}
         if one == two:
             for q in ("k", "n"):
-                found = coverage(cell, q, a.working(parameter(q)), *profile(fits[0], parameter(q), LEVEL), LEVEL)
+                found = coverage(
+                    cell, q, a.working(parameter(q)), *profile(fits[0], parameter(q), LEVEL), LEVEL
+                )
                 rows.append({**found.group, "quantity": q, **_numbers(found)})
         for label, quantity in (("k ratio", parameter("k")), ("relative potency", x_at(at))):
             gap = a.working(quantity) - b.working(quantity)
@@ -62,7 +70,13 @@ def cells(tables: int, points: tuple[int, ...] = POINTS, noises: tuple[float, ..
 
 
 def _numbers(found) -> dict[str, float]:
-    return {"covered": found.covered, "se": found.standard_error, "missing": found.missing, "open": found.open, "width": found.width}
+    return {
+        "covered": found.covered,
+        "se": found.standard_error,
+        "missing": found.missing,
+        "open": found.open,
+        "width": found.width,
+    }
 
 
 def main() -> None:
@@ -74,18 +88,24 @@ def main() -> None:
     start = time.perf_counter()
     frame = cells(arguments.tables)
     seconds = time.perf_counter() - start
-    table = frame.pivot_table(index=["y", "N", "noise"], columns="quantity", values="covered", sort=False) * 100
+    table = (
+        frame.pivot_table(index=["y", "N", "noise"], columns="quantity", values="covered", sort=False) * 100
+    )
     print(table.round(1).to_string())
     worst = {}
     for quantity, part in frame.groupby("quantity"):
         row = part.loc[(part["covered"] - LEVEL).abs().idxmax()]
         worst[quantity] = {k: row[k] for k in ("y", "N", "noise", "covered")}
-        print(f"worst {quantity}: {100 * row['covered']:.2f} % at y {row['y']}, N {row['N']}, noise {row['noise']}")
-    print(f"no interval in {100 * frame['missing'].max():.3f} % of the sets of the worst cell; {seconds:.0f} s")
+        where = f"y {row['y']}, N {row['N']}, noise {row['noise']}"
+        print(f"worst {quantity}: {100 * row['covered']:.2f} % at {where}")
+    print(
+        f"no interval in {100 * frame['missing'].max():.3f} % of the sets of the worst cell; {seconds:.0f} s"
+    )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     record = {
-        "seed": SEED, "tables": arguments.tables, "seconds": round(seconds, 1), "machine": platform.processor() or platform.machine(),
-        "python": platform.python_version(), "numpy": np.__version__, "worst": worst, "cells": frame.round(5).to_dict("records"),
+        "seed": SEED, "tables": arguments.tables, "seconds": round(seconds, 1),
+        "machine": platform.processor() or platform.machine(), "python": platform.python_version(),
+        "numpy": np.__version__, "worst": worst, "cells": frame.round(5).to_dict("records"),
     }  # fmt: skip
     arguments.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 

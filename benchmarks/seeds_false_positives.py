@@ -30,9 +30,8 @@ def null_trials(
     l0 = np.geomspace(8, 256, SETTINGS)[setting] * np.exp(jitter * rng.standard_normal(setting.size))
     shared = np.broadcast_to(rng.standard_normal(shape[:3])[..., None], shape).ravel()
     noise = SIGMA * (np.sqrt(rho) * shared + np.sqrt(1 - rho) * rng.standard_normal(setting.size))
-    hit = (
-        0.9 - 0.12 * np.log(l0) + noise
-    )  # straight in log L0, so that interpolation adds no error of its own
+    # straight in log L0, so that interpolation adds no error of its own
+    hit = 0.9 - 0.12 * np.log(l0) + noise
     return pd.DataFrame(
         {
             "model": np.char.add("trial ", trial.astype(str)),

@@ -18,8 +18,8 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CURVES": "curves",
-    "Comparison": "comparison",
-    "Comparisons": "comparison",
+    "Comparison": "comparison_results",
+    "Comparisons": "comparison_results",
     "CurveFit": "curve_fit",
     "FrontierFits": "curve_fit",
     "HillModel": "lmfit_models",
@@ -27,8 +27,8 @@ _HOME = {
     "LinearModel": "lmfit_models",
     "ObservedRatios": "observed",
     "PowerModel": "lmfit_models",
-    "Ratio": "ratios",
-    "RatioTable": "ratios",
+    "Ratio": "ratio_results",
+    "RatioTable": "ratio_results",
     "TableError": "checks",
     "compare": "comparison",
     "fit": "fits",
@@ -65,9 +65,9 @@ __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
     from frontier.checks import TableError as TableError
-    from frontier.comparison import Comparison as Comparison
-    from frontier.comparison import Comparisons as Comparisons
     from frontier.comparison import compare as compare
+    from frontier.comparison_results import Comparison as Comparison
+    from frontier.comparison_results import Comparisons as Comparisons
     from frontier.curve_fit import CurveFit as CurveFit
     from frontier.curve_fit import FrontierFits as FrontierFits
     from frontier.curves import CURVES as CURVES
@@ -97,8 +97,8 @@ if TYPE_CHECKING:
     from frontier.pareto import is_pareto_optimal as is_pareto_optimal
     from frontier.pareto import mark_pareto as mark_pareto
     from frontier.pareto import pareto_set as pareto_set
-    from frontier.ratios import Ratio as Ratio
-    from frontier.ratios import RatioTable as RatioTable
+    from frontier.ratio_results import Ratio as Ratio
+    from frontier.ratio_results import RatioTable as RatioTable
     from frontier.ratios import hit_ratio as hit_ratio
     from frontier.ratios import ratio_table as ratio_table
     from frontier.ratios import relative_potency as relative_potency

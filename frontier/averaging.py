@@ -20,6 +20,9 @@ from frontier.problems import Array, x_at
 from frontier.ratios import relative_potency
 from frontier.results import Group, Result
 
+EDGE = 0.1
+"""Within this share of a family's range of log y from its end, the choice of curve begins to matter."""
+
 
 @dataclass(frozen=True, repr=False)
 class ModelRatio(Result):
@@ -45,8 +48,8 @@ class AveragedRatio(Result):
     ----------
     at : float
         The performance hit.
-    inside : bool
-        Whether both families' data cover `at`.
+    where : str
+        "inside" the data of both families, at their "edge", or "outside".
     ratio, ratio_low, ratio_high, p_value
         Weighted geometric mean of the curves' ratios, with its MATA-t interval and p value of 'equal'.
     models : tuple of ModelRatio
@@ -57,7 +60,7 @@ class AveragedRatio(Result):
     family: str
     reference: str
     at: float
-    inside: bool
+    where: str
     ratio: float
     ratio_low: float
     ratio_high: float
@@ -68,16 +71,23 @@ class AveragedRatio(Result):
     doubts: tuple[str, ...] = ()
 
     @property
+    def inside(self) -> bool:
+        """Whether both families' data cover `at`."""
+        return self.where != "outside"
+
+    @property
     def sentence(self) -> str:
         """How much the choice of curve matters at this level."""
         known = sorted(m.ratio for m in self.models if not math.isnan(m.weight))
         if not known:
             return f"No curve gives a ratio at y = {number(self.at)}."
         spread = f"single curves give {number(known[0])} to {number(known[-1])}"
-        if self.inside:
-            where = f"y = {number(self.at)} is inside the data of both"
-            return f"{where}: the curve does not matter much ({spread})."
-        return f"y = {number(self.at)} is outside the data, where the curve decides: {spread}."
+        told = {
+            "inside": "is inside the data of both, where the curve does not matter much",
+            "edge": "is at the edge of the data, where the curve begins to matter",
+            "outside": "is outside the data, where the curve decides",
+        }[self.where]
+        return f"y = {number(self.at)} {told}: {spread}."
 
     def to_frame(self) -> pd.DataFrame:
         """One row per curve, then the average.
@@ -152,9 +162,9 @@ def averaged_potency(
     models = tuple(ModelRatio(s.label, w, v, lo, hi, d) for s, w, v, lo, hi, d in columns)
     used = np.isfinite(weights)
     average, low, high, p = _average(weights[used], value[used], se[used], df[used], level)
-    inside = all(f.y.min() <= plain.at <= f.y.max() for f in (fit, reference))
+    where = max((_where(f, plain.at) for f in (fit, reference)), key=("inside", "edge", "outside").index)
     return AveragedRatio(
-        plain.group, plain.family, plain.reference, plain.at, inside, average, low, high, p, level,
+        plain.group, plain.family, plain.reference, plain.at, where, average, low, high, p, level,
         plain.errors, models, (*plain.doubts, *_left_out(pair, plain.at, used)),
     )  # fmt: skip
 
@@ -182,6 +192,15 @@ def mata_t(weights: Array, values: Array, se: Array, df: Array, level: float) ->
             )
         )  # fmt: skip
     return float(limits[0]), float(limits[1])
+
+
+def _where(fit: CurveFit, at: float) -> str:
+    """Where a height lies in the data of one fit."""
+    low, high = float(fit.y.min()), float(fit.y.max())
+    if not low <= at <= high:
+        return "outside"
+    share = math.log(at / low) / math.log(high / low) if low > 0 else (at - low) / (high - low)
+    return "inside" if EDGE <= share <= 1 - EDGE else "edge"
 
 
 def _log_ratio(

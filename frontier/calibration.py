@@ -1,4 +1,4 @@
-"""What intervals cover: tables like the user's, simulated with a known truth and put through the same code."""
+"""What intervals cover: tables like the user's, simulated from a known truth and fitted by the same code."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from frontier import intervals as ci
 from frontier._format import View, number
 from frontier.curve_fit import CurveFit, FrontierFits
 from frontier.curves import curve_named
+from frontier.log_ratio import welch_reach
 from frontier.metrics import give_back
+from frontier.pairs import common_y, middle, pairs_with, reference_family
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
-from frontier.ratios import common_y, pairs_with, reference_family
-from frontier.results import Group, Result
+from frontier.results import Group, Result, in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,10 +102,10 @@ class Calibration(Result):
             return "Nothing to calibrate."
         mean = float(np.mean([c.covered for c in self.coverages]))
         w = self.worst
-        where = ", ".join(str(v) for v in w.group.values())
+        where = f" of {in_words(w.group)}" if w.group else ""
         return (
-            f"In {w.tables} simulated tables like yours the {100 * self.level:g} % intervals covered {100 * mean:.1f} % "
-            f"on average; worst: {w.quantity}{f' of {where}' if where else ''}, {100 * w.covered:.1f} %."
+            f"In {w.tables} simulated tables like yours the {100 * self.level:g} % intervals covered "
+            f"{100 * mean:.1f} % on average; worst: {w.quantity}{where}, {100 * w.covered:.1f} %."
         )
 
     def to_frame(self, backend: str = "pandas") -> Any:
@@ -122,9 +123,8 @@ class Calibration(Result):
     def _view(self) -> View:
         rows = tuple(
             (
-                ", ".join(str(v) for v in c.group.values()), c.quantity,
-                f"{100 * c.covered:.1f} ± {100 * c.standard_error:.1f}", f"{100 * c.open:.1f}", f"{100 * c.missing:.1f}",
-                number(c.width),
+                in_words(c.group), c.quantity, f"{100 * c.covered:.1f} ± {100 * c.standard_error:.1f}",
+                f"{100 * c.open:.1f}", f"{100 * c.missing:.1f}", number(c.width),
             )
             for c in self.coverages
         )  # fmt: skip
@@ -133,13 +133,14 @@ class Calibration(Result):
 
 
 def calibrate(
-    fits: FrontierFits, reference: str | None = None, *, tables: int = 2000, seed: int = 0, at: float | None = None,
-    progress: Callable[[str], None] | None = None,
+    fits: FrontierFits, reference: str | None = None, *, tables: int = 2000, seed: int = 0,
+    at: float | None = None, progress: Callable[[str], None] | None = None,
 ) -> Calibration:  # fmt: skip
     """Coverage of the intervals of `fits`, measured on tables simulated from them.
 
-    Every fit is taken for the truth (same N, x, noise, curve and errors model); each simulated table is fitted
-    anew, its intervals are made with the same method and level. Holds the curve and the errors model as right.
+    Every fit is taken for the truth (same N, x, noise, curve and errors model); each simulated table is
+    fitted anew, its intervals are made with the same method and level. Holds the curve and the errors model
+    as right.
 
     Parameters
     ----------
@@ -156,34 +157,38 @@ def calibrate(
     rng = np.random.default_rng(seed)
     level = fits.fits[0].level if len(fits) else 0.95
     found: list[Coverage] = []
-    kept: dict[int, Estimate] = {}
-    for i, fit in enumerate(fits):
+    simulated: dict[int, Estimate] = {}
+    for fit in fits:
         say(fit.name)
         truth = Truth.of(fit)
-        estimate = kept[i] = truth.simulate(tables, rng).fit()
+        estimate = simulated[id(fit)] = truth.simulate(tables, rng).fit()
         for name in fit.problem.free_names:
             quantity = parameter(name)
             low, high = ci.limits(estimate, quantity, level, fit.interval_method)
             found.append(coverage(fit.group, name, truth.working(quantity), low, high, level))
+    for fit, ref in _pairs(fits, reference):
+        pair = (simulated[id(fit)], simulated[id(ref)])
+        height = middle(*common_y(fit, ref)) if at is None else at
+        quantities = {"k ratio": parameter("k"), "relative potency": x_at(height)}
+        if "k" not in fit.problem.free_names:
+            del quantities["k ratio"]
+        for label, quantity in quantities.items():
+            gap = Truth.of(fit).working(quantity) - Truth.of(ref).working(quantity)
+            if math.isfinite(gap):
+                low, high = welch_limits(*pair, quantity, level)
+                found.append(coverage(fit.group, label, gap, low, high, level))
+    return Calibration(tuple(found), level, seed)
+
+
+def _pairs(fits: FrontierFits, reference: str | None) -> list[tuple[CurveFit, CurveFit]]:
+    """The pairs of fits whose ratios are calibrated; none where no reference is given or usual."""
     try:
         name = reference_family([str(f.group.get(fits.family_column, "")) for f in fits], reference)
-        pairs = pairs_with(fits, name)[0] if fits.family_column else []
+        return pairs_with(fits, name)[0] if fits.family_column else []
     except ValueError:
         if reference is not None:
             raise
-        pairs = []
-    index = {id(f): i for i, f in enumerate(fits)}
-    for fit, ref in pairs:
-        low, high = common_y(fit, ref)
-        level_at = math.sqrt(low * high) if at is None else at
-        for label, quantity in (("k ratio", parameter("k")), ("relative potency", x_at(level_at))):
-            if label == "k ratio" and "k" not in fit.problem.free_names:
-                continue
-            truth = Truth.of(fit).working(quantity) - Truth.of(ref).working(quantity)
-            if math.isfinite(truth):
-                lows, highs = welch_limits(kept[index[id(fit)]], kept[index[id(ref)]], quantity, level)
-                found.append(coverage(fit.group, label, truth, lows, highs, level))
-    return Calibration(tuple(found), level, seed)
+        return []
 
 
 def coverage(group: Group, name: str, truth: float, low: Array, high: Array, level: float) -> Coverage:
@@ -203,8 +208,5 @@ def coverage(group: Group, name: str, truth: float, low: Array, high: Array, lev
 def welch_limits(one: Estimate, two: Estimate, quantity: Quantity, level: float) -> tuple[Array, Array]:
     """Limits of the difference of working values, column by column (the log ratio of `log_ratio.welch`)."""
     (a, sa), (b, sb) = one.working(quantity), two.working(quantity)
-    va, vb = sa**2, sb**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = (va + vb) ** 2 / (va**2 / one.problem.df + vb**2 / two.problem.df)
-        reach = ci.t_quantile(df, level) * np.sqrt(va + vb)
+    reach = welch_reach(sa**2, one.problem.df, sb**2, two.problem.df, level)
     return a - b - reach, a - b + reach

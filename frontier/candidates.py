@@ -257,7 +257,7 @@ class Contest:
             if self.estimates[truth] is None or not sigma > 0:
                 continue
             noise = sigma * draws / np.sqrt(self.fit.weights)[:, None]
-            y = _drawn(self.fitted(truth)[:, None], noise, spec.errors)
+            y = drawn(self.fitted(truth)[:, None], noise, spec.errors)
             for i, rival in enumerate(self.specs):
                 if self.estimates[i] is not None:
                     out[truth, i] = self._likelihood_of_draws(rival, y, self.estimates[i])
@@ -271,7 +271,8 @@ class Contest:
         return np.where(impossible | np.isnan(found), -np.inf, found)
 
 
-def _drawn(fitted: Array, noise: Array, errors: str) -> Array:
+def drawn(fitted: Array, noise: Array, errors: str) -> Array:
+    """Simulated heights: noise in the logarithm, in proportion to the curve, or added."""
     if errors == "log":
         return fitted * np.exp(noise)
     return fitted * (1 + noise) if errors == "relative" else fitted + noise

@@ -5,13 +5,16 @@ from __future__ import annotations
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from frontier.comparison_results import Comparisons
+    from frontier.curve_fit import FrontierFits
 
 app = typer.Typer(
     name="sae-frontier",
@@ -42,21 +45,50 @@ class ErrorsName(StrEnum):
     relative = "relative"
 
 
-Source = Annotated[Path, typer.Argument(help="CSV, TSV, Parquet, JSON or JSON lines; one row per SAE.", show_default=False)]
-By = Annotated[list[str] | None, typer.Option("--by", help="Group column; repeat or separate with commas. Default: model, site, layer where present.")]
+Source = Annotated[
+    Path, typer.Argument(help="CSV, TSV, Parquet, JSON or JSON lines; one row per SAE.", show_default=False)
+]
+By = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--by",
+        help="Group column; repeat or separate with commas. Default: model, site, layer where present.",
+    ),
+]
 XAxis = Annotated[str, typer.Option("--x", help="Column of the x axis.")]
-YAxis = Annotated[str | None, typer.Option("--y", help="Column of the y axis. Default: performance_hit, else fvu.")]
+YAxis = Annotated[
+    str | None, typer.Option("--y", help="Column of the y axis. Default: performance_hit, else fvu.")
+]
 CurveOption = Annotated[CurveName, typer.Option("--curve", help="Curve to fit.")]
-ErrorsOption = Annotated[ErrorsName, typer.Option("--errors", help="Errors model; auto chooses by pooled likelihood and says so.")]
-Reference = Annotated[str | None, typer.Option("--reference", help="Reference family. Default: the one called relu, standard, vanilla or baseline.")]
+ErrorsOption = Annotated[
+    ErrorsName, typer.Option("--errors", help="Errors model; auto chooses by pooled likelihood and says so.")
+]
+Reference = Annotated[
+    str | None,
+    typer.Option(
+        "--reference", help="Reference family. Default: the one called relu, standard, vanilla or baseline."
+    ),
+]
 MaxL0 = Annotated[float | None, typer.Option("--max-l0", help="Leave out SAEs with a larger L0.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder for tables (CSV, Parquet, JSON, LaTeX) and figures (PDF, PNG).")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder for tables (CSV, Parquet, JSON, LaTeX) and figures (PDF, PNG)."),
+]
 Family = Annotated[str, typer.Option("--family", help="Column that names the family.")]
-Across = Annotated[list[str] | None, typer.Option("--across", help="Column whose values may meet in one comparison: protocol, ablation, model, site, layer.")]
+Across = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--across",
+        help="Column whose values may meet in one comparison: protocol, ablation, model, site, layer.",
+    ),
+]
+EveryRow = Annotated[bool, typer.Option("--all", help="Fit all SAEs, not only the Pareto-optimal ones.")]
 
 
 @app.command()
-def pareto(source: Source, by: By = None, y: YAxis = None, family: Family = "family", out: Out = None) -> None:
+def pareto(
+    source: Source, by: By = None, y: YAxis = None, family: Family = "family", out: Out = None
+) -> None:
     """The SAEs that no other SAE of their group beats.
 
     Example: `sae-frontier pareto sweep.csv --by layer --out results`
@@ -82,35 +114,28 @@ def pareto(source: Source, by: By = None, y: YAxis = None, family: Family = "fam
 
 @app.command()
 def fit(
-    source: Source, by: By = None, x: XAxis = "sparsity", y: YAxis = None, curve: CurveOption = CurveName.hill,
-    errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None, family: Family = "family", across: Across = None,
-    every_row: Annotated[bool, typer.Option("--all", help="Fit all SAEs, not only the Pareto-optimal ones.")] = False,
-    out: Out = None,
+    source: Source, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    family: Family = "family", across: Across = None, every_row: EveryRow = False, out: Out = None,
 ) -> None:  # fmt: skip
     """A curve through every group's frontier, with intervals and doubts.
 
     Example: `sae-frontier fit sweep.csv --curve hill --by layer --max-l0 200 --out results`
     """
-    from frontier import figures, fits, metrics, pareto, tables
-    from frontier.outputs import first_figure, write_table
+    from frontier.outputs import write_fits
     from frontier.readers import read
 
     table = read(source)
     said(table)
-    y = y or metrics.default_y(table)
-    rows = table if every_row else pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
-    found = fits.fit(
-        rows, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family, across=split(across) or ()
-    )
+    found = fitted(
+        table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, family=family, across=across,
+        every_row=every_row,
+    )  # fmt: skip
     console.print(repr(found), markup=False, soft_wrap=True)
     if not len(found):
         fail("no group could be fitted")
     if out:
-        files = write_table(found.to_frame(), out / "fits", tables.fits_table(found, style="latex"))
-        files.append(found.save(out / "fits.json"))
-        for name, log in (("fits", False), ("fits_log", True)):
-            files += figures.save_figure(first_figure(figures.plot_fits(found, log=log)), out / name)
-        wrote(files)
+        wrote([*write_fits(found, out), found.save(out / "fits.json")])
 
 
 @app.command()
@@ -131,8 +156,8 @@ def compare(
     table = read(source)
     said(table)
     found = run(
-        table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at, family=family,
-        across=split(across) or (),
+        table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
+        family=family, across=split(across) or (),
     )  # fmt: skip
     show_comparison(found)
     if not len(found):
@@ -155,19 +180,18 @@ def calibrate(
     """
     from rich.progress import Progress
 
-    from frontier import fits, metrics, pareto
     from frontier.calibration import calibrate as run
     from frontier.readers import read
 
-    table = read(source)
-    y = y or metrics.default_y(table)
-    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
-    found = fits.fit(
-        front, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family, across=split(across) or ()
+    found = fitted(
+        read(source), curve, by, x=x, y=y, errors=errors, max_l0=max_l0, family=family, across=across
     )
     with Progress(console=errors_console, transient=True) as bar:
         task = bar.add_task("simulating", total=len(found))
-        result = run(found, reference, tables=tables, seed=seed, progress=lambda name: bar.update(task, advance=1, description=name))
+        result = run(
+            found, reference, tables=tables, seed=seed,
+            progress=lambda name: bar.update(task, advance=1, description=name),
+        )  # fmt: skip
     console.print(repr(result), markup=False, soft_wrap=True)
     if out:
         from frontier.outputs import write_frame
@@ -176,7 +200,9 @@ def calibrate(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option("--out", help="Folder for figures and tables.")] = Path("out/demo")) -> None:
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for figures and tables.")] = Path("out/demo"),
+) -> None:
     """Gated against baseline SAEs on Gemma-7B, layer 20, from the published tables.
 
     Example: `sae-frontier demo --out out/demo`
@@ -192,6 +218,22 @@ def main() -> None:
         app()
     except (ValueError, OSError, KeyError, ImportError) as error:
         fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error))
+
+
+def fitted(
+    table: pd.DataFrame, curve: CurveName, by: list[str] | None, *, x: str, y: str | None,
+    errors: ErrorsName, max_l0: float | None, family: str, across: list[str] | None, every_row: bool = False,
+) -> FrontierFits:  # fmt: skip
+    """The curve through the Pareto set, or through every row, of every group."""
+    from frontier import fits, metrics, pareto
+
+    y = y or metrics.default_y(table)
+    if not every_row:
+        table = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+    return fits.fit(
+        table, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family,
+        across=split(across) or (),
+    )  # fmt: skip
 
 
 def split(names: list[str] | None) -> list[str] | None:
@@ -215,7 +257,7 @@ def differences(marked: pd.DataFrame) -> None:
         console.print(f"* {line}", markup=False, soft_wrap=True)
 
 
-def show_comparison(found: Any) -> None:
+def show_comparison(found: Comparisons) -> None:
     """Print verdicts, the ratio table and the doubts."""
     console.print(repr(found), markup=False, soft_wrap=True)
     console.print()

@@ -139,6 +139,10 @@ FIDELITY = (
     "fvu",
     "mse",
     "cosine_similarity",
+    "explained_variance",
+    "explained_variance_legacy",
+    "explained_variance_about_zero",
+    "frac_variance_explained",
 )
 """A table needs L0 and at least one of these."""
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from frontier._format import View, interval_cell
 from frontier.curve_fit import CurveFit
-from frontier.intervals import t_quantile
+from frontier.log_ratio import welch_reach
+from frontier.pairs import common_x, grid
 from frontier.problems import Array, height
-from frontier.ratios import common_x
 from frontier.results import Result
 
 POINTS = 400
@@ -22,7 +22,7 @@ REACH = 1e3
 
 @dataclass(frozen=True, repr=False)
 class Crossing(Result):
-    """L0 at which two fitted curves are equal, with the set of L0 where equality is not rejected around it."""
+    """L0 at which two fitted curves are equal, and the set of L0 around it where equality is not rejected."""
 
     l0: float
     low: float
@@ -30,19 +30,21 @@ class Crossing(Result):
     level: float
 
     def _view(self) -> View:
-        return View("Crossing", ("L0", f"{100 * self.level:g} % set"), ((f"{self.l0:.4g}", interval_cell(self.l0, self.low, self.high)),))
+        row = (f"{self.l0:.4g}", interval_cell(self.l0, self.low, self.high))
+        return View("Crossing", ("L0", f"{100 * self.level:g} % set"), (row,))
 
 
 def crossing(fit: CurveFit, reference: CurveFit, level: float = 0.95) -> Crossing | None:
     """The crossing inside the range of x that both fits cover; None where the curves do not cross there.
 
     The limits are those x around the crossing at which equal heights are not rejected (the inverted test, as
-    Fieller's for a ratio), so they may be infinite. Where curves cross twice, the crossing at larger L0 is given.
+    Fieller's for a ratio), so they may be infinite. Where curves cross twice, the crossing at larger L0 is
+    given.
     """
     low, high = common_x(fit, reference)
     if low >= high:
         return None
-    x = np.geomspace(low, high, POINTS) if low > 0 else np.linspace(low, high, POINTS)
+    x = grid(low, high, POINTS)
     gap, _ = height_difference(fit, reference, x, level)
     turns = np.flatnonzero(gap[:-1] * gap[1:] < 0)
     if not turns.size:
@@ -54,10 +56,12 @@ def crossing(fit: CurveFit, reference: CurveFit, level: float = 0.95) -> Crossin
     equal = np.abs(difference) <= reach
     middle = int(np.searchsorted(wide, at))
     below, above = _run(equal, middle)
-    ends = (0.0 if below == 0 else float(wide[below]), math.inf if above == len(wide) - 1 else float(wide[above]))
-    if fit.x_name == "sparsity":
-        return Crossing(1 / at, 1 / ends[1] if ends[1] > 0 else math.inf, math.inf if ends[0] == 0 else 1 / ends[0], level)
-    return Crossing(at, *ends, level)
+    lowest = 0.0 if below == 0 else float(wide[below])
+    highest = math.inf if above == len(wide) - 1 else float(wide[above])
+    if fit.x_name != "sparsity":
+        return Crossing(at, lowest, highest, level)
+    inverse = [1 / end if end > 0 else math.inf for end in (highest, lowest)]
+    return Crossing(1 / at, inverse[0], inverse[1], level)
 
 
 def significant_sides(fit: CurveFit, reference: CurveFit, level: float = 0.95) -> set[str]:
@@ -65,7 +69,7 @@ def significant_sides(fit: CurveFit, reference: CurveFit, level: float = 0.95) -
     low, high = common_x(fit, reference)
     if low >= high:
         return set()
-    x = np.geomspace(low, high, POINTS) if low > 0 else np.linspace(low, high, POINTS)
+    x = grid(low, high, POINTS)
     gap, reach = height_difference(fit, reference, x, level)
     return {word for word, there in (("lower", gap < -reach), ("higher", gap > reach)) if there.any()}
 
@@ -73,18 +77,11 @@ def significant_sides(fit: CurveFit, reference: CurveFit, level: float = 0.95) -
 def height_difference(fit: CurveFit, reference: CurveFit, x: Array, level: float) -> tuple[Array, Array]:
     """Difference of the two curves on the working scale at each x, and its half-width; shape of x.
 
-    The scale is the link's (logit height for Hill with equal tops, log for the power law): a common increasing
-    function of height, so its sign is that of the difference. Welch degrees of freedom.
+    The scale is the link's (logit height for Hill with equal tops, log for the power law): a common
+    increasing function of height, so its sign is that of the difference. Welch degrees of freedom.
     """
-    parts = []
-    for f in (fit, reference):
-        many = f.repeated(len(x))
-        parts.append(many.working(height(x)))
-    (a, sa), (b, sb) = parts
-    va, vb = sa**2, sb**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = (va + vb) ** 2 / (va**2 / fit.df + vb**2 / reference.df)
-    return a - b, t_quantile(df, level) * np.sqrt(va + vb)
+    (a, sa), (b, sb) = (f.repeated(len(x)).working(height(x)) for f in (fit, reference))
+    return a - b, welch_reach(sa**2, fit.df, sb**2, reference.df, level)
 
 
 def _run(equal: np.ndarray, middle: int) -> tuple[int, int]:

@@ -16,7 +16,7 @@ from frontier._format import View, listed, nearest, number, plural
 from frontier.curves import CURVES
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
-from frontier.results import Group, Result
+from frontier.results import Group, Result, in_words, varying
 
 if TYPE_CHECKING:
     from lmfit.model import ModelResult
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class CurveFit(Result):
     """One curve fitted to one group of SAEs.
 
-    `fit["k"]` is an `Interval`. The data stay with the fit, so that any further interval (`x_at`, `height_at`,
-    `band`) can be asked for later.
+    `fit["k"]` is an `Interval`. The data stay with the fit, so that any further interval (`x_at`,
+    `height_at`, `band`) can be asked for later.
 
     Attributes
     ----------
@@ -77,12 +77,14 @@ class CurveFit(Result):
         try:
             return self.parameters[name]
         except KeyError:
-            raise KeyError(f"{self.curve} has no parameter {name!r}{nearest(name, self.parameters)}") from None
+            raise KeyError(
+                f"{self.curve} has no parameter {name!r}{nearest(name, self.parameters)}"
+            ) from None
 
     @property
     def name(self) -> str:
         """The group in words."""
-        return ", ".join(str(v) for v in self.group.values()) or "all rows"
+        return in_words(self.group) or "all rows"
 
     @property
     def n_points(self) -> int:
@@ -93,6 +95,14 @@ class CurveFit(Result):
     def values(self) -> dict[str, float]:
         """Parameter estimates."""
         return {name: p.estimate for name, p in self.parameters.items()}
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Each parameter as tables show it: with its interval, or as fixed."""
+        return tuple(
+            f"{number(p.estimate)} (fixed)" if name in self.fixed else str(p)
+            for name, p in self.parameters.items()
+        )
 
     @cached_property
     def problem(self) -> Problem:
@@ -126,7 +136,9 @@ class CurveFit(Result):
         """The curve's height at `x`, with its interval."""
         return self.interval_of(height(x), level=level, method=method)
 
-    def interval_of(self, quantity: Quantity, *, level: float | None = None, method: str | None = None) -> Interval:
+    def interval_of(
+        self, quantity: Quantity, *, level: float | None = None, method: str | None = None
+    ) -> Interval:
         """Interval of any quantity of this fit (see `problems.Quantity`)."""
         level = self.level if level is None else level
         return ci.intervals_of(self.estimate, quantity, level, method or self.interval_method)[0]
@@ -175,13 +187,14 @@ class CurveFit(Result):
         return pd.DataFrame([_record(self)])
 
     def _view(self) -> View:
-        rows = [(n, str(p) if n not in self.fixed else f"{number(p.estimate)} (fixed)") for n, p in self.parameters.items()]
+        rows = tuple(zip(self.parameters, self.cells, strict=True))
         title = f"{self.curve.capitalize()} fit of {self.name}: {self.y_name} against {self.x_name}"
         remark = (
             f"{plural(self.n_points, 'point')}, {self.errors} errors, residual SD {number(self.sigma)}, "
             f"{number(self.df)} degrees of freedom; {self.interval_method} intervals"
         )
-        return View(title, ("parameter", f"estimate [{100 * self.level:g} % interval]"), tuple(rows), (*self.doubts, remark))
+        headers = ("parameter", f"estimate [{100 * self.level:g} % interval]")
+        return View(title, headers, rows, (*self.doubts, remark))
 
 
 @dataclass(frozen=True, repr=False)
@@ -193,7 +206,7 @@ class GroupFailure(Result):
     n_points: int
 
     def _view(self) -> View:
-        return View(", ".join(map(str, self.group.values())), ("not fitted",), ((self.reason,),))
+        return View(in_words(self.group), ("not fitted",), ((self.reason,),))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -227,8 +240,10 @@ class FrontierFits(Result):
         for failure in self.failures:
             if _matches(failure.group, wanted):
                 raise KeyError(f"group {key!r} has no fit: {failure.reason}")
-        names = [", ".join(map(str, f.group.values())) for f in (found or self.fits)]
-        raise KeyError(f"{'several groups match' if found else 'no group'} {key!r}; there are: {listed(names, 12)}")
+        names = [in_words(f.group) for f in (found or self.fits)]
+        raise KeyError(
+            f"{'several groups match' if found else 'no group'} {key!r}; there are: {listed(names, 12)}"
+        )
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """One row per group.
@@ -255,12 +270,12 @@ class FrontierFits(Result):
 
     def _view(self) -> View:
         curve = CURVES[self.curve]
-        varying = [c for c in self.group_columns if len({str(f.group.get(c)) for f in (*self.fits, *self.failures)}) > 1]
-        shown = varying or list(self.group_columns)
-        rows = []
-        for f in self.fits:
-            cells = [str(p) if n not in f.fixed else f"{number(p.estimate)} (fixed)" for n, p in f.parameters.items()]
-            rows.append((*(str(f.group[c]) for c in shown), *cells, str(f.n_points), f.errors, str(len(f.doubts) or "")))
+        everyone: tuple[CurveFit | GroupFailure, ...] = (*self.fits, *self.failures)
+        shown = varying(self.group_columns, everyone) or list(self.group_columns)
+        rows = [
+            (*(str(f.group[c]) for c in shown), *f.cells, str(f.n_points), f.errors, str(len(f.doubts) or ""))
+            for f in self.fits
+        ]
         for failure in self.failures:
             blank = ("not fitted", *[""] * (len(curve.parameters) - 1))
             rows.append((*(str(failure.group[c]) for c in shown), *blank, str(failure.n_points), "", "1"))
@@ -275,9 +290,14 @@ class FrontierFits(Result):
 def _repeat(estimate: Estimate, times: int) -> Estimate:
     """A one-column estimate as `times` equal columns."""
     p, s = estimate.problem, estimate.solution
-    r = lambda a: np.repeat(a, times, axis=-1)  # noqa: E731
+
+    def r(a: np.ndarray) -> np.ndarray:
+        return np.repeat(a, times, axis=-1)
+
     solution = type(s)(r(s.theta), r(s.rss), r(s.gradient), r(s.information), r(s.weights), r(s.converged))
-    return Estimate(Problem(p.curve, p.x, r(p.y), r(p.weights), p.errors, p.fixed), solution, r(estimate.centre))
+    return Estimate(
+        Problem(p.curve, p.x, r(p.y), r(p.weights), p.errors, p.fixed), solution, r(estimate.centre)
+    )
 
 
 def _record(f: CurveFit) -> dict[str, Any]:

@@ -28,12 +28,14 @@ Internal = tuple[Array, Array, Array]
 
 def linear(x: ArrayLike, slope: ArrayLike, intercept: ArrayLike = 0.0) -> Array:
     """Straight line: intercept + slope * x."""
-    return np.asarray(intercept + slope * np.asarray(x, dtype=float))
+    x, slope, intercept = (np.asarray(v, dtype=float) for v in (x, slope, intercept))
+    return np.asarray(intercept + slope * x)
 
 
 def power(x: ArrayLike, scale: ArrayLike, exponent: ArrayLike) -> Array:
     """Power law for x > 0: scale * x**exponent."""
-    return np.asarray(scale * np.asarray(x, dtype=float) ** exponent)
+    x, scale, exponent = (np.asarray(v, dtype=float) for v in (x, scale, exponent))
+    return np.asarray(scale * x**exponent)
 
 
 def hill(x: ArrayLike, k: ArrayLike, n: ArrayLike, top: ArrayLike = 1.0) -> Array:
@@ -42,7 +44,8 @@ def hill(x: ArrayLike, k: ArrayLike, n: ArrayLike, top: ArrayLike = 1.0) -> Arra
     >>> float(hill(2.0, k=2.0, n=0.7))
     0.5
     """
-    return np.asarray(top * expit(n * (np.log(np.asarray(x, dtype=float)) - np.log(k))))
+    x, k, n, top = (np.asarray(v, dtype=float) for v in (x, k, n, top))
+    return np.asarray(top * expit(n * (np.log(x) - np.log(k))))
 
 
 # Links: value and first two derivatives of h, and of log h.
@@ -137,7 +140,9 @@ class Curve:
             return float(np.log(parameters["scale"])), parameters["exponent"], 0.0, 0.0
         return 0.0, parameters["n"], float(np.log(parameters["top"])), float(np.log(parameters["k"]))
 
-    def to_readable(self, a: ArrayLike, b: ArrayLike, log_top: ArrayLike, centre: ArrayLike) -> dict[str, Array]:
+    def to_readable(
+        self, a: ArrayLike, b: ArrayLike, log_top: ArrayLike, centre: ArrayLike
+    ) -> dict[str, Array]:
         """Readable parameters of internal ones; arrays broadcast."""
         a, b, c = (np.asarray(v, dtype=float) for v in (a, b, centre))
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):

@@ -8,15 +8,19 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markdown import Markdown
+from tabulate import tabulate
 
 from frontier import figures, tables
-from frontier._format import number
-from frontier.comparison import Comparisons, compare
+from frontier._format import interval_cell, number, p_value_cell
+from frontier.comparison import compare
+from frontier.comparison_results import Comparisons
 from frontier.datasets import load_dataset
 from frontier.metrics import notes
+from frontier.outputs import first_figure, write_comparison, write_table
 from frontier.pareto import mark_pareto, pareto_set
 from frontier.pareto_marks import mark_differences
 from frontier.problems import parameter
+from frontier.ratios import leave_one_out_ratios
 
 LAYER = 20
 MAX_L0 = 200.0
@@ -27,7 +31,12 @@ def run(out: Path, console: Console) -> list[Path]:
     """Print the comparison, write figures and tables to `out`, return the files."""
     table = load_dataset("gated_gemma7b")
     layer = table[table["layer"] == LAYER].reset_index(drop=True)
-    say(console, "Gated against baseline SAEs, Gemma-7B, layer 20", "Published tables 1-4 of Rajamanoharan et al., arXiv 2404.16014 v2; least squares in y (additive errors), as in the post that first fitted Hill curves to them.")
+    say(
+        console,
+        "Gated against baseline SAEs, Gemma-7B, layer 20",
+        "Published tables 1-4 of Rajamanoharan et al., arXiv 2404.16014 v2; least squares in y (additive "
+        "errors), as in the post that first fitted Hill curves to them.",
+    )
     for note in notes(table):
         console.print(f"* {note}", markup=False, style="dim", soft_wrap=True)
     full = compare(layer, "baseline", errors="additive")
@@ -35,8 +44,13 @@ def run(out: Path, console: Console) -> list[Path]:
     line = compare(layer, "baseline", errors="additive", curve="linear")
     console.print()
     console.print(repr(full), markup=False, soft_wrap=True)
-    say(console, "Ratios of the fitted parameters", "k and n of Hill curves, as the literature quotes them; every k lies outside the data.")
-    console.print(parameter_lines({"Hill": full, f"Hill, L0 ≤ {MAX_L0:g}": cut, "line": line}), markup=False, soft_wrap=True)
+    say(
+        console,
+        "Ratios of the fitted parameters",
+        "k and n of Hill curves, as the literature quotes them; every k lies outside the data.",
+    )
+    lines = parameter_lines({"Hill": full, f"Hill, L0 ≤ {MAX_L0:g}": cut, "line": line})
+    console.print(lines, markup=False, soft_wrap=True)
     console.print()
     for sentence in decisive_rows(full, cut):
         console.print(f"* {sentence}", markup=False, soft_wrap=True)
@@ -63,41 +77,39 @@ def parameter_lines(comparisons: dict[str, Comparisons]) -> str:
         frame.insert(0, "fit", name)
         rows.append(frame[frame["quantity"].isin(["k", "n", "slope", "intercept"])])
     joined = pd.concat(rows)
-    from tabulate import tabulate
-
-    from frontier._format import interval_cell, p_value_cell
-
     cells = [
-        (r.site, r.fit, r.quantity, interval_cell(r.ratio, r.ratio_low, r.ratio_high), number(1 / r.ratio), p_value_cell(r.p_value))
+        (
+            r.site, r.fit, r.quantity, interval_cell(r.ratio, r.ratio_low, r.ratio_high), number(1 / r.ratio),
+            p_value_cell(r.p_value),
+        )
         for r in joined.itertuples()
-    ]
+    ]  # fmt: skip
     order = {s: i for i, s in enumerate(dict.fromkeys(joined["site"]))}
     cells.sort(key=lambda c: order[c[0]])
-    return tabulate(cells, ("site", "fit", "parameter", "gated / baseline [95 %]", "baseline / gated", "p"), disable_numparse=True)
+    headers = ("site", "fit", "parameter", "gated / baseline [95 %]", "baseline / gated", "p")
+    return tabulate(cells, headers, disable_numparse=True)
 
 
 def decisive_rows(full: Comparisons, cut: Comparisons) -> list[str]:
-    """Per site: the k ratio with all Pareto SAEs and with large L0 left out, and the SAE that moves it most."""
+    """Per site: the k ratio with all Pareto SAEs, with large L0 left out, and the SAE that moves it most."""
     lines = []
     for one in full:
         site = str(one.group["site"])
-        pair = [full.fits[site, f] for f in ("gated", "baseline")]
+        gated, baseline = (full.fits[site, f] for f in ("gated", "baseline"))
         all_k, cut_k = full.ratios[site, "k"].ratio, cut.ratios[site, "k"].ratio
-        ratios = np.concatenate([pair[0].jackknife(parameter("k")) / pair[1]["k"].estimate, pair[0]["k"].estimate / pair[1].jackknife(parameter("k"))])
-        names = [f"{f.group['family']} row {r}" for f in pair for r in f.rows]
+        ratios, names = leave_one_out_ratios(gated, baseline, parameter("k"))
         worst = int(np.nanargmax(np.abs(np.log(ratios / all_k))))
+        without, low, high = (number(float(v)) for v in (ratios[worst], np.nanmin(ratios), np.nanmax(ratios)))
         lines.append(
             f"{site}: k ratio {number(all_k)} with all Pareto SAEs, {number(cut_k)} with L0 ≤ {MAX_L0:g}. "
-            f"{names[worst]} decides: without it the ratio is {number(float(ratios[worst]))} "
-            f"(leaving out any one SAE: {number(float(np.nanmin(ratios)))} to {number(float(np.nanmax(ratios)))})."
+            f"{names[worst]} decides: without it the ratio is {without} "
+            f"(leaving out any one SAE: {low} to {high})."
         )
     return lines
 
 
 def write(layer: pd.DataFrame, full: Comparisons, cut: Comparisons, out: Path) -> list[Path]:
     """Figures and tables of the demo."""
-    from frontier.outputs import first_figure, write_comparison, write_table
-
     files = write_comparison(full, out) + write_comparison(cut, out, f"_max_l0_{MAX_L0:g}")
     front = pareto_set(layer)
     files += write_table(front, out / "pareto", tables.runs_table(front, style="latex"))

@@ -89,6 +89,8 @@ def without_strays(
     strays = [(picks.count((m, j)), m, p) for m, own in enumerate(places) for j, p in enumerate(own)]
     for _, m, place in sorted(s for s in strays if s[0] <= few):
         fewer = [own[own != place] if i == m else own for i, own in enumerate(places)]
+        if not any(own.size for own in fewer):
+            break
         tried, reached = greedy(design(fewer), gain, most)
         if len(tried) <= len(picks) and reached[-1] >= min(0.999 * gains[-1], gain * (1 - 1e-9)):
             places, picks, gains = fewer, tried, reached

@@ -12,7 +12,7 @@ from frontier._format import listed, number, plural
 from frontier.problems import Array, parameter
 
 if TYPE_CHECKING:
-    from frontier.fits import CurveFit
+    from frontier.curve_fit import CurveFit
 
 PERFECT = 1e-24
 """A residual sum of squares below this share of sum(y^2) is zero to rounding."""
@@ -21,13 +21,15 @@ NEAR_ONE = 1e-9
 
 def too_few(name: str, distinct: int, free: int) -> str:
     """Why a group with so few distinct x values has no fit."""
-    what = plural(distinct, "distinct x value").replace("valuess", "values")
+    what = plural(distinct, "distinct x value")
     if distinct == free:
         return (
             f"Group {name} has {what}; a {free}-parameter curve passes through all of them exactly, "
             "so no error can be estimated."
         )
-    return f"Group {name} has {what}; a curve with {plural(free, 'free parameter')} needs at least {free + 1}."
+    return (
+        f"Group {name} has {what}; a curve with {plural(free, 'free parameter')} needs at least {free + 1}."
+    )
 
 
 def falling(name: str, steepness: str, value: float, x: str) -> str:
@@ -77,10 +79,11 @@ def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -
     moves = np.where(np.isfinite(moves), moves, 0.0)
     worst = int(np.argmax(moves))
     if moves[worst] > 1:
-        new = float(fit.estimate.readable(parameter(name), np.array([without[worst]]))[0])
-        yield f"Without row {fit.rows[worst]}, {name} changes from {number(fit[name].estimate)} to {number(new)}."
+        new = number(float(fit.estimate.readable(parameter(name), np.array([without[worst]]))[0]))
+        yield f"Without row {fit.rows[worst]}, {name} changes from {number(fit[name].estimate)} to {new}."
     elif leverage.max() > 0.9:
-        yield f"Row {fit.rows[int(leverage.argmax())]} alone fixes one direction of the curve (leverage {number(float(leverage.max()), 2)})."
+        row, most = fit.rows[int(leverage.argmax())], number(float(leverage.max()), 2)
+        yield f"Row {row} alone fixes one direction of the curve (leverage {most})."
 
 
 def _rows(rows: Sequence[object]) -> str:
@@ -103,7 +106,10 @@ def _above_top(fit: CurveFit) -> Iterator[str]:
     if fit.curve == "hill" and top is not None:
         for row, value in zip(fit.rows, fit.y, strict=True):
             if value >= top:
-                yield f"y = {number(float(value))} in row {row} exceeds the curve's top ({number(top)}). Kept; check units or use free=['top']."
+                yield (
+                    f"y = {number(float(value))} in row {row} exceeds the curve's top ({number(top)}). "
+                    "Kept; check units or use free=['top']."
+                )
 
 
 def _extrapolated_k(fit: CurveFit) -> Iterator[str]:
@@ -114,14 +120,14 @@ def _extrapolated_k(fit: CurveFit) -> Iterator[str]:
     if k > high * (1 + NEAR_ONE):
         absurd = " It would be reached at a mean L0 below 1." if k > 1 and fit.x_name == "sparsity" else ""
         yield (
-            f"k of group {name} ({number(k)}) is {number(k / high, 2)} times the largest x ({number(high)}); it is an "
-            f"extrapolation and depends on the Hill form{top}.{absurd} Relative potency at y = "
+            f"k of group {name} ({number(k)}) is {number(k / high, 2)} times the largest x ({number(high)}); "
+            f"it is an extrapolation and depends on the Hill form{top}.{absurd} Relative potency at y = "
             f"{number(level, 2)} does not."
         )
     elif k < low * (1 - NEAR_ONE):
         yield (
-            f"k of group {name} ({number(k)}) is {number(low / k, 2)} times below the smallest x ({number(low)}); it is "
-            f"an extrapolation and depends on the Hill form{top}."
+            f"k of group {name} ({number(k)}) is {number(low / k, 2)} times below the smallest x "
+            f"({number(low)}); it is an extrapolation and depends on the Hill form{top}."
         )
 
 
@@ -144,11 +150,15 @@ def _open_ends(fit: CurveFit) -> Iterator[str]:
         if name in fit.fixed or is_perfect(fit):
             continue
         if math.isinf(interval.high):
-            other = fit.power_law_rss()
-            extra = f" (power law: RSS {number(100 * (other / fit.rss - 1), 2)} % higher)" if other and fit.rss else ""
+            other, extra = fit.power_law_rss(), ""
+            if other and fit.rss:
+                extra = f" (power law: RSS {number(100 * (other / fit.rss - 1), 2)} % higher)"
             yield f"No upper limit for {name}: values up to infinity fit as well{extra}."
         if math.isinf(interval.low) or (interval.low == 0 and interval.estimate > 0):
-            yield f"No lower limit for {name}: values down to {'0' if interval.estimate > 0 else 'minus infinity'} fit as well."
+            end = "0" if interval.estimate > 0 else "minus infinity"
+            yield f"No lower limit for {name}: values down to {end} fit as well."
         if math.isnan(interval.low) or math.isnan(interval.high):
             side = "lower" if math.isnan(interval.low) else "upper"
-            yield f"The {side} limit of {name} could not be followed to its end; it is left blank, not guessed."
+            yield (
+                f"The {side} limit of {name} could not be followed to its end; it is left blank, not guessed."
+            )

@@ -32,14 +32,16 @@ from frontier.objective import (
 Bools = NDArray[np.bool_]
 Columns = NDArray[np.intp]
 
-BLOCK = 2048
+BLOCK = 2**17
+"""Numbers in each array of a block: large enough to hide the cost of a call, small enough for the cache."""
 MAX_STEPS = 80
 NEAR = 1e-9
 """The last step but one promises to lower the objective by less than this share of half the rss."""
 DECREMENT = 1e-14
-"""The last step promises less than this share: it moves no parameter by 1e-6 standard errors."""
+"""At an optimum, one more step promises less than this share: about 1e-7 standard errors."""
 STILL = 1e-3
 """A step that promises next to nothing, but moves a parameter by more than this share, runs to infinity."""
+FLAT = 1e-10
 TOP_STARTS = (1.2, 10.0)
 """Free top: starting values, as multiples of the largest y; the best fit of them is kept."""
 
@@ -96,6 +98,7 @@ def solve(
     free: tuple[bool, bool, bool] = (True, True, False),
     theta: Array | None = None,
     reweight: bool = True,
+    infimum: bool = False,
 ) -> Solution:
     """Least-squares optima of `curve`, one per column.
 
@@ -112,12 +115,14 @@ def solve(
         Values of the fixed parameters and starting values of the free ones; NaN where a start is to be found.
         Where a given start leads to no optimum, one is found. Default: all NaN but log top = 0.
     reweight : with relative errors, whether the weights follow the fit (else `weights` already hold them).
+    infimum : whether an rss that can fall no further counts, though the parameters run off. Their values then
+        mean nothing; a profile needs the rss alone.
 
     Returns
     -------
     Solution
     """
-    replicates = y.shape[1]
+    points, replicates = y.shape
     weights = np.broadcast_to(1.0 if weights is None else weights, y.shape)
     if theta is None:
         theta = np.array([[np.nan], [np.nan], [0.0]]) + np.zeros(replicates)
@@ -125,39 +130,42 @@ def solve(
         errors = "additive"
     parts = []
     with np.errstate(all="ignore"):
-        for block in _blocks(replicates):
+        for block in _blocks(points, replicates):
             ub = u if u.shape[1] == 1 else u[:, block]
             task = Task.of(curve, errors, free, ub, y[:, block], weights[:, block])
-            parts.append(_solution(task, _best(task, theta[:, block])))
+            parts.append(_solution(task, _best(task, theta[:, block], infimum)))
     if len(parts) == 1:
         return parts[0]
     names = [field.name for field in fields(Solution)]
     return Solution(**{name: np.concatenate([getattr(p, name) for p in parts], axis=-1) for name in names})
 
 
-def _blocks(replicates: int) -> Iterator[slice]:
-    for start in range(0, max(replicates, 1), BLOCK):
-        yield slice(start, min(start + BLOCK, replicates))
+def _blocks(points: int, replicates: int) -> Iterator[slice]:
+    size = max(1, BLOCK // max(points, 1))
+    for start in range(0, max(replicates, 1), size):
+        yield slice(start, min(start + size, replicates))
 
 
 @dataclass(frozen=True)
 class _Found:
-    """Where a search ended: theta, the `sums` there (17 rows), and whether that is a minimum."""
+    """Where a search ended: theta, the `sums` there (17 rows), whether that will do, and whether it is flat."""
 
     theta: Array
     sums: Array
     converged: Bools
+    flat: Bools
 
     def put(self, columns: Columns, other: _Found) -> None:
         """Take over `other`, which holds these columns."""
         self.theta[:, columns], self.sums[:, columns] = other.theta, other.sums
-        self.converged[columns] = other.converged
+        self.converged[columns], self.flat[columns] = other.converged, other.flat
 
     def improve(self, columns: Columns, other: _Found) -> None:
         """Take over those of `other` that are better."""
         worse = ~self.converged[columns] | (other.sums[0] < self.sums[0, columns] * (1 - 1e-9))
         take = np.flatnonzero(other.converged & worse)
-        self.put(columns[take], _Found(other.theta[:, take], other.sums[:, take], other.converged[take]))
+        better = _Found(*(v[..., take] for v in (other.theta, other.sums, other.converged, other.flat)))
+        self.put(columns[take], better)
 
 
 def _solution(task: Task, found: _Found) -> Solution:
@@ -169,34 +177,42 @@ def _solution(task: Task, found: _Found) -> Solution:
     return Solution(theta, 2 * total[1], 2 * total[list(GRADIENT)], information, weights, found.converged)
 
 
-def _best(task: Task, theta: Array) -> _Found:
+def _best(task: Task, theta: Array, infimum: bool) -> _Found:
     """The best fit of all starts."""
     if 2 not in task.free or not np.isnan(theta[2]).any():
-        return _fit(task, theta)
+        return _fit(task, theta, infimum)
     best: _Found | None = None
     for multiple in TOP_STARTS:
         trial = theta.copy()
         trial[2] = np.where(np.isnan(theta[2]), np.log(multiple * task.peak), theta[2])
-        found = _newton(task, _started(task, trial, _tilt(task, trial)))
+        found = _newton(task, _started(task, trial), infimum)
         if best is None:
             best = found
         else:
             best.improve(np.arange(theta.shape[1]), found)
     assert best is not None
+    best.converged[:] &= _distinct(task) >= len(task.free)
     return best
 
 
-def _fit(task: Task, theta: Array) -> _Found:
+def _distinct(task: Task) -> NDArray[np.intp]:
+    """Number of different u per replicate: three parameters on two of them leave a Hessian of rounding."""
+    u = np.sort(np.where(task.w > 0, task.u, np.inf), axis=0)
+    gap, spread = np.diff(u, axis=0), np.max(u, axis=0, where=np.isfinite(u), initial=-np.inf) - u[0]
+    return 1 + np.sum((gap > 1e-9 * spread) & np.isfinite(gap), axis=0)
+
+
+def _fit(task: Task, theta: Array, infimum: bool) -> _Found:
     """The minimum next to the start; a second start where there is none, or where points exceed the top."""
-    found = _newton(task, _started(task, theta, _tilt(task, theta)))
-    doubtful = ~found.converged
+    found = _newton(task, _started(task, theta), infimum)
+    doubtful = ~found.converged | found.flat
     if task.curve.has_top:
         doubtful |= task.peak > np.exp(theta[2])
     columns = np.flatnonzero(doubtful)
     if columns.size:
         rest, fresh = task.take(columns), theta[:, columns]
         fresh[[i for i in task.free if i < 2]] = np.nan
-        found.improve(columns, _newton(rest, _started(rest, fresh, np.ones_like(rest.y))))
+        found.improve(columns, _newton(rest, _started(rest, fresh, plain=True), infimum))
     return found
 
 
@@ -213,13 +229,13 @@ def _tilt(task: Task, theta: Array) -> Array:
     return slope if task.errors == "additive" else task.peak / y
 
 
-def _started(task: Task, theta: Array, tilt: Array) -> Array:
-    """`theta` with NaN starts filled: one straight line through the transformed points."""
+def _started(task: Task, theta: Array, plain: bool = False) -> Array:
+    """`theta` with NaN starts filled: one line through the transformed points (`plain`: not tilted)."""
     start = theta.copy()
     empty_a, empty_b = np.isnan(theta[0]), np.isnan(theta[1])
     if not (empty_a.any() or empty_b.any()):
         return start
-    u, w = task.u, task.w * tilt**2
+    u, w = task.u, task.w if plain else task.w * _tilt(task, theta) ** 2
     a, b = task.curve.start(u, task.y, w, theta[2])
     if 0 not in task.free:
         through = (w * u * (a + b * u - theta[0])).sum(0) / np.maximum((w * u**2).sum(0), 1e-300)
@@ -240,27 +256,34 @@ def _positive_line(task: Task, start: Array) -> Array:
     below = (start[0] + start[1] * task.u <= 0).any(axis=0)
     if 1 in task.free:
         start[1] = np.where(below, 0.0, start[1])
-    start[0] = np.where(below, np.abs(task.y).mean(axis=0) - (start[1] * task.u).min(axis=0), start[0])
+    middle = np.exp((task.w * np.log(np.abs(task.y))).sum(0) / task.w.sum(0))
+    start[0] = np.where(below, middle - (start[1] * task.u).min(axis=0), start[0])
     return start
 
 
-def _newton(task: Task, start: Array, goal: float = NEAR) -> _Found:
+def _newton(task: Task, start: Array, infimum: bool, goal: float = NEAR) -> _Found:
     """The minimum that Newton's method reaches, tested on fresh derivatives there."""
     place, arrived = _descend(task, to_search(task, start), goal)
     theta = from_search(task, place)
     total = sums(task, theta, top=True)
     step, promise = _step(search_sums(task, place, total), task.free, None)
     converged = arrived & (promise <= np.maximum(DECREMENT * total[1], task.noise)) & _still(step, place)
-    theta = np.where(converged, from_search(task, place + step), theta)
-    found = _Found(theta, total, converged)
-    late = np.flatnonzero(arrived & ~converged)
+    flat = _flat(task, place, total) & ~converged if infimum else np.zeros_like(converged)
+    found = _Found(theta, total, converged | flat, flat)
+    late = np.flatnonzero(arrived & ~converged & ~flat)
     if late.size and goal > DECREMENT:
-        found.put(late, _newton(task.take(late), theta[:, late], DECREMENT))
+        found.put(late, _newton(task.take(late), theta[:, late], infimum, DECREMENT))
     return found
 
 
 def _still(step: Array, place: Array) -> Bools:
     return np.asarray(np.max(np.abs(step) / (1 + np.abs(place)), axis=0) <= STILL)
+
+
+def _flat(task: Task, place: Array, total: Array) -> Bools:
+    """Whether moving the parameters by their own size changes half the rss by less than the share FLAT."""
+    change = sum(np.abs(total[GRADIENT[i]]) * (1 + np.abs(place[i])) for i in task.free)
+    return np.asarray(change <= FLAT * total[1])
 
 
 def _descend(task: Task, place: Array, goal: float) -> tuple[Array, Bools]:
@@ -296,6 +319,7 @@ def _descend(task: Task, place: Array, goal: float) -> tuple[Array, Bools]:
         if damping.any() or not accept.all():
             eased = np.where(damping > 0.02, damping * 0.2, 0.0)
             damping = np.where(accept, eased, np.maximum(damping * 4, 0.1))
+    out[:, live[~done]] = place[:, ~done]
     return out, arrived
 
 

@@ -12,7 +12,13 @@ from frontier.problems import ERRORS, Array, Problem
 
 PREFERENCE = 2.0
 """Additive errors are chosen when their pooled log-likelihood is higher by more than this."""
-_SPELLINGS = {"log_y": "log", "logy": "log", "lognormal": "log", "absolute": "additive", "proportional": "relative"}
+_SPELLINGS = {
+    "log_y": "log",
+    "logy": "log",
+    "lognormal": "log",
+    "absolute": "additive",
+    "proportional": "relative",
+}
 
 Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""
@@ -43,13 +49,12 @@ def log_likelihoods(curve: Curve, groups: Sequence[Data], fixed: Mapping[str, fl
     for errors in ("additive", "log"):
         problem = Problem.stacked(curve, groups, errors, fixed)
         n, rss = problem.n_points, problem.fit().solution.rss
+        inside = problem.weights > 0
         with np.errstate(divide="ignore", invalid="ignore"):
             value = -0.5 * n * (np.log(2 * np.pi * rss / n) + 1)
-        weights = problem.weights
-        with np.errstate(divide="ignore"):
-            value = value + 0.5 * np.where(weights > 0, np.log(np.where(weights > 0, weights, 1.0)), 0.0).sum(axis=0)
+        value = value + 0.5 * np.log(np.where(inside, problem.weights, 1.0)).sum(axis=0)
         if errors == "log":
-            value = value - np.where(weights > 0, np.log(problem.y), 0.0).sum(axis=0)
+            value = value - np.where(inside, np.log(problem.y), 0.0).sum(axis=0)
         out[errors] = value
     return out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -14,10 +15,10 @@ from matplotlib.axes import Axes
 from frontier._format import interval_cell, nearest, number
 from frontier.figure_panels import EDGE, QUIET, named_value
 from frontier.figure_style import Style, figure_text, log_axis, styles_for
-from frontier.tables import RATIO_COLUMNS
+from frontier.tables import RATIO_COLUMNS, ratio_frame
 
-LABEL_SHARE = 0.33
-"""Of the figure's width, for the names of the rows."""
+LABEL_SHARE, AXIS_SHARE = 0.33, 0.68
+"""Of the figure's width, for the names of the rows and for the words under the axis."""
 WIDEST = 30.0
 """Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
 AXIS = {
@@ -56,7 +57,7 @@ def plot_ratios(
     ValueError
         When there is nothing of this quantity to draw.
     """
-    frame = ratios if isinstance(ratios, pd.DataFrame) else ratios.to_frame()
+    frame = ratio_frame(ratios)
     quantity = _quantity(frame, quantity)
     frame = frame[frame["quantity"] == quantity].reset_index(drop=True)
     looks = styles_for([*frame["reference"], *frame["family"]], reference, styles)
@@ -68,11 +69,13 @@ def plot_ratios(
     ax.set_xlim(low, high)
     ax.set_ylim(len(frame) - 0.4, -0.6)
     log_axis(ax.xaxis)
-    letters = int(LABEL_SHARE * ax.figure.bbox.width / ax.figure.dpi * 144 / float(mpl.rcParams["font.size"]))
-    ax.set_yticks(range(len(frame)), [figure_text(label, max(letters, 8)) for label in _row_labels(frame)])
+    letters = 144 * float(ax.figure.bbox.width) / ax.figure.dpi / float(mpl.rcParams["font.size"])
+    shortened = [figure_text(label, max(int(LABEL_SHARE * letters), 8)) for label in _row_labels(frame)]
+    ax.set_yticks(range(len(frame)), shortened)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.set_xlabel(_axis_text(frame, quantity))
+    words = _axis_text(frame, quantity)
+    ax.set_xlabel("\n".join(textwrap.fill(part, max(int(AXIS_SHARE * letters), 16)) for part in words))
     return ax
 
 
@@ -92,7 +95,7 @@ def _axes(rows: int) -> Axes:
 
     width = mpl.rcParams["figure.figsize"][0]
     line = 2.0 * float(mpl.rcParams["font.size"]) / 72
-    ax = plt.figure(figsize=(width, line * (rows + 1) + 0.6), layout="constrained").subplots()
+    ax = plt.figure(figsize=(width, line * (rows + 1) + 0.75), layout="constrained").subplots()
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
@@ -139,7 +142,7 @@ def _row_labels(frame: pd.DataFrame) -> list[str]:
     return labels
 
 
-def _axis_text(frame: pd.DataFrame, quantity: str) -> str:
+def _axis_text(frame: pd.DataFrame, quantity: str) -> list[str]:
     sides = {}
     for side in ("family", "reference"):
         names = frame[side].astype(str).unique()
@@ -147,4 +150,4 @@ def _axis_text(frame: pd.DataFrame, quantity: str) -> str:
     pattern = AXIS.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
     text = pattern.format(quantity=quantity.replace("_", " "), **sides)
     better = set(frame["better_when"].dropna().astype(str)) - {""} if "better_when" in frame else set()
-    return f"{text}\n({better.pop()}: {sides['family']} is better)" if len(better) == 1 else text
+    return [text, f"({better.pop()}: {sides['family']} is better)"] if len(better) == 1 else [text]

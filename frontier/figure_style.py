@@ -177,7 +177,7 @@ class PlainLogLocator(Locator):
         """Ticks between two limits."""
         if not (vmin > 0 and math.isfinite(vmax)):
             return []
-        most = min(max(self.axis.get_tick_space(), 3), 6) if isinstance(self.axis, Axis) else 6
+        most = min(max(self.axis.get_tick_space() + 1, 3), 6) if isinstance(self.axis, Axis) else 6
         found = _steps_between(vmin, vmax, self.STEPS[0])
         found = found[:: math.ceil(len(found) / most)] if found else []
         for steps in self.STEPS[1:]:

@@ -209,7 +209,7 @@ def _draw(
     front = np.flatnonzero(optimal)
     front = front[np.lexsort([ys[front], xs[front]])]
     width = 0.8 * float(mpl.rcParams["lines.linewidth"])
-    label = ", ".join(part for part in (figure_text(look.family), look.cell) if part)
+    label = ", ".join(part for part in (figure_text(look.family), look.cell) if part) or "_frontier"
     ax.plot(xs[front], ys[front], linestyle=look.line, linewidth=width, label=label, zorder=3, **points)
 
 

@@ -4,57 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from frontier import doubts as say
-from frontier._format import listed, nearest, number, plural
-from frontier.checks import TableError
+from frontier._format import listed, nearest, plural
 from frontier.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
 from frontier.errors_model import choose_errors, errors_named
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
-from frontier.metrics import (
-    IDENTITY,
-    default_y,
-    group_codes,
-    group_columns,
-    metrics_table,
-    set_aside_remark,
-    usable,
-    values,
-)
+from frontier.metrics import default_y, group_columns, metrics_table, usable
+from frontier.points import Points, guard, points_of
 from frontier.problems import Array, Estimate, Problem, parameter
-from frontier.results import Group
-
-PROTOCOL = ("protocol", "ablation", *IDENTITY)
-"""Rows that differ in one of these never meet in one fit unless the column is named in `across`."""
-
-
-FACTS = (*PROTOCOL, "tokens_trained", "dictionary_size")
-"""Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
-
-
-@dataclass(frozen=True, eq=False)
-class Points:
-    """The data of one group."""
-
-    group: Group
-    x: Array
-    y: Array
-    weights: Array
-    rows: tuple[str, ...]
-    runs: int
-    facts: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """The group in words."""
-        return ", ".join(str(v) for v in self.group.values()) or "all rows"
 
 
 @dataclass(frozen=True)
@@ -99,9 +63,9 @@ def fit(
     x, y : column names
         Default sparsity (1/L0) and performance_hit (`fvu` where loss recovered is unknown).
     errors : {"auto", "additive", "log", "relative"}
-        Additive: least squares in y. Log: least squares in log y. Relative: variance proportional to fitted^2.
-        Auto: log, unless the likelihood pooled over groups prefers additive by more than 2; relative in cells
-        where log is undefined (some y <= 0).
+        Additive: least squares in y. Log: least squares in log y. Relative: variance proportional to
+        fitted^2. Auto: log, unless the likelihood pooled over groups prefers additive by more than 2;
+        relative in cells where log is undefined (some y <= 0).
     max_l0 : float, optional
         Rows with a larger L0 are left out.
     fixed : dict of parameter to value
@@ -133,7 +97,7 @@ def fit(
     y = default_y(table) if y is None else y
     columns = group_columns(table, by, family)
     settings = Settings(spec, held(spec, fixed, free), level, intervals, x, y)
-    groups, remarks = _points(table, settings, columns, max_l0, weights)
+    groups, remarks = points_of(table, columns, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights)
     guard(usable(table), columns, across)
     cells = [tuple(v for c, v in g.group.items() if c not in (family, "architecture")) for g in groups]
     fits, failures, evidence = fit_groups(groups, errors_named(errors), settings, cells)
@@ -228,97 +192,6 @@ def fit_groups(
     return fits, failures, evidence
 
 
-def _points(
-    table: pd.DataFrame, settings: Settings, columns: list[str], max_l0: float | None, weights: str | None
-) -> tuple[list[Points], list[str]]:
-    x, y = values(table, settings.x_name), values(table, settings.y_name)
-    w = _weights(table, settings.y_name, weights)
-    inside = table["excluded_because"].isna().to_numpy(copy=True)
-    remarks = [set_aside_remark(table)]
-    positive = settings.curve.log_x
-    bad = inside & ~(np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0) & ((x > 0) | (not positive)))
-    if bad.any():
-        remarks.append(
-            f"{plural(int(bad.sum()), 'row')} left out of the fits: {settings.x_name} or {settings.y_name} is missing"
-            f"{', or not positive' if positive else ''} (rows {listed(list(table.index[bad]), 6)})"
-        )
-    inside &= ~bad
-    if max_l0 is not None:
-        above = inside & (values(table, "l0") > max_l0)
-        inside &= ~above
-        if above.any():
-            remarks.append(f"{plural(int(above.sum()), 'row')} with L0 above {number(max_l0)} left out as asked")
-    codes, names = group_codes(table, columns)
-    runs = table["group_runs"].to_numpy() if "group_runs" in table else np.bincount(codes, inside, len(names))[codes]
-    l0 = values(table, "l0") if "l0" in table else None
-    facts = {c: table[c].astype("string").fillna("(missing)").to_numpy(dtype=object) for c in FACTS if c in table}
-    groups = []
-    for code in _in_order(names):
-        name = names[code]
-        rows = np.flatnonzero((codes == code) & inside)
-        count = int(runs[rows].max()) if rows.size else 0
-        groups.append(Points(name, x[rows], y[rows], w[rows], _labels(table, rows, l0), count, _facts(facts, rows)))
-    if not any(len(g.x) for g in groups):
-        raise TableError(f"no usable row to fit {settings.y_name} against {settings.x_name}; {'; '.join(r for r in remarks if r)}")
-    return groups, remarks
-
-
-def _in_order(names: list[Group]) -> list[int]:
-    """Groups ordered by their first column's values, then the second's, each in order of appearance."""
-    ranks = [{v: i for i, v in enumerate(dict.fromkeys(g[c] for g in names))} for c in (names[0] if names else {})]
-    return sorted(range(len(names)), key=lambda i: [r[v] for r, v in zip(ranks, names[i].values(), strict=True)])
-
-
-def _facts(columns: dict[str, np.ndarray], rows: np.ndarray) -> dict[str, str]:
-    """The values of a group in the columns that a fair comparison needs equal."""
-    return {c: ", ".join(sorted(set(v[rows]))) for c, v in columns.items() if rows.size}
-
-
-def _labels(table: pd.DataFrame, rows: np.ndarray, l0: Array | None) -> tuple[str, ...]:
-    """How doubts name a point: its row and L0."""
-    labels = [str(v) for v in table.index[rows]]
-    return tuple(labels if l0 is None else [f"{r} (L0 {number(float(v))})" for r, v in zip(labels, l0[rows], strict=True)])
-
-
-def _weights(table: pd.DataFrame, y_name: str, weights: str | None) -> Array:
-    if weights is None:
-        return np.ones(len(table))
-    if weights != "se":
-        return values(table, weights)
-    column = {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}.get(y_name, f"{y_name}_se")
-    if column not in table:
-        raise TableError(f"weights='se' needs the column {column}; the table has {listed(list(table.columns), 30)}")
-    se = values(table, column)
-    with np.errstate(divide="ignore"):
-        w = 1 / se**2
-    return w / np.nanmedian(w)
-
-
-def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> None:
-    """Refuse rows of different protocol, ablation, model, site or layer in one group.
-
-    Missing differs from known: fill the column in where the rows do belong together.
-
-    Raises
-    ------
-    TableError
-        Names the column and what differs.
-    """
-    checked = [c for c in PROTOCOL if c in table and c not in columns and c not in across]
-    if not checked or table.empty:
-        return
-    for column in checked:
-        text = table[column].astype("string").fillna("(missing)")
-        counts = text.groupby([table[c] for c in columns], dropna=False).nunique() if columns else pd.Series([text.nunique()])
-        if counts.max() > 1:
-            found = sorted(text.unique())
-            known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
-            raise TableError(
-                f"rows with different {column} ({listed(found, 5)}) would be compared{known}; add {column!r} to by, "
-                f"keep one of them, or allow it with across=[{column!r}]"
-            )
-
-
 def _errors_of(
     groups: Sequence[Points], errors: str, settings: Settings, cells: Sequence[tuple[Any, ...]]
 ) -> tuple[list[str], str]:
@@ -326,19 +199,19 @@ def _errors_of(
     if errors in ("additive", "relative"):
         return [errors] * len(groups), ""
     barred = {cell for cell, g in zip(cells, groups, strict=True) if (g.y <= 0).any()}
-    evidence = ""
-    base = errors
+    base, evidence = errors, ""
     if errors == "auto":
-        data = [(g.x, g.y, g.weights) for g, c in zip(groups, cells, strict=True) if c not in barred and len(g.x)]
-        base, evidence = choose_errors(settings.curve, data, settings.fixed)
-        if not data:
-            base, evidence = "log", ""
+        data = [
+            (g.x, g.y, g.weights) for g, c in zip(groups, cells, strict=True) if c not in barred and len(g.x)
+        ]
+        base, evidence = choose_errors(settings.curve, data, settings.fixed) if data else ("log", "")
     if base == "additive":
         return ["additive"] * len(groups), evidence
     chosen = ["relative" if cell in barred else "log" for cell in cells]
     if barred and errors == "auto":
-        count = sum(c == "relative" for c in chosen)
-        evidence += f"{'; ' if evidence else 'errors: '}relative (variance proportional to fitted^2) in {plural(count, 'group')} where some y <= 0"
+        count = plural(sum(c == "relative" for c in chosen), "group")
+        evidence = f"{evidence}; " if evidence else "errors: "
+        evidence += f"relative (variance proportional to fitted^2) in {count} where some y <= 0"
     return chosen, evidence
 
 
@@ -353,33 +226,47 @@ def _unfit(g: Points, settings: Settings) -> str:
     return ""
 
 
-def _fit_batch(groups: list[Points], errors: str, settings: Settings, asked: str) -> list[CurveFit | GroupFailure]:
+def _fit_batch(
+    groups: list[Points], errors: str, settings: Settings, asked: str
+) -> list[CurveFit | GroupFailure]:
     data = [(g.x, g.y, g.weights) for g in groups]
     problem = Problem.stacked(settings.curve, data, errors, settings.fixed)
     estimate = problem.fit()
-    limits = {p: intervals_of(estimate, parameter(p), settings.level, settings.intervals) for p in problem.free_names}
-    name = _decisive(settings)
-    left_out = np.split(leave_one_out(problem).working(parameter(name))[0], np.cumsum([len(g.x) for g in groups])[:-1])
+    limits = {
+        p: intervals_of(estimate, parameter(p), settings.level, settings.intervals)
+        for p in problem.free_names
+    }
+    without = leave_one_out(problem).working(parameter(_decisive(settings)))[0]
+    left_out = np.split(without, np.cumsum([len(g.x) for g in groups])[:-1])
     return [_one(i, g, estimate, limits, settings, asked, left_out[i]) for i, g in enumerate(groups)]
 
 
 def _one(
-    i: int, g: Points, estimate: Estimate, limits: dict[str, list[Interval]], settings: Settings, asked: str, left_out: Array
+    i: int,
+    g: Points,
+    estimate: Estimate,
+    limits: dict[str, list[Interval]],
+    settings: Settings,
+    asked: str,
+    left_out: Array,
 ) -> CurveFit | GroupFailure:
     curve, fixed, problem = settings.curve, settings.fixed, estimate.problem
     if not estimate.converged[i]:
         return GroupFailure(g.group, _why_not_converged(g, settings), len(g.x))
     steepness = float(estimate.parameters[curve.steepness][i])
     if curve.log_x and curve.steepness not in fixed and steepness <= 0:
-        return GroupFailure(g.group, say.falling(g.name, curve.steepness, steepness, settings.x_name), len(g.x))
+        why = say.falling(g.name, curve.steepness, steepness, settings.x_name)
+        return GroupFailure(g.group, why, len(g.x))
     nan = float("nan")
     parameters = {
-        p: limits[p][i] if p in limits else Interval(fixed[p], nan, nan, settings.level) for p in curve.parameters
+        p: limits[p][i] if p in limits else Interval(fixed[p], nan, nan, settings.level)
+        for p in curve.parameters
     }
     found = CurveFit(
-        curve.name, g.group, problem.errors, parameters, dict(fixed), g.x, g.y, g.weights, g.rows, settings.x_name,
-        settings.y_name, g.runs, float(estimate.solution.rss[i]), float(np.sqrt(estimate.variance[i])),
-        float(problem.df[i]), settings.level, settings.intervals, facts=g.facts,
+        curve.name, g.group, problem.errors, parameters, dict(fixed), g.x, g.y, g.weights, g.rows,
+        settings.x_name, settings.y_name, g.runs, float(estimate.solution.rss[i]),
+        float(np.sqrt(estimate.variance[i])), float(problem.df[i]), settings.level, settings.intervals,
+        facts=g.facts,
     )  # fmt: skip
     if say.is_perfect(found):
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}

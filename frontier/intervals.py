@@ -40,10 +40,14 @@ class Interval(Result):
         return self.low <= value <= self.high
 
     def __repr__(self) -> str:
-        return f"Interval({self.estimate:.6g}, low={self.low:.6g}, high={self.high:.6g}, level={self.level:g})"
+        return (
+            f"Interval({self.estimate:.6g}, low={self.low:.6g}, high={self.high:.6g}, level={self.level:g})"
+        )
 
     def _view(self) -> View:
-        return View("", ("estimate", f"{100 * self.level:g} % interval"), ((f"{self.estimate:.6g}", str(self)),))
+        return View(
+            "", ("estimate", f"{100 * self.level:g} % interval"), ((f"{self.estimate:.6g}", str(self)),)
+        )
 
 
 def t_quantile(df: Array | float, level: float) -> Array:
@@ -86,7 +90,13 @@ def profile(estimate: Estimate, quantity: Quantity, level: float) -> tuple[Array
 
 
 def _profile_side(
-    estimate: Estimate, quantity: Quantity, side: float, columns: NDArray[np.intp], value: Array, se: Array, target: Array
+    estimate: Estimate,
+    quantity: Quantity,
+    side: float,
+    columns: NDArray[np.intp],
+    value: Array,
+    se: Array,
+    target: Array,
 ) -> Array:
     """One side of the profile of several columns: distances from the estimate, bracketed and refined."""
     problem = estimate.problem
@@ -97,11 +107,10 @@ def _profile_side(
     reach = np.maximum(_reach(quantity, problem, value[columns]), 50 * distance)
     found, failures = np.full(len(columns), np.nan), np.zeros(len(columns), int)
     live = np.arange(len(columns))
-    guess: Array | None = None
     for _ in range(80):
         d = distance[live]
         held = value[columns[live]] + side * d
-        s, slope, theta = problem.constrained(quantity, held, estimate, columns[live], guess)
+        s, slope = problem.constrained(quantity, held, estimate, columns[live])
         root = np.sqrt(np.maximum(s - rss[live], 0.0) / variance[live])
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = side * slope / (2 * variance[live] * root)
@@ -116,16 +125,17 @@ def _profile_side(
         middle = np.where(np.isfinite(far[live]), 0.5 * (near[live] + far[live]), 2 * d)
         following = np.where(inside, jump, middle)
         close = known & (np.abs(root - aim[live]) <= 1e-9 * aim[live])
-        narrow = np.isfinite(far[live]) & (far[live] - near[live] <= 1e-12 * (np.abs(value[columns[live]]) + far[live]))
+        narrow = np.isfinite(far[live]) & (
+            far[live] - near[live] <= 1e-12 * (np.abs(value[columns[live]]) + far[live])
+        )
         open_end = (following > reach[live]) & ~np.isfinite(far[live]) & (failures[live] == 0)
         gone = failures[live] > 30
-        found[live] = np.where(close, value[columns[live]] + side * d, found[live])
-        found[live] = np.where(narrow & ~close & (failures[live] == 0), value[columns[live]] + side * d, found[live])
+        reached = close | (narrow & (failures[live] == 0))
+        found[live] = np.where(reached, held, found[live])
         found[live] = np.where(open_end, side * np.inf, found[live])
         keep = ~(close | narrow | open_end | gone)
         distance[live] = following
         live = live[keep]
-        guess = None
         if not live.size:
             break
     return found
@@ -223,8 +233,8 @@ def leverages(estimate: Estimate, column: int) -> Array:
     else:
         top, slope, _ = (np.exp(t) * v for v in problem.curve.link(z))
     jacobian = np.stack([slope, slope * u, top])
-    cov = estimate.covariance[:, :, column] / estimate.variance[column]
-    return np.einsum("ip,ij,jp->p", jacobian, cov, jacobian) * estimate.solution.weights[inside, column]
+    spread = estimate.unscaled_covariance[:, :, column]
+    return np.einsum("ip,ij,jp->p", jacobian, spread, jacobian) * estimate.solution.weights[inside, column]
 
 
 def limits(estimate: Estimate, quantity: Quantity, level: float, method: str) -> tuple[Array, Array]:
@@ -244,4 +254,6 @@ def intervals_of(estimate: Estimate, quantity: Quantity, level: float, method: s
     """Intervals of one quantity, one per column, on the readable scale."""
     value = estimate.readable(quantity, estimate.working(quantity)[0])
     low, high = (estimate.readable(quantity, v) for v in limits(estimate, quantity, level, method))
-    return [Interval(float(v), float(lo), float(hi), level) for v, lo, hi in zip(value, low, high, strict=True)]
+    return [
+        Interval(float(v), float(lo), float(hi), level) for v, lo, hi in zip(value, low, high, strict=True)
+    ]

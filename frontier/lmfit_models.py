@@ -75,7 +75,7 @@ MODELS = {"linear": LinearModel, "power": PowerModel, "hill": HillModel}
 
 
 def lmfit_fit(fit: CurveFit) -> ModelResult:
-    """A finished fit run again by lmfit from its optimum, with the same data, weights and fixed parameters."""
+    """A finished fit, run again by lmfit from its optimum with its data, weights and fixed parameters."""
     model = MODELS[fit.curve]()
     data = fit.y
     weights = np.sqrt(fit.estimate.solution.weights[:, 0])

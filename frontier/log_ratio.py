@@ -7,11 +7,13 @@ nothing else: the ratio becomes its reciprocal and the p value stays.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import fdtri, fdtrc, stdtr
+from scipy.special import fdtrc, fdtri, stdtr
 
 from frontier._format import nearest
 from frontier.intervals import intervals_of, t_quantile
@@ -44,6 +46,11 @@ class LogRatio:
     p_value: float
     df: float
 
+    @property
+    def reciprocal(self) -> LogRatio:
+        """The ratio the other way round."""
+        return LogRatio(-self.value, -self.high, -self.low, self.p_value, self.df)
+
 
 def log_estimate(estimate: Estimate, quantity: Quantity, level: float, method: str) -> LogEstimate:
     """`quantity` of a one-column estimate as a logarithm, with the limits of its own interval."""
@@ -54,7 +61,8 @@ def log_estimate(estimate: Estimate, quantity: Quantity, level: float, method: s
         return LogEstimate(nan, nan, nan, nan, nan)
     own = intervals_of(estimate, quantity, level, method)[0]
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = float(np.log(max(own.low, 0.0))), float(np.log(own.high)) if own.high > 0 else math.nan
+        low = float(np.log(max(own.low, 0.0)))
+        high = float(np.log(own.high)) if own.high > 0 else math.nan
     slope = _log_slope(estimate, quantity, working, readable)
     return LogEstimate(math.log(readable), abs(slope) * se, float(estimate.problem.df[0]), low, high)
 
@@ -69,7 +77,7 @@ def welch(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
     v1, v2 = one.se**2, two.se**2
     if not (math.isfinite(value) and v1 + v2 > 0):
         return LogRatio(value, math.nan, math.nan, math.nan, math.nan)
-    df = (v1 + v2) ** 2 / (v1**2 / one.df + v2**2 / two.df)
+    df = float(welch_df(v1, one.df, v2, two.df))
     se = math.sqrt(v1 + v2)
     reach = float(t_quantile(df, level)) * se
     low = -math.inf if one.low == -math.inf or two.high == math.inf else value - reach
@@ -77,56 +85,77 @@ def welch(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
     return LogRatio(value, low, high, two_sided(value / se, df), df)
 
 
+def welch_df(v1: ArrayLike, df1: ArrayLike, v2: ArrayLike, df2: ArrayLike) -> Array:
+    """Degrees of freedom of a difference of two independent estimates with variances v1 and v2.
+
+    Source: Satterthwaite (1946).
+    """
+    a, b = np.asarray(v1, dtype=float), np.asarray(v2, dtype=float)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray((a + b) ** 2 / (a**2 / df1 + b**2 / df2))
+
+
+def welch_reach(v1: Array, df1: ArrayLike, v2: Array, df2: ArrayLike, level: float) -> Array:
+    """Half-width of the interval of a difference of two independent estimates; broadcasts."""
+    return t_quantile(welch_df(v1, df1, v2, df2), level) * np.sqrt(v1 + v2)
+
+
 def mover(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
-    """Ratio's limits from the two separate intervals (MOVER-R on the log scale); conservative, needs no refit.
+    """Ratio's limits from the two separate intervals (MOVER-R on the log scale); conservative, no refit.
 
     Source: Donner & Zou (2012), Statistical Methods in Medical Research 21, 347, eq. 8 for a difference.
     """
     by_welch = welch(one, two, level)
     below = math.hypot(one.value - one.low, two.high - two.value)
     above = math.hypot(one.high - one.value, two.value - two.low)
-    return LogRatio(by_welch.value, by_welch.value - below, by_welch.value + above, by_welch.p_value, by_welch.df)
+    return LogRatio(
+        by_welch.value, by_welch.value - below, by_welch.value + above, by_welch.p_value, by_welch.df
+    )
 
 
-def pooled_profile(one: Estimate, two: Estimate, quantity: tuple[Quantity, Quantity], level: float) -> LogRatio:
+def pooled_profile(one: Estimate, two: Estimate, quantity: Quantity, level: float) -> LogRatio:
     """Ratio by profile likelihood of both fits together, one residual variance for both.
 
-    Only for quantities estimated on the log scale (k, scale, top, x_at). The difference of logs is held, both
-    curves refitted; limits where the sum of squares exceeds its minimum by F(1, df) times the pooled variance.
+    Only for quantities estimated on the log scale (k, scale, top, x_at). The difference of logs is held and
+    both curves are refitted; limits where the sum of squares exceeds its minimum by F(1, df) times the pooled
+    variance.
     Source: Bates & Watts (1988), section 6.1.2, for the difference as the parameter.
     """
-    a, b = (float(e.working(q)[0][0]) for e, q in zip((one, two), quantity, strict=True))
+    a, b = (float(e.working(quantity)[0][0]) for e in (one, two))
     df = float(one.problem.df[0] + two.problem.df[0])
     least = float(one.solution.rss[0] + two.solution.rss[0])
     variance = least / df
     column = np.zeros(1, dtype=np.intp)
 
-    def held(e: Estimate, q: Quantity, at: float) -> float:
-        return float(e.problem.constrained(q, np.array([at]), e, column)[0][0])
+    def held(e: Estimate, at: float) -> float:
+        return float(e.problem.constrained(quantity, np.array([at]), e, column)[0][0])
 
     def joint(difference: float) -> float:
-        """Smallest total RSS with log one - log two = difference; the optimum lies between the two estimates."""
+        """Smallest total RSS with log one - log two = difference; its optimum lies between the estimates."""
         low, high = sorted((b, a - difference))
         if high - low < 1e-12:
             return least
         best = minimize_scalar(
-            lambda at: held(one, quantity[0], at + difference) + held(two, quantity[1], at),
+            lambda at: held(one, at + difference) + held(two, at),
             bounds=(low, high), method="bounded", options={"xatol": 1e-9 * (high - low)},
         )  # fmt: skip
         return float(best.fun)
 
     threshold = least + variance * float(t_quantile(df, level)) ** 2
-    limits = []
-    for side in (-1.0, 1.0):
-        step = 0.1
-        while joint(a - b + side * step) < threshold and step < 20:
-            step *= 2
-        if step >= 20:
-            limits.append(side * math.inf)
-        else:
-            limits.append(brentq(lambda d: joint(d) - threshold, *sorted((a - b, a - b + side * step)), xtol=1e-10))
+    low, high = (_reached(joint, a - b, side, threshold) for side in (-1.0, 1.0))
     p = float(fdtrc(1, df, max(joint(0.0) - least, 0.0) / variance))
-    return LogRatio(a - b, limits[0], limits[1], p, df)
+    return LogRatio(a - b, low, high, p, df)
+
+
+def _reached(rss: Callable[[float], float], start: float, side: float, threshold: float) -> float:
+    """Where `rss` reaches the threshold on one side of `start`; infinite where it never does."""
+    step = 0.1
+    while rss(start + side * step) < threshold and step < 20:
+        step *= 2
+    if step >= 20:
+        return side * math.inf
+    low, high = sorted((start, start + side * step))
+    return float(brentq(lambda d: rss(d) - threshold, low, high, xtol=1e-10))
 
 
 def method_named(method: str) -> str:
@@ -142,7 +171,7 @@ def method_named(method: str) -> str:
 
 
 def two_sided(t: float, df: float) -> float:
-    """p value of a t statistic."""
+    """Two-sided p value of a t statistic."""
     return float(2 * stdtr(df, -abs(t)))
 
 
@@ -175,7 +204,7 @@ def f_quantile(level: float, extra_df: float, df: float) -> float:
 
 
 def _log_slope(estimate: Estimate, quantity: Quantity, working: float, readable: float) -> float:
-    """d log(readable) / d working."""
+    """Derivative of log(readable) with respect to working."""
     curve = estimate.problem.curve
     if quantity.kind == "x_at":
         return 1.0 if curve.log_x else 1.0 / readable

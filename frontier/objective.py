@@ -39,7 +39,8 @@ class Task:
     ----------
     free : which of a, b, log top are estimated
     target : y, or log y for log errors
-    peak : (replicates,), the largest y
+    peak : (replicates,), the largest y (its magnitude where all are negative)
+    floor : (replicates,), relative errors: fitted values below it count as it
     noise : (replicates,), half an rss that is zero to rounding
     """
 
@@ -51,20 +52,25 @@ class Task:
     target: Array
     w: Array
     peak: Array
+    floor: Array
     noise: Array
 
     @classmethod
     def of(cls, curve: Curve, errors: str, free: tuple[bool, ...], u: Array, y: Array, w: Array) -> Task:
-        """A task from data; points of weight 0 may hold any y."""
+        """A task from data; points of weight 0 may hold any numbers."""
         inside = w > 0
-        y = y if inside.all() else np.where(inside, y, 1.0)
+        if not inside.all():
+            middle = np.sum(np.where(inside, u, 0.0), axis=0) / np.maximum(inside.sum(axis=0), 1)
+            u, y = np.where(inside, u, middle), np.where(inside, y, 1.0)
         target = np.log(y) if errors == "log" else y
+        largest = np.max(np.abs(y), axis=0, where=inside, initial=1e-300)
         peak = np.max(y, axis=0, where=inside, initial=-np.inf)
-        peak = np.where(peak > 0, peak, np.max(np.abs(y), axis=0, where=inside, initial=1e-300))
+        peak = np.where(peak > 0, peak, largest)
         size = np.ones_like(y) if errors == "relative" else target
         size = 1 + np.abs(target) if errors == "log" else size
         noise = ROUNDING**2 * np.einsum("nr,nr,nr->r", w, size, size)
-        return cls(curve, errors, tuple(i for i in range(3) if free[i]), u, y, target, w, peak, noise)
+        which = tuple(i for i in range(3) if free[i])
+        return cls(curve, errors, which, u, y, target, w, peak, RELATIVE_FLOOR * largest, noise)
 
     def take(self, columns: NDArray[np.intp]) -> Task:
         """The same for some of the replicates."""
@@ -76,6 +82,7 @@ class Task:
             target=y if self.target is self.y else np.take(self.target, columns, axis=1),
             w=np.take(self.w, columns, axis=1),
             peak=self.peak[columns],
+            floor=self.floor[columns],
             noise=self.noise[columns],
         )
 
@@ -84,7 +91,7 @@ class Task:
         if self.errors != "relative":
             return self.w
         value = np.exp(theta[2]) * self.curve.link(theta[0] + theta[1] * self.u)[0]
-        return self.w / np.maximum(value, RELATIVE_FLOOR * self.peak) ** 2
+        return self.w / np.maximum(value, self.floor) ** 2
 
 
 def sums(task: Task, theta: Array, *, top: bool) -> Array:
@@ -145,15 +152,14 @@ def _relative(task: Task, value: Array, gap: Array, objective: Array) -> tuple[A
 
     It is computed as excess - log(1 + excess), with excess = y / f - 1, so that close fits keep their digits.
     """
-    floor = RELATIVE_FLOOR * task.peak
-    held = np.maximum(value, floor)
+    held = np.maximum(value, task.floor)
     excess = (task.y - held) / held
     terms = excess - np.log1p(excess)
     if (task.y <= 0).any():
-        terms = np.where(task.y > 0, terms, 1 + excess + np.log(held / floor))
-    below = value < floor
+        terms = np.where(task.y > 0, terms, 1 + excess + np.log(held / task.floor))
+    below = value < task.floor
     if below.any():
-        terms = np.where(below, terms + 0.5 * ((gap / floor) ** 2 - excess**2), terms)
+        terms = np.where(below, terms + 0.5 * ((gap / task.floor) ** 2 - excess**2), terms)
     np.einsum("nr,nr->r", task.w, terms, out=objective)
     w = task.w / held**2
     return w, w * np.where(below, 1.0, 1 + 2 * gap / held)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +11,22 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, listed, number, plural
-from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, set_aside_remark, values
+from frontier.metrics import (
+    default_y,
+    give_back,
+    group_codes,
+    group_columns,
+    metrics_table,
+    set_aside_remark,
+    values,
+)
+from frontier.pairs import reference_family
 from frontier.pareto import pareto_set
 from frontier.problems import Array
-from frontier.ratios import reference_family
-from frontier.results import Group, Result
+from frontier.results import Group, Result, Rows, varying
+
+Line = tuple[Array, Array]
+"""A frontier as a broken line: abscissas in rising order, and heights."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -59,55 +70,59 @@ class ObservedRatio(Result):
 
 
 @dataclass(frozen=True, repr=False)
-class ObservedRatios(Result):
+class ObservedRatios(Rows[ObservedRatio]):
     """Observed ratios of families to one reference."""
 
     ratios: tuple[ObservedRatio, ...]
     group_columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    def __iter__(self) -> Iterator[ObservedRatio]:
-        return iter(self.ratios)
+    _noun = "observed ratios"
+    _how = "name group values, family and quantity so that one does"
 
-    def __len__(self) -> int:
-        return len(self.ratios)
+    @property
+    def _rows(self) -> tuple[ObservedRatio, ...]:
+        return self.ratios
 
-    def __getitem__(self, key: Any) -> ObservedRatio:
-        if isinstance(key, (int, np.integer)):
-            return self.ratios[key]
-        wanted = key if isinstance(key, tuple) else (key,)
-        found = [r for r in self.ratios if all(w in (r.quantity, r.family, *r.group.values()) for w in wanted)]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} observed ratios match {key!r}")
-        return found[0]
+    def _labels(self, row: ObservedRatio) -> tuple[Any, ...]:
+        return (row.quantity, *super()._labels(row))
 
     def to_frame(self, backend: str = "pandas") -> Any:
-        """Group columns, `family`, `reference`, `quantity`, `ratio`, `ratio_min`, `ratio_max`, `from`, `to`,
-        `crossing_l0` (the first; missing where they do not cross), `doubts`.
-        """  # noqa: D205
+        """One row per ratio.
+
+        Returns
+        -------
+        DataFrame
+            The group columns, `family`, `reference`, `quantity`, `ratio`, `ratio_min`, `ratio_max`, `from`,
+            `to`, `crossing_l0` (the first; missing where they do not cross), `doubts`.
+        """
         rows = [
             {
-                **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity, "ratio": r.ratio,
-                "ratio_min": r.ratio_min, "ratio_max": r.ratio_max, "from": r.from_, "to": r.to,
-                "crossing_l0": r.crossing_l0[0] if r.crossing_l0 else math.nan, "doubts": " ".join(r.doubts),
+                **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
+                "ratio": r.ratio, "ratio_min": r.ratio_min, "ratio_max": r.ratio_max,
+                "from": r.from_, "to": r.to, "crossing_l0": r.crossing_l0[0] if r.crossing_l0 else math.nan,
+                "doubts": " ".join(r.doubts),
             }
             for r in self.ratios
         ]  # fmt: skip
         return give_back(pd.DataFrame(rows), backend)
 
     def _view(self) -> View:
-        varying = [c for c in self.group_columns if len({str(r.group.get(c)) for r in self.ratios}) > 1]
+        columns = varying(self.group_columns, self.ratios)
         rows = tuple(
             (
-                *(str(r.group[c]) for c in varying), r.family, r.reference, r.quantity, number(r.ratio),
+                *(str(r.group[c]) for c in columns), r.family, r.reference, r.quantity, number(r.ratio),
                 f"{number(r.ratio_min)} to {number(r.ratio_max)}", f"{number(r.from_)} to {number(r.to)}",
                 listed([number(c) for c in r.crossing_l0]),
             )
             for r in self.ratios
         )  # fmt: skip
-        headers = (*varying, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0")
+        headers = (
+            *columns, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0",
+        )  # fmt: skip
         doubts = dict.fromkeys(d for r in self.ratios for d in r.doubts)
-        return View("Observed ratios (interpolated between Pareto points)", headers, rows, (*self.notes, *doubts))
+        title = "Observed ratios (interpolated between Pareto points)"
+        return View(title, headers, rows, (*self.notes, *doubts))
 
 
 def observed_potency(
@@ -163,56 +178,60 @@ def observed_potency(
     return ObservedRatios(tuple(rows), tuple(columns), tuple(notes))
 
 
-def _points(rows: pd.DataFrame, y: str) -> tuple[Array, Array]:
-    """log L0 and log y of one frontier, sorted by L0; points without a logarithm left out."""
+def _points(rows: pd.DataFrame, y: str) -> Line:
+    """Log L0 and log y of one frontier, sorted by L0; points without a logarithm left out."""
     l0, height = values(rows, "l0"), values(rows, y)
     keep = (l0 > 0) & (height > 0)
     order = np.argsort(l0[keep])
     return np.log(l0[keep])[order], np.log(height[keep])[order]
 
 
-def _compare(
-    group: Group, family: str, reference: str, one: tuple[Array, Array], two: tuple[Array, Array], y: str
-) -> list[ObservedRatio]:
+def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:
+    """Both ratios of one pair; `one` and `two` hold log L0 and log y."""
     crossings = _crossings(one, two)
+    pair, where = f"{family} and {reference}", _cell(group)
+    crossing = f"The frontiers of {pair} cross{where} at L0 {listed([number(c) for c in crossings])}."
     rows = []
-    for quantity, swap in (("relative_potency", True), ("hit_ratio", False)):
-        a, b = ((v[1][::-1], v[0][::-1]) if swap else v for v in (one, two))
-        low, high = (max(a[0].min(), b[0].min()), min(a[0].max(), b[0].max())) if len(a[0]) and len(b[0]) else (0.0, -1.0)
-        axis = y if swap else "L0"
-        if low >= high:
-            nan = math.nan
-            doubt = f"{family} and {reference} have no common range of {axis}{_cell(group)}; nothing is extrapolated."
-            rows.append(ObservedRatio(group, family, reference, quantity, nan, nan, nan, nan, nan, (), (doubt,)))
-            continue
-        knots = np.unique(np.concatenate([[low, high], a[0], b[0]]).clip(low, high))
-        gap = np.interp(knots, *a) - np.interp(knots, *b)
-        gap = -gap if swap else gap
-        mean = np.trapezoid(gap, knots) / (high - low)
-        doubts = []
-        if crossings:
-            doubts.append(f"The frontiers of {family} and {reference} cross{_cell(group)} at L0 {listed([number(c) for c in crossings])}.")
-        inside = [int(((v[0] >= low) & (v[0] <= high)).sum()) for v in (a, b)]
-        if min(inside) < 2:
-            doubts.append(f"Only {plural(min(inside), 'point')} of one frontier lies in the common range of {axis}{_cell(group)}.")
+    for quantity, axis in (("relative_potency", y), ("hit_ratio", "L0")):
+        lines = one, two
+        if quantity == "relative_potency":  # log L0 of the reference over that of the family, against log y
+            lines = (two[1][::-1], two[0][::-1]), (one[1][::-1], one[0][::-1])
+        knots, gap = _gap(*lines)
+        doubts = [crossing] if crossings else []
+        if not knots.size:
+            mean = least = most = low = high = math.nan
+            doubts = [f"{pair} have no common range of {axis}{where}; nothing is extrapolated."]
+        else:
+            low, high = float(knots[0]), float(knots[-1])
+            mean = float(np.trapezoid(gap, knots)) / (high - low)
+            least, most = float(gap.min()), float(gap.max())
+            inside = min(int(((at >= low) & (at <= high)).sum()) for at, _ in lines)
+            if inside < 2:
+                count = plural(inside, "point")
+                doubts.append(f"Only {count} of one frontier lies in the common range of {axis}{where}.")
+        v = [float(np.exp(log)) for log in (mean, least, most, low, high)]
+        crossed = crossings if knots.size else ()
         rows.append(
             ObservedRatio(
-                group, family, reference, quantity, *(float(np.exp(v)) for v in (mean, gap.min(), gap.max(), low, high)),
-                crossings, tuple(doubts),
+                group, family, reference, quantity, v[0], v[1], v[2], v[3], v[4], crossed, tuple(doubts)
             )
-        )  # fmt: skip
+        )
     return rows
 
 
-def _crossings(one: tuple[Array, Array], two: tuple[Array, Array]) -> tuple[float, ...]:
+def _gap(one: Line, two: Line) -> Line:
+    """The difference of two lines at all their corners inside the range that both cover; may be empty."""
+    if len(one[0]) and len(two[0]):
+        low, high = max(one[0].min(), two[0].min()), min(one[0].max(), two[0].max())
+        if low < high:
+            knots = np.unique(np.concatenate([[low, high], one[0], two[0]]).clip(low, high))
+            return knots, np.interp(knots, *one) - np.interp(knots, *two)
+    return np.empty(0), np.empty(0)
+
+
+def _crossings(one: Line, two: Line) -> tuple[float, ...]:
     """L0 where two interpolated frontiers cross, inside their common range of L0."""
-    if not (len(one[0]) and len(two[0])):
-        return ()
-    low, high = max(one[0].min(), two[0].min()), min(one[0].max(), two[0].max())
-    if low >= high:
-        return ()
-    knots = np.unique(np.concatenate([[low, high], one[0], two[0]]).clip(low, high))
-    gap = np.interp(knots, *one) - np.interp(knots, *two)
+    knots, gap = _gap(one, two)
     turn = np.flatnonzero(gap[:-1] * gap[1:] < 0)
     at = knots[turn] - gap[turn] * (knots[turn + 1] - knots[turn]) / (gap[turn + 1] - gap[turn])
     return tuple(float(v) for v in np.exp(at))

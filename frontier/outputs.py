@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from frontier import figures, tables
-from frontier.comparison import Comparisons
+from frontier.comparison_results import Comparisons
+from frontier.curve_fit import FrontierFits
 
 
 def write_frame(frame: pd.DataFrame, stem: Path) -> list[Path]:
@@ -29,17 +30,22 @@ def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
     return [*files, stem.with_suffix(".tex")]
 
 
-def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path]:
-    """Ratios, fits, verdicts and figures of a comparison."""
-    out.mkdir(parents=True, exist_ok=True)
-    files = write_table(found.ratios.to_frame(), out / f"ratios{name}", tables.ratios_table(found.ratios, style="latex"))
-    files += write_table(found.fits.to_frame(), out / f"fits{name}", tables.fits_table(found.fits, style="latex"))
-    found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)
-    files += [out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
+def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
+    """Table and figures of fits, on both kinds of axes."""
+    files = write_table(fits.to_frame(), out / f"fits{name}", tables.fits_table(fits, style="latex"))
     for suffix, log in (("", False), ("_log", True)):
-        figure = first_figure(figures.plot_fits(found.fits, log=log))
+        figure = first_figure(figures.plot_fits(fits, log=log))
         files += figures.save_figure(figure, out / f"fits{name}{suffix}")
     return files
+
+
+def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path]:
+    """Ratios, fits, verdicts and figures of a comparison."""
+    latex = tables.ratios_table(found.ratios, style="latex")
+    files = write_table(found.ratios.to_frame(), out / f"ratios{name}", latex)
+    files += write_fits(found.fits, out, name)
+    found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)
+    return [*files, out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
 
 
 def first_figure(axes: Any) -> Any:

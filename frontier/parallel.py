@@ -1,7 +1,8 @@
 """Parameters shared across groups, and the test that decides whether one ratio exists.
 
 Two Hill curves with equal n and top (two power laws with equal exponent) are parallel on log axes: one is
-the other at a constant factor of L0, whatever the hit. Where they are not, a ratio depends on where it is read.
+the other at a constant factor of L0, whatever the hit. Where they are not, a ratio depends on where it is
+read.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from scipy.special import chdtrc
 
 from frontier._format import View, listed, number, p_value_cell
 from frontier.curve_fit import CurveFit
-from frontier.log_ratio import f_test, two_sided
+from frontier.log_ratio import f_test, two_sided, welch_df
 from frontier.problems import Array, Problem, parameter
 from frontier.results import Result
+
+Data = tuple[Array, Array, Array]
+"""x, y and weights of one group."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,9 +53,10 @@ class SharedFit(Result):
     def _view(self) -> View:
         rows = [(p, number(v), "all groups") for p, v in self.values.items()]
         rows += [(p, number(v), g) for g, own in self.separate.items() for p, v in own.items()]
+        dfs = f"{number(self.df - self.df_separate)}, {number(self.df_separate)}"
         remark = (
-            f"F({number(self.df - self.df_separate)}, {number(self.df_separate)}) = {number(self.f)}, p = "
-            f"{p_value_cell(self.p_f)}; likelihood ratio with a variance per group: p = {p_value_cell(self.p_likelihood)}"
+            f"F({dfs}) = {number(self.f)}, p = {p_value_cell(self.p_f)}; likelihood ratio with a variance "
+            f"per group: p = {p_value_cell(self.p_likelihood)}"
         )
         return View(f"Shared {listed(self.shared)}", ("parameter", "value", "group"), tuple(rows), (remark,))
 
@@ -78,8 +83,10 @@ class Parallelism(Result):
 
     def _view(self) -> View:
         verdict = "rejected: no single ratio exists" if self.rejected else "not rejected"
-        rows = ((self.parameter, number(self.family_value), number(self.reference_value), p_value_cell(self.p_welch), p_value_cell(self.p_f)),)
-        return View(f"Parallel curves ({self.errors} errors): {verdict}", ("parameter", "family", "reference", "p (Welch)", "p (F)"), rows)
+        values = number(self.family_value), number(self.reference_value)
+        row = (self.parameter, *values, p_value_cell(self.p_welch), p_value_cell(self.p_f))
+        headers = ("parameter", "family", "reference", "p (Welch)", "p (F)")
+        return View(f"Parallel curves ({self.errors} errors): {verdict}", headers, (row,))
 
 
 def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
@@ -105,7 +112,9 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
             raise ValueError(f"{p!r} is not a free parameter; free are {listed(first.free_names)}")
     data = [(f.x, f.y, _weights(f)) for f in fits]
     errors = "additive" if first.errors == "relative" else first.errors
-    rss, common, separate = _all_shared(first, data, errors) if not own else _one_held(first, data, errors, tuple(shared), fits)
+    rss, common, separate = (
+        _all_shared(first, data, errors) if not own else _one_held(first, data, errors, tuple(shared), fits)
+    )
     free_rss = np.array([f.rss for f in fits])
     points = np.array([f.n_points for f in fits], dtype=float)
     df0, df1 = float(points.sum() - len(shared) - len(own) * len(fits)), float(sum(f.df for f in fits))
@@ -139,8 +148,8 @@ def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
         se.append(s)
         df.append(f.df)
     spread = math.hypot(*se)
-    welch_df = spread**4 / (se[0] ** 4 / df[0] + se[1] ** 4 / df[1]) if spread > 0 else math.nan
-    p = two_sided((value[0] - value[1]) / spread, welch_df) if spread > 0 else math.nan
+    together = float(welch_df(se[0] ** 2, df[0], se[1] ** 2, df[1]))
+    p = two_sided((value[0] - value[1]) / spread, together) if spread > 0 else math.nan
     p_f = shared_fit([fit, reference], [name]).p_f if fit.errors == reference.errors else math.nan
     return Parallelism(name, value[0], value[1], p, p_f, fit.errors)
 
@@ -150,7 +159,9 @@ def _weights(fit: CurveFit) -> Array:
     return fit.estimate.solution.weights[:, 0]
 
 
-def _all_shared(first: Problem, data: list[tuple[Array, ...]], errors: str) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
+def _all_shared(
+    first: Problem, data: Sequence[Data], errors: str
+) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
     """One curve through all groups."""
     x, y, w = (np.concatenate([d[i] for d in data]) for i in range(3))
     estimate = Problem.of(first.curve, x, y, w, errors, first.fixed).fit()
@@ -162,11 +173,13 @@ def _all_shared(first: Problem, data: list[tuple[Array, ...]], errors: str) -> t
 
 
 def _one_held(
-    first: Problem, data: list[tuple[Array, ...]], errors: str, shared: tuple[str, ...], fits: list[CurveFit]
+    first: Problem, data: Sequence[Data], errors: str, shared: tuple[str, ...], fits: list[CurveFit]
 ) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
     """One shared parameter: a search over its value, all groups refitted in one engine call each time."""
     if len(shared) > 1:
-        raise ValueError(f"share one parameter or all free ones ({listed(first.free_names)}), not {listed(shared)}")
+        raise ValueError(
+            f"share one parameter or all free ones ({listed(first.free_names)}), not {listed(shared)}"
+        )
     name = shared[0]
     log = name in first.curve.positive
     starts = [math.log(f[name].estimate) if log else f[name].estimate for f in fits]
@@ -178,7 +191,12 @@ def _one_held(
 
     low, high = min(starts), max(starts)
     margin = 1e-6 * (1 + abs(high))
-    best = minimize_scalar(lambda at: float(np.nansum(refit(at)[0])), bounds=(low - margin, high + margin), method="bounded", options={"xatol": 1e-10})
+    best = minimize_scalar(
+        lambda at: float(np.nansum(refit(at)[0])),
+        bounds=(low - margin, high + margin),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
     rss, parameters = refit(float(best.x))
     value = math.exp(best.x) if log else float(best.x)
     return rss, {name: value}, [{p: float(v[i]) for p, v in parameters.items()} for i in range(len(data))]

@@ -194,7 +194,9 @@ def hypervolume(
         worst, column = float(reference[name]), values(marked, name)
         beyond = column > worst if sense == "min" else column < worst
         if beyond.any():
-            raise TableError(f"reference {name} = {worst:g} does not cover {plural(int(beyond.sum()), 'row')}, e.g. {column[beyond][0]:g}")
+            raise TableError(
+                f"reference {name} = {worst:g} does not cover {plural(int(beyond.sum()), 'row')}, e.g. {column[beyond][0]:g}"
+            )
         scale = np.log if name in log else np.asarray
         points.append((1 if sense == "min" else -1) * scale(column))
         corner.append((1 if sense == "min" else -1) * float(scale(worst)))

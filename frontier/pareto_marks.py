@@ -7,6 +7,7 @@ import pandas as pd
 
 from frontier._format import number
 from frontier.metrics import group_codes, group_columns, values
+from frontier.results import in_words
 
 
 def mark_differences(
@@ -26,8 +27,8 @@ def mark_differences(
     codes, names = group_codes(marked, columns)
     points = np.column_stack([values(marked, o) for o in objectives])
     lines = []
-    for i in np.flatnonzero(source != computed):
-        where = ", ".join(str(v) for v in names[codes[i]].values())
+    for i in map(int, np.flatnonzero(source != computed)):
+        where = in_words(names[codes[i]])
         label = f"row {marked.index[i]} ({where}, L0 {number(float(points[i, 0]))})"
         reason = marked["excluded_because"].iloc[i]
         if not pd.isna(reason):
@@ -37,8 +38,9 @@ def mark_differences(
         else:
             rivals = computed & (codes == codes[i]) & (points <= points[i]).all(axis=1)
             j = int(np.flatnonzero(rivals)[0])
+            l0, better, own = (number(float(v)) for v in (points[j, 0], points[j, 1], points[i, 1]))
             lines.append(
-                f"{label}: marked by the source, but row {marked.index[j]} beats it (L0 {number(float(points[j, 0]))}, "
-                f"{objectives[1]} {number(float(points[j, 1]))} against {number(float(points[i, 1]))})"
+                f"{label}: marked by the source, but row {marked.index[j]} beats it "
+                f"(L0 {l0}, {objectives[1]} {better} against {own})"
             )
     return lines

@@ -169,19 +169,8 @@ def plan(
     fits = _usable(fit, reference)
     low, high, beyond = _range(fits, l0_range)
     names = _names(fits)
-    design: Callable[[Sequence[Array]], Design]
-    if goal == "tell_apart":
-        rival = rival or ("hill" if fit.curve == "power" else "power")
-        spec = specs_of(fit, (fit.curve, rival), None)[1]
-        what, level = f"tell {fit.curve} from {spec.label}", 2.0 if target is None else float(target)
-        gain = level**2
-        design = lambda places: Apart(fits, spec, _xs(fits, places))  # noqa: E731
-    else:
-        asked, what = _quantity(fits, quantity, at)
-        width = 1 / math.sqrt(Width(fits, asked, [np.empty(0)] * len(fits)).gain())
-        level = width * (0.5 if target is None else float(target))
-        gain = level**-2
-        design = lambda places: Width(fits, asked, _xs(fits, places))  # noqa: E731
+    design, what, level = _question(fits, goal, quantity, at, rival, target)
+    gain = level**2 if goal == "tell_apart" else level**-2
     grid = np.geomspace(low, high, CANDIDATES)
     first, _ = greedy(design([grid] * len(fits)), gain, most)
     support = [gathered([float(grid[j]) for m, j in first if m == i], low, high) for i in range(len(fits))]
@@ -198,6 +187,31 @@ def plan(
         goal, what, _axis(fit), additions, len(picks), reached, path, level, _needed(gains, gain), most, low,
         high, tuple(_doubts(fits, names, beyond)), tuple(_notes(fits, low, high, beyond)),
     )  # fmt: skip
+
+
+def _question(
+    fits: Sequence[CurveFit],
+    goal: str,
+    quantity: str | None,
+    at: float | None,
+    rival: str | None,
+    target: float | None,
+) -> tuple[Callable[[Sequence[Array]], Design], str, float]:
+    """The design for given places, what it is about, and the delta or width to reach."""
+    fit = fits[0]
+    if goal == "tell_apart":
+        rival = rival or ("hill" if fit.curve == "power" else "power")
+        spec = specs_of(fit, (fit.curve, rival), None)[1]
+        wanted = 2.0 if target is None else float(target)
+        return (
+            lambda places: Apart(fits, spec, _xs(fits, places)),
+            f"tell {fit.curve} from {spec.label}",
+            wanted,
+        )
+    asked, what = _quantity(fits, quantity, at)
+    width = 1 / math.sqrt(Width(fits, asked, [np.empty(0)] * len(fits)).gain())
+    wanted = width * (0.5 if target is None else float(target))
+    return lambda places: Width(fits, asked, _xs(fits, places)), what, wanted
 
 
 def _usable(fit: CurveFit, reference: CurveFit | None) -> list[CurveFit]:
@@ -290,5 +304,6 @@ def _notes(fits: Sequence[CurveFit], low: float, high: float, beyond: bool) -> I
     where = "" if beyond else ", inside the range of the data"
     yield (
         f"{_axis(fits[0])} from {number(low)} to {number(high)} was searched{where}. The fitted curves and "
-        "residual SDs are taken as the truth, and further SAEs as noisy as those at hand."
+        "residual SDs are taken as the truth, and further SAEs as noisy as those at hand; several at one "
+        f"{_axis(fits[0])} are several seeds, or settings close by."
     )

@@ -14,8 +14,8 @@ from frontier._format import View, interval_cell, listed, number, p_value_cell, 
 from frontier.intervals import t_quantile
 from frontier.log_ratio import two_sided
 from frontier.metrics import give_back
-from frontier.ratios import Ratio, RatioTable
-from frontier.results import Result
+from frontier.ratio_results import Ratio, RatioTable
+from frontier.results import Result, varying
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,7 +30,8 @@ class PooledCell(Result):
     weight: float
 
     def _view(self) -> View:
-        return View(self.name, ("ratio", "weight"), ((interval_cell(self.ratio, self.low, self.high), number(self.weight)),))
+        row = (interval_cell(self.ratio, self.low, self.high), number(self.weight))
+        return View(self.name, ("ratio", "weight"), (row,))
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,36 +72,47 @@ class PooledRatio(Result):
     @property
     def sentence(self) -> str:
         """The pooled ratio and whether it holds across the board."""
-        head = (
-            f"{self.quantity} of {self.family} against {self.reference}: {interval_cell(self.ratio, self.low, self.high)} "
-            f"over {plural(len(self.cells), 'cell')}"
-        )
+        cell = interval_cell(self.ratio, self.low, self.high)
+        count = plural(len(self.cells), "cell")
+        head = f"{self.quantity} of {self.family} against {self.reference}: {cell} over {count}"
+        noise = f"Q = {number(self.q)}, p = {p_value_cell(self.p_heterogeneity)}"
+        if not self.p_heterogeneity < 0.05:
+            return f"{head}; the cells do not differ by more than noise ({noise})."
         spread = sorted(c.ratio for c in self.cells)
-        if self.p_heterogeneity < 0.05:
-            return (
-                f"{head}, but not across the board: the cells differ by more than noise (Q = {number(self.q)}, p = "
-                f"{p_value_cell(self.p_heterogeneity)}, I2 = {number(100 * self.i2, 2)} %) and go from "
-                f"{number(spread[0])} to {number(spread[-1])}; a further cell lies between {number(self.predicted_low)} "
-                f"and {number(self.predicted_high)}."
-            )
-        return f"{head}; the cells do not differ by more than noise (Q = {number(self.q)}, p = {p_value_cell(self.p_heterogeneity)})."
+        return (
+            f"{head}, but not across the board: the cells differ by more than noise ({noise}, "
+            f"I2 = {number(100 * self.i2, 2)} %) and go from {number(spread[0])} to {number(spread[-1])}; "
+            f"a further cell lies between {number(self.predicted_low)} and {number(self.predicted_high)}."
+        )
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """The forest-plot table: one row per cell, then the pooled ratio and the prediction."""
-        rows = [{"cell": c.name, "ratio": c.ratio, "ratio_low": c.low, "ratio_high": c.high, "df": c.df, "weight": c.weight} for c in self.cells]
-        rows.append({"cell": "pooled", "ratio": self.ratio, "ratio_low": self.low, "ratio_high": self.high, "df": len(self.cells) - 1.0, "weight": 1.0})
-        rows.append({"cell": "a further cell", "ratio": self.ratio, "ratio_low": self.predicted_low, "ratio_high": self.predicted_high})
-        return give_back(pd.DataFrame(rows), backend)
+        names = ("cell", "ratio", "ratio_low", "ratio_high", "df", "weight")
+        rows = [
+            *((c.name, c.ratio, c.low, c.high, c.df, c.weight) for c in self.cells),
+            ("pooled", self.ratio, self.low, self.high, len(self.cells) - 1.0, 1.0),
+            ("a further cell", self.ratio, self.predicted_low, self.predicted_high, math.nan, math.nan),
+        ]
+        return give_back(pd.DataFrame(rows, columns=names), backend)
 
     def _view(self) -> View:
-        rows = [(c.name, interval_cell(c.ratio, c.low, c.high), number(c.df, 2), number(c.weight, 2)) for c in self.cells]
-        rows.append(("pooled", interval_cell(self.ratio, self.low, self.high), number(len(self.cells) - 1), "1"))
+        rows = [
+            (c.name, interval_cell(c.ratio, c.low, c.high), number(c.df, 2), number(c.weight, 2))
+            for c in self.cells
+        ]
+        pooled = interval_cell(self.ratio, self.low, self.high)
+        rows.append(("pooled", pooled, number(len(self.cells) - 1), "1"))
+        headers = ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight")
         remarks = (self.sentence, *(f"left out: {x}" for x in self.left_out))
-        return View(f"Pooled {self.quantity}", ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight"), tuple(rows), remarks)
+        return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks)
 
 
 def pool_ratios(
-    ratios: RatioTable | Sequence[Ratio], quantity: str = "relative_potency", family: str | None = None, *, level: float = 0.95
+    ratios: RatioTable | Sequence[Ratio],
+    quantity: str = "relative_potency",
+    family: str | None = None,
+    *,
+    level: float = 0.95,
 ) -> PooledRatio:
     """Random-effects mean of the log ratios of one quantity and family over all cells.
 
@@ -124,19 +136,28 @@ def pool_ratios(
     rows = [r for r in ratios if r.quantity == quantity and (family is None or r.family == family)]
     if not rows:
         known = sorted({(r.quantity, r.family) for r in ratios})
-        raise ValueError(f"no ratio of {quantity}{f' of {family}' if family else ''}; there are {listed(known, 8)}")
+        raise ValueError(
+            f"no ratio of {quantity}{f' of {family}' if family else ''}; there are {listed(known, 8)}"
+        )
     if len({r.family for r in rows}) > 1:
         raise ValueError(f"name the family to pool: {listed(sorted({r.family for r in rows}))}")
     kept, left_out = _finite(rows)
     if len(kept) < 2:
-        raise ValueError(f"pooling needs two or more cells with finite intervals, found {len(kept)}; {listed(left_out, 4)}")
+        raise ValueError(
+            f"pooling needs two or more cells with finite intervals, found {len(kept)}; {listed(left_out, 4)}"
+        )
     effects = np.array([math.log(r.ratio) for r in kept])
     variances = np.array([_variance(r) for r in kept])
     return _combined(kept, effects, variances, left_out, quantity, level)
 
 
 def _combined(
-    kept: list[Ratio], effects: np.ndarray, variances: np.ndarray, left_out: list[str], quantity: str, level: float
+    kept: list[Ratio],
+    effects: np.ndarray,
+    variances: np.ndarray,
+    left_out: list[str],
+    quantity: str,
+    level: float,
 ) -> PooledRatio:
     from scipy.special import chdtrc
     from statsmodels.stats.meta_analysis import combine_effects
@@ -147,7 +168,8 @@ def _combined(
     weights = 1 / (variances + tau2)
     mean = float((weights * effects).sum() / weights.sum())
     spread = float((weights * (effects - mean) ** 2).sum() / (m - 1))
-    se = math.sqrt(max(spread, 1.0) / weights.sum())  # the truncated form: never narrower than without adjustment
+    # the truncated form: never narrower than without adjustment
+    se = math.sqrt(max(spread, 1.0) / weights.sum())
     reach = float(t_quantile(m - 1, level)) * se
     ahead = float(t_quantile(max(m - 2, 1), level)) * math.sqrt(tau2 + se**2)
     fixed = 1 / variances
@@ -158,9 +180,10 @@ def _combined(
         for r, s in zip(kept, shares, strict=True)
     )
     return PooledRatio(
-        quantity, kept[0].family, kept[0].reference, math.exp(mean), math.exp(mean - reach), math.exp(mean + reach),
-        two_sided(mean / se, m - 1), math.exp(mean - ahead), math.exp(mean + ahead), math.sqrt(tau2), q,
-        float(chdtrc(m - 1, q)), max(0.0, (q - (m - 1)) / q) if q > 0 else 0.0, level, cells, tuple(left_out),
+        quantity, kept[0].family, kept[0].reference,
+        math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), two_sided(mean / se, m - 1),
+        math.exp(mean - ahead), math.exp(mean + ahead), math.sqrt(tau2), q, float(chdtrc(m - 1, q)),
+        max(0.0, (q - (m - 1)) / q) if q > 0 else 0.0, level, cells, tuple(left_out),
     )  # fmt: skip
 
 
@@ -185,5 +208,5 @@ def _variance(r: Ratio) -> float:
 
 
 def _name(r: Ratio, rows: Sequence[Ratio]) -> str:
-    varying = [c for c in r.group if len({str(x.group.get(c)) for x in rows}) > 1] or list(r.group)
-    return ", ".join(str(r.group[c]) for c in varying) or "all rows"
+    columns = varying(list(r.group), rows) or list(r.group)
+    return ", ".join(str(r.group[c]) for c in columns) or "all rows"

@@ -71,18 +71,21 @@ class Problem:
 
     @classmethod
     def stacked(
-        cls, curve: str | Curve, groups: Sequence[tuple[Array, Array, Array]], errors: str, fixed: Mapping[str, float]
+        cls,
+        curve: str | Curve,
+        groups: Sequence[tuple[Array, Array, Array]],
+        errors: str,
+        fixed: Mapping[str, float],
     ) -> Problem:
         """Groups of different size as columns: (x, y, weights) each, padded with points of weight 0."""
-        points = max(len(x) for x, _, _ in groups)
-        arrays = [np.ones((points, len(groups))), np.ones((points, len(groups))), np.zeros((points, len(groups)))]
-        for column, group in enumerate(groups):
-            for array, values in zip(arrays, group, strict=True):
-                array[: len(values), column] = values
-            if len(group[0]):
-                arrays[0][len(group[0]) :, column] = group[0][0]
-                arrays[1][len(group[0]) :, column] = group[1][0]
-        return cls(curve_named(curve), *arrays, errors, dict(fixed))
+        shape = max(len(x) for x, _, _ in groups), len(groups)
+        xs, ys, ws = np.ones(shape), np.ones(shape), np.zeros(shape)
+        for column, (x, y, w) in enumerate(groups):
+            count = len(x)
+            xs[:count, column], ys[:count, column], ws[:count, column] = x, y, w
+            if count:
+                xs[count:, column], ys[count:, column] = x[0], y[0]
+        return cls(curve_named(curve), xs, ys, ws, errors, dict(fixed))
 
     @property
     def replicates(self) -> int:
@@ -124,7 +127,11 @@ class Problem:
             theta[2] = 0.0
         elif "top" in fixed:
             theta[2] = np.log(fixed["top"])
-        free = (curve.location not in fixed, curve.steepness not in fixed, curve.has_top and "top" not in fixed)
+        free = (
+            curve.location not in fixed,
+            curve.steepness not in fixed,
+            curve.has_top and "top" not in fixed,
+        )
         return centre, theta, free
 
     def fit(self, start: Array | None = None) -> Estimate:
@@ -134,20 +141,26 @@ class Problem:
         if start is not None:
             theta = np.where(np.array(free)[:, None], start, template)
         solution = engine.solve(
-            self.curve, self.abscissa - centre, self.y, self.weights, errors=self.errors, free=free, theta=theta
+            self.curve,
+            self.abscissa - centre,
+            self.y,
+            self.weights,
+            errors=self.errors,
+            free=free,
+            theta=theta,
         )
         return Estimate(self, solution, centre)
 
     def constrained(
-        self, quantity: Quantity, working: Array, start: Estimate, columns: NDArray[np.intp], guess: Array | None = None
-    ) -> tuple[Array, Array, Array]:
+        self, quantity: Quantity, working: Array, start: Estimate, columns: NDArray[np.intp]
+    ) -> tuple[Array, Array]:
         """Fits of `columns` with `quantity` held at `working` (see `Estimate.working`).
 
         Weights stay those of the optimum in `start`, so relative errors keep theirs.
 
         Returns
         -------
-        rss, slope, theta : (len(columns),), (len(columns),), (3, len(columns))
+        rss, slope : (len(columns),) each
             `slope` is the derivative of rss with respect to the held value; NaN where it did not converge.
         """
         centre, template, free = self._pins
@@ -171,8 +184,7 @@ class Problem:
             a = theta[0] if not held[0] else shift[0]
             before = curve.log_link(best[0])[0]
             shift[2] = best[2] + before - curve.log_link(a + b * (centre[columns] - middle))[0]
-        begin = shift if guess is None else guess
-        theta = np.where(np.array(held)[:, None], begin, theta)
+        theta = np.where(np.array(held)[:, None], shift, theta)
         x = self.abscissa if self.x.shape[1] == 1 else self.abscissa[:, columns]
         weights, still = start.solution.weights[:, columns], np.array(held)
 
@@ -185,12 +197,12 @@ class Problem:
 
         s = solve(theta, np.arange(len(columns)))
         lost = np.flatnonzero(~s.converged)
-        if lost.size and (still[0] or still[1]):  # a second start, from the data instead of from the neighbour
+        if lost.size and (still[0] or still[1]):  # start again, from the data instead of from the neighbour
             again = solve(np.where((still & [True, True, False])[:, None], np.nan, theta), lost)
             s = s.replaced(lost, again)
         index = {curve.steepness: 1, "top": 2}.get(quantity.name, 0) if quantity.kind == "parameter" else 0
         slope = -s.theta[1] * s.gradient[0] if moves else s.gradient[index]
-        return s.rss, slope, s.theta
+        return s.rss, slope
 
     def _held_height(
         self, quantity: Quantity, working: Array, columns: NDArray[np.intp], theta: Array
@@ -223,11 +235,10 @@ class Estimate:
     @cached_property
     def parameters(self) -> dict[str, Array]:
         """Readable parameters, (replicates,) each; fixed ones hold their value."""
-        values = self.problem.curve.to_readable(*self.solution.theta, self.centre)
-        return {
-            name: np.full(self.problem.replicates, self.problem.fixed[name]) if name in self.problem.fixed else v
-            for name, v in values.items()
-        }
+        a, b, log_top = self.solution.theta
+        values = self.problem.curve.to_readable(a, b, log_top, self.centre)
+        held = {p: np.full(self.problem.replicates, v) for p, v in self.problem.fixed.items()}
+        return {name: held.get(name, v) for name, v in values.items()}
 
     @cached_property
     def variance(self) -> Array:
@@ -241,6 +252,11 @@ class Estimate:
 
         Source: Seber & Wild, Nonlinear Regression (1989), eq. 5.7.
         """
+        return self.unscaled_covariance * self.variance
+
+    @cached_property
+    def unscaled_covariance(self) -> Array:
+        """(J'WJ)^-1, (3, 3, replicates), zero for fixed parameters."""
         free = [i for i in range(3) if self.problem._pins[2][i]]
         out = np.zeros((3, 3, self.problem.replicates))
         info = np.moveaxis(self.solution.information[np.ix_(free, free)], -1, 0)
@@ -253,7 +269,7 @@ class Estimate:
             block = np.full_like(unit, np.nan)
             block[usable] = np.linalg.inv(unit[usable])
             inverse[good] = block / (scale[:, :, None] * scale[:, None, :])
-        out[np.ix_(free, free)] = np.moveaxis(inverse, 0, -1) * self.variance
+        out[np.ix_(free, free)] = np.moveaxis(inverse, 0, -1)
         return out
 
     def working(self, quantity: Quantity) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""A ratio at every hit, or at every L0, with a pointwise band; and its mean over the overlap with an interval."""
+"""A ratio at every hit, or at every L0, with a pointwise band; and its mean over the overlap."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ import pandas as pd
 from frontier import log_ratio as lr
 from frontier._format import number
 from frontier.curve_fit import CurveFit
-from frontier.intervals import t_quantile
+from frontier.pairs import common_x, common_y, grid, refuse_unlike
 from frontier.problems import Array, Quantity, height, x_at
-from frontier.ratios import Ratio, common_x, common_y, hit_ratio, refuse_unlike, relative_potency
+from frontier.ratio_results import Ratio
+from frontier.ratios import hit_ratio, relative_potency
 
 POINTS = 200
 
 
 def relative_potency_curve(
-    fit: CurveFit, reference: CurveFit, *, points: int = POINTS, level: float | None = None, extend: float = 1.0
+    fit: CurveFit,
+    reference: CurveFit,
+    *,
+    points: int = POINTS,
+    level: float | None = None,
+    extend: float = 1.0,
 ) -> pd.DataFrame:
     """L0(reference) / L0(family) against the hit, over the heights that either fit covers.
 
@@ -42,7 +48,9 @@ def relative_potency_curve(
     at = np.geomspace(low, high, points)
     frame = _band(fit, reference, x_at(at), at, level)
     if fit.x_name == "l0":
-        frame[["ratio", "ratio_low", "ratio_high"]] = 1 / frame[["ratio", "ratio_high", "ratio_low"]].to_numpy()
+        frame[["ratio", "ratio_low", "ratio_high"]] = (
+            1 / frame[["ratio", "ratio_high", "ratio_low"]].to_numpy()
+        )
     for name, f in (("in_family", fit), ("in_reference", reference)):
         frame[name] = (at >= f.y.min()) & (at <= f.y.max())
     return frame
@@ -57,7 +65,7 @@ def hit_ratio_curve(
     """
     refuse_unlike(fit, reference)
     xs = np.concatenate([fit.x, reference.x])
-    x = np.geomspace(xs.min(), xs.max(), points) if xs.min() > 0 else np.linspace(xs.min(), xs.max(), points)
+    x = grid(float(xs.min()), float(xs.max()), points)
     frame = _band(fit, reference, height(x), 1 / x if fit.x_name == "sparsity" else x, level)
     for name, f in (("in_family", fit), ("in_reference", reference)):
         frame[name] = (x >= f.x.min()) & (x <= f.x.max())
@@ -74,7 +82,7 @@ def mean_relative_potency(fit: CurveFit, reference: CurveFit, *, level: float | 
     """
     low, high = common_y(fit, reference)
     middle = relative_potency(fit, reference, level=level)
-    return _mean(fit, reference, low, high, middle, "hits", -1.0 if fit.x_name == "l0" else 1.0)
+    return _mean(fit, reference, low, high, middle, "hits")
 
 
 def mean_hit_ratio(fit: CurveFit, reference: CurveFit, *, level: float | None = None) -> Ratio:
@@ -86,32 +94,28 @@ def mean_hit_ratio(fit: CurveFit, reference: CurveFit, *, level: float | None = 
         When the ranges do not overlap.
     """
     low, high = common_x(fit, reference)
-    return _mean(fit, reference, low, high, hit_ratio(fit, reference, level=level), "x values", 1.0)
+    return _mean(fit, reference, low, high, hit_ratio(fit, reference, level=level), "x values")
 
 
-def _mean(
-    fit: CurveFit, reference: CurveFit, low: float, high: float, middle: Ratio, what: str, sign: float
-) -> Ratio:
+def _mean(fit: CurveFit, reference: CurveFit, low: float, high: float, middle: Ratio, what: str) -> Ratio:
     """The pointwise log ratio averaged over a grid, with the delta-method error of the average."""
     if not 0 < low < high:
         raise ValueError(f"{fit.name} and {reference.name} have no common range of {what} to average over")
-    grid = np.geomspace(low, high, POINTS)
-    quantity = x_at(grid) if what == "hits" else height(grid)
-    (one, se1), (two, se2) = (_averaged(f, quantity) for f in (fit, reference))
-    estimates = [
-        lr.LogEstimate(v, s, f.df, -1e9, 1e9) for v, s, f in ((one, se1, fit), (two, se2, reference))
-    ]
-    found = lr.welch(*estimates, middle.level)
-    ends = sorted((sign * found.low, sign * found.high))
+    places = np.geomspace(low, high, POINTS)
+    quantity = x_at(places) if what == "hits" else height(places)
+    one, two = (_averaged(f, quantity) for f in (fit, reference))
+    found = lr.welch(one, two, middle.level)
+    if what == "hits" and fit.x_name == "l0":
+        found = found.reciprocal
     return replace(
-        middle, at=None, ratio=math.exp(sign * found.value), ratio_low=math.exp(ends[0]), ratio_high=math.exp(ends[1]),
-        p_value=found.p_value, df=found.df, method="welch",
+        middle, at=None, ratio=math.exp(found.value), ratio_low=math.exp(found.low),
+        ratio_high=math.exp(found.high), p_value=found.p_value, df=found.df, method="welch",
         doubts=(*middle.doubts, f"mean over {what} from {number(low)} to {number(high)}"),
     )  # fmt: skip
 
 
-def _log_values(fit: CurveFit, quantity: Quantity) -> tuple[Array, Array, Array]:
-    """log of the quantity at each place, its gradient in theta (3, places), and the working scale's slope."""
+def _log_values(fit: CurveFit, quantity: Quantity) -> tuple[Array, Array]:
+    """The quantity's logarithm at each place, and its gradient in theta (3, places)."""
     many = fit.repeated(np.size(quantity.at))
     value, gradient = many.value_and_gradient(quantity)
     curve = fit.problem.curve
@@ -123,25 +127,27 @@ def _log_values(fit: CurveFit, quantity: Quantity) -> tuple[Array, Array, Array]
     else:
         slope = curve.log_link(value)[1]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(readable), slope * gradient, slope
+        return np.log(readable), slope * gradient
 
 
-def _averaged(fit: CurveFit, quantity: Quantity) -> tuple[float, float]:
-    logs, gradient, _ = _log_values(fit, quantity)
+def _averaged(fit: CurveFit, quantity: Quantity) -> lr.LogEstimate:
+    """The logarithm's mean over all places, as an estimate without open ends."""
+    logs, gradient = _log_values(fit, quantity)
     mean = gradient.mean(axis=1)
-    covariance = fit.estimate.covariance[:, :, 0]
-    return float(logs.mean()), float(np.sqrt(mean @ covariance @ mean))
+    se = float(np.sqrt(mean @ fit.estimate.covariance[:, :, 0] @ mean))
+    return lr.LogEstimate(float(logs.mean()), se, fit.df, -1e9, 1e9)
 
 
-def _band(fit: CurveFit, reference: CurveFit, quantity: Quantity, at: Array, level: float | None) -> pd.DataFrame:
+def _band(
+    fit: CurveFit, reference: CurveFit, quantity: Quantity, at: Array, level: float | None
+) -> pd.DataFrame:
     level = fit.level if level is None else level
     parts = []
     for f in (fit, reference):
-        logs, gradient, _ = _log_values(f, quantity)
+        logs, gradient = _log_values(f, quantity)
         parts.append((logs, np.einsum("ir,ij,jr->r", gradient, f.estimate.covariance[:, :, 0], gradient)))
     (a, va), (b, vb) = parts
-    with np.errstate(divide="ignore", invalid="ignore"):
-        df = (va + vb) ** 2 / (va**2 / fit.df + vb**2 / reference.df)
-    reach = t_quantile(df, level) * np.sqrt(va + vb)
+    reach = lr.welch_reach(va, fit.df, vb, reference.df, level)
     value = a - b
-    return pd.DataFrame({"at": at, "ratio": np.exp(value), "ratio_low": np.exp(value - reach), "ratio_high": np.exp(value + reach)})
+    ends = {"ratio_low": np.exp(value - reach), "ratio_high": np.exp(value + reach)}
+    return pd.DataFrame({"at": at, "ratio": np.exp(value), **ends})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, get_origin
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_origin
 
 import numpy as np
 
@@ -17,6 +18,25 @@ if TYPE_CHECKING:
 
 Group = dict[str, str | int | float | bool]
 """The values of the group columns that name one group of rows."""
+
+
+class Grouped(Protocol):
+    """Whatever stands for one group of rows."""
+
+    @property
+    def group(self) -> Group:
+        """Its group columns and their values."""
+
+
+class Row(Grouped, Protocol):
+    """A result that compares one family within a group."""
+
+    @property
+    def family(self) -> str:
+        """The family's name."""
+
+
+R = TypeVar("R", bound=Row)
 
 
 class Result:
@@ -72,6 +92,54 @@ class Result:
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{path} is not a saved result: {error}") from error
         return cls.from_dict(record)
+
+
+class Rows(Result, Generic[R]):
+    """Base of results that hold one row per group and family; a subclass gives `_rows`.
+
+    `rows["Resid", "gated"]` is the one row that holds all the given values, `rows[0]` the first.
+    """
+
+    _noun = "rows"
+    _how = "name group values and family so that one does"
+
+    @property
+    def _rows(self) -> tuple[R, ...]:
+        raise NotImplementedError
+
+    def _labels(self, row: R) -> tuple[Any, ...]:
+        """What a row is found by."""
+        return (row.family, *row.group.values())
+
+    def __iter__(self) -> Iterator[R]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: Any) -> R:
+        if isinstance(key, (int, np.integer)):
+            return self._rows[key]
+        wanted = key if isinstance(key, tuple) else (key,)
+        found = [r for r in self._rows if all(w in self._labels(r) for w in wanted)]
+        if len(found) != 1:
+            raise KeyError(f"{len(found)} {self._noun} match {key!r}; {self._how}")
+        return found[0]
+
+
+def varying(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
+    """The group columns in which the rows differ."""
+    rows = list(rows)
+    return [c for c in columns if len({str(r.group.get(c)) for r in rows}) > 1]
+
+
+def in_words(group: Group) -> str:
+    """The group's values in one line; empty for a group without columns.
+
+    >>> in_words({"site": "Resid", "layer": 20})
+    'Resid, 20'
+    """
+    return ", ".join(str(v) for v in group.values())
 
 
 def plain(value: Any) -> Any:

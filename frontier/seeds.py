@@ -339,7 +339,6 @@ def _compare(
     group: Group, pair: Mapping[str, _Runs], y: str, design: str, level: float, facts: Sequence[str]
 ) -> SeedComparison:
     doubts: list[str] = []
-    names = tuple(pair)
     split = {n: _seeds(n, runs, doubts) for n, runs in pair.items()}
     one, two = split.values()
     if design == "paired" and set(one) != set(two):
@@ -349,10 +348,12 @@ def _compare(
     found = []
     for ratio in (False, True):
         turn = _swapped(positive, y in HIGHER_IS_BETTER) if ratio else _upright
-        curves = [[turn(label, runs) for label, runs in seeds.items()] for seeds in split.values()]
-        found.append(_difference(ratio, names, curves, design, level, positive, doubts))
+        curves = {n: [turn(label, runs) for label, runs in seeds.items()] for n, seeds in split.items()}
+        found.append(_difference(ratio, curves, design, level, positive, doubts))
     said = tuple(dict.fromkeys([*doubts, *facts]))
-    return SeedComparison(group, names[0], names[1], y, design, found[0], found[1], said)
+    return SeedComparison(
+        group, *pair, y_name=y, design=design, gap=found[0], relative_potency=found[1], doubts=said
+    )
 
 
 def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> list[str]:
@@ -424,49 +425,69 @@ def _means(v: Array, index: Codes) -> Array:
 
 def _difference(
     ratio: bool,
-    names: Sequence[str],
-    curves: Sequence[Sequence[_Seed]],
+    curves: Mapping[str, list[_Seed]],
     design: str,
     level: float,
     positive: bool,
     doubts: list[str],
 ) -> SeedDifference:
     nan, quantity = math.nan, "relative_potency" if ratio else "gap"
-    both = [s for family in curves for s in family]
-    low, high = max((s.x[0] for s in both), default=nan), min((s.x[-1] for s in both), default=nan)
-    if not low < high or not all(len(c) for c in curves):
-        axis = "y" if ratio else "L0"
-        doubts.append(
-            f"The seeds of {names[0]} and {names[1]} have no common range of {axis}: nothing is extrapolated."
+    families, names = tuple(curves.values()), " and ".join(curves)
+    every = [s for family in families for s in family]
+    low, high = max((s.x[0] for s in every), default=nan), min((s.x[-1] for s in every), default=nan)
+    if not low < high or not all(families):
+        doubts.append(f"{names} have no common range of {'y' if ratio else 'L0'}: nothing is extrapolated.")
+        none, blank = (
+            Interval(nan, nan, nan, level),
+            [dict.fromkeys((s.label for s in f), nan) for f in families],
         )
-        none = Interval(nan, nan, nan, level)
-        return SeedDifference(quantity, none, nan, nan, nan, nan, nan, nan, nan, nan, {}, {})
-    areas = [np.array([s.area_weights(low, high) @ s.run_y for s in family]) for family in curves]
-    value = float(areas[0].mean() - areas[1].mean())
-    se, df = _standard_error(design, curves, areas, low, high)
-    if not df > 0:
-        single = [n for n, a in zip(names, areas, strict=True) if len(a) < 2]
-        why = f"{' and '.join(single)}: one seed" if single else "no scatter between seeds"
-        doubts.append(f"{why}: no interval.")
-    local = _local_gap(curves, low, high)
-    if local.min() < 0 < local.max() and not ratio:
-        doubts.append(
-            f"The mean curves of {names[0]} and {names[1]} cross: the gap averages over both sides."
-        )
-    if ratio:
-        value, local = -value, -local
-    show = math.exp if ratio else float
-    onto = math.exp if positive or not ratio else float
-    reach = float(t_quantile(df, level)) * se
-    finds = float(nctdtrinc(df, 1 - POWER, float(t_quantile(df, level)))) * se if df > 0 else nan
+        return SeedDifference(quantity, none, nan, nan, nan, nan, nan, nan, nan, nan, blank[0], blank[1])
+    areas = [np.array([s.area_weights(low, high) @ s.run_y for s in family]) for family in families]
+    se, df = _standard_error(design, families, areas, low, high)
+    local = _local_gap(families, low, high)
+    doubts += _pair_doubts(ratio, curves, design, df, local, (low, high))
+    sign, show = (-1.0, math.exp) if ratio else (1.0, float)
+    value, local = sign * float(areas[0].mean() - areas[1].mean()), sign * local
+    critical = float(t_quantile(df, level))
+    finds = show(float(nctdtrinc(df, 1 - POWER, critical)) * se) if df > 0 else nan
+    interval = Interval(show(value), show(value - critical * se), show(value + critical * se), level)
+    p = two_sided(value / se, df) if df > 0 else nan
+    ends = [math.exp(v) if positive or not ratio else float(v) for v in (low, high)]
+    ends += [show(local.min()), show(local.max())]
     shown = [
-        {s.label: show(a) for s, a in zip(f, v, strict=True)} for f, v in zip(curves, areas, strict=True)
+        {s.label: show(a) for s, a in zip(f, v, strict=True)} for f, v in zip(families, areas, strict=True)
     ]
     return SeedDifference(
-        quantity, Interval(show(value), show(value - reach), show(value + reach), level),
-        two_sided(value / se, df) if df > 0 else nan, nan, df, show(finds), onto(low), onto(high),
-        show(local.min()), show(local.max()), shown[0], shown[1],
-    )  # fmt: skip
+        quantity, interval, p, nan, df, finds, *ends, areas=shown[0], reference_areas=shown[1]
+    )
+
+
+def _pair_doubts(
+    ratio: bool,
+    curves: Mapping[str, list[_Seed]],
+    design: str,
+    df: float,
+    local: Array,
+    common: tuple[float, float],
+) -> Iterator[str]:
+    names = " and ".join(curves)
+    if not df > 0:
+        single = " and ".join(n for n, family in curves.items() if len(family) < 2)
+        other = "no setting was run twice" if design == "runs_independent" else "the seeds do not scatter"
+        yield f"{f'{single}: one seed' if single else f'{names}: {other}'}: no interval."
+    if ratio:
+        return
+    if local.min() < 0 < local.max():
+        yield f"The mean curves of {names} cross: the gap averages over both sides."
+    ends = [(s.x[0], s.x[-1], f"seed {s.label} of {n}") for n, family in curves.items() for s in family]
+    low, high = min(ends)[0], max(e[1] for e in ends)
+    share = (common[1] - common[0]) / (high - low)
+    if share < 0.5:
+        limits = dict.fromkeys([max(ends)[2], min(ends, key=lambda e: e[1])[2]])
+        yield (
+            f"The common range is {number(100 * share, 2)} % of the L0 range run by {names} (log scale); "
+            f"{' and '.join(limits)} limit{'s' if len(limits) == 1 else ''} it."
+        )
 
 
 def _local_gap(curves: Sequence[Sequence[_Seed]], low: float, high: float) -> Array:

@@ -1,4 +1,4 @@
-"""Levels of single intervals that hold together: Bonferroni, or Dunnett-type for families sharing a reference."""
+"""Levels of single intervals that hold together: Bonferroni, or Dunnett-type where a reference is shared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import chdtri, ndtri, stdtr
 
 from frontier._format import nearest
 from frontier.log_ratio import log_estimate
@@ -15,7 +15,7 @@ from frontier.problems import Array, parameter, x_at
 
 if TYPE_CHECKING:
     from frontier.curve_fit import CurveFit
-    from frontier.ratios import Ratio
+    from frontier.ratio_results import Ratio
 
 KINDS = ("bonferroni", "dunnett")
 
@@ -58,7 +58,11 @@ def _correlation(rows: Sequence[Ratio], pairs: Sequence[tuple[CurveFit, CurveFit
             (f, r) for key, (f, r) in by_key.items() if row.family in map(str, dict(key).values())
             and all(dict(key).get(k) == v for k, v in row.group.items())
         )  # fmt: skip
-        quantity = x_at(row.at) if row.quantity == "relative_potency" and row.at is not None else parameter(row.quantity)
+        quantity = (
+            x_at(row.at)
+            if row.quantity == "relative_potency" and row.at is not None
+            else parameter(row.quantity)
+        )
         v = [log_estimate(f.estimate, quantity, row.level, "wald").se ** 2 for f in (fit, ref)]
         own.append(v[0] + v[1])
         shared.append(v[1])
@@ -78,7 +82,6 @@ def _multivariate_t_quantile(correlation: Array, df: float, level: float) -> flo
     SciPy's multivariate-t integral takes whole degrees of freedom only; Welch's are not whole.
     """
     from scipy.stats import qmc
-    from scipy.special import chdtri, ndtri
 
     draws = qmc.Sobol(len(correlation) + 1, seed=1).random(2**15)
     draws = np.clip(draws, 1e-12, 1 - 1e-12)

@@ -153,7 +153,7 @@ def markdown_text(text: object) -> str:
     a\|b &lt;i> relu_x [l]\(u)
     """
     plain = one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
-    plain = re.sub(r"([|*`~])", r"\\\1", plain).replace("](", "]\\(")
+    plain = re.sub(r"([|*`~$])", r"\\\1", plain).replace("](", "]\\(")
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from frontier._format import interval_cell, listed, number, p_value_cell
 from frontier.columns import COLUMNS
 from frontier.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.frames import to_pandas
 from frontier.metrics import metrics_table, values
 from frontier.table_styles import HEADERS, Field, Sheet, header, number_notes
 
@@ -79,10 +80,9 @@ def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None) 
     ValueError
         Unknown style.
     """
-    frame = ratios if isinstance(ratios, pd.DataFrame) else ratios.to_frame()
+    frame = ratio_frame(ratios)
     if not len(frame):
         return Sheet("No ratio.", (Field("Quantity", []), Field("Ratio", []))).write(style)
-    frame = frame.reset_index(drop=True)
     groups = [c for c in frame.columns if c not in RATIO_COLUMNS]
     said = _doubts(frame, ratios)
     quantities = list(dict.fromkeys(frame["quantity"]))
@@ -92,7 +92,7 @@ def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None) 
     wide = wide and not frame.duplicated([*keys, "quantity"]).any()
     shown, constant = _split(frame[keys].to_dict("records"), keys)
     fields, numbers, notes = (_wide if wide else _long)(frame, shown, keys, said)
-    levels = {r.level for r in ratios} if not isinstance(ratios, pd.DataFrame) else set()
+    levels = {r.level for r in ratios} if hasattr(ratios, "to_frame") else set()
     caption = _ratios_caption(frame, constant, levels, getattr(ratios, "notes", ()))
     return Sheet(caption, _filled([*fields, Field("Notes", numbers)]), tuple(notes)).write(style)
 
@@ -125,6 +125,12 @@ def runs_table(table: Any, style: str = "text", columns: Sequence[str] | None = 
     said = [[str(v) for v in row if not pd.isna(v)] for row in table[remarks].itertuples(index=False)]
     numbers, notes = number_notes(said)
     return Sheet(caption, _filled([*fields, Field("Notes", numbers)]), tuple(notes)).write(style)
+
+
+def ratio_frame(ratios: Any) -> pd.DataFrame:
+    """A ratio table, or any kind of frame of one, as a pandas frame."""
+    frame = ratios.to_frame() if hasattr(ratios, "to_frame") else to_pandas(ratios)
+    return frame.reset_index(drop=True)
 
 
 def _split(groups: Sequence[Any], columns: Iterable[str]) -> tuple[list[str], dict[str, Any]]:
@@ -172,10 +178,10 @@ def _sentence(head: str, parts: Sequence[str], remarks: Sequence[str]) -> str:
 
 def _doubts(frame: pd.DataFrame, ratios: Any) -> list[list[str]]:
     """Doubts row by row; one that differs between quantities by degrees of freedom only is said once."""
-    if isinstance(ratios, pd.DataFrame):
-        rows = [[str(d)] if isinstance(d, str) and d else [] for d in frame.get("doubts", [""] * len(frame))]
-    else:
+    if hasattr(ratios, "to_frame"):
         rows = [list(r.doubts) for r in ratios]
+    else:
+        rows = [[d] if isinstance(d, str) and d else [] for d in frame.get("doubts", [""] * len(frame))]
     first: dict[str, str] = {}
     return [[first.setdefault(d.split("; Welch")[0], d) for d in row] for row in rows]
 

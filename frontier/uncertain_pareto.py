@@ -76,7 +76,7 @@ def pareto_probability(
     Raises
     ------
     TableError
-        As `pareto_set`; a negative standard error; no configuration with two runs (noise "seeds").
+        As `pareto_set`; no configuration with two runs (noise "seeds").
     ValueError
         Unknown noise, or fewer than one draw.
 
@@ -122,8 +122,6 @@ def _standard_errors(rows: pd.DataFrame, name: str) -> tuple[Array, str]:
     if not column:
         return np.zeros(len(rows)), f"{name} is taken as exact: no column {SE_OF.get(name, name + '_se')}"
     se = values(rows, column)
-    if (se < 0).any():
-        raise TableError(f"{column} is negative in rows {listed(list(rows.index[se < 0]), 6)}")
     missing = int((~np.isfinite(se)).sum())
     remark = f"{name} is taken as exact in {plural(missing, 'row')} without {column}" if missing else ""
     return np.where(np.isfinite(se), se, 0.0), remark
@@ -160,9 +158,8 @@ def _by_seeds(
     lone = [listed(list(groups[g].values())) or "the table" for g in np.flatnonzero(df == 0)]
     remarks = [*notes(marked)]
     remarks += [f"no configuration of {listed(lone, 4)} has two runs: no probability"] if lone else []
-    remarks.append(
-        f"{number(float(df.min()))} to {number(float(df.max()))} degrees of freedom for the scatter"
-    )
+    span = listed([number(float(v)) for v in dict.fromkeys((df.min(), df.max()))])
+    remarks.append(f"degrees of freedom for the scatter between seeds: {span}")
     return _told(out, probability, draws, remarks)
 
 
@@ -280,7 +277,7 @@ def attainment(
 
 
 def attainment_surface(x: Array, y: Array, runs: Codes, share: float) -> tuple[Array, Array]:
-    """Corners of the staircase that at least `share` of the runs attain (at least one run); both minimised."""
+    """Corners of the staircase that at least `share` of the runs attain, or one run; both are minimised."""
     at = np.unique(x)
     names, index = np.unique(runs, return_inverse=True)
     reached = np.full((len(names), len(at)), np.inf)

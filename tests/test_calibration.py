@@ -41,7 +41,9 @@ def test_a_wrong_errors_model_is_seen():
     # FITTING section 2.3: additive fits of proportional noise cover k in 74 % in the low range
     t = truth(FAMILY, RANGES["0.005-0.1"][:2], 8, 0.1)
     problem = t.simulate(TABLES, np.random.default_rng(2))
-    wrong = type(problem)(problem.curve, problem.x, problem.y, problem.weights, "additive", problem.fixed).fit()
+    wrong = type(problem)(
+        problem.curve, problem.x, problem.y, problem.weights, "additive", problem.fixed
+    ).fit()
     found = coverage({}, "k", t.working(parameter("k")), *profile(wrong, parameter("k"), 0.95), 0.95)
     assert 0.70 <= found.covered <= 0.78
 
@@ -69,10 +71,19 @@ def test_calibrate_command(tmp_path, layer20):
 def test_coverage_counts_open_and_missing_intervals():
     low, high = np.array([0.0, 2.0, np.nan, 0.5]), np.array([1.0, np.inf, 1.0, 3.0])
     found = coverage({}, "k", 0.75, low, high, 0.95)
-    assert (found.covered, found.missing, found.open, found.tables) == (pytest.approx(2 / 3), 0.25, pytest.approx(1 / 3), 4)
+    assert (found.covered, found.missing, found.open, found.tables) == (
+        pytest.approx(2 / 3),
+        0.25,
+        pytest.approx(1 / 3),
+        4,
+    )
 
 
 def test_nothing_to_compare_is_no_error():
     x = np.geomspace(0.004, 0.3, 8)
-    rows = [{"architecture": f, "l0": 1 / a, "loss_recovered": 1 - b} for f in "ab" for a, b in zip(x, frontier.hill(x, 0.2, 1.0) * np.exp(0.1 * np.cos(37 * x)), strict=True)]
+    rows = [
+        {"architecture": f, "l0": 1 / a, "loss_recovered": 1 - b}
+        for f in "ab"
+        for a, b in zip(x, frontier.hill(x, 0.2, 1.0) * np.exp(0.1 * np.cos(37 * x)), strict=True)
+    ]
     assert {c.quantity for c in calibrate(frontier.fit(rows, "hill"), tables=50).coverages} == {"k", "n"}

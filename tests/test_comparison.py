@@ -10,14 +10,17 @@ from frontier.comparison import Comparisons, compare
 def runs(name, k, n=1.0, seed=0, low=0.004, high=0.3, points=10, noise=0.03, **extra):
     x = np.geomspace(low, high, points)
     y = frontier.hill(x, k, n) * np.exp(noise * np.random.default_rng(seed).standard_normal(points))
-    return [{"architecture": name, "l0": 1 / a, "loss_recovered": 1 - b, **extra} for a, b in zip(x, y, strict=True)]
+    return [
+        {"architecture": name, "l0": 1 / a, "loss_recovered": 1 - b, **extra}
+        for a, b in zip(x, y, strict=True)
+    ]
 
 
-# Observed ratios of Gemma-7B layer 20 by log-log interpolation of the Pareto points: mean (minimum to maximum),
-# printed in the project's plan from an independent computation.
+# Observed ratios of Gemma-7B layer 20 by log-log interpolation of the Pareto points: mean (minimum to
+# maximum), printed in the project's plan from an independent computation.
 OBSERVED = {"Resid": (2.47, 2.25, 2.78), "MLP": (4.71, 3.12, 6.89), "Attn": (1.84, 0.79, 3.61)}
-# hit(baseline)/hit(gated) at equal L0, the same source. One differs: the attention mean is printed there as 1.47;
-# a million-point grid gives 1.4649 (test below), so 1.465 stands here.
+# hit(baseline)/hit(gated) at equal L0, the same source. One differs: the attention mean is printed there as
+# 1.47; a million-point grid gives 1.4649 (test below), so 1.465 stands here.
 HITS = {"Resid": (2.25, 1.93, 2.53), "MLP": (1.46, 1.41, 1.71), "Attn": (1.465, 0.87, 3.97)}
 
 
@@ -25,8 +28,12 @@ HITS = {"Resid": (2.25, 1.93, 2.53), "MLP": (1.46, 1.41, 1.71), "Attn": (1.465, 
 def test_observed_ratios_of_gemma_layer_20(layer20, site):
     found = frontier.observed_potency(layer20, "baseline", by=["site"])
     potency, hits = found[site, "relative_potency"], found[site, "hit_ratio"]
-    np.testing.assert_allclose((potency.ratio, potency.ratio_min, potency.ratio_max), OBSERVED[site], atol=0.0051)
-    np.testing.assert_allclose((1 / hits.ratio, 1 / hits.ratio_max, 1 / hits.ratio_min), HITS[site], atol=0.0051)
+    np.testing.assert_allclose(
+        (potency.ratio, potency.ratio_min, potency.ratio_max), OBSERVED[site], atol=0.0051
+    )
+    np.testing.assert_allclose(
+        (1 / hits.ratio, 1 / hits.ratio_max, 1 / hits.ratio_min), HITS[site], atol=0.0051
+    )
     assert potency.crosses == (site == "Attn")
 
 
@@ -44,13 +51,18 @@ def test_the_mean_is_exact(front20):
 
 
 def test_verdicts_of_gemma_layer_20(comparison20):
-    assert {c.group["site"]: c.verdict for c in comparison20} == {"Resid": "better", "MLP": "better", "Attn": "crossing"}
+    assert {c.group["site"]: c.verdict for c in comparison20} == {
+        "Resid": "better",
+        "MLP": "better",
+        "Attn": "crossing",
+    }
     for c in comparison20:
         assert any(d.startswith("k is extrapolated") for d in c.doubts)
 
 
 def test_parallelism_of_gemma_layer_20(comparison20):
-    # F test of equal n on the Pareto set, additive errors: residual p = 0.001, attention p = 4e-5 (0.43 under log y)
+    # F test of equal n on the Pareto set, additive errors: residual p = 0.001, attention p = 4e-5
+    # (0.43 under log y)
     resid, mlp, attn = (comparison20[s] for s in ("Resid", "MLP", "Attn"))
     assert resid.parallel.rejected and attn.parallel.rejected and not mlp.parallel.rejected
     assert f"{resid.parallel.p_f:.0e}" == "1e-03" and f"{attn.parallel.p_f:.0e}" == "4e-05"
@@ -81,15 +93,23 @@ def test_verdicts_of_simulated_families(k, verdict):
 
 
 def test_families_that_share_no_range_are_not_comparable():
-    found = compare(runs("relu", 0.25, low=0.1, high=0.3, seed=1) + runs("new", 5.0, low=0.004, high=0.02, seed=2))
+    found = compare(
+        runs("relu", 0.25, low=0.1, high=0.3, seed=1) + runs("new", 5.0, low=0.004, high=0.02, seed=2)
+    )
     assert found["new"].verdict == "not comparable"
     assert any("every comparison at equal y extrapolates" in d for d in found["new"].doubts)
 
 
 def test_crossing_families():
-    found = compare(runs("relu", 0.3, 0.8, seed=1, noise=0.01) + runs("steep", 0.3, 1.6, seed=2, noise=0.01, low=0.004, high=0.9) + runs("relu", 0.3, 0.8, seed=3, noise=0.01, low=0.31, high=0.9, points=4), errors="log")["steep"]
+    found = compare(
+        runs("relu", 0.3, 0.8, seed=1, noise=0.01)
+        + runs("steep", 0.3, 1.6, seed=2, noise=0.01, low=0.004, high=0.9)
+        + runs("relu", 0.3, 0.8, seed=3, noise=0.01, low=0.31, high=0.9, points=4),
+        errors="log",
+    )["steep"]
     assert found.verdict == "crossing"
-    assert found.crossing.low < 1 / 0.3 < found.crossing.high  # both curves have k = 0.3, so they cross at L0 = 1/0.3
+    # both curves have k = 0.3, so they cross at L0 = 1/0.3
+    assert found.crossing.low < 1 / 0.3 < found.crossing.high
 
 
 def test_guard_refuses_and_is_lifted_by_name(gemma):
@@ -108,16 +128,34 @@ def test_unequal_budgets_are_compared_with_a_doubt():
 
 
 def test_dictionary_size_groups_where_every_size_holds_every_family():
-    rows = [r for size in (4096, 16384) for f, k in (("relu", 0.2), ("topk", 0.4)) for r in runs(f, k, seed=size % 7, dictionary_size=size)]
+    rows = [
+        r
+        for size in (4096, 16384)
+        for f, k in (("relu", 0.2), ("topk", 0.4))
+        for r in runs(f, k, seed=size % 7, dictionary_size=size)
+    ]
     found = compare(rows)
     assert found.ratios.group_columns == ("dictionary_size",) and len(found) == 2
     # sizes that do not hold every family stay together, with a doubt (Gated paper: 131,072 against 196,608)
-    assert any("dictionary_size differs" in d for d in compare([*runs("relu", 0.2, dictionary_size=10), *runs("topk", 0.4, dictionary_size=20)])["topk"].doubts)
+    assert any(
+        "dictionary_size differs" in d
+        for d in compare([*runs("relu", 0.2, dictionary_size=10), *runs("topk", 0.4, dictionary_size=20)])[
+            "topk"
+        ].doubts
+    )
 
 
 def test_one_row_per_comparison_and_reload(tmp_path, comparison20):
     frame = comparison20.to_frame()
-    assert len(frame) == 3 and {"site", "family", "reference", "verdict", "relative_potency", "crossing_l0", "doubts"} <= set(frame.columns)
+    assert len(frame) == 3 and {
+        "site",
+        "family",
+        "reference",
+        "verdict",
+        "relative_potency",
+        "crossing_l0",
+        "doubts",
+    } <= set(frame.columns)
     again = Comparisons.load(comparison20.save(tmp_path / "c.json"))
     assert repr(again) == repr(comparison20) and "<table>" in again._repr_html_()
 
@@ -139,5 +177,8 @@ def test_hits_below_zero_are_compared_by_relative_errors():
 
 
 def test_fvu_is_the_axis_where_there_is_no_loss():
-    rows = [{"architecture": r["architecture"], "l0": r["l0"], "fvu": 1 - r["loss_recovered"]} for r in runs("relu", 0.2) + runs("new", 0.4, seed=1)]
+    rows = [
+        {"architecture": r["architecture"], "l0": r["l0"], "fvu": 1 - r["loss_recovered"]}
+        for r in runs("relu", 0.2) + runs("new", 0.4, seed=1)
+    ]
     assert compare(rows).fits[0].y_name == "fvu"

@@ -12,8 +12,8 @@ from frontier.problems import parameter
 RNG = np.random.default_rng(7)
 X = np.geomspace(0.003, 0.3, 9)
 
-# Unweighted least squares in y on the recomputed Pareto set of Gemma-7B layer 20, from an independent
-# program (lmfit) and the post "How to Better Report Sparse Autoencoder Performance": the values printed in the
+# Unweighted least squares in y on the recomputed Pareto set of Gemma-7B layer 20, from an independent program
+# (lmfit) and the post "How to Better Report Sparse Autoencoder Performance": the values printed in the
 # project's plan, four digits. One differs: n of Resid, gated is printed there as 0.816; lmfit run to its
 # tightest tolerance and a Nelder-Mead search both give 0.81545 (rss 9.788771e-07), so 0.815 stands here.
 LINE = {
@@ -71,7 +71,8 @@ def test_number_of_points_is_the_size_of_the_pareto_set(hill20, hill20_cut):
     # GATED_DATA section 3: N (baseline/gated) of the Pareto set, and with L0 <= 200.
     sizes = {("Resid", 6, 10, 6, 9), ("MLP", 6, 9, 5, 9), ("Attn", 10, 11, 9, 10)}
     found = {
-        (s, *(f[s, family].n_points for f in (hill20, hill20_cut) for family in ("baseline", "gated"))) for s, *_ in sizes
+        (s, *(f[s, family].n_points for f in (hill20, hill20_cut) for family in ("baseline", "gated")))
+        for s, *_ in sizes
     }
     assert found == sizes
 
@@ -110,16 +111,28 @@ def test_fixed_parameters_are_data():
     y = frontier.hill(X, k=0.2, n=1.0) * np.exp(0.05 * RNG.standard_normal(len(X)))
     one = frontier.fit_points(X, y, "hill", errors="log", fixed={"n": 1})
     assert one["n"].estimate == 1 and one.df == len(X) - 1
-    through = frontier.fit_points(X, 3 * X + 0.001 * RNG.standard_normal(len(X)), "linear", fixed={"intercept": 0}, errors="additive")
+    through = frontier.fit_points(
+        X, 3 * X + 0.001 * RNG.standard_normal(len(X)), "linear", fixed={"intercept": 0}, errors="additive"
+    )
     slope = float(through["slope"])
-    assert_allclose(slope, (X @ through.y) / (X @ X), rtol=1e-12)  # closed form of the line through the origin
+    assert_allclose(
+        slope, (X @ through.y) / (X @ X), rtol=1e-12
+    )  # closed form of the line through the origin
 
 
 def test_scaling_x_scales_k_and_nothing_else():
     y = frontier.hill(X, k=0.2, n=1.1) * np.exp(0.1 * RNG.standard_normal(len(X)))
     one, two = (frontier.fit_points(c * X, y, "hill", errors="log") for c in (1.0, 7.0))
-    assert_allclose([two["k"].low, two["k"].estimate, two["k"].high], 7 * np.array([one["k"].low, one["k"].estimate, one["k"].high]), rtol=1e-7)
-    assert_allclose([two["n"].low, two["n"].estimate, two["n"].high], [one["n"].low, one["n"].estimate, one["n"].high], rtol=1e-7)
+    assert_allclose(
+        [two["k"].low, two["k"].estimate, two["k"].high],
+        7 * np.array([one["k"].low, one["k"].estimate, one["k"].high]),
+        rtol=1e-7,
+    )
+    assert_allclose(
+        [two["n"].low, two["n"].estimate, two["n"].high],
+        [one["n"].low, one["n"].estimate, one["n"].high],
+        rtol=1e-7,
+    )
 
 
 def test_scaling_y_scales_a_power_law_and_nothing_else():
@@ -133,7 +146,11 @@ def test_the_engine_and_lmfit_find_the_same_optimum(hill20):
     for fit in hill20:
         theirs = fit.lmfit_result
         assert_allclose(theirs.chisqr, fit.rss, rtol=1e-9)
-        assert_allclose([theirs.params["k"].value, theirs.params["n"].value], [fit["k"].estimate, fit["n"].estimate], rtol=1e-5)
+        assert_allclose(
+            [theirs.params["k"].value, theirs.params["n"].value],
+            [fit["k"].estimate, fit["n"].estimate],
+            rtol=1e-5,
+        )
         # Wald standard error of n, theirs by finite differences
         assert_allclose(theirs.params["n"].stderr, fit.estimate.working(parameter("n"))[1][0], rtol=1e-3)
 
@@ -154,13 +171,18 @@ def test_lmfit_models_guess_and_fit():
 def test_interval_methods_agree_on_a_straight_line():
     # For a line with additive errors the profile is exactly quadratic: profile = Wald = ordinary t interval.
     y = 2 * X + 0.1 + 0.01 * RNG.standard_normal(len(X))
-    profile, wald, boot = (frontier.fit_points(X, y, "linear", errors="additive", intervals=m) for m in ("profile", "wald", "bootstrap"))
+    profile, wald, boot = (
+        frontier.fit_points(X, y, "linear", errors="additive", intervals=m)
+        for m in ("profile", "wald", "bootstrap")
+    )
     from scipy.stats import linregress, t
 
     theirs = linregress(X, y)
     reach = t.ppf(0.975, len(X) - 2) * theirs.stderr
     for fit in (profile, wald):
-        assert_allclose([fit["slope"].low, fit["slope"].high], [theirs.slope - reach, theirs.slope + reach], rtol=1e-7)
+        assert_allclose(
+            [fit["slope"].low, fit["slope"].high], [theirs.slope - reach, theirs.slope + reach], rtol=1e-7
+        )
     assert abs(np.log((boot["slope"].high - boot["slope"].low) / (2 * reach))) < 0.35
 
 
@@ -193,21 +215,30 @@ def test_weights_are_case_weights():
 
 
 def test_groups_that_cannot_be_fitted_say_why_and_do_not_stop_the_others():
-    rows = [{"architecture": "good", "l0": 1 / x, "loss_recovered": 1 - y} for x, y in zip(X, frontier.hill(X, 0.3, 0.9), strict=True)]
+    rows = [
+        {"architecture": "good", "l0": 1 / x, "loss_recovered": 1 - y}
+        for x, y in zip(X, frontier.hill(X, 0.3, 0.9), strict=True)
+    ]
     rows += [{"architecture": "one", "l0": 20.0, "loss_recovered": 0.9}]
     rows += [{"architecture": "two", "l0": v, "loss_recovered": 0.8 + v / 1000} for v in (10.0, 20.0)]
     rows += [{"architecture": "flat x", "l0": 20.0, "loss_recovered": v} for v in (0.8, 0.9, 0.95)]
     rows += [{"architecture": "nothing", "l0": -1.5, "loss_recovered": 0.5}]
-    rows += [{"architecture": "falling", "l0": v, "loss_recovered": 1 - v / 1000} for v in (10.0, 20.0, 40.0, 80.0)]
+    rows += [
+        {"architecture": "falling", "l0": v, "loss_recovered": 1 - v / 1000} for v in (10.0, 20.0, 40.0, 80.0)
+    ]
     fits = frontier.fit(rows, "hill", errors="additive")
     assert [f.group["family"] for f in fits] == ["good"]
     why = {f.group["family"]: f.reason for f in fits.failures}
     assert why["two"] == (
-        "Group two has 2 distinct x values; a 2-parameter curve passes through all of them exactly, so no error can be estimated."
+        "Group two has 2 distinct x values; a 2-parameter curve passes through all of them exactly, "
+        "so no error can be estimated."
     )
     assert "1 distinct x value" in why["one"] and "1 distinct x value" in why["flat x"]
     assert "0 distinct x values" in why["nothing"]
-    assert "y falls as x rises in group falling" in why["falling"] and "Check that x is 1/L0, not L0." in why["falling"]
+    assert (
+        "y falls as x rises in group falling" in why["falling"]
+        and "Check that x is 1/L0, not L0." in why["falling"]
+    )
     frame = fits.to_frame()
     assert len(frame) == 6 and frame.set_index("family").loc["two", "doubts"] == why["two"]
     with pytest.raises(KeyError, match="2 distinct x values"):
@@ -237,7 +268,10 @@ def test_results_save_and_reload(tmp_path, hill20):
 
 
 def test_html_repr_escapes_names():
-    rows = [{"architecture": "<script>alert(1)</script>", "l0": 1 / x, "loss_recovered": 1 - y} for x, y in zip(X, frontier.hill(X, 0.3, 0.9), strict=True)]
+    rows = [
+        {"architecture": "<script>alert(1)</script>", "l0": 1 / x, "loss_recovered": 1 - y}
+        for x, y in zip(X, frontier.hill(X, 0.3, 0.9), strict=True)
+    ]
     html = frontier.fit(rows, "hill", errors="additive")._repr_html_()
     assert "<script>" not in html and "&lt;script&gt;" in html
 
@@ -270,7 +304,9 @@ def test_permuting_rows_and_renaming_families_changes_nothing(front20, hill20):
     again = frontier.fit(shuffled, "hill", by=["site"], errors="additive")
     for f in hill20:
         assert_allclose(again[tuple(f.group.values())]["k"].high, f["k"].high, rtol=1e-8)
-    renamed = front20.assign(family=front20["family"].map({"baseline": "z", "gated": "a"}), architecture="any")
+    renamed = front20.assign(
+        family=front20["family"].map({"baseline": "z", "gated": "a"}), architecture="any"
+    )
     other = frontier.fit(renamed, "hill", by=["site"], errors="additive")
     assert_allclose(other["Resid", "a"]["k"].high, hill20["Resid", "gated"]["k"].high, rtol=1e-12)
 
@@ -288,7 +324,9 @@ def test_any_pair_of_columns_may_be_fitted(layer20):
     # Hit against 1/L0 in units of the width: the slope is that against 1/L0 divided by d_model.
     front = frontier.pareto_set(layer20)
     plain = frontier.fit(front, "linear", by=["site"], errors="additive")["Resid", "gated"]
-    scaled = frontier.fit(front, "linear", by=["site"], errors="additive", x="relative_sparsity")["Resid", "gated"]
+    scaled = frontier.fit(front, "linear", by=["site"], errors="additive", x="relative_sparsity")[
+        "Resid", "gated"
+    ]
     assert_allclose(scaled["slope"].estimate * 3072, plain["slope"].estimate, rtol=1e-9)
 
 
@@ -299,8 +337,15 @@ def test_auto_chooses_log_for_proportional_noise_and_additive_for_constant_noise
         rows = []
         for family in "abcdef":
             y = frontier.hill(X, 0.4, 1.1)
-            y = y * np.exp(0.1 * rng.standard_normal(len(X))) if noise == "log" else y + 0.02 * y.max() * rng.standard_normal(len(X))
-            rows += [{"architecture": family, "l0": 1 / a, "loss_recovered": 1 - abs(b)} for a, b in zip(X, y, strict=True)]
+            y = (
+                y * np.exp(0.1 * rng.standard_normal(len(X)))
+                if noise == "log"
+                else y + 0.02 * y.max() * rng.standard_normal(len(X))
+            )
+            rows += [
+                {"architecture": family, "l0": 1 / a, "loss_recovered": 1 - abs(b)}
+                for a, b in zip(X, y, strict=True)
+            ]
         fits = frontier.fit(rows, "hill")
         assert {f.errors for f in fits} == {expected}
         assert any("pooled log-likelihood of 6 groups" in n for n in fits.notes)

@@ -1,4 +1,4 @@
-"""The import fence: frontier imports neither torch nor trainers, modules import downwards only, start-up is light."""
+"""The import fence: no torch and no trainers in frontier, modules import downwards only, start is quick."""
 
 import ast
 import subprocess
@@ -10,7 +10,9 @@ import pytest
 import frontier
 
 PACKAGE = Path(frontier.__file__).parent
-MODULES = {str(p.relative_to(PACKAGE.parent).with_suffix("")).replace("/", "."): p for p in PACKAGE.rglob("*.py")}
+MODULES = {
+    str(p.relative_to(PACKAGE.parent).with_suffix("")).replace("/", "."): p for p in PACKAGE.rglob("*.py")
+}
 HEAVY = ("torch", "matplotlib", "seaborn", "statsmodels")
 
 
@@ -40,7 +42,12 @@ def test_no_torch_and_no_trainers(module):
 
 def test_modules_import_one_way():
     """The imports made at import time have no cycle, so the modules have an order."""
-    graph = {m.removesuffix(".__init__"): {n for n in imports(p, top_level=True) if n in MODULES or f"{n}.__init__" in MODULES} for m, p in MODULES.items()}
+    graph = {
+        m.removesuffix(".__init__"): {
+            n for n in imports(p, top_level=True) if n in MODULES or f"{n}.__init__" in MODULES
+        }
+        for m, p in MODULES.items()
+    }
     graph = {m: {n for n in names if n not in ("frontier", m)} for m, names in graph.items()}
     done: set[str] = set()
     while len(done) < len(graph):
@@ -57,7 +64,14 @@ def test_only_views_import_drawing_at_import_time():
             assert not found & set(HEAVY), module
 
 
-@pytest.mark.parametrize("statement", ["import frontier", "import frontier; frontier.read; frontier.fit; frontier.pareto_set; frontier.ratio_table; frontier.compare"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import frontier",
+        "import frontier; frontier.read; frontier.fit; frontier.pareto_set; "
+        "frontier.ratio_table; frontier.compare",
+    ],
+)
 def test_nothing_heavy_is_loaded(statement):
     code = f"{statement}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -17,22 +17,33 @@ def fits():
     rng = np.random.default_rng(3)
     out = []
     for k, n in ((0.2, 1.0), (0.5, 0.8)):
-        out.append(frontier.fit_points(X, frontier.hill(X, k, n) * np.exp(0.1 * rng.standard_normal(9)), "hill", errors="log"))
+        out.append(
+            frontier.fit_points(
+                X, frontier.hill(X, k, n) * np.exp(0.1 * rng.standard_normal(9)), "hill", errors="log"
+            )
+        )
     return out
 
 
 def residuals(parameters, fits, shared):
-    """log y - log Hill of two groups with n, k or both in common; an independent parametrisation in (log k, n)."""
+    """log y - log Hill of two groups with n, k or both in common; another parametrisation, in (log k, n)."""
     if shared == ("n",):
         pairs = [(parameters[0], parameters[2]), (parameters[1], parameters[2])]
     elif shared == ("k",):
         pairs = [(parameters[0], parameters[1]), (parameters[0], parameters[2])]
     else:
         pairs = [tuple(parameters)] * 2
-    return np.concatenate([np.log(f.y) - np.log(frontier.hill(f.x, np.exp(a), b)) for f, (a, b) in zip(fits, pairs, strict=True)])
+    return np.concatenate(
+        [
+            np.log(f.y) - np.log(frontier.hill(f.x, np.exp(a), b))
+            for f, (a, b) in zip(fits, pairs, strict=True)
+        ]
+    )
 
 
-@pytest.mark.parametrize(("shared", "start"), [(("n",), [-1.6, -0.7, 0.9]), (("k",), [-1.2, 0.9, 0.9]), (("k", "n"), [-1.2, 0.9])])
+@pytest.mark.parametrize(
+    ("shared", "start"), [(("n",), [-1.6, -0.7, 0.9]), (("k",), [-1.2, 0.9, 0.9]), (("k", "n"), [-1.2, 0.9])]
+)
 def test_shared_fit_equals_scipy(fits, shared, start):
     theirs = least_squares(residuals, start, args=(fits, shared), xtol=1e-15, ftol=1e-15, gtol=1e-15)
     found = shared_fit(fits, shared)
@@ -65,11 +76,15 @@ def test_welch_test_of_slopes_of_two_lines():
 
 
 def test_what_cannot_be_tested_is_said(fits):
-    fixed = frontier.fit_points(X, frontier.hill(X, 0.2, 1.0) * (1 + 0.01 * np.sin(9 * X)), "hill", errors="log", fixed={"n": 1})
+    fixed = frontier.fit_points(
+        X, frontier.hill(X, 0.2, 1.0) * (1 + 0.01 * np.sin(9 * X)), "hill", errors="log", fixed={"n": 1}
+    )
     with pytest.raises(ValueError, match="parallel by construction"):
         parallelism(fixed, fits[0])
     with pytest.raises(ValueError, match="'top' is not a free parameter"):
         shared_fit(fits, ["top"])
     with pytest.raises(ValueError, match="two or more fits"):
         shared_fit(fits[:1], ["n"])
-    assert "Parallel curves" in repr(parallelism(*fits)) and "Shared n" in shared_fit(fits, ["n"])._repr_html_()
+    assert (
+        "Parallel curves" in repr(parallelism(*fits)) and "Shared n" in shared_fit(fits, ["n"])._repr_html_()
+    )

@@ -15,8 +15,8 @@ from frontier.ratios import Ratio
 def cell(name, log_ratio, se, df=1e6, level=0.95):
     half = 1.959963984540054 * se
     return Ratio(
-        {"site": name}, "gated", "relu", "k", None, math.exp(log_ratio), math.exp(log_ratio - half), math.exp(log_ratio + half),
-        0.5, df, "above 1", level, "welch", "log",
+        {"site": name}, "gated", "relu", "k", None, math.exp(log_ratio), math.exp(log_ratio - half),
+        math.exp(log_ratio + half), 0.5, df, "above 1", level, "welch", "log",
     )  # fmt: skip
 
 
@@ -40,18 +40,24 @@ def test_against_statsmodels_with_many_degrees_of_freedom():
     from scipy.stats import t
 
     reach = t.ppf(0.975, 4) * theirs.sd_eff_w_re_hksj
-    assert_allclose(math.log(found.high / found.ratio), max(reach, t.ppf(0.975, 4) * theirs.sd_eff_w_re), rtol=1e-3)
+    assert_allclose(
+        math.log(found.high / found.ratio), max(reach, t.ppf(0.975, 4) * theirs.sd_eff_w_re), rtol=1e-3
+    )
 
 
 def test_homogeneous_cells():
     found = pool_ratios([cell(str(i), 0.7, 0.2) for i in range(4)], "k")
-    assert found.ratio == pytest.approx(math.exp(0.7)) and found.i2 == 0 and found.p_heterogeneity == pytest.approx(1)
+    assert (
+        found.ratio == pytest.approx(math.exp(0.7))
+        and found.i2 == 0
+        and found.p_heterogeneity == pytest.approx(1)
+    )
     assert "do not differ by more than noise" in found.sentence
 
 
 def test_23_cells_of_gemma_and_pythia(all_cells):
-    # The project's plan: with L0 <= 200, 23 cells, k ratio 0.15 to 40; Gemma alone 1.7 to 40; median 3.6 of the 23
-    # printed, 4.0 found (the median cell of 23 is Pythia Resid 16, 4.02).
+    # The project's plan: with L0 <= 200, 23 cells, k ratio 0.15 to 40; Gemma alone 1.7 to 40; median 3.6 of
+    # the 23 printed, 4.0 found (the median cell of 23 is Pythia Resid 16, 4.02).
     k = all_cells.to_frame().query("quantity == 'k'")
     assert len(k) == 23
     assert (round(k["ratio"].min(), 2), round(k["ratio"].max())) == (0.15, 40)
@@ -68,7 +74,22 @@ def test_5_to_6_across_the_board_is_not_supported(all_cells):
 
 
 def test_cells_without_a_finite_interval_are_left_out_by_name():
-    open_cell = Ratio({"site": "MLP"}, "gated", "relu", "k", None, 3.0, 1.0, math.inf, 0.1, 3.0, "above 1", 0.95, "welch", "log")
+    open_cell = Ratio(
+        {"site": "MLP"},
+        "gated",
+        "relu",
+        "k",
+        None,
+        3.0,
+        1.0,
+        math.inf,
+        0.1,
+        3.0,
+        "above 1",
+        0.95,
+        "welch",
+        "log",
+    )
     found = pool_ratios([cell("a", 0.1, 0.2), cell("b", 0.2, 0.2), open_cell], "k")
     assert len(found.cells) == 2 and "MLP" in found.left_out[0] and "left out: MLP" in repr(found)
 

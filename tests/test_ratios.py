@@ -10,7 +10,12 @@ from scipy import stats
 
 import frontier
 from frontier.log_ratio import LogEstimate, holm, mover, welch
-from frontier.ratio_curves import hit_ratio_curve, mean_hit_ratio, mean_relative_potency, relative_potency_curve
+from frontier.ratio_curves import (
+    hit_ratio_curve,
+    mean_hit_ratio,
+    mean_relative_potency,
+    relative_potency_curve,
+)
 from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
 
 X = np.geomspace(0.004, 0.3, 9)
@@ -19,12 +24,17 @@ X = np.geomspace(0.004, 0.3, 9)
 def family(name, k, n, noise=0.05, seed=0, points=9, curve="hill", **extra):
     x = np.geomspace(0.004, 0.3, points)
     y = frontier.hill(x, k, n) * np.exp(noise * np.random.default_rng(seed).standard_normal(points))
-    return [{"architecture": name, "l0": 1 / a, "loss_recovered": 1 - b, **extra} for a, b in zip(x, y, strict=True)]
+    return [
+        {"architecture": name, "l0": 1 / a, "loss_recovered": 1 - b, **extra}
+        for a, b in zip(x, y, strict=True)
+    ]
 
 
 @pytest.fixture(scope="module")
 def pair():
-    fits = frontier.fit(family("relu", 0.2, 1.0, seed=1) + family("gated", 0.5, 0.9, seed=2), "hill", errors="log")
+    fits = frontier.fit(
+        family("relu", 0.2, 1.0, seed=1) + family("gated", 0.5, 0.9, seed=2), "hill", errors="log"
+    )
     return fits["gated"], fits["relu"]
 
 
@@ -49,13 +59,17 @@ def test_slope_ratio_is_the_reciprocal_of_the_posts_2_7(front20):
         assert_allclose(1 / ratios[site, "slope"].ratio, printed, atol=0.0051)
     assert ratios["Resid", "slope"].better_when == "below 1"
     # through zero: 2.54, 1.06, 4.06
-    zero = ratio_table(frontier.fit(front20, "linear", by=["site"], errors="additive", fixed={"intercept": 0}), "baseline")
+    zero = ratio_table(
+        frontier.fit(front20, "linear", by=["site"], errors="additive", fixed={"intercept": 0}), "baseline"
+    )
     for site, printed in (("Resid", 2.54), ("MLP", 1.06), ("Attn", 4.06)):
         assert_allclose(1 / zero[site, "slope"].ratio, printed, atol=0.0051)
 
 
 def test_hill_with_n_1_and_exponent_ratios(front20):
-    one = ratio_table(frontier.fit(front20, "hill", by=["site"], errors="additive", fixed={"n": 1}), "baseline")
+    one = ratio_table(
+        frontier.fit(front20, "hill", by=["site"], errors="additive", fixed={"n": 1}), "baseline"
+    )
     power = ratio_table(frontier.fit(front20, "power", by=["site"], errors="additive"), "baseline")
     for site, k, exponent in (("Resid", 2.63, 1.21), ("MLP", 1.20, 0.81), ("Attn", 2.97, 1.43)):
         assert_allclose(one[site, "k"].ratio, k, atol=0.0051)
@@ -63,7 +77,8 @@ def test_hill_with_n_1_and_exponent_ratios(front20):
 
 
 def test_k_ratio_intervals_on_the_log_scale(hill20):
-    # GATED_DATA section 3, Wald on log with its own degrees of freedom: 6.0 [4.3, 8.5], 1.5 [0.18, 12.7], 5.0 [3.9, 6.5]
+    # GATED_DATA section 3, Wald on log with its own degrees of freedom: 6.0 [4.3, 8.5], 1.5 [0.18, 12.7],
+    # 5.0 [3.9, 6.5]
     ratios = ratio_table(hill20, "baseline")
     for site, low, high in (("Resid", 4.3, 8.5), ("MLP", 0.18, 12.7), ("Attn", 3.9, 6.5)):
         found = ratios[site, "k"]
@@ -88,15 +103,26 @@ def test_directions(pair):
     assert parameter_ratio(a, b, "k").ratio == pytest.approx(float(a["k"]) / float(b["k"]), rel=1e-12)
     potency = relative_potency(a, b, at=0.05)
     # L0(reference) / L0(family) at equal hit
-    assert potency.ratio == pytest.approx((1 / b.x_at(0.05).estimate) / (1 / a.x_at(0.05).estimate), rel=1e-12)
+    assert potency.ratio == pytest.approx(
+        (1 / b.x_at(0.05).estimate) / (1 / a.x_at(0.05).estimate), rel=1e-12
+    )
     hits = hit_ratio(a, b, at=30.0)
     assert hits.ratio == pytest.approx(float(a.predict(1 / 30) / b.predict(1 / 30)), rel=1e-12)
-    assert (potency.better_when, hits.better_when, potency.verdict, hits.verdict) == ("above 1", "below 1", "better", "better")
+    assert (potency.better_when, hits.better_when, potency.verdict, hits.verdict) == (
+        "above 1",
+        "below 1",
+        "better",
+        "better",
+    )
     assert parameter_ratio(a, b, "n").better_when == ""
 
 
 def test_fitting_against_l0_keeps_the_direction_of_relative_potency():
-    rows = [{"architecture": f, "l0": v, "loss_recovered": 1 - c / v} for f, c in (("relu", 1.0), ("half", 0.5)) for v in (5.0, 9.0, 20.0, 41.0, 80.0)]
+    rows = [
+        {"architecture": f, "l0": v, "loss_recovered": 1 - c / v}
+        for f, c in (("relu", 1.0), ("half", 0.5))
+        for v in (5.0, 9.0, 20.0, 41.0, 80.0)
+    ]
     rows = [{**r, "loss_recovered": r["loss_recovered"] + 1e-4 * (-1) ** i} for i, r in enumerate(rows)]
     fits = frontier.fit(rows, "power", x="l0", errors="log")
     found = relative_potency(*(fits[f] for f in ("half", "relu"))) if len(fits) == 2 else None
@@ -109,7 +135,11 @@ def test_fitting_against_l0_keeps_the_direction_of_relative_potency():
 def test_identical_families_give_1():
     rows = family("relu", 0.3, 1.0, seed=3) + family("copy", 0.3, 1.0, seed=3)
     for r in ratio_table(frontier.fit(rows, "hill", errors="log")):
-        assert r.ratio == pytest.approx(1, abs=1e-9) and r.ratio_low < 1 < r.ratio_high and r.p_value == pytest.approx(1)
+        assert (
+            r.ratio == pytest.approx(1, abs=1e-9)
+            and r.ratio_low < 1 < r.ratio_high
+            and r.p_value == pytest.approx(1)
+        )
 
 
 def test_welch_against_scipy_on_two_means():
@@ -132,20 +162,28 @@ def test_mover_of_symmetric_intervals_is_the_root_sum_of_squares():
 def test_pooled_profile_equals_the_f_test_at_a_ratio_of_one(pair):
     # The p value of the pooled profile at k ratio 1 is the extra-sum-of-squares F test of a common k.
     a, b = pair
-    assert parameter_ratio(a, b, "k", method="profile").p_value == pytest.approx(frontier.shared_fit([a, b], ["k"]).p_f, rel=1e-4)
+    assert parameter_ratio(a, b, "k", method="profile").p_value == pytest.approx(
+        frontier.shared_fit([a, b], ["k"]).p_f, rel=1e-4
+    )
 
 
 def test_pooled_profile_limits_reach_the_threshold(pair):
     a, b = pair
     found = parameter_ratio(a, b, "k", method="profile")
     welch_found = parameter_ratio(a, b, "k")
-    assert_allclose(np.log([found.ratio_low, found.ratio_high]), np.log([welch_found.ratio_low, welch_found.ratio_high]), atol=0.12)
+    assert_allclose(
+        np.log([found.ratio_low, found.ratio_high]),
+        np.log([welch_found.ratio_low, welch_found.ratio_high]),
+        atol=0.12,
+    )
 
 
 def test_infinite_limits_stay_infinite():
     open_above = LogEstimate(1.0, 0.3, 5, 0.2, math.inf)
     closed = LogEstimate(0.0, 0.3, 5, -0.7, 0.8)
-    assert welch(open_above, closed, 0.95).high == math.inf and math.isfinite(welch(open_above, closed, 0.95).low)
+    assert welch(open_above, closed, 0.95).high == math.inf and math.isfinite(
+        welch(open_above, closed, 0.95).low
+    )
     assert welch(closed, open_above, 0.95).low == -math.inf
 
 
@@ -169,8 +207,8 @@ def test_simultaneous_intervals_are_ordered():
         r = ratio_table(fits, simultaneous=kind)["a", "k"]
         width[kind] = math.log(r.ratio_high / r.ratio_low)
     assert width[None] < width["dunnett"] < width["bonferroni"]
-    # Dunnett's two-sided 5 % point for 3 comparisons with a control, correlation 1/2, 20 df: 2.54 (Dunnett 1964,
-    # table II; scipy.stats.multivariate_t gives 2.5404)
+    # Dunnett's two-sided 5 % point for 3 comparisons with a control, correlation 1/2, 20 df: 2.54
+    # (Dunnett 1964, table II; scipy.stats.multivariate_t gives 2.5404)
     from frontier.simultaneous import _multivariate_t_quantile
 
     corr = 0.5 * np.eye(3) + 0.5
@@ -182,9 +220,23 @@ def test_simultaneous_intervals_are_ordered():
 def test_table_has_the_fixed_columns_and_reloads(tmp_path, hill20):
     ratios = ratio_table(hill20, "baseline")
     frame = ratios.to_frame()
-    fixed = {"site", "family", "reference", "quantity", "ratio", "ratio_low", "ratio_high", "p_value", "better_when", "doubts"}
+    fixed = {
+        "site",
+        "family",
+        "reference",
+        "quantity",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+        "p_value",
+        "better_when",
+        "doubts",
+    }
     assert fixed <= set(frame.columns)
-    assert set(frame["quantity"]) == {"k", "n", "relative_potency"} and set(frame["better_when"]) == {"above 1", ""}
+    assert set(frame["quantity"]) == {"k", "n", "relative_potency"} and set(frame["better_when"]) == {
+        "above 1",
+        "",
+    }
     again = RatioTable.load(ratios.save(tmp_path / "ratios.json"))
     pd.testing.assert_frame_equal(again.to_frame(), frame)
 
@@ -206,19 +258,34 @@ def test_doubts_of_a_pair():
 
 def test_unequal_search_is_said():
     rows = family("relu", 0.2, 1.0, seed=1) + family("gated", 0.4, 1.0, seed=2)
-    rows += [{**r, "loss_recovered": r["loss_recovered"] - 0.1} for r in family("gated", 0.4, 1.0, seed=3, points=14)]
+    rows += [
+        {**r, "loss_recovered": r["loss_recovered"] - 0.1}
+        for r in family("gated", 0.4, 1.0, seed=3, points=14)
+    ]
     fits = frontier.fit(frontier.pareto_set(rows), "hill", errors="log")
-    assert any("the longer search finds the luckier frontier" in d for d in relative_potency(fits["gated"], fits["relu"]).doubts)
+    assert any(
+        "the longer search finds the luckier frontier" in d
+        for d in relative_potency(fits["gated"], fits["relu"]).doubts
+    )
 
 
 def test_unlike_fits_are_refused():
     a = frontier.fit(family("relu", 0.2, 1.0, protocol="pile", ablation="zero"), "hill", errors="log")[0]
     for change, word in (({"protocol": "owt"}, "protocol"), ({"ablation": "mean"}, "ablation")):
-        b = frontier.fit(family("gated", 0.4, 1.0, **{"protocol": "pile", "ablation": "zero", **change}), "hill", errors="log")[0]
+        b = frontier.fit(
+            family("gated", 0.4, 1.0, **{"protocol": "pile", "ablation": "zero", **change}),
+            "hill",
+            errors="log",
+        )[0]
         with pytest.raises(ValueError, match=f"{word} is"):
             relative_potency(b, a)
     with pytest.raises(ValueError, match="errors is"):
-        relative_potency(frontier.fit(family("x", 0.2, 1.0, protocol="pile", ablation="zero"), "hill", errors="additive")[0], a)
+        relative_potency(
+            frontier.fit(family("x", 0.2, 1.0, protocol="pile", ablation="zero"), "hill", errors="additive")[
+                0
+            ],
+            a,
+        )
 
 
 def test_reference_is_found_or_asked_for(hill20):
@@ -236,7 +303,11 @@ def test_curves_of_ratios_pass_through_the_points(pair):
     for row in curve.itertuples():
         if 0.005 < row.at < 0.3:
             one = relative_potency(a, b, at=row.at)
-            assert_allclose((row.ratio, row.ratio_low, row.ratio_high), (one.ratio, one.ratio_low, one.ratio_high), rtol=1e-6)
+            assert_allclose(
+                (row.ratio, row.ratio_low, row.ratio_high),
+                (one.ratio, one.ratio_low, one.ratio_high),
+                rtol=1e-6,
+            )
     hits = hit_ratio_curve(a, b, points=7)
     one = hit_ratio(a, b, at=float(hits["at"].iloc[3]))
     assert_allclose((hits["ratio"].iloc[3], hits["ratio_low"].iloc[3]), (one.ratio, one.ratio_low), rtol=1e-6)
@@ -252,7 +323,8 @@ def test_mean_over_the_overlap_of_parallel_curves_is_the_ratio():
 
 
 def test_relative_potency_has_known_coverage():
-    # Truth known by construction; 400 tables, one fixed seed; binomial 99.9 % band around 95 %: 0.909 to 0.982.
+    # Truth known by construction; 400 tables, one fixed seed; binomial 99.9 % band around 95 %: 0.909 to
+    # 0.982.
     rng = np.random.default_rng(20261120)
     hits = 0
     for _ in range(400):
@@ -260,7 +332,10 @@ def test_relative_potency_has_known_coverage():
         for k, n in ((1.0, 1.1), (1.5, 1.0)):
             y = frontier.hill(X, k, n) * np.exp(0.1 * rng.standard_normal(len(X)))
             fits.append(frontier.fit_points(X, y, "hill", errors="log", intervals="wald"))
-        truth = float(frontier.CURVES["hill"].x_at(0.05, {"k": 1.0, "n": 1.1, "top": 1.0}) / frontier.CURVES["hill"].x_at(0.05, {"k": 1.5, "n": 1.0, "top": 1.0}))
+        truth = float(
+            frontier.CURVES["hill"].x_at(0.05, {"k": 1.0, "n": 1.1, "top": 1.0})
+            / frontier.CURVES["hill"].x_at(0.05, {"k": 1.5, "n": 1.0, "top": 1.0})
+        )
         found = relative_potency(*fits, at=0.05)
         hits += found.ratio_low <= truth <= found.ratio_high
     assert 0.909 <= hits / 400 <= 0.982

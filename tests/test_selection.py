@@ -12,7 +12,7 @@ from statsmodels.tools.eval_measures import aicc as statsmodels_aicc
 
 import frontier
 from frontier.averaging import AveragedRatio, averaged_potency, mata_t
-from frontier.candidates import aicc
+from frontier.candidates import aicc, drawn
 from frontier.curve_choice import CurveSelection, CurveSelections
 from frontier.curves import hill, linear, power
 from frontier.errors_model import log_likelihoods
@@ -23,33 +23,42 @@ X = np.geomspace(1 / 300, 1 / 10, 8)
 """x over a factor of 30, as in the simulations whose results stand below."""
 
 
-def curve_through(kind, low, high, x=X):
-    """Heights of the curve with y = low at the first and high at the last x, and d log y / d parameters."""
+def curve_through(kind, low, high, factor=1.0):
+    """Heights at X of the curve through (first x, low) and (last x, high), moved by `factor` in x."""
+    x, first, last = X / factor, X[0], X[-1]
     if kind == "power":
-        exponent = np.log(high / low) / np.log(x[-1] / x[0])
-        y = power(x, low / x[0] ** exponent, exponent)
-        return y, np.stack([np.ones_like(x), np.log(x)], axis=1)
+        exponent = np.log(high / low) / np.log(last / first)
+        return power(x, low / first**exponent, exponent)
     if kind == "linear":
-        slope = (high - low) / (x[-1] - x[0])
-        y = linear(x, slope, low - slope * x[0])
-        return y, np.stack([1 / y, x / y], axis=1)
+        slope = (high - low) / (last - first)
+        return linear(x, slope, low - slope * first)
     ends = np.log([low / (1 - low), high / (1 - high)])
-    n = (ends[1] - ends[0]) / np.log(x[-1] / x[0])
-    y = hill(x, np.exp(np.log(x[0]) - ends[0] / n), n)
-    return y, np.stack([1 - y, (1 - y) * np.log(x)], axis=1)
+    n = (ends[1] - ends[0]) / np.log(last / first)
+    return hill(x, np.exp(np.log(first) - ends[0] / n), n)
 
 
-def exact_noise(kind, low, high, sigma, x=X, seed=0):
+def tangents(kind, y):
+    """Columns that span d log y / d parameters at X."""
+    columns = {
+        "power": (np.ones_like(X), np.log(X)),
+        "linear": (1 / y, X / y),
+        "hill": (1 - y, (1 - y) * np.log(X)),
+    }
+    return np.stack(columns[kind], axis=1)
+
+
+def exact_noise(kind, low, high, sigma, seed=0):
     """y on the curve, times noise that leaves the fit at the truth and its residual SD at sigma exactly."""
-    y, jacobian = curve_through(kind, low, high, x)
-    noise = np.random.default_rng(seed).standard_normal(len(x))
-    q, _ = np.linalg.qr(jacobian)
+    y = curve_through(kind, low, high)
+    noise = np.random.default_rng(seed).standard_normal(len(X))
+    q, _ = np.linalg.qr(tangents(kind, y))
     noise -= q @ (q.T @ noise)
-    return y * np.exp(noise * sigma * math.sqrt(len(x) - 2) / np.linalg.norm(noise))
+    return y * np.exp(noise * sigma * math.sqrt(len(X) - 2) / np.linalg.norm(noise))
 
 
-def noisy(kind, low, high, sigma, seed, x=X):
-    return curve_through(kind, low, high, x)[0] * np.exp(sigma * np.random.default_rng(seed).standard_normal(len(x)))
+def noisy(kind, low, high, sigma, seed, factor=1.0):
+    noise = np.random.default_rng(seed).standard_normal(len(X))
+    return curve_through(kind, low, high, factor) * np.exp(sigma * noise)
 
 
 def log_fit(y, curve="hill", x=X, **options):
@@ -134,8 +143,8 @@ def test_errors_models_compare_by_the_jacobian():
         if c.curve == "hill":
             assert_allclose(c.log_likelihood, expected[c.errors][0], rtol=1e-10)
     assert len(s.candidates) == 6
-    assert s.candidates[0].errors == "log"
-    assert "(log errors)" in s.sentence
+    assert f"({s.best.errors} errors)" in s.sentence
+    assert s.best.log_likelihood == max(c.log_likelihood for c in s.candidates)
 
 
 # --- how often the choice is right ---------------------------------------------------------------
@@ -157,34 +166,40 @@ def test_simulated_choices_reproduce_the_measured_table(cell):
     low, high, sigma = cell
     for kind, expected in zip(("hill", "power", "linear"), RIGHT[cell], strict=True):
         s = select_curve(log_fit(exact_noise(kind, low, high, sigma)), replicates=2000)
-        # 1.1 points of binomial error here, 0.8 there, and the noise of the likeliest curve is not quite sigma
+        # binomial errors of 1.1 and 0.8 points, and the noise of the likeliest curve is not quite sigma
         assert abs(100 * by_curve(s)[kind].right - expected) < 6
         assert_allclose(s.confusion_frame().sum(axis=1), 1.0)
 
 
-def sets(kind, low, high, sigma, count, seed=0):
+def sets(kind, low, high, sigma, count, seed=0, factor=1.0):
     """Many noisy data sets of one curve as one table."""
-    y = curve_through(kind, low, high)[0]
-    draws = y * np.exp(sigma * np.random.default_rng(seed).standard_normal((count, len(X))))
-    group = np.repeat(np.arange(count), len(X))
-    return pd.DataFrame({"architecture": group.astype(str), "l0": np.tile(1 / X, count), "loss_recovered": 1 - draws.ravel()})
+    noise = np.random.default_rng(seed).standard_normal((count, len(X)))
+    hit = (curve_through(kind, low, high, factor) * np.exp(sigma * noise)).ravel()
+    group = np.repeat(np.arange(count), len(X)).astype(str)
+    return pd.DataFrame({"architecture": group, "l0": np.tile(1 / X, count), "loss_recovered": 1 - hit})
 
 
 @pytest.mark.parametrize(
-    ("kind", "cell", "share"),
-    [("hill", (0.05, 0.85), 1.0), ("hill", (0.005, 0.1), 0.57), ("power", (0.005, 0.1), 0.33), ("linear", (0.005, 0.1), 0.75)],
-)  # fmt: skip
-def test_aicc_finds_the_truth_as_often_as_measured(kind, cell, share):
-    count = 250
-    fits = frontier.fit(sets(kind, *cell, 0.1, count, seed=1), "power", errors="log", intervals="wald")
+    ("kind", "low", "high", "share"),
+    [
+        ("hill", 0.05, 0.85, 1.0),
+        ("hill", 0.005, 0.1, 0.57),
+        ("power", 0.005, 0.1, 0.33),
+        ("linear", 0.005, 0.1, 0.75),
+    ],
+)
+def test_aicc_finds_the_truth_as_often_as_measured(kind, low, high, share):
+    count = 60 if share == 1.0 else 200
+    fits = frontier.fit(sets(kind, low, high, 0.1, count, seed=1), "power", errors="log", intervals="wald")
     found = [s.best.curve for s in select_curves(fits, replicates=0)]
-    low, high = stats.binom(count, share).interval(0.999)
-    assert low <= found.count(kind) <= high
+    fewest, most = stats.binom(count, share).interval(0.999)
+    assert fewest <= found.count(kind) <= most
 
 
 # Rms gaps between Hill and power that FITTING.md section 4 prints, and the points to reach delta = 2 at 10 %.
 @pytest.mark.parametrize(
-    ("low", "high", "gap", "points"), [(0.0005, 0.01, 0.001, 28_000), (0.005, 0.1, 0.012, 260), (0.02, 0.3, 0.038, 28)]
+    ("low", "high", "gap", "points"),
+    [(0.0005, 0.01, 0.001, 28_000), (0.005, 0.1, 0.012, 260), (0.02, 0.3, 0.038, 28)],
 )
 def test_gap_between_hill_and_power(low, high, gap, points):
     s = select_curve(log_fit(exact_noise("hill", low, high, 0.001)), ("power", "hill"), replicates=0)
@@ -192,6 +207,13 @@ def test_gap_between_hill_and_power(low, high, gap, points):
     assert_allclose(one.gap, gap, rtol=0.2)
     assert_allclose(one.delta, math.sqrt(8) * one.gap / s.sigma, rtol=1e-9)
     assert_allclose((2 * 0.1 / one.gap) ** 2, points, rtol=0.2)
+
+
+def test_noise_is_drawn_on_the_scale_of_the_errors():
+    f, e = np.array([[0.1], [0.4]]), np.array([[0.5], [-0.2]])
+    assert_allclose(np.log(drawn(f, e, "log")) - np.log(f), e)
+    assert_allclose(drawn(f, e, "additive") - f, e)
+    assert_allclose(drawn(f, e, "relative") / f - 1, e)
 
 
 @pytest.mark.parametrize("sigma", [0.16, 0.08, 0.05, 0.03])
@@ -244,15 +266,27 @@ def test_unequal_numbers_of_parameters_without_aicc_leave_no_weights():
 def test_candidates_with_held_and_freed_parameters():
     fit = log_fit(noisy("hill", 0.05, 0.85, 0.05, 2))
     s = select_curve(fit, ("hill", "hill(n=1)", "hill(top=free)", "linear(intercept=0)"), replicates=50)
-    assert {c.curve: c.estimated for c in s.candidates} == {"hill": 3, "hill(n=1)": 2, "hill(top=free)": 4, "linear(intercept=0)": 2}
+    assert {c.curve: c.estimated for c in s.candidates} == {
+        "hill": 3,
+        "hill(n=1)": 2,
+        "hill(top=free)": 4,
+        "linear(intercept=0)": 2,
+    }
     one = fit_points(X, fit.y, errors="log", fixed={"n": 1})
     assert_allclose(by_curve(s)["hill(n=1)"].parameters["k"], one["k"].estimate, rtol=1e-8)
     ols = sm.OLS(np.ones(8), X / fit.y).fit()  # log errors are not this, but a start near it
     assert by_curve(s)["linear(intercept=0)"].parameters["slope"] == pytest.approx(ols.params[0], rel=0.2)
 
 
+def test_a_bare_name_keeps_what_the_fit_holds():
+    fit = log_fit(noisy("hill", 0.05, 0.85, 0.05, 2), fixed={"n": 1})
+    assert {c.curve for c in select_curve(fit, replicates=0).candidates} == {"linear", "power", "hill(n=1)"}
+
+
 def test_a_larger_model_that_holds_the_best_one_is_no_rival():
-    s = select_curve(log_fit(exact_noise("hill", 0.05, 0.85, 0.05)), ("hill", "hill(top=free)", "power"), replicates=0)
+    s = select_curve(
+        log_fit(exact_noise("hill", 0.05, 0.85, 0.05)), ("hill", "hill(top=free)", "power"), replicates=0
+    )
     assert s.best.curve == "hill"
     assert s.rival == "power"
 
@@ -276,12 +310,14 @@ def test_candidates_that_cannot_be_fitted_say_why():
     y = np.array([0.3, -0.01, 0.02, 0.05, 0.1, 0.2, 0.25, 0.3])
     s = select_curve(fit_points(X, y, "linear", errors="additive"), errors=("additive", "log"), replicates=20)
     assert sum(c.reason == "log errors need y > 0" for c in s.candidates) == 3
-    falling = select_curve(fit_points(X, 0.5 - X, "linear", errors="additive"), replicates=0)
+    falling = select_curve(
+        fit_points(X, 0.5 - X + 0.01 * np.cos(900 * X), "linear", errors="additive"), replicates=0
+    )
     assert "falls" in by_curve(falling)["power"].reason
 
 
 def test_residuals_of_zero_are_doubted():
-    s = select_curve(log_fit(curve_through("hill", 0.05, 0.85)[0]), replicates=20)
+    s = select_curve(log_fit(curve_through("hill", 0.05, 0.85)), replicates=20)
     assert s.best.curve == "hill"
     assert "zero to rounding" in s.doubts[0]
 
@@ -290,7 +326,9 @@ def test_scaling_x_changes_nothing_but_the_parameters():
     y = noisy("hill", 0.02, 0.3, 0.1, 11)
     one, two = select_curve(log_fit(y), replicates=0), select_curve(log_fit(y, x=1000 * X), replicates=0)
     assert_allclose([c.aicc for c in one.candidates], [c.aicc for c in two.candidates], rtol=1e-9)
-    assert_allclose(by_curve(two)["hill"].parameters["k"], 1000 * by_curve(one)["hill"].parameters["k"], rtol=1e-6)
+    assert_allclose(
+        by_curve(two)["hill"].parameters["k"], 1000 * by_curve(one)["hill"].parameters["k"], rtol=1e-6
+    )
 
 
 # --- several groups ------------------------------------------------------------------------------
@@ -360,7 +398,9 @@ def test_the_same_seed_gives_the_same_table(several):
 
 
 def test_mata_t_of_one_model_is_the_t_interval():
-    low, high = mata_t(np.array([1.0, 0.0]), np.array([0.3, 5.0]), np.array([0.2, 0.1]), np.array([6.5, 3.0]), 0.9)
+    low, high = mata_t(
+        np.array([1.0, 0.0]), np.array([0.3, 5.0]), np.array([0.2, 0.1]), np.array([6.5, 3.0]), 0.9
+    )
     assert_allclose([low, high], stats.t(6.5, 0.3, 0.2).interval(0.9), rtol=1e-8)
     equal = mata_t(np.array([0.25, 0.75]), np.full(2, 0.3), np.full(2, 0.2), np.full(2, 6.5), 0.9)
     assert_allclose(equal, stats.t(6.5, 0.3, 0.2).interval(0.9), rtol=1e-8)
@@ -369,16 +409,24 @@ def test_mata_t_of_one_model_is_the_t_interval():
 def test_mata_t_limits_are_tail_areas_of_the_mixture():
     w, v, se, df = (np.array(a) for a in ([0.2, 0.5, 0.3], [0.1, 0.4, 1.2], [0.2, 0.1, 0.5], [4.0, 9.0, 6.0]))
     for limit, share in zip(mata_t(w, v, se, df, 0.95), (0.025, 0.975), strict=True):
-        assert_allclose(sum(a * stats.t.cdf((limit - b) / c, d) for a, b, c, d in zip(w, v, se, df, strict=True)), share, atol=1e-9)
+        assert_allclose(
+            sum(a * stats.t.cdf((limit - b) / c, d) for a, b, c, d in zip(w, v, se, df, strict=True)),
+            share,
+            atol=1e-9,
+        )
 
 
 def pair(kind="hill", low=0.005, high=0.1, sigma=0.1, seed=0, factor=3.0):
     """Fits of a family that needs `factor` times fewer latents, and of its reference."""
-    y = noisy(kind, low, high, sigma, seed)
-    x = X * factor
-    other = curve_through(kind, low, high)[0] * np.exp(sigma * np.random.default_rng(seed + 10_000).standard_normal(8))
-    rows = [{"architecture": "relu", "l0": 1 / a, "loss_recovered": 1 - b} for a, b in zip(X, y, strict=True)]
-    rows += [{"architecture": "gated", "l0": 1 / a, "loss_recovered": 1 - b} for a, b in zip(x, other, strict=True)]
+    families = {
+        "relu": noisy(kind, low, high, sigma, seed),
+        "gated": noisy(kind, low, high, sigma, seed + 10_000, factor),
+    }
+    rows = [
+        {"architecture": name, "l0": 1 / a, "loss_recovered": 1 - b}
+        for name, y in families.items()
+        for a, b in zip(X, y, strict=True)
+    ]
     fits = frontier.fit(rows, errors="log", intervals="wald")
     return fits["gated"], fits["relu"]
 
@@ -389,8 +437,17 @@ def test_single_curves_stand_beside_the_average():
     fits = {c: [log_fit(f.y, c, x=f.x) for f in (family, reference)] for c in ("linear", "power", "hill")}
     for m in a.models:
         alone = frontier.relative_potency(*fits[m.curve], 0.03)
-        assert_allclose([m.ratio, m.ratio_low, m.ratio_high, m.df], [alone.ratio, alone.ratio_low, alone.ratio_high, alone.df], rtol=1e-6)
-    total = np.array([sum(by_curve(select_curve(f, replicates=0))[m.curve].log_likelihood for f in (family, reference)) for m in a.models])
+        assert_allclose(
+            [m.ratio, m.ratio_low, m.ratio_high, m.df],
+            [alone.ratio, alone.ratio_low, alone.ratio_high, alone.df],
+            rtol=1e-6,
+        )
+    total = np.array(
+        [
+            sum(by_curve(select_curve(f, replicates=0))[m.curve].log_likelihood for f in (family, reference))
+            for m in a.models
+        ]
+    )
     shares = np.exp(total - total.max())
     assert_allclose([m.weight for m in a.models], shares / shares.sum(), rtol=1e-6)
     assert_allclose(math.log(a.ratio), sum(m.weight * math.log(m.ratio) for m in a.models), rtol=1e-9)
@@ -399,16 +456,21 @@ def test_single_curves_stand_beside_the_average():
 
 
 def test_a_certain_curve_gives_the_plain_ratio():
-    family, reference = pair(low=0.05, high=0.85, sigma=0.01)
+    family, reference = pair(low=0.05, high=0.85, sigma=0.01, factor=1.0)
     a, alone = averaged_potency(family, reference, 0.3), frontier.relative_potency(family, reference, 0.3)
-    assert_allclose([a.ratio, a.ratio_low, a.ratio_high], [alone.ratio, alone.ratio_low, alone.ratio_high], rtol=1e-6)
-    assert_allclose(a.p_value, alone.p_value, atol=1e-9)
+    assert_allclose(
+        [a.ratio, a.ratio_low, a.ratio_high], [alone.ratio, alone.ratio_low, alone.ratio_high], rtol=1e-6
+    )
+    assert_allclose(a.p_value, alone.p_value, rtol=1e-6)
+    assert a.p_value > 1e-3
 
 
 def test_exchanging_the_families_gives_the_reciprocal():
     one, two = pair()
     a, b = averaged_potency(one, two, 0.5), averaged_potency(two, one, 0.5)
-    assert_allclose([a.ratio, a.ratio_low, a.ratio_high], [1 / b.ratio, 1 / b.ratio_high, 1 / b.ratio_low], rtol=1e-8)
+    assert_allclose(
+        [a.ratio, a.ratio_low, a.ratio_high], [1 / b.ratio, 1 / b.ratio_high, 1 / b.ratio_low], rtol=1e-8
+    )
     assert_allclose(a.p_value, b.p_value, rtol=1e-6)
 
 
@@ -420,6 +482,9 @@ def test_inside_and_outside_are_said():
     assert not outside.inside
     assert "the curve decides" in outside.sentence
     assert any("outside the data" in d for d in outside.doubts)
+    edge = averaged_potency(family, reference, float(min(family.y.max(), reference.y.max())))
+    assert (edge.where, edge.inside) == ("edge", True)
+    assert "begins to matter" in edge.sentence
     spread = [max(m.ratio for m in r.models) / min(m.ratio for m in r.models) for r in (inside, outside)]
     assert spread[0] < spread[1]
 
@@ -451,17 +516,17 @@ def test_fits_that_must_not_meet_are_refused():
         averaged_potency(family, log_fit(reference.y, "power"))
 
 
-@pytest.mark.parametrize(("low", "high", "at"), [(0.005, 0.1, 0.5)])
-def test_mata_t_covers_outside_the_data(low, high, at):
-    """FITTING.md: 94 % for Hill, y 0.005-0.1 asked at 0.5, where the AICc winner covers 90 % and a wrong curve 58 %."""
+def test_mata_t_covers_outside_the_data():
+    """FITTING.md: 94 % for Hill on 0.005-0.1 asked at 0.5; the AICc winner has 90 %, wrong curves 58-87 %."""
     count = 250
-    tables = []
-    for seed, factor in ((21, 1.0), (22, 3.0)):
-        table = sets("hill", low, high, 0.1, count, seed)
-        table["l0"] /= factor
-        tables.append(frontier.fit(table, errors="log", intervals="wald"))
-    covered = 0
-    for reference, family in zip(*tables, strict=True):
-        a = averaged_potency(family, reference, at)
-        covered += a.ratio_low <= 3.0 <= a.ratio_high
-    assert covered / count >= 0.90
+    tables = [sets("hill", 0.005, 0.1, 0.1, count, seed, factor) for seed, factor in ((21, 1.0), (22, 3.0))]
+    pairs = zip(*(frontier.fit(t, errors="log", intervals="wald") for t in tables), strict=True)
+    averages = [averaged_potency(family, reference, 0.5) for reference, family in pairs]
+    winners = [max(a.models, key=lambda m: m.weight) for a in averages]
+    lines = [a.models[0] for a in averages]
+    average, winner, line = (
+        np.mean([r.ratio_low <= 3 <= r.ratio_high for r in all_]) for all_ in (averages, winners, lines)
+    )
+    assert average >= 0.90
+    assert winner < average
+    assert line < 0.87

@@ -1,4 +1,4 @@
-"""Readers: files of any tool in, the metrics table out."""
+"""Readers: files and folders of any tool in, the metrics table out."""
 
 from __future__ import annotations
 
@@ -6,45 +6,160 @@ import os
 from pathlib import Path
 from typing import Any
 
-from frontier.checks import TableError
-from frontier.metrics import add_notes, give_back, metrics_table, require_metrics, set_aside_remark
-from frontier.readers.tables import SUFFIXES, read_records
+import pandas as pd
+
+from frontier.checks import TableError, add_text
+from frontier.columns import FIDELITY
+from frontier.metrics import (
+    CHECKED,
+    NOTES,
+    add_notes,
+    give_back,
+    metrics_table,
+    notes,
+    require_metrics,
+    set_aside_remark,
+)
+from frontier.readers.found import Found, Origin
+from frontier.readers.provenance import PROVENANCE, provenance, write
+from frontier.readers.recognise import KINDS, read_file, scan
+from frontier.readers.tables import SUFFIXES, check_path
 
 
 def read(source: Any, *, backend: str = "pandas") -> Any:
-    """The metrics table behind a path or a data frame.
+    """The metrics table behind a file, a folder or a data frame.
 
     Parameters
     ----------
     source : path, or pandas/polars frame, or list of records
-        Files: CSV, TSV, Parquet, JSON (records or columns), JSON lines.
+        A file or a folder (scanned to the bottom) of SAELens, SAEBench, dictionary_learning, sparsify,
+        OpenMOSS or Weights & Biases, or plain tables: CSV, TSV, Parquet, JSON, JSON lines.
     backend : {"pandas", "polars"}
         The kind of frame to give back.
 
     Returns
     -------
     DataFrame
-        One row per SAE under this project's names; `frontier.notes(table)` lists every mapping, change and
-        row set aside.
+        One row per SAE under this project's names; `frontier.notes(table)` lists what was recognised, every
+        mapping, change and row set aside, `frontier.readers.provenance(table)` every column's definition.
 
     Raises
     ------
     TableError
-        When the file is missing or broken, or has no L0 or no fidelity column.
+        When a file is missing or broken, when nothing in a folder can be read, or when there is no L0 or no
+        fidelity column.
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         origin = str(path)
-        table = _named(origin, read_records(path))
+        table = _from_path(path)
     else:
         origin = f"this {type(source).__name__}"
         table = metrics_table(source)
+        if PROVENANCE not in table.attrs:
+            write(table, _plain_origin(table))
     require_metrics(table, origin)
     remark = set_aside_remark(table)
     return give_back(add_notes(table, remark) if remark else table, backend)
 
 
-def _named(origin: str, frame: Any) -> Any:
+def _from_path(path: Path) -> pd.DataFrame:
+    folder = check_path(path, KINDS)
+    found = scan(str(path)) if folder else Found()
+    kind = "" if folder else read_file(str(path), found)
+    if kind == "plain table":
+        table = _named(str(path), found.frames[0][1])
+        write(table, _plain_origin(table))
+        return table
+    if kind == "configuration" and not found.rows:
+        raise TableError(f"{path} is a configuration; no metrics are in it")
+    if kind:
+        found.said = {f"recognised: {kind}": [""], **found.said}
+        if found.broken:
+            found.say(f"{len(found.broken)} broken parts left out: {'; '.join(found.broken[:3])}")
+    return _assembled(str(path), found)
+
+
+def _assembled(origin: str, found: Found) -> pd.DataFrame:
+    """One table of all rows and plain tables found, with their notes and provenance."""
+    found.join()
+    if not found.rows and not found.frames:
+        raise TableError(f"{origin}: no rows; {'; '.join(found.remarks())}")
+    said: list[str] = []
+    parts, origins = [], dict(found.columns)
+    if found.rows:
+        parts.append(_flagged(_named(origin, _use_what_there_is(_columns(found)))))
+        said += notes(parts[0])
+    for name, frame in found.frames:
+        part = _named(name, frame)
+        if "source" not in part:
+            part["source"] = name
+        for key, columns in _plain_origin(part).items():
+            origins[key] = {c: n + origins.get(key, {}).get(c, 0) for c, n in columns.items()}
+        said += [f"{name}: {note}" for note in notes(part)]
+        parts.append(part)
+    table = parts[0] if len(parts) == 1 else _together(origin, parts)
+    said += [n for n in notes(table) if n not in said]
+    table.attrs[NOTES] = []
+    write(table, origins)
+    return add_notes(table, *found.remarks(), *said)
+
+
+def _columns(found: Found) -> pd.DataFrame:
+    """The rows as a frame; columns that no row knows are left out."""
+    names = dict.fromkeys(name for row in found.rows for name in row)
+    columns = {name: [row.get(name) for row in found.rows] for name in names}
+    return pd.DataFrame({n: cells for n, cells in columns.items() if any(c is not None for c in cells)})
+
+
+def _use_what_there_is(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where no other fidelity is known, an mse of unknown scale stands for it: its ratios have a meaning."""
+    if any(name in frame for name in FIDELITY):
+        return frame
+    for name in ("mse_of_scaled_activations", "mse_of_unknown_scale"):
+        if name in frame:
+            frame = frame.rename(columns={name: "mse"})
+            add_text(
+                frame, "doubts", frame["mse"].notna().to_numpy(), "scale of mse unknown: for ratios only"
+            )
+            break
+    return frame
+
+
+def _flagged(table: pd.DataFrame) -> pd.DataFrame:
+    """Values that are real but odd: kept, and said."""
+    above = table["fvu"].to_numpy(dtype=float) > 1 if "fvu" in table else None
+    if above is not None and above.any():
+        add_text(table, "doubts", above, "fvu above 1")
+        add_notes(table, f"fvu above 1 in {int(above.sum())} rows; kept")
+    if {"l0", "sparsity_setting", "sparsity_name", "architecture"} <= set(table.columns):
+        batch = table["architecture"].isin(["batch_topk", "matryoshka_batch_topk"]) & (
+            table["sparsity_name"] == "k"
+        )
+        k, l0 = table["sparsity_setting"].to_numpy(dtype=float), table["l0"].to_numpy(dtype=float)
+        far = batch.to_numpy(dtype=bool) & (abs(l0 - k) > 0.25 * k)
+        if far.any():
+            add_text(table, "doubts", far, "l0 of a BatchTopK SAE is far from k")
+            add_notes(table, f"l0 of BatchTopK SAEs is far from k in {int(far.sum())} rows: the threshold of "
+                             "inference is not k")  # fmt: skip
+    return table
+
+
+def _together(origin: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Checked tables one below the other."""
+    bare = [part.dropna(axis="columns", how="all") for part in parts]
+    for part in bare:
+        part.attrs = {}
+    table = pd.concat(bare, ignore_index=True)
+    table.attrs.pop(CHECKED, None)
+    return _named(origin, table)
+
+
+def _plain_origin(table: pd.DataFrame) -> dict[Origin, dict[str, int]]:
+    return {Origin("plain table", "", ()): {str(c): int(n) for c, n in table.notna().sum().items() if n}}
+
+
+def _named(origin: str, frame: Any) -> pd.DataFrame:
     """The metrics table of a file's frame; an error names the file."""
     try:
         return metrics_table(frame)
@@ -52,4 +167,4 @@ def _named(origin: str, frame: Any) -> Any:
         raise TableError(f"{origin}: {error}") from error
 
 
-__all__ = ["SUFFIXES", "TableError", "read"]
+__all__ = ["SUFFIXES", "TableError", "provenance", "read"]

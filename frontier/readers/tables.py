@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import codecs
 import csv
-import json
 import re
 import warnings
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
@@ -16,6 +14,7 @@ from frontier._format import listed, nearest
 from frontier.checks import TableError
 from frontier.columns import canonical_name
 from frontier.frames import from_records
+from frontier.readers.opening import bounded, json_file, json_lines
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 
@@ -28,41 +27,52 @@ def read_records(path: Path) -> pd.DataFrame:
     TableError
         One line that names the file and what was expected.
     """
-    suffix = _checked_suffix(path)
+    suffix = path.suffix.lower()
+    if check_path(path):
+        raise TableError(f"{path} is a folder; expected a file ending in {listed(SUFFIXES)}")
     try:
         return _READERS[suffix](path)
     except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
-        said = str(error).strip().splitlines()
-        reason = said[0][:300] if said else type(error).__name__
-        if isinstance(error, UnicodeDecodeError):
-            reason = "it is not UTF-8 text"
-        raise TableError(f"{path} cannot be read as {suffix[1:]}: {reason}") from error
+        raise cannot_read(path, suffix, error) from error
 
 
-def _checked_suffix(path: Path) -> str:
+def cannot_read(path: Path | str, suffix: str, error: Exception) -> TableError:
+    """One line on why a file could not be read."""
+    said = str(error).strip().splitlines()
+    reason = said[0][:300] if said else type(error).__name__
+    if isinstance(error, UnicodeDecodeError):
+        reason = "it is not UTF-8 text"
+    elif isinstance(error, (KeyError, AttributeError, TypeError)):
+        reason = f"its content is not as expected ({reason})"
+    return TableError(f"{path} cannot be read as {suffix[1:]}: {reason}")
+
+
+def check_path(path: Path, kinds: tuple[str, ...] = SUFFIXES) -> bool:
+    """Whether the path is a folder; if it is a file, it is one of a known ending that holds something.
+
+    Raises
+    ------
+    TableError
+        When there is no such path, or the file is of another kind, or empty.
+    """
     try:
         exists, folder = path.exists(), path.is_dir()
     except (OSError, ValueError) as error:
         raise TableError(f"{str(path)[:80]!r} is no path: {type(error).__name__}") from error
     if not exists:
         files = path.parent.glob("*") if path.parent.is_dir() else ()
-        siblings = sorted(p.name for p in files if p.suffix.lower() in SUFFIXES)
+        siblings = sorted(p.name for p in files if p.suffix.lower() in kinds)
         raise TableError(f"no file {path}" + (nearest(path.name, siblings[:100]) if siblings else ""))
     if folder:
-        raise TableError(f"{path} is a folder; expected a file ending in {listed(SUFFIXES)}")
+        return True
     suffix = path.suffix.lower()
-    if suffix not in SUFFIXES:
+    if suffix not in kinds:
         raise TableError(
-            f"{path}: unknown kind of file {suffix or '(no ending)'!r}; expected {listed(SUFFIXES)}"
+            f"{path}: unknown kind of file {suffix or '(no ending)'!r}; expected {listed(kinds, 12)}"
         )
     if not path.stat().st_size:
         raise TableError(f"{path} is empty")
-    return suffix
-
-
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    return content.decode(_encoding(content))
+    return False
 
 
 def _encoding(content: bytes) -> str:
@@ -114,29 +124,12 @@ def _without_nameless(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _read_json(path: Path) -> pd.DataFrame:
-    text = _text(path)
-    try:
-        return from_records(json.loads(text))
-    except json.JSONDecodeError as error:
-        if error.msg == "Extra data" and "\n" in text.strip():  # JSON lines under the wrong ending
-            return _from_lines(text)
-        raise
+    return from_records(json_file(str(path)))
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
-    return _from_lines(_text(path))
-
-
-def _from_lines(text: str) -> pd.DataFrame:
-    records: list[Any] = []
-    for i, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError as error:
-            raise TableError(f"line {i} is not JSON: {error.msg} at column {error.colno}") from error
-    return from_records(records)
+    content = bounded(str(path))
+    return from_records(json_lines(content.decode(_encoding(content))))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

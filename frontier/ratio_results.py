@@ -1,0 +1,143 @@
+"""What a ratio is: `Ratio` for one family, group and quantity, `RatioTable` for all of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from frontier._format import View, interval_cell, number, p_value_cell
+from frontier.metrics import give_back
+from frontier.results import Group, Result, Rows, varying
+
+
+@dataclass(frozen=True, repr=False)
+class Ratio(Result):
+    """One ratio of a family to a reference, with interval, p value of 'equal', and doubts.
+
+    Attributes
+    ----------
+    quantity : str
+        k, n, slope, intercept, exponent, scale, top, relative_potency or hit_ratio.
+    at : float or None
+        The hit (relative potency) or the x (hit ratio) where it is read.
+    better_when : str
+        "above 1" or "below 1": the side on which the family is better; empty where neither is.
+    """
+
+    group: Group
+    family: str
+    reference: str
+    quantity: str
+    at: float | None
+    ratio: float
+    ratio_low: float
+    ratio_high: float
+    p_value: float
+    df: float
+    better_when: str
+    level: float
+    method: str
+    errors: str
+    doubts: tuple[str, ...] = ()
+    p_adjusted: float | None = None
+
+    @property
+    def verdict(self) -> str:
+        """'better', 'worse' or 'not separable' by this ratio's interval; empty where no side is better."""
+        if not self.better_when or math.isnan(self.ratio_low) or math.isnan(self.ratio_high):
+            return ""
+        if self.ratio_low <= 1 <= self.ratio_high:
+            return "not separable"
+        return "better" if (self.ratio_low > 1) == (self.better_when == "above 1") else "worse"
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: the columns of `RatioTable.to_frame`."""
+        return pd.DataFrame([_record(self)])
+
+    def _view(self) -> View:
+        return RatioTable((self,), tuple(self.group))._view()
+
+
+@dataclass(frozen=True, repr=False)
+class RatioTable(Rows[Ratio]):
+    """Ratios of families to one reference, one row per group, family and quantity."""
+
+    ratios: tuple[Ratio, ...]
+    group_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    _noun = "ratios"
+    _how = "name group values, family and quantity so that one does"
+
+    @property
+    def _rows(self) -> tuple[Ratio, ...]:
+        return self.ratios
+
+    def _labels(self, row: Ratio) -> tuple[Any, ...]:
+        return (row.quantity, *super()._labels(row))
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """One row per ratio.
+
+        Returns
+        -------
+        DataFrame
+            The group columns, `family`, `reference`, `quantity`, `at`, `ratio`, `ratio_low`, `ratio_high`,
+            `p_value`, `p_adjusted` (Holm, over the rows of one quantity), `better_when`, `df`, `errors`,
+            `method`, `doubts`.
+        """
+        return give_back(pd.DataFrame([_record(r) for r in self.ratios]), backend)
+
+    def to_markdown(self) -> str:
+        """The table in Markdown."""
+        from frontier.tables import ratios_table
+
+        return ratios_table(self, style="markdown")
+
+    def to_latex(self) -> str:
+        """The table in LaTeX (booktabs)."""
+        from frontier.tables import ratios_table
+
+        return ratios_table(self, style="latex")
+
+    def _view(self) -> View:
+        columns = varying(self.group_columns, self.ratios)
+        rows = [
+            (
+                *(str(r.group[c]) for c in columns), r.family, r.reference, r.quantity,
+                "" if r.at is None else number(r.at), ratio_cell(r), p_value_cell(r.p_value), r.verdict,
+            )
+            for r in self.ratios
+        ]  # fmt: skip
+        level = self.ratios[0].level if self.ratios else 0.95
+        headers = (
+            *columns, "family", "reference", "quantity", "at", f"ratio [{100 * level:g} %]", "p", "family is",
+        )  # fmt: skip
+        return View("Ratios: family / reference", headers, tuple(rows), (*self.notes, *self._doubts(columns)))
+
+    def _doubts(self, columns: list[str]) -> list[str]:
+        """Each doubt once per cell, though several of its rows share it."""
+        said: dict[tuple[str, str], str] = {}
+        for r in self.ratios:
+            cell = ", ".join(str(r.group[c]) for c in columns)
+            for d in r.doubts:
+                said.setdefault((cell, d.split("; Welch")[0]), f"{cell}: {d}" if cell else d)
+        return list(said.values())
+
+
+def ratio_cell(r: Ratio) -> str:
+    """A ratio with its interval."""
+    return interval_cell(r.ratio, r.ratio_low, r.ratio_high)
+
+
+def _record(r: Ratio) -> dict[str, Any]:
+    return {
+        **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
+        "at": math.nan if r.at is None else r.at, "ratio": r.ratio, "ratio_low": r.ratio_low,
+        "ratio_high": r.ratio_high, "p_value": r.p_value,
+        "p_adjusted": math.nan if r.p_adjusted is None else r.p_adjusted, "better_when": r.better_when,
+        "df": r.df, "errors": r.errors, "method": r.method, "doubts": " ".join(r.doubts),
+    }  # fmt: skip

@@ -1,0 +1,153 @@
+"""Which SAE it is: architecture, model, site, layer, width and sparsity setting, from configs and names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from frontier.readers.found import num, text
+
+ARCHITECTURES: tuple[tuple[str, str], ...] = (
+    ("matryoshka_batch_topk", r"matryoshka(?:[-_ ]?batch[-_ ]?top[-_]?k)?"),
+    ("batch_topk", r"batch[-_ ]?top[-_]?k"),
+    ("standard_april_update", r"(?:standard|vanilla)[-_ ]?(?:trainer)?[-_ ]?(?:april[-_ ]?update|new)"),
+    ("p_anneal", r"p[-_ ]?anneal"),
+    ("jumprelu", r"jump[-_ ]?relu"),
+    ("gated", r"gated"),
+    ("topk", r"top[-_]?k"),
+    ("standard", r"standard|vanilla"),
+    ("relu", r"relu"),
+)
+"""Architectures and how they are written in names, the longer names first: each is cut out where found."""
+
+MODEL = ("model_name", "lm_name", "model")
+HOOK = ("hook_name", "hook_point", "submodule_name", "hookpoint", "hook_point_in")
+LAYER = ("hook_layer", "layer")
+WIDTH = ("d_sae", "dict_size", "num_latents", "dictionary_size")
+INPUT = ("d_in", "activation_dim", "d_model")
+TOKENS = ("training_tokens", "total_training_tokens", "n_training_tokens", "n_training_samples")
+SEED = ("seed", "init_seed")
+TRAINED_AS = ("training_architecture", "trained_architecture", "original_architecture")
+SETTINGS = (
+    ("target_l0", "target_l0"),
+    ("l0_coefficient", "l0_coefficient"),
+    ("l1_coefficient", "lambda"),
+    ("l1_penalty", "lambda"),
+    ("sparsity_penalty", "lambda"),
+    ("initial_sparsity_penalty", "initial_lambda"),
+    ("k", "k"),
+)
+"""Names of the sparsity setting in configs, and what is set; in TopK kinds `k` comes first."""
+
+_LAYER = re.compile(r"(?:blocks|layers?|h)[._-](\d+)|(?:^|[._/-])[LR](\d{1,2})(?:[._/-]|$)")
+_SITES = (
+    ("resid_pre", r"resid_pre"),
+    ("resid_mid", r"resid_mid"),
+    ("resid_post", r"resid_post|resid(?!ual_stream_)"),
+    ("mlp_out", r"mlp_out|mlp"),
+    ("attn_z", r"hook_z|attn_z"),
+    ("attn_out", r"attn_out|attn|attention"),
+)
+_WIDTH = re.compile(r"(?:width|dict)[-_]?2(?:pow|\^)(\d{1,2})")
+
+
+@lru_cache(maxsize=4096)
+def architecture_in(name: str) -> str:
+    """The one architecture that a release or path names; empty where it names none or several.
+
+    >>> architecture_in("sweep_batch_topk_ctx128"), architecture_in("standard_and_topk"), architecture_in("x")
+    ('batch_topk', '', '')
+    """
+    rest, found = name.lower(), []
+    for architecture, pattern in ARCHITECTURES:
+        rest, count = re.subn(pattern, "|", rest)
+        if count:
+            found.append(architecture)
+    return found[0] if len(found) == 1 else ""
+
+
+@lru_cache(maxsize=4096)
+def place_in(name: str) -> tuple[str | None, int | None]:
+    """Site and layer in the name of a hook point or a path.
+
+    >>> place_in("blocks.8.hook_resid_post"), place_in("resid_post_layer_3"), place_in("layers.5.mlp")
+    (('resid_post', 8), ('resid_post', 3), ('mlp_out', 5))
+    """
+    site = next((s for s, pattern in _SITES if re.search(pattern, name)), None)
+    layer = _LAYER.search(name)
+    return site, int((layer[1] or layer[2])[:6]) if layer else None
+
+
+def identity(config: Mapping[str, Any], names: str = "") -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    """Columns that say which SAE it is, and what was changed on the way.
+
+    Parameters
+    ----------
+    config : flat dict under the tool's own names
+    names : release and path names, where the config is silent or known to be wrong
+    """
+    architecture, changes = _architecture(config, names)
+    hook = text(_first(config, HOOK))
+    site, layer = place_in(hook or names)
+    if not hook and layer is None and site is None:
+        site, layer = place_in(names)
+    given = num(_first(config, LAYER))
+    row = {
+        "architecture": architecture or None,
+        "model": text(_first(config, MODEL)) or None,
+        "site": site or hook or None,
+        "layer": int(given) if given is not None and given.is_integer() else layer,
+        "dictionary_size": num(_first(config, WIDTH)) or _width_in(names),
+        "d_model": num(_first(config, INPUT)),
+        "seed": text(_first(config, SEED)) or None,
+        "tokens_trained": num(_first(config, TOKENS)),
+    }
+    for key, meaning, value in _settings(config, "topk" in architecture):
+        row["sparsity_setting"], row["sparsity_name"] = value, meaning
+        if key == "initial_sparsity_penalty":
+            changes.append(("sparsity_setting", "the setting at the start of the annealing"))
+        break
+    return row, changes
+
+
+def _architecture(config: Mapping[str, Any], names: str) -> tuple[str, list[tuple[str, str]]]:
+    said = text(_first(config, ("architecture", "trainer_class", "dict_class", "activation")))
+    name = architecture_in(said) or said
+    trained = architecture_in(text(_first(config, TRAINED_AS)))
+    hint = architecture_in(names)
+    if trained and trained != name:
+        return trained, [("architecture", f"saved as {name or 'nothing'}, trained as {trained}")]
+    activation = text(_first(config, ("activation_fn_str", "activation_fn")))
+    if name == "standard" and architecture_in(activation) == "topk":
+        return "topk", [("architecture", "saved as standard with activation topk")]
+    if name == "jumprelu" and hint in ("batch_topk", "matryoshka_batch_topk"):
+        return hint, [("architecture", f"saved as jumprelu for inference; the name says {hint}")]
+    if name == "standard" and hint in ("p_anneal", "standard_april_update"):
+        return hint, [("architecture", f"saved as standard; the name says {hint}")]
+    if not name and hint:
+        return hint, [("architecture", "read from the name")]
+    return name, []
+
+
+def _settings(config: Mapping[str, Any], topk: bool) -> Iterator[tuple[str, str, float]]:
+    """The sparsity settings that the config gives, the likeliest first; -1 is how configs write unknown."""
+    for key, meaning in sorted(SETTINGS, key=lambda s: topk and s[0] != "k"):
+        value = num(config.get(key))
+        if value is not None and value != -1:
+            yield key, meaning, value
+
+
+def _first(config: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        value = config.get(key)
+        if value is not None and value != "" and value != -1:
+            return value
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _width_in(names: str) -> float | None:
+    found = _WIDTH.search(names)
+    return 2.0 ** int(found[1]) if found else None

@@ -1,0 +1,133 @@
+"""What a reader has found so far: rows under our names, what there is to say, and what each column means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from frontier._format import listed
+
+Row = dict[str, Any]
+Changes = tuple[tuple[str, str], ...]
+
+
+class Origin(NamedTuple):
+    """Where the columns of a row come from: the tool, its version, and what was done to which column."""
+
+    tool: str
+    version: str
+    changes: Changes
+
+
+@dataclass
+class Found:
+    """Rows of any tools, collected as plain dicts; one frame is built at the end.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One per SAE, under the names of the metrics table; other columns are carried along.
+    frames : list of (name, frame)
+        Plain tables, under their own names.
+    said : dict
+        Each remark, and the files (or rows) that it is about.
+    columns : dict
+        Per origin the columns that came from it, and in how many rows.
+    owners, extras : dict
+        Rows by a key, and facts from other files that belong to the row of that key.
+    broken, ignored : list
+        Files that could not be read, with the reason; files that hold no metrics.
+    """
+
+    rows: list[Row] = field(default_factory=list)
+    frames: list[tuple[str, pd.DataFrame]] = field(default_factory=list)
+    said: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[Origin, dict[str, int]] = field(default_factory=dict)
+    owners: dict[Hashable, Row] = field(default_factory=dict)
+    extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
+    broken: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, tool: str, version: str = "", changes: Iterable[tuple[str, str]] = ()) -> None:
+        """One SAE; the columns that hold nothing are left out of the provenance."""
+        self.rows.append(row)
+        seen = self.columns.setdefault(Origin(tool, version, tuple(changes)), {})
+        for name, value in row.items():
+            if value is not None and value == value:
+                seen[name] = seen.get(name, 0) + 1
+
+    def say(self, remark: str, where: str = "") -> None:
+        """A remark about `where`; equal ones are counted."""
+        self.said.setdefault(remark, []).append(where)
+
+    def join(self) -> None:
+        """Facts from other files into the rows that they belong to; what finds no row is said."""
+        homeless: dict[str, list[str]] = {}
+        for key, extra in self.extras.items():
+            row = self.owners.get(key)
+            if row is None:
+                homeless.setdefault(key[0], []).append(key[-1])
+                continue
+            for name, value in extra.items():
+                if row.get(name) is None:
+                    row[name] = value
+        for tool, names in homeless.items():
+            self.say(
+                f"{len(names)} {tool} results or settings belong to no result that was read, and are left "
+                f"out: {listed(names, 3)}"
+            )
+        self.extras = {}
+
+    def remarks(self) -> list[str]:
+        """All remarks, each with how many files or rows it is about."""
+        return [
+            remark if not any(where) else f"{remark} (in {len(where)}: {listed(where, 2)})"
+            for remark, where in self.said.items()
+        ]
+
+
+def num(value: object) -> float | None:
+    """A finite number, also from text; None for anything else.
+
+    >>> num("0.5"), num(True), num("x"), num(float("nan"))
+    (0.5, None, None, None)
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def table(value: object) -> dict[str, Any]:
+    """A dict as it is, anything else as an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def text(value: object) -> str:
+    """Short text or a number as text; anything else is empty."""
+    plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    return str(value)[:200] if plain else ""
+
+
+def flat(nested: Mapping[Any, Any], prefix: str = "", depth: int = 8) -> dict[str, Any]:
+    """Nested keys as dotted names; lists are left out, they hold one number per latent or per batch.
+
+    >>> flat({"a": {"b": 1, "c": [1, 2]}})
+    {'a.b': 1}
+    """
+    out: dict[str, Any] = {}
+    for key, value in nested.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            if depth:
+                out |= flat(value, f"{name}.", depth - 1)
+        elif not isinstance(value, (list, tuple, set)):
+            out[name] = value
+    return out

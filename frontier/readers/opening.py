@@ -1,0 +1,101 @@
+"""Files opened with care: bounded in size, parsed as data and never as code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+from typing import Any
+
+from frontier.checks import TableError
+
+LARGEST = 256 * 2**20
+"""Bytes of a JSON file; a larger one is no result file."""
+
+LARGEST_YAML = 16 * 2**20
+LARGEST_CELL = 2**20
+"""Characters of a dict written into a cell."""
+
+
+def bounded(path: str, most: int = LARGEST) -> bytes:
+    """The bytes of a regular file.
+
+    Raises
+    ------
+    TableError
+        When it is larger than `most`.
+    """
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most:
+            raise TableError(f"it has {size / 2**20:.0f} MB; at most {most / 2**20:.0f} MB are read")
+        return file.read()
+
+
+def json_file(path: str) -> Any:
+    """The content of a JSON file; JSON lines under the wrong ending become a list."""
+    content = bounded(path)
+    if not content:
+        raise TableError("it is empty")
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
+    decoded = content.decode("utf-16" if wide else "utf-8-sig")
+    try:
+        return json.loads(decoded)
+    except json.JSONDecodeError as error:
+        if error.msg == "Extra data" and "\n" in decoded.strip():
+            return json_lines(decoded)
+        raise
+
+
+def json_lines(content: str) -> list[Any]:
+    """One JSON value per line."""
+    records = []
+    for i, line in enumerate(content.split("\n"), start=1):
+        if line.strip():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError as error:
+                raise TableError(f"line {i} is not JSON: {error.msg} at column {error.colno}") from error
+    return records
+
+
+def yaml_file(path: str) -> Any:
+    """The content of a YAML file: plain values only, no tags, no Python objects, no aliases."""
+    import yaml
+
+    content = bounded(path, LARGEST_YAML).decode("utf-8-sig")
+    # Aliases let a small file unfold into a huge one; no file of these tools has them.
+    if re.search(r"(?:^|[\s\[,:-])\*[^\s,\]}*]+\s*(?:$|[,\]}#])", content, re.MULTILINE):
+        raise TableError("it has YAML aliases, which no list of SAEs has")
+    return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the safe loader, in C
+
+
+def python_dict(cell: object) -> dict[str, Any]:
+    """The dict that a cell's text spells, as Python or JSON writes it; never evaluated.
+
+    >>> python_dict("{'l0': 3, 'mse': nan}")
+    {'l0': 3, 'mse': None}
+
+    Raises
+    ------
+    TableError
+        When it is no dict, or too long.
+    """
+    if isinstance(cell, dict):
+        return cell
+    if not isinstance(cell, str) or not cell.strip():
+        return {}
+    if len(cell) > LARGEST_CELL:
+        raise TableError(f"a cell has {len(cell)} characters, more than the {LARGEST_CELL} that are read")
+    plain = re.sub(r"(?<=[:\[,(])(\s*)-?(?:nan|inf)(?=\s*[,}\])])", r"\1None", cell)
+    try:
+        found = ast.literal_eval(plain.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        try:
+            found = json.loads(cell)
+        except (ValueError, RecursionError):
+            raise TableError(f"a cell is no dict of plain values: {cell[:40]!r}") from None
+    if not isinstance(found, dict):
+        raise TableError(f"a cell is {type(found).__name__}, expected a dict: {cell[:40]!r}")
+    return found

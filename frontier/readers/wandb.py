@@ -1,0 +1,123 @@
+"""Weights & Biases: the runs table as CSV, the public-API recipe, run summaries; several SAEs per run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import frontier.readers.dictionary_learning as dictionary_learning
+import frontier.readers.openmoss as openmoss
+import frontier.readers.sae_lens as sae_lens
+import frontier.readers.sparsify as sparsify
+from frontier.checks import TableError
+from frontier.readers.found import Found, Row, flat, num, text
+from frontier.readers.opening import python_dict
+
+MARKS = ("State", "Created", "Runtime", "Sweep", "Notes", "User", "Tags")
+_GROUPS = "|".join(("losses", "metrics", "sparsity", "details", *sae_lens.BLOCKS))
+_MEMBER = re.compile(rf"(?:(?P<name>.+)/)?(?:{_GROUPS})[./].+")
+_FORK = re.compile(r"(?P<name>\w*Trainer\w*-\d+)[/.](?P<key>.+)")
+
+
+def is_runs_table(names: list[str]) -> bool:
+    """Whether a header is that of a runs table downloaded as CSV."""
+    return "Name" in names and sum(mark in names for mark in MARKS) >= 2
+
+
+def is_api_export(names: list[str]) -> bool:
+    """Whether a header is that of the public-API recipe."""
+    return {"summary", "config", "name"} <= set(names)
+
+
+def is_summary(content: dict[str, Any]) -> bool:
+    """Whether a JSON dict is a run's `wandb-summary.json`."""
+    return "_runtime" in content or "_step" in content
+
+
+def read_runs_table(records: list[dict[str, Any]], path: str, found: Found) -> list[Row]:
+    """Rows of a runs table; returned are those of no tool that is known, under their own names."""
+    left = []
+    for i, record in enumerate(records):
+        values = {k: v for k, v in record.items() if v is not None and v == v and k != "Name"}
+        name = text(record.get("Name")) or f"run {i}"
+        before = len(found.rows)
+        if not read_run(values, values, name, found):
+            left.append({"run_id": name, **{k: v for k, v in values.items() if k not in MARKS}})
+        _finish(found.rows[before:], path, text(record.get("State")))
+    found.say("Weights & Biases keeps the last logged value, which need not be the final evaluation")
+    return left
+
+
+def read_api_export(records: list[dict[str, Any]], path: str, found: Found) -> list[Row]:
+    """Rows of the public-API recipe, whose cells are dicts as text; as `read_runs_table`."""
+    left = []
+    for i, record in enumerate(records):
+        name = text(record.get("name")) or f"run {i}"
+        try:
+            summary, config = flat(python_dict(record["summary"])), flat(python_dict(record["config"]))
+        except TableError as error:
+            found.broken.append(f"{path}, run {name}: {error}")
+            continue
+        before = len(found.rows)
+        if not read_run(summary, config, name, found):
+            left.append({"run_id": name, **config, **summary})
+        _finish(found.rows[before:], path, "")
+    found.say("Weights & Biases keeps the last logged value, which need not be the final evaluation")
+    return left
+
+
+def _finish(rows: list[Row], path: str, state: str) -> None:
+    for row in rows:
+        row["source"] = path
+        if state and state.lower() != "finished":
+            row["doubts"] = f"run is {state.lower()}"
+
+
+def read_run(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> bool:
+    """One run of a known tool as one row per SAE; False when no tool is recognised."""
+    if sparsify.is_log(metrics):
+        sparsify.from_log(metrics, _settings(config), name, found)
+        return True
+    members = _members(metrics)
+    names = sorted(filter(None, members), key=len, reverse=True)
+    settings = _settings(config, "", names)
+    for member, values in members.items():
+        own = {**settings, **_settings(config, member, names)} if member else settings
+        whole = f"{name}/{member}" if member else name
+        if openmoss.is_log(values):
+            openmoss.from_log(values, own, whole, found)
+        elif dictionary_learning.is_log(values):
+            dictionary_learning.from_log(values, own, whole, found)
+        else:
+            sae_lens.from_log(values, own, whole, found)
+    return bool(members)
+
+
+def _members(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The logged values of each SAE, under names without the SAE's; one SAE alone has the name ''."""
+    members: dict[str, dict[str, Any]] = {}
+    for key, value in metrics.items():
+        fork, member = _FORK.fullmatch(key), _MEMBER.fullmatch(key)
+        if num(value) is None:
+            continue
+        if fork:
+            members.setdefault(fork["name"], {})[fork["key"]] = value
+        elif member:
+            name = member["name"] or ""
+            members.setdefault(name, {})[key[len(name) + 1 :] if name else key] = value
+    if not members and dictionary_learning.is_log(metrics):
+        return {"": dict(metrics)}
+    # What a run logs once (tokens, learning rate) is no SAE of its own.
+    return {n: v for n, v in members.items() if any(k.endswith(("/l0", ".l0")) or k == "l0" for k in v)}
+
+
+def _settings(config: Mapping[str, Any], member: str = "", others: Collection[str] = ()) -> dict[str, Any]:
+    """The config under the last parts of its names: what stands under one SAE's name, or under none's."""
+    inner = {}
+    for key, value in config.items():
+        owner = next((o for o in others if f".{o}." in f".{key.replace('/', '.')}"), "")
+        leaf = re.split(r"[./]", key)[-1]
+        if owner == member and ("/" not in key or owner) and (leaf not in inner or owner):
+            inner[leaf] = value
+    return inner
