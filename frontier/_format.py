@@ -95,6 +95,11 @@ def nearest(name: str, known: Iterable[object]) -> str:
     return f"; there are {', '.join(names)}"
 
 
+def one_line(text: object) -> str:
+    """Text without line breaks and control characters (a terminal would obey some of them)."""
+    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+
+
 @dataclass(frozen=True)
 class View:
     """What a result shows: a title, a table of ready cells, and remarks under it."""
@@ -108,9 +113,10 @@ class View:
         """The view for a terminal."""
         from tabulate import tabulate
 
-        table = tabulate(self.rows, self.headers, tablefmt="simple", disable_numparse=True)
-        remarks = "\n".join(f"* {r}" for r in self.remarks)
-        return "\n\n".join(part for part in (self.title, table, remarks) if part)
+        rows = [[one_line(c) for c in row] for row in self.rows]
+        table = tabulate(rows, self.headers, tablefmt="simple", disable_numparse=True)
+        remarks = "\n".join(f"* {one_line(r)}" for r in self.remarks)
+        return "\n\n".join(part for part in (one_line(self.title), table, remarks) if part)
 
     def html(self) -> str:
         """The view for a notebook; every cell is escaped."""

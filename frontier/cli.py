@@ -94,7 +94,7 @@ def pareto(
     Example: `sae-frontier pareto sweep.csv --by layer --out results`
     """
     from frontier import figures, metrics, pareto, tables
-    from frontier.outputs import write_table
+    from frontier.outputs import write_figure, write_table
     from frontier.readers import read
 
     table = read(source)
@@ -108,8 +108,8 @@ def pareto(
     if out:
         files = write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
         axis = "loss_recovered" if y == "performance_hit" else y
-        figure = figures.plot_frontier(marked, by=split(by), y=axis, family=family).figure
-        wrote([*files, *figures.save_figure(figure, out / "frontier")])
+        axes = figures.plot_frontiers(marked, by=split(by), y=axis, family=family)
+        wrote([*files, *write_figure(axes, out / "frontier")])
 
 
 @app.command()

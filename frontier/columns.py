@@ -146,6 +146,9 @@ FIDELITY = (
 )
 """A table needs L0 and at least one of these."""
 
+USUAL_REFERENCES = ("relu", "standard", "vanilla", "baseline")
+"""Families that others are compared with, where exactly one of them is in the table."""
+
 AXIS_LABELS: dict[str, str] = {
     "sparsity": "Sparsity, 1 / L0",
     "relative_sparsity": "Relative sparsity, d_model / L0",

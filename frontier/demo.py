@@ -16,7 +16,7 @@ from frontier.comparison import compare
 from frontier.comparison_results import Comparisons
 from frontier.datasets import load_dataset
 from frontier.metrics import notes
-from frontier.outputs import first_figure, write_comparison, write_table
+from frontier.outputs import write_comparison, write_figure, write_table
 from frontier.pareto import mark_pareto, pareto_set
 from frontier.pareto_marks import mark_differences
 from frontier.problems import parameter
@@ -113,9 +113,9 @@ def write(layer: pd.DataFrame, full: Comparisons, cut: Comparisons, out: Path) -
     files = write_comparison(full, out) + write_comparison(cut, out, f"_max_l0_{MAX_L0:g}")
     front = pareto_set(layer)
     files += write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
-    axes = figures.plot_frontiers(layer, reference="baseline")
-    files += figures.save_figure(first_figure(axes), out / "frontier")
-    axes = figures.plot_frontiers(layer, y="delta_ce", log_y=True, reference="baseline")
-    files += figures.save_figure(first_figure(axes), out / "frontier_delta_ce")
-    potency = figures.plot_ratios(full.ratios, quantity="relative_potency")
-    return files + figures.save_figure(potency.figure, out / "relative_potency")
+    drawn = {
+        "frontier": figures.plot_frontiers(layer, reference="baseline"),
+        "frontier_delta_ce": figures.plot_frontiers(layer, y="delta_ce", log_y=True, reference="baseline"),
+        "relative_potency": figures.plot_ratios(full.ratios, quantity="relative_potency"),
+    }
+    return files + [file for name, axes in drawn.items() for file in write_figure(axes, out / name)]

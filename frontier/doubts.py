@@ -24,7 +24,8 @@ def too_few(name: str, distinct: int, free: int) -> str:
     what = plural(distinct, "distinct x value")
     if distinct == free:
         return (
-            f"Group {name} has {what}; a {free}-parameter curve passes through all of them exactly, "
+            f"Group {name} has {what}; a {free}-parameter curve passes through "
+            f"{'both' if free == 2 else 'all of them'} exactly, "
             "so no error can be estimated."
         )
     return (

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
 from frontier._format import nearest, plural
+from frontier.columns import USUAL_REFERENCES
 
 WIDTHS = {"neurips": (5.5,), "icml": (3.25, 6.75), "acl": (3.03, 6.3)}
 """Inches of text that a figure over one column, or over two, may fill."""
-USUAL_REFERENCES = ("relu", "standard", "vanilla", "baseline")
 REFERENCE_COLOUR = "#4d4d4d"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette without black and yellow, ordered so that early ones differ most in lightness."""

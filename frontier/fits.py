@@ -19,6 +19,7 @@ from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.metrics import default_y, group_columns, metrics_table, usable
 from frontier.points import Points, guard, points_of
 from frontier.problems import Array, Estimate, Problem, parameter
+from frontier.residuals import curvature_left
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def fit(
     cells = [tuple(v for c, v in g.group.items() if c not in (family, "architecture")) for g in groups]
     fits, failures, evidence = fit_groups(groups, errors_named(errors), settings, cells)
     family_column = family if family in columns else ("architecture" if "architecture" in columns else "")
-    notes = tuple(r for r in (*remarks, evidence) if r)
+    notes = tuple(r for r in (*remarks, evidence, curvature_left(fits)) if r)
     return FrontierFits(spec.name, fits, failures, tuple(columns), family_column, notes)
 
 

@@ -75,9 +75,8 @@ class _Likelihood:
         second = np.zeros((4, 4, theta.shape[1]))
         second[:3, :3] = np.einsum("nc,inc,jnc->ijc", p2, dr, dr)
         curved, tilted = p1 * d2 / sigma, p1 * d1 / sigma
-        second[:2, :2] -= np.array(
-            [[curved.sum(0), (curved * u).sum(0)], [(curved * u).sum(0), (curved * u**2).sum(0)]]
-        )
+        moments = [(curved * u**i).sum(axis=0) for i in range(3)]
+        second[:2, :2] -= np.array([moments[:2], moments[1:]])
         second[:2, 2] += [tilted.sum(0), (tilted * u).sum(0)]
         second[2, :2] = second[:2, 2]
         second[2, 2] += (p1 * r).sum(axis=0)
@@ -199,11 +198,8 @@ class _Draws:
         to the order of its bend between runs).
         """
         search = _Search.of(ordinary)
-        u, target, curve = (
-            search.likelihood.position - search.centre,
-            search.likelihood.target,
-            search.likelihood.curve,
-        )
+        curve, target = search.likelihood.curve, search.likelihood.target
+        u = search.likelihood.position - search.centre
         a, b = _through(u, curve.inverse_link(np.exp(target)), search)
         residual = target - curve.log_link(a[:, None] + b[:, None] * u)[0]
         loss = residual * (quantile - (residual < 0))
@@ -256,15 +252,24 @@ class _Wanted:
 
 def _wanted(quantity: Quantity, ordinary: CurveFit) -> _Wanted:
     curve, centre = CURVES[ordinary.curve], float(ordinary.estimate.centre[0])
-    top = math.exp(float(ordinary.estimate.solution.theta[2, 0]))
+    pinned, _, log_top = ordinary.estimate.solution.theta[:, 0]
     if quantity.name == curve.steepness:
         return _Wanted(lambda a, b, c: b, lambda v: (1, v, centre), log=False)
     if quantity.name == "scale":
         return _Wanted(lambda a, b, c: a - b * c, lambda v: (0, v, 0.0), log=True)
-    level = 0.0 if quantity.name == "k" else float(curve.inverse_link(np.asarray(quantity.at) / top))
+    level = 0.0 if quantity.name == "k" else float(curve.inverse_link(np.exp(np.log(quantity.at) - log_top)))
     if math.isnan(level):
         raise ValueError(f"the {curve.name} curve never reaches y = {quantity.at}")
-    return _Wanted(lambda a, b, c: c + (level - a) / b, lambda v: (0, level, v), log=True)
+
+    def hold(v: float) -> tuple[int, float, float]:
+        """Through (v, level): by the height at v, or by the steepness where the location is fixed."""
+        return (
+            (1, (level - pinned) / (v - centre), centre)
+            if curve.location in ordinary.fixed
+            else (0, level, v)
+        )
+
+    return _Wanted(lambda a, b, c: c + (level - a) / b, hold, log=True)
 
 
 @dataclass(frozen=True)
@@ -309,19 +314,17 @@ class _Stochastic:
         if not 0 < self.theta[3] < 0.999 * math.tan(STEEPEST):
             return math.nan
         rows = [*self.search.free, 3]
-        second = self.search.likelihood(self.theta[:, None], self.search.centre)[2][np.ix_(rows, rows)][
-            ..., 0
-        ]
         a, b, c = self.theta[0], self.theta[1], self.search.centre
+        _, _, second = self.search.likelihood(self.theta[:, None], c)
         tilt = 1e-6 * np.eye(2)
         ends = [[float(wanted.working(a + s * t[0], b + s * t[1], c)) for s in (1, -1)] for t in tilt]
         gradient = np.array([(up - down) / 2e-6 for up, down in ends] + [0.0, 0.0])[rows]
-        variance = float(gradient @ np.linalg.pinv(second) @ gradient)
+        variance = float(gradient @ np.linalg.pinv(second[np.ix_(rows, rows)][..., 0]) @ gradient)
         return math.sqrt(variance) if variance > 0 else math.nan
 
 
 def _root(above: Callable[[float], float], step: float) -> float:
-    """The distance at which a rising function reaches 0, looked for from `step` on; infinite beyond `REACH`."""
+    """The distance at which a rising function reaches 0, sought from `step` on; infinite beyond `REACH`."""
     near, far = 0.0, step
     while above(far) < 0:
         near, far = far, 2 * far
@@ -602,8 +605,8 @@ def _unfit(ordinary: CurveFit) -> str:
         return "The top must be fixed: excess and a free top cannot be told apart."
     if ordinary.n_points < MINIMUM_RUNS:
         return (
-            f"Group {ordinary.name} has {plural(ordinary.n_points, 'run')}; telling excess from noise needs at "
-            f"least {MINIMUM_RUNS}."
+            f"Group {ordinary.name} has {plural(ordinary.n_points, 'run')}; telling excess from noise needs "
+            f"at least {MINIMUM_RUNS}."
         )
     if not ordinary.sigma > 1e-9:
         return f"The runs of group {ordinary.name} lie on one curve: there is no excess to measure."
@@ -613,31 +616,24 @@ def _unfit(ordinary: CurveFit) -> str:
 def _frontier(
     ordinary: CurveFit, method: str, quantile: float, replicates: int, seed: int
 ) -> InefficiencyFit:
-    nan = math.nan
+    nan, fixed = math.nan, ordinary.fixed
     keep = nondominated(np.column_stack([-ordinary.x, ordinary.y]))
+    options: dict[str, Any] = {"errors": "log", "fixed": fixed, "level": ordinary.level}
     try:
-        pareto = fit_points(
-            ordinary.x[keep], ordinary.y[keep], ordinary.curve, errors="log", fixed=ordinary.fixed
-        )
-    except ValueError:
+        pareto = fit_points(ordinary.x[keep], ordinary.y[keep], ordinary.curve, **options)
+    except ValueError:  # too few points
         pareto = None
-    found = InefficiencyFit(method, ordinary, pareto, {}, {}, nan, nan, nan, quantile, replicates, seed)
-    parameters = {
-        name: p if name in ordinary.fixed else found._interval(parameter(name))
-        for name, p in ordinary.parameters.items()
-    }
-    found = replace(found, parameters=parameters)
-    source = found._source
+    bare = InefficiencyFit(method, ordinary, pareto, {}, {}, nan, nan, nan, quantile, replicates, seed)
+    free = ordinary.problem.free_names
+    parameters = {n: bare._interval(parameter(n)) if n in free else p for n, p in ordinary.parameters.items()}
+    found, source = replace(bare, parameters=parameters), bare._source
     if isinstance(source, _Draws):
         return replace(found, doubts=tuple(_quantile_doubts(found)))
-    _, _, log_sigma, slope = source.theta
-    sigma = math.exp(log_sigma) / math.hypot(1, slope)
-    errors = {
-        name: source.standard_error(_wanted(parameter(name), ordinary))
-        for name in ordinary.problem.free_names
-    }
+    _, _, log_sigma, slope = (float(v) for v in source.theta)
+    noise = math.exp(log_sigma) / math.hypot(1, slope)
+    errors = {n: source.standard_error(_wanted(parameter(n), ordinary)) for n in free}
     found = replace(
-        found, standard_errors=errors, sigma_v=sigma, sigma_u=slope * sigma, p_excess=source.p_excess
+        found, standard_errors=errors, sigma_v=noise, sigma_u=slope * noise, p_excess=source.p_excess
     )
     return replace(found, doubts=tuple(_stochastic_doubts(found, source.wrong_skew)))
 
@@ -645,8 +641,8 @@ def _frontier(
 def _stochastic_doubts(found: InefficiencyFit, wrong_skew: bool) -> Iterator[str]:
     if wrong_skew:
         yield (
-            "Wrong skew: the runs show no one-sided excess; this is the ordinary fit. The limits allow for an "
-            "excess that these runs cannot show."
+            "Wrong skew: the runs show no one-sided excess; this is the ordinary fit. The limits allow for "
+            "an excess that these runs cannot show."
         )
     elif found.p_excess > 0.05:
         yield f"Noise alone explains the scatter as well (no excess: p = {p_value_cell(found.p_excess)})."
@@ -658,7 +654,7 @@ def _stochastic_doubts(found: InefficiencyFit, wrong_skew: bool) -> Iterator[str
 def _quantile_doubts(found: InefficiencyFit) -> Iterator[str]:
     below = found.quantile * found.ordinary.n_points
     if below < 5:
-        yield f"About {number(below, 2)} runs lie below this quantile and carry it; the interval is too narrow."
+        yield f"About {number(below, 2)} runs lie below this quantile and carry it; interval too narrow."
     yield from _extrapolation(found)
 
 
@@ -666,7 +662,7 @@ def _extrapolation(found: InefficiencyFit) -> Iterator[str]:
     if "k" in found.parameters:
         factor = found["k"].estimate / float(found.ordinary.x.max())
         if factor > 1:
-            yield f"k is {number(factor, 2)} times the largest x: extrapolated, as x_at(y) inside the data is not."
+            yield f"k is {number(factor, 2)} times the largest x: extrapolated; x_at(y) need not be."
 
 
 def _record(f: InefficiencyFit) -> dict[str, Any]:

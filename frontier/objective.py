@@ -42,6 +42,7 @@ class Task:
     peak : (replicates,), the largest y (its magnitude where all are negative)
     floor : (replicates,), relative errors: fitted values below it count as it
     noise : (replicates,), half an rss that is zero to rounding
+    anchor : (replicates,), the mean u of the points, by their weight in the sum of squares
     """
 
     curve: Curve
@@ -54,6 +55,7 @@ class Task:
     peak: Array
     floor: Array
     noise: Array
+    anchor: Array
 
     @classmethod
     def of(cls, curve: Curve, errors: str, free: tuple[bool, ...], u: Array, y: Array, w: Array) -> Task:
@@ -69,8 +71,10 @@ class Task:
         size = np.ones_like(y) if errors == "relative" else target
         size = 1 + np.abs(target) if errors == "log" else size
         noise = ROUNDING**2 * np.einsum("nr,nr,nr->r", w, size, size)
+        weigh = w * np.maximum(y, 1e-3 * peak) ** 2 if errors == "additive" else w
+        anchor = (weigh * u).sum(axis=0) / weigh.sum(axis=0)
         which = tuple(i for i in range(3) if free[i])
-        return cls(curve, errors, which, u, y, target, w, peak, RELATIVE_FLOOR * largest, noise)
+        return cls(curve, errors, which, u, y, target, w, peak, RELATIVE_FLOOR * largest, noise, anchor)
 
     def take(self, columns: NDArray[np.intp]) -> Task:
         """The same for some of the replicates."""
@@ -84,6 +88,7 @@ class Task:
             peak=self.peak[columns],
             floor=self.floor[columns],
             noise=self.noise[columns],
+            anchor=self.anchor[columns],
         )
 
     def weights_at(self, theta: Array) -> Array:
@@ -165,39 +170,44 @@ def _relative(task: Task, value: Array, gap: Array, objective: Array) -> tuple[A
     return w, w * np.where(below, 1.0, 1 + 2 * gap / held)
 
 
-# With a free top the search runs along (a, b, log of the height at the centre): the data fix that height,
-# while a and log top lie in one curved valley wherever y stays far below the top.
+# With a free top the search runs along (a, b, log of the height at an anchor among the points that weigh most).
+# The data fix that height, while a and log top lie in one curved valley wherever y stays far below the top.
 
 
 def to_search(task: Task, theta: Array) -> Array:
     """The parameters along which the search runs."""
     if 2 not in task.free:
         return theta
-    return np.stack([theta[0], theta[1], theta[2] + task.curve.log_link(theta[0])[0]])
+    a, b, log_top = theta
+    return np.stack([a, b, log_top + task.curve.log_link(a + b * task.anchor)[0]])
 
 
 def from_search(task: Task, place: Array) -> Array:
     """The inverse of `to_search`."""
     if 2 not in task.free:
         return place
-    return np.stack([place[0], place[1], place[2] - task.curve.log_link(place[0])[0]])
+    a, b, log_height = place
+    return np.stack([a, b, log_height - task.curve.log_link(a + b * task.anchor)[0]])
 
 
 def search_sums(task: Task, place: Array, found: Array | None = None) -> Array:
-    """`sums` with derivatives by the search's parameters (chain rule for log top = height - log h(a)).
+    """`sums` with derivatives by the search's parameters (chain rule for log top = log height - log h(z)).
 
-    Where the height at the centre alone moves the curve, up to rounding, the second derivative by a is set to
-    minus infinity: the top has run off to where it cannot be told.
+    Where the height alone moves the curve, up to rounding, the second derivative by a is set to minus
+    infinity: the top has run off to where it cannot be told.
     """
     out = sums(task, from_search(task, place), top=2 in task.free) if found is None else found
     if 2 not in task.free:
         return out
-    _, d1, d2 = task.curve.log_link(place[0])
+    _, d1, d2 = task.curve.log_link(place[0] + place[1] * task.anchor)
     whole, out = out[7], out.copy()
-    out[2] -= d1 * out[10]
-    for aa, ab, at, bt, tt in ((4, 5, 11, 12, 13), (7, 8, 14, 15, 16)):
-        out[aa] += d1 * (d1 * out[tt] - 2 * out[at])
-        out[ab] -= d1 * out[bt]
-        out[at] -= d1 * out[tt]
-    out[4] = np.where(out[7] > 1e-14 * whole, out[4] - d2 * out[10], -np.inf)
+    by = (d1, d1 * task.anchor)
+    for rows, bend in ((HESSIAN, d2 * out[10]), (INFORMATION, 0.0)):
+        at, bt, tt = out[rows[0][2]], out[rows[1][2]], out[rows[2][2]]
+        out[rows[0][0]] += by[0] * (by[0] * tt - 2 * at) - bend
+        out[rows[0][1]] += by[0] * (by[1] * tt - bt) - by[1] * at - bend * task.anchor
+        out[rows[1][1]] += by[1] * (by[1] * tt - 2 * bt) - bend * task.anchor**2
+        out[rows[0][2]], out[rows[1][2]] = at - by[0] * tt, bt - by[1] * tt
+    out[2], out[3] = out[2] - by[0] * out[10], out[3] - by[1] * out[10]
+    out[4] = np.where(out[7] > 1e-14 * whole, out[4], -np.inf)
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
@@ -34,8 +35,7 @@ def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
     """Table and figures of fits, on both kinds of axes."""
     files = write_table(fits.to_frame(), out / f"fits{name}", tables.fits_table(fits, style="latex"))
     for suffix, log in (("", False), ("_log", True)):
-        figure = first_figure(figures.plot_fits(fits, log=log))
-        files += figures.save_figure(figure, out / f"fits{name}{suffix}")
+        files += write_figure(figures.plot_fits(fits, log=log), out / f"fits{name}{suffix}")
     return files
 
 
@@ -48,6 +48,8 @@ def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path
     return [*files, out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
 
 
-def first_figure(axes: Any) -> Any:
-    """The figure that one or several axes belong to."""
-    return np.ravel(np.asarray(axes, dtype=object))[0].figure
+def write_figure(axes: Any, stem: Path) -> list[Path]:
+    """The figure of one or several axes as PDF and PNG; it is closed afterwards."""
+    files = figures.save_figure(axes, stem)
+    plt.close(np.ravel(np.asarray(axes, dtype=object))[0].figure)
+    return files

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import fdtrc
 
 from frontier._format import listed, nearest, number
+from frontier.columns import USUAL_REFERENCES
 from frontier.curve_fit import CurveFit, FrontierFits
 from frontier.problems import Array
 from frontier.results import Group, in_words
@@ -28,7 +29,7 @@ def reference_family(families: Sequence[str], reference: str | None) -> str:
         if reference not in known:
             raise ValueError(f"no family {reference!r} to compare with{nearest(reference, known)}")
         return reference
-    usual = [f for f in known if f.lower() in ("relu", "standard", "vanilla", "baseline")]
+    usual = [f for f in known if f.lower() in USUAL_REFERENCES]
     if len(usual) != 1:
         raise ValueError(f"name the reference family; there are {listed(known, 12)}")
     return usual[0]

@@ -56,9 +56,8 @@ def curvature_left(fits: Sequence[CurveFit]) -> str:
     longest = max(alike, key=lambda i: len(groups[i]))
     pattern = " ".join("+" if r >= 0 else "-" for r in groups[longest])
     word = "less" if side > 0 else "more"
-    return (
-        f"Residuals run {pattern} in {len(alike)} of {len(bends)} groups: the curve bends {word} than the data."
-    )
+    where = f"{len(alike)} of {len(bends)} groups"
+    return f"Residuals run {pattern} in {where}: the curve bends {word} than the data."
 
 
 def _bend(fit: CurveFit, ordered: Array) -> int:

@@ -340,8 +340,7 @@ def _compare(
 ) -> SeedComparison:
     doubts: list[str] = []
     split = {n: _seeds(n, runs, doubts) for n, runs in pair.items()}
-    one, two = split.values()
-    if design == "paired" and set(one) != set(two):
+    if design == "paired" and len({frozenset(s) for s in split.values()}) > 1:
         have = " and ".join(f"{n} has {listed(sorted(s))}" for n, s in split.items())
         raise ValueError(f"a paired design needs the same seeds: {have}")
     positive = all((runs.y > 0).all() for runs in pair.values())
@@ -351,9 +350,8 @@ def _compare(
         curves = {n: [turn(label, runs) for label, runs in seeds.items()] for n, seeds in split.items()}
         found.append(_difference(ratio, curves, design, level, positive, doubts))
     said = tuple(dict.fromkeys([*doubts, *facts]))
-    return SeedComparison(
-        group, *pair, y_name=y, design=design, gap=found[0], relative_potency=found[1], doubts=said
-    )
+    one, two = pair
+    return SeedComparison(group, one, two, y, design, found[0], found[1], said)
 
 
 def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> list[str]:
@@ -452,14 +450,14 @@ def _difference(
     finds = show(float(nctdtrinc(df, 1 - POWER, critical)) * se) if df > 0 else nan
     interval = Interval(show(value), show(value - critical * se), show(value + critical * se), level)
     p = two_sided(value / se, df) if df > 0 else nan
-    ends = [math.exp(v) if positive or not ratio else float(v) for v in (low, high)]
-    ends += [show(local.min()), show(local.max())]
+    onto = math.exp if positive or not ratio else float
     shown = [
         {s.label: show(a) for s, a in zip(f, v, strict=True)} for f, v in zip(families, areas, strict=True)
     ]
     return SeedDifference(
-        quantity, interval, p, nan, df, finds, *ends, areas=shown[0], reference_areas=shown[1]
-    )
+        quantity, interval, p, nan, df, finds, onto(low), onto(high), show(local.min()), show(local.max()),
+        shown[0], shown[1],
+    )  # fmt: skip
 
 
 def _pair_doubts(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from tabulate import DataRow, Line, TableFormat, tabulate
 
-from frontier._format import nearest
+from frontier._format import nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,6 @@ HEADERS = {
     "frequency_above_1pct": "Firing > 1 %",
     "frequency_below_1e5": "Firing < 1e-5",
 }
-
-
-def one_line(text: object) -> str:
-    """Text without line breaks and control characters (a terminal would obey some of them)."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
 
 
 def number_notes(said: Iterable[Sequence[str]]) -> tuple[list[str], list[str]]:

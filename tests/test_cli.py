@@ -88,7 +88,7 @@ def test_help_has_an_example(command):
     ("arguments", "message"),
     [
         (["fit", "{folder}/gemma2.csv"], "did you mean 'gemma20.csv'"),
-        (["fit", "{folder}"], "is a folder"),
+        (["fit", "{empty}"], "no SAE metrics in 0 files"),
         (["compare", "{table}", "--reference", "gate"], "did you mean 'gated'"),
         (["fit", "{table}", "--by", "sites"], "did you mean 'site'"),
         (["fit", "{table}", "--y", "performance_hitt"], "did you mean 'performance_hit'"),
@@ -96,8 +96,8 @@ def test_help_has_an_example(command):
         (["fit", "{table}", "--max-l0", "0.001"], "no usable row"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(table, arguments, message):
-    done = run(*(a.format(table=table, folder=table.parent) for a in arguments), ok=False)
+def test_bad_input_is_one_line_and_exit_code_2(table, tmp_path, arguments, message):
+    done = run(*(a.format(table=table, folder=table.parent, empty=tmp_path) for a in arguments), ok=False)
     assert done.returncode == 2 and message in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 

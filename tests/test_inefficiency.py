@@ -200,6 +200,12 @@ def test_fixed_parameters_stay(fixed, method):
         assert found[name].estimate == value and math.isnan(found[name].low)
     free = "k" if "n" in fixed else "n"
     assert found[free].low < found[free].estimate < found[free].high
+    # with one free parameter, x_at moves with it: x = k (y / (1 - y))^(1 / n)
+    k, n = (found[p] for p in ("k", "n"))
+    ends = (k.low, k.high) if free == "k" else (n.low, n.high)
+    odds = 0.02 / 0.98
+    x = [end * odds if free == "k" else odds ** (1 / end) for end in ends]
+    assert_allclose([found.x_at(0.02).low, found.x_at(0.02).high], x, rtol=2e-3)
 
 
 # Quantiles

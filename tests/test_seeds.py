@@ -100,6 +100,11 @@ def test_only_the_common_range_counts():
     assert_allclose([gap.low, gap.high], [math.e, math.e**2])
     assert_allclose(gap.areas["0"], 0.25)  # 0.3 at log L0 = 1, 0.2 at 2
     assert_allclose(list(gap.reference_areas.values()), [0.35, 0.45])
+    narrow = compare_seeds(pd.concat([one, runs("relu", {0: [0.5, 0.1], 4: [0.4, 0.2]}, [6.0, 9e3])]))[0]
+    assert any(
+        d.startswith("The common range is 2.3 % of the L0 range") and d.endswith("seed 0 of gated limit it.")
+        for d in narrow.doubts
+    ), narrow.doubts
 
 
 def test_no_common_range_is_said():
@@ -108,7 +113,7 @@ def test_no_common_range_is_said():
     assert math.isnan(found.gap.value.estimate)
     assert any("no common range of L0" in d for d in found.doubts)
     assert_allclose(found.relative_potency.value.estimate, math.sqrt(54 / 5), rtol=1e-12)  # equal hits
-    assert "not compared" in found.sentence
+    assert "not compared" in found.sentence and list(found.gap.areas) == ["0"]
 
 
 def test_one_seed_gives_no_interval():
@@ -121,6 +126,13 @@ def test_one_seed_gives_no_interval():
     for design in ("paired", "runs_independent"):
         both = compare_seeds(pd.concat([shifted("gated", A[:1]), shifted("relu", B[:1])]), design=design)[0]
         assert math.isnan(both.gap.value.low)
+    apart = (
+        runs("gated", {0: [0.5, 0.2]}, [10, 50]),
+        runs("gated", {1: [0.5, 0.2]}, [11, 51]),
+        shifted("relu", B),
+    )
+    lone = compare_seeds(pd.concat(apart).drop(columns="sparsity_setting"), design="runs_independent")[0]
+    assert any("no setting was run twice: no interval" in d for d in lone.doubts)
 
 
 def test_half_the_latents_is_potency_two():

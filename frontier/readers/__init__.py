@@ -20,8 +20,8 @@ from frontier.metrics import (
     require_metrics,
     set_aside_remark,
 )
-from frontier.readers.found import Found, Origin
-from frontier.readers.provenance import PROVENANCE, provenance, write
+from frontier.readers.found import RECOGNISED, Found, Origin
+from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file, scan
 from frontier.readers.tables import SUFFIXES, check_path
 
@@ -67,14 +67,14 @@ def _from_path(path: Path) -> pd.DataFrame:
     folder = check_path(path, KINDS)
     found = scan(str(path)) if folder else Found()
     kind = "" if folder else read_file(str(path), found)
-    if kind == "plain table":
+    if kind == PLAIN:
         table = _named(str(path), found.frames[0][1])
         write(table, _plain_origin(table))
         return table
     if kind == "configuration" and not found.rows:
         raise TableError(f"{path} is a configuration; no metrics are in it")
     if kind:
-        found.said = {f"recognised: {kind}": [""], **found.said}
+        found.say(RECOGNISED + kind)
         if found.broken:
             found.say(f"{len(found.broken)} broken parts left out: {'; '.join(found.broken[:3])}")
     return _assembled(str(path), found)
@@ -86,9 +86,12 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
     if not found.rows and not found.frames:
         raise TableError(f"{origin}: no rows; {'; '.join(found.remarks())}")
     said: list[str] = []
-    parts, origins = [], dict(found.columns)
+    parts: list[pd.DataFrame] = []
+    origins: dict[Origin, dict[str, int]] = {}
     if found.rows:
-        parts.append(_flagged(_named(origin, _use_what_there_is(_columns(found)))))
+        frame = _columns(found)
+        origins = by_origin(frame, found.origins)
+        parts.append(_flagged(_named(origin, _use_what_there_is(frame))))
         said += notes(parts[0])
     for name, frame in found.frames:
         part = _named(name, frame)
@@ -107,7 +110,9 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
 
 def _columns(found: Found) -> pd.DataFrame:
     """The rows as a frame; columns that no row knows are left out."""
-    names = dict.fromkeys(name for row in found.rows for name in row)
+    names: dict[str, None] = {}
+    for row in found.rows:
+        names.update(dict.fromkeys(row))
     columns = {name: [row.get(name) for row in found.rows] for name in names}
     return pd.DataFrame({n: cells for n, cells in columns.items() if any(c is not None for c in cells)})
 
@@ -156,7 +161,7 @@ def _together(origin: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _plain_origin(table: pd.DataFrame) -> dict[Origin, dict[str, int]]:
-    return {Origin("plain table", "", ()): {str(c): int(n) for c, n in table.notna().sum().items() if n}}
+    return {Origin(PLAIN, "", ()): {str(c): int(n) for c, n in table.notna().sum().items() if n}}
 
 
 def _named(origin: str, frame: Any) -> pd.DataFrame:

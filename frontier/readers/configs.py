@@ -116,12 +116,14 @@ def _architecture(config: Mapping[str, Any], names: str) -> tuple[str, list[tupl
     said = text(_first(config, ("architecture", "trainer_class", "dict_class", "activation")))
     name = architecture_in(said) or said
     trained = architecture_in(text(_first(config, TRAINED_AS)))
-    hint = architecture_in(names)
     if trained and trained != name:
         return trained, [("architecture", f"saved as {name or 'nothing'}, trained as {trained}")]
     activation = text(_first(config, ("activation_fn_str", "activation_fn")))
     if name == "standard" and architecture_in(activation) == "topk":
         return "topk", [("architecture", "saved as standard with activation topk")]
+    if name not in ("", "jumprelu", "standard"):
+        return name, []
+    hint = architecture_in(names)
     if name == "jumprelu" and hint in ("batch_topk", "matryoshka_batch_topk"):
         return hint, [("architecture", f"saved as jumprelu for inference; the name says {hint}")]
     if name == "standard" and hint in ("p_anneal", "standard_april_update"):

@@ -1,4 +1,4 @@
-"""dictionary_learning: `eval_results.json` beside `config.json`, 2024 sweeps, logs; `ae.pt` is never opened."""
+"""dictionary_learning: `eval_results.json` beside `config.json`, sweeps, logs; `ae.pt` is never opened."""
 
 from __future__ import annotations
 

@@ -12,6 +12,8 @@ import pandas as pd
 from frontier._format import listed
 
 Row = dict[str, Any]
+RECOGNISED = "recognised: "
+
 Changes = tuple[tuple[str, str], ...]
 
 
@@ -35,8 +37,8 @@ class Found:
         Plain tables, under their own names.
     said : dict
         Each remark, and the files (or rows) that it is about.
-    columns : dict
-        Per origin the columns that came from it, and in how many rows.
+    origins : list of Origin
+        Where each row comes from.
     owners, extras : dict
         Rows by a key, and facts from other files that belong to the row of that key.
     broken, ignored : list
@@ -46,19 +48,16 @@ class Found:
     rows: list[Row] = field(default_factory=list)
     frames: list[tuple[str, pd.DataFrame]] = field(default_factory=list)
     said: dict[str, list[str]] = field(default_factory=dict)
-    columns: dict[Origin, dict[str, int]] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)
     owners: dict[Hashable, Row] = field(default_factory=dict)
     extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
 
     def add(self, row: Row, tool: str, version: str = "", changes: Iterable[tuple[str, str]] = ()) -> None:
-        """One SAE; the columns that hold nothing are left out of the provenance."""
+        """One SAE."""
         self.rows.append(row)
-        seen = self.columns.setdefault(Origin(tool, version, tuple(changes)), {})
-        for name, value in row.items():
-            if value is not None and value == value:
-                seen[name] = seen.get(name, 0) + 1
+        self.origins.append(Origin(tool, version, tuple(changes)))
 
     def say(self, remark: str, where: str = "") -> None:
         """A remark about `where`; equal ones are counted."""
@@ -83,11 +82,24 @@ class Found:
         self.extras = {}
 
     def remarks(self) -> list[str]:
-        """All remarks, each with how many files or rows it is about."""
+        """All remarks, each with how many files or rows it is about; first what was recognised."""
+        ordered = sorted(self.said.items(), key=lambda item: not item[0].startswith(RECOGNISED))
         return [
-            remark if not any(where) else f"{remark} (in {len(where)}: {listed(where, 2)})"
-            for remark, where in self.said.items()
+            remark if not any(where) else f"{remark} (in {len(where)}: {_shown(where)})"
+            for remark, where in ordered
         ]
+
+    def forget(self, rows: int, frames: int) -> None:
+        """All but the first `rows` rows and `frames` tables: what a broken file left behind."""
+        gone = {id(row) for row in self.rows[rows:]}
+        del self.rows[rows:], self.origins[rows:], self.frames[frames:]
+        if gone:
+            self.owners = {key: row for key, row in self.owners.items() if id(row) not in gone}
+
+
+def _shown(names: list[str]) -> str:
+    short = [name if len(name) <= 60 else f"...{name[-57:]}" for name in names[:1]]
+    return short[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def num(value: object) -> float | None:
@@ -96,6 +108,8 @@ def num(value: object) -> float | None:
     >>> num("0.5"), num(True), num("x"), num(float("nan"))
     (0.5, None, None, None)
     """
+    if type(value) is float:
+        return value if math.isfinite(value) else None
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
@@ -112,6 +126,8 @@ def table(value: object) -> dict[str, Any]:
 
 def text(value: object) -> str:
     """Short text or a number as text; anything else is empty."""
+    if type(value) is str:
+        return value if len(value) <= 200 else value[:200]
     plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
     return str(value)[:200] if plain else ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pandas as pd
@@ -11,6 +11,7 @@ import pandas as pd
 from frontier.columns import BY_NAME
 from frontier.readers.found import Origin
 
+PLAIN = "plain table"
 PROVENANCE = "frontier_provenance"
 COLUMNS = ("column", "tool", "version", "rows", "definition", "changed")
 
@@ -18,7 +19,7 @@ RATIO_OF_MEANS = "(CE ablated - CE SAE) / (CE ablated - CE clean), ratio of mean
 
 DEFINITIONS: dict[str, str] = {
     "explained_variance": "definition unknown: one of the three that go by this name",
-    "explained_variance_legacy": "mean over tokens of 1 - |e|^2 / |x - mean x|^2 (SAEBench paper, Neuronpedia)",
+    "explained_variance_legacy": "mean over tokens of 1 - |e|^2 / |x - mean x|^2 (SAEBench paper)",
     "explained_variance_about_zero": "1 - SSE / (S - (S/d)^2) with S = E|x|^2: about zero, too large",
     "frac_variance_explained": "1 - var(e) / var(x), residual centred: a constant bias is free; batch mean",
     "mean_error_norm": "E|x - x_hat|, not squared",
@@ -62,7 +63,6 @@ BY_TOOL: dict[tuple[str, str], str] = {
     ("OpenMOSS", "loss_recovered"): "1 / downstream_loss_ratio, zero ablation",
     ("OpenMOSS", "l0"): "latents above zero",
     ("SAELens pretrained_saes.yaml", "l0"): "often nominal, from the path",
-    ("plain table", "protocol"): "as the table gives it",
 }
 
 
@@ -84,10 +84,19 @@ def records(columns: dict[Origin, dict[str, int]]) -> Iterable[dict[str, Any]]:
 
 
 def _definition(tool: str, column: str) -> str:
+    if tool == PLAIN:
+        return f"taken as: {BY_NAME[column].meaning}" if column in BY_NAME else "as the source writes it"
     said = BY_TOOL.get((tool, column)) or BY_TOOL.get((tool.removesuffix(" log"), column))
     if said or column in DEFINITIONS:
         return said or DEFINITIONS[column]
     return BY_NAME[column].meaning if column in BY_NAME else "as the source writes it"
+
+
+def by_origin(frame: pd.DataFrame, origins: Sequence[Origin]) -> dict[Origin, dict[str, int]]:
+    """Per origin the columns that came from it, and in how many rows they hold something."""
+    known = frame.notna().groupby(pd.factorize(pd.Series(origins, dtype=object))[0], sort=False).sum()
+    counts = zip(dict.fromkeys(origins), known.to_dict("records"), strict=True)
+    return {origin: {str(c): int(n) for c, n in columns.items() if n} for origin, columns in counts}
 
 
 def write(table: pd.DataFrame, columns: dict[Origin, dict[str, int]]) -> None:

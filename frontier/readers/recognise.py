@@ -22,7 +22,7 @@ from frontier._format import listed
 from frontier.checks import TableError
 from frontier.frames import from_records
 from frontier.metrics import metrics_table, require_metrics
-from frontier.readers.found import Found, flat
+from frontier.readers.found import RECOGNISED, Found, flat
 from frontier.readers.opening import json_file, yaml_file
 
 YAML = (".yaml", ".yml")
@@ -90,7 +90,7 @@ def _json_dict(content: dict[str, Any], path: str, found: Found) -> str:
         return "dictionary_learning result"
     if sparsify.is_config(content) and name == "cfg.json":
         sparsify.read_config(content, path, found)
-        return "configuration"
+        return "sparsify settings"
     if openmoss.is_log(content):
         openmoss.read_records([content], path, found)
         return "OpenMOSS metrics"
@@ -120,7 +120,7 @@ def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
     elif openmoss.is_log(dict.fromkeys(names)):
         openmoss.read_records(_records(frame), path, found)
         return "OpenMOSS metrics"
-    if reader:
+    if reader is not None:
         left = reader(_records(frame), path, found)
         frame = pd.DataFrame(left)
     if len(frame) or not reader:
@@ -150,7 +150,7 @@ def scan(folder: str) -> Found:
                 _keep_tables_of_metrics(found, frames)
         except (TableError, OSError) as error:
             found.broken.append(_short(str(error), path, folder))
-            del found.frames[frames:], found.rows[rows:]
+            found.forget(rows, frames)
             continue
         if (
             len(found.rows) == rows
@@ -211,7 +211,7 @@ def _short(message: str, path: str, folder: str) -> str:
 
 def _say_files(found: Found, kinds: Counter[str]) -> None:
     if kinds:
-        found.say("recognised: " + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+        found.say(RECOGNISED + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
     if found.broken:
         found.say(f"{len(found.broken)} broken files left out: {'; '.join(found.broken[:5])}"
                   + (f" and {len(found.broken) - 5} more" if len(found.broken) > 5 else ""))  # fmt: skip

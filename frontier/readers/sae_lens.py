@@ -225,6 +225,8 @@ def read_pretrained(content: dict[str, Any], path: str, found: Found) -> None:
             row, changes = identity({"model": table(facts).get("model")}, f"{name}/{text(sae.get('path'))}")
             row |= {"run_id": name, "source": path, "l0": num(sae.get("l0"))}
             row["explained_variance"] = num(sae.get("variance_explained"))
+            if row["l0"] is not None and f"l0_{row['l0']:.0f}" in name:
+                row["doubts"] = "l0 is nominal"
             if row["l0"] is not None:
                 found.say("pretrained_saes.yaml: l0 is often nominal; no evaluation is named", text(release))
             found.add(row, "SAELens pretrained_saes.yaml", "", changes)

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
-from frontier.joint_region import joint_region
+from frontier.joint import joint_region
 
 X = np.geomspace(0.004, 0.3, 9)
 
@@ -41,7 +41,9 @@ def test_the_region_covers():
         fit = frontier.fit_points(X, y, "hill", errors="log", intervals="wald")
         truth = ((np.log(y) - np.log(frontier.hill(X, 0.4, 1.1))) ** 2).sum()
         region = joint_region(fit, points=8)
-        edge = np.array([((np.log(y) - np.log(frontier.hill(X, *r))) ** 2).sum() for r in region[["k", "n"]].to_numpy()])
+        edge = np.array(
+            [((np.log(y) - np.log(frontier.hill(X, *r))) ** 2).sum() for r in region[["k", "n"]].to_numpy()]
+        )
         assert np.ptp(edge) < 1e-6 * edge.max()  # every boundary point lies on one contour
         inside += truth <= edge[0]
     assert 0.905 <= inside / 300 <= 0.985  # 99.9 % binomial band
@@ -52,11 +54,13 @@ def test_what_has_no_region_is_said():
     with pytest.raises(ValueError, match="leaves no residuals"):
         joint_region(frontier.fit_points(X, y, "hill", errors="log"))
     with pytest.raises(ValueError, match="two free parameters"):
-        joint_region(frontier.fit_points(X, y * (1 + 0.1 * np.sin(40 * X)), "hill", errors="log", fixed={"n": 1}))
+        joint_region(
+            frontier.fit_points(X, y * (1 + 0.1 * np.sin(40 * X)), "hill", errors="log", fixed={"n": 1})
+        )
 
 
 def test_an_open_region_is_open():
-    # With one degree of freedom F(0.999; 2, 1) is half a million: even a curve at 0 everywhere is not excluded.
+    # With one degree of freedom F(0.999; 2, 1) is half a million: even a curve at 0 is not excluded.
     y = np.array([0.02, 0.06, 0.1])
     fit = frontier.fit_points([0.01, 0.02, 0.05], y, "hill", errors="additive", intervals="wald")
     assert fit.rss * (1 + 2 * stats.f.ppf(0.999, 2, 1)) > (y**2).sum()
