@@ -1,8 +1,8 @@
 """Many SAEBench-like files: `frontier.read` against opening and parsing the same files, in one run.
 
-`python -m benchmarks.read_files [files]` prints the ratio, writes `benchmarks/results/read_files.json`. The
-baseline opens every file and parses it with `json`, and does nothing else; both sides know the file names only
-from the folder. Rounds alternate between the two, and the file cache is warm for both.
+`python -m benchmarks.read_files [files]` prints the ratio, writes `benchmarks/results/read_files.json`.
+The baseline opens every file and parses it with `json`, and does nothing else; both sides know the file names
+only from the folder. Rounds alternate between the two, and the file cache is warm for both.
 """
 
 from __future__ import annotations
@@ -23,75 +23,82 @@ import frontier
 
 ROUNDS, DEFAULT, SEED = 5, 10_000, 20261120
 FAMILIES = ("standard", "gated", "topk", "jumprelu", "batch_topk")
+EVAL_CONFIG = {
+    "model_name": "pythia-70m-deduped",
+    "llm_dtype": "float32",
+    "batch_size_prompts": 16,
+    "n_eval_reconstruction_batches": 200,
+    "n_eval_sparsity_variance_batches": 2000,
+    "dataset": "Skylion007/openwebtext",
+    "context_size": 128,
+    "compute_kl": True,
+    "compute_ce_loss": True,
+    "compute_l2_norms": True,
+    "compute_sparsity_metrics": True,
+    "compute_variance_metrics": True,
+    "compute_featurewise_density_statistics": True,
+    "compute_featurewise_weight_based_metrics": True,
+    "exclude_special_tokens_from_reconstruction": True,
+    "verbose": False,
+}
+MISC = {
+    "freq_over_1_percent": 0.03,
+    "freq_over_10_percent": 0.002,
+    "normalized_freq_over_1_percent": 0.2,
+    "normalized_freq_over_10_percent": 0.05,
+    "average_max_encoder_cosine_sim": 0.3,
+    "average_max_decoder_cosine_sim": 0.25,
+    "frac_alive": 0.97,
+}
+
+
+def metrics(l0: float, hit: float) -> dict:
+    """The metrics of one SAE."""
+    clean, ablated = 3.33571, 12.45293
+    fvu = min(0.9, hit**0.5)
+    return {
+        "model_behavior_preservation": {
+            "kl_div_score": 1 - hit,
+            "kl_div_with_ablation": 10.05,
+            "kl_div_with_sae": 10.05 * hit,
+        },
+        "model_performance_preservation": {
+            "ce_loss_score": 1 - hit,
+            "ce_loss_with_ablation": ablated,
+            "ce_loss_with_sae": clean + hit * (ablated - clean),
+            "ce_loss_without_sae": clean,
+        },
+        "reconstruction_quality": {
+            "explained_variance": 1 - fvu / 4,
+            "explained_variance_legacy": 1 - fvu,
+            "mse": fvu / 50,
+            "cossim": 1 - fvu / 3,
+        },
+        "shrinkage": {
+            "l2_norm_in": 12.51,
+            "l2_norm_out": 12.02,
+            "l2_ratio": 0.96,
+            "relative_reconstruction_bias": 0.99,
+        },
+        "sparsity": {"l0": l0, "l1": 3 * l0},
+        "token_stats": {
+            "total_tokens_eval_reconstruction": 409600,
+            "total_tokens_eval_sparsity_variance": 4096000,
+        },
+        "misc_metrics": MISC,
+    }
 
 
 def content(family: str, i: int, rng: np.random.Generator) -> dict:
     """One core result with the keys and digits of published ones, per-feature details removed."""
     l0 = float(rng.lognormal(4, 1))
     hit = 1 / l0 / (1.5 + 1 / l0) * float(rng.lognormal(0, 0.05))
-    clean, ablated = 3.33571, 12.45293
-    fvu = min(0.9, hit**0.5)
     return {
         "eval_type_id": "core",
-        "eval_config": {
-            "model_name": "pythia-70m-deduped",
-            "llm_dtype": "float32",
-            "batch_size_prompts": 16,
-            "n_eval_reconstruction_batches": 200,
-            "n_eval_sparsity_variance_batches": 2000,
-            "dataset": "Skylion007/openwebtext",
-            "context_size": 128,
-            "compute_kl": True,
-            "compute_ce_loss": True,
-            "compute_l2_norms": True,
-            "compute_sparsity_metrics": True,
-            "compute_variance_metrics": True,
-            "compute_featurewise_density_statistics": True,
-            "compute_featurewise_weight_based_metrics": True,
-            "exclude_special_tokens_from_reconstruction": True,
-            "verbose": False,
-        },
+        "eval_config": EVAL_CONFIG,
         "eval_id": f"id-{i}",
         "datetime_epoch_millis": 1737052668610 + i,
-        "eval_result_metrics": {
-            "model_behavior_preservation": {
-                "kl_div_score": 1 - hit,
-                "kl_div_with_ablation": 10.05,
-                "kl_div_with_sae": 10.05 * hit,
-            },
-            "model_performance_preservation": {
-                "ce_loss_score": 1 - hit,
-                "ce_loss_with_ablation": ablated,
-                "ce_loss_with_sae": clean + hit * (ablated - clean),
-                "ce_loss_without_sae": clean,
-            },
-            "reconstruction_quality": {
-                "explained_variance": 1 - fvu / 4,
-                "explained_variance_legacy": 1 - fvu,
-                "mse": fvu / 50,
-                "cossim": 1 - fvu / 3,
-            },
-            "shrinkage": {
-                "l2_norm_in": 12.51,
-                "l2_norm_out": 12.02,
-                "l2_ratio": 0.96,
-                "relative_reconstruction_bias": 0.99,
-            },
-            "sparsity": {"l0": l0, "l1": 3 * l0},
-            "token_stats": {
-                "total_tokens_eval_reconstruction": 409600,
-                "total_tokens_eval_sparsity_variance": 4096000,
-            },
-            "misc_metrics": {
-                "freq_over_1_percent": 0.03,
-                "freq_over_10_percent": 0.002,
-                "normalized_freq_over_1_percent": 0.2,
-                "normalized_freq_over_10_percent": 0.05,
-                "average_max_encoder_cosine_sim": 0.3,
-                "average_max_decoder_cosine_sim": 0.25,
-                "frac_alive": 0.97,
-            },
-        },
+        "eval_result_metrics": metrics(l0, hit),
         "eval_result_details": [],
         "sae_bench_commit_hash": "8042bb31c86ac46d3e5d8ad6b9b4a3b6a8cdbbd3",
         "sae_lens_id": "custom_sae",
@@ -121,12 +128,8 @@ def write_files(folder: Path, files: int) -> int:
     size = 0
     for i in range(files):
         family = FAMILIES[i % len(FAMILIES)]
-        path = (
-            folder
-            / "core"
-            / f"release_{family}"
-            / f"release_{family}_trainer_{i}_custom_sae_eval_results.json"
-        )
+        name = f"release_{family}_trainer_{i}_custom_sae_eval_results.json"
+        path = folder / "core" / f"release_{family}" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         size += path.write_text(json.dumps(content(family, i, rng), indent=2), encoding="utf-8")
     return size

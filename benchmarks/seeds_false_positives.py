@@ -14,7 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from frontier.seeds import SeedComparisons, compare_seeds
+from frontier.seed_results import SeedComparisons
+from frontier.seeds import compare_seeds
 
 SETTINGS = 8
 SIGMA = 0.01

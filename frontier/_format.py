@@ -37,7 +37,7 @@ def interval_cell(estimate: float, low: float, high: float) -> str:
     >>> interval_cell(6.0318, 4.31, 8.52)
     '6.0 [4.3, 8.5]'
     >>> interval_cell(1.493, 0.176, float("inf"))
-    '1.49 [0.18, inf]'
+    '1.5 [0.18, inf]'
     """
     if math.isnan(low) and math.isnan(high):
         return number(estimate)

@@ -28,6 +28,7 @@ from frontier.objective import (
     sums,
     to_search,
 )
+from frontier.starts import distinct, started
 
 Bools = NDArray[np.bool_]
 Columns = NDArray[np.intp]
@@ -42,6 +43,7 @@ DECREMENT = 1e-14
 STILL = 1e-3
 """A step that promises next to nothing, but moves a parameter by more than this share, runs to infinity."""
 FLAT = 1e-10
+"""An rss that changes by less than this share, when parameters move by their own size, falls no further."""
 TOP_STARTS = (1.2, 10.0)
 """Free top: starting values, as multiples of the largest y; the best fit of them is kept."""
 
@@ -148,7 +150,7 @@ def _blocks(points: int, replicates: int) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class _Found:
-    """Where a search ended: theta, the `sums` there (17 rows), whether that will do, and whether it is flat."""
+    """Where a search ended: theta, the `sums` there (17 rows), whether it will do, and whether it is flat."""
 
     theta: Array
     sums: Array
@@ -164,8 +166,8 @@ class _Found:
         """Take over those of `other` that are better."""
         worse = ~self.converged[columns] | (other.sums[0] < self.sums[0, columns] * (1 - 1e-9))
         take = np.flatnonzero(other.converged & worse)
-        better = _Found(*(v[..., take] for v in (other.theta, other.sums, other.converged, other.flat)))
-        self.put(columns[take], better)
+        theta, total = other.theta[:, take], other.sums[:, take]
+        self.put(columns[take], _Found(theta, total, other.converged[take], other.flat[take]))
 
 
 def _solution(task: Task, found: _Found) -> Solution:
@@ -185,26 +187,19 @@ def _best(task: Task, theta: Array, infimum: bool) -> _Found:
     for multiple in TOP_STARTS:
         trial = theta.copy()
         trial[2] = np.where(np.isnan(theta[2]), np.log(multiple * task.peak), theta[2])
-        found = _newton(task, _started(task, trial), infimum)
+        found = _newton(task, started(task, trial), infimum)
         if best is None:
             best = found
         else:
             best.improve(np.arange(theta.shape[1]), found)
     assert best is not None
-    best.converged[:] &= _distinct(task) >= len(task.free)
+    best.converged[:] &= distinct(task) >= len(task.free)
     return best
-
-
-def _distinct(task: Task) -> NDArray[np.intp]:
-    """Number of different u per replicate: three parameters on two of them leave a Hessian of rounding."""
-    u = np.sort(np.where(task.w > 0, task.u, np.inf), axis=0)
-    gap, spread = np.diff(u, axis=0), np.max(u, axis=0, where=np.isfinite(u), initial=-np.inf) - u[0]
-    return 1 + np.sum((gap > 1e-9 * spread) & np.isfinite(gap), axis=0)
 
 
 def _fit(task: Task, theta: Array, infimum: bool) -> _Found:
     """The minimum next to the start; a second start where there is none, or where points exceed the top."""
-    found = _newton(task, _started(task, theta), infimum)
+    found = _newton(task, started(task, theta), infimum)
     doubtful = ~found.converged | found.flat
     if task.curve.has_top:
         doubtful |= task.peak > np.exp(theta[2])
@@ -212,53 +207,8 @@ def _fit(task: Task, theta: Array, infimum: bool) -> _Found:
     if columns.size:
         rest, fresh = task.take(columns), theta[:, columns]
         fresh[[i for i in task.free if i < 2]] = np.nan
-        found.improve(columns, _newton(rest, _started(rest, fresh, plain=True), infimum))
+        found.improve(columns, _newton(rest, started(rest, fresh, plain=True), infimum))
     return found
-
-
-def _tilt(task: Task, theta: Array) -> Array:
-    """How fast the fitted value moves with the straight line inside the link, at each point's y.
-
-    Squared, these are the weights that make the starting line close to the curve's own least squares.
-    """
-    curve = task.curve
-    y = np.maximum(task.y, 1e-3 * task.peak)
-    slope = 1.0 - np.minimum(y * np.exp(-theta[2]), 0.999) if curve.has_top else np.ones_like(y)
-    if curve.log_x:
-        return slope * (y / task.peak) if task.errors == "additive" else slope
-    return slope if task.errors == "additive" else task.peak / y
-
-
-def _started(task: Task, theta: Array, plain: bool = False) -> Array:
-    """`theta` with NaN starts filled: one line through the transformed points (`plain`: not tilted)."""
-    start = theta.copy()
-    empty_a, empty_b = np.isnan(theta[0]), np.isnan(theta[1])
-    if not (empty_a.any() or empty_b.any()):
-        return start
-    u, w = task.u, task.w if plain else task.w * _tilt(task, theta) ** 2
-    a, b = task.curve.start(u, task.y, w, theta[2])
-    if 0 not in task.free:
-        through = (w * u * (a + b * u - theta[0])).sum(0) / np.maximum((w * u**2).sum(0), 1e-300)
-        start[1] = np.where(empty_b, through, theta[1])
-        return start
-    if 1 not in task.free:
-        a = a + (b - theta[1]) * (w * u).sum(0) / w.sum(0)
-        start[0] = np.where(empty_a, a, theta[0])
-    else:
-        start[0], start[1] = np.where(empty_a, a, theta[0]), np.where(empty_b, b, theta[1])
-    if task.curve.name == "linear" and task.errors != "additive":
-        return _positive_line(task, start)
-    return start
-
-
-def _positive_line(task: Task, start: Array) -> Array:
-    """`start`, flat (or shifted, if the slope is fixed) where the line has no logarithm at some point."""
-    below = (start[0] + start[1] * task.u <= 0).any(axis=0)
-    if 1 in task.free:
-        start[1] = np.where(below, 0.0, start[1])
-    middle = np.exp((task.w * np.log(np.abs(task.y))).sum(0) / task.w.sum(0))
-    start[0] = np.where(below, middle - (start[1] * task.u).min(axis=0), start[0])
-    return start
 
 
 def _newton(task: Task, start: Array, infimum: bool, goal: float = NEAR) -> _Found:
@@ -281,7 +231,7 @@ def _still(step: Array, place: Array) -> Bools:
 
 
 def _flat(task: Task, place: Array, total: Array) -> Bools:
-    """Whether moving the parameters by their own size changes half the rss by less than the share FLAT."""
+    """Whether moving the parameters by their own size changes the rss by less than the share FLAT."""
     change = sum(np.abs(total[GRADIENT[i]]) * (1 + np.abs(place[i])) for i in task.free)
     return np.asarray(change <= FLAT * total[1])
 

@@ -170,8 +170,8 @@ def _relative(task: Task, value: Array, gap: Array, objective: Array) -> tuple[A
     return w, w * np.where(below, 1.0, 1 + 2 * gap / held)
 
 
-# With a free top the search runs along (a, b, log of the height at an anchor among the points that weigh most).
-# The data fix that height, while a and log top lie in one curved valley wherever y stays far below the top.
+# With a free top the search runs along (a, b, log height at an anchor among the points that weigh most). The
+# data fix that height, while a and log top lie in one curved valley wherever y stays far below the top.
 
 
 def to_search(task: Task, theta: Array) -> Array:
@@ -209,5 +209,6 @@ def search_sums(task: Task, place: Array, found: Array | None = None) -> Array:
         out[rows[1][1]] += by[1] * (by[1] * tt - 2 * bt) - bend * task.anchor**2
         out[rows[0][2]], out[rows[1][2]] = at - by[0] * tt, bt - by[1] * tt
     out[2], out[3] = out[2] - by[0] * out[10], out[3] - by[1] * out[10]
-    out[4] = np.where(out[7] > 1e-14 * whole, out[4], -np.inf)
+    if 0 in task.free:
+        out[4] = np.where(out[7] > 1e-14 * whole, out[4], -np.inf)
     return out

@@ -26,7 +26,7 @@ from frontier.metrics import (
 from frontier.pareto import mark_pareto, nondominated
 from frontier.problems import Array
 from frontier.ratios import HIGHER_IS_BETTER
-from frontier.seeds import RECIPE, Codes, setting_codes
+from frontier.replicates import RECIPE, Codes, setting_codes
 
 NOISE = ("se", "seeds")
 SURE = 0.95

@@ -431,6 +431,23 @@ def test_no_optimum_is_not_converged(name, errors):
     assert not found.converged[0]
 
 
+def test_infimum_counts_when_asked():
+    # n held at 1,000 on a step: k slides freely between the points, and the rss is that of 0 and 1 beside it
+    y = np.array([0.02, 0.05, 0.03, 0.97, 0.94, 0.98])
+    theta, held = np.array([[0.0], [1000.0], [0.0]]), (True, False, False)
+    strict = engine.solve(HILL, SIX[:, None], y[:, None], free=held, theta=theta)
+    found = engine.solve(HILL, SIX[:, None], y[:, None], free=held, theta=theta, infimum=True)
+    assert not strict.converged[0]
+    assert found.converged[0]
+    assert found.rss[0] == pytest.approx(((y - STEP) ** 2).sum(), rel=1e-9)
+
+
+def test_infimum_changes_no_minimum():
+    u, y = simulated(0.02, 0.7, 6, 0.1, 50, seed=20)
+    asked, plain = (engine.solve(HILL, u, y, infimum=flag) for flag in (True, False))
+    assert_array_equal(asked.theta, plain.theta)
+
+
 def test_nonpositive_y_has_no_logarithm():
     found = engine.solve(HILL, SIX[:, None], DEGENERATE["some negative"][:, None], errors="log")
     assert not found.converged[0]

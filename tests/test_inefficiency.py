@@ -17,11 +17,10 @@ from frontier.inefficiency import (
     MINIMUM_RUNS,
     InefficiencyFit,
     InefficiencyFits,
-    _Likelihood,
-    _Stochastic,
     fit_frontier,
     fit_frontier_points,
 )
+from frontier.stochastic_frontier import Likelihood, StochasticFrontier
 
 X = np.geomspace(0.008, 0.135, 40)  # hits from 0.005 to 0.1: k = 1 lies 7 times beyond the data
 TRUE = X**1.1 / (1 + X**1.1)
@@ -43,7 +42,7 @@ Y = search(np.random.default_rng(5))
 def test_likelihood_is_skew_normal(curve):
     # v + u is skew-normal with shape sigma_u / sigma_v and scale hypot(sigma_u, sigma_v): Azzalini (1985)
     theta, centre = np.array([[-3.2], [1.05], [-2.0], [1.7]]), -3.0
-    value, _, _ = _Likelihood(curve, np.log(X), np.log(Y))(theta, centre)
+    value, _, _ = Likelihood(curve, np.log(X), np.log(Y))(theta, centre)
     height = curve.log_link(-3.2 + 1.05 * (np.log(X) - centre))[0]
     expected = -stats.skewnorm.logpdf(np.log(Y) - height, 1.7, scale=math.exp(-2)).sum()
     assert_allclose(value[0], expected, rtol=1e-10)
@@ -52,7 +51,7 @@ def test_likelihood_is_skew_normal(curve):
 @pytest.mark.parametrize("curve", [HILL, POWER])
 def test_derivatives_of_the_likelihood(curve):
     theta, centre, step = np.array([[-3.2, -3.0], [1.05, 0.9], [-2.0, -1.5], [1.7, 0.0]]), -3.0, 1e-6
-    likelihood = _Likelihood(curve, np.log(X), np.log(Y))
+    likelihood = Likelihood(curve, np.log(X), np.log(Y))
     _, gradient, second = likelihood(theta, centre)
     for i in range(4):
         tilt = np.zeros((4, 1))
@@ -108,7 +107,7 @@ def test_less_biased_than_the_pareto_set():
     for _ in range(40):
         y = search(rng)
         fit = frontier.fit_points(X, y, errors="log", intervals="wald")
-        found = _Stochastic.of(fit, 0.95)
+        found = StochasticFrontier.of(fit, 0.95)
         a, b, *_ = found.theta
         ours.append(found.search.centre - a / b)
         front = frontier.pareto_set(pd.DataFrame({"l0": 1 / X, "performance_hit": y}))

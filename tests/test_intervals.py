@@ -250,16 +250,26 @@ def test_free_top_leaves_k_open_above():
     assert interval.high == np.inf and "inf" in str(interval)
 
 
+STEP_X = np.array([0.1, 0.2, 0.4, 1.6, 3.2, 6.4])
+STEP_Y = np.array([0.02, 0.05, 0.03, 0.97, 0.94, 0.98])
+
+
+@pytest.mark.xfail(strict=True, reason="needs the proposed patch of problems.py and intervals.py")
 def test_step_like_data_leave_n_open_above():
     # no point on the rise: any steepness above some value fits as well
-    x = np.array([0.1, 0.2, 0.4, 1.6, 3.2, 6.4])
-    y = np.array([0.02, 0.05, 0.03, 0.97, 0.94, 0.98])
-    fit = Problem.of("hill", x, y).fit()
+    fit = Problem.of("hill", STEP_X, STEP_Y).fit()
     assert fit.converged[0]
     low, high = one(profile(fit, parameter("n"), 0.95))
     assert np.isfinite(low) and high == np.inf
-    steeper = Problem.of("hill", x, y, fixed={"top": 1.0, "n": 1e4, "k": 0.8}).fit()
+    steeper = Problem.of("hill", STEP_X, STEP_Y, fixed={"top": 1.0, "n": 1e4, "k": 0.8}).fit()
     assert steeper.solution.rss[0] < fit.solution.rss[0] * (1 + t_quantile(4.0, 0.95) ** 2 / 4)
+
+
+@pytest.mark.xfail(strict=True, reason="needs the proposed patch of problems.py and intervals.py")
+def test_step_like_data_bracket_k():
+    # the rise lies between two points; the profile jumps there (1 %: the last steep optima are narrow)
+    fit = Problem.of("hill", STEP_X, STEP_Y).fit()
+    assert_allclose(np.exp(one(profile(fit, parameter("k"), 0.95))), [0.4, 1.6], rtol=0.01)
 
 
 def test_no_degrees_of_freedom_no_interval():

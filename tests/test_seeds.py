@@ -15,10 +15,9 @@ from scipy import stats
 
 import frontier
 from frontier.checks import TableError
+from frontier.replicates import PairedBatches, SettingScatter
 from frontier.seeds import (
-    PairedBatches,
     SeedComparisons,
-    SettingScatter,
     compare_seeds,
     lack_of_fit,
     paired_batches,

@@ -135,8 +135,9 @@ def _architecture(config: Mapping[str, Any], names: str) -> tuple[str, list[tupl
 
 def _settings(config: Mapping[str, Any], topk: bool) -> Iterator[tuple[str, str, float]]:
     """The sparsity settings that the config gives, the likeliest first; -1 is how configs write unknown."""
-    for key, meaning in sorted(SETTINGS, key=lambda s: topk and s[0] != "k"):
-        value = num(config.get(key))
+    given = [(key, meaning) for key, meaning in SETTINGS if key in config]
+    for key, meaning in sorted(given, key=lambda s: topk and s[0] != "k"):
+        value = num(config[key])
         if value is not None and value != -1:
             yield key, meaning, value
 

@@ -13,7 +13,8 @@ from frontier.checks import TableError
 LARGEST = 256 * 2**20
 """Bytes of a JSON file; a larger one is no result file."""
 
-LARGEST_YAML = 16 * 2**20
+LARGEST_YAML = 8 * 2**20
+DEEPEST_YAML = 50
 LARGEST_CELL = 2**20
 """Characters of a dict written into a cell."""
 
@@ -65,10 +66,17 @@ def yaml_file(path: str) -> Any:
     import yaml
 
     content = bounded(path, LARGEST_YAML).decode("utf-8-sig")
-    # Aliases let a small file unfold into a huge one; no file of these tools has them.
-    if re.search(r"(?:^|[\s\[,:-])\*[^\s,\]}*]+\s*(?:$|[,\]}#])", content, re.MULTILINE):
-        raise TableError("it has YAML aliases, which no list of SAEs has")
-    return yaml.load(content, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # the safe loader, in C
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    depth = 0
+    for event in yaml.parse(
+        content, Loader=loader
+    ):  # the loader in C would overflow its stack on deep nesting
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST_YAML:
+            raise TableError(f"it is nested more than {DEEPEST_YAML} deep")
+        if isinstance(event, yaml.AliasEvent):  # they let a small file unfold into a huge one
+            raise TableError("it has YAML aliases, which no list of SAEs has")
+    return yaml.load(content, Loader=loader)  # the safe loader: no tags but those of plain values
 
 
 def python_dict(cell: object) -> dict[str, Any]:

@@ -94,8 +94,9 @@ def _definition(tool: str, column: str) -> str:
 
 def by_origin(frame: pd.DataFrame, origins: Sequence[Origin]) -> dict[Origin, dict[str, int]]:
     """Per origin the columns that came from it, and in how many rows they hold something."""
-    known = frame.notna().groupby(pd.factorize(pd.Series(origins, dtype=object))[0], sort=False).sum()
-    counts = zip(dict.fromkeys(origins), known.to_dict("records"), strict=True)
+    codes = {origin: i for i, origin in enumerate(dict.fromkeys(origins))}
+    known = frame.notna().groupby([codes[origin] for origin in origins]).sum()
+    counts = zip(codes, known.to_dict("records"), strict=True)
     return {origin: {str(c): int(n) for c, n in columns.items() if n} for origin, columns in counts}
 
 

@@ -234,20 +234,24 @@ def read_pretrained(content: dict[str, Any], path: str, found: Found) -> None:
 
 def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> None:
     """One SAE of a run's log: `losses/...`, `metrics/...`, `sparsity/...`, evaluations dotted."""
-    row, changes = identity(config, name)
-    row |= {"run_id": name, "protocol": "last logged value"}
-    short, size = {}, row["dictionary_size"]
+    short: dict[str, Any] = {}
+    logged: dict[str, Any] = {}
     for key, value in metrics.items():
         group, _, leaf = key.replace(".", "/", 1).rpartition("/")
         if leaf in ("mse_loss", "mse") and group.endswith("losses"):
-            leaf = "mse_of_scaled_activations"
-        short[f"{leaf}_count" if group.endswith("sparsity") and leaf[:5] in ("below", "above") else leaf] = (
-            value
-        )
+            short["mse_of_scaled_activations"] = value
+        elif group.endswith("sparsity") and leaf.startswith(("below", "above")):
+            short[f"{leaf}_count"] = value
+        elif group.endswith("details"):
+            logged[leaf] = value
+        else:
+            short[leaf] = value
+    row, changes = identity({**logged, **config}, name)
+    row |= {"run_id": name, "protocol": "last logged value"}
     version = text(config.get("sae_lens_version")) or text(config.get("library_version"))
     changes += measured(row, short, config, version, found, name)
-    row["tokens_trained"] = num(short.get("n_training_samples")) or row["tokens_trained"]
-    changes += counts_as_shares(row, short, size)
+    row["tokens_trained"] = num(logged.get("n_training_samples")) or row["tokens_trained"]
+    changes += counts_as_shares(row, short, row["dictionary_size"])
     if "mse_of_scaled_activations" in row:
         changes.append(("mse_of_scaled_activations", "logged on scaled activations: for ratios only"))
     if row["architecture"] == "jumprelu":

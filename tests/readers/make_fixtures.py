@@ -1,4 +1,4 @@
-"""Writes the fixture files: each tool's layout as FORMATS.md describes it, with the numbers of Hill curves.
+"""Writes the fixture files: each tool's layout as FORMATS.md describes it, numbers of Hill curves.
 
 `python tests/readers/make_fixtures.py` overwrites tests/readers/fixtures/.
 """
@@ -230,12 +230,14 @@ def sae_lens():
     table(HERE / "sae_lens_2024" / "eval_results.csv", rows)
     (HERE / "pretrained").mkdir(parents=True, exist_ok=True)
     (HERE / "pretrained" / "pretrained_saes.yaml").write_text(
-        "gpt2-small-res-jb:\n  conversion_func: connor_rob\n  model: gpt2-small\n  repo_id: jb/gpt2\n  saes:\n"
+        "gpt2-small-res-jb:\n  conversion_func: connor_rob\n  model: gpt2-small\n  repo_id: jb/gpt2\n"
+        "  saes:\n"
         "  - id: blocks.0.hook_resid_pre\n    l0: 10.0\n    neuronpedia: gpt2-small/0-res-jb\n"
         "    path: blocks.0.hook_resid_pre\n    variance_explained: 0.999\n"
         "  - id: blocks.1.hook_resid_pre\n    l0: 10.0\n    norm_scaling_factor: 1.2\n"
         "    path: blocks.1.hook_resid_pre\n    variance_explained: 0.998\n"
-        "gemma-scope-2b-pt-res:\n  conversion_func: gemma_2\n  model: gemma-2-2b\n  repo_id: google/gemma-scope\n  saes:\n"
+        "gemma-scope-2b-pt-res:\n  conversion_func: gemma_2\n  model: gemma-2-2b\n"
+        "  repo_id: google/gemma-scope\n  saes:\n"
         "  - id: layer_20/width_16k/average_l0_71\n    l0: 71\n    path: layer_20/width_16k/average_l0_71\n",
         encoding="utf-8",
     )
