@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier._format import listed, plural
+from frontier._format import listed, nearest, plural
 from frontier.checks import TableError, add_text
+from frontier.dominance import Dominance, nondominated
 from frontier.metrics import (
     add_notes,
     default_y,
@@ -27,7 +28,13 @@ from frontier.metrics import (
     values,
 )
 
-Bools = NDArray[np.bool_]
+__all__ = [
+    "hypervolume",
+    "is_pareto_optimal",
+    "mark_pareto",
+    "nondominated",
+    "pareto_set",
+]
 
 
 def pareto_set(
@@ -62,12 +69,11 @@ def pareto_set(
     TableError
         Unknown column or direction, or no usable row.
     """
-    marked = mark_pareto(table, by, objectives=objectives, family=family)
+    marked, codes = _marked(table, by, objectives, family)
     first = next(iter(objectives)) if objectives else "l0"
-    columns = group_columns(marked, by, family)
-    optimal = marked[marked["pareto_optimal"].to_numpy()]
-    codes, _ = group_codes(marked, columns)
-    order = np.lexsort([values(optimal, first), codes[marked["pareto_optimal"].to_numpy()]])
+    inside = marked["pareto_optimal"].to_numpy()
+    optimal = marked[inside]
+    order = np.lexsort([values(optimal, first), codes[inside]])
     return give_back(optimal.iloc[order].reset_index(drop=True), backend)
 
 
@@ -103,6 +109,16 @@ def mark_pareto(
     TableError
         As `pareto_set`.
     """
+    return _marked(table, by, objectives, family)[0]
+
+
+def _marked(
+    table: Any,
+    by: Sequence[str] | str | None,
+    objectives: Mapping[str, str] | None,
+    family: str | None,
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """The table of `mark_pareto`, and the number of each row's group."""
     table = metrics_table(table)
     goals = _goals(table, objectives)
     columns = group_columns(table, by, family)
@@ -112,47 +128,15 @@ def mark_pareto(
     inside = table["excluded_because"].isna().to_numpy()
     if not inside.any():
         raise TableError(f"no usable row for a Pareto set: {set_aside_remark(table) or 'the table is empty'}")
-    optimal, slack = np.zeros(len(table), bool), np.full(len(table), np.nan)
-    kept, groups = points[inside], codes[inside]
-    optimal[inside] = nondominated(kept, groups)
-    slack[inside] = _slack(kept, groups)
+    optimal, slack, ties = np.zeros(len(table), bool), np.full(len(table), np.nan), np.full(len(table), -1)
+    found = Dominance.of(points[inside], codes[inside])
+    optimal[inside], slack[inside], ties[inside] = found.optimal(), found.slack(), found.ties()
     table["pareto_optimal"], table["slack"] = optimal, slack
-    table["tie_id"] = _tie_ids(points, codes, inside)
+    table["tie_id"] = pd.arrays.IntegerArray(ties.astype(np.int64), ties < 0)
     if "group_runs" not in table:  # a Pareto set taken again keeps the count of the first search
         table["group_runs"] = np.bincount(codes[inside], minlength=len(names))[codes]
-    remarks = [set_aside_remark(table), *_suspicions(names, codes, inside, optimal, points)]
-    return add_notes(table, *(r for r in remarks if r))
-
-
-def nondominated(points: NDArray[np.float64], groups: NDArray[np.int64] | None = None) -> Bools:
-    """True for the points that no point of the same group beats; every objective is minimised.
-
-    Parameters
-    ----------
-    points : shape (rows, objectives), finite
-    groups : shape (rows,), optional
-
-    Raises
-    ------
-    ValueError
-        When a value is NaN or infinite, or there are fewer than two objectives.
-    """
-    points = np.asarray(points, dtype=float)
-    if points.ndim != 2 or points.shape[1] < 2:
-        raise ValueError(f"points must have shape (rows, two or more objectives), found {points.shape}")
-    if not np.isfinite(points).all():
-        bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
-        raise ValueError(f"points must be finite; rows {listed(bad.tolist())} are not")
-    if groups is None:
-        groups = np.zeros(len(points), dtype=np.int64)
-    if points.shape[1] == 2:
-        return _nondominated_2d(points[:, 0], points[:, 1], groups)
-    import moocore
-
-    optimal = np.zeros(len(points), dtype=bool)
-    for rows in _rows_by_group(groups):
-        optimal[rows] = moocore.is_nondominated(points[rows], maximise=False, keep_weakly=True)
-    return optimal
+    remarks = [set_aside_remark(table), *_suspicions(names, codes[inside], codes[optimal])]
+    return add_notes(table, *(r for r in remarks if r)), codes
 
 
 def hypervolume(
@@ -177,38 +161,50 @@ def hypervolume(
     Raises
     ------
     TableError
-        When an objective has no reference, or a row lies beyond it (it would be ignored in silence).
+        When an objective has no reference, a row lies beyond it (it would be ignored in silence), or `log`
+        names something that is no objective or has no logarithm.
     """
     import moocore
 
-    marked = mark_pareto(table, by, objectives=objectives, family=family)
+    marked, codes = _marked(table, by, objectives, family)
     goals = _goals(marked, objectives)
+    for name in log:
+        if name not in goals:
+            raise TableError(f"log names {name!r}, which is no objective{nearest(name, goals)}")
     missing = [g for g in goals if g not in reference]
     if missing:
         raise TableError(f"hypervolume needs a reference for {listed(missing)}, found {dict(reference)}")
-    marked = marked[marked["excluded_because"].isna()]
-    columns = group_columns(marked, by, family)
-    codes, names = group_codes(marked, columns)
-    points, corner = [], []
-    for name, sense in goals.items():
-        worst, column = float(reference[name]), values(marked, name)
-        beyond = column > worst if sense == "min" else column < worst
-        if beyond.any():
-            raise TableError(
-                f"reference {name} = {worst:g} does not cover {plural(int(beyond.sum()), 'row')}, e.g. {column[beyond][0]:g}"
-            )
-        scale = np.log if name in log else np.asarray
-        points.append((1 if sense == "min" else -1) * scale(column))
-        corner.append((1 if sense == "min" else -1) * float(scale(worst)))
-    matrix = np.column_stack(points)
-    rows = [
-        {**name, "hypervolume": float(moocore.hypervolume(matrix[codes == code], ref=corner))}
-        for code, name in enumerate(names)
-    ]
-    frame = pd.DataFrame(rows)
+    inside = marked["excluded_because"].isna().to_numpy()
+    usable, codes = marked[inside], codes[inside]
+    scaled = [_scaled(usable, n, sense, float(reference[n]), n in log) for n, sense in goals.items()]
+    matrix, corner = np.column_stack([column for column, _ in scaled]), [worst for _, worst in scaled]
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    _, names = group_codes(usable, group_columns(marked, by, family))
+    volumes = {codes[rows[0]]: float(moocore.hypervolume(matrix[rows], ref=corner)) for rows in parts}
+    frame = pd.DataFrame(names, index=range(len(names)))
+    frame["hypervolume"] = [volumes[code] for code in dict.fromkeys(codes)]
     frame["reference"] = ", ".join(f"{k} {v:g}" for k, v in reference.items())
     frame["log_scaled"] = ", ".join(log)
     return frame
+
+
+def _scaled(
+    table: pd.DataFrame, name: str, sense: str, worst: float, log: bool
+) -> tuple[NDArray[np.float64], float]:
+    """An objective and its reference, to be minimised, on a log scale if asked."""
+    column = values(table, name)
+    beyond = column > worst if sense == "min" else column < worst
+    if beyond.any():
+        rows, first = plural(int(beyond.sum()), "row"), column[beyond][0]
+        raise TableError(f"reference {name} = {worst:g} does not cover {rows}, e.g. {first:g}")
+    sign = 1 if sense == "min" else -1
+    if not log:
+        return sign * column, sign * worst
+    if not (column > 0).all() or worst <= 0:
+        low = min(float(column.min()), worst)
+        raise TableError(f"{name} has no logarithm at {low:g}; leave it out of log")
+    return sign * np.log(column), sign * float(np.log(worst))
 
 
 def _goals(table: pd.DataFrame, objectives: Mapping[str, str] | None) -> dict[str, str]:
@@ -233,88 +229,11 @@ def _set_aside(table: pd.DataFrame, points: NDArray[np.float64], names: list[str
             add_text(table, "excluded_because", bad, f"{name} is missing or infinite")
 
 
-def _nondominated_2d(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> Bools:
-    """Sort by group and x, then one segmented running minimum of y; all exact ties kept."""
-    if not len(x):
-        return np.zeros(0, dtype=bool)
-    order, new, best, run_group, before = _staircase(x, y, groups)
-    first = np.ones(len(best), dtype=bool)
-    first[1:] = run_group[1:] != run_group[:-1]
-    keeps = first | (best < before)
-    run = np.cumsum(new) - 1
-    optimal = np.empty(len(x), dtype=bool)
-    optimal[order] = keeps[run] & (y[order] == best[run])
-    return optimal
-
-
-def _staircase(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Rows in order of (group, x); where a run of equal x starts; each run's best y and the best y before it."""
-    order = np.argsort(x)
-    narrow = groups[order].astype(np.uint16) if groups.max(initial=0) < 65536 else groups[order]
-    order = order[np.argsort(narrow, kind="stable")]
-    xs, ys, gs = x[order], y[order], groups[order]
-    new = np.ones(len(xs), dtype=bool)
-    new[1:] = (gs[1:] != gs[:-1]) | (xs[1:] != xs[:-1])
-    starts = np.flatnonzero(new)
-    best, run_group = np.minimum.reduceat(ys, starts), gs[starts]
-    edges = np.flatnonzero(np.r_[True, run_group[1:] != run_group[:-1], True])
-    running, step = best.copy(), 1
-    while step < np.diff(edges).max():  # segmented running minimum by doubling
-        same = run_group[step:] == run_group[:-step]
-        running[step:] = np.where(same, np.minimum(running[step:], running[:-step]), running[step:])
-        step *= 2
-    before = np.full(len(best), np.inf)
-    same = run_group[1:] == run_group[:-1]
-    before[1:][same] = running[:-1][same]
-    return order, new, best, run_group, before
-
-
-def _slack(points: NDArray[np.float64], groups: np.ndarray) -> np.ndarray:
-    """Smallest last objective among the group's other rows that are no worse in the rest, minus the row's own."""
-    slack = np.full(len(points), np.inf)
-    if points.shape[1] == 2:
-        x, y = points.T
-        order, new, best, _, before = _staircase(x, y, groups)
-        run = np.cumsum(new) - 1
-        ys = y[order]
-        at_best = ys == best[run]
-        counts = np.bincount(run, weights=at_best)
-        second = np.full(len(best), np.inf)
-        np.minimum.at(second, run[~at_best], ys[~at_best])
-        beside = np.where(at_best & (counts[run] < 2), second[run], best[run])
-        slack[order] = np.minimum(beside, before[run]) - ys
-        return slack
-    for rows in _rows_by_group(groups):
-        p = points[rows]
-        for i, row in enumerate(p):
-            rivals = (p[:, :-1] <= row[:-1]).all(axis=1)
-            rivals[i] = False
-            if rivals.any():
-                slack[rows[i]] = p[rivals, -1].min() - row[-1]
-    return slack
-
-
-def _tie_ids(points: np.ndarray, codes: np.ndarray, inside: Bools) -> pd.Series:
-    keys = pd.DataFrame(np.column_stack([codes, points])[inside])
-    groups = keys.groupby(list(keys.columns), sort=False)
-    tied = groups[0].transform("size").to_numpy() > 1
-    ids = pd.Series(pd.NA, index=range(len(codes)), dtype="Int64")
-    numbers = groups.ngroup().to_numpy()[tied]
-    ids.iloc[np.flatnonzero(inside)[tied]] = np.unique(numbers, return_inverse=True)[1]
-    return ids
-
-
-def _rows_by_group(groups: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(groups, kind="stable")
-    return np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-
-
 def _suspicions(
-    names: list[dict[str, Any]], codes: np.ndarray, inside: Bools, optimal: Bools, points: np.ndarray
+    names: list[dict[str, Any]], usable: NDArray[np.int64], optimal: NDArray[np.int64]
 ) -> list[str]:
     """Groups whose set is one row of several: the objectives do not trade off, or a direction is wrong."""
-    size = np.bincount(codes[inside], minlength=len(names))
-    front = np.bincount(codes[optimal], minlength=len(names))
+    size, front = (np.bincount(codes, minlength=len(names)) for codes in (usable, optimal))
     lone = [listed(list(names[g].values())) or "all rows" for g in np.flatnonzero((front == 1) & (size > 2))]
     if not lone:
         return []

@@ -1,8 +1,8 @@
 """Replicated runs: what the scatter between seeds says about a gap, a curve, and an evaluation.
 
 The 8 runs of one seed share its luck, so the seed is the unit: each seed gives one number, and a t interval
-over those numbers holds its level at 3 seeds (3-4 % false alarms for 5 %), where resampling 3 seeds gives 19 %
-(`benchmarks/seeds_false_positives.py`). No bootstrap here.
+over those numbers holds its level at 3 seeds (3-4 % false alarms for 5 %), where resampling the seeds gives
+19 % (`benchmarks/seeds_false_positives.py`). No bootstrap here.
 """
 
 from __future__ import annotations

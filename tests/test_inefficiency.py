@@ -241,7 +241,7 @@ def test_quantile_bootstrap_is_seeded_and_refits():
     assert one["k"] == fit_frontier_points(X, Y, method="quantile", replicates=199)["k"]
     assert one["k"] != fit_frontier_points(X, Y, method="quantile", replicates=199, seed=1)["k"]
     assert "percentiles of 199 case-bootstrap resamples (seed 0)" in repr(one)
-    draws = one._source
+    draws = one.source
     counts = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=199)[0]
     again = fit_frontier_points(np.repeat(X, counts), np.repeat(Y, counts), method="quantile", replicates=9)
     assert_allclose(
@@ -270,6 +270,17 @@ def test_groups_of_a_table():
     assert frame["pareto_k"].notna().tolist() == [True, True, False]
     with pytest.raises(KeyError, match="0 frontiers match 'topk'; Group topk has 10 runs"):
         found["topk"]
+
+
+def test_another_family_below_zero_does_not_bar_the_logarithm():
+    whole = table()
+    one = whole["architecture"] == "relu"
+    whole.loc[one, "performance_hit"] = whole.loc[one, "performance_hit"] - 0.01
+    found = fit_frontier(whole, method="quantile", replicates=99)
+    assert [f.group["family"] for f in found] == ["gated"]
+    alone = fit_frontier(table(), method="quantile", replicates=99)["gated"]
+    assert_allclose(found["gated"]["k"].low, alone["k"].low, rtol=1e-9)
+    assert any("relu are not positive, so log y is undefined" in f.reason for f in found.failures)
 
 
 def test_json_text_and_html(tmp_path):

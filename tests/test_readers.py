@@ -156,7 +156,8 @@ def test_missing_files_and_wrong_kinds(tmp_path):
     write(tmp_path, "gated.csv", "l0,mse\n1,2\n")
     refused(tmp_path / "gatde.csv", "no file", "did you mean 'gated.csv'?")
     refused(tmp_path / "nowhere" / "t.csv", "no file")
-    refused(tmp_path, "is a folder")
+    (tmp_path / "empty").mkdir()
+    refused(tmp_path / "empty", "no SAE metrics in 0 files")
     refused(write(tmp_path, "t.xlsx", b"PK"), "unknown kind of file '.xlsx'", ".csv, .tsv, .parquet")
     refused(write(tmp_path, "t", b"x"), "(no ending)")
     with pytest.raises(TableError, match=r"is no path|no file"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import codecs
 import json
 import os
 import re
@@ -27,11 +28,17 @@ def bounded(path: str, most: int = LARGEST) -> bytes:
     TableError
         When it is larger than `most`.
     """
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # fewer system calls than open()
+    try:
+        size = os.fstat(handle).st_size
         if size > most:
             raise TableError(f"it has {size / 2**20:.0f} MB; at most {most / 2**20:.0f} MB are read")
-        return file.read()
+        content = os.read(handle, size)
+        while len(content) < size and (more := os.read(handle, size - len(content))):
+            content += more
+        return content
+    finally:
+        os.close(handle)
 
 
 def json_file(path: str) -> Any:
@@ -39,14 +46,20 @@ def json_file(path: str) -> Any:
     content = bounded(path)
     if not content:
         raise TableError("it is empty")
-    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
-    decoded = content.decode("utf-16" if wide else "utf-8-sig")
+    decoded = decode(content)
     try:
         return json.loads(decoded)
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" in decoded.strip():
             return json_lines(decoded)
         raise
+
+
+def decode(content: bytes) -> str:
+    """UTF-8 with or without a byte-order mark, or UTF-16 with one."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return content.decode("utf-16")
+    return content.removeprefix(codecs.BOM_UTF8).decode()
 
 
 def json_lines(content: str) -> list[Any]:
@@ -65,7 +78,7 @@ def yaml_file(path: str) -> Any:
     """The content of a YAML file: plain values only, no tags, no Python objects, no aliases."""
     import yaml
 
-    content = bounded(path, LARGEST_YAML).decode("utf-8-sig")
+    content = decode(bounded(path, LARGEST_YAML))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     depth = 0
     for event in yaml.parse(

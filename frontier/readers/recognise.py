@@ -185,14 +185,15 @@ def _keep_tables_of_metrics(found: Found, first: int) -> None:
 
 def _files(folder: str) -> Iterator[str]:
     """Files of known endings in a stable order; a config beside a result is read with it."""
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
-        beside = "eval_results.json" in names
-        for name in sorted(names):
-            if name.lower().endswith(KINDS) and not (beside and name == "config.json"):
-                path = os.path.join(root, name)
-                if os.path.isfile(path):  # no pipes and devices, no links to nowhere
-                    yield path
+    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    beside = any(entry.name == "eval_results.json" for entry in entries)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            if not entry.name.startswith((".", "__")):
+                yield from _files(entry.path)
+        elif entry.name.lower().endswith(KINDS) and not (beside and entry.name == "config.json"):
+            if entry.is_file():  # no pipes and devices, no links to nowhere
+                yield entry.path
 
 
 def _tracked(files: list[str]) -> Any:

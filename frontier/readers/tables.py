@@ -14,7 +14,7 @@ from frontier._format import listed, nearest
 from frontier.checks import TableError
 from frontier.columns import canonical_name
 from frontier.frames import from_records
-from frontier.readers.opening import bounded, json_file, json_lines
+from frontier.readers.opening import bounded, decode, json_file, json_lines
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 
@@ -128,8 +128,7 @@ def _read_json(path: Path) -> pd.DataFrame:
 
 
 def _read_json_lines(path: Path) -> pd.DataFrame:
-    content = bounded(str(path))
-    return from_records(json_lines(content.decode(_encoding(content))))
+    return from_records(json_lines(decode(bounded(str(path)))))
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:

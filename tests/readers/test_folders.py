@@ -1,6 +1,7 @@
 """A folder of each tool: recognised, read, compared, with what is broken named and the rest read."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -202,15 +203,14 @@ def test_settings_come_from_the_config_beside(tables):
 
 
 def test_the_weights_are_never_opened(monkeypatch):
-    import builtins
-
-    opened, real = [], builtins.open
+    opened, real = [], os.open
 
     def watched(file, *args, **options):
         opened.append(str(file))
         return real(file, *args, **options)
 
-    monkeypatch.setattr(builtins, "open", watched)
+    monkeypatch.setattr(os, "open", watched)
+    monkeypatch.setattr("builtins.open", watched)
     read(FIXTURES / "dictionary_learning")
     assert sum(name.endswith("eval_results.json") for name in opened) == 20
     assert not any(name.endswith(".pt") for name in opened)
@@ -278,8 +278,6 @@ def test_plain_tables_of_different_scales_and_names(tmp_path):
 
 
 def test_links_in_a_circle_and_pipes(tmp_path):
-    import os
-
     shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
     (tmp_path / "good" / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "nowhere.json").symlink_to(tmp_path / "missing.json")
