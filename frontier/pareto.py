@@ -193,12 +193,11 @@ def _scaled(
     table: pd.DataFrame, name: str, sense: str, worst: float, log: bool
 ) -> tuple[NDArray[np.float64], float]:
     """An objective and its reference, to be minimised, on a log scale if asked."""
-    column = values(table, name)
-    beyond = column > worst if sense == "min" else column < worst
+    column, sign = values(table, name), 1 if sense == "min" else -1
+    beyond = sign * (column - worst) > 1e-12 * max(abs(worst), 1.0)  # 1 - 0.7 is 0.3 but for rounding
     if beyond.any():
         rows, first = plural(int(beyond.sum()), "row"), column[beyond][0]
         raise TableError(f"reference {name} = {worst:g} does not cover {rows}, e.g. {first:g}")
-    sign = 1 if sense == "min" else -1
     if not log:
         return sign * column, sign * worst
     if not (column > 0).all() or worst <= 0:

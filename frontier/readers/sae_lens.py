@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from sys import intern
 from collections.abc import Mapping
 from typing import Any
 
@@ -110,7 +111,7 @@ def measured(
         if value == -1 and key not in MAY_BE_NEGATIVE:
             found.say(f"{key}: -1 is a sentinel for missing; set to missing", name)
             value = math.nan
-        row[NAMES.get(key, key)] = value
+        row[NAMES.get(key) or intern(key)] = value
     if "ce_zero_ablation" in row or "loss_recovered" in row:
         row["ablation"] = "zero"
     if num(row.get("mse")) is not None:
