@@ -1,4 +1,4 @@
-"""Pareto sets against the double loop, moocore, the published marks, and the traps of PARETO.md, section 3."""
+"""Pareto sets against the double loop, moocore, the published marks, and the traps of PARETO.md."""
 
 import moocore
 import numpy as np
@@ -100,7 +100,7 @@ def test_slack_in_three_objectives_as_defined(cloud):
 def test_slack_and_the_set_agree(cloud):
     found = Dominance.of(*cloud)
     optimal, slack = found.optimal(), found.slack()
-    # positive: in the set; negative: not; zero: equal to another point, or beaten in the first objective alone
+    # positive: in the set; negative: not; zero: equal to another, or beaten in the first objective alone
     assert optimal[slack > 0].all()
     assert not optimal[slack < 0].any()
 

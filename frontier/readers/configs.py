@@ -88,6 +88,19 @@ def identity(config: Mapping[str, Any], names: str = "") -> tuple[dict[str, Any]
     config : flat dict under the tool's own names
     names : release and path names, where the config is silent or known to be wrong
     """
+    try:
+        row, changes = _cached_identity(tuple(config.items()), names)
+    except TypeError:  # lists in the config
+        return _identity(config, names)
+    return dict(row), list(changes)
+
+
+@lru_cache(maxsize=4096)
+def _cached_identity(items: tuple[Any, ...], names: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    return _identity(dict(items), names)  # the SAEs of one sweep share most of it
+
+
+def _identity(config: Mapping[str, Any], names: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
     architecture, changes = _architecture(config, names)
     hook = text(_first(config, HOOK))
     site, layer = place_in(hook or names)
@@ -144,9 +157,10 @@ def _settings(config: Mapping[str, Any], topk: bool) -> Iterator[tuple[str, str,
 
 def _first(config: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
     for key in keys:
-        value = config.get(key)
-        if value is not None and value != "" and value != -1:
-            return value
+        if key in config:
+            value = config[key]
+            if value is not None and value != "" and value != -1:
+                return value
     return None
 
 

@@ -44,7 +44,8 @@ def _read_core(content: dict[str, Any], path: str, key: tuple[str, ...], found: 
     evaluation = table(content.get("eval_config"))
     release, sae = text(content.get("sae_lens_release_id")), text(content.get("sae_lens_id"))
     name = key[-1]
-    row, changes = identity(config, f"{release}/{sae}" if release and sae != "custom_sae" else name)
+    names = f"{release}/{sae}" if release and sae != "custom_sae" else name
+    row, changes = identity(config, _TRAINER.sub("", names))
     row["run_id"], row["protocol"], row["source"] = name, protocol(evaluation), path
     metrics: Row = {}
     for block, inner in content["eval_result_metrics"].items():

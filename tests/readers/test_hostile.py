@@ -229,8 +229,8 @@ def changed_cells(draw):
 
 
 keys = st.sampled_from(
-    "l0 metrics eval_cfg sae_cfg eval_result_metrics eval_type_id frac_recovered basic_eval_results saes k fvu/a"
-    " metrics/l0 metrics/downstream_loss_ratio _runtime sparsity mse explained_variance unique_id architecture".split()
+    "l0 metrics eval_cfg sae_cfg eval_result_metrics eval_type_id frac_recovered basic_eval_results saes k"
+    " fvu/a metrics/l0 metrics/downstream_loss_ratio _runtime sparsity mse unique_id".split()
 )
 any_json = st.recursive(
     scalars, lambda v: st.lists(v, max_size=3) | st.dictionaries(keys, v, max_size=6)
