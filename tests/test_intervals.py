@@ -9,7 +9,17 @@ from scipy.optimize import brentq, least_squares
 
 import frontier
 from frontier.curves import hill, linear, power
-from frontier.intervals import Interval, bootstrap, intervals_of, leverages, limits, profile, t_quantile, wald
+from frontier.intervals import (
+    Interval,
+    bootstrap,
+    intervals_of,
+    leverages,
+    limits,
+    profile,
+    resample,
+    t_quantile,
+    wald,
+)
 from frontier.problems import Problem, height, parameter, x_at
 
 ERRORS = ("additive", "log", "relative")
@@ -348,6 +358,27 @@ def test_bootstrap_of_groups_of_different_size():
     alone = Problem.of("hill", x[:5], y[:5, 1]).fit()
     together = bootstrap(stacked, parameter("k"), 0.95, replicates=199)
     assert_allclose(one(together, 1), one(bootstrap(alone, parameter("k"), 0.95, replicates=199)), rtol=1e-7)
+
+
+@pytest.mark.parametrize("errors", ERRORS)
+def test_resampled_residuals_are_corrected_for_leverage(errors):
+    # Davison & Hinkley (1997), section 6.3: r / sqrt(1 - h), less their mean, on the scale of the errors
+    x, y = simulated(8, seed=20)
+    fit = Problem.of("hill", x, y, errors=errors).fit()
+    fitted = hill(x, fit.parameters["k"], fit.parameters["n"])
+    residual = {
+        "additive": y[:, 0] - fitted,
+        "log": np.log(y[:, 0] / fitted),
+        "relative": y[:, 0] / fitted - 1,
+    }
+    expected = residual[errors] / np.sqrt(1 - leverages(fit, 0))
+    expected -= expected.mean()
+    drawn = resample(fit, 0, 50, np.random.default_rng(0)).y
+    back = {"additive": drawn - fitted[:, None], "log": np.log(drawn / fitted[:, None])}
+    back["relative"] = drawn / fitted[:, None] - 1
+    distance = np.abs(back[errors][..., None] - expected).min(axis=-1)
+    assert distance.max() < 1e-10
+    assert len(np.unique(back[errors].round(9))) == 8  # all of them are drawn
 
 
 # Leverages

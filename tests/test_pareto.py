@@ -144,8 +144,8 @@ def test_many_points_as_moocore_per_group(objectives):
 
 def test_negative_group_numbers():
     # -1 must not fall together with 65,535
-    points = np.array([[1.0, 1.0], [2.0, 2.0], [0.5, 3.0]])
-    assert_array_equal(nondominated(points, np.array([-1, 65_535, -1])), [True, True, True])
+    points = np.array([[2.0, 2.0], [1.0, 1.0], [0.5, 1.5]])
+    assert_array_equal(nondominated(points, np.array([-1, 65_535, -1])), [False, True, True])
 
 
 def test_slack_in_parts_is_the_whole(monkeypatch):
