@@ -102,12 +102,12 @@ def _profile_side(
     problem = estimate.problem
     aim = target[columns]
     rss, variance = estimate.solution.rss[columns], estimate.variance[columns]
-    near, far = np.zeros(len(columns)), np.full(len(columns), np.inf)
+    near, far, beyond = np.zeros(len(columns)), *np.full((2, len(columns)), np.inf)
     distance = aim * se[columns]
-    reach = np.maximum(_reach(quantity, problem, value[columns]), 50 * distance)
+    reach = _reach(quantity, problem, columns, value[columns], distance)
     found, failures = np.full(len(columns), np.nan), np.zeros(len(columns), int)
     live = np.arange(len(columns))
-    for _ in range(80):
+    for turn in range(120):
         d = distance[live]
         held = value[columns[live]] + side * d
         s, slope = problem.constrained(quantity, held, estimate, columns[live])
@@ -118,10 +118,13 @@ def _profile_side(
         failures[live] += ~known
         over = known & (root >= aim[live])
         far[live] = np.where(over | ~known, np.minimum(far[live], d), far[live])
+        beyond[live] = np.where(over, np.minimum(beyond[live], d), beyond[live])
         near[live] = np.where(known & ~over, np.maximum(near[live], d), near[live])
         with np.errstate(invalid="ignore", divide="ignore"):
             jump = d + (aim[live] - root) / rate
         inside = known & (rate > 0) & (jump > near[live]) & (jump < far[live]) & (jump < 4 * d)
+        if turn % 3 == 2:  # bisect now and then: a profile jumps where k passes a point of step-like data
+            inside &= ~np.isfinite(far[live])
         middle = np.where(np.isfinite(far[live]), 0.5 * (near[live] + far[live]), 2 * d)
         following = np.where(inside, jump, middle)
         close = known & (np.abs(root - aim[live]) <= 1e-9 * aim[live])
@@ -130,8 +133,9 @@ def _profile_side(
         )
         open_end = (following > reach[live]) & ~np.isfinite(far[live]) & (failures[live] == 0)
         gone = failures[live] > 30
-        reached = close | (narrow & (failures[live] == 0))
-        found[live] = np.where(reached, held, found[live])
+        crossed = (narrow | gone) & (beyond[live] - near[live] <= 1e-4 * (1 + beyond[live]))
+        found[live] = np.where(crossed, value[columns[live]] + side * beyond[live], found[live])
+        found[live] = np.where(close, held, found[live])
         found[live] = np.where(open_end, side * np.inf, found[live])
         keep = ~(close | narrow | open_end | gone)
         distance[live] = following
@@ -141,14 +145,27 @@ def _profile_side(
     return found
 
 
-def _reach(quantity: Quantity, problem: Problem, value: Array) -> Array:
-    """How far from the estimate, on the working scale, a limit is looked for."""
+def _reach(
+    quantity: Quantity, problem: Problem, columns: NDArray[np.intp], value: Array, near: Array
+) -> Array:
+    """How far from the estimate, on the working scale, a limit is looked for; `near` is t standard errors."""
     curve = problem.curve
     if quantity.kind == "parameter" and (quantity.name in curve.positive):
-        return np.full(len(value), REACH)
+        return np.maximum(REACH, 50 * near)
     if quantity.kind in ("x_at", "height") and curve.log_x:
-        return np.full(len(value), REACH)
-    return 1e6 * (np.abs(value) + 1e-12)
+        return np.maximum(REACH, 50 * near)
+    if curve.has_top and quantity.name == curve.steepness:
+        return np.maximum(_saturation(problem, columns) + np.abs(value), 2 * near)
+    return np.maximum(1e6 * (np.abs(value) + 1e-12), 50 * near)
+
+
+def _saturation(problem: Problem, columns: NDArray[np.intp]) -> Array:
+    """Steepness beyond which at most one point lies on the rise, so that the sum of squares stays."""
+    x = np.broadcast_to(problem.abscissa, problem.y.shape)[:, columns]
+    x = np.sort(np.where(problem.weights[:, columns] > 0, x, np.inf), axis=0)
+    with np.errstate(invalid="ignore"):
+        gaps = np.diff(x, axis=0)
+    return 40 / np.min(gaps, axis=0, where=(gaps > 1e-5) & np.isfinite(gaps), initial=1.0)
 
 
 def bootstrap(

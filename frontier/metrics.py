@@ -194,8 +194,8 @@ def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray
     if not columns:
         return np.zeros(len(table), dtype=np.int64), [{}] if len(table) else []
     codes = table.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
-    _, first = np.unique(codes, return_index=True)
-    names = table[list(columns)].iloc[np.sort(first)]
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))  # numbered by first appearance
+    names = table[list(columns)].iloc[first]
     rows = names.itertuples(index=False)
     return codes, [{c: _scalar(v) for c, v in zip(columns, row, strict=True)} for row in rows]
 

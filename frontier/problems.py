@@ -179,6 +179,8 @@ class Problem:
         moves = quantity.kind == "x_at" or (quantity.kind == "parameter" and quantity.name == "k")
         shift = best.copy()
         shift[0] = best[0] + best[1] * (middle - centre[columns])
+        if quantity.kind == "parameter" and quantity.name == curve.steepness and curve.has_top:
+            shift[0] = best[0] * working / best[1]  # keep k
         if free[2]:  # keep the height at the middle of the data
             b = np.where(np.isnan(theta[1]) | held[1], best[1], theta[1])
             a = theta[0] if not held[0] else shift[0]
@@ -192,7 +194,7 @@ class Problem:
             u = (x if x.shape[1] == 1 else x[:, which]) - middle[which]
             return engine.solve(
                 curve, u, self.y[:, columns[which]], weights[:, which], errors=self.errors,
-                free=(held[0], held[1], held[2]), theta=begin[:, which], reweight=False,
+                free=(held[0], held[1], held[2]), theta=begin[:, which], reweight=False, infimum=True,
             )  # fmt: skip
 
         s = solve(theta, np.arange(len(columns)))

@@ -264,7 +264,6 @@ STEP_X = np.array([0.1, 0.2, 0.4, 1.6, 3.2, 6.4])
 STEP_Y = np.array([0.02, 0.05, 0.03, 0.97, 0.94, 0.98])
 
 
-@pytest.mark.xfail(strict=True, reason="needs the proposed patch of problems.py and intervals.py")
 def test_step_like_data_leave_n_open_above():
     # no point on the rise: any steepness above some value fits as well
     fit = Problem.of("hill", STEP_X, STEP_Y).fit()
@@ -275,7 +274,6 @@ def test_step_like_data_leave_n_open_above():
     assert steeper.solution.rss[0] < fit.solution.rss[0] * (1 + t_quantile(4.0, 0.95) ** 2 / 4)
 
 
-@pytest.mark.xfail(strict=True, reason="needs the proposed patch of problems.py and intervals.py")
 def test_step_like_data_bracket_k():
     # the rise lies between two points; the profile jumps there (1 %: the last steep optima are narrow)
     fit = Problem.of("hill", STEP_X, STEP_Y).fit()
