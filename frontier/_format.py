@@ -60,6 +60,16 @@ def p_value_cell(p: float) -> str:
     return f"{p:.2g}" if p >= 1e-3 else f"{p:.0e}"
 
 
+def p_value_text(p: float) -> str:
+    """The same inside a sentence, after the letter p.
+
+    >>> p_value_text(0.03217), p_value_text(1e-20)
+    ('= 0.032', '< 1e-16')
+    """
+    cell = p_value_cell(p)
+    return f"< {cell[1:]}" if cell.startswith("<") else f"= {cell or 'unknown'}"
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun.
 

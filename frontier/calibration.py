@@ -199,7 +199,7 @@ def coverage(group: Group, name: str, truth: float, low: Array, high: Array, lev
     width = (high - low)[made]
     finite = np.isfinite(width)
     return Coverage(
-        dict(group), name, level, share, math.sqrt(max(share * (1 - share), 0.0) / n) if n else math.nan,
+        dict(group), name, level, share, _share_error(share, n),
         1 - n / len(low), float((~finite).mean()) if n else math.nan,
         float(np.median(width[finite])) if finite.any() else math.inf, len(low),
     )  # fmt: skip
@@ -210,3 +210,9 @@ def welch_limits(one: Estimate, two: Estimate, quantity: Quantity, level: float)
     (a, sa), (b, sb) = one.working(quantity), two.working(quantity)
     reach = welch_reach(sa**2, one.problem.df, sb**2, two.problem.df, level)
     return a - b - reach, a - b + reach
+
+
+def _share_error(share: float, n: int) -> float:
+    """Standard error of a share, two hits and two misses added so that 0 and 1 have one (Agresti & Coull)."""
+    p = (share * n + 2) / (n + 4)
+    return math.sqrt(p * (1 - p) / (n + 4)) if n else math.nan

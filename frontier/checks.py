@@ -182,6 +182,9 @@ def whole_counts(table: pd.DataFrame) -> None:
                 table[name] = values.astype(np.int64)
 
 
+REPEATED = "equal to an earlier row in every column"
+
+
 def duplicates(table: pd.DataFrame) -> Iterator[str]:
     """Rows equal in every column are kept (ties are real), and said."""
     facts = table.drop(columns=[c for c in ("doubts", "excluded_because") if c in table])
@@ -196,7 +199,7 @@ def duplicates(table: pd.DataFrame) -> Iterator[str]:
     twice = np.zeros(len(facts), dtype=bool)
     twice[suspects] = repeated
     if twice.any():
-        add_text(table, "doubts", twice, "equal to an earlier row in every column")
+        add_text(table, "doubts", twice, REPEATED)
         yield f"{rows_named(twice, table)} repeat an earlier row in every column; kept"
 
 

@@ -94,14 +94,15 @@ def pareto(
     Example: `sae-frontier pareto sweep.csv --by layer --out results`
     """
     from frontier import figures, metrics, pareto, tables
+    from frontier.columns import direction
     from frontier.outputs import write_figure, write_table
     from frontier.readers import read
 
     table = read(source)
     said(table)
     y = y or metrics.default_y(table)
-    marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
-    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+    marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
+    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
     console.print(tables.runs_table(front), markup=False, soft_wrap=True)
     console.print(f"\n{len(front)} of {len(table)} SAEs are Pareto-optimal.", markup=False)
     differences(marked)
@@ -226,10 +227,11 @@ def fitted(
 ) -> FrontierFits:  # fmt: skip
     """The curve through the Pareto set, or through every row, of every group."""
     from frontier import fits, metrics, pareto
+    from frontier.columns import direction
 
     y = y or metrics.default_y(table)
     if not every_row:
-        table = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: "min"}, family=family)
+        table = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
     return fits.fit(
         table, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family,
         across=split(across) or (),

@@ -149,6 +149,36 @@ FIDELITY = (
 USUAL_REFERENCES = ("relu", "standard", "vanilla", "baseline")
 """Families that others are compared with, where exactly one of them is in the table."""
 
+HIGHER_IS_BETTER = (
+    "loss_recovered",
+    "loss_recovered_zero",
+    "cosine_similarity",
+    "alive_fraction",
+    "sparsity",
+    "relative_sparsity",
+)
+"""Of the columns above; in all others less is better."""
+
+
+def direction(column: str) -> str:
+    """'max' where more of a column is better, else 'min'."""
+    return "max" if column in HIGHER_IS_BETTER else "min"
+
+
+def falling_axis(column: str) -> str:
+    """`column` itself, if less of it is better, as the y axis of a comparison must be.
+
+    Raises
+    ------
+    ValueError
+        Otherwise; names the axis to take instead.
+    """
+    if column in HIGHER_IS_BETTER:
+        instead = "performance_hit" if column.startswith("loss_recovered") else "one where less is better"
+        raise ValueError(f"y = {column} is better when higher; a comparison takes {instead}")
+    return column
+
+
 AXIS_LABELS: dict[str, str] = {
     "sparsity": "Sparsity, 1 / L0",
     "relative_sparsity": "Relative sparsity, d_model / L0",

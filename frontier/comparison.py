@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import interval_cell, number, p_value_cell
+from frontier._format import interval_cell, number, p_value_text
+from frontier.columns import falling_axis
 from frontier.comparison_results import Comparison, Comparisons
 from frontier.crossing import Crossing, crossing, significant_sides
 from frontier.curve_fit import CurveFit, FrontierFits
@@ -75,7 +76,7 @@ def compare(
         Unknown reference, curve or method.
     """
     table = metrics_table(table)
-    y = default_y(table) if y is None else y
+    y = falling_axis(default_y(table) if y is None else y)
     by = default_groups(table, family) if by is None else by
     columns = group_columns(table, by, family)
     cells = [c for c in columns if c not in (family, "architecture")]
@@ -83,14 +84,14 @@ def compare(
     column = family if family in table else "architecture"
     if column not in table:
         raise ValueError("the table has no architecture or family column, so there is nothing to compare")
-    name = reference_family([str(v) for v in usable(table)[column]], reference)
+    name = reference_family(usable(table)[column].tolist(), reference)
     front = pareto_set(table, by, objectives={"l0": "min", y: "min"}, family=family)
     options: dict[str, Any] = {
         "x": x, "y": y, "max_l0": max_l0, "level": level, "fixed": fixed, "family": family, "across": across,
     }  # fmt: skip
     fits = fit(front, curve, by, errors=errors, **options)
     ratios = ratio_table(fits, name, at=at, method=method, simultaneous=simultaneous)
-    observed = observed_potency(front, name, by, y=y, max_l0=max_l0, family=family)
+    observed = observed_potency(front, name, by, y=y, max_l0=max_l0, family=family, across=across)
     others = {
         model: fit(front, curve, by, errors=OTHER[model], **options) for model in {f.errors for f in fits}
     }
@@ -128,18 +129,24 @@ def _one(
     )
     seen = tuple(o for o in observed if o.family == family and o.group.items() <= f.group.items())
     parallel, beside = _parallel(f, ref), _parallel_other(f, ref, other)
-    found = crossing(f, ref, potency.level)
+    hits = hit_ratio(f, ref, level=potency.level)
+    found = _sure_crossing(f, ref, potency.level, parallel)
     span, row = _jackknife(f, ref, potency)
-    verdict = _verdict(f, ref, potency, found, seen)
+    verdict = _verdict(f, ref, potency, hits, found)
     ends = _ends(f, ref, potency.level) if parallel and parallel.rejected else None
     doubts = _doubts(f, ref, potency, parallel, seen)
+    if verdict == "crossing":
+        doubts = [d for d in doubts if not d.startswith("The interpolated frontiers")]
     if row:
         low, high = (number(v) for v in span)
         doubts.append(f"Leaving out one SAE moves relative potency between {low} and {high}; {row} decides.")
-    sentence = _sentence(potency, verdict, found, ends) + _parallel_sentence(parallel, beside)
+    sentence = (
+        _sentence(potency, hits, verdict, found, ends) if _share_heights(f, ref) else _by_hits(hits, verdict)
+    )
+    sentence += _parallel_sentence(parallel, beside)
     return Comparison(
-        group, family, potency.reference, verdict, sentence, potency, hit_ratio(f, ref, level=potency.level),
-        parallel, beside, found, seen, ends, span, row, tuple(dict.fromkeys(doubts)),
+        group, family, potency.reference, verdict, sentence, potency, hits, parallel,
+        beside, found, seen, ends, span, row, tuple(dict.fromkeys(doubts)),
     )  # fmt: skip
 
 
@@ -148,15 +155,15 @@ def _doubts(
 ) -> list[str]:
     doubts = []
     if parallel and parallel.rejected:
-        p = p_value_cell(parallel.p_welch)
+        p = p_value_text(parallel.p_welch)
         doubts.append(
-            f"Equal {parallel.parameter} is rejected (p = {p}, {f.errors} errors): "
+            f"Equal {parallel.parameter} is rejected (p {p}, {f.errors} errors): "
             "no single ratio exists, it depends on the hit."
         )
     if f.curve == "hill" and "k" in f.problem.free_names:
         k = parameter_ratio(f, ref, "k", level=potency.level)
         doubts += [d for d in k.doubts if d.startswith("k is")]
-    doubts += [*potency.doubts, *(d for o in seen for d in o.doubts if "cross" not in d)]
+    doubts += [*potency.doubts, *(d for o in seen for d in o.doubts)]
     own = ("k of group", "Without row", "Row ")  # about one fit's parameters, not about the comparison
     return doubts + [d for g in (f, ref) for d in g.doubts if not d.startswith(own)]
 
@@ -168,34 +175,68 @@ def _ends(f: CurveFit, ref: CurveFit, level: float) -> tuple[Ratio, Ratio] | Non
     return relative_potency(f, ref, low, level=level), relative_potency(f, ref, high, level=level)
 
 
-def _verdict(
-    f: CurveFit, ref: CurveFit, potency: Ratio, found: Crossing | None, seen: tuple[ObservedRatio, ...]
-) -> str:
-    (low, high), (lowest, highest) = common_x(f, ref), common_y(f, ref)
-    apart = low >= high and lowest >= highest
-    if apart or not potency.better_when or not math.isfinite(potency.ratio):
+def _share_heights(f: CurveFit, ref: CurveFit) -> bool:
+    low, high = common_y(f, ref)
+    return low < high
+
+
+def _sure_crossing(f: CurveFit, ref: CurveFit, level: float, parallel: Parallelism | None) -> Crossing | None:
+    """Where the fitted curves cross in the common range, if that is more than noise.
+
+    Two noisy frontiers cross somewhere more often than not. It counts where equal steepness is rejected, or
+    where each curve is significantly lower somewhere.
+    """
+    found = crossing(f, ref, level)
+    if found is None or (parallel is not None and parallel.rejected):
+        return found
+    return found if len(significant_sides(f, ref, level)) == 2 else None
+
+
+def _verdict(f: CurveFit, ref: CurveFit, potency: Ratio, hits: Ratio, found: Crossing | None) -> str:
+    low, high = common_x(f, ref)
+    if not _share_heights(f, ref):  # only the hit at equal L0 can be read inside the data
+        return (hits.verdict if low < high else "") or "not comparable"
+    if not potency.better_when or not math.isfinite(potency.ratio):
         return "not comparable"
-    crosses = found is not None or any(o.crosses for o in seen)
-    if crosses and significant_sides(f, ref, potency.level):
+    if found is not None and significant_sides(f, ref, potency.level):
         return "crossing"
     return potency.verdict or "not separable"
 
 
-def _sentence(potency: Ratio, verdict: str, found: Crossing | None, ends: tuple[Ratio, Ratio] | None) -> str:
-    where = in_words(potency.group)
-    head = f"{where}: {potency.family}" if where else potency.family
-    reference, needs = potency.reference, f"{potency.family} needs {_times(potency)}"
+def _sentence(
+    potency: Ratio, hits: Ratio, verdict: str, found: Crossing | None, ends: tuple[Ratio, Ratio] | None
+) -> str:
+    head, reference, needs = _head(potency), potency.reference, f"{potency.family} needs {_times(potency)}"
+    where = f" at L0 {interval_cell(found.l0, found.low, found.high)}" if found else ""
     text = {
         "better": f"{head} is better than {reference}: it needs {_times(potency)}",
         "worse": f"{head} is worse than {reference}: it needs {_times(potency)}",
         "not separable": f"{head} and {reference} are not separable: {needs}",
         "not comparable": f"{head} and {reference} are not comparable on these data",
-        "crossing": f"{head} and {reference} cross{_crossing_text(found)}; {needs}",
+        "crossing": f"{head} and {reference} cross{where}; {needs}",
     }[verdict]
     if ends and verdict != "not comparable":
         text += ", and no single ratio exists: relative potency is "
         text += ", ".join(f"{ratio_cell(r)} at hit {number(r.at)}" for r in ends)
     return text + "."
+
+
+def _by_hits(hits: Ratio, verdict: str) -> str:
+    """The sentence where the two share no hit: only hits at equal L0 can be compared."""
+    head, reference = _head(hits), hits.reference
+    at = f"at L0 {number(hits.at)} its hit is {ratio_cell(hits)} times that of {reference}"
+    text = {
+        "better": f"{head} is better than {reference}: {at}",
+        "worse": f"{head} is worse than {reference}: {at}",
+        "not separable": f"{head} and {reference} are not separable: {at}",
+        "not comparable": f"{head} and {reference} are not comparable on these data",
+    }[verdict]
+    return f"{text}; they share no hit, so relative potency is extrapolated."
+
+
+def _head(r: Ratio) -> str:
+    where = in_words(r.group)
+    return f"{where}: {r.family}" if where else r.family
 
 
 def _times(r: Ratio) -> str:
@@ -213,17 +254,11 @@ def _parallel_sentence(parallel: Parallelism | None, other: Parallelism | None) 
         return ""
     answers = [
         f"with {p.errors} errors {'rejected' if p.rejected else 'not rejected'} "
-        f"(p = {p_value_cell(p.p_welch)}; pooled F p = {p_value_cell(p.p_f)})"
+        f"(p {p_value_text(p.p_welch)}; pooled F p {p_value_text(p.p_f)})"
         for p in (parallel, other)
         if p
     ]
     return f" Equal {parallel.parameter}: {'; '.join(answers)}."
-
-
-def _crossing_text(found: Crossing | None) -> str:
-    if found is None:
-        return " (observed points only; the fitted curves do not cross in the common range)"
-    return f" at L0 {interval_cell(found.l0, found.low, found.high)}"
 
 
 def _parallel(f: CurveFit, ref: CurveFit) -> Parallelism | None:
@@ -245,6 +280,7 @@ def _jackknife(f: CurveFit, ref: CurveFit, potency: Ratio) -> tuple[tuple[float,
     assert potency.at is not None
     values, names = leave_one_out_ratios(f, ref, x_at(potency.at))
     values = 1 / values if f.x_name == "l0" else values
+    values = np.where(values > 0, values, np.nan)
     if not np.isfinite(values).any():
         return (math.nan, math.nan), ""
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -66,6 +66,11 @@ def fit_doubts(fit: CurveFit) -> Iterator[str]:
     yield from _perfect(fit)
     yield from _above_top(fit)
     if fit.curve == "hill":
+        if fit.fixed.get("top") == 1.0 and fit.y_name not in ("performance_hit", "y"):
+            yield (
+                f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; free it or use "
+                "curve='power'."
+            )
         yield from _extrapolated_k(fit)
         yield from _step_like(fit)
     yield from _open_ends(fit)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
+from frontier.columns import direction
 from frontier.figure_fits import plot_fit, plot_fits
 from frontier.figure_panels import (
     EDGE,
@@ -52,14 +53,6 @@ __all__ = [
     "save_figure",
 ]
 
-HIGHER_IS_BETTER = (
-    "loss_recovered",
-    "loss_recovered_zero",
-    "cosine_similarity",
-    "alive_fraction",
-    "sparsity",
-    "relative_sparsity",
-)
 LINES = ("-", "--", ":", "-.")
 FAINT = 0.3
 
@@ -108,7 +101,7 @@ def plot_frontier(
     """
     table = metrics_table(table)
     y = _fidelity(table) if y is None else y
-    goals = objectives or {name: "max" if name in HIGHER_IS_BETTER else "min" for name in (x, y)}
+    goals = objectives or {name: direction(name) for name in (x, y)}
     marked = mark_pareto(table, by, objectives=goals, family=family)
     columns = group_columns(marked, by, family)
     xs, ys = values(marked, x), values(marked, y)

@@ -98,7 +98,9 @@ def fit(
     y = default_y(table) if y is None else y
     columns = group_columns(table, by, family)
     settings = Settings(spec, held(spec, fixed, free), level, intervals, x, y)
-    groups, remarks = points_of(table, columns, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights)
+    groups, remarks = points_of(
+        table, columns, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights, across=across
+    )
     guard(usable(table), columns, across)
     cells = [tuple(v for c, v in g.group.items() if c not in (family, "architecture")) for g in groups]
     fits, failures, evidence = fit_groups(groups, errors_named(errors), settings, cells)
@@ -187,6 +189,19 @@ def fit_groups(
         if ready:
             found = _fit_batch([groups[i] for i in ready], model, settings, errors)
             outcome |= dict(zip(ready, found, strict=True))
+    stuck = {
+        cells[i]
+        for i, g in enumerate(groups)
+        if chosen[i] == "relative" != errors
+        and isinstance(outcome[i], GroupFailure)
+        and not _unfit(g, settings)
+    }
+    again = [i for i, g in enumerate(groups) if cells[i] in stuck and not _unfit(g, settings)]
+    if again:  # a cell keeps one errors model, so all of it changes over
+        found = _fit_batch([groups[i] for i in again], "additive", settings, errors)
+        outcome |= dict(zip(again, found, strict=True))
+        count = plural(len(again), "group")
+        evidence += f"; additive in {count} of cells where relative errors found no optimum"
     ordered = [outcome[i] for i in range(len(groups))]
     fits = tuple(f for f in ordered if isinstance(f, CurveFit))
     failures = tuple(f for f in ordered if isinstance(f, GroupFailure))

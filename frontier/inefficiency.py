@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from frontier._format import nearest, number, p_value_cell, plural
+from frontier.columns import HIGHER_IS_BETTER
 from frontier.curve_fit import CurveFit, GroupFailure
 from frontier.curves import Curve
 from frontier.fits import fit, fit_points
@@ -25,7 +26,6 @@ from frontier.inefficiency_results import InefficiencyFits as InefficiencyFits
 from frontier.pareto import nondominated
 from frontier.problems import parameter
 from frontier.quantile_frontier import QuantileFrontier
-from frontier.ratios import HIGHER_IS_BETTER
 from frontier.stochastic_frontier import STEEPEST, wanted_of
 
 METHODS = ("stochastic", "quantile")

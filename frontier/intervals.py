@@ -51,7 +51,15 @@ class Interval(Result):
 
 
 def t_quantile(df: Array | float, level: float) -> Array:
-    """Two-sided quantile of t: the `level` share lies within plus or minus it; NaN without df."""
+    """Two-sided quantile of t: the `level` share lies within plus or minus it; NaN without df.
+
+    Raises
+    ------
+    ValueError
+        When `level` is no fraction between 0 and 1.
+    """
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
+        raise ValueError(f"level must be a fraction between 0 and 1, such as 0.95; found {level!r}")
     df = np.asarray(df, dtype=float)
     return np.where(df > 0, stdtrit(np.maximum(df, 1e-9), 0.5 + level / 2), np.nan)
 

@@ -21,8 +21,8 @@ def joint_region(fit: CurveFit, *, level: float | None = None, points: int = 180
     """Boundary of the joint likelihood region of a fit's two free parameters.
 
     All pairs whose sum of squares is at most rss * (1 + 2 / df * F(level; 2, df)), found along rays from the
-    optimum in coordinates where the Wald region is a circle. k and n are nearly always strongly correlated, so
-    the region says what two separate intervals cannot.
+    optimum in coordinates where the Wald region is a circle. k and n are nearly always strongly correlated,
+    so the region says what two separate intervals cannot.
 
     Source: Bates & Watts, Nonlinear Regression Analysis (1988), eq. 6.3 (likelihood region).
 

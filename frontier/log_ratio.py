@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -82,7 +82,7 @@ def welch(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
     reach = float(t_quantile(df, level)) * se
     low = -math.inf if one.low == -math.inf or two.high == math.inf else value - reach
     high = math.inf if one.high == math.inf or two.low == -math.inf else value + reach
-    return LogRatio(value, low, high, two_sided(value / se, df), df)
+    return _consistent(LogRatio(value, low, high, two_sided(value / se, df), df), level)
 
 
 def welch_df(v1: ArrayLike, df1: ArrayLike, v2: ArrayLike, df2: ArrayLike) -> Array:
@@ -108,9 +108,18 @@ def mover(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
     by_welch = welch(one, two, level)
     below = math.hypot(one.value - one.low, two.high - two.value)
     above = math.hypot(one.high - one.value, two.value - two.low)
-    return LogRatio(
+    found = LogRatio(
         by_welch.value, by_welch.value - below, by_welch.value + above, by_welch.p_value, by_welch.df
     )
+    return _consistent(found, level)
+
+
+def _consistent(found: LogRatio, level: float) -> LogRatio:
+    """Without its p value, where that says the opposite of the interval (an open or MOVER limit)."""
+    inside = found.low <= 0 <= found.high
+    if inside == (found.p_value > 1 - level) or math.isnan(found.p_value):
+        return found
+    return replace(found, p_value=math.nan)
 
 
 def pooled_profile(one: Estimate, two: Estimate, quantity: Quantity, level: float) -> LogRatio:

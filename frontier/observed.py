@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, listed, number, plural
+from frontier.columns import falling_axis
 from frontier.metrics import (
     default_y,
     give_back,
@@ -18,10 +19,12 @@ from frontier.metrics import (
     group_columns,
     metrics_table,
     set_aside_remark,
+    usable,
     values,
 )
 from frontier.pairs import reference_family
 from frontier.pareto import pareto_set
+from frontier.points import guard
 from frontier.problems import Array
 from frontier.results import Group, Result, Rows, varying
 
@@ -134,6 +137,7 @@ def observed_potency(
     max_l0: float | None = None,
     family: str = "family",
     objectives: Mapping[str, str] | None = None,
+    across: Sequence[str] = (),
 ) -> ObservedRatios:
     """L0 ratio at equal hit, and hit ratio at equal L0, of the observed Pareto points, without a curve.
 
@@ -156,7 +160,9 @@ def observed_potency(
         As `pareto_set` and `ratio_table`.
     """
     table = metrics_table(table)
-    y = default_y(table) if y is None else y
+    y = falling_axis(default_y(table) if y is None else y)
+    cells = [c for c in group_columns(table, by, family) if c not in (family, "architecture")]
+    guard(usable(table), cells, across)
     front = pareto_set(table, by, objectives=objectives or {"l0": "min", y: "min"}, family=family)
     if max_l0 is not None:
         front = front[values(front, "l0") <= max_l0]
@@ -190,7 +196,9 @@ def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y:
     """Both ratios of one pair; `one` and `two` hold log L0 and log y."""
     crossings = _crossings(one, two)
     pair, where = f"{family} and {reference}", _cell(group)
-    crossing = f"The frontiers of {pair} cross{where} at L0 {listed([number(c) for c in crossings])}."
+    crossing = (
+        f"The interpolated frontiers of {pair} cross{where} at L0 {listed([number(c) for c in crossings])}."
+    )
     rows = []
     for quantity, axis in (("relative_potency", y), ("hit_ratio", "L0")):
         lines = one, two
@@ -200,7 +208,7 @@ def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y:
         doubts = [crossing] if crossings else []
         if not knots.size:
             mean = least = most = low = high = math.nan
-            doubts = [f"{pair} have no common range of {axis}{where}; nothing is extrapolated."]
+            doubts = [f"{pair} have no common range of {axis}{where}; no observed ratio is given."]
         else:
             low, high = float(knots[0]), float(knots[-1])
             mean = float(np.trapezoid(gap, knots)) / (high - low)

@@ -12,11 +12,15 @@ from scipy.special import fdtrc
 from frontier._format import listed, nearest, number
 from frontier.columns import USUAL_REFERENCES
 from frontier.curve_fit import CurveFit, FrontierFits
+from frontier.points import PROTOCOL
 from frontier.problems import Array
 from frontier.results import Group, in_words
 
+SELECTED = 2
+"""A frontier that keeps one run in this many or fewer is called selected (coverage of k falls below 90 %)."""
 
-def reference_family(families: Sequence[str], reference: str | None) -> str:
+
+def reference_family(families: Sequence[Any], reference: Any = None) -> str:
     """The reference's name among the families.
 
     Raises
@@ -24,8 +28,9 @@ def reference_family(families: Sequence[str], reference: str | None) -> str:
     ValueError
         When the named one does not exist, or none is named and the choice is not clear; lists the choices.
     """
-    known = list(dict.fromkeys(families))
+    known = list(dict.fromkeys(str(f) for f in families))
     if reference is not None:
+        reference = str(reference)
         if reference not in known:
             raise ValueError(f"no family {reference!r} to compare with{nearest(reference, known)}")
         return reference
@@ -47,12 +52,12 @@ def refuse_unlike(fit: CurveFit, reference: CurveFit) -> None:
         a, b = getattr(fit, what), getattr(reference, what)
         if a != b:
             raise ValueError(f"cannot compare {fit.name} and {reference.name}: {what} is {a} and {b}")
-    for fact in ("protocol", "ablation"):
+    for fact in PROTOCOL:
         a, b = fit.facts.get(fact), reference.facts.get(fact)
         if a != b:
             raise ValueError(
                 f"cannot compare {fit.name} and {reference.name}: {fact} is {a!r} and {b!r}; "
-                "make the column equal in the table if they are"
+                f"make the column equal in the table if they are, or fit with across=[{fact!r}]"
             )
 
 
@@ -127,6 +132,12 @@ def pair_doubts(fit: CurveFit, reference: CurveFit, df: float) -> list[str]:
         a, b = fit.facts.get(fact), reference.facts.get(fact)
         if a != b and a and b:
             doubts.append(f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}.")
+    for name, f in zip(names, (fit, reference), strict=True):
+        if f.runs >= SELECTED * f.n_points:
+            doubts.append(
+                f"{name} is fitted to the {f.n_points} Pareto-optimal of {f.runs} runs: winners are lucky, "
+                "which intervals do not count (fit_frontier uses all runs)."
+            )
     fewer, more = sorted((fit.runs, reference.runs))
     if fewer > 0 and more > 2 * fewer:
         doubts.append(

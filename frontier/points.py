@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier._format import listed, number, plural
-from frontier.checks import TableError
+from frontier.checks import REPEATED, TableError
 from frontier.metrics import IDENTITY, group_codes, set_aside_remark, values
 from frontier.problems import Array
 from frontier.results import Group, in_words
@@ -50,6 +50,7 @@ def points_of(
     log_x: bool,
     max_l0: float | None = None,
     weights: str | None = None,
+    across: Sequence[str] = (),
 ) -> tuple[list[Points], list[str]]:
     """The points of every group, and remarks on the rows left out.
 
@@ -58,7 +59,7 @@ def points_of(
     table : a metrics table
     log_x : bool
         Whether the curve needs x > 0.
-    max_l0, weights : as in `fit`
+    max_l0, weights, across : as in `fit`
 
     Raises
     ------
@@ -73,7 +74,7 @@ def points_of(
     inside, remarks = _inside(table, known, missing, max_l0)
     codes, names = group_codes(table, columns)
     labels = _labels(table)
-    facts = {c: _text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table}
+    facts = {c: _text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
     runs = np.bincount(codes, inside, len(names))[codes]
     if "group_runs" in table:
         runs = table["group_runs"].to_numpy()
@@ -102,6 +103,12 @@ def _inside(
         where = listed(list(table.index[bad]), 6)
         remarks.append(f"{plural(int(bad.sum()), 'row')} left out of the fits: {missing} (rows {where})")
     inside &= known
+    if "doubts" in table:
+        twice = inside & _text(table["doubts"]).str.contains(REPEATED, regex=False).to_numpy(dtype=bool)
+        if twice.any():
+            remarks.append(
+                f"{plural(int(twice.sum()), 'row')} repeat another row in every column and count twice"
+            )
     if max_l0 is not None:
         above = inside & (values(table, "l0") > max_l0)
         inside &= ~above

@@ -68,6 +68,7 @@ class PooledRatio(Result):
     level: float
     cells: tuple[PooledCell, ...]
     left_out: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -77,7 +78,7 @@ class PooledRatio(Result):
         head = f"{self.quantity} of {self.family} against {self.reference}: {cell} over {count}"
         noise = f"Q = {number(self.q)}, p = {p_value_cell(self.p_heterogeneity)}"
         if not self.p_heterogeneity < 0.05:
-            return f"{head}; the cells do not differ by more than noise ({noise})."
+            return f"{head}; no difference between the cells is found ({noise})."
         spread = sorted(c.ratio for c in self.cells)
         return (
             f"{head}, but not across the board: the cells differ by more than noise ({noise}, "
@@ -103,7 +104,7 @@ class PooledRatio(Result):
         pooled = interval_cell(self.ratio, self.low, self.high)
         rows.append(("pooled", pooled, number(len(self.cells) - 1), "1"))
         headers = ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight")
-        remarks = (self.sentence, *(f"left out: {x}" for x in self.left_out))
+        remarks = (self.sentence, *self.doubts, *(f"left out: {x}" for x in self.left_out))
         return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks)
 
 
@@ -184,7 +185,20 @@ def _combined(
         math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), two_sided(mean / se, m - 1),
         math.exp(mean - ahead), math.exp(mean + ahead), math.sqrt(tau2), q, float(chdtrc(m - 1, q)),
         max(0.0, (q - (m - 1)) / q) if q > 0 else 0.0, level, cells, tuple(left_out),
+        _doubts(kept),
     )  # fmt: skip
+
+
+def _doubts(kept: Sequence[Ratio]) -> tuple[str, ...]:
+    """What the pooled number hides: extrapolated k, hits that differ."""
+    doubts = []
+    count = sum(any(d.startswith("k is extrapolated") for d in r.doubts) for r in kept)
+    if count:
+        doubts.append(f"k is extrapolated in {count} of {plural(len(kept), 'cell')}.")
+    at = sorted(r.at for r in kept if r.at is not None)
+    if at and at[-1] > 1.01 * at[0]:
+        doubts.append(f"The cells are read at different hits, {number(at[0])} to {number(at[-1])}.")
+    return tuple(doubts)
 
 
 def _finite(rows: list[Ratio]) -> tuple[list[Ratio], list[str]]:

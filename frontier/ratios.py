@@ -7,12 +7,14 @@ L0(reference) / L0(family) at equal hit: 2.5 means that the family needs 2.5 tim
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from frontier import log_ratio as lr
 from frontier._format import listed, number
+from frontier.columns import HIGHER_IS_BETTER
 from frontier.curve_fit import CurveFit, FrontierFits
 from frontier.pairs import (
     common_x,
@@ -30,7 +32,6 @@ from frontier.ratio_results import Ratio, RatioTable
 from frontier.simultaneous import joint_level
 
 LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
-HIGHER_IS_BETTER = ("loss_recovered", "loss_recovered_zero", "cosine_similarity")
 SPARSITY_AXES = ("sparsity", "relative_sparsity")
 
 Level = float | None
@@ -40,7 +41,7 @@ def ratio_table(
     fits: FrontierFits,
     reference: str | None = None,
     *,
-    at: float | None = None,
+    at: float | Sequence[float] | None = None,
     method: str = "welch",
     level: float | None = None,
     simultaneous: str | None = None,
@@ -51,8 +52,8 @@ def ratio_table(
     ----------
     reference : name of a family
         Default: the one named relu, standard, vanilla or baseline, if there is exactly one.
-    at : float, optional
-        The hit for relative potency; default the geometric middle of each pair's common range.
+    at : float or several, optional
+        The hits for relative potency; default the geometric middle of each pair's common range.
     method : {"welch", "mover", "profile"}
     simultaneous : {None, "bonferroni", "dunnett"}
         Widens the intervals so that they hold together over all rows of one quantity.
@@ -63,18 +64,20 @@ def ratio_table(
         Unknown reference, method or adjustment.
     """
     lr.method_named(method)
-    name = reference_family([str(f.group.get(fits.family_column, "")) for f in fits], reference)
+    everyone = (*fits.fits, *fits.failures)
+    name = reference_family([f.group.get(fits.family_column, "") for f in everyone], reference)
     pairs, notes = pairs_with(fits, name)
     asked = fits.fits[0].level if level is None and fits.fits else (level or 0.95)
+
+    hits = [at] if at is None or isinstance(at, (int, float)) else list(at)
 
     def build(levels: dict[str, float]) -> list[Ratio]:
         rows = []
         for fit, ref in pairs:
             free = [p for p in fit.problem.free_names if p in ref.problem.free_names]
             rows += [parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=method) for p in free]
-            rows.append(
-                relative_potency(fit, ref, at=at, level=levels.get("relative_potency", asked), method=method)
-            )
+            own = levels.get("relative_potency", asked)
+            rows += [relative_potency(fit, ref, at=v, level=own, method=method) for v in hits]
         return rows
 
     rows = build({})
@@ -185,6 +188,11 @@ def _ratio(
 def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[str]]:
     """The height at which a relative potency is read, and the doubt where it lies outside the data."""
     low, high = common_y(fit, reference)
+    if at is not None and not (isinstance(at, (int, float)) and math.isfinite(at)):
+        raise ValueError(f"at must be one number, a value of {fit.y_name}; found {at!r}")
+    for name, f in _named(fit, reference):
+        if at is not None and not math.isfinite(float(f.problem.curve.x_at(at, f.values))):
+            raise ValueError(f"the curve of {name} never reaches {fit.y_name} = {number(at)}")
     if low > high:
         one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
         names = family_names(fit, reference)

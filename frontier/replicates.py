@@ -23,7 +23,10 @@ from frontier.results import Group, Result
 
 Codes = NDArray[np.integer[Any]]
 
-RECIPE = ("family", "architecture", "dictionary_size", "sparsity_name", "sparsity_setting")
+RECIPE = (
+    "family", "architecture", "dictionary_size", "sparsity_name", "sparsity_setting", "tokens_trained",
+    "learning_rate", "lr",
+)  # fmt: skip
 """Runs equal in these (L0 where the setting is unknown) differ by their seed only."""
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, number, p_value_cell, plural
+from frontier.columns import HIGHER_IS_BETTER
 from frontier.intervals import Interval
 from frontier.metrics import give_back
-from frontier.ratios import HIGHER_IS_BETTER
 from frontier.results import Group, Result
 
 

@@ -19,6 +19,7 @@ from scipy.special import nctdtrinc
 
 from frontier._format import listed, nearest, number, plural
 from frontier.checks import TableError
+from frontier.columns import HIGHER_IS_BETTER
 from frontier.comparison import default_groups
 from frontier.fits import guard
 from frontier.intervals import Interval, t_quantile
@@ -32,8 +33,8 @@ from frontier.metrics import (
     usable,
     values,
 )
+from frontier.pairs import reference_family
 from frontier.problems import Array
-from frontier.ratios import HIGHER_IS_BETTER, reference_family
 from frontier.replicates import lack_of_fit as lack_of_fit
 from frontier.replicates import paired_batches as paired_batches
 from frontier.replicates import setting_codes as setting_codes

@@ -11,6 +11,7 @@ import pandas as pd
 
 from frontier._format import listed, nearest, number, plural
 from frontier.checks import TableError
+from frontier.columns import HIGHER_IS_BETTER
 from frontier.metrics import (
     add_notes,
     default_y,
@@ -25,7 +26,6 @@ from frontier.metrics import (
 )
 from frontier.pareto import mark_pareto, nondominated
 from frontier.problems import Array
-from frontier.ratios import HIGHER_IS_BETTER
 from frontier.replicates import RECIPE, Codes, setting_codes
 
 NOISE = ("se", "seeds")
@@ -44,7 +44,7 @@ def pareto_probability(
     draws: int = 2000,
     seed: int = 0,
     objectives: Mapping[str, str] | None = None,
-    noise: str = "se",
+    noise: str | None = None,
     family: str | None = "family",
     backend: str = "pandas",
 ) -> Any:
@@ -56,7 +56,8 @@ def pareto_probability(
         As in `pareto_set`: families are kept apart unless `family` is None.
     draws, seed : int
         Simulated tables and their random stream; a probability's standard error is at most 0.5 / sqrt(draws).
-    noise : {"se", "seeds"}
+    noise : {"se", "seeds"}, optional
+        Default: "se" where the table has standard errors, else "seeds" where it has seeds.
         "se": each number is drawn from a normal with its standard error over evaluation batches (`l0_se`,
         `loss_recovered_se`, ...); a missing one means exact. Rows are drawn independently, though SAEs that
         were evaluated on the same text err together: probabilities lie closer to 1/2 than they should.
@@ -85,12 +86,13 @@ def pareto_probability(
     Source: probabilistic dominance of Teich (2001) and Hughes (2001), by simulation; all draws run through
     one grouped Pareto pass.
     """
-    if noise not in NOISE:
+    if noise is not None and noise not in NOISE:
         raise ValueError(f"unknown noise {noise!r}{nearest(noise, NOISE)}")
     if draws < 1:
         raise ValueError(f"draws must be at least 1, found {draws}")
     table = metrics_table(table)
     goals = dict(objectives) if objectives else {"l0": "min", default_y(table): "min"}
+    noise = _noise_of(table, goals) if noise is None else noise
     marked = mark_pareto(table, by, objectives=goals, family=family)
     columns = group_columns(marked, by, family)
     rng = np.random.default_rng(seed)
@@ -207,6 +209,16 @@ def _told(table: pd.DataFrame, probability: Array, draws: int, remarks: Sequence
     undecided = int((table["pareto_verdict"] == "undecided").sum())
     decided = f"{undecided} of {plural(int((~np.isnan(probability)).sum()), 'row')} undecided ({draws} draws)"
     return add_notes(table, *remarks, decided)
+
+
+def _noise_of(table: pd.DataFrame, goals: Mapping[str, str]) -> str:
+    """Which noise the table tells of."""
+    if any(SE_OF.get(g, f"{g}_se") in table for g in goals):
+        return "se"
+    if "seed" in table and table["seed"].notna().any():
+        return "seeds"
+    wanted = " or ".join(SE_OF.get(g, f"{g}_se") for g in goals)
+    raise TableError(f"the table tells nothing of noise: it has no {wanted} and no seed column")
 
 
 def attainment(
