@@ -189,14 +189,9 @@ def fit_groups(
         if ready:
             found = _fit_batch([groups[i] for i in ready], model, settings, errors)
             outcome |= dict(zip(ready, found, strict=True))
-    stuck = {
-        cells[i]
-        for i, g in enumerate(groups)
-        if chosen[i] == "relative" != errors
-        and isinstance(outcome[i], GroupFailure)
-        and not _unfit(g, settings)
-    }
-    again = [i for i, g in enumerate(groups) if cells[i] in stuck and not _unfit(g, settings)]
+    able = [i for i, g in enumerate(groups) if not _unfit(g, settings)]
+    failed = {i for i in able if chosen[i] == "relative" != errors and isinstance(outcome[i], GroupFailure)}
+    again = [i for i in able if cells[i] in {cells[j] for j in failed}]
     if again:  # a cell keeps one errors model, so all of it changes over
         found = _fit_batch([groups[i] for i in again], "additive", settings, errors)
         outcome |= dict(zip(again, found, strict=True))

@@ -92,7 +92,7 @@ def family_names(fit: CurveFit, reference: CurveFit) -> tuple[str, str]:
     differ = [k for k in fit.group if fit.group[k] != reference.group.get(k)]
     if not differ:
         return fit.name, reference.name
-    one, two = (", ".join(str(f.group[k]) for k in differ) for f in (fit, reference))
+    one, two = (", ".join(str(f.group.get(k)) for k in differ) for f in (fit, reference))
     return one, two
 
 

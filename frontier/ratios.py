@@ -64,8 +64,8 @@ def ratio_table(
         Unknown reference, method or adjustment.
     """
     lr.method_named(method)
-    everyone = (*fits.fits, *fits.failures)
-    name = reference_family([f.group.get(fits.family_column, "") for f in everyone], reference)
+    groups = [f.group for f in fits.fits] + [f.group for f in fits.failures]
+    name = reference_family([g.get(fits.family_column, "") for g in groups], reference)
     pairs, notes = pairs_with(fits, name)
     asked = fits.fits[0].level if level is None and fits.fits else (level or 0.95)
 
@@ -176,7 +176,7 @@ def _ratio(
         found = found.reciprocal
     if not math.isfinite(found.value):
         found = replace(found, low=math.nan, high=math.nan)
-        doubts = [*doubts, f"{name} is not positive in one of the fits, so its ratio has no logarithm."]
+        doubts = [*doubts, _no_ratio(fit, reference, name, at)]
     family, ref = family_names(fit, reference)
     return Ratio(
         shared_group(fit, reference), family, ref, name, at, _exp(found.value), _exp(found.low),
@@ -185,14 +185,20 @@ def _ratio(
     )  # fmt: skip
 
 
+def _no_ratio(fit: CurveFit, reference: CurveFit, name: str, at: float | None) -> str:
+    """Why a ratio has no logarithm."""
+    if name == "relative_potency" and at is not None:
+        short = [n for n, f in _named(fit, reference) if not np.isfinite(f.problem.curve.x_at(at, f.values))]
+        if short:
+            return f"The curve of {listed(short)} never reaches {fit.y_name} = {number(at)}."
+    return f"{name} is not positive in one of the fits, so its ratio has no logarithm."
+
+
 def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[str]]:
     """The height at which a relative potency is read, and the doubt where it lies outside the data."""
     low, high = common_y(fit, reference)
     if at is not None and not (isinstance(at, (int, float)) and math.isfinite(at)):
         raise ValueError(f"at must be one number, a value of {fit.y_name}; found {at!r}")
-    for name, f in _named(fit, reference):
-        if at is not None and not math.isfinite(float(f.problem.curve.x_at(at, f.values))):
-            raise ValueError(f"the curve of {name} never reaches {fit.y_name} = {number(at)}")
     if low > high:
         one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
         names = family_names(fit, reference)

@@ -52,7 +52,7 @@ def test_homogeneous_cells():
         and found.i2 == 0
         and found.p_heterogeneity == pytest.approx(1)
     )
-    assert "do not differ by more than noise" in found.sentence
+    assert "no difference between the cells is found" in found.sentence
 
 
 def test_23_cells_of_gemma_and_pythia(all_cells):

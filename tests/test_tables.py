@@ -153,7 +153,7 @@ def test_two_quantities_make_a_wide_table(ratios20):
 
 def test_ratios_from_a_frame_equal_those_from_the_table(ratios20):
     strip = re.compile(r"; 95 % intervals|\n\n1\. .*", re.DOTALL)
-    notes = re.compile(r" +[\d, ]+$", re.MULTILINE)
+    notes = re.compile(r" +(?:[\d, ]+|-+|Notes)$", re.MULTILINE)
     one, two = (
         notes.sub("", strip.sub("", ratios_table(r, wide=True))) for r in (ratios20, ratios20.to_frame())
     )
