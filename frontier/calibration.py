@@ -105,7 +105,8 @@ class Calibration(Result):
         where = f" of {in_words(w.group)}" if w.group else ""
         return (
             f"In {w.tables} simulated tables like yours the {100 * self.level:g} % intervals covered "
-            f"{100 * mean:.1f} % on average; worst: {w.quantity}{where}, {100 * w.covered:.1f} %."
+            f"{100 * mean:.1f} % on average; worst: {w.quantity}{where}, {100 * w.covered:.1f} %. "
+            "The SAEs are taken as given: luck in selecting a Pareto set is not counted."
         )
 
     def to_frame(self, backend: str = "pandas") -> Any:

@@ -120,7 +120,7 @@ def derive(column: str, *sources: np.ndarray) -> np.ndarray:
     >>> derive("performance_hit", np.array([0.75])), derive("relative_sparsity", np.array([8]), np.array([2]))
     (array([0.25]), array([4.]))
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         if column == "sparsity":
             return 1 / sources[0]
         if column == "performance_hit":

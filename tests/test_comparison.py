@@ -182,3 +182,77 @@ def test_fvu_is_the_axis_where_there_is_no_loss():
         for r in runs("relu", 0.2) + runs("new", 0.4, seed=1)
     ]
     assert compare(rows).fits[0].y_name == "fvu"
+
+
+def test_noise_alone_is_no_crossing():
+    # 60 pairs of parallel frontiers, the family 1.3 times as potent, 10 % noise. The interpolated points
+    # cross in most; a verdict of crossing is right in none. Equal n is rejected in 5 %: 8 is a 99 % limit.
+    verdicts, touching = [], 0
+    for seed in range(60):
+        rows = runs("relu", 0.05, 0.8, seed=seed, noise=0.1) + runs("topk", 0.065, 0.8, 100 + seed, noise=0.1)
+        found = compare(rows, errors="log")["topk"]
+        verdicts.append(found.verdict)
+        touching += any(o.crosses for o in found.observed)
+    assert touching > 20 and verdicts.count("crossing") <= 8
+    assert verdicts.count("worse") <= 2
+
+
+def test_without_a_common_hit_the_hit_at_equal_l0_decides():
+    found = compare(runs("relu", 0.05, 0.8, seed=1) + runs("topk", 5.0, 0.8, seed=2), errors="log")["topk"]
+    assert found.verdict == "better"
+    assert "at L0" in found.sentence and "they share no hit" in found.sentence
+
+
+def test_axes_where_more_is_better_are_refused_in_comparisons():
+    rows = runs("relu", 0.2) + runs("topk", 0.4, seed=1)
+    for call in (compare, frontier.observed_potency):
+        with pytest.raises(ValueError, match="a comparison takes performance_hit"):
+            call(rows, "relu", y="loss_recovered")
+
+
+def test_a_hit_below_zero_does_not_stop_a_comparison():
+    # One negative hit beside large ones: relative errors have no optimum, so the cell is fitted additively.
+    for seed in range(5):
+        rows = runs("relu", 0.05, 0.8, seed=seed, points=8) + runs(
+            "topk", 0.08, 0.8, seed=50 + seed, points=8
+        )
+        rows[0]["loss_recovered"] = 1.01
+        found = compare(rows)
+        assert len(found) == 1 and len({f.errors for f in found.fits}) == 1
+        if found.fits[0].errors == "additive":
+            assert any("relative errors found no optimum" in n for n in found.notes)
+
+
+def test_a_reference_that_cannot_be_fitted_is_named():
+    rows = [{"architecture": "relu", "l0": 10.0, "loss_recovered": 0.9}, *runs("topk", 0.4)]
+    found = compare(rows)
+    assert not len(found) and any(
+        n.startswith("relu: Group relu has 1 distinct x value") for n in found.notes
+    )
+
+
+def test_repeated_rows_are_said():
+    rows = runs("relu", 0.2) + runs("topk", 0.4, seed=1)
+    assert any("repeat another row in every column and count twice" in n for n in compare(rows + rows).notes)
+
+
+def test_across_is_heeded_everywhere():
+    rows = runs("relu", 0.2, protocol="a", ablation="zero") + runs(
+        "new", 0.4, seed=1, protocol="b", ablation="mean"
+    )
+    assert len(compare(rows, across=["protocol", "ablation"])) == 1
+    with pytest.raises(frontier.TableError, match="different protocol"):
+        frontier.observed_potency(rows, "relu")
+    assert len(frontier.observed_potency(rows, "relu", across=["protocol", "ablation"])) == 2
+
+
+def test_families_named_by_numbers():
+    rows = [{**r, "architecture": int(r["architecture"])} for r in runs("1", 0.2) + runs("2", 0.4, seed=1)]
+    assert compare(rows, 1)[0].family == "2"
+
+
+def test_winners_of_a_long_search_are_doubted():
+    rows = runs("relu", 0.2, seed=1, points=30, noise=0.1) + runs("topk", 0.4, seed=2, points=30, noise=0.1)
+    rows += [{**r, "loss_recovered": r["loss_recovered"] - 0.2} for r in rows]
+    doubts = compare(rows)["topk"].doubts
+    assert sum("winners are lucky" in d for d in doubts) == 2

@@ -25,7 +25,8 @@ def imports(path: Path, *, top_level: bool) -> set[str]:
             if isinstance(node, ast.Import):
                 found.update(a.name for a in node.names)
             elif isinstance(node, ast.ImportFrom):
-                found.update({node.module, *(f"{node.module}.{a.name}" for a in node.names)})
+                parts = {f"{node.module}.{a.name}" for a in node.names}
+                found.update(parts if parts <= set(MODULES) else {node.module, *parts})
             elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 visit(node.orelse)
             elif not top_level or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):

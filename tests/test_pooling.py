@@ -99,3 +99,9 @@ def test_too_few_cells_and_unnamed_families():
         pool_ratios([cell("a", 0.1, 0.2)], "k")
     with pytest.raises(ValueError, match="no ratio of n; there are"):
         pool_ratios([cell("a", 0.1, 0.2)], "n")
+
+
+def test_a_pooled_k_says_that_it_is_extrapolated(hill20):
+    ratios = frontier.ratio_table(hill20, "baseline")
+    assert "k is extrapolated in 3 of 3 cells." in repr(pool_ratios(ratios, "k"))
+    assert "different hits, 0.0281 to 0.109" in repr(pool_ratios(ratios))

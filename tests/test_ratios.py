@@ -339,3 +339,41 @@ def test_relative_potency_has_known_coverage():
         found = relative_potency(*fits, at=0.05)
         hits += found.ratio_low <= truth <= found.ratio_high
     assert 0.909 <= hits / 400 <= 0.982
+
+
+def test_fits_of_different_sites_are_refused(hill20):
+    with pytest.raises(ValueError, match=r"site is 'Attn' and 'Resid'.*across=\['site'\]"):
+        relative_potency(hill20["Attn", "gated"], hill20["Resid", "baseline"])
+
+
+def test_p_value_and_interval_never_contradict():
+    # MOVER and open limits are not Welch's interval: where they disagree with its p value, there is none.
+    rng = np.random.default_rng(6)
+    gone = 0
+    for _ in range(200):
+        ends, at = rng.uniform(0.2, 0.9, (2, 2)), rng.normal(0, 0.5, 2)
+        e = [LogEstimate(v, 0.2, 4, v - a, v + b) for v, (a, b) in zip(at, ends, strict=True)]
+        found = mover(*e, 0.95)
+        if math.isnan(found.p_value):
+            gone += 1
+        else:
+            assert (found.low <= 0 <= found.high) == (found.p_value > 0.05)
+    assert 0 < gone < 100
+    assert math.isnan(
+        welch(LogEstimate(1.0, 0.2, 9, -math.inf, 2), LogEstimate(0.0, 0.2, 9, -1, 1), 0.95).p_value
+    )
+
+
+def test_levels_and_heights_are_checked(pair, hill20):
+    for bad in (90, 1, 0, -0.5, "x"):
+        with pytest.raises(ValueError, match="level must be a fraction"):
+            relative_potency(*pair, level=bad)
+        with pytest.raises(ValueError, match="level must be a fraction"):
+            frontier.fit_points(X, frontier.hill(X, 0.2, 1.0) * (1 + 0.1 * X), level=bad)
+    for bad in (math.nan, "x", [0.1]):
+        with pytest.raises(ValueError, match="at must be one number"):
+            relative_potency(*pair, at=bad)
+    never = relative_potency(*pair, at=1.2)
+    assert math.isnan(never.ratio) and any("never reaches" in d for d in never.doubts)
+    table = ratio_table(hill20, "baseline", at=[0.02, 0.03])
+    assert [r.at for r in table if r.quantity == "relative_potency"] == [0.02, 0.03] * 3
