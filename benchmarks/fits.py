@@ -23,8 +23,8 @@ from scipy.optimize import curve_fit
 from tabulate import tabulate
 
 from frontier.curves import HILL, hill
+from frontier.fits.lmfit_models import HillModel
 from frontier.intervals import bootstrap, profile
-from frontier.lmfit_models import HillModel
 from frontier.problems import Problem, parameter
 
 SEED, POINTS, BATCH, LOOP, ROUNDS = 20261120, 10, 20_000, 200, 5

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from frontier.seed_results import SeedComparisons
 from frontier.seeds import compare_seeds
+from frontier.seeds.results import SeedComparisons
 
 SETTINGS = 8
 SIGMA = 0.01

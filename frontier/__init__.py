@@ -18,82 +18,77 @@ __version__ = "0.1.0"
 
 _HOME = {
     "CURVES": "curves",
-    "Comparison": "comparison_results",
-    "Comparisons": "comparison_results",
-    "CurveFit": "curve_fit",
-    "CurveSelection": "curve_choice",
-    "FrontierFits": "curve_fit",
-    "HillModel": "lmfit_models",
+    "Comparison": "comparison.results",
+    "Comparisons": "comparison.results",
+    "CurveFit": "fits.curve_fit",
+    "CurveSelection": "selection.results",
+    "FrontierFits": "fits.curve_fit",
+    "HillModel": "fits.lmfit_models",
     "Interval": "intervals",
-    "LinearModel": "lmfit_models",
-    "ObservedRatios": "observed",
-    "PowerModel": "lmfit_models",
-    "Ratio": "ratio_results",
-    "RatioTable": "ratio_results",
-    "TableError": "checks",
-    "attainment": "uncertain_pareto",
-    "averaged_potency": "averaging",
+    "LinearModel": "fits.lmfit_models",
+    "ObservedRatios": "ratios.observed",
+    "PowerModel": "fits.lmfit_models",
+    "Ratio": "ratios.results",
+    "RatioTable": "ratios.results",
+    "TableError": "metrics.checks",
+    "attainment": "pareto.uncertain",
+    "averaged_potency": "selection.averaging",
     "calibrate": "calibration",
-    "compare": "comparison",
-    "compare_seeds": "seeds",
-    "family_styles": "figures",
-    "fit": "fits",
-    "fit_frontier": "inefficiency",
-    "fit_points": "fits",
-    "fits_table": "tables",
+    "compare": "comparison.comparing",
+    "compare_seeds": "seeds.comparing",
+    "family_styles": "figures.frontiers",
+    "fit": "fits.fitting",
+    "fit_frontier": "inefficiency.fitting",
+    "fit_points": "fits.fitting",
+    "fits_table": "tables.contents",
     "hill": "curves",
-    "hit_ratio": "ratios",
-    "hit_ratio_curve": "ratio_curves",
-    "hypervolume": "pareto",
-    "is_pareto_optimal": "pareto",
-    "joint_region": "joint",
-    "lack_of_fit": "seeds",
+    "hit_ratio": "ratios.from_fits",
+    "hit_ratio_curve": "ratios.curves",
+    "hypervolume": "pareto.sets",
+    "is_pareto_optimal": "pareto.sets",
+    "joint_region": "fits.joint",
+    "lack_of_fit": "seeds.comparing",
     "linear": "curves",
     "load_dataset": "datasets",
-    "mark_pareto": "pareto",
-    "mean_hit_ratio": "ratio_curves",
-    "mean_relative_potency": "ratio_curves",
-    "metrics_table": "metrics",
-    "notes": "metrics",
-    "observed_potency": "observed",
-    "paired_batches": "seeds",
-    "paper_style": "figures",
-    "parallelism": "parallel",
-    "pareto_probability": "uncertain_pareto",
-    "pareto_set": "pareto",
-    "plan": "planning",
-    "plot_fit": "figures",
-    "plot_fits": "figures",
-    "plot_frontier": "figures",
-    "plot_frontiers": "figures",
-    "plot_ratios": "figures",
+    "mark_pareto": "pareto.sets",
+    "mean_hit_ratio": "ratios.curves",
+    "mean_relative_potency": "ratios.curves",
+    "metrics_table": "metrics.table",
+    "notes": "metrics.table",
+    "observed_potency": "ratios.observed",
+    "paired_batches": "seeds.comparing",
+    "paper_style": "figures.frontiers",
+    "parallelism": "ratios.parallel",
+    "pareto_probability": "pareto.uncertain",
+    "pareto_set": "pareto.sets",
+    "plan": "selection.planning",
+    "plot_fit": "figures.frontiers",
+    "plot_fits": "figures.frontiers",
+    "plot_frontier": "figures.frontiers",
+    "plot_frontiers": "figures.frontiers",
+    "plot_ratios": "figures.frontiers",
     "pool_ratios": "pooling",
     "power": "curves",
-    "ratio_table": "ratios",
-    "ratios_table": "tables",
+    "ratio_table": "ratios.from_fits",
+    "ratios_table": "tables.contents",
     "read": "readers",
-    "relative_potency": "ratios",
-    "relative_potency_curve": "ratio_curves",
-    "runs_table": "tables",
-    "save_figure": "figures",
-    "select_curve": "selection",
-    "select_curves": "selection",
-    "shared_fit": "parallel",
-    "within_setting": "seeds",
+    "relative_potency": "ratios.from_fits",
+    "relative_potency_curve": "ratios.curves",
+    "runs_table": "tables.contents",
+    "save_figure": "figures.frontiers",
+    "select_curve": "selection.choosing",
+    "select_curves": "selection.choosing",
+    "shared_fit": "ratios.parallel",
+    "within_setting": "seeds.comparing",
 }
 
 __all__ = sorted(_HOME)
 
 if TYPE_CHECKING:
-    from frontier.averaging import averaged_potency as averaged_potency
     from frontier.calibration import calibrate as calibrate
-    from frontier.checks import TableError as TableError
     from frontier.comparison import compare as compare
-    from frontier.comparison_results import Comparison as Comparison
-    from frontier.comparison_results import Comparisons as Comparisons
-    from frontier.curve_choice import CurveSelection as CurveSelection
-    from frontier.curve_fit import CurveFit as CurveFit
-    from frontier.curve_fit import FrontierFits as FrontierFits
+    from frontier.comparison.results import Comparison as Comparison
+    from frontier.comparison.results import Comparisons as Comparisons
     from frontier.curves import CURVES as CURVES
     from frontier.curves import hill as hill
     from frontier.curves import linear as linear
@@ -109,33 +104,37 @@ if TYPE_CHECKING:
     from frontier.figures import save_figure as save_figure
     from frontier.fits import fit as fit
     from frontier.fits import fit_points as fit_points
+    from frontier.fits.curve_fit import CurveFit as CurveFit
+    from frontier.fits.curve_fit import FrontierFits as FrontierFits
+    from frontier.fits.joint import joint_region as joint_region
+    from frontier.fits.lmfit_models import HillModel as HillModel
+    from frontier.fits.lmfit_models import LinearModel as LinearModel
+    from frontier.fits.lmfit_models import PowerModel as PowerModel
     from frontier.inefficiency import fit_frontier as fit_frontier
     from frontier.intervals import Interval as Interval
-    from frontier.joint import joint_region as joint_region
-    from frontier.lmfit_models import HillModel as HillModel
-    from frontier.lmfit_models import LinearModel as LinearModel
-    from frontier.lmfit_models import PowerModel as PowerModel
     from frontier.metrics import metrics_table as metrics_table
     from frontier.metrics import notes as notes
-    from frontier.observed import ObservedRatios as ObservedRatios
-    from frontier.observed import observed_potency as observed_potency
-    from frontier.parallel import parallelism as parallelism
-    from frontier.parallel import shared_fit as shared_fit
+    from frontier.metrics.checks import TableError as TableError
     from frontier.pareto import hypervolume as hypervolume
     from frontier.pareto import is_pareto_optimal as is_pareto_optimal
     from frontier.pareto import mark_pareto as mark_pareto
     from frontier.pareto import pareto_set as pareto_set
-    from frontier.planning import plan as plan
+    from frontier.pareto.uncertain import attainment as attainment
+    from frontier.pareto.uncertain import pareto_probability as pareto_probability
     from frontier.pooling import pool_ratios as pool_ratios
-    from frontier.ratio_curves import hit_ratio_curve as hit_ratio_curve
-    from frontier.ratio_curves import mean_hit_ratio as mean_hit_ratio
-    from frontier.ratio_curves import mean_relative_potency as mean_relative_potency
-    from frontier.ratio_curves import relative_potency_curve as relative_potency_curve
-    from frontier.ratio_results import Ratio as Ratio
-    from frontier.ratio_results import RatioTable as RatioTable
     from frontier.ratios import hit_ratio as hit_ratio
     from frontier.ratios import ratio_table as ratio_table
     from frontier.ratios import relative_potency as relative_potency
+    from frontier.ratios.curves import hit_ratio_curve as hit_ratio_curve
+    from frontier.ratios.curves import mean_hit_ratio as mean_hit_ratio
+    from frontier.ratios.curves import mean_relative_potency as mean_relative_potency
+    from frontier.ratios.curves import relative_potency_curve as relative_potency_curve
+    from frontier.ratios.observed import ObservedRatios as ObservedRatios
+    from frontier.ratios.observed import observed_potency as observed_potency
+    from frontier.ratios.parallel import parallelism as parallelism
+    from frontier.ratios.parallel import shared_fit as shared_fit
+    from frontier.ratios.results import Ratio as Ratio
+    from frontier.ratios.results import RatioTable as RatioTable
     from frontier.readers import read as read
     from frontier.seeds import compare_seeds as compare_seeds
     from frontier.seeds import lack_of_fit as lack_of_fit
@@ -143,11 +142,12 @@ if TYPE_CHECKING:
     from frontier.seeds import within_setting as within_setting
     from frontier.selection import select_curve as select_curve
     from frontier.selection import select_curves as select_curves
+    from frontier.selection.averaging import averaged_potency as averaged_potency
+    from frontier.selection.planning import plan as plan
+    from frontier.selection.results import CurveSelection as CurveSelection
     from frontier.tables import fits_table as fits_table
     from frontier.tables import ratios_table as ratios_table
     from frontier.tables import runs_table as runs_table
-    from frontier.uncertain_pareto import attainment as attainment
-    from frontier.uncertain_pareto import pareto_probability as pareto_probability
 
 
 def __getattr__(name: str) -> Any:

@@ -13,8 +13,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     import pandas as pd
 
-    from frontier.comparison_results import Comparisons
-    from frontier.curve_fit import FrontierFits
+    from frontier.comparison.results import Comparisons
+    from frontier.fits.curve_fit import FrontierFits
 
 app = typer.Typer(
     name="sae-frontier",
@@ -94,7 +94,7 @@ def pareto(
     Example: `sae-frontier pareto sweep.csv --by layer --out results`
     """
     from frontier import figures, metrics, pareto, tables
-    from frontier.columns import direction
+    from frontier.metrics.columns import direction
     from frontier.outputs import write_figure, write_table
     from frontier.readers import read
 
@@ -227,7 +227,7 @@ def fitted(
 ) -> FrontierFits:  # fmt: skip
     """The curve through the Pareto set, or through every row, of every group."""
     from frontier import fits, metrics, pareto
-    from frontier.columns import direction
+    from frontier.metrics.columns import direction
 
     y = y or metrics.default_y(table)
     if not every_row:
@@ -253,7 +253,7 @@ def said(table: pd.DataFrame) -> None:
 
 def differences(marked: pd.DataFrame) -> None:
     """Print the rows where the source's own Pareto mark is not the computed one."""
-    from frontier.pareto_marks import mark_differences
+    from frontier.pareto.marks import mark_differences
 
     for line in mark_differences(marked):
         console.print(f"* {line}", markup=False, soft_wrap=True)

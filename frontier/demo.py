@@ -13,12 +13,12 @@ from tabulate import tabulate
 from frontier import figures, tables
 from frontier._format import interval_cell, number, p_value_cell
 from frontier.comparison import compare
-from frontier.comparison_results import Comparisons
+from frontier.comparison.results import Comparisons
 from frontier.datasets import load_dataset
 from frontier.metrics import notes
 from frontier.outputs import write_comparison, write_figure, write_table
 from frontier.pareto import mark_pareto, pareto_set
-from frontier.pareto_marks import mark_differences
+from frontier.pareto.marks import mark_differences
 from frontier.problems import parameter
 from frontier.ratios import leave_one_out_ratios
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from frontier import figures, tables
-from frontier.comparison_results import Comparisons
-from frontier.curve_fit import FrontierFits
+from frontier.comparison.results import Comparisons
+from frontier.fits.curve_fit import FrontierFits
 
 
 def write_frame(frame: pd.DataFrame, stem: Path) -> list[Path]:

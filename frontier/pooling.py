@@ -12,9 +12,9 @@ import pandas as pd
 
 from frontier._format import View, interval_cell, listed, number, p_value_cell, plural
 from frontier.intervals import t_quantile
-from frontier.log_ratio import two_sided
 from frontier.metrics import give_back
-from frontier.ratio_results import Ratio, RatioTable
+from frontier.ratios.log_ratio import two_sided
+from frontier.ratios.results import Ratio, RatioTable
 from frontier.results import Result, varying
 
 

@@ -9,9 +9,9 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from frontier.columns import canonical_name
 from frontier.datasets import NAMES, load_dataset
 from frontier.metrics import set_aside
+from frontier.metrics.columns import canonical_name
 
 ROOT = Path(__file__).parent.parent
 

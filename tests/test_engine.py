@@ -8,7 +8,7 @@ from scipy.special import expit, logit
 
 from frontier import engine
 from frontier.curves import CURVES, HILL, LINEAR, POWER
-from frontier.objective import RELATIVE_FLOOR
+from frontier.engine.objective import RELATIVE_FLOOR
 
 ERRORS = ("additive", "log", "relative")
 TIGHT = {"method": "lm", "xtol": 1e-15, "ftol": 1e-15, "gtol": 1e-15, "max_nfev": 2000}

@@ -15,8 +15,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 import frontier
-from frontier.checks import TableError
-from frontier.figure_style import COLOURS, MARKERS, PlainLogLocator, figure_text, plain_tick
 from frontier.figures import (
     Style,
     family_styles,
@@ -28,6 +26,8 @@ from frontier.figures import (
     plot_ratios,
     save_figure,
 )
+from frontier.figures.style import COLOURS, MARKERS, PlainLogLocator, figure_text, plain_tick
+from frontier.metrics.checks import TableError
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import frontier
-from frontier.curve_fit import FrontierFits
+from frontier.fits.curve_fit import FrontierFits
 from frontier.problems import parameter
 
 RNG = np.random.default_rng(7)

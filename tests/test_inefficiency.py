@@ -20,7 +20,7 @@ from frontier.inefficiency import (
     fit_frontier,
     fit_frontier_points,
 )
-from frontier.stochastic_frontier import Likelihood, StochasticFrontier
+from frontier.inefficiency.stochastic import Likelihood, StochasticFrontier
 
 X = np.geomspace(0.008, 0.135, 40)  # hits from 0.005 to 0.1: k = 1 lies 7 times beyond the data
 TRUE = X**1.1 / (1 + X**1.1)

@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
-from frontier.joint import joint_region
+from frontier.fits.joint import joint_region
 
 X = np.geomspace(0.004, 0.3, 9)
 

@@ -10,8 +10,6 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
-from frontier.checks import TableError
-from frontier.columns import COLUMNS, canonical_name, slug
 from frontier.datasets import load_dataset
 from frontier.metrics import (
     default_y,
@@ -26,6 +24,8 @@ from frontier.metrics import (
     usable,
     values,
 )
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import COLUMNS, canonical_name, slug
 
 
 def small(**columns):

@@ -7,7 +7,7 @@ from scipy import stats
 from scipy.optimize import least_squares
 
 import frontier
-from frontier.parallel import parallelism, shared_fit
+from frontier.ratios.parallel import parallelism, shared_fit
 
 X = np.geomspace(0.004, 0.3, 9)
 

@@ -10,9 +10,9 @@ from hypothesis.extra import numpy as npst
 from numpy.testing import assert_array_equal
 
 import frontier
-from frontier.checks import TableError
-from frontier.dominance import Dominance, nondominated
+from frontier.metrics.checks import TableError
 from frontier.pareto import hypervolume, is_pareto_optimal, mark_pareto, pareto_set
+from frontier.pareto.dominance import Dominance, nondominated
 
 # Few distinct values, so that ties and duplicates are frequent; 0.0 and -0.0 are equal
 coarse = st.sampled_from([-2.0, -1.0, -0.0, 0.0, 0.5, 1.0, 3.0])
@@ -152,7 +152,7 @@ def test_slack_in_parts_is_the_whole(monkeypatch):
     rng = np.random.default_rng(2)
     points, groups = rng.normal(size=(90, 3)).round(1), np.zeros(90, dtype=np.int64)
     whole = Dominance.of(points, groups).slack()
-    monkeypatch.setattr("frontier.dominance.CELLS", 500)
+    monkeypatch.setattr("frontier.pareto.dominance.CELLS", 500)
     assert_array_equal(Dominance.of(points, groups).slack(), whole)
 
 

@@ -8,13 +8,13 @@ from numpy.testing import assert_allclose
 from scipy import optimize, stats
 
 import frontier
-from frontier.candidates import specs_of
 from frontier.curves import hill
-from frontier.design import Apart, Width, gathered, greedy
 from frontier.fits import fit_points
-from frontier.planning import Addition, Plan, plan
 from frontier.problems import parameter, x_at
 from frontier.selection import select_curve
+from frontier.selection.candidates import specs_of
+from frontier.selection.design import Apart, Width, gathered, greedy
+from frontier.selection.planning import Addition, Plan, plan
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
 GRID = np.geomspace(10, 300, 60)
@@ -129,7 +129,7 @@ def test_predicted_width_is_that_of_the_planned_data(quantity):
 
 
 def _together(pair):
-    from frontier.curve_fit import FrontierFits
+    from frontier.fits.curve_fit import FrontierFits
 
     return FrontierFits("hill", tuple(pair), (), ("family",), "family")
 

@@ -9,14 +9,14 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
-from frontier.log_ratio import LogEstimate, holm, mover, welch
-from frontier.ratio_curves import (
+from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
+from frontier.ratios.curves import (
     hit_ratio_curve,
     mean_hit_ratio,
     mean_relative_potency,
     relative_potency_curve,
 )
-from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
+from frontier.ratios.log_ratio import LogEstimate, holm, mover, welch
 
 X = np.geomspace(0.004, 0.3, 9)
 
@@ -209,7 +209,7 @@ def test_simultaneous_intervals_are_ordered():
     assert width[None] < width["dunnett"] < width["bonferroni"]
     # Dunnett's two-sided 5 % point for 3 comparisons with a control, correlation 1/2, 20 df: 2.54
     # (Dunnett 1964, table II; scipy.stats.multivariate_t gives 2.5404)
-    from frontier.simultaneous import _multivariate_t_quantile
+    from frontier.ratios.simultaneous import _multivariate_t_quantile
 
     corr = 0.5 * np.eye(3) + 0.5
     assert _multivariate_t_quantile(corr, 20, 0.95) == pytest.approx(2.54, abs=0.02)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import frontier
-from frontier.residuals import curvature_left, residuals, runs_test
+from frontier.fits.residuals import curvature_left, residuals, runs_test
 
 X = np.geomspace(0.003, 0.5, 9)
 

@@ -14,8 +14,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
-from frontier.checks import TableError
-from frontier.replicates import PairedBatches, SettingScatter
+from frontier.metrics.checks import TableError
 from frontier.seeds import (
     SeedComparisons,
     compare_seeds,
@@ -24,6 +23,7 @@ from frontier.seeds import (
     setting_codes,
     within_setting,
 )
+from frontier.seeds.settings import PairedBatches, SettingScatter
 
 BENCH = Path(__file__).parents[1] / "benchmarks" / "seeds_false_positives.py"
 

@@ -11,13 +11,13 @@ from scipy import stats
 from statsmodels.tools.eval_measures import aicc as statsmodels_aicc
 
 import frontier
-from frontier.averaging import AveragedRatio, averaged_potency, mata_t
-from frontier.candidates import aicc, drawn
-from frontier.curve_choice import CurveSelection, CurveSelections
 from frontier.curves import hill, linear, power
-from frontier.errors_model import log_likelihoods
 from frontier.fits import fit_points
+from frontier.fits.errors_model import log_likelihoods
 from frontier.selection import select_curve, select_curves
+from frontier.selection.averaging import AveragedRatio, averaged_potency, mata_t
+from frontier.selection.candidates import aicc, drawn
+from frontier.selection.results import CurveSelection, CurveSelections
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
 """x over a factor of 30, as in the simulations whose results stand below."""

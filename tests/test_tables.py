@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 
 import frontier
-from frontier.checks import TableError
-from frontier.curve_fit import GroupFailure
-from frontier.table_styles import Field, Sheet, header, latex_number, latex_text, markdown_text, number_notes
+from frontier.fits.curve_fit import GroupFailure
+from frontier.metrics.checks import TableError
 from frontier.tables import fits_table, ratios_table, runs_table
+from frontier.tables.styles import Field, Sheet, header, latex_number, latex_text, markdown_text, number_notes
 
 GOLDEN = Path(__file__).parent / "golden"
 HOSTILE = [

@@ -12,9 +12,9 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
-from frontier import uncertain_pareto
-from frontier.checks import TableError
-from frontier.uncertain_pareto import attainment, attainment_surface, pareto_probability
+from frontier.metrics.checks import TableError
+from frontier.pareto import uncertain as uncertain_pareto
+from frontier.pareto.uncertain import attainment, attainment_surface, pareto_probability
 
 DRAWS = 20_000
 

@@ -8,8 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.checks import TableError, add_text
-from frontier.columns import FIDELITY
 from frontier.metrics import (
     CHECKED,
     NOTES,
@@ -20,6 +18,8 @@ from frontier.metrics import (
     require_metrics,
     set_aside_remark,
 )
+from frontier.metrics.checks import TableError, add_text
+from frontier.metrics.columns import FIDELITY
 from frontier.readers.found import RECOGNISED, Found, Origin
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file, scan

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from frontier.checks import TableError
+from frontier.metrics.checks import TableError
 from frontier.readers.configs import identity
 from frontier.readers.found import Found, Row, flat, num, table, text
 from frontier.readers.opening import json_file

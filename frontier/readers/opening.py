@@ -9,7 +9,7 @@ import os
 import re
 from typing import Any
 
-from frontier.checks import TableError
+from frontier.metrics.checks import TableError
 
 LARGEST = 256 * 2**20
 """Bytes of a JSON file; a larger one is no result file."""

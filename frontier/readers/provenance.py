@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.columns import BY_NAME
+from frontier.metrics.columns import BY_NAME
 from frontier.readers.found import Origin
 
 PLAIN = "plain table"

@@ -19,9 +19,9 @@ import frontier.readers.sparsify as sparsify
 import frontier.readers.tables as tables
 import frontier.readers.wandb as wandb
 from frontier._format import listed
-from frontier.checks import TableError
-from frontier.frames import from_records
 from frontier.metrics import metrics_table, require_metrics
+from frontier.metrics.checks import TableError
+from frontier.metrics.frames import from_records
 from frontier.readers.found import RECOGNISED, Found, flat
 from frontier.readers.opening import json_file, yaml_file
 

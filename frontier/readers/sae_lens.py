@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from frontier.checks import TableError
+from frontier.metrics.checks import TableError
 from frontier.readers.configs import identity
 from frontier.readers.found import Found, Row, num, table, text
 

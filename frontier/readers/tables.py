@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from frontier._format import listed, nearest
-from frontier.checks import TableError
-from frontier.columns import canonical_name
-from frontier.frames import from_records
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import canonical_name
+from frontier.metrics.frames import from_records
 from frontier.readers.opening import bounded, decode, json_file, json_lines
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")

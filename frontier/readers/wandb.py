@@ -10,7 +10,7 @@ import frontier.readers.dictionary_learning as dictionary_learning
 import frontier.readers.openmoss as openmoss
 import frontier.readers.sae_lens as sae_lens
 import frontier.readers.sparsify as sparsify
-from frontier.checks import TableError
+from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, Row, flat, num, text
 from frontier.readers.opening import python_dict
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 import frontier
-from frontier.columns import COLUMNS
+from frontier.metrics.columns import COLUMNS
 from frontier.readers import TableError, provenance, read, recognise
 
 FIXTURES = Path(__file__).parent / "fixtures"

@@ -1,0 +1,288 @@
+"""From a table to verdicts in one call: groups, guard, Pareto sets, fits, ratios, doubts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import interval_cell, number, p_value_text
+from frontier.comparison.results import Comparison, Comparisons
+from frontier.fits import fit, guard
+from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.metrics import default_y, group_columns, metrics_table, set_aside_remark, usable
+from frontier.metrics.columns import falling_axis
+from frontier.pareto import pareto_set
+from frontier.problems import x_at
+from frontier.ratios import hit_ratio, leave_one_out_ratios, parameter_ratio, ratio_table, relative_potency
+from frontier.ratios.crossing import Crossing, crossing, significant_sides
+from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
+from frontier.ratios.pairs import common_x, common_y, family_names, pairs_with, reference_family, shared_group
+from frontier.ratios.parallel import Parallelism, parallelism
+from frontier.ratios.results import Ratio, RatioTable, ratio_cell
+from frontier.results import in_words
+
+OTHER = {"additive": "log", "log": "additive", "relative": "additive"}
+"""The errors model whose answer stands beside the chosen one's."""
+
+
+def compare(
+    table: Any,
+    reference: str | None = None,
+    by: Sequence[str] | str | None = None,
+    *,
+    curve: str = "hill",
+    x: str = "sparsity",
+    y: str | None = None,
+    errors: str = "auto",
+    max_l0: float | None = None,
+    at: float | None = None,
+    level: float = 0.95,
+    method: str = "welch",
+    simultaneous: str | None = None,
+    fixed: Mapping[str, float] | None = None,
+    family: str = "family",
+    across: Sequence[str] = (),
+) -> Comparisons:
+    """Every family against the reference, from a metrics table to verdicts.
+
+    Pareto sets, fits, ratios and observed ratios per group; a verdict per comparison: better, worse,
+    crossing, not separable, or not comparable.
+
+    Parameters
+    ----------
+    table : anything that `frontier.read` or `metrics_table` takes
+    reference : name of a family
+        Default: the one named relu, standard, vanilla or baseline, if there is exactly one.
+    by : column names, optional
+        Groups; default model, site, layer where present, and dictionary_size where every size holds every
+        family.
+    at : float, optional
+        The hit at which relative potency is read; default per pair, the geometric middle of the common
+        range.
+    across : column names
+        Columns among protocol, ablation, model, site, layer whose values may meet in one comparison.
+
+    Other parameters are those of `fit` and `ratio_table`.
+
+    Raises
+    ------
+    TableError
+        Unusable table, or rows of different protocol, ablation, model, site or layer in one comparison.
+    ValueError
+        Unknown reference, curve or method.
+    """
+    table = metrics_table(table)
+    y = falling_axis(default_y(table) if y is None else y)
+    by = default_groups(table, family) if by is None else by
+    columns = group_columns(table, by, family)
+    cells = [c for c in columns if c not in (family, "architecture")]
+    guard(usable(table), cells, across)
+    column = family if family in table else "architecture"
+    if column not in table:
+        raise ValueError("the table has no architecture or family column, so there is nothing to compare")
+    name = reference_family(usable(table)[column].tolist(), reference)
+    front = pareto_set(table, by, objectives={"l0": "min", y: "min"}, family=family)
+    options: dict[str, Any] = {
+        "x": x, "y": y, "max_l0": max_l0, "level": level, "fixed": fixed, "family": family, "across": across,
+    }  # fmt: skip
+    fits = fit(front, curve, by, errors=errors, **options)
+    ratios = ratio_table(fits, name, at=at, method=method, simultaneous=simultaneous)
+    observed = observed_potency(front, name, by, y=y, max_l0=max_l0, family=family, across=across)
+    others = {
+        model: fit(front, curve, by, errors=OTHER[model], **options) for model in {f.errors for f in fits}
+    }
+    pairs, notes = pairs_with(fits, name)
+    comparisons = tuple(_one(f, r, ratios, observed, others[f.errors]) for f, r in pairs)
+    said = dict.fromkeys(n for n in (set_aside_remark(table), *fits.notes, *notes) if n)
+    return Comparisons(comparisons, fits, ratios, observed, tuple(said))
+
+
+def default_groups(table: pd.DataFrame, family: str = "family") -> list[str]:
+    """Model, site and layer where present; dictionary_size as well where every size holds every family."""
+    columns = [c for c in group_columns(table, None, family) if c != family]
+    if "dictionary_size" in table and family in table and _differ(table["dictionary_size"]):
+        rows = usable(table)
+        at_size = rows.groupby([*columns, "dictionary_size"], dropna=False)[family].transform("nunique")
+        whole = rows.groupby(columns, dropna=False)[family].transform("nunique") if columns else (
+            rows[family].nunique()
+        )  # fmt: skip
+        if (at_size == whole).all() and _differ(rows[family]):
+            columns.append("dictionary_size")
+    return columns
+
+
+def _differ(column: pd.Series) -> bool:
+    """Whether a column holds more than one value, missing ones aside."""
+    return len(column.dropna().unique()) > 1
+
+
+def _one(
+    f: CurveFit, ref: CurveFit, ratios: RatioTable, observed: ObservedRatios, other: FrontierFits
+) -> Comparison:
+    family, group = family_names(f, ref)[0], shared_group(f, ref)
+    potency = next(
+        r for r in ratios if (r.quantity, r.family, r.group) == ("relative_potency", family, group)
+    )
+    seen = tuple(o for o in observed if o.family == family and o.group.items() <= f.group.items())
+    parallel, beside = _parallel(f, ref), _parallel_other(f, ref, other)
+    hits = hit_ratio(f, ref, level=potency.level)
+    found = _sure_crossing(f, ref, potency.level, parallel)
+    span, row = _jackknife(f, ref, potency)
+    verdict = _verdict(f, ref, potency, hits, found)
+    ends = _ends(f, ref, potency.level) if parallel and parallel.rejected else None
+    doubts = _doubts(f, ref, potency, parallel, seen)
+    if verdict == "crossing":
+        doubts = [d for d in doubts if not d.startswith("The interpolated frontiers")]
+    if row:
+        low, high = (number(v) for v in span)
+        doubts.append(f"Leaving out one SAE moves relative potency between {low} and {high}; {row} decides.")
+    sentence = (
+        _sentence(potency, hits, verdict, found, ends) if _share_heights(f, ref) else _by_hits(hits, verdict)
+    )
+    sentence += _parallel_sentence(parallel, beside)
+    return Comparison(
+        group, family, potency.reference, verdict, sentence, potency, hits, parallel,
+        beside, found, seen, ends, span, row, tuple(dict.fromkeys(doubts)),
+    )  # fmt: skip
+
+
+def _doubts(
+    f: CurveFit, ref: CurveFit, potency: Ratio, parallel: Parallelism | None, seen: tuple[ObservedRatio, ...]
+) -> list[str]:
+    doubts = []
+    if parallel and parallel.rejected:
+        p = p_value_text(parallel.p_welch)
+        doubts.append(
+            f"Equal {parallel.parameter} is rejected (p {p}, {f.errors} errors): "
+            "no single ratio exists, it depends on the hit."
+        )
+    if f.curve == "hill" and "k" in f.problem.free_names:
+        k = parameter_ratio(f, ref, "k", level=potency.level)
+        doubts += [d for d in k.doubts if d.startswith("k is")]
+    doubts += [*potency.doubts, *(d for o in seen for d in o.doubts)]
+    own = ("k of group", "Without row", "Row ")  # about one fit's parameters, not about the comparison
+    return doubts + [d for g in (f, ref) for d in g.doubts if not d.startswith(own)]
+
+
+def _ends(f: CurveFit, ref: CurveFit, level: float) -> tuple[Ratio, Ratio] | None:
+    low, high = common_y(f, ref)
+    if low >= high:
+        return None
+    return relative_potency(f, ref, low, level=level), relative_potency(f, ref, high, level=level)
+
+
+def _share_heights(f: CurveFit, ref: CurveFit) -> bool:
+    low, high = common_y(f, ref)
+    return low < high
+
+
+def _sure_crossing(f: CurveFit, ref: CurveFit, level: float, parallel: Parallelism | None) -> Crossing | None:
+    """Where the fitted curves cross in the common range, if that is more than noise.
+
+    Two noisy frontiers cross somewhere more often than not. It counts where equal steepness is rejected, or
+    where each curve is significantly lower somewhere.
+    """
+    found = crossing(f, ref, level)
+    if found is None or (parallel is not None and parallel.rejected):
+        return found
+    return found if len(significant_sides(f, ref, level)) == 2 else None
+
+
+def _verdict(f: CurveFit, ref: CurveFit, potency: Ratio, hits: Ratio, found: Crossing | None) -> str:
+    low, high = common_x(f, ref)
+    if not _share_heights(f, ref):  # only the hit at equal L0 can be read inside the data
+        return (hits.verdict if low < high else "") or "not comparable"
+    if not potency.better_when or not math.isfinite(potency.ratio):
+        return "not comparable"
+    if found is not None and significant_sides(f, ref, potency.level):
+        return "crossing"
+    return potency.verdict or "not separable"
+
+
+def _sentence(
+    potency: Ratio, hits: Ratio, verdict: str, found: Crossing | None, ends: tuple[Ratio, Ratio] | None
+) -> str:
+    head, reference, needs = _head(potency), potency.reference, f"{potency.family} needs {_times(potency)}"
+    where = f" at L0 {interval_cell(found.l0, found.low, found.high)}" if found else ""
+    text = {
+        "better": f"{head} is better than {reference}: it needs {_times(potency)}",
+        "worse": f"{head} is worse than {reference}: it needs {_times(potency)}",
+        "not separable": f"{head} and {reference} are not separable: {needs}",
+        "not comparable": f"{head} and {reference} are not comparable on these data",
+        "crossing": f"{head} and {reference} cross{where}; {needs}",
+    }[verdict]
+    if ends and verdict != "not comparable":
+        text += ", and no single ratio exists: relative potency is "
+        text += ", ".join(f"{ratio_cell(r)} at hit {number(r.at)}" for r in ends)
+    return text + "."
+
+
+def _by_hits(hits: Ratio, verdict: str) -> str:
+    """The sentence where the two share no hit: only hits at equal L0 can be compared."""
+    head, reference = _head(hits), hits.reference
+    at = f"at L0 {number(hits.at)} its hit is {ratio_cell(hits)} times that of {reference}"
+    text = {
+        "better": f"{head} is better than {reference}: {at}",
+        "worse": f"{head} is worse than {reference}: {at}",
+        "not separable": f"{head} and {reference} are not separable: {at}",
+        "not comparable": f"{head} and {reference} are not comparable on these data",
+    }[verdict]
+    return f"{text}; they share no hit, so relative potency is extrapolated."
+
+
+def _head(r: Ratio) -> str:
+    where = in_words(r.group)
+    return f"{where}: {r.family}" if where else r.family
+
+
+def _times(r: Ratio) -> str:
+    """'2.5 [2.1, 3.0] times fewer active latents at hit 0.1', or 'more' by the reciprocal."""
+    at = f"active latents at hit {number(r.at)}"
+    if not r.ratio < 1:
+        return f"{ratio_cell(r)} times fewer {at}"
+    low, high = (1 / v if v > 0 else math.inf for v in (r.ratio_high, r.ratio_low))
+    return f"{interval_cell(1 / r.ratio, low, high)} times more {at}"
+
+
+def _parallel_sentence(parallel: Parallelism | None, other: Parallelism | None) -> str:
+    """The test of equal steepness, under both errors models; empty where there is none."""
+    if parallel is None:
+        return ""
+    answers = [
+        f"with {p.errors} errors {'rejected' if p.rejected else 'not rejected'} "
+        f"(p {p_value_text(p.p_welch)}; pooled F p {p_value_text(p.p_f)})"
+        for p in (parallel, other)
+        if p
+    ]
+    return f" Equal {parallel.parameter}: {'; '.join(answers)}."
+
+
+def _parallel(f: CurveFit, ref: CurveFit) -> Parallelism | None:
+    steepness = f.problem.curve.steepness
+    return None if f.curve == "linear" or steepness in f.fixed else parallelism(f, ref)
+
+
+def _parallel_other(f: CurveFit, ref: CurveFit, other: FrontierFits) -> Parallelism | None:
+    """The test under the other errors model; None where that has no fit or fell back to another one."""
+    try:
+        a, b = other[dict(f.group)], other[dict(ref.group)]
+    except KeyError:
+        return None
+    return _parallel(a, b) if a.errors == b.errors != f.errors else None
+
+
+def _jackknife(f: CurveFit, ref: CurveFit, potency: Ratio) -> tuple[tuple[float, float], str]:
+    """Range of relative potency over single SAEs left out, and the SAE that moves it most."""
+    assert potency.at is not None
+    values, names = leave_one_out_ratios(f, ref, x_at(potency.at))
+    values = 1 / values if f.x_name == "l0" else values
+    values = np.where(values > 0, values, np.nan)
+    if not np.isfinite(values).any():
+        return (math.nan, math.nan), ""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shift = np.where(np.isfinite(values), np.abs(np.log(values / potency.ratio)), 0.0)
+    return (float(np.nanmin(values)), float(np.nanmax(values))), names[int(np.argmax(shift))]

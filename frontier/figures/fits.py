@@ -1,0 +1,215 @@
+"""Fits as figures: points, curve and band, families together in one panel per cell."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Polygon
+
+from frontier._format import nearest
+from frontier.curves import CURVES
+from frontier.figures.panels import (
+    EDGE,
+    QUIET,
+    finish_axes,
+    head,
+    legend_above,
+    new_axes,
+    panel_titles,
+    panels_for,
+    share_labels,
+)
+from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
+from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+
+REACH, LOG_REACH, FARTHEST = 1.25, 1.5, 3.0
+"""Curves are drawn beyond the data of their panel by these factors, on linear and on log axes, but never
+farther than by the last one beyond their own data."""
+BEYOND: dict[str, Any] = {"linestyle": (0, (3, 2)), "alpha": 0.55, "label": "_beyond", "zorder": 2}
+Member = tuple[CurveFit | GroupFailure, Any]
+"""A fit, or a group without one, and the name of its series."""
+
+
+def plot_fit(
+    fit: CurveFit,
+    ax: Axes | None = None,
+    *,
+    band: bool = True,
+    log: bool = False,
+    reach: tuple[float, float] | None = None,
+    colour: str = REFERENCE_COLOUR,
+    marker: str = "o",
+    label: str | None = None,
+) -> Axes:
+    """The points of one fit, its curve and confidence band; beyond the data dashed and without the band.
+
+    Parameters
+    ----------
+    fit : CurveFit
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure.
+    band : bool
+        Pointwise, at the fit's level; the axes follow points and curve, not the band.
+    log : bool
+        Both axes logarithmic.
+    reach : pair of float, optional
+        Where the curve is to begin and end; default from 0 to 1.25 times the largest x, on log axes from the
+        smallest x / 1.5 to the largest x times 1.5. It stops at three times the fit's largest x, and on log
+        axes at a third of its smallest.
+    label : str, optional
+        Name in a legend; default the group.
+    """
+    ax = new_axes()[0] if ax is None else ax
+    low, high = _reach([fit], log) if reach is None else reach
+    name = figure_text(fit.name if label is None else label)
+    shown = (fit.x > 0) & (fit.y > 0) if log else np.full(len(fit.x), True)
+    points: dict[str, Any] = {"marker": marker, "color": colour, "zorder": 3, **EDGE}
+    ax.plot(fit.x[shown], fit.y[shown], linestyle="none", label=name, **points)
+    first, last = float(fit.x[shown].min(initial=high)), float(fit.x[shown].max(initial=low))
+    low, high = _within(low, high, first, last, log)
+    _draw_curve(ax, fit, (first, last), log, color=colour, label="_curve", zorder=2)
+    for ends in ((low, first), (last, high)):
+        _draw_curve(ax, fit, ends, log, color=colour, **BEYOND)
+    if band and first < last:
+        _draw_band(ax, fit, _between(first, last, log), log, colour)
+    finish_axes(ax, fit.x_name, fit.y_name, log, log)
+    return ax
+
+
+def plot_fits(
+    fits: FrontierFits,
+    axes: Any = None,
+    *,
+    log: bool = False,
+    band: bool = True,
+    panels: Sequence[str] | str | None = None,
+    figure: Figure | SubFigure | None = None,
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> np.ndarray:
+    """All fits, families together in one panel per cell (site, layer, ...), under one legend.
+
+    Groups without a fit are named in their panel.
+
+    Parameters
+    ----------
+    fits : FrontierFits
+    axes : Axes or array of Axes, optional
+        One per panel; default a new pyplot figure, or new axes in `figure`.
+    log : bool
+        Both axes logarithmic.
+    panels : column names, optional
+        Which group columns make panels; default all but the family. [] draws everything in one.
+    reference : family, optional
+        Drawn in grey (see `family_styles`).
+    styles : dict of family to Style, optional
+        To keep a family's look over several figures.
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+
+    Raises
+    ------
+    ValueError
+        No fit at all, a panel column that the fits do not have, or another number of axes than panels.
+    """
+    columns = _panel_columns(fits, panels)
+    members = _members(fits, columns)
+    cells = list(dict.fromkeys(_cell(m, columns) for m in members))
+    looks = styles_for([name for _, name in members], reference, styles)
+    grid, owned = panels_for(len(cells), axes, figure)
+    titles = panel_titles([dict(zip(columns, cell, strict=True)) for cell in cells])
+    for ax, cell, title in zip(grid, cells, titles, strict=True):
+        missing = _draw_cell(ax, [m for m in members if _cell(m, columns) == cell], looks, log, band)
+        head(ax, title, missing)
+    share_labels(grid)
+    legend_above(grid, [name for f, name in members if isinstance(f, CurveFit)], looks, owned)
+    return grid
+
+
+def _panel_columns(fits: FrontierFits, panels: Sequence[str] | str | None) -> list[str]:
+    if panels is None:
+        return [c for c in fits.group_columns if c != fits.family_column]
+    columns = [panels] if isinstance(panels, str) else list(panels)
+    for column in columns:
+        if column not in fits.group_columns:
+            raise ValueError(f"the fits have no group column {column!r}{nearest(column, fits.group_columns)}")
+    return columns
+
+
+def _members(fits: FrontierFits, columns: list[str]) -> list[Member]:
+    """Fits and failures, with the names that tell the curves of one panel apart."""
+    everyone: list[CurveFit | GroupFailure] = [*fits.fits, *fits.failures]
+    if not everyone:
+        raise ValueError("there is no fit to draw")
+    rest = [c for c in fits.group_columns if c not in columns]
+    varying = [c for c in rest if len({str(g.group.get(c)) for g in everyone}) > 1] or rest[:1]
+    if len(varying) == 1:
+        return [(g, g.group.get(varying[0])) for g in everyone]
+    return [(g, ", ".join(str(g.group.get(c)) for c in varying)) for g in everyone]
+
+
+def _cell(member: Member, columns: list[str]) -> tuple[Any, ...]:
+    return tuple(member[0].group.get(c) for c in columns)
+
+
+def _draw_cell(ax: Axes, members: list[Member], looks: Mapping[Any, Style], log: bool, band: bool) -> str:
+    """Draw the fits of one panel and return what could not be fitted."""
+    fitted = [(f, name) for f, name in members if isinstance(f, CurveFit)]
+    reach = _reach([f for f, _ in fitted], log) if fitted else None
+    for f, name in fitted:
+        colour, marker = looks[name]
+        plot_fit(f, ax, band=band, log=log, reach=reach, colour=colour, marker=marker, label=str(name))
+    missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
+    if fitted or not missing:
+        return f"not fitted: {', '.join(missing)}" if missing else ""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    words = "\n".join(["not fitted:", *missing])
+    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize="small", color=QUIET)
+    return ""
+
+
+def _reach(fits: list[CurveFit], log: bool) -> tuple[float, float]:
+    """Where curves begin and end, given all fits of a panel."""
+    xs = np.concatenate([f.x[f.x > 0] if log else f.x for f in fits])
+    low, high = (float(xs.min()), float(xs.max())) if xs.size else (1.0, 1.0)
+    if log:
+        return low / LOG_REACH, high * LOG_REACH
+    if low <= 0 or low > 0.5 * high:
+        margin = (REACH - 1) * (high - low)
+        return low - margin, high + margin
+    return (1e-6 * high if CURVES[fits[0].curve].log_x else 0.0), high * REACH
+
+
+def _within(low: float, high: float, first: float, last: float, log: bool) -> tuple[float, float]:
+    """The reach of one curve, cut where it is an absurd extrapolation of its own data."""
+    return (max(low, first / FARTHEST) if log else low), (min(high, last * FARTHEST) if first > 0 else high)
+
+
+def _between(low: float, high: float, log: bool) -> np.ndarray:
+    return np.geomspace(low, high, 200) if log else np.linspace(low, high, 200)
+
+
+def _draw_curve(ax: Axes, fit: CurveFit, ends: tuple[float, float], log: bool, **style: Any) -> None:
+    if ends[0] >= ends[1]:
+        return
+    x = _between(*ends, log)
+    y = fit.predict(x)
+    ax.plot(x, np.where((y > 0) | (not log), y, np.nan), **style)
+
+
+def _draw_band(ax: Axes, fit: CurveFit, x: np.ndarray, log: bool, colour: str) -> None:
+    """A polygon that the axes' limits do not follow."""
+    band = fit.band(x)
+    floor = 1e-12 if log else -np.inf
+    low, high = (np.maximum(band[c].to_numpy(), floor) for c in ("low", "high"))
+    finite = np.isfinite(low) & np.isfinite(high)
+    if finite.any():
+        edge = np.r_[np.c_[x, low][finite], np.c_[x, high][finite][::-1]]
+        ax.add_artist(Polygon(edge, facecolor=colour, alpha=0.16, linewidth=0, label="_band", zorder=1))

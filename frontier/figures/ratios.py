@@ -1,0 +1,153 @@
+"""The forest plot of ratios: one row per comparison, its interval on a log axis, and a line at 1."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from frontier._format import interval_cell, nearest, number
+from frontier.figures.panels import EDGE, QUIET, named_value
+from frontier.figures.style import Style, figure_text, log_axis, styles_for
+from frontier.tables import RATIO_COLUMNS, ratio_frame
+
+LABEL_SHARE, AXIS_SHARE = 0.33, 0.68
+"""Of the figure's width, for the names of the rows and for the words under the axis."""
+WIDEST = 30.0
+"""Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
+AXIS = {
+    "relative_potency": "L0 of {reference} / L0 of {family} at equal performance hit",
+    "hit_ratio": "Performance hit of {family} / {reference} at equal L0",
+}
+
+
+def plot_ratios(
+    ratios: Any,
+    ax: Axes | None = None,
+    *,
+    quantity: str | None = None,
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> Axes:
+    """Ratios with their intervals on a log axis, one row per comparison, numbers at the right.
+
+    A limit that is infinite (or 0), or too far away to draw, ends in an arrow.
+
+    Parameters
+    ----------
+    ratios : a ratio table, or its frame
+        Columns `family`, `reference`, `quantity`, `ratio`, `ratio_low`, `ratio_high`; others name the rows.
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure, as high as its rows need.
+    quantity : str, optional
+        Which ratio; default relative_potency where there is one, else the first.
+    reference : family, optional
+        Drawn in grey (see `family_styles`).
+    styles : dict of family to Style, optional
+        To keep a family's look over several figures.
+
+    Raises
+    ------
+    ValueError
+        When there is nothing of this quantity to draw.
+    """
+    frame = ratio_frame(ratios)
+    quantity = _quantity(frame, quantity)
+    frame = frame[frame["quantity"] == quantity].reset_index(drop=True)
+    looks = styles_for([*frame["reference"], *frame["family"]], reference, styles)
+    ax = _axes(len(frame)) if ax is None else ax
+    low, high = _window(frame)
+    ax.axvline(1, color=QUIET, linewidth=0.7, zorder=1, label="_one")
+    for row, record in enumerate(frame.to_dict("records")):
+        _draw_row(ax, row, record, looks[record["family"]], (low, high))
+    ax.set_xlim(low, high)
+    ax.set_ylim(len(frame) - 0.4, -0.6)
+    log_axis(ax.xaxis)
+    letters = 144 * float(ax.figure.bbox.width) / ax.figure.dpi / float(mpl.rcParams["font.size"])
+    shortened = [figure_text(label, max(int(LABEL_SHARE * letters), 8)) for label in _row_labels(frame)]
+    ax.set_yticks(range(len(frame)), shortened)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    words = _axis_text(frame, quantity)
+    ax.set_xlabel("\n".join(textwrap.fill(part, max(int(AXIS_SHARE * letters), 16)) for part in words))
+    return ax
+
+
+def _quantity(frame: pd.DataFrame, wanted: str | None) -> str:
+    held = list(dict.fromkeys(frame["quantity"].astype(str)))
+    if not held:
+        raise ValueError("there is no ratio to draw")
+    if wanted is None:
+        return "relative_potency" if "relative_potency" in held else held[0]
+    if wanted not in held:
+        raise ValueError(f"there is no ratio of {wanted!r}{nearest(wanted, held)}")
+    return wanted
+
+
+def _axes(rows: int) -> Axes:
+    from matplotlib import pyplot as plt
+
+    width = mpl.rcParams["figure.figsize"][0]
+    line = 2.0 * float(mpl.rcParams["font.size"]) / 72
+    ax = plt.figure(figsize=(width, line * (rows + 1) + 0.75), layout="constrained").subplots()
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _window(frame: pd.DataFrame) -> tuple[float, float]:
+    """Limits of the axis: 1, all estimates, and the interval limits that are not far beyond them."""
+    ratios = frame["ratio"].to_numpy(dtype=float)
+    ratios = np.r_[1.0, ratios[np.isfinite(ratios) & (ratios > 0)]]
+    ends = frame[["ratio_low", "ratio_high"]].to_numpy(dtype=float).ravel()
+    near = (ends >= ratios.min() / WIDEST) & (ends <= ratios.max() * WIDEST)
+    inside = np.log(np.r_[ratios, ends[near]])
+    margin = 0.06 * np.ptp(inside) + 0.1
+    return float(np.exp(inside.min() - margin)), float(np.exp(inside.max() + margin))
+
+
+def _draw_row(
+    ax: Axes, row: int, record: dict[Hashable, Any], style: Style, window: tuple[float, float]
+) -> None:
+    ratio, low, high = (float(record[c]) for c in ("ratio", "ratio_low", "ratio_high"))
+    colour, marker = style
+    known = math.isfinite(ratio) and ratio > 0
+    if known:
+        ends = [ratio if math.isnan(v) else min(max(v, window[0]), window[1]) for v in (low, high)]
+        ax.plot(ends, [row, row], color=colour, label="_interval", zorder=2, solid_capstyle="butt")
+        name = figure_text(record["family"])
+        ax.plot([ratio], [row], marker=marker, color=colour, linestyle="none", label=name, zorder=3, **EDGE)
+        for beyond, end, arrow in ((low < window[0], window[0], "<"), (high > window[1], window[1], ">")):
+            if beyond:
+                ax.plot([end], [row], marker=arrow, color=colour, clip_on=False, label="_arrow")
+    words = interval_cell(ratio, low, high).replace("inf", "∞") if known else "no ratio"
+    ax.text(1.04, row, words, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize="small")
+
+
+def _row_labels(frame: pd.DataFrame) -> list[str]:
+    """What tells the rows apart: group columns that vary, then family and reference where they do."""
+    groups = [c for c in frame.columns if c not in RATIO_COLUMNS]
+    varying = [c for c in (*groups, "family", "reference") if len(set(frame[c].astype(str))) > 1]
+    labels = []
+    for record in frame.to_dict("records"):
+        parts = [named_value(c, record[c]) if c != "reference" else f"against {record[c]}" for c in varying]
+        labels.append(", ".join(parts) or str(record["family"]))
+    if "at" in frame and len(set(labels)) < len(labels):
+        labels = [f"{text}, at {number(float(v))}" for text, v in zip(labels, frame["at"], strict=True)]
+    return labels
+
+
+def _axis_text(frame: pd.DataFrame, quantity: str) -> list[str]:
+    sides = {}
+    for side in ("family", "reference"):
+        names = frame[side].astype(str).unique()
+        sides[side] = figure_text(names[0]) if len(names) == 1 else f"the {side}"
+    pattern = AXIS.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
+    text = pattern.format(quantity=quantity.replace("_", " "), **sides)
+    better = set(frame["better_when"].dropna().astype(str)) - {""} if "better_when" in frame else set()
+    return [text, f"({better.pop()}: {sides['family']} is better)"] if len(better) == 1 else [text]

@@ -1,0 +1,19 @@
+"""Curves fitted to groups of SAEs, and why not to trust them."""
+
+from frontier.fits.fitting import (
+    Settings,
+    fit,
+    fit_groups,
+    fit_points,
+    guard,
+    held,
+)
+
+__all__ = [
+    "Settings",
+    "fit",
+    "fit_groups",
+    "fit_points",
+    "guard",
+    "held",
+]

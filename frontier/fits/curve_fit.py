@@ -1,0 +1,324 @@
+"""What a fit is: `CurveFit` for one group, `FrontierFits` for all groups of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from frontier import intervals as ci
+from frontier._format import View, listed, nearest, number, plural
+from frontier.curves import CURVES
+from frontier.intervals import Interval
+from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
+from frontier.results import Group, Result, in_words, varying
+
+if TYPE_CHECKING:
+    from lmfit.model import ModelResult
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CurveFit(Result):
+    """One curve fitted to one group of SAEs.
+
+    `fit["k"]` is an `Interval`. The data stay with the fit, so that any further interval (`x_at`,
+    `height_at`, `band`) can be asked for later.
+
+    Attributes
+    ----------
+    curve, errors : str
+        `errors` is additive, log or relative.
+    group : dict
+        Values of the group columns; empty for plain arrays.
+    parameters : dict of str to Interval
+        Free and fixed ones; a fixed one has no limits (NaN).
+    fixed : dict of str to float
+    x, y, weights : ndarray, shape (points,)
+    rows : tuple
+        What each point is called: its index label in the table, and its L0.
+    runs : int
+        SAEs behind the frontier that the points were selected from.
+    facts : dict
+        What else must be equal for a comparison to be fair: protocol, ablation, model, ...
+    rss, sigma, df : float
+        Weighted residual sum of squares, residual standard deviation and degrees of freedom on the scale of
+        the errors model (of log y for log errors, of y / fitted for relative ones).
+    doubts : tuple of str
+        Why not to trust the numbers, gravest first.
+    """
+
+    curve: str
+    group: Group
+    errors: str
+    parameters: dict[str, Interval]
+    fixed: dict[str, float]
+    x: Array = field(repr=False)
+    y: Array = field(repr=False)
+    weights: Array = field(repr=False)
+    rows: tuple[str, ...]
+    x_name: str
+    y_name: str
+    runs: int
+    rss: float
+    sigma: float
+    df: float
+    level: float
+    interval_method: str
+    doubts: tuple[str, ...] = ()
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Interval:
+        try:
+            return self.parameters[name]
+        except KeyError:
+            raise KeyError(
+                f"{self.curve} has no parameter {name!r}{nearest(name, self.parameters)}"
+            ) from None
+
+    @property
+    def name(self) -> str:
+        """The group in words."""
+        return in_words(self.group) or "all rows"
+
+    @property
+    def n_points(self) -> int:
+        """Number of fitted points."""
+        return len(self.x)
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Parameter estimates."""
+        return {name: p.estimate for name, p in self.parameters.items()}
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Each parameter as tables show it: with its interval, or as fixed."""
+        return tuple(
+            f"{number(p.estimate)} (fixed)" if name in self.fixed else str(p)
+            for name, p in self.parameters.items()
+        )
+
+    @cached_property
+    def problem(self) -> Problem:
+        """The fit as a problem of one column."""
+        return Problem.of(self.curve, self.x, self.y, self.weights, self.errors, self.fixed)
+
+    @cached_property
+    def estimate(self) -> Estimate:
+        """The optimum with its covariance, from the batched engine."""
+        return self.problem.fit()
+
+    @cached_property
+    def lmfit_result(self) -> ModelResult:
+        """The same fit by lmfit, with its report, correlations and `conf_interval`.
+
+        Log errors are fitted there as log y on the logarithm of the model.
+        """
+        from frontier.fits.lmfit_models import lmfit_fit
+
+        return lmfit_fit(self)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """The curve's height at x, shape of x."""
+        return CURVES[self.curve].value(x, self.values)
+
+    def x_at(self, y: float, *, level: float | None = None, method: str | None = None) -> Interval:
+        """The x at which the curve reaches height `y`, with its interval."""
+        return self.interval_of(x_at(y), level=level, method=method)
+
+    def height_at(self, x: float, *, level: float | None = None, method: str | None = None) -> Interval:
+        """The curve's height at `x`, with its interval."""
+        return self.interval_of(height(x), level=level, method=method)
+
+    def interval_of(
+        self, quantity: Quantity, *, level: float | None = None, method: str | None = None
+    ) -> Interval:
+        """Interval of any quantity of this fit (see `problems.Quantity`)."""
+        level = self.level if level is None else level
+        return ci.intervals_of(self.estimate, quantity, level, method or self.interval_method)[0]
+
+    def band(self, x: ArrayLike, *, level: float | None = None, prediction: bool = False) -> pd.DataFrame:
+        """Curve with a pointwise band: columns x, y, low, high.
+
+        The confidence band is Wald on the scale of the errors (log y for the power law and Hill, so that it
+        stays positive). The prediction band adds the residual spread of one further SAE.
+        Source: Seber & Wild, Nonlinear Regression (1989), section 5.1.
+        """
+        x = np.atleast_1d(np.asarray(x, dtype=float))
+        level = self.level if level is None else level
+        repeated = self.repeated(len(x))
+        y = self.predict(x)
+        low, high = (repeated.readable(height(x), v) for v in ci.wald(repeated, height(x), level))
+        if prediction:
+            reach = float(ci.t_quantile(self.df, level)) * self.sigma
+            low, high = _with_noise(y, low, high, reach, self.errors)
+        return pd.DataFrame({"x": x, "y": y, "low": low, "high": high})
+
+    def repeated(self, times: int) -> Estimate:
+        """The optimum as `times` equal columns, for quantities at as many places."""
+        return _repeat(self.estimate, times)
+
+    def jackknife(self, quantity: Quantity) -> Array:
+        """The quantity with each point left out in turn, shape (points,); NaN where that fit fails."""
+        left = ci.leave_one_out(self.problem)
+        return left.readable(quantity, left.working(quantity)[0])
+
+    def power_law_rss(self) -> float | None:
+        """RSS of the power law on the same data and errors; None where it cannot be fitted."""
+        if self.curve != "hill":
+            return None
+        s = Problem.of("power", self.x, self.y, self.weights, self.errors, {}).fit().solution
+        return float(s.rss[0]) if s.converged[0] else None
+
+    def plot(self, ax: Axes | None = None, **style: Any) -> Axes:
+        """Points, curve and band; the part beyond the data is drawn dashed."""
+        from frontier.figures import plot_fit
+
+        return plot_fit(self, ax=ax, **style)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row: the columns of `FrontierFits.to_frame`."""
+        return pd.DataFrame([_record(self)])
+
+    def _view(self) -> View:
+        rows = tuple(zip(self.parameters, self.cells, strict=True))
+        title = f"{self.curve.capitalize()} fit of {self.name}: {self.y_name} against {self.x_name}"
+        remark = (
+            f"{plural(self.n_points, 'point')}, {self.errors} errors, residual SD {number(self.sigma)}, "
+            f"{number(self.df)} degrees of freedom; {self.interval_method} intervals"
+        )
+        headers = ("parameter", f"estimate [{100 * self.level:g} % interval]")
+        return View(title, headers, rows, (*self.doubts, remark))
+
+
+@dataclass(frozen=True, repr=False)
+class GroupFailure(Result):
+    """A group without a fit, and why."""
+
+    group: Group
+    reason: str
+    n_points: int
+
+    def _view(self) -> View:
+        return View(in_words(self.group), ("not fitted",), ((self.reason,),))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FrontierFits(Result):
+    """One curve fitted to every group of a table.
+
+    `fits["Resid", "gated"]` finds the one group that holds all the given values; `to_frame()` has one row
+    per group, groups without a fit included.
+    """
+
+    curve: str
+    fits: tuple[CurveFit, ...]
+    failures: tuple[GroupFailure, ...]
+    group_columns: tuple[str, ...]
+    family_column: str
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[CurveFit]:
+        return iter(self.fits)
+
+    def __len__(self) -> int:
+        return len(self.fits)
+
+    def __getitem__(self, key: Any) -> CurveFit:
+        if isinstance(key, (int, np.integer)) and not any(key in f.group.values() for f in self.fits):
+            return self.fits[key]
+        wanted = key if isinstance(key, dict) else (key if isinstance(key, tuple) else (key,))
+        found = [f for f in self.fits if _matches(f.group, wanted)]
+        if len(found) == 1:
+            return found[0]
+        for failure in self.failures:
+            if _matches(failure.group, wanted):
+                raise KeyError(f"group {key!r} has no fit: {failure.reason}")
+        names = [in_words(f.group) for f in (found or self.fits)]
+        raise KeyError(
+            f"{'several groups match' if found else 'no group'} {key!r}; there are: {listed(names, 12)}"
+        )
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """One row per group.
+
+        Returns
+        -------
+        DataFrame
+            The group columns, `curve`, `errors`, `n_points`, for every parameter p the columns p, p_low,
+            p_high (limits missing where p is fixed), `sigma`, `df`, `rss`, `runs`, `extrapolation`
+            (k / largest x), and `doubts`, which holds the reason where a group has no fit.
+        """
+        from frontier.metrics import give_back
+
+        empty = {"curve": self.curve, "errors": None}
+        rows = [_record(f) for f in self.fits]
+        rows += [{**f.group, **empty, "n_points": f.n_points, "doubts": f.reason} for f in self.failures]
+        return give_back(pd.DataFrame(rows), backend)
+
+    def plot(self, **options: Any) -> Any:
+        """All fits in one figure (see `plot_fits`)."""
+        from frontier.figures import plot_fits
+
+        return plot_fits(self, **options)
+
+    def _view(self) -> View:
+        curve = CURVES[self.curve]
+        everyone: tuple[CurveFit | GroupFailure, ...] = (*self.fits, *self.failures)
+        shown = varying(self.group_columns, everyone) or list(self.group_columns)
+        rows = [
+            (*(str(f.group[c]) for c in shown), *f.cells, str(f.n_points), f.errors, str(len(f.doubts) or ""))
+            for f in self.fits
+        ]
+        for failure in self.failures:
+            blank = ("not fitted", *[""] * (len(curve.parameters) - 1))
+            rows.append((*(str(failure.group[c]) for c in shown), *blank, str(failure.n_points), "", "1"))
+        headers = (*shown, *curve.parameters, "points", "errors", "doubts")
+        remarks = [*self.notes, *(d for f in self.fits for d in f.doubts), *(f.reason for f in self.failures)]
+        title = f"{plural(len(self.fits), f'{self.curve.capitalize()} fit')}"
+        if self.fits:
+            title += f": {self.fits[0].y_name} against {self.fits[0].x_name}"
+        return View(title, headers, tuple(rows), tuple(dict.fromkeys(remarks)))
+
+
+def _repeat(estimate: Estimate, times: int) -> Estimate:
+    """A one-column estimate as `times` equal columns."""
+    p, s = estimate.problem, estimate.solution
+
+    def r(a: np.ndarray) -> np.ndarray:
+        return np.repeat(a, times, axis=-1)
+
+    solution = type(s)(r(s.theta), r(s.rss), r(s.gradient), r(s.information), r(s.weights), r(s.converged))
+    return Estimate(
+        Problem(p.curve, p.x, r(p.y), r(p.weights), p.errors, p.fixed), solution, r(estimate.centre)
+    )
+
+
+def _record(f: CurveFit) -> dict[str, Any]:
+    row: dict[str, Any] = {**f.group, "curve": f.curve, "errors": f.errors, "n_points": f.n_points}
+    for name, p in f.parameters.items():
+        row |= {name: p.estimate, f"{name}_low": p.low, f"{name}_high": p.high}
+    row |= {"sigma": f.sigma, "df": f.df, "rss": f.rss, "runs": f.runs}
+    if f.curve == "hill":
+        row["extrapolation"] = f["k"].estimate / float(f.x.max())
+    return {**row, "doubts": " ".join(f.doubts)}
+
+
+def _matches(group: Group, wanted: Any) -> bool:
+    if isinstance(wanted, dict):
+        return all(group.get(k) == v for k, v in wanted.items())
+    return all(v in group.values() for v in wanted)
+
+
+def _with_noise(y: Array, low: Array, high: Array, reach: float, errors: str) -> tuple[Array, Array]:
+    """A confidence band widened by the spread of one further point, on the scale of the errors."""
+    if errors == "log":
+        return y * np.exp(-np.hypot(np.log(y / low), reach)), y * np.exp(np.hypot(np.log(high / y), reach))
+    noise = reach * (y if errors == "relative" else 1.0)
+    return y - np.hypot(y - low, noise), y + np.hypot(high - y, noise)

@@ -1,0 +1,170 @@
+"""Doubts: why a fit that ran is not yet a fit to trust. Texts follow one table, so tests can hold them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from frontier._format import listed, number, plural
+from frontier.problems import Array, parameter
+
+if TYPE_CHECKING:
+    from frontier.fits.curve_fit import CurveFit
+
+PERFECT = 1e-24
+"""A residual sum of squares below this share of sum(y^2) is zero to rounding."""
+NEAR_ONE = 1e-9
+
+
+def too_few(name: str, distinct: int, free: int) -> str:
+    """Why a group with so few distinct x values has no fit."""
+    what = plural(distinct, "distinct x value")
+    if distinct == free:
+        return (
+            f"Group {name} has {what}; a {free}-parameter curve passes through "
+            f"{'both' if free == 2 else 'all of them'} exactly, "
+            "so no error can be estimated."
+        )
+    return (
+        f"Group {name} has {what}; a curve with {plural(free, 'free parameter')} needs at least {free + 1}."
+    )
+
+
+def falling(name: str, steepness: str, value: float, x: str) -> str:
+    """Why a falling group has no Hill or power fit."""
+    check = " Check that x is 1/L0, not L0." if x in ("l0", "sparsity") else ""
+    return f"y falls as x rises in group {name} ({steepness} = {number(value)}).{check}"
+
+
+def not_converged(rss: float) -> str:
+    """What is said instead of numbers when the solver fails."""
+    return f"Not converged; last RSS {number(rss)}; this is a fault to report, not a result."
+
+
+def runaway(name: str) -> str:
+    """Why a Hill fit with a free top has no optimum."""
+    return (
+        f"Group {name} sets no top: k and top grow together without end and the curve becomes a power law. "
+        "Fix top, or fit curve='power'."
+    )
+
+
+def non_positive(name: str, y: Array, rows: Sequence[object]) -> str:
+    """What is said when log errors were asked for and some y is not positive."""
+    bad = [r for r, v in zip(rows, y, strict=True) if v <= 0]
+    return (
+        f"{len(bad)} of {len(y)} y values in group {name} are not positive ({_rows(bad)}), so log y is "
+        "undefined. Used additive errors with weights 1/fitted."
+    )
+
+
+def fit_doubts(fit: CurveFit) -> Iterator[str]:
+    """All doubts about one fit, the gravest first."""
+    yield from _perfect(fit)
+    yield from _above_top(fit)
+    if fit.curve == "hill":
+        if fit.fixed.get("top") == 1.0 and fit.y_name not in ("performance_hit", "y"):
+            yield (
+                f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; free it or use "
+                "curve='power'."
+            )
+        yield from _extrapolated_k(fit)
+        yield from _step_like(fit)
+    yield from _open_ends(fit)
+
+
+def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -> Iterator[str]:
+    """One point decides: leaving it out moves the location parameter by more than a standard error."""
+    value, se = (float(v[0]) for v in fit.estimate.working(parameter(name)))
+    if not (math.isfinite(se) and se > 0) or is_perfect(fit):
+        return
+    moves = np.abs(without - value) / se
+    moves = np.where(np.isfinite(moves), moves, 0.0)
+    worst = int(np.argmax(moves))
+    if moves[worst] > 1:
+        new = number(float(fit.estimate.readable(parameter(name), np.array([without[worst]]))[0]))
+        yield f"Without row {fit.rows[worst]}, {name} changes from {number(fit[name].estimate)} to {new}."
+    elif leverage.max() > 0.9:
+        row, most = fit.rows[int(leverage.argmax())], number(float(leverage.max()), 2)
+        yield f"Row {row} alone fixes one direction of the curve (leverage {most})."
+
+
+def _rows(rows: Sequence[object]) -> str:
+    return ("row " if len(rows) == 1 else "rows ") + listed(list(rows), 6)
+
+
+def is_perfect(fit: CurveFit) -> bool:
+    """Whether the residuals are zero to rounding."""
+    scale = np.sum(np.log(fit.y) ** 2) if fit.errors == "log" else np.sum(fit.y**2)
+    return fit.rss < PERFECT * max(float(scale), 1e-300)
+
+
+def _perfect(fit: CurveFit) -> Iterator[str]:
+    if is_perfect(fit):
+        yield "Residuals are zero to rounding; intervals of width 0 are not meaningful."
+
+
+def _above_top(fit: CurveFit) -> Iterator[str]:
+    top = fit.fixed.get("top")
+    if fit.curve == "hill" and top is not None:
+        for row, value in zip(fit.rows, fit.y, strict=True):
+            if value >= top:
+                yield (
+                    f"y = {number(float(value))} in row {row} exceeds the curve's top ({number(top)}). "
+                    "Kept; check units or use free=['top']."
+                )
+
+
+def _extrapolated_k(fit: CurveFit) -> Iterator[str]:
+    k, low, high = fit["k"].estimate, float(fit.x.min()), float(fit.x.max())
+    name = fit.name
+    top = f" with top {number(fit.fixed['top'])}" if "top" in fit.fixed else ""
+    level = math.exp(0.5 * (math.log(max(fit.y.min(), 1e-12)) + math.log(max(fit.y.max(), 1e-12))))
+    if k > high * (1 + NEAR_ONE):
+        absurd = " It would be reached at a mean L0 below 1." if k > 1 and fit.x_name == "sparsity" else ""
+        yield (
+            f"k of group {name} ({number(k)}) is {number(k / high, 2)} times the largest x ({number(high)}); "
+            f"it is an extrapolation and depends on the Hill form{top}.{absurd} Relative potency at y = "
+            f"{number(level, 2)} does not."
+        )
+    elif k < low * (1 - NEAR_ONE):
+        yield (
+            f"k of group {name} ({number(k)}) is {number(low / k, 2)} times below the smallest x "
+            f"({number(low)}); it is an extrapolation and depends on the Hill form{top}."
+        )
+
+
+def _step_like(fit: CurveFit) -> Iterator[str]:
+    top = fit["top"].estimate
+    share = fit.y / top
+    if ((share > 0.1) & (share < 0.9)).any() or not ((share <= 0.1).any() and (share >= 0.9).any()):
+        return
+    below, above = fit.x[share <= 0.1].max(), fit.x[share >= 0.9].min()
+    if below < above:
+        steep = np.log(81) / np.log(above / below)
+        yield (
+            f"The rise lies between x = {number(float(below))} and {number(float(above))}; n is at least "
+            f"{number(float(steep), 2)}, no upper limit."
+        )
+
+
+def _open_ends(fit: CurveFit) -> Iterator[str]:
+    for name, interval in fit.parameters.items():
+        if name in fit.fixed or is_perfect(fit):
+            continue
+        if math.isinf(interval.high):
+            other, extra = fit.power_law_rss(), ""
+            if other and fit.rss:
+                extra = f" (power law: RSS {number(100 * (other / fit.rss - 1), 2)} % higher)"
+            yield f"No upper limit for {name}: values up to infinity fit as well{extra}."
+        if math.isinf(interval.low) or (interval.low == 0 and interval.estimate > 0):
+            end = "0" if interval.estimate > 0 else "minus infinity"
+            yield f"No lower limit for {name}: values down to {end} fit as well."
+        if math.isnan(interval.low) or math.isnan(interval.high):
+            side = "lower" if math.isnan(interval.low) else "upper"
+            yield (
+                f"The {side} limit of {name} could not be followed to its end; it is left blank, not guessed."
+            )

@@ -1,0 +1,186 @@
+"""The points that a fit goes through: usable rows of a metrics table, group by group, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frontier._format import listed, number, plural
+from frontier.metrics import IDENTITY, group_codes, set_aside_remark, values
+from frontier.metrics.checks import REPEATED, TableError
+from frontier.problems import Array
+from frontier.results import Group, in_words
+
+PROTOCOL = ("protocol", "ablation", *IDENTITY)
+"""Rows that differ in one of these never meet in one fit unless the column is named in `across`."""
+
+
+FACTS = (*PROTOCOL, "tokens_trained", "dictionary_size")
+"""Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """The data of one group."""
+
+    group: Group
+    x: Array
+    y: Array
+    weights: Array
+    rows: tuple[str, ...]
+    runs: int
+    facts: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The group in words."""
+        return in_words(self.group) or "all rows"
+
+
+def points_of(
+    table: pd.DataFrame,
+    columns: list[str],
+    x_name: str,
+    y_name: str,
+    *,
+    log_x: bool,
+    max_l0: float | None = None,
+    weights: str | None = None,
+    across: Sequence[str] = (),
+) -> tuple[list[Points], list[str]]:
+    """The points of every group, and remarks on the rows left out.
+
+    Parameters
+    ----------
+    table : a metrics table
+    log_x : bool
+        Whether the curve needs x > 0.
+    max_l0, weights, across : as in `fit`
+
+    Raises
+    ------
+    TableError
+        Unknown column, or no usable row in any group.
+    """
+    x, y, w = values(table, x_name), values(table, y_name), _weights(table, y_name, weights)
+    known = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0)
+    if log_x:
+        known &= x > 0
+    missing = f"{x_name} or {y_name} is missing{', or not positive' if log_x else ''}"
+    inside, remarks = _inside(table, known, missing, max_l0)
+    codes, names = group_codes(table, columns)
+    labels = _labels(table)
+    facts = {c: _text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
+    runs = np.bincount(codes, inside, len(names))[codes]
+    if "group_runs" in table:
+        runs = table["group_runs"].to_numpy()
+    groups = []
+    for code in _in_order(names):
+        rows = np.flatnonzero((codes == code) & inside)
+        # the values of a group in the columns that a fair comparison needs equal
+        own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
+        called = tuple(labels[i] for i in rows)
+        count = int(runs[rows].max()) if rows.size else 0
+        groups.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own))
+    if not any(len(g.x) for g in groups):
+        why = "; ".join(r for r in remarks if r)
+        raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")
+    return groups, remarks
+
+
+def _inside(
+    table: pd.DataFrame, known: NDArray[np.bool_], missing: str, max_l0: float | None
+) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which rows are fitted, and what is said of the others; `missing` says what a row not `known` lacks."""
+    remarks = [set_aside_remark(table)]
+    inside = table["excluded_because"].isna().to_numpy(copy=True)
+    bad = inside & ~known
+    if bad.any():
+        where = listed(list(table.index[bad]), 6)
+        remarks.append(f"{plural(int(bad.sum()), 'row')} left out of the fits: {missing} (rows {where})")
+    inside &= known
+    if "doubts" in table:
+        twice = inside & _text(table["doubts"]).str.contains(REPEATED, regex=False).to_numpy(dtype=bool)
+        if twice.any():
+            remarks.append(
+                f"{plural(int(twice.sum()), 'row')} repeat another row in every column and count twice"
+            )
+    if max_l0 is not None:
+        above = inside & (values(table, "l0") > max_l0)
+        inside &= ~above
+        if above.any():
+            count = plural(int(above.sum()), "row")
+            remarks.append(f"{count} with L0 above {number(max_l0)} left out as asked")
+    return inside, remarks
+
+
+def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> None:
+    """Refuse rows of different protocol, ablation, model, site or layer in one group.
+
+    Missing differs from known: fill the column in where the rows do belong together.
+
+    Raises
+    ------
+    TableError
+        Names the column and what differs.
+    """
+    checked = [c for c in PROTOCOL if c in table and c not in columns and c not in across]
+    if not checked or table.empty:
+        return
+    for column in checked:
+        text = _text(table[column])
+        counts = (
+            text.groupby([table[c] for c in columns], dropna=False).nunique()
+            if columns
+            else pd.Series([text.nunique()])
+        )
+        if counts.max() > 1:
+            found = sorted(text.unique())
+            known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
+            raise TableError(
+                f"rows with different {column} ({listed(found, 5)}) would be compared{known}; "
+                f"add {column!r} to by, keep one of them, or allow it with across=[{column!r}]"
+            )
+
+
+def _in_order(names: list[Group]) -> list[int]:
+    """Groups ordered by their first column's values, then the second's, each in order of appearance."""
+    ranks = [
+        {v: i for i, v in enumerate(dict.fromkeys(g[c] for g in names))} for c in (names[0] if names else {})
+    ]
+    return sorted(
+        range(len(names)), key=lambda i: [r[v] for r, v in zip(ranks, names[i].values(), strict=True)]
+    )
+
+
+def _labels(table: pd.DataFrame) -> list[str]:
+    """How doubts name a point: its row and L0."""
+    labels = [str(v) for v in table.index]
+    if "l0" not in table:
+        return labels
+    return [f"{r} (L0 {number(float(v))})" for r, v in zip(labels, values(table, "l0"), strict=True)]
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """A column as text; missing differs from known."""
+    return column.astype("string").fillna("(missing)")
+
+
+def _weights(table: pd.DataFrame, y_name: str, weights: str | None) -> Array:
+    if weights is None:
+        return np.ones(len(table))
+    if weights != "se":
+        return values(table, weights)
+    column = {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}.get(y_name, f"{y_name}_se")
+    if column not in table:
+        raise TableError(
+            f"weights='se' needs the column {column}; the table has {listed(list(table.columns), 30)}"
+        )
+    se = values(table, column)
+    with np.errstate(divide="ignore"):
+        w = 1 / se**2
+    return w / np.nanmedian(w)

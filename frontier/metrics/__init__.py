@@ -1,0 +1,39 @@
+"""The metrics table: what its columns are, how it is read and checked, and its numbers."""
+
+from frontier.metrics.table import (
+    CHECKED,
+    IDENTITY,
+    NOTES,
+    REASONS,
+    add_notes,
+    default_y,
+    give_back,
+    group_codes,
+    group_columns,
+    metrics_table,
+    notes,
+    require_metrics,
+    set_aside,
+    set_aside_remark,
+    usable,
+    values,
+)
+
+__all__ = [
+    "CHECKED",
+    "IDENTITY",
+    "NOTES",
+    "REASONS",
+    "add_notes",
+    "default_y",
+    "give_back",
+    "group_codes",
+    "group_columns",
+    "metrics_table",
+    "notes",
+    "require_metrics",
+    "set_aside",
+    "set_aside_remark",
+    "usable",
+    "values",
+]

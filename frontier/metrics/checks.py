@@ -1,0 +1,268 @@
+"""What can be wrong with a metrics table, found and said: sentinels, per cent, contradictions, impossible L0.
+
+Each check takes the table being built (and may change it), and yields remarks in plain words. Rows that
+cannot be used get a reason in `excluded_because`; odd but usable rows get a word in `doubts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import number
+from frontier.metrics.columns import BY_NAME, DERIVED, derive
+
+PERCENT_MEDIAN = 1.5
+"""A fraction column whose median magnitude exceeds this is in per cent."""
+
+AXES = ("loss_recovered", "performance_hit")
+"""Fractions that place a row on the frontier, and that may lie outside [0, 1]."""
+
+
+class TableError(ValueError):
+    """A table that cannot be read as SAE metrics; the message is one line for the user.
+
+    It is one printable line also where names from a file are not.
+    """
+
+    def __init__(self, message: str) -> None:
+        printable = "".join(c if c.isprintable() else " " for c in message)
+        super().__init__(printable if len(printable) <= 1500 else printable[:1497] + "...")
+
+
+def rows_named(mask: np.ndarray, table: pd.DataFrame) -> str:
+    """The rows of a mask, by index label: 'rows 3, 8 and 2 more'."""
+    rows = np.flatnonzero(mask)
+    return ("row " if len(rows) == 1 else "rows ") + _few(table.index[rows[:7]], len(rows), most=6)
+
+
+def add_text(table: pd.DataFrame, column: str, mask: np.ndarray, text: str | pd.Series) -> None:
+    """Append `text` to `column` where `mask`, after '; ' where something stands there already."""
+    mask = np.asarray(mask, dtype=bool)
+    if column not in table:
+        table[column] = pd.Series(pd.NA, index=table.index, dtype=object)
+    if not mask.any():
+        return
+    cells = table[column].astype(object).to_numpy(copy=True)
+    texts = np.broadcast_to(np.asarray(text, dtype=object), cells.shape)
+    empty = mask & pd.isna(cells)
+    cells[empty] = texts[empty]
+    for i in np.flatnonzero(mask & ~empty):
+        if str(texts[i]) not in str(cells[i]).split("; "):
+            cells[i] = f"{cells[i]}; {texts[i]}"
+    table[column] = pd.Series(cells, index=table.index, dtype=object)
+
+
+def numeric_columns(table: pd.DataFrame) -> list[str]:
+    """The table's columns that hold numbers by contract, their `_se` companions included."""
+    numbers = {c.name for c in BY_NAME.values() if c.kind != "identity"}
+    return [c for c in table.columns if c in numbers or (str(c).endswith("_se") and str(c)[:-3] in numbers)]
+
+
+def sentinels(table: pd.DataFrame) -> Iterator[str]:
+    """Exactly -1 where a metric is meant is how several tools write 'missing'."""
+    for name in numeric_columns(table):
+        values = table[name].to_numpy()
+        mask = values == -1
+        if mask.any():
+            table[name] = np.where(mask, np.nan, values)
+            yield f"{name}: -1 in {rows_named(mask, table)} is a sentinel for missing; set to missing"
+
+
+def fractions(table: pd.DataFrame, said: Collection[str] = ()) -> Iterator[str]:
+    """Per cent where a fraction is meant, decided for the column as a whole.
+
+    `said` are the columns whose names in the source said per cent: there one value above
+    `PERCENT_MEDIAN` is enough, elsewhere the median has to be.
+    """
+    for name in numeric_columns(table):
+        if name not in BY_NAME or BY_NAME[name].kind != "fraction":
+            continue
+        sizes = np.abs(table[name].to_numpy())
+        finite = sizes[np.isfinite(sizes)]
+        if not finite.size:
+            continue
+        typical = float(np.max(finite) if name in said else np.median(finite))
+        percent = typical > PERCENT_MEDIAN and not (BY_NAME[name].high and typical > 100 * (1 + 1e-6))
+        if percent:
+            for column in (name, f"{name}_se"):
+                if column in table:
+                    table[column] = table[column] / 100
+            yield f"{name}: values up to {number(float(np.max(finite)))} are per cent; divided by 100"
+        elif name in said:
+            yield f"{name}: the name says per cent, values up to {number(typical)} are read as fractions"
+        if name in AXES:
+            yield from _mixed_scales(table, name, sizes, percent)
+
+
+def _mixed_scales(table: pd.DataFrame, name: str, sizes: np.ndarray, percent: bool) -> Iterator[str]:
+    """Rows of an axis on the other scale than the rest of the column: nobody can say what they mean."""
+    if percent:
+        odd = (sizes > 0) & (sizes <= 1)
+        if ((sizes > 1) & (sizes < 10)).any():  # the column reaches down to 1 %, so less is plausible
+            odd[:] = False
+        word = "a fraction in a column of per cents"
+    else:
+        odd = np.isfinite(sizes) & (sizes > 5)
+        word = "per cent in a column of fractions"
+    if odd.any():
+        yield f"{name}: {rows_named(odd, table)}: {word}? set aside"
+        add_text(table, "excluded_because", odd, f"{name} looks like {word}")
+
+
+def hits_outside(table: pd.DataFrame) -> Iterator[str]:
+    """Loss recovered above 1 or below 0 is real (Gated tables, transcoders): kept, and said."""
+    if "loss_recovered" not in table:
+        return
+    values = table["loss_recovered"].to_numpy()
+    for mask, text in ((values > 1, "loss_recovered above 1"), (values < 0, "loss_recovered below 0")):
+        if not mask.any():
+            continue
+        rows = mask & table["excluded_because"].isna().to_numpy()
+        if rows.any():
+            add_text(table, "doubts", rows, text)
+            yield f"{text} in {rows_named(rows, table)}; kept"
+
+
+def known_bugs(table: pd.DataFrame) -> Iterator[str]:
+    """Values that come from a known fault of the tool that wrote them."""
+    if {"alive_fraction", "dictionary_size"} <= set(table.columns):
+        alive, size = table["alive_fraction"].to_numpy(), table["dictionary_size"].to_numpy()
+        bug = np.isclose(alive * size, 1.0, rtol=1e-3) & (size > 100)
+        if bug.any():
+            table["alive_fraction"] = np.where(bug, np.nan, alive)
+            yield (
+                f"alive_fraction is 1/dictionary_size in {rows_named(bug, table)}: the dictionary_learning "
+                "bug of before 2024-12-18; set to missing"
+            )
+    yield from _l0_beside_k(table)
+
+
+def _l0_beside_k(table: pd.DataFrame) -> Iterator[str]:
+    """TopK fires exactly k latents: an L0 far from k was counted elsewhere (before TopK, in one fork)."""
+    if not {"architecture", "sparsity_name", "sparsity_setting", "l0"} <= set(table.columns):
+        return
+    topk = table["architecture"].map({"topk": True, "TopK": True, "top_k": True}).eq(True)
+    l0, k = table["l0"].to_numpy(), table["sparsity_setting"].to_numpy()
+    far = topk.to_numpy(dtype=bool) & table["sparsity_name"].eq("k").to_numpy(dtype=bool)
+    far &= np.abs(l0 - k) > 0.5 + 0.05 * k
+    if far.any():
+        add_text(table, "doubts", far, "l0 of a TopK SAE is not k")
+        yield f"l0 of TopK SAEs is not k in {rows_named(far, table)}"
+
+
+def other_meanings(table: pd.DataFrame) -> Iterator[str]:
+    """A derived column's name over something else gives way: `sparsity` is 1/L0 here and nothing else."""
+    for name, needs in DERIVED.items():
+        if name not in table or not set(needs) <= set(table.columns):
+            continue
+        ours = derive(name, *(table[n].to_numpy(dtype=float, na_value=np.nan) for n in needs))
+        try:
+            theirs = table[name].to_numpy(dtype=float, na_value=np.nan)
+        except (TypeError, ValueError):
+            theirs = np.full(len(table), np.inf)
+        both = np.isfinite(ours) & ~np.isnan(theirs)
+        differ = both & ~np.isclose(theirs, ours, rtol=0.1, atol=1e-12)
+        if 2 * differ.sum() > both.sum():
+            table[f"source_{name}"] = table.pop(name)
+            yield (
+                f"{name!r} is not what {name} is here, computed from {' and '.join(needs)}; "
+                f"carried along as 'source_{name}'"
+            )
+
+
+def whole_counts(table: pd.DataFrame) -> None:
+    """Counts as integers where nothing is missing."""
+    for name in numeric_columns(table):
+        if name in BY_NAME and BY_NAME[name].kind == "count":
+            values = table[name].to_numpy()
+            if (np.isfinite(values) & (values % 1 == 0) & (np.abs(values) < 2**53)).all():
+                table[name] = values.astype(np.int64)
+
+
+REPEATED = "equal to an earlier row in every column"
+
+
+def duplicates(table: pd.DataFrame) -> Iterator[str]:
+    """Rows equal in every column are kept (ties are real), and said."""
+    facts = table.drop(columns=[c for c in ("doubts", "excluded_because") if c in table])
+    if not len(facts.columns):
+        return
+    suspects = _equal_numbers(facts)
+    rows = facts.iloc[suspects]
+    try:
+        repeated = rows.duplicated(keep="first").to_numpy()
+    except TypeError:  # lists and dicts in a column that is carried along
+        repeated = rows.astype(str).duplicated(keep="first").to_numpy()
+    twice = np.zeros(len(facts), dtype=bool)
+    twice[suspects] = repeated
+    if twice.any():
+        add_text(table, "doubts", twice, REPEATED)
+        yield f"{rows_named(twice, table)} repeat an earlier row in every column; kept"
+
+
+def _equal_numbers(facts: pd.DataFrame) -> np.ndarray:
+    """Positions of rows whose numbers hash as another row's: comparing whole rows is far slower."""
+    numbers = facts.select_dtypes("number")
+    if not len(numbers.columns):
+        return np.arange(len(facts))
+    hashes = pd.util.hash_pandas_object(numbers, index=False).to_numpy()
+    ordered = np.sort(hashes)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return np.empty(0, dtype=np.intp)
+    return np.flatnonzero(pd.Series(hashes).duplicated(keep=False).to_numpy())
+
+
+def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
+    """L0 that is missing, infinite, negative or zero: the row cannot be placed on a frontier."""
+    if "l0" not in table:
+        return
+    l0 = table["l0"].to_numpy(dtype=float, na_value=np.nan)
+    for mask, reason in (
+        (np.isnan(l0), "l0 is missing"),
+        (np.isinf(l0), "l0 is infinite"),
+        (l0 == 0, "l0 is 0, so 1/l0 is undefined"),
+        (np.isfinite(l0) & (l0 < 0), "l0 is negative"),
+    ):
+        if mask.any():
+            add_text(table, "excluded_because", mask, reason)
+            found = f" ({_few_numbers(l0[mask])})" if reason == "l0 is negative" else ""
+            yield f"{reason}{found} in {rows_named(mask, table)}; set aside"
+    if "dictionary_size" in table:
+        more = l0 > table["dictionary_size"].to_numpy(dtype=float, na_value=np.nan)
+        if more.any():
+            add_text(table, "doubts", more, "l0 exceeds dictionary_size")
+            yield f"l0 exceeds dictionary_size in {rows_named(more, table)}"
+
+
+def impossible_values(table: pd.DataFrame) -> Iterator[str]:
+    """Infinities, and values outside the range that a metric can have, become missing."""
+    for name in numeric_columns(table):
+        if name == "l0":
+            continue
+        spec = BY_NAME.get(name)
+        low, high = (0.0, None) if spec is None else (spec.low, spec.high)  # a standard error is at least 0
+        values = table[name].to_numpy()
+        bad = np.isinf(values)
+        if low is not None:
+            bad |= values < low - 1e-6
+        if high is not None:
+            bad |= values > high + 1e-6
+        if bad.any():
+            table[name] = np.where(bad, np.nan, values)
+            yield (
+                f"{name}: impossible {_few_numbers(values[bad])} in {rows_named(bad, table)}; set to missing"
+            )
+            add_text(table, "doubts", bad, f"{name} was impossible")
+
+
+def _few_numbers(values: np.ndarray, most: int = 3) -> str:
+    return _few([number(float(v)) for v in values[: most + 1]], len(values), most)
+
+
+def _few(first: Iterable[object], count: int, most: int) -> str:
+    """As `listed`, for the first of very many."""
+    shown = [str(v) for v in first][:most]
+    return ", ".join(shown) + (f" and {count - most} more" if count > most else "")

@@ -1,0 +1,270 @@
+"""The metrics table: one row per trained SAE, the one shape of data that travels between all steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import listed, nearest, plural
+from frontier.metrics import checks
+from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import (
+    COLUMNS,
+    DERIVED,
+    FIDELITY,
+    canonical_name,
+    derive,
+    read_names,
+    says_percent,
+    setting_name,
+)
+from frontier.metrics.frames import flat
+from frontier.metrics.frames import give_back as give_back
+from frontier.metrics.frames import to_pandas as to_pandas
+from frontier.metrics.losses import hits_given, recovered_from_losses
+
+CHECKED = "frontier_checked"
+NOTES = "frontier_notes"
+REASONS = ("excluded_because", "doubts")
+IDENTITY = ("model", "site", "layer")
+"""Default groups: rows that differ in one of these never share a frontier."""
+
+
+def metrics_table(source: Any) -> pd.DataFrame:
+    """A checked copy of `source` under this project's column names.
+
+    Columns under other tools' names are renamed, per cent becomes fractions, text and sentinels become
+    missing, loss recovered is computed from or held against the losses. No row is dropped: one that cannot
+    be used has its reason in `excluded_because`, an odd one a word in `doubts`. What was done is listed by
+    `notes(table)`. A table that was checked before comes back as a plain copy.
+
+    Parameters
+    ----------
+    source : pandas, polars or other narwhals-readable data frame, list of dict, or dict of lists
+
+    Raises
+    ------
+    TableError
+        When it is no table, a number column holds only text, or two columns claim one name.
+    """
+    table = to_pandas(source)
+    if table.attrs.get(CHECKED) == _recognised(table) and set(REASONS) <= set(table.columns):
+        table = table.copy()
+        return add_notes(table, *checks.impossible_l0(table))
+    table, names, remarks = _renamed(flat(table))
+    for column in REASONS:
+        table[column] = _text_column(table, column)
+    said_percent = {ours for ours, theirs in names.items() if says_percent(theirs)}
+    for check in (
+        read_numbers,
+        clean_names,
+        checks.sentinels,
+        checks.impossible_l0,
+        partial(checks.fractions, said=said_percent),
+        checks.impossible_values,
+        hits_given,
+        recovered_from_losses,
+        checks.known_bugs,
+        checks.hits_outside,
+        checks.other_meanings,
+        checks.duplicates,
+    ):
+        remarks += check(table)
+    checks.whole_counts(table)
+    if "architecture" in table:
+        given = table.get("family", table["architecture"])
+        table["family"] = given.where(given.notna(), table["architecture"])
+    table = _ordered(table)
+    table.attrs[CHECKED] = _recognised(table)
+    return add_notes(table, *remarks)
+
+
+def notes(table: pd.DataFrame) -> tuple[str, ...]:
+    """What was recognised, changed, flagged and set aside on reading; polars frames carry no notes."""
+    return tuple(getattr(table, "attrs", {}).get(NOTES, ()))
+
+
+def add_notes(table: pd.DataFrame, *remarks: str) -> pd.DataFrame:
+    """The same table with further notes."""
+    table.attrs[NOTES] = [*notes(table), *(r for r in remarks if r not in notes(table))]
+    return table
+
+
+def usable(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows without a reason in `excluded_because`."""
+    return table[table["excluded_because"].isna()] if "excluded_because" in table else table
+
+
+def set_aside(table: pd.DataFrame) -> dict[str, int]:
+    """How many rows are set aside, by reason."""
+    if "excluded_because" not in table:
+        return {}
+    return {str(k): int(v) for k, v in table["excluded_because"].value_counts().items()}
+
+
+def set_aside_remark(table: pd.DataFrame) -> str:
+    """One sentence on the rows set aside; empty when there are none."""
+    counts = set_aside(table)
+    if not counts:
+        return ""
+    reasons = "; ".join(f"{count} because {reason}" for reason, count in counts.items())
+    return f"{sum(counts.values())} of {plural(len(table), 'row')} set aside: {reasons}"
+
+
+def values(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column's numbers, derived ones (sparsity, performance_hit, ...) computed on demand.
+
+    Returns
+    -------
+    ndarray of float, shape (rows,)
+
+    Raises
+    ------
+    TableError
+        When the table has neither the column nor what it is derived from; nearest names are offered.
+    """
+    needs = DERIVED.get(column, ())
+    if needs and all(n in table for n in needs):
+        return derive(column, *(_floats(table, n) for n in needs))
+    if column in table:
+        return _floats(table, column)
+    if needs:
+        lacking = [n for n in needs if n not in table]
+        raise TableError(f"{column} needs {listed(lacking)}; the table has {listed(list(table.columns), 30)}")
+    raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
+
+
+def default_y(table: pd.DataFrame) -> str:
+    """What stands on the y axis where nobody says: the first of these that the table knows.
+
+    `performance_hit`, `delta_ce` (where no ablated loss is given), `fvu`, `kl`, `mse`.
+
+    Raises
+    ------
+    TableError
+        When there is none of them.
+    """
+    for column in ("performance_hit", "delta_ce", "fvu", "kl", "mse"):
+        needs = (column, *DERIVED.get(column, ()))
+        if any(n in table for n in needs) and _known(table, column):
+            return column
+    raise TableError(
+        "no default y axis (loss_recovered, delta_ce, fvu, kl, mse); name a column; "
+        f"the table has {listed(list(table.columns), 30)}"
+    )
+
+
+def group_columns(
+    table: pd.DataFrame, by: Sequence[str] | str | None, family: str | None = "family"
+) -> list[str]:
+    """The columns that name a group: `by` (default model, site, layer where present), families apart.
+
+    The family column is added unless `by` already tells families apart, or `family` is None.
+
+    Raises
+    ------
+    TableError
+        When a named column does not exist.
+    """
+    if by is None:
+        columns = [c for c in IDENTITY if c in table and table[c].notna().any()]
+    else:
+        columns = [by] if isinstance(by, str) else list(by)
+    named = columns if by is not None else []
+    for column in [*named, *([family] if family not in (None, "family") else [])]:
+        if column not in table:
+            raise TableError(f"no column {column!r} to group by{nearest(str(column), list(table.columns))}")
+    if family in table and family not in columns:
+        keys = [c for c in columns if c in ("family", "architecture")] if family == "family" else []
+        if not keys or table.groupby(keys, dropna=False)[str(family)].nunique(dropna=False).max() > 1:
+            columns = [*columns, str(family)]
+    return columns
+
+
+def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+    """One integer per row, and the values that name each group, in order of first appearance.
+
+    Missing group values form a group of their own.
+    """
+    if not columns:
+        return np.zeros(len(table), dtype=np.int64), [{}] if len(table) else []
+    codes = table.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
+    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))  # numbered by first appearance
+    names = table[list(columns)].iloc[first]
+    rows = names.itertuples(index=False)
+    return codes, [{c: _scalar(v) for c, v in zip(columns, row, strict=True)} for row in rows]
+
+
+def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
+    """`table` itself, if it can be placed on a frontier.
+
+    Raises
+    ------
+    TableError
+        When L0 or every fidelity column is missing; the message lists what was found.
+    """
+    found = listed([str(c) for c in table.columns if c not in REASONS], 30)
+    if "l0" not in table:
+        raise TableError(f"{origin}: no L0 column (l0, L0, l0_norm, ...) among {found or 'no columns'}")
+    if not any(c in table for c in FIDELITY):
+        raise TableError(f"{origin}: no fidelity column ({listed(FIDELITY)}) among {found}")
+    if not len(table):
+        raise TableError(f"{origin}: no rows")
+    return table
+
+
+def _floats(table: pd.DataFrame, column: str) -> np.ndarray:
+    try:
+        return table[column].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise TableError(f"column {column} holds text, expected numbers") from None
+
+
+def _known(table: pd.DataFrame, column: str) -> bool:
+    try:
+        return bool(np.isfinite(values(table, column)).any())
+    except TableError:
+        return False
+
+
+def _scalar(value: Any) -> Any:
+    value = value.item() if isinstance(value, np.generic) else value
+    if pd.isna(value):
+        return "(missing)"
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _recognised(table: pd.DataFrame) -> list[str]:
+    """The columns that the checks look at: a table that gained or lost one is checked again."""
+    return sorted(str(c) for c in table.columns if str(c) in DERIVED or canonical_name(str(c)))
+
+
+def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+    """The table under our names, what each column was called, and what to say about it."""
+    claimed = [c for c in table.columns if canonical_name(c)]
+    mapping, remarks = read_names(claimed, {c for c in claimed if len(table) and holds_nothing(table[c])})
+    names = {ours: theirs for theirs, ours in mapping.items()}
+    table = table.rename(columns=mapping)
+    setting = setting_name(names["sparsity_setting"]) if "sparsity_setting" in names else None
+    if setting and "sparsity_name" not in table:
+        table["sparsity_name"] = setting
+    return table, names, remarks
+
+
+def _text_column(table: pd.DataFrame, column: str) -> pd.Series:
+    """A column of reasons, of text or missing, whatever a file made of it."""
+    if column not in table:
+        return pd.Series(pd.NA, index=table.index, dtype=object)
+    cells = table[column].astype(object)
+    return cells.where(cells.notna() & (cells != ""), pd.NA)
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    known = [c.name for c in COLUMNS if c.name in table]
+    rest = [c for c in table.columns if c not in known and c not in REASONS]
+    return table[[*known, *rest, *REASONS]]

@@ -1,0 +1,239 @@
+"""Pareto sets per group: which SAEs no other SAE of the same group beats.
+
+A row is beaten when another row of its group is no worse in every objective and better in at least one.
+Rows equal in all objectives share their fate, so the answer does not depend on the order of rows. NaN,
+infinities and rows set aside never take part: one NaN row empties the front in most packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from frontier._format import listed, nearest, plural
+from frontier.metrics import (
+    add_notes,
+    default_y,
+    give_back,
+    group_codes,
+    group_columns,
+    metrics_table,
+    set_aside_remark,
+    values,
+)
+from frontier.metrics.checks import TableError, add_text
+from frontier.pareto.dominance import Dominance, nondominated
+
+__all__ = [
+    "hypervolume",
+    "is_pareto_optimal",
+    "mark_pareto",
+    "nondominated",
+    "pareto_set",
+]
+
+
+def pareto_set(
+    table: Any,
+    by: Sequence[str] | str | None = None,
+    *,
+    objectives: Mapping[str, str] | None = None,
+    family: str | None = "family",
+    backend: str = "pandas",
+) -> Any:
+    """Rows that no other row of the same group beats, sorted by group and first objective.
+
+    Parameters
+    ----------
+    table : anything that `metrics_table` takes
+        Not changed.
+    by : column names, optional
+        Groups; default model, site and layer where present. Families are kept apart as well, unless
+        `family` is None.
+    objectives : dict of column name to "min" or "max", optional
+        Default {"l0": "min", "performance_hit": "min"} (`fvu` where loss recovered is unknown). Two or more.
+    backend : {"pandas", "polars"}
+
+    Returns
+    -------
+    DataFrame
+        A new table with `pareto_optimal` (True) and `slack` (see `mark_pareto`). The source's own mark stays
+        in `source_pareto_optimal`. `frontier.notes` counts what was set aside.
+
+    Raises
+    ------
+    TableError
+        Unknown column or direction, or no usable row.
+    """
+    marked, codes = _marked(table, by, objectives, family)
+    first = next(iter(objectives)) if objectives else "l0"
+    inside = marked["pareto_optimal"].to_numpy()
+    optimal = marked[inside]
+    order = np.lexsort([values(optimal, first), codes[inside]])
+    return give_back(optimal.iloc[order].reset_index(drop=True), backend)
+
+
+def is_pareto_optimal(
+    table: Any,
+    by: Sequence[str] | str | None = None,
+    *,
+    objectives: Mapping[str, str] | None = None,
+    family: str | None = "family",
+) -> pd.Series:
+    """True for the rows of `pareto_set`, aligned with the rows of `table`."""
+    marked = mark_pareto(table, by, objectives=objectives, family=family)
+    index = table.index if isinstance(table, pd.DataFrame) else marked.index
+    return pd.Series(marked["pareto_optimal"].to_numpy(), index=index, name="pareto_optimal")
+
+
+def mark_pareto(
+    table: Any,
+    by: Sequence[str] | str | None = None,
+    *,
+    objectives: Mapping[str, str] | None = None,
+    family: str | None = "family",
+) -> pd.DataFrame:
+    """The whole table with `pareto_optimal`, `slack` and `tie_id`; rows set aside are marked False.
+
+    `slack` is in units of the last objective: how much worse the row may become in it before another row
+    that is no worse in the others beats it (positive, infinite where there is no such row), or by how much it
+    must improve to join the set (negative). `tie_id` numbers rows that are equal in all objectives.
+    `group_runs` counts the usable rows of the group: how long the search was behind its frontier.
+
+    Raises
+    ------
+    TableError
+        As `pareto_set`.
+    """
+    return _marked(table, by, objectives, family)[0]
+
+
+def _marked(
+    table: Any,
+    by: Sequence[str] | str | None,
+    objectives: Mapping[str, str] | None,
+    family: str | None,
+) -> tuple[pd.DataFrame, NDArray[np.int64]]:
+    """The table of `mark_pareto`, and the number of each row's group."""
+    table = metrics_table(table)
+    goals = _goals(table, objectives)
+    columns = group_columns(table, by, family)
+    points = np.column_stack([_signed(table, name, sense) for name, sense in goals.items()])
+    _set_aside(table, points, list(goals))
+    codes, names = group_codes(table, columns)
+    inside = table["excluded_because"].isna().to_numpy()
+    if not inside.any():
+        raise TableError(f"no usable row for a Pareto set: {set_aside_remark(table) or 'the table is empty'}")
+    optimal, slack, ties = np.zeros(len(table), bool), np.full(len(table), np.nan), np.full(len(table), -1)
+    found = Dominance.of(points[inside], codes[inside])
+    optimal[inside], slack[inside], ties[inside] = found.optimal(), found.slack(), found.ties()
+    table["pareto_optimal"], table["slack"] = optimal, slack
+    table["tie_id"] = pd.arrays.IntegerArray(ties.astype(np.int64), ties < 0)
+    if "group_runs" not in table:  # a Pareto set taken again keeps the count of the first search
+        table["group_runs"] = np.bincount(codes[inside], minlength=len(names))[codes]
+    remarks = [set_aside_remark(table), *_suspicions(names, codes[inside], codes[optimal])]
+    return add_notes(table, *(r for r in remarks if r)), codes
+
+
+def hypervolume(
+    table: Any,
+    reference: Mapping[str, float],
+    by: Sequence[str] | str | None = None,
+    *,
+    objectives: Mapping[str, str] | None = None,
+    log: Sequence[str] = (),
+    family: str | None = "family",
+) -> pd.DataFrame:
+    """Volume between each group's Pareto set and a reference point (moocore), one row per group.
+
+    The sign of a difference of hypervolumes can change with the reference and with the scale of L0, so both
+    stand in the result: columns `hypervolume`, `reference`, `log_scaled`.
+
+    Parameters
+    ----------
+    reference : dict of objective to its worst value
+    log : objectives measured on a log scale
+
+    Raises
+    ------
+    TableError
+        When an objective has no reference, a row lies beyond it (it would be ignored in silence), or `log`
+        names something that is no objective or has no logarithm.
+    """
+    import moocore
+
+    marked, codes = _marked(table, by, objectives, family)
+    goals = _goals(marked, objectives)
+    for name in log:
+        if name not in goals:
+            raise TableError(f"log names {name!r}, which is no objective{nearest(name, goals)}")
+    missing = [g for g in goals if g not in reference]
+    if missing:
+        raise TableError(f"hypervolume needs a reference for {listed(missing)}, found {dict(reference)}")
+    inside = marked["excluded_because"].isna().to_numpy()
+    usable, codes = marked[inside], codes[inside]
+    scaled = [_scaled(usable, n, sense, float(reference[n]), n in log) for n, sense in goals.items()]
+    matrix, corner = np.column_stack([column for column, _ in scaled]), [worst for _, worst in scaled]
+    order = np.argsort(codes, kind="stable")
+    parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+    _, names = group_codes(usable, group_columns(marked, by, family))
+    volumes = {codes[rows[0]]: float(moocore.hypervolume(matrix[rows], ref=corner)) for rows in parts}
+    frame = pd.DataFrame(names, index=range(len(names)))
+    frame["hypervolume"] = [volumes[code] for code in dict.fromkeys(codes)]
+    frame["reference"] = ", ".join(f"{k} {v:g}" for k, v in reference.items())
+    frame["log_scaled"] = ", ".join(log)
+    return frame
+
+
+def _scaled(
+    table: pd.DataFrame, name: str, sense: str, worst: float, log: bool
+) -> tuple[NDArray[np.float64], float]:
+    """An objective and its reference, to be minimised, on a log scale if asked."""
+    column, sign = values(table, name), 1 if sense == "min" else -1
+    beyond = sign * (column - worst) > 1e-12 * max(abs(worst), 1.0)  # 1 - 0.7 is 0.3 but for rounding
+    if beyond.any():
+        rows, first = plural(int(beyond.sum()), "row"), column[beyond][0]
+        raise TableError(f"reference {name} = {worst:g} does not cover {rows}, e.g. {first:g}")
+    if not log:
+        return sign * column, sign * worst
+    if not (column > 0).all() or worst <= 0:
+        low = min(float(column.min()), worst)
+        raise TableError(f"{name} has no logarithm at {low:g}; leave it out of log")
+    return sign * np.log(column), sign * float(np.log(worst))
+
+
+def _goals(table: pd.DataFrame, objectives: Mapping[str, str] | None) -> dict[str, str]:
+    goals = dict(objectives) if objectives else {"l0": "min", default_y(table): "min"}
+    if len(goals) < 2:
+        raise TableError(f"a Pareto set needs two or more objectives, found {listed(list(goals))}")
+    for name, sense in goals.items():
+        if sense not in ("min", "max"):
+            raise TableError(f"direction of {name} must be 'min' or 'max', found {sense!r}")
+    return goals
+
+
+def _signed(table: pd.DataFrame, name: str, sense: str) -> NDArray[np.float64]:
+    column = values(table, name)
+    return column if sense == "min" else -column
+
+
+def _set_aside(table: pd.DataFrame, points: NDArray[np.float64], names: list[str]) -> None:
+    for column, name in zip(points.T, names, strict=True):
+        bad = ~np.isfinite(column) & table["excluded_because"].isna().to_numpy()
+        if bad.any():
+            add_text(table, "excluded_because", bad, f"{name} is missing or infinite")
+
+
+def _suspicions(
+    names: list[dict[str, Any]], usable: NDArray[np.int64], optimal: NDArray[np.int64]
+) -> list[str]:
+    """Groups whose set is one row of several: the objectives do not trade off, or a direction is wrong."""
+    size, front = (np.bincount(codes, minlength=len(names)) for codes in (usable, optimal))
+    lone = [listed(list(names[g].values())) or "all rows" for g in np.flatnonzero((front == 1) & (size > 2))]
+    if not lone:
+        return []
+    return [f"one row beats all others in {listed(lone, 4)}: check the directions of the objectives"]

@@ -1,0 +1,29 @@
+"""Ratios of architectures, from fits and from observed points, and whether one ratio exists."""
+
+from frontier.ratios.from_fits import (
+    LOWER_IS_BETTER,
+    SPARSITY_AXES,
+    Level,
+    Ratio,
+    RatioTable,
+    hit_ratio,
+    leave_one_out_ratios,
+    parameter_ratio,
+    ratio_table,
+    refuse_unlike,
+    relative_potency,
+)
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "SPARSITY_AXES",
+    "Level",
+    "Ratio",
+    "RatioTable",
+    "hit_ratio",
+    "leave_one_out_ratios",
+    "parameter_ratio",
+    "ratio_table",
+    "refuse_unlike",
+    "relative_potency",
+]

@@ -1,0 +1,253 @@
+"""Ratios of architectures: parameters, L0 at equal performance hit, performance hit at equal L0.
+
+Direction: ratio = value(family) / value(reference), except relative potency, which is
+L0(reference) / L0(family) at equal hit: 2.5 means that the family needs 2.5 times fewer active latents.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from frontier._format import listed, number
+from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.metrics.columns import HIGHER_IS_BETTER
+from frontier.problems import Array, Quantity, height, parameter, x_at
+from frontier.ratios import log_ratio as lr
+from frontier.ratios.pairs import (
+    common_x,
+    common_y,
+    family_names,
+    middle,
+    pair_doubts,
+    pairs_with,
+    reference_family,
+    refuse_unlike,
+    shared_group,
+)
+from frontier.ratios.results import Ratio, RatioTable
+from frontier.ratios.simultaneous import joint_level
+
+LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
+SPARSITY_AXES = ("sparsity", "relative_sparsity")
+
+Level = float | None
+
+
+def ratio_table(
+    fits: FrontierFits,
+    reference: str | None = None,
+    *,
+    at: float | Sequence[float] | None = None,
+    method: str = "welch",
+    level: float | None = None,
+    simultaneous: str | None = None,
+) -> RatioTable:
+    """Every family's parameters against the reference family's, group by group, with the relative potency.
+
+    Parameters
+    ----------
+    reference : name of a family
+        Default: the one named relu, standard, vanilla or baseline, if there is exactly one.
+    at : float or several, optional
+        The hits for relative potency; default the geometric middle of each pair's common range.
+    method : {"welch", "mover", "profile"}
+    simultaneous : {None, "bonferroni", "dunnett"}
+        Widens the intervals so that they hold together over all rows of one quantity.
+
+    Raises
+    ------
+    ValueError
+        Unknown reference, method or adjustment.
+    """
+    lr.method_named(method)
+    groups = [f.group for f in fits.fits] + [f.group for f in fits.failures]
+    name = reference_family([g.get(fits.family_column, "") for g in groups], reference)
+    pairs, notes = pairs_with(fits, name)
+    asked = fits.fits[0].level if level is None and fits.fits else (level or 0.95)
+
+    hits = [at] if at is None or isinstance(at, (int, float)) else list(at)
+
+    def build(levels: dict[str, float]) -> list[Ratio]:
+        rows = []
+        for fit, ref in pairs:
+            free = [p for p in fit.problem.free_names if p in ref.problem.free_names]
+            rows += [parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=method) for p in free]
+            own = levels.get("relative_potency", asked)
+            rows += [relative_potency(fit, ref, at=v, level=own, method=method) for v in hits]
+        return rows
+
+    rows = build({})
+    if simultaneous:
+        rows = [replace(r, level=asked) for r in build(_joint_levels(rows, asked, simultaneous, pairs))]
+        notes = [*notes, f"intervals hold together over the rows of each quantity ({simultaneous})"]
+    columns = tuple(c for c in fits.group_columns if c != fits.family_column)
+    return RatioTable(tuple(_adjusted(rows)), columns, (*notes, *fits.notes))
+
+
+def parameter_ratio(
+    fit: CurveFit, reference: CurveFit, name: str, *, level: Level = None, method: str = "welch"
+) -> Ratio:
+    """value(family) / value(reference) of one parameter of two independent fits."""
+    doubts = []
+    if fit.curve == "hill" and name == "k":
+        doubts = [
+            f"{n} k / largest x = {number(f['k'].estimate / float(f.x.max()), 2)}"
+            for n, f in _named(fit, reference)
+            if f["k"].estimate > f.x.max()
+        ]
+        doubts = [f"k is extrapolated: {', '.join(doubts)}."] if doubts else []
+    better = {"k": "above 1", "slope": "below 1", "intercept": "below 1", "scale": "below 1"}.get(name, "")
+    return _ratio(fit, reference, parameter(name), name, None, better, level, method, doubts)
+
+
+def relative_potency(
+    fit: CurveFit, reference: CurveFit, at: float | None = None, *, level: Level = None, method: str = "welch"
+) -> Ratio:
+    """L0(reference) / L0(family) at equal performance hit `at`; above 1, the family needs fewer latents.
+
+    Parameters
+    ----------
+    at : float, optional
+        A height (performance hit); default the geometric middle of the heights that both fits cover.
+
+    Returns
+    -------
+    Ratio
+        Doubts say where `at` lies outside the data of one of the fits.
+    """
+    at, doubts = _height_of(fit, reference, at)
+    return _ratio(fit, reference, x_at(at), "relative_potency", at, "above 1", level, method, doubts)
+
+
+def hit_ratio(
+    fit: CurveFit, reference: CurveFit, at: float | None = None, *, level: Level = None, method: str = "welch"
+) -> Ratio:
+    """hit(family) / hit(reference) at equal L0 `at`; below 1, the family loses less.
+
+    Parameters
+    ----------
+    at : float, optional
+        An L0 (or a value of x, where x is no sparsity); default the geometric middle of the common range.
+    """
+    low, high = common_x(fit, reference)
+    axis = "L0" if fit.x_name == "sparsity" else fit.x_name
+    if at is None:
+        x = middle(low, high)
+        at = 1 / x if axis == "L0" else x
+    else:
+        x = 1 / at if axis == "L0" else float(at)
+    inside = low <= x <= high
+    doubts = [] if inside else [f"{axis} = {number(at)} is outside the range that both cover."]
+    method = "welch" if method == "profile" else method
+    return _ratio(fit, reference, height(x), "hit_ratio", at, "below 1", level, method, doubts)
+
+
+def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity) -> tuple[Array, list[str]]:
+    """value(family) / value(reference) with each single SAE left out, and what that SAE is called."""
+    one, two = (f.interval_of(quantity, method="wald").estimate for f in (fit, reference))
+    values = np.concatenate([fit.jackknife(quantity) / two, one / reference.jackknife(quantity)])
+    return values, [f"{name} row {r}" for name, f in _named(fit, reference) for r in f.rows]
+
+
+def _ratio(
+    fit: CurveFit, reference: CurveFit, quantity: Quantity, name: str, at: float | None,
+    better: str, level: Level, method: str, doubts: list[str],
+) -> Ratio:  # fmt: skip
+    level = fit.level if level is None else level
+    refuse_unlike(fit, reference)
+    one, two = (
+        lr.log_estimate(
+            f.estimate, quantity, level, "wald" if quantity.kind == "height" else f.interval_method
+        )
+        for f in (fit, reference)
+    )
+    on_log_scale = quantity.kind == "x_at" or name in fit.problem.curve.positive
+    if method == "profile" and on_log_scale and fit.problem.curve.log_x:
+        found = lr.pooled_profile(fit.estimate, reference.estimate, quantity, level)
+    elif method == "mover":
+        found = lr.mover(one, two, level)
+    else:
+        method, found = "welch", lr.welch(one, two, level)
+    if name == "relative_potency" and fit.x_name == "l0":
+        found = found.reciprocal
+    if not math.isfinite(found.value):
+        found = replace(found, low=math.nan, high=math.nan)
+        doubts = [*doubts, _no_ratio(fit, reference, name, at)]
+    family, ref = family_names(fit, reference)
+    return Ratio(
+        shared_group(fit, reference), family, ref, name, at, _exp(found.value), _exp(found.low),
+        _exp(found.high), found.p_value, found.df, _better(better, fit), level, method, fit.errors,
+        (*doubts, *pair_doubts(fit, reference, found.df)),
+    )  # fmt: skip
+
+
+def _no_ratio(fit: CurveFit, reference: CurveFit, name: str, at: float | None) -> str:
+    """Why a ratio has no logarithm."""
+    if name == "relative_potency" and at is not None:
+        short = [n for n, f in _named(fit, reference) if not np.isfinite(f.problem.curve.x_at(at, f.values))]
+        if short:
+            return f"The curve of {listed(short)} never reaches {fit.y_name} = {number(at)}."
+    return f"{name} is not positive in one of the fits, so its ratio has no logarithm."
+
+
+def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[str]]:
+    """The height at which a relative potency is read, and the doubt where it lies outside the data."""
+    low, high = common_y(fit, reference)
+    if at is not None and not (isinstance(at, (int, float)) and math.isfinite(at)):
+        raise ValueError(f"at must be one number, a value of {fit.y_name}; found {at!r}")
+    if low > high:
+        one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
+        names = family_names(fit, reference)
+        doubt = (
+            f"{names[0]} covers y {one}, {names[1]} {two}: "
+            "every comparison at equal y extrapolates at least one curve."
+        )
+        return (middle(low, high) if at is None else at), [doubt]
+    if at is None:
+        return middle(low, high), []
+    outside = [n for n, f in _named(fit, reference) if not f.y.min() <= at <= f.y.max()]
+    doubt = f"y = {number(at)} is outside the data of {listed(outside)}: extrapolated."
+    return at, [doubt] if outside else []
+
+
+def _joint_levels(
+    rows: list[Ratio], level: float, kind: str, pairs: list[tuple[CurveFit, CurveFit]]
+) -> dict[str, float]:
+    """Per quantity, the level of single intervals that hold together at `level`."""
+    return {
+        q: joint_level([r for r in rows if r.quantity == q], level, kind, pairs)
+        for q in {r.quantity for r in rows}
+    }
+
+
+def _adjusted(rows: list[Ratio]) -> list[Ratio]:
+    out = list(rows)
+    for quantity in {r.quantity for r in rows}:
+        index = [i for i, r in enumerate(rows) if r.quantity == quantity]
+        for i, p in zip(index, lr.holm(np.array([rows[i].p_value for i in index])), strict=True):
+            out[i] = replace(rows[i], p_adjusted=float(p))
+    return out
+
+
+def _better(when: str, fit: CurveFit) -> str:
+    """Which side is better, given what the axes mean."""
+    if fit.x_name not in (*SPARSITY_AXES, "l0") or not when:
+        return ""
+    if fit.y_name in LOWER_IS_BETTER and fit.x_name in SPARSITY_AXES:
+        return when
+    known = fit.y_name in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER)
+    return when if known and when == "above 1" and fit.x_name == "l0" else ""
+
+
+def _named(fit: CurveFit, reference: CurveFit) -> list[tuple[str, CurveFit]]:
+    return list(zip(family_names(fit, reference), (fit, reference), strict=True))
+
+
+def _exp(value: float) -> float:
+    if math.isnan(value):
+        return math.nan
+    return math.exp(value) if value < 700 else math.inf

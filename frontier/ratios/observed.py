@@ -1,0 +1,249 @@
+"""Ratios read off the observed frontiers, without any curve: log-log interpolation between Pareto points."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import View, listed, number, plural
+from frontier.fits.points import guard
+from frontier.metrics import (
+    default_y,
+    give_back,
+    group_codes,
+    group_columns,
+    metrics_table,
+    set_aside_remark,
+    usable,
+    values,
+)
+from frontier.metrics.columns import falling_axis
+from frontier.pareto import pareto_set
+from frontier.problems import Array
+from frontier.ratios.pairs import reference_family
+from frontier.results import Group, Result, Rows, varying
+
+Line = tuple[Array, Array]
+"""A frontier as a broken line: abscissas in rising order, and heights."""
+
+
+@dataclass(frozen=True, repr=False)
+class ObservedRatio(Result):
+    """One observed ratio over the range that both frontiers cover: mean, extremes, crossing.
+
+    Attributes
+    ----------
+    quantity : str
+        relative_potency = L0(reference) / L0(family) at equal hit, or hit_ratio = hit(family) /
+        hit(reference) at equal L0.
+    ratio : float
+        Geometric mean, uniform in the logarithm of the hit (or of L0), exact for the interpolated lines.
+    ratio_min, ratio_max : float
+        Extremes over the common range: no confidence limits.
+    from_, to : float
+        The common range of the hit (or of L0).
+    crossing_l0 : tuple of float
+        L0 of the reference where the frontiers cross.
+    """
+
+    group: Group
+    family: str
+    reference: str
+    quantity: str
+    ratio: float
+    ratio_min: float
+    ratio_max: float
+    from_: float
+    to: float
+    crossing_l0: tuple[float, ...]
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def crosses(self) -> bool:
+        """Whether the frontiers cross inside the common range."""
+        return bool(self.crossing_l0)
+
+    def _view(self) -> View:
+        return ObservedRatios((self,), tuple(self.group))._view()
+
+
+@dataclass(frozen=True, repr=False)
+class ObservedRatios(Rows[ObservedRatio]):
+    """Observed ratios of families to one reference."""
+
+    ratios: tuple[ObservedRatio, ...]
+    group_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+    _noun = "observed ratios"
+    _how = "name group values, family and quantity so that one does"
+
+    @property
+    def _rows(self) -> tuple[ObservedRatio, ...]:
+        return self.ratios
+
+    def _labels(self, row: ObservedRatio) -> tuple[Any, ...]:
+        return (row.quantity, *super()._labels(row))
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """One row per ratio.
+
+        Returns
+        -------
+        DataFrame
+            The group columns, `family`, `reference`, `quantity`, `ratio`, `ratio_min`, `ratio_max`, `from`,
+            `to`, `crossing_l0` (the first; missing where they do not cross), `doubts`.
+        """
+        rows = [
+            {
+                **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
+                "ratio": r.ratio, "ratio_min": r.ratio_min, "ratio_max": r.ratio_max,
+                "from": r.from_, "to": r.to, "crossing_l0": r.crossing_l0[0] if r.crossing_l0 else math.nan,
+                "doubts": " ".join(r.doubts),
+            }
+            for r in self.ratios
+        ]  # fmt: skip
+        return give_back(pd.DataFrame(rows), backend)
+
+    def _view(self) -> View:
+        columns = varying(self.group_columns, self.ratios)
+        rows = tuple(
+            (
+                *(str(r.group[c]) for c in columns), r.family, r.reference, r.quantity, number(r.ratio),
+                f"{number(r.ratio_min)} to {number(r.ratio_max)}", f"{number(r.from_)} to {number(r.to)}",
+                listed([number(c) for c in r.crossing_l0]),
+            )
+            for r in self.ratios
+        )  # fmt: skip
+        headers = (
+            *columns, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0",
+        )  # fmt: skip
+        doubts = dict.fromkeys(d for r in self.ratios for d in r.doubts)
+        title = "Observed ratios (interpolated between Pareto points)"
+        return View(title, headers, rows, (*self.notes, *doubts))
+
+
+def observed_potency(
+    table: Any,
+    reference: str | None = None,
+    by: Sequence[str] | str | None = None,
+    *,
+    y: str | None = None,
+    max_l0: float | None = None,
+    family: str = "family",
+    objectives: Mapping[str, str] | None = None,
+    across: Sequence[str] = (),
+) -> ObservedRatios:
+    """L0 ratio at equal hit, and hit ratio at equal L0, of the observed Pareto points, without a curve.
+
+    Both frontiers are interpolated linearly in log L0 and log y and compared where both exist; nothing is
+    extrapolated. The Pareto set of each group is taken first.
+
+    Parameters
+    ----------
+    table : anything that `metrics_table` takes
+    reference : name of a family
+        Default as in `ratio_table`.
+    by : column names, optional
+        Groups; default model, site and layer where present.
+    y : column name
+        Default performance_hit; lower must be better, and only positive values have a logarithm.
+
+    Raises
+    ------
+    TableError, ValueError
+        As `pareto_set` and `ratio_table`.
+    """
+    table = metrics_table(table)
+    y = falling_axis(default_y(table) if y is None else y)
+    cells = [c for c in group_columns(table, by, family) if c not in (family, "architecture")]
+    guard(usable(table), cells, across)
+    front = pareto_set(table, by, objectives=objectives or {"l0": "min", y: "min"}, family=family)
+    if max_l0 is not None:
+        front = front[values(front, "l0") <= max_l0]
+    columns = [c for c in group_columns(front, by, family) if c not in (family, "architecture")]
+    column = family if family in front else "architecture"
+    name = reference_family([str(v) for v in front[column]], reference)
+    notes = [r for r in (set_aside_remark(table),) if r]
+    rows: list[ObservedRatio] = []
+    codes, groups = group_codes(front, columns)
+    for code, group in enumerate(groups):
+        cell = front[codes == code]
+        members = {str(f): _points(cell[(cell[column] == f).to_numpy()], y) for f in cell[column].unique()}
+        if name not in members:
+            notes.append(f"no {name} in {listed(list(group.values())) or 'the table'}: not compared")
+            continue
+        for other, points in members.items():
+            if other != name:
+                rows += _compare(group, other, name, points, members[name], y)
+    return ObservedRatios(tuple(rows), tuple(columns), tuple(notes))
+
+
+def _points(rows: pd.DataFrame, y: str) -> Line:
+    """Log L0 and log y of one frontier, sorted by L0; points without a logarithm left out."""
+    l0, height = values(rows, "l0"), values(rows, y)
+    keep = (l0 > 0) & (height > 0)
+    order = np.argsort(l0[keep])
+    return np.log(l0[keep])[order], np.log(height[keep])[order]
+
+
+def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:
+    """Both ratios of one pair; `one` and `two` hold log L0 and log y."""
+    crossings = _crossings(one, two)
+    pair, where = f"{family} and {reference}", _cell(group)
+    crossing = (
+        f"The interpolated frontiers of {pair} cross{where} at L0 {listed([number(c) for c in crossings])}."
+    )
+    rows = []
+    for quantity, axis in (("relative_potency", y), ("hit_ratio", "L0")):
+        lines = one, two
+        if quantity == "relative_potency":  # log L0 of the reference over that of the family, against log y
+            lines = (two[1][::-1], two[0][::-1]), (one[1][::-1], one[0][::-1])
+        knots, gap = _gap(*lines)
+        doubts = [crossing] if crossings else []
+        if not knots.size:
+            mean = least = most = low = high = math.nan
+            doubts = [f"{pair} have no common range of {axis}{where}; no observed ratio is given."]
+        else:
+            low, high = float(knots[0]), float(knots[-1])
+            mean = float(np.trapezoid(gap, knots)) / (high - low)
+            least, most = float(gap.min()), float(gap.max())
+            inside = min(int(((at >= low) & (at <= high)).sum()) for at, _ in lines)
+            if inside < 2:
+                count = plural(inside, "point")
+                doubts.append(f"Only {count} of one frontier lies in the common range of {axis}{where}.")
+        v = [float(np.exp(log)) for log in (mean, least, most, low, high)]
+        crossed = crossings if knots.size else ()
+        rows.append(
+            ObservedRatio(
+                group, family, reference, quantity, v[0], v[1], v[2], v[3], v[4], crossed, tuple(doubts)
+            )
+        )
+    return rows
+
+
+def _gap(one: Line, two: Line) -> Line:
+    """The difference of two lines at all their corners inside the range that both cover; may be empty."""
+    if len(one[0]) and len(two[0]):
+        low, high = max(one[0].min(), two[0].min()), min(one[0].max(), two[0].max())
+        if low < high:
+            knots = np.unique(np.concatenate([[low, high], one[0], two[0]]).clip(low, high))
+            return knots, np.interp(knots, *one) - np.interp(knots, *two)
+    return np.empty(0), np.empty(0)
+
+
+def _crossings(one: Line, two: Line) -> tuple[float, ...]:
+    """L0 where two interpolated frontiers cross, inside their common range of L0."""
+    knots, gap = _gap(one, two)
+    turn = np.flatnonzero(gap[:-1] * gap[1:] < 0)
+    at = knots[turn] - gap[turn] * (knots[turn + 1] - knots[turn]) / (gap[turn + 1] - gap[turn])
+    return tuple(float(v) for v in np.exp(at))
+
+
+def _cell(group: Group) -> str:
+    return f" in {listed(list(group.values()))}" if group else ""

@@ -1,0 +1,160 @@
+"""Which two fits are compared: the reference, pairs of one group, what must be equal, what both cover."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import fdtrc
+
+from frontier._format import listed, nearest, number
+from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.points import PROTOCOL
+from frontier.metrics.columns import USUAL_REFERENCES
+from frontier.problems import Array
+from frontier.results import Group, in_words
+
+SELECTED = 2
+"""A frontier that keeps one run in this many or fewer is called selected (coverage of k falls below 90 %)."""
+
+
+def reference_family(families: Sequence[Any], reference: Any = None) -> str:
+    """The reference's name among the families.
+
+    Raises
+    ------
+    ValueError
+        When the named one does not exist, or none is named and the choice is not clear; lists the choices.
+    """
+    known = list(dict.fromkeys(str(f) for f in families))
+    if reference is not None:
+        reference = str(reference)
+        if reference not in known:
+            raise ValueError(f"no family {reference!r} to compare with{nearest(reference, known)}")
+        return reference
+    usual = [f for f in known if f.lower() in USUAL_REFERENCES]
+    if len(usual) != 1:
+        raise ValueError(f"name the reference family; there are {listed(known, 12)}")
+    return usual[0]
+
+
+def refuse_unlike(fit: CurveFit, reference: CurveFit) -> None:
+    """Refuse to compare fits of different curve, errors, axes or evaluation protocol.
+
+    Raises
+    ------
+    ValueError
+        Names what differs.
+    """
+    for what in ("curve", "errors", "x_name", "y_name"):
+        a, b = getattr(fit, what), getattr(reference, what)
+        if a != b:
+            raise ValueError(f"cannot compare {fit.name} and {reference.name}: {what} is {a} and {b}")
+    for fact in PROTOCOL:
+        a, b = fit.facts.get(fact), reference.facts.get(fact)
+        if a != b:
+            raise ValueError(
+                f"cannot compare {fit.name} and {reference.name}: {fact} is {a!r} and {b!r}; "
+                f"make the column equal in the table if they are, or fit with across=[{fact!r}]"
+            )
+
+
+def pairs_with(fits: FrontierFits, reference: str) -> tuple[list[tuple[CurveFit, CurveFit]], list[str]]:
+    """Every other family's fit with the reference's of the same group; remarks where one is missing."""
+    column = fits.family_column
+    if not column:
+        raise ValueError(f"the fits have no family column; they are grouped by {listed(fits.group_columns)}")
+    cells: dict[tuple[Any, ...], dict[str, CurveFit]] = {}
+    for f in fits:
+        cell = tuple(v for k, v in f.group.items() if k != column)
+        cells.setdefault(cell, {})[str(f.group[column])] = f
+    pairs, notes = [], []
+    for cell, members in cells.items():
+        others = [f for name, f in members.items() if name != reference]
+        if reference in members:
+            pairs += [(f, members[reference]) for f in others]
+        elif others:
+            where = listed(list(cell)) or "the table"
+            notes.append(f"no fit of {reference} in {where}: {listed(list(members))} not compared")
+    notes += [f"{in_words(x.group)}: {x.reason}" for x in fits.failures]
+    return pairs, notes
+
+
+def shared_group(fit: CurveFit, reference: CurveFit) -> Group:
+    """The group that both belong to: columns with equal values."""
+    return {k: v for k, v in fit.group.items() if reference.group.get(k) == v}
+
+
+def family_names(fit: CurveFit, reference: CurveFit) -> tuple[str, str]:
+    """What tells the two apart: the values of the group columns in which they differ."""
+    differ = [k for k in fit.group if fit.group[k] != reference.group.get(k)]
+    if not differ:
+        return fit.name, reference.name
+    one, two = (", ".join(str(f.group.get(k)) for k in differ) for f in (fit, reference))
+    return one, two
+
+
+def common_y(fit: CurveFit, reference: CurveFit) -> tuple[float, float]:
+    """Largest of the smallest heights and smallest of the largest; reversed where the ranges do not meet."""
+    one, two = (f.y[f.y > 0] if (f.y > 0).any() else f.y for f in (fit, reference))
+    return _common(one, two)
+
+
+def common_x(fit: CurveFit, reference: CurveFit) -> tuple[float, float]:
+    """The same for x."""
+    return _common(fit.x, reference.x)
+
+
+def middle(low: float, high: float) -> float:
+    """The geometric middle of a range, the arithmetic one where it does not lie above 0."""
+    return math.sqrt(low * high) if low > 0 else 0.5 * (low + high)
+
+
+def grid(low: float, high: float, points: int) -> Array:
+    """Points from `low` to `high`, equally spaced in the logarithm where the range lies above 0."""
+    return np.geomspace(low, high, points) if low > 0 else np.linspace(low, high, points)
+
+
+def pair_doubts(fit: CurveFit, reference: CurveFit, df: float) -> list[str]:
+    """Why the two may not compare fairly; `df` are the Welch degrees of freedom of their ratio."""
+    names = family_names(fit, reference)
+    doubts = []
+    if _unequal_spread(fit, reference):
+        unit = (1.0, "") if fit.errors == "additive" else (100, " %")
+        one, two = (f"{number(unit[0] * f.sigma, 2)}{unit[1]}" for f in (fit, reference))
+        doubts.append(
+            f"Residual SD {one} in {names[0]}, {two} in {names[1]}; "
+            f"Welch degrees of freedom used ({number(df, 2)})."
+        )
+    for fact in ("tokens_trained", "dictionary_size"):
+        a, b = fit.facts.get(fact), reference.facts.get(fact)
+        if a != b and a and b:
+            doubts.append(f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}.")
+    for name, f in zip(names, (fit, reference), strict=True):
+        if f.runs >= SELECTED * f.n_points:
+            doubts.append(
+                f"{name} is fitted to the {f.n_points} Pareto-optimal of {f.runs} runs: winners are lucky, "
+                "which intervals do not count (fit_frontier uses all runs)."
+            )
+    fewer, more = sorted((fit.runs, reference.runs))
+    if fewer > 0 and more > 2 * fewer:
+        doubts.append(
+            f"{names[0]} was selected from {fit.runs} runs, {names[1]} from {reference.runs}: "
+            "the longer search finds the luckier frontier."
+        )
+    return doubts
+
+
+def _unequal_spread(fit: CurveFit, reference: CurveFit) -> bool:
+    """Whether an F test rejects equal residual variances at 5 %."""
+    f = (fit.sigma / reference.sigma) ** 2 if reference.sigma > 0 else math.nan
+    if not (math.isfinite(f) and f > 0):
+        return False
+    tails = fdtrc(fit.df, reference.df, f), fdtrc(reference.df, fit.df, 1 / f)
+    return bool(2 * min(tails) < 0.05)
+
+
+def _common(one: Array, two: Array) -> tuple[float, float]:
+    return max(float(one.min()), float(two.min())), min(float(one.max()), float(two.max()))

@@ -1,0 +1,202 @@
+"""Parameters shared across groups, and the test that decides whether one ratio exists.
+
+Two Hill curves with equal n and top (two power laws with equal exponent) are parallel on log axes: one is
+the other at a constant factor of L0, whatever the hit. Where they are not, a ratio depends on where it is
+read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import chdtrc
+
+from frontier._format import View, listed, number, p_value_cell
+from frontier.fits.curve_fit import CurveFit
+from frontier.problems import Array, Problem, parameter
+from frontier.ratios.log_ratio import f_test, two_sided, welch_df
+from frontier.results import Result
+
+Data = tuple[Array, Array, Array]
+"""x, y and weights of one group."""
+
+
+@dataclass(frozen=True, repr=False)
+class SharedFit(Result):
+    """Groups fitted together with some parameters in common, against separate fits.
+
+    Attributes
+    ----------
+    shared : tuple of str
+    values : dict of parameter to its common value
+    separate : dict of group to the parameters that stay its own
+    rss, df : of the shared fit; `rss_separate`, `df_separate` of the free fits
+    f, p_f : extra-sum-of-squares F test, which takes the groups' residual variances as equal
+    p_likelihood : likelihood-ratio test with a variance per group
+    """
+
+    shared: tuple[str, ...]
+    values: dict[str, float]
+    separate: dict[str, dict[str, float]]
+    rss: float
+    df: float
+    rss_separate: float
+    df_separate: float
+    f: float
+    p_f: float
+    p_likelihood: float
+
+    def _view(self) -> View:
+        rows = [(p, number(v), "all groups") for p, v in self.values.items()]
+        rows += [(p, number(v), g) for g, own in self.separate.items() for p, v in own.items()]
+        dfs = f"{number(self.df - self.df_separate)}, {number(self.df_separate)}"
+        remark = (
+            f"F({dfs}) = {number(self.f)}, p = {p_value_cell(self.p_f)}; likelihood ratio with a variance "
+            f"per group: p = {p_value_cell(self.p_likelihood)}"
+        )
+        return View(f"Shared {listed(self.shared)}", ("parameter", "value", "group"), tuple(rows), (remark,))
+
+
+@dataclass(frozen=True, repr=False)
+class Parallelism(Result):
+    """Whether two fits are parallel, so that one relative potency holds at every hit.
+
+    `p_welch` compares the steepness of the two fits with their own variances and decides; `p_f` is the
+    extra-sum-of-squares test with a pooled variance. `rejected` is at the 5 % level.
+    """
+
+    parameter: str
+    family_value: float
+    reference_value: float
+    p_welch: float
+    p_f: float
+    errors: str
+
+    @property
+    def rejected(self) -> bool:
+        """Whether equal steepness is rejected at 5 %."""
+        return bool(self.p_welch < 0.05)
+
+    def _view(self) -> View:
+        verdict = "rejected: no single ratio exists" if self.rejected else "not rejected"
+        values = number(self.family_value), number(self.reference_value)
+        row = (self.parameter, *values, p_value_cell(self.p_welch), p_value_cell(self.p_f))
+        headers = ("parameter", "family", "reference", "p (Welch)", "p (F)")
+        return View(f"Parallel curves ({self.errors} errors): {verdict}", headers, (row,))
+
+
+def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
+    """The fits' groups fitted again with the parameters `shared` in common.
+
+    Parameters
+    ----------
+    fits : two or more fits of one curve with one errors model
+    shared : readable parameters, e.g. ("n",), ("k",) or ("k", "n")
+
+    Raises
+    ------
+    ValueError
+        When the fits differ in curve or errors, or a shared parameter is fixed or unknown.
+    """
+    fits = list(fits)
+    if len(fits) < 2 or len({(f.curve, f.errors) for f in fits}) != 1:
+        raise ValueError("shared_fit needs two or more fits of one curve with one errors model")
+    first = fits[0].problem
+    own = [p for p in first.free_names if p not in shared]
+    for p in shared:
+        if p not in first.free_names:
+            raise ValueError(f"{p!r} is not a free parameter; free are {listed(first.free_names)}")
+    data = [(f.x, f.y, _weights(f)) for f in fits]
+    errors = "additive" if first.errors == "relative" else first.errors
+    rss, common, separate = (
+        _all_shared(first, data, errors) if not own else _one_held(first, data, errors, tuple(shared), fits)
+    )
+    free_rss = np.array([f.rss for f in fits])
+    points = np.array([f.n_points for f in fits], dtype=float)
+    df0, df1 = float(points.sum() - len(shared) - len(own) * len(fits)), float(sum(f.df for f in fits))
+    f, p_f = f_test(float(rss.sum() - free_rss.sum()), df0 - df1, float(free_rss.sum()), df1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gain = float((points * np.log(rss / free_rss)).sum())
+    names = {fit.name: {p: values[p] for p in own} for fit, values in zip(fits, separate, strict=True)}
+    return SharedFit(
+        tuple(shared), common, names, float(rss.sum()), df0, float(free_rss.sum()), df1, f, p_f,
+        float(chdtrc(df0 - df1, max(gain, 0.0))),
+    )  # fmt: skip
+
+
+def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
+    """Test of equal steepness (n, exponent, slope) of two fits.
+
+    Raises
+    ------
+    ValueError
+        When the curves differ or the steepness is fixed (they are parallel by construction).
+    """
+    name = fit.problem.curve.steepness
+    if fit.curve != reference.curve:
+        raise ValueError(f"cannot compare the steepness of {fit.curve} and {reference.curve}")
+    if name in fit.fixed or name in reference.fixed:
+        raise ValueError(f"{name} is fixed: the curves are parallel by construction")
+    value, se, df = [], [], []
+    for f in (fit, reference):
+        v, s = (float(a[0]) for a in f.estimate.working(parameter(name)))
+        value.append(v)
+        se.append(s)
+        df.append(f.df)
+    spread = math.hypot(*se)
+    together = float(welch_df(se[0] ** 2, df[0], se[1] ** 2, df[1]))
+    p = two_sided((value[0] - value[1]) / spread, together) if spread > 0 else math.nan
+    p_f = shared_fit([fit, reference], [name]).p_f if fit.errors == reference.errors else math.nan
+    return Parallelism(name, value[0], value[1], p, p_f, fit.errors)
+
+
+def _weights(fit: CurveFit) -> Array:
+    """Weights at the fit's optimum, so that relative errors keep theirs."""
+    return fit.estimate.solution.weights[:, 0]
+
+
+def _all_shared(
+    first: Problem, data: Sequence[Data], errors: str
+) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
+    """One curve through all groups."""
+    x, y, w = (np.concatenate([d[i] for d in data]) for i in range(3))
+    estimate = Problem.of(first.curve, x, y, w, errors, first.fixed).fit()
+    values = {p: float(estimate.parameters[p][0]) for p in first.free_names}
+    fitted = first.curve.value(x, {p: float(v[0]) for p, v in estimate.parameters.items()})
+    square = w * (np.log(y) - np.log(fitted)) ** 2 if errors == "log" else w * (y - fitted) ** 2
+    edges = np.cumsum([len(d[0]) for d in data])[:-1]
+    return np.array([part.sum() for part in np.split(square, edges)]), values, [{} for _ in data]
+
+
+def _one_held(
+    first: Problem, data: Sequence[Data], errors: str, shared: tuple[str, ...], fits: list[CurveFit]
+) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
+    """One shared parameter: a search over its value, all groups refitted in one engine call each time."""
+    if len(shared) > 1:
+        raise ValueError(
+            f"share one parameter or all free ones ({listed(first.free_names)}), not {listed(shared)}"
+        )
+    name = shared[0]
+    log = name in first.curve.positive
+    starts = [math.log(f[name].estimate) if log else f[name].estimate for f in fits]
+
+    def refit(at: float) -> tuple[Array, dict[str, Array]]:
+        fixed = {**first.fixed, name: math.exp(at) if log else at}
+        estimate = Problem.stacked(first.curve, data, errors, fixed).fit()
+        return estimate.solution.rss, estimate.parameters
+
+    low, high = min(starts), max(starts)
+    margin = 1e-6 * (1 + abs(high))
+    best = minimize_scalar(
+        lambda at: float(np.nansum(refit(at)[0])),
+        bounds=(low - margin, high + margin),
+        method="bounded",
+        options={"xatol": 1e-10},
+    )
+    rss, parameters = refit(float(best.x))
+    value = math.exp(best.x) if log else float(best.x)
+    return rss, {name: value}, [{p: float(v[i]) for p, v in parameters.items()} for i in range(len(data))]

@@ -1,0 +1,263 @@
+"""Runs that differ by their seed only: their scatter, the fit of a curve against it, and paired batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import fdtrc
+
+from frontier._format import View, number, p_value_cell, plural
+from frontier.fits.curve_fit import CurveFit
+from frontier.intervals import Interval, t_quantile
+from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, usable, values
+from frontier.metrics.checks import TableError
+from frontier.problems import Array
+from frontier.ratios.log_ratio import two_sided
+from frontier.results import Group, Result
+
+Codes = NDArray[np.integer[Any]]
+
+RECIPE = (
+    "family", "architecture", "dictionary_size", "sparsity_name", "sparsity_setting", "tokens_trained",
+    "learning_rate", "lr",
+)  # fmt: skip
+"""Runs equal in these (L0 where the setting is unknown) differ by their seed only."""
+
+
+def setting_codes(table: pd.DataFrame, columns: Sequence[str] = ()) -> Codes:
+    """One integer per row: equal for runs of one group (`columns`) that differ by their seed only.
+
+    Runs are replicates when they agree in family, architecture, dictionary size and sparsity setting; where
+    the setting is not known, when they agree in L0 (a TopK family).
+    """
+    keys = pd.DataFrame({c: table[c] for c in dict.fromkeys((*columns, *RECIPE)) if c in table})
+    known = keys["sparsity_setting"].notna() if "sparsity_setting" in keys else pd.Series(False, keys.index)
+    keys["_l0"] = np.where(known.to_numpy(), 0.0, values(table, "l0"))
+    return keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
+
+
+@dataclass(frozen=True, repr=False)
+class SettingScatter(Result):
+    """Scatter between runs of one setting, pooled over the settings of each group; one entry per group.
+
+    Attributes
+    ----------
+    settings, runs, df : tuple of int
+        Settings with two or more runs, their runs, and runs - settings.
+    sd, relative_sd, l0_sd : tuple of float
+        Pooled standard deviation of y, of log y (NaN where some y <= 0) and of log L0.
+    """
+
+    y_name: str
+    groups: tuple[Group, ...]
+    settings: tuple[int, ...]
+    runs: tuple[int, ...]
+    df: tuple[int, ...]
+    sd: tuple[float, ...]
+    relative_sd: tuple[float, ...]
+    l0_sd: tuple[float, ...]
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """One row per group: group columns, `settings`, `runs`, `df`, `sd`, `relative_sd`, `l0_sd`."""
+        names = ("settings", "runs", "df", "sd", "relative_sd", "l0_sd")
+        return give_back(
+            pd.DataFrame(list(self.groups)).assign(**{n: list(getattr(self, n)) for n in names}), backend
+        )
+
+    def _view(self) -> View:
+        frame = self.to_frame()
+        rows = tuple(tuple(number(v) for v in row) for row in frame.to_numpy(dtype=object).tolist())
+        return View(f"{self.y_name}: scatter between runs of one setting", tuple(frame.columns), rows)
+
+
+def within_setting(
+    table: Any, by: Sequence[str] | str | None = None, *, y: str | None = None, family: str = "family"
+) -> SettingScatter:
+    """How much runs of the same family and setting differ, pooled over settings: variance = SS / (N - m).
+
+    Settings are told apart as by `setting_codes`; those with one run tell nothing and are left out.
+
+    Raises
+    ------
+    TableError
+        When no setting was run twice.
+    """
+    table = metrics_table(table)
+    y = default_y(table) if y is None else y
+    columns = group_columns(table, by, family)
+    rows = usable(table)
+    rows = rows[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)]
+    setting = setting_codes(rows, columns)
+    keep = np.bincount(setting, minlength=1)[setting] > 1
+    if not keep.any():
+        raise TableError("no setting was run more than once, so there is no scatter within settings")
+    rows, setting = rows[keep], setting[keep]
+    codes, groups = group_codes(rows, columns)
+    height, l0 = values(rows, y), values(rows, "l0")
+    found = []
+    for code in range(len(groups)):
+        part = codes == code
+        index = np.unique(setting[part], return_inverse=True)[1]
+        df = len(index) - int(index.max()) - 1
+        logs = np.log(height[part]) if (height[part] > 0).all() else np.full(len(index), math.nan)
+        spreads = [math.sqrt(_within(v, index) / df) for v in (height[part], logs, np.log(l0[part]))]
+        found.append((int(index.max()) + 1, len(index), df, *spreads))
+    return SettingScatter(y, tuple(groups), *zip(*found, strict=True))
+
+
+def _within(v: Array, index: Codes, weights: Array | None = None) -> float:
+    """Weighted sum of squares of deviations from the mean of each class."""
+    w = np.ones(len(v)) if weights is None else weights
+    means = np.bincount(index, w * v) / np.bincount(index, w)
+    return float((w * (v - means[index]) ** 2).sum())
+
+
+@dataclass(frozen=True, repr=False)
+class LackOfFit(Result):
+    """F test of a curve against the scatter within settings; a small p says that the curve does not fit."""
+
+    name: str
+    curve: str
+    errors: str
+    f: float
+    p_value: float
+    df_lack: int
+    df_within: int
+    ss_lack: float
+    ss_within: float
+
+    def _view(self) -> View:
+        spread = number(math.sqrt(self.ss_within / self.df_within))
+        row = (number(self.f), f"{self.df_lack}, {self.df_within}", p_value_cell(self.p_value), spread)
+        title = f"Lack of fit of the {self.curve} curve of {self.name} ({self.errors} errors)"
+        return View(title, ("F", "df", "p", "SD within settings"), (row,))
+
+
+def lack_of_fit(fit: CurveFit, table: Any = None) -> LackOfFit:
+    """Does the curve miss the settings' means by more than runs of one setting scatter?
+
+    F = ((SSR - SSpe) / (m - p)) / (SSpe / (N - m)): residuals on the scale of the errors model, SSpe their
+    sum of squares around the mean of each of m settings, p free parameters. Exact for additive errors, a
+    straight line and equal x within settings. Fit all runs, not a Pareto set, to use it. A seed that moves
+    all its settings together adds to SSpe and makes the test conservative.
+
+    Source: Draper & Smith, Applied Regression Analysis (1998), section 2.1;
+    Seber & Wild, Nonlinear Regression (1989), section 2.1.3.
+
+    Parameters
+    ----------
+    table : the table that was fitted, optional
+        Its sparsity settings tell which points are replicates (see `setting_codes`); without it, points of
+        equal x are.
+
+    Raises
+    ------
+    ValueError
+        No replicates, too few settings, or a table that is not the fitted one.
+    """
+    code = np.unique(fit.x if table is None else _settings_of(fit, table), return_inverse=True)[1]
+    settings, points, free = int(code.max()) + 1, fit.n_points, len(fit.problem.free_names)
+    if settings == points:
+        raise ValueError(
+            f"no setting of {fit.name} was run more than once; pass the fitted table if x differs"
+        )
+    if settings <= free:
+        raise ValueError(
+            f"{plural(settings, 'setting')} of {fit.name} cannot test a curve of {free} parameters"
+        )
+    fitted = fit.predict(fit.x)
+    gap = fit.y - fitted
+    residual = {
+        "log": lambda: np.log(fit.y / fitted),
+        "relative": lambda: gap / fitted,
+        "additive": lambda: gap,
+    }[fit.errors]()
+    within = _within(residual, code, fit.weights)
+    lack = max(float((fit.weights * residual**2).sum()) - within, 0.0)
+    if not within > 0:
+        raise ValueError(f"runs of {fit.name} do not scatter within settings, so nothing measures the misfit")
+    f = (lack / (settings - free)) / (within / (points - settings))
+    p = float(fdtrc(settings - free, points - settings, f))
+    return LackOfFit(fit.name, fit.curve, fit.errors, f, p, settings - free, points - settings, lack, within)
+
+
+def _settings_of(fit: CurveFit, table: Any) -> Codes:
+    """Setting of each fitted point, found by the index that the fit noted for it."""
+    checked = metrics_table(table)
+    place = {str(label): i for i, label in enumerate(checked.index)}
+    rows = [place.get(r.split(" (L0 ")[0], -1) for r in fit.rows]
+    same = min(rows) >= 0 and all(
+        np.array_equal(values(checked, name)[rows], v)
+        for name, v in ((fit.x_name, fit.x), (fit.y_name, fit.y))
+    )
+    if not same:
+        raise ValueError(f"this is not the table that {fit.name} was fitted to: its rows hold other values")
+    return setting_codes(checked)[rows]
+
+
+@dataclass(frozen=True, repr=False)
+class PairedBatches(Result):
+    """Mean difference of two SAEs on the same batches, and what forgetting the pairing would have given."""
+
+    difference: Interval
+    p_value: float
+    df: int
+    unpaired: Interval
+    correlation: float
+    doubts: tuple[str, ...] = ()
+
+    def _view(self) -> View:
+        rows = (
+            ("paired", str(self.difference), number(self.df), p_value_cell(self.p_value)),
+            ("as if independent", str(self.unpaired), "", ""),
+        )
+        title = f"Mean difference over {self.df + 1} batches (correlation {number(self.correlation)})"
+        return View(
+            title,
+            ("treatment", f"difference [{100 * self.difference.level:g} %]", "df", "p"),
+            rows,
+            self.doubts,
+        )
+
+
+def paired_batches(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> PairedBatches:
+    """mean(a - b) of per-batch values on the same evaluation text, with a t interval (df = batches - 1).
+
+    Text that is hard for one SAE is hard for the other, so differences scatter far less than values do;
+    `unpaired` is Welch's interval, which ignores that. Batches must be of equal size and independent.
+
+    Raises
+    ------
+    ValueError
+        When the two are not vectors of one length of two or more finite numbers.
+    """
+    one, two = (np.asarray(v, dtype=float) for v in (a, b))
+    if one.shape != two.shape or one.ndim != 1 or len(one) < 2 or not np.isfinite([one, two]).all():
+        raise ValueError(
+            f"expected two vectors of finite values, one per batch, found shapes {one.shape} and {two.shape}"
+        )
+    n, gap = len(one), one - two
+    mean = float(gap.mean())
+    se = float(gap.std(ddof=1)) / math.sqrt(n)
+    reach = float(t_quantile(n - 1, level)) * se
+    v = np.array([one.var(ddof=1), two.var(ddof=1)]) / n
+    wide = (
+        float(t_quantile(v.sum() ** 2 * (n - 1) / (v**2).sum(), level) * math.sqrt(v.sum()))
+        if v.any()
+        else 0.0
+    )
+    p = two_sided(mean / se, n - 1) if se > 0 else (0.0 if mean else 1.0)
+    correlation = float(np.corrcoef(one, two)[0, 1]) if (v > 0).all() else math.nan
+    centred = gap - mean
+    serial = float((centred[1:] * centred[:-1]).sum() / (centred**2).sum()) if se > 0 else 0.0
+    doubts: tuple[str, ...] = ()
+    if n >= 10 and serial > 2 / math.sqrt(n):
+        doubts = (f"Neighbouring batches' differences correlate ({number(serial, 2)}): interval too narrow.",)
+    paired, unpaired = (Interval(mean, mean - r, mean + r, level) for r in (reach, wide))
+    return PairedBatches(paired, p, n - 1, unpaired, correlation, doubts)

@@ -1,0 +1,298 @@
+"""Candidate curves for the points of one fit: likelihoods, AICc, gaps between curves, simulated choices."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontier._format import listed, number
+from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+from frontier.fits import held
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.doubts import PERFECT
+from frontier.fits.errors_model import errors_named
+from frontier.problems import Array, Estimate, Problem
+
+CURVES = ("linear", "power", "hill")
+
+
+@dataclass(frozen=True, eq=False)
+class Spec:
+    """One candidate: a curve, what of it is held fixed, and an errors model."""
+
+    curve: Curve
+    fixed: dict[str, float]
+    errors: str
+
+    @property
+    def label(self) -> str:
+        """The curve's name, with what is fixed or freed against the default.
+
+        >>> Spec(curve_named("hill"), {"n": 1.0, "top": 1.0}, "log").label
+        'hill(n=1)'
+        """
+        usual = DEFAULT_FIXED[self.curve.name]
+        said = [f"{p}={number(v)}" for p, v in self.fixed.items() if usual.get(p) != v]
+        said += [f"{p}=free" for p in usual if p not in self.fixed]
+        return self.curve.name + (f"({', '.join(said)})" if said else "")
+
+    @property
+    def k(self) -> int:
+        """Estimated parameters, the error variance counted."""
+        return len(self.curve.parameters) - len(self.fixed) + 1
+
+    def fit(
+        self, x: Array, y: Array, weights: Array, errors: str | None = None, near: Estimate | None = None
+    ) -> Estimate:
+        """The curve fitted to each column of y (points, replicates).
+
+        `errors` replaces the spec's own; `near` is a fit at the same x and weights to start from (left unused
+        where the top is free, whose search has starts of its own).
+        """
+        w = np.broadcast_to(weights[:, None], y.shape)
+        start = None
+        if near is not None and not (self.curve.has_top and "top" not in self.fixed):
+            start = np.repeat(near.solution.theta, y.shape[1], axis=1)
+        return Problem.of(self.curve, x, y, w, errors or self.errors, self.fixed).fit(start)
+
+
+def specs_of(fit: CurveFit, curves: Sequence[str], errors: str | Sequence[str] | None) -> tuple[Spec, ...]:
+    """Candidates by name; an errors model of None is the fit's own.
+
+    A name may fix or free parameters: "hill(n=1)", "hill(top=free)", "linear(intercept=0)". A bare name that
+    is the fit's own curve keeps what the fit holds fixed.
+
+    Raises
+    ------
+    ValueError
+        A name that cannot be read, an unknown curve or parameter, or fewer than two candidates.
+    """
+    curves = (curves,) if isinstance(curves, str) else curves
+    models = (errors,) if isinstance(errors, str) else (errors or (fit.errors,))
+    models = tuple(fit.errors if m == "auto" else errors_named(m) for m in models)
+    specs = {(s.label, s.errors): s for m in models for s in (_spec(fit, c, m) for c in curves)}
+    if len(specs) < 2:
+        names = listed([s.label for s in specs.values()])
+        raise ValueError(f"a choice needs two or more candidates, found {names}")
+    return tuple(specs.values())
+
+
+def _spec(fit: CurveFit, name: str, errors: str) -> Spec:
+    found = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", name)
+    if not found:
+        raise ValueError(f"cannot read the candidate {name!r}; write e.g. 'hill' or 'hill(n=1)'")
+    curve = curve_named(found[1])
+    if found[2] is None:
+        usual = fit.fixed if curve.name == fit.curve else DEFAULT_FIXED[curve.name]
+        return Spec(curve, dict(usual), errors)
+    fixed, free = {}, []
+    for part in filter(None, (p.strip() for p in found[2].split(","))):
+        parameter, _, value = (v.strip() for v in part.partition("="))
+        if value == "free":
+            free.append(parameter)
+            continue
+        try:
+            fixed[parameter] = float(value)
+        except ValueError:
+            told = f"candidate {name!r}: {part!r} is neither parameter=value nor parameter=free"
+            raise ValueError(told) from None
+    return Spec(curve, held(curve, fixed, free), errors)
+
+
+def log_likelihood(estimate: Estimate) -> Array:
+    """Maximised log-likelihood of y, per column; NaN where the fit failed.
+
+    -N/2 (log(2 pi rss / N) + 1) + sum(log w) / 2, w the weights at the optimum; for log errors minus the
+    Jacobian sum(log y), so that errors models compare too. With relative errors the curve is the reweighted
+    one, which is near the likelihood's maximum but not at it.
+    Source: Burnham & Anderson (2002), section 2.2; Box & Cox (1964), section 3, for the Jacobian.
+    """
+    problem, s = estimate.problem, estimate.solution
+    inside, n = problem.weights > 0, problem.n_points
+    value = -0.5 * n * (np.log(2 * np.pi * np.maximum(s.rss, 1e-300) / n) + 1)
+    value = value + 0.5 * np.log(np.where(inside, s.weights, 1.0)).sum(axis=0)
+    if problem.errors == "log":
+        value = value - np.log(np.where(inside, problem.y, 1.0)).sum(axis=0)
+    return np.where(estimate.converged, value, np.nan)
+
+
+def aicc(likelihood: Array, k: Array, n: float) -> Array:
+    """-2 log L + 2 K + 2 K (K + 1) / (N - K - 1), smaller is better; NaN where N <= K + 1.
+
+    K counts the error variance. Source: Hurvich & Tsai (1989); Burnham & Anderson (2002), eq. 2.14.
+
+    >>> import numpy as np
+    >>> [float(v) for v in aicc(np.zeros(1), np.array([3]), 6)], aicc(np.zeros(1), np.array([3]), 4)
+    ([18.0], array([nan]))
+    """
+    rest = n - k - 1.0
+    correction = np.where(rest > 0, 2 * k * (k + 1) / np.where(rest > 0, rest, 1.0), np.nan)
+    return -2 * likelihood + 2 * k + correction
+
+
+def scores(likelihood: Array, k: Array, n: float) -> Array:
+    """What decides, smaller is better; the first axis is candidates.
+
+    -2 log L where all have one K (order and differences are AICc's, and it exists at any N), else AICc.
+    """
+    k = k.reshape(-1, *[1] * (likelihood.ndim - 1))
+    return -2 * likelihood if len(np.unique(k)) == 1 else aicc(likelihood, k, n)
+
+
+class Contest:
+    """All candidates fitted to one group.
+
+    Attributes
+    ----------
+    estimates : one column each; `reasons` says why a candidate has no fit (else empty)
+    log_likelihoods : (candidates,), NaN without a fit
+    """
+
+    def __init__(self, fit: CurveFit, specs: Sequence[Spec], replicates: int, seed: int) -> None:
+        self.fit, self.specs = fit, tuple(specs)
+        self.replicates, self.seed = replicates, seed
+        self.n = fit.n_points
+        self.estimates: list[Estimate | None] = []
+        self.reasons: list[str] = []
+        for spec in specs:
+            estimate, reason = self._fitted(spec)
+            self.estimates.append(estimate)
+            self.reasons.append(reason)
+        found = [np.nan if e is None else float(log_likelihood(e)[0]) for e in self.estimates]
+        self.log_likelihoods = np.array(found)
+
+    def _fitted(self, spec: Spec) -> tuple[Estimate | None, str]:
+        x, y = self.fit.x, self.fit.y
+        if spec.errors == "log" and (y <= 0).any():
+            return None, "log errors need y > 0"
+        if spec.curve.log_x and (x <= 0).any():
+            return None, f"{spec.curve.name} needs x > 0"
+        if len(np.unique(x)) < spec.k:
+            return None, f"{spec.k - 1} parameters need {spec.k} distinct x values"
+        estimate = spec.fit(x, y[:, None], self.fit.weights)
+        if not estimate.converged[0]:
+            return None, "no optimum was found"
+        if spec.curve.log_x and estimate.parameters[spec.curve.steepness][0] <= 0:
+            return None, "the fitted curve falls"
+        return estimate, ""
+
+    @property
+    def k(self) -> Array:
+        """Estimated parameters per candidate, the error variance counted."""
+        return np.array([s.k for s in self.specs])
+
+    @cached_property
+    def scores(self) -> Array:
+        """The deciding score per candidate; NaN without a fit."""
+        return scores(self.log_likelihoods, self.k, self.n)
+
+    def sigma(self, errors: str) -> float:
+        """Residual SD, sqrt(rss / df), of the likeliest candidate under an errors model; NaN without one."""
+        own = [i for i, s in enumerate(self.specs) if s.errors == errors and self.estimates[i] is not None]
+        if not own:
+            return float("nan")
+        best = self.estimates[max(own, key=lambda i: self.log_likelihoods[i])]
+        return float(np.sqrt(best.variance[0])) if best is not None else float("nan")
+
+    def fitted(self, index: int) -> Array:
+        """A candidate's heights at the data, (points,)."""
+        estimate = self.estimates[index]
+        assert estimate is not None
+        values = {p: float(v[0]) for p, v in estimate.parameters.items()}
+        return self.specs[index].curve.value(self.fit.x, values)
+
+    def squared_gaps(self, truth: int) -> Array:
+        """Squared distance, over sigma^2, of each rival fitted to one candidate's noise-free curve.
+
+        Sum over the points of squared differences on the scale of the errors, (candidates,): the square of
+        delta. NaN for the candidate itself, the same curve under other errors, and a rival that holds this
+        curve as a special case (it fits it exactly and has more parameters).
+        """
+        out = np.full(len(self.specs), np.nan)
+        if self.estimates[truth] is None:
+            return out
+        own, y = self.specs[truth], self.fitted(truth)[:, None]
+        variance = self.sigma(own.errors) ** 2
+        for i, rival in enumerate(self.specs):
+            if rival.label == own.label or self.estimates[i] is None or not variance > 0:
+                continue
+            found = rival.fit(self.fit.x, y, self.fit.weights, own.errors)
+            squared = float(found.solution.rss[0]) / variance
+            out[i] = np.nan if rival.k > own.k and not squared > 1e-12 else squared
+        return out
+
+    @property
+    def perfect(self) -> bool:
+        """Whether the likeliest candidate leaves residuals that are zero to rounding."""
+        if not np.isfinite(self.log_likelihoods).any():
+            return False
+        i = int(np.nanargmax(self.log_likelihoods))
+        best, y = self.estimates[i], self.fit.y
+        assert best is not None
+        errors = self.specs[i].errors
+        squares = np.log(y) ** 2 if errors == "log" else y**2 if errors == "additive" else np.ones_like(y)
+        return float(best.solution.rss[0]) < PERFECT * float((self.fit.weights * squares).sum())
+
+    @cached_property
+    def simulated(self) -> Array:
+        """Log-likelihoods on data drawn from every candidate, (truths, candidates, replicates).
+
+        Truths are the fitted curves, all with the noise of the likeliest candidate of their errors model.
+        The random stream depends on the seed and the group's data alone. NaN without a fit; minus infinity
+        where a replicate is impossible (y <= 0 under log errors) or its fit failed.
+        Source: Wagenmakers et al. (2004), Journal of Mathematical Psychology 48, 28.
+        """
+        count = len(self.specs)
+        out = np.full((count, count, self.replicates), np.nan)
+        rng = np.random.default_rng([self.seed, *(zlib.crc32(v.tobytes()) for v in (self.fit.x, self.fit.y))])
+        draws = rng.standard_normal((self.n, self.replicates))
+        for truth, spec in enumerate(self.specs):
+            sigma = self.sigma(spec.errors)
+            if self.estimates[truth] is None or not sigma > 0:
+                continue
+            noise = sigma * draws / np.sqrt(self.fit.weights)[:, None]
+            y = drawn(self.fitted(truth)[:, None], noise, spec.errors)
+            for i, rival in enumerate(self.specs):
+                if self.estimates[i] is not None:
+                    out[truth, i] = self._likelihood_of_draws(rival, y, self.estimates[i])
+        return out
+
+    def _likelihood_of_draws(self, spec: Spec, y: Array, near: Estimate | None) -> Array:
+        impossible = (y <= 0).any(axis=0) if spec.errors == "log" else np.zeros(y.shape[1], bool)
+        found = log_likelihood(
+            spec.fit(self.fit.x, np.where(impossible, 1.0, y), self.fit.weights, near=near)
+        )
+        return np.where(impossible | np.isnan(found), -np.inf, found)
+
+
+def drawn(fitted: Array, noise: Array, errors: str) -> Array:
+    """Simulated heights: noise in the logarithm, in proportion to the curve, or added."""
+    if errors == "log":
+        return fitted * np.exp(noise)
+    return fitted * (1 + noise) if errors == "relative" else fitted + noise
+
+
+def confusion(contests: Sequence[Contest], index: NDArray[np.intp]) -> Array:
+    """Share of simulated choices, (truths, chosen): rows and columns are the candidates of `index`.
+
+    Over several groups the scores are summed, replicate by replicate.
+    """
+    size = len(index)
+    replicates = contests[0].replicates
+    total = np.zeros((size, size, replicates))
+    for c in contests:
+        drawn = c.simulated[np.ix_(index, index)]
+        total += np.stack([scores(row, c.k[index], c.n) for row in drawn]) if size else 0.0
+    table = np.full((size, size), np.nan)
+    for truth in range(size):
+        known = np.isfinite(total[truth]).any(axis=0)
+        if known.any():
+            chosen = np.where(np.isnan(total[truth]), np.inf, total[truth]).argmin(axis=0)[known]
+            table[truth] = np.bincount(chosen, minlength=size) / known.sum()
+    return table

@@ -1,0 +1,217 @@
+"""Which curve the points support, and how sure that choice can be.
+
+Evidence ratios between linear, power and Hill, never a bare winner: with them go the discriminability of the
+candidates at this noise and these points, and a simulated table of how often each would be chosen rightly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr
+
+from frontier._format import listed, number
+from frontier.curves import curve_named
+from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.problems import Array
+from frontier.results import Group
+from frontier.selection.averaging import AveragedRatio as AveragedRatio
+from frontier.selection.averaging import averaged_potency as averaged_potency
+from frontier.selection.candidates import CURVES, Contest, Spec, aicc, confusion, specs_of
+from frontier.selection.results import TIE, Candidate, CurveSelection, CurveSelections, label, times_as_likely
+
+UNLIKELY = 10.0
+"""A fitted curve less likely than the best one by this factor is doubted."""
+
+
+def select_curve(
+    fit: CurveFit | FrontierFits,
+    curves: Sequence[str] = CURVES,
+    *,
+    errors: str | Sequence[str] | None = None,
+    replicates: int = 500,
+    seed: int = 0,
+) -> CurveSelection:
+    """How much the points of a fit speak for each candidate curve, and how far such a choice can be trusted.
+
+    AICc = -2 log L + 2 K + 2 K (K + 1) / (N - K - 1), the error variance counted in K; weights
+    exp(-AICc / 2), summed to 1; the evidence ratio is the best weight over a candidate's. Discriminability
+    delta = sqrt(N) * (rms gap between the best curve and its nearest rival fitted to it) / sigma: of two
+    curves the right one is chosen with probability near Phi(delta / 2).
+
+    Source: Hurvich & Tsai (1989); Burnham & Anderson (2002), sections 2.4 and 2.10; for the simulated table
+    Wagenmakers et al. (2004), J. Math. Psychol. 48, 28.
+
+    Parameters
+    ----------
+    fit : CurveFit, or FrontierFits for one choice over all its groups (see `select_curves`)
+    curves : names
+        Parameters may be held or freed: "hill(n=1)", "hill(top=free)", "linear(intercept=0)".
+    errors : errors model or several, optional
+        Default the fit's own. ("additive", "log") compares every curve under both.
+    replicates : int
+        Simulated data sets per true candidate; 0 leaves the table out.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        Unknown curve, parameter or errors model, or fewer than two candidates.
+    """
+    if isinstance(fit, FrontierFits):
+        return select_curves(fit, curves, errors=errors, replicates=replicates, seed=seed).pooled
+    return _select([Contest(fit, specs_of(fit, curves, errors), replicates, seed)], fit.group)
+
+
+def select_curves(
+    fits: FrontierFits,
+    curves: Sequence[str] = CURVES,
+    *,
+    errors: str | Sequence[str] | None = None,
+    replicates: int = 500,
+    seed: int = 0,
+) -> CurveSelections:
+    """`select_curve` for every group, and for all groups together.
+
+    Together: one curve family for all, with each group's own parameters and noise, so that log-likelihoods
+    and AICc add up, and so do the squares of delta.
+
+    Raises
+    ------
+    ValueError
+        As `select_curve`, or when there is no fit.
+    """
+    if not fits.fits:
+        raise ValueError("there is no fit to select a curve for")
+    contests = [Contest(f, specs_of(f, curves, errors), replicates, seed) for f in fits]
+    notes = tuple(f"{', '.join(map(str, x.group.values()))}: not weighed ({x.reason})" for x in fits.failures)
+    each = tuple(_select([c], c.fit.group) for c in contests)
+    return CurveSelections(each, _select(contests, {}), fits.group_columns, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Tally:
+    """Sums over the groups, per candidate; `ranked` are the candidates with a weight, the likeliest first."""
+
+    contests: Sequence[Contest]
+    total: Array
+    ranked: NDArray[np.intp]
+    likelihood: Array
+    aicc: Array
+    squares: Array
+    gaps: Array
+    table: Array
+
+    @property
+    def n(self) -> int:
+        """All points."""
+        return sum(c.n for c in self.contests)
+
+
+def _tally(contests: Sequence[Contest]) -> _Tally:
+    total = np.sum([c.scores for c in contests], axis=0)
+    order = np.argsort(total)
+    ranked = order[np.isfinite(total[order])]
+    likelihood = np.sum([c.log_likelihoods for c in contests], axis=0)
+    corrected = np.sum([aicc(c.log_likelihoods, c.k, c.n) for c in contests], axis=0)
+    squares, gaps = np.full(len(total), np.nan), np.full(len(total), np.nan)
+    if ranked.size:
+        per_group = [c.squared_gaps(int(ranked[0])) for c in contests]
+        errors = [c.specs[ranked[0]].errors for c in contests]
+        squares = np.sum(per_group, axis=0)
+        scaled = [s * c.sigma(e) ** 2 for s, c, e in zip(per_group, contests, errors, strict=True)]
+        gaps = np.sqrt(np.sum(scaled, axis=0) / sum(c.n for c in contests))
+    table = confusion(contests, ranked) if contests[0].replicates else np.full((0, 0), np.nan)
+    return _Tally(contests, total, ranked, likelihood, corrected, squares, gaps, table)
+
+
+def _select(contests: Sequence[Contest], group: Group) -> CurveSelection:
+    t = _tally(contests)
+    found = [_candidate(t, int(i)) for i in np.argsort(t.total)]
+    rivals = [c for c in found if not math.isnan(c.delta) and not math.isnan(c.weight)]
+    rival = min(rivals, key=lambda c: c.delta, default=None)
+    delta = rival.delta if rival else math.nan
+    by_delta = float(ndtr(delta / 2))
+    right = by_delta if math.isnan(found[0].right) else found[0].right
+    criterion = "" if not t.ranked.size else "AICc" if np.isfinite(t.aicc[t.ranked]).all() else "likelihood"
+    first = contests[0]
+    return CurveSelection(
+        group=group,
+        candidates=tuple(found),
+        criterion=criterion,
+        n_points=t.n,
+        groups=len(contests),
+        sigma=first.sigma(found[0].errors) if len(contests) == 1 else math.nan,
+        delta=delta,
+        rival=label(rival, found) if rival else "",
+        probability_right=right,
+        probability_by_delta=by_delta,
+        confusion=tuple(tuple(map(float, row)) for row in t.table),
+        replicates=first.replicates,
+        seed=first.seed,
+        doubts=tuple(_doubts(t, found, rival)),
+        notes=tuple(_notes(contests, found, criterion)),
+    )
+
+
+def _candidate(t: _Tally, i: int) -> Candidate:
+    first = t.contests[0]
+    spec, estimate = first.specs[i], first.estimates[i]
+    weight = evidence = right = math.nan
+    if i in t.ranked:
+        with np.errstate(over="ignore"):
+            evidence = float(np.exp(0.5 * (t.total[i] - t.total[t.ranked[0]])))
+            weight = 1 / float(np.exp(0.5 * (t.total[i] - t.total[t.ranked])).sum())
+        place = int(np.flatnonzero(t.ranked == i)[0])
+        right = float(t.table[place, place]) if t.table.size else math.nan
+    values = {}
+    if len(t.contests) == 1:
+        reason = first.reasons[i]
+        values = {p: float(v[0]) for p, v in estimate.parameters.items()} if estimate else {}
+    else:
+        reason = "; ".join(f"{c.fit.name}: {c.reasons[i]}" for c in t.contests if c.reasons[i])
+    errors = listed(list(dict.fromkeys(c.specs[i].errors for c in t.contests)))
+    likelihood, corrected = float(t.likelihood[i]), float(t.aicc[i])
+    gap, delta = float(t.gaps[i]), float(np.sqrt(t.squares[i]))
+    return Candidate(
+        spec.label, errors, values, spec.k, likelihood, corrected, weight, evidence, gap, delta, right, reason
+    )
+
+
+def _doubts(t: _Tally, found: Sequence[Candidate], rival: Candidate | None) -> Iterator[str]:
+    best, fit = found[0], t.contests[0].fit
+    if any(c.perfect for c in t.contests):
+        yield "Residuals are zero to rounding: there is no noise to judge a choice of curve by."
+    elif rival is not None and rival.delta < TIE:
+        gap = f"{number(rival.gap, 2)}" if best.errors == "additive" else f"{number(100 * rival.gap, 2)} %"
+        needed = number(float(f"{t.n * (TIE / rival.delta) ** 2:.2g}")) if rival.delta > 0 else "unlimited"
+        yield (
+            f"models tie: where the data lie, {label(best, found)} and {label(rival, found)} differ by {gap} "
+            f"rms (delta = {number(rival.delta, 2)}, below {TIE:g}); telling them apart takes about {needed} "
+            "points spread like these at this noise, or a wider range."
+        )
+    own = Spec(curve_named(fit.curve), fit.fixed, fit.errors).label
+    fitted = next((c for c in found if c.curve == own and c.errors == best.errors), None)
+    if fitted is not None and fitted.evidence_ratio > UNLIKELY:
+        times = times_as_likely(fitted.evidence_ratio)
+        yield f"{label(best, found)} is {times} as likely as the fitted {own}."
+
+
+def _notes(contests: Sequence[Contest], found: Sequence[Candidate], criterion: str) -> Iterator[str]:
+    lost = [c for c in found if math.isnan(c.aicc) and not c.reason]
+    if lost:
+        ends = {
+            "likelihood": "all candidates have equally many parameters, so the likelihoods give the weights",
+            "AICc": f"{listed([label(c, found) for c in lost])} left out of the weights",
+            "": "the candidates differ in their number of parameters, so there are no weights",
+        }
+        n, k = min(c.n for c in contests), max(c.estimated for c in lost)
+        yield (
+            f"AICc is undefined at N = {n} with K = {k}, "
+            f"the error variance counted (N must exceed K + 1); {ends[criterion]}."
+        )
+    yield from (f"{label(c, found)}: {c.reason}" for c in found if c.reason)

@@ -1,0 +1,309 @@
+"""How many more SAEs a question needs, and at which L0: greedy optimal designs from the fits at hand.
+
+The fitted curves and residual SDs are taken as the truth; each further SAE goes where it helps most.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from frontier._format import View, listed, nearest, number, plural
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.doubts import is_perfect
+from frontier.problems import Array, Quantity, height, parameter, x_at
+from frontier.ratios import Ratio, hit_ratio, refuse_unlike, relative_potency
+from frontier.results import Result
+from frontier.selection.candidates import specs_of
+from frontier.selection.design import Apart, Design, Width, gathered, greedy, without_strays
+
+GOALS = ("halve", "tell_apart")
+CANDIDATES = 60
+"""Log-spaced values of L0 at which a further SAE is considered."""
+FEW_DF = 5
+"""Fewer degrees of freedom than this set the residual SD, and so the plan, only roughly."""
+
+
+@dataclass(frozen=True, repr=False)
+class Addition(Result):
+    """So many further SAEs of one family at one L0 (or value of x, where x is no sparsity)."""
+
+    family: str
+    at: float
+    count: int
+
+    def _view(self) -> View:
+        return View(self.family, ("at", "SAEs"), ((number(self.at), str(self.count)),))
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(Result):
+    """Further SAEs that answer a question, or what the most that were allowed would reach.
+
+    Attributes
+    ----------
+    goal : "halve" or "tell_apart"
+    quantity : str
+        What is to be known: the quantity with its level, or the two curves.
+    axis : str
+        "L0", or the name of x where x is no sparsity.
+    additions : tuple of Addition
+    n_more : int
+        Their number; the most allowed where the target is not reached.
+    reached : bool
+    path : tuple of float
+        After 0, 1, 2, ... further SAEs: the predicted delta, or width of the interval (log high - log low).
+    target : float
+        The delta, or the width.
+    needed : float
+        SAEs that would be needed, extrapolated where the target is not reached.
+    low, high : float
+        The range of `axis` that was searched.
+    """
+
+    goal: str
+    quantity: str
+    axis: str
+    additions: tuple[Addition, ...]
+    n_more: int
+    reached: bool
+    path: tuple[float, ...]
+    target: float
+    needed: float
+    most: int
+    low: float
+    high: float
+    doubts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The plan in one sentence."""
+        what = "delta" if self.goal == "tell_apart" else "width of the interval"
+        span = f"predicted {what} {number(self.path[0])} -> {number(self.path[-1])}"
+        aim = self.quantity if self.goal == "tell_apart" else f"narrow the interval of {self.quantity}"
+        if not self.reached:
+            rough = f"{self.needed:.2g}" if math.isfinite(self.needed) else ""
+            rate = f"; about {number(float(rough))} at this rate" if rough else ""
+            return (
+                f"More than {self.most} further SAEs would be needed to {aim}: with {self.most} the {span}, "
+                f"target {number(self.target)}{rate}. A wider range of {self.axis} may do more."
+            )
+        if not self.n_more:
+            now, target = number(self.path[0]), number(self.target)
+            return f"No further SAE is needed to {aim} ({what} {now}, target {target})."
+        where = listed([f"{a.count} of {a.family} at {self.axis} {number(a.at)}" for a in self.additions], 10)
+        return f"{plural(self.n_more, 'further SAE')} to {aim} ({span}): {where}."
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per family and L0: `family`, `at`, `count`."""
+        return pd.DataFrame([vars(a) for a in self.additions], columns=["family", "at", "count"])
+
+    def path_frame(self) -> pd.DataFrame:
+        """The predicted `delta` or `width` after each number `more` of further SAEs."""
+        name = "delta" if self.goal == "tell_apart" else "width"
+        return pd.DataFrame({"more": range(len(self.path)), name: self.path})
+
+    def _view(self) -> View:
+        rows = tuple((a.family, number(a.at), str(a.count)) for a in self.additions)
+        remarks = (*self.doubts, self.sentence, *self.notes)
+        return View(f"Plan: {self.quantity}", ("family", self.axis, "SAEs"), rows, remarks)
+
+
+def plan(
+    fit: CurveFit,
+    reference: CurveFit | None = None,
+    *,
+    goal: str = "halve",
+    quantity: str | None = None,
+    at: float | None = None,
+    l0_range: tuple[float, float] | None = None,
+    rival: str | None = None,
+    target: float | None = None,
+    most: int = 200,
+) -> Plan:
+    """How many more SAEs, of which family and at which L0, until an interval halves or two curves part.
+
+    Greedy: each further SAE goes to the candidate (60 log-spaced L0, either family) that helps most; the
+    picks are gathered into a handful of values of L0, and the same search over those gives the plan.
+
+    "halve": the interval's width is 2 t se, with the standard error from the information matrix at the fitted
+    parameters and residual SD (c-optimal design), and Welch's degrees of freedom, which grow.
+    "tell_apart": delta = sqrt(sum of squared gaps between the fitted curve and the rival refitted to it) /
+    sigma (T-optimal design); with a reference both families' squares add up.
+
+    Source: Fedorov (1972), Theory of Optimal Experiments, for the search; Atkinson & Fedorov (1975),
+    Biometrika 62, 57, for T-optimality.
+
+    Parameters
+    ----------
+    fit, reference : CurveFit
+        With a reference the quantity is a ratio, and SAEs of both families may be added.
+    goal : {"halve", "tell_apart"}
+    quantity : str, optional
+        "relative_potency" (default with a reference), "hit_ratio", or a parameter; without a reference "x_at"
+        (default), "height" or a parameter.
+    at : float, optional
+        The hit (relative_potency, x_at), or the L0 (hit_ratio, height; x where x is no sparsity). Default the
+        middle of the data.
+    l0_range : (low, high), optional
+        Where SAEs may be added; default the range of the data. In x where x is no sparsity.
+    rival : curve name, optional
+        Default power, or Hill where the fit is the power law.
+    target : float, optional
+        The delta to reach (default 2), or the share of the present width (default 0.5).
+    most : int
+        Where the search ends.
+
+    Raises
+    ------
+    ValueError
+        Unknown goal, quantity or curve; fits that must not be compared or have no noise; an empty range.
+    """
+    if goal not in GOALS:
+        raise ValueError(f"unknown goal {goal!r}{nearest(goal, GOALS)}")
+    fits = _usable(fit, reference)
+    low, high, beyond = _range(fits, l0_range)
+    names = _names(fits)
+    design, what, level = _question(fits, goal, quantity, at, rival, target)
+    gain = level**2 if goal == "tell_apart" else level**-2
+    grid = np.geomspace(low, high, CANDIDATES)
+    first, _ = greedy(design([grid] * len(fits)), gain, most)
+    support = [gathered([float(grid[j]) for m, j in first if m == i], low, high) for i in range(len(fits))]
+    places, picks, gains = without_strays(design, support, gain, most)
+    path = tuple(math.sqrt(g) if goal == "tell_apart" else 1 / math.sqrt(g) for g in gains)
+    reached = gains[-1] >= gain * (1 - 1e-9)
+    additions = tuple(
+        Addition(names[m], float(place), picks.count((m, j)))
+        for m, family in enumerate(places)
+        for j, place in enumerate(family)
+        if (m, j) in picks
+    )
+    return Plan(
+        goal, what, _axis(fit), additions, len(picks), reached, path, level, _needed(gains, gain), most, low,
+        high, tuple(_doubts(fits, names, beyond)), tuple(_notes(fits, low, high, beyond)),
+    )  # fmt: skip
+
+
+def _question(
+    fits: Sequence[CurveFit],
+    goal: str,
+    quantity: str | None,
+    at: float | None,
+    rival: str | None,
+    target: float | None,
+) -> tuple[Callable[[Sequence[Array]], Design], str, float]:
+    """The design for given places, what it is about, and the delta or width to reach."""
+    fit = fits[0]
+    if goal == "tell_apart":
+        rival = rival or ("hill" if fit.curve == "power" else "power")
+        spec = specs_of(fit, (fit.curve, rival), None)[1]
+        wanted = 2.0 if target is None else float(target)
+        return (
+            lambda places: Apart(fits, spec, _xs(fits, places)),
+            f"tell {fit.curve} from {spec.label}",
+            wanted,
+        )
+    asked, what = _quantity(fits, quantity, at)
+    width = 1 / math.sqrt(Width(fits, asked, [np.empty(0)] * len(fits)).gain())
+    wanted = width * (0.5 if target is None else float(target))
+    return lambda places: Width(fits, asked, _xs(fits, places)), what, wanted
+
+
+def _usable(fit: CurveFit, reference: CurveFit | None) -> list[CurveFit]:
+    fits = [fit] if reference is None else [fit, reference]
+    if reference is not None:
+        refuse_unlike(fit, reference)
+    for f in fits:
+        if is_perfect(f) or not f.sigma > 0:
+            raise ValueError(f"the fit of {f.name} leaves no residuals; there is no noise to plan for")
+    return fits
+
+
+def _axis(fit: CurveFit) -> str:
+    return "L0" if fit.x_name in ("sparsity", "l0") else fit.x_name
+
+
+def _x(fit: CurveFit, places: Array) -> Array:
+    """Values of x at places on the plan's axis; also the way back."""
+    return 1 / places if fit.x_name == "sparsity" else places
+
+
+def _xs(fits: Sequence[CurveFit], places: Sequence[Array]) -> list[Array]:
+    return [_x(f, p) for f, p in zip(fits, places, strict=True)]
+
+
+def _range(fits: Sequence[CurveFit], asked: tuple[float, float] | None) -> tuple[float, float, bool]:
+    """Ends of the search, and whether it leaves the data."""
+    data = np.concatenate([_x(f, f.x) for f in fits])
+    low, high = (
+        (float(data.min()), float(data.max())) if asked is None else (float(asked[0]), float(asked[1]))
+    )
+    if not 0 < low < high < math.inf:
+        raise ValueError(f"l0_range must be two positive numbers, the smaller first, found {(low, high)}")
+    return low, high, asked is not None and (low < 0.999 * data.min() or high > 1.001 * data.max())
+
+
+def _names(fits: Sequence[CurveFit]) -> list[str]:
+    if len(fits) == 1:
+        return [fits[0].name]
+    ratio = relative_potency(fits[0], fits[1])
+    return [ratio.family, ratio.reference]
+
+
+def _quantity(fits: Sequence[CurveFit], name: str | None, at: float | None) -> tuple[Quantity, str]:
+    """The quantity (the same of each family) and its name in words."""
+    fit, axis = fits[0], _axis(fits[0])
+    name = name or ("relative_potency" if len(fits) == 2 else "x_at")
+    free = fit.problem.free_names
+    known = (*(("relative_potency", "hit_ratio") if len(fits) == 2 else ("x_at", "height")), *free)
+    if name not in known:
+        raise ValueError(f"cannot plan for {name!r}{nearest(name, known)}")
+    if name in free:
+        return parameter(name), f"the ratio of {name}" if len(fits) == 2 else name
+    if name in ("relative_potency", "x_at"):
+        at = _middle(fits, relative_potency, fit.y) if at is None else at
+        return x_at(at), f"{name if len(fits) == 2 else axis} at y = {number(at)}"
+    at = _middle(fits, hit_ratio, _x(fit, fit.x)) if at is None else at
+    return height(float(_x(fit, np.array(at)))), f"{name} at {axis} = {number(at)}"
+
+
+def _middle(fits: Sequence[CurveFit], ratio: Callable[[CurveFit, CurveFit], Ratio], values: Array) -> float:
+    """Where a ratio is read by default; the geometric middle of the values of a single fit."""
+    if len(fits) == 2:
+        at = ratio(fits[0], fits[1]).at
+        assert at is not None
+        return at
+    positive = values[values > 0]
+    return math.sqrt(float(positive.min() * positive.max()))
+
+
+def _needed(gains: Sequence[float], gain: float) -> float:
+    """SAEs until the gain is reached; beyond the last one by the slope of the second half."""
+    n = len(gains) - 1
+    if gains[-1] >= gain * (1 - 1e-9):
+        return float(n)
+    slope = (gains[-1] - gains[n // 2]) / max(n - n // 2, 1)
+    return n + (gain - gains[-1]) / slope if slope > 0 else math.inf
+
+
+def _doubts(fits: Sequence[CurveFit], names: Sequence[str], beyond: bool) -> Iterator[str]:
+    for f, name in zip(fits, names, strict=True):
+        if f.df < FEW_DF:
+            df = plural(int(f.df), "degree")
+            yield f"The residual SD of {name} rests on {df} of freedom: the plan is rough."
+    if beyond:
+        yield "The range leaves the data: the fitted curves are taken to hold there."
+
+
+def _notes(fits: Sequence[CurveFit], low: float, high: float, beyond: bool) -> Iterator[str]:
+    where = "" if beyond else ", inside the range of the data"
+    yield (
+        f"{_axis(fits[0])} from {number(low)} to {number(high)} was searched{where}. The fitted curves and "
+        "residual SDs are taken as the truth, and further SAEs as noisy as those at hand; several at one "
+        f"{_axis(fits[0])} are several seeds, or settings close by."
+    )

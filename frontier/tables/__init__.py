@@ -1,0 +1,21 @@
+"""Tables in text, Markdown, LaTeX and HTML."""
+
+from frontier.tables.contents import (
+    ALWAYS,
+    RATIO_COLUMNS,
+    WORDS,
+    fits_table,
+    ratio_frame,
+    ratios_table,
+    runs_table,
+)
+
+__all__ = [
+    "ALWAYS",
+    "RATIO_COLUMNS",
+    "WORDS",
+    "fits_table",
+    "ratio_frame",
+    "ratios_table",
+    "runs_table",
+]
