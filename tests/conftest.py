@@ -2,10 +2,13 @@
 
 import matplotlib as mpl
 import pytest
+from hypothesis import settings
 
 import frontier
 
 mpl.use("Agg")
+settings.register_profile("same", derandomize=True, deadline=None)  # the same examples in every run
+settings.load_profile("same")
 
 ADDITIVE = {"errors": "additive"}
 

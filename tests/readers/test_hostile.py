@@ -187,7 +187,10 @@ def changed_json(draw):
     name = draw(st.sampled_from([n for n in CONTENT if n.endswith(".json")]))
     content = json.loads(CONTENT[name])
     for _ in range(draw(st.integers(1, 3))):
-        *way, last = draw(st.sampled_from([p for p in places(content) if p]))
+        left = [p for p in places(content) if p]
+        if not left:  # an earlier round removed the last value
+            break
+        *way, last = draw(st.sampled_from(left))
         inner = content
         try:
             for key in way:

@@ -429,13 +429,14 @@ def test_many_saes_in_one_run_are_many_rows():
 
 
 def test_cells_of_python_dicts_are_parsed_and_never_run(tmp_path):
-    evil = "__import__('os').system('touch /tmp/frontier_was_here')"
+    evil = f"__import__('os').system('touch {tmp_path}/ran')"
     good = "{'l0': 20.0, 'ce_loss_score': 0.9, 'loss': nan}"
     lines = ["summary,config,name", f"\"{good}\",\"{{'architecture': 'topk'}}\",a", f'"{evil}","{{}}",b']
     (tmp_path / "t.csv").write_text("\n".join(lines) + "\n")
     table = read(tmp_path / "t.csv")
     assert table["run_id"].tolist() == ["a"]
     assert any("run b" in n and "no dict of plain values" in n for n in frontier.notes(table))
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_crashed_run_is_in_doubt(tmp_path):
