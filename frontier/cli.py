@@ -28,6 +28,24 @@ console = Console(highlight=False)
 errors_console = Console(stderr=True, highlight=False)
 
 
+def version(asked: bool) -> None:
+    """Print the version and stop."""
+    if asked:
+        from frontier import __version__
+
+        console.print(f"sae-frontier {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def entry(
+    _: Annotated[
+        bool, typer.Option("--version", callback=version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Frontiers of sparse autoencoders as numbers: Pareto sets, fits, ratios, verdicts."""
+
+
 class CurveName(StrEnum):
     """Curves that can be fitted."""
 

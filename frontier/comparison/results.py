@@ -116,9 +116,10 @@ class Comparisons(Rows[Comparison]):
         )  # fmt: skip
         reference = self.comparisons[0].reference if self.comparisons else ""
         remarks = [*(c.sentence for c in self.comparisons), *self.notes]
+        several = len({c.family for c in self.comparisons}) > 1
         for c in self.comparisons:
-            cell = ", ".join(str(c.group[v]) for v in columns)
-            remarks += [f"{cell}: {d}" if cell else d for d in c.doubts]
+            cell = [*(str(c.group[v]) for v in columns), *([c.family] if several else [])]
+            remarks += [f"{', '.join(cell)}: {d}" if cell else d for d in c.doubts]
         return View(f"Compared with {reference}", headers, rows, tuple(dict.fromkeys(remarks)))
 
 
