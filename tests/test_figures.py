@@ -325,7 +325,8 @@ def test_ratios_draw_one_row_per_comparison():
 
 
 def test_ratios_of_a_polars_frame():
-    polars = pytest.importorskip("polars")
+    import polars
+
     assert len(lines(plot_ratios(polars.from_pandas(RATIOS)), "gated")) == 3
 
 

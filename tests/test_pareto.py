@@ -338,7 +338,8 @@ def test_one_row_that_beats_all_is_suspicious():
 
 
 def test_polars_in_and_out():
-    polars = pytest.importorskip("polars")
+    import polars
+
     frame = polars.DataFrame({"l0": [10.0, 20.0, 12.0], "loss_recovered": [0.9, 0.95, 0.88]})
     found = pareto_set(frame, backend="polars")
     assert isinstance(found, polars.DataFrame)

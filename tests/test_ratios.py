@@ -118,18 +118,19 @@ def test_directions(pair):
 
 
 def test_fitting_against_l0_keeps_the_direction_of_relative_potency():
+    # hit = 0.5 - c L0: at every hit the family with twice the slope needs half the latents, a potency of 2
     rows = [
-        {"architecture": f, "l0": v, "loss_recovered": 1 - c / v}
-        for f, c in (("relu", 1.0), ("half", 0.5))
-        for v in (5.0, 9.0, 20.0, 41.0, 80.0)
+        {"architecture": f, "l0": v, "loss_recovered": 0.5 + c * v + 1e-4 * (-1) ** i}
+        for f, c in (("relu", 0.002), ("half", 0.004))
+        for i, v in enumerate((5.0, 20.0, 40.0, 60.0, 80.0))
     ]
-    rows = [{**r, "loss_recovered": r["loss_recovered"] + 1e-4 * (-1) ** i} for i, r in enumerate(rows)]
-    fits = frontier.fit(rows, "power", x="l0", errors="log")
-    found = relative_potency(*(fits[f] for f in ("half", "relu"))) if len(fits) == 2 else None
-    if found is not None:
-        assert found.ratio == pytest.approx(2, rel=0.05)
-    else:  # a power law that falls with L0 is refused in words
-        assert all("falls as x rises" in f.reason for f in fits.failures)
+    fits = frontier.fit(rows, "linear", x="l0", errors="additive")
+    found = relative_potency(fits["half"], fits["relu"])
+    assert found.ratio == pytest.approx(2, rel=0.02) and found.better_when == "above 1"
+    # a power law that falls with L0 is refused in words
+    power = frontier.fit(rows, "power", x="l0", errors="log")
+    assert len(power.failures) == 2
+    assert all("falls as x rises" in f.reason for f in power.failures)
 
 
 def test_identical_families_give_1():

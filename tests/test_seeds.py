@@ -308,7 +308,8 @@ def test_json_text_and_html(tmp_path):
 
 
 def test_polars_in_and_out():
-    pl = pytest.importorskip("polars")
+    import polars as pl
+
     table = pd.concat([shifted("gated", A), shifted("relu", B)])
     frame = compare_seeds(pl.from_pandas(table)).to_frame("polars")
     assert isinstance(frame, pl.DataFrame) and frame["seeds"].to_list() == [3]
