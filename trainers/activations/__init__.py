@@ -1,0 +1,39 @@
+"""Activations to train on, as endless, shuffled, resumable streams of batches.
+
+=====================  ==============================================================================
+`activation_stream`    activations of a language model on a text, live or cached: `stream`
+`synthetic_stream`     sums of known features, for which the truth is known: `synthetic`
+`evaluation_windows`   the held-out tokens that SAEs are judged on, and the protocol: `evaluation_text`
+`recovery`             how much of a known truth a decoder found: `recovery`
+=====================  ==============================================================================
+
+Below them: `sources` (text to windows of tokens, with `corpora` and `token_arrays`), `harvest` (windows to
+activations), `cache` (on disk), `buffers` (filled by all processes), `scaling`, `sizes`, `progress`.
+"""
+
+from trainers.activations.cache import CacheError
+from trainers.activations.corpora import StreamedCorpus
+from trainers.activations.evaluation_text import evaluation_windows
+from trainers.activations.harvest import ActivationError
+from trainers.activations.recovery import Recovery, recovery
+from trainers.activations.scaling import Batch, Scaling
+from trainers.activations.stream import ActivationStream, activation_stream
+from trainers.activations.synthetic import SyntheticStream, synthetic_stream
+from trainers.activations.truth import Truth, ground_truth
+
+__all__ = [
+    "ActivationError",
+    "ActivationStream",
+    "Batch",
+    "CacheError",
+    "Recovery",
+    "Scaling",
+    "StreamedCorpus",
+    "SyntheticStream",
+    "Truth",
+    "activation_stream",
+    "evaluation_windows",
+    "ground_truth",
+    "recovery",
+    "synthetic_stream",
+]

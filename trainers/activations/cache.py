@@ -1,0 +1,148 @@
+"""Harvested chunks on disk: one file per chunk, beside a manifest that says what they are activations of."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from trainers.activations.harvest import Harvest, Rows
+from trainers.activations.sizes import readable
+
+MANIFEST = "activations.json"
+OVERHEAD = 512
+"""Bytes that a chunk's file needs beside its numbers, at most."""
+
+
+class CacheError(RuntimeError):
+    """A cache folder that holds other activations, or cannot be written."""
+
+
+class CachedHarvest:
+    """A harvest that keeps its chunks on disk and reads them from there the next time.
+
+    A chunk appears under its name only when it is complete; one that is torn or has another shape is made
+    again. Where the limit allows only some chunks, the first ones are kept, the others harvested each time.
+
+    Parameters
+    ----------
+    limit : int
+        Bytes that the folder may hold.
+
+    Raises
+    ------
+    CacheError
+        If the folder holds the activations of another model, text or site (the differences are named).
+    """
+
+    def __init__(self, harvest: Harvest, folder: Path, limit: int) -> None:
+        self.harvest, self.folder = harvest, Path(folder)
+        self.remade: list[int] = []
+        """Chunks that were found torn and made again."""
+        self._open()
+        self.kept = self._chunks_within(limit)
+        """Chunks below this number are kept on disk."""
+
+    def read(self, chunk: int) -> Rows:
+        """The activations of one chunk, from disk where they are there."""
+        if chunk >= self.kept:
+            return self.harvest.read(chunk)
+        file = self.folder / f"{chunk // 1000:03d}" / f"chunk_{chunk:06d}.safetensors"
+        found = self._load(file, chunk) if file.is_file() else None
+        if found is None:
+            found = self.harvest.read(chunk)
+            self._save(file, found)
+        return found
+
+    def _open(self) -> None:
+        """Compare the manifest with the harvest, or write it."""
+        file, ours = self.folder / MANIFEST, self.harvest.identity()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            if not file.is_file():
+                if any(self.folder.iterdir()) and not self._has_only_drafts():
+                    raise CacheError(
+                        f"{self.folder} is not empty and has no {MANIFEST}; name an empty folder"
+                    )
+                _write(file, json.dumps(ours, indent=2) + "\n")
+                return
+            theirs = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise CacheError(f"the activation cache {self.folder} cannot be opened: {error}") from error
+        theirs = theirs if isinstance(theirs, dict) else {}
+        differ = [
+            f"{k} {theirs.get(k)!r} there, {ours.get(k)!r} here"
+            for k in ours | theirs
+            if theirs.get(k) != ours.get(k)
+        ]
+        if differ:
+            raise CacheError(
+                f"{self.folder} holds other activations ({'; '.join(differ)}): "
+                "name another folder, or remove it"
+            )
+
+    def _has_only_drafts(self) -> bool:
+        return all(p.name.startswith(".") for p in self.folder.iterdir())
+
+    def _chunks_within(self, limit: int) -> int:
+        """So many chunks fit the limit; a word if these are not all."""
+        needed, kept = 0, 0
+        for rows in self.harvest.rows:
+            needed += rows * self.harvest.bytes_per_row + OVERHEAD
+            kept += needed <= limit
+        if kept < len(self.harvest):
+            warnings.warn(
+                f"the activation cache {self.folder} would need {readable(needed)}, its limit is "
+                f"{readable(limit)}: {kept} of {len(self.harvest)} chunks are kept, the others are harvested "
+                "each time; raise `cache_limit` or lower `tokens`",
+                stacklevel=4,
+            )
+        return kept
+
+    def _load(self, file: Path, chunk: int) -> Rows | None:
+        """A chunk from its file; None if it is torn or of another shape."""
+        rows, harvest = self.harvest.rows[chunk], self.harvest
+        shapes = {"input": (rows, harvest.d_in)}
+        if harvest.target_site is not None:
+            shapes["target"] = (rows, harvest.d_out)
+        try:
+            found = load_file(file)
+        except (OSError, SafetensorError):
+            found = {}
+        if {k: tuple(v.shape) for k, v in found.items()} != shapes or any(
+            v.dtype != harvest.dtype for v in found.values()
+        ):
+            self.remade.append(chunk)
+            return None
+        return found["input"], found.get("target")
+
+    def _save(self, file: Path, rows: Rows) -> None:
+        """Write a chunk; when the disk is full nothing more is kept, with a word."""
+        draft = file.with_name(f".draft_{os.getpid()}_{file.name}")
+        tensors = {
+            k: v.cpu().contiguous() for k, v in zip(("input", "target"), rows, strict=True) if v is not None
+        }
+        try:
+            file.parent.mkdir(exist_ok=True)
+            save_file(tensors, draft)
+            os.replace(draft, file)
+        except (OSError, SafetensorError) as error:
+            draft.unlink(missing_ok=True)
+            self.kept = 0
+            free = shutil.disk_usage(self.folder).free
+            warnings.warn(
+                f"the activation cache {self.folder} cannot be written ({error}; {readable(free)} free): "
+                "from here on activations are harvested each time",
+                stacklevel=2,
+            )
+
+
+def _write(file: Path, text: str) -> None:
+    draft = file.with_name(f".draft_{os.getpid()}_{file.name}")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)

@@ -1,0 +1,73 @@
+"""The windows that SAEs are judged on: held-out text, chosen by a rule, named in one line."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frontier._format import listed, plural
+from trainers.activations.corpora import corpus_of
+from trainers.activations.progress import Callback
+from trainers.activations.sources import Text, TokenWindows, default_length, token_windows
+from trainers.text import STANDARD_LIBRARY, TextError
+
+STREAMED_SPREAD = 16
+"""Of a streamed corpus, the windows are picked from so many times their number."""
+
+
+def evaluation_windows(
+    model: Any,
+    text: Text = STANDARD_LIBRARY,
+    windows: int = 128,
+    context_length: int | None = None,
+    *,
+    split: str | None = "evaluation",
+    progress: bool | Callback = True,
+) -> tuple[Tensor, str]:
+    """Tokens `[n, T]` int64 of evenly spread windows of the held-out text, and the protocol in one line.
+
+    Of N windows, window floor((i + 1/2) N / n) is taken for i = 0 ... n - 1.
+
+    Raises
+    ------
+    TextError
+        If the held-out text has fewer windows.
+    """
+    if windows < 1:
+        raise TextError(f"windows must be at least 1, got {windows}")
+    found = _read(model, text, windows, context_length, split, progress)
+    total, length = found.tokens.shape
+    if total < windows:
+        body = length - (model.start_token is not None)
+        raise TextError(
+            f"{found.text} is too short: it has {total * body:,} tokens in {total:,} windows, "
+            f"{windows:,} windows of {length} ({windows * body:,} tokens) are needed"
+        )
+    places = ((torch.arange(windows) * 2 + 1) * total) // (2 * windows)
+    tokens = found.tokens[places].long()
+    if not model.counted(tokens).any():
+        raise TextError(f"{found.text}: no token of the {plural(windows, 'window')} counts; all are ignored")
+    protocol = (
+        f"{found.text}, {plural(windows, 'window')} of {length} tokens, {_ignored(model)}, "
+        f"model {model.name} {model.revision[:6]}"
+    )
+    return tokens, protocol
+
+
+def _read(
+    model: Any, text: Text, windows: int, length: int | None, split: str | None, progress: bool | Callback
+) -> TokenWindows:
+    if corpus_of(text) is None:
+        return token_windows(model, text, split=split, context_length=length, progress=progress)
+    wanted = windows * STREAMED_SPREAD * (length or default_length(model))
+    return token_windows(model, text, split=split, context_length=length, tokens=wanted, progress=progress)
+
+
+def _ignored(model: Any) -> str:
+    """Which tokens are not counted, in words."""
+    names = {model.start_token: "start token", getattr(model, "padding_token", None): "padding"}
+    names |= {model.start_token: "start token"} if model.start_token is not None else {}
+    ignored = [names.get(token, f"token {token}") for token in getattr(model, "ignore", ())]
+    return f"{listed(ignored)} ignored" if ignored else "no token ignored"

@@ -1,0 +1,136 @@
+"""Activations of a text, harvested in fixed chunks of windows, the same to the last bit whoever asks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.activations.sources import TokenWindows
+
+CHUNK_TOKENS = 4096
+"""Tokens that the language model reads at a time."""
+
+Rows = tuple[Tensor, Tensor | None]
+"""Input activations `[n, d_in]` and target activations `[n, d_out]` (None: the target is the input)."""
+
+
+class Harvest:
+    """Activations at one site, or at an input and a target site, chunk by chunk.
+
+    Windows are shuffled once, with a seed that never changes, and cut into chunks. A chunk is always the same
+    windows in one forward pass: alone or with others, on one process or many, live or cached, its activations
+    are the same to the last bit (on the same machine with the same number of threads).
+
+    Parameters
+    ----------
+    chunk_tokens : int
+        About so many tokens per forward pass; at least one window.
+    dtype : torch.dtype
+        What activations are stored in.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        windows: TokenWindows,
+        site: str,
+        target_site: str | None = None,
+        *,
+        chunk_tokens: int = CHUNK_TOKENS,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.model, self.windows, self.dtype = model, windows, dtype
+        self.site = model.site(site)
+        self.target_site = None if target_site is None else model.site(target_site)
+        if self.target_site is not None and self.target_site.name == self.site.name:
+            self.target_site = None
+        self.d_in = self.site.width
+        self.d_out = self.d_in if self.target_site is None else self.target_site.width
+        order = torch.randperm(len(windows.tokens), generator=torch.Generator().manual_seed(0))
+        self._chunks = order.split(max(1, chunk_tokens // windows.tokens.shape[1]))
+        counted = torch.cat([model.counted(part.long()).cpu() for part in windows.tokens.split(4096)])
+        self._counted = counted
+        per_window = counted.sum(1)
+        self.rows = [int(per_window[chunk].sum()) for chunk in self._chunks]
+        """Activations per chunk."""
+        self.bytes_per_row = (self.d_in + (self.d_out if self.target_site else 0)) * dtype.itemsize
+
+    def __len__(self) -> int:
+        return len(self._chunks)
+
+    @property
+    def total_rows(self) -> int:
+        """Activations of the whole text."""
+        return sum(self.rows)
+
+    def read(self, chunk: int) -> Rows:
+        """The activations of one chunk, counted positions only, on the model's device."""
+        index = self._chunks[chunk]
+        tokens = self.windows.tokens[index].long()
+        names = [s.name for s in (self.site, self.target_site) if s is not None]
+        found = self.model.capture(tokens, names)
+        places = self._counted[index].flatten().nonzero()[:, 0].to(self.model.device)
+        rows = [found[name].flatten(0, 1).index_select(0, places).to(self.dtype) for name in names]
+        return rows[0], rows[1] if len(rows) == 2 else None
+
+    def windows_of(self, chunk: int) -> list[int]:
+        """The windows of the text that a chunk holds."""
+        return self._chunks[chunk].tolist()
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the activations, as JSON; two harvests with the same identity give the same rows."""
+        tokens = hashlib.sha256(self.windows.tokens.numpy().tobytes())
+        tokens.update(self._counted.numpy().tobytes())
+        return {
+            "model": self.model.name,
+            "revision": self.model.revision,
+            "model_dtype": _name(self.model.dtype),
+            "site": self.site.name,
+            "target_site": self.target_site.name if self.target_site else None,
+            "text": self.windows.text,
+            "tokens": tokens.hexdigest()[:16],
+            "windows": len(self.windows.tokens),
+            "context_length": self.windows.tokens.shape[1],
+            "chunk_windows": len(self._chunks[0]),
+            "activations": self.total_rows,
+            "dtype": _name(self.dtype),
+        }
+
+
+class ActivationError(ValueError):
+    """Activations that cannot be used, or a stream that cannot go on."""
+
+
+def check_finite(harvest: Harvest, chunks: Sequence[int], input: Tensor, target: Tensor | None) -> None:
+    """Nothing, if all activations of a buffer are finite; one synchronisation for the whole buffer.
+
+    Raises
+    ------
+    ActivationError
+        Names the site, the chunk and its first windows.
+    """
+    named = [(harvest.site.name, input)]
+    if harvest.target_site is not None and target is not None:
+        named.append((harvest.target_site.name, target))
+    sizes = [harvest.rows[c] for c in chunks]
+    for name, rows in named:
+        finite = torch.stack([part.isfinite().all() for part in rows.split(sizes)]).tolist()
+        if not all(finite):
+            place = finite.index(False)
+            part = rows.split(sizes)[place]
+            windows = harvest.windows_of(chunks[place])[:4]
+            hint = "" if harvest.dtype == torch.float32 else f" (or too large for {_name(harvest.dtype)})"
+            raise ActivationError(
+                f"activations of {name} are not finite{hint}: {int((~part.isfinite()).sum()):,} of "
+                f"{part.numel():,} values in chunk {chunks[place]} of {harvest.windows.text} "
+                f"(windows {', '.join(map(str, windows))}, ...); {finite.count(False)} of {len(finite)} "
+                "chunks of this buffer are affected"
+            )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,41 @@
+"""AuxK: dead latents learn to explain what the living ones leave over."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from trainers.architectures.architecture import Parameters
+
+
+def aux_k_loss(p: Parameters, pre: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
+    """‖e − ê‖² / ‖e − ē‖², `[...]`: the error e rebuilt from the k highest dead latents (arXiv 2406.04093, 2.4, A.2).
+
+    Parameters
+    ----------
+    pre : Tensor [..., B, F]
+        Pre-activations.
+    error : Tensor [..., B, d_out]
+        x − x̂, without gradient.
+    dead : Tensor [..., F]
+        Which latents are dead.
+    k : int
+        At most so many dead latents per token.
+
+    Notes
+    -----
+    ê has no decoder bias, since e has none. Zero where no latent is dead.
+    """
+    alone = pre.masked_fill(~dead.unsqueeze(-2), -torch.inf)
+    values, places = alone.topk(min(k, pre.shape[-1]), dim=-1)
+    values = torch.where(values.isfinite(), values, torch.zeros_like(values)).relu()
+    f = torch.zeros_like(pre).scatter(-1, places, values)
+    left = (error - f @ p["W_dec"]).square().sum((-1, -2))
+    spread = (error - error.mean(-2, keepdim=True)).square().sum((-1, -2))
+    return torch.where(dead.any(-1), left / spread.clamp_min(1e-12), torch.zeros_like(left))
+
+
+def idle_after(idle: Tensor, f: Tensor) -> Tensor:
+    """Tokens since each latent last fired, `[..., F]`, after this batch."""
+    fired = (f > 0).any(-2)
+    return torch.where(fired, torch.zeros_like(idle), idle + f.shape[-2])

@@ -1,0 +1,75 @@
+"""BatchTopK: the k·B highest pre-activations of a batch, one threshold at inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.architectures.architecture import Knobs, Parameters
+from trainers.architectures.topk import TopK
+
+
+@dataclass(frozen=True)
+class BatchTopK(TopK):
+    """relu(z) at the k·B highest places of the whole batch (Bussmann et al. 2024, arXiv 2412.06410).
+
+    The loss is that of TopK. At inference one threshold replaces the batch: f = relu(z) 1[z > θ], θ the running
+    mean of the smallest value kept in each training batch. k may be any positive real number.
+
+    Attributes
+    ----------
+    threshold_decay : float
+        Weight of the past in the running mean of θ.
+    """
+
+    name = "batch_topk"
+
+    threshold_decay: float = 0.99
+
+    def state(self, size: int) -> dict[str, Tensor]:
+        """Tokens since each latent fired; the threshold, and how much of its running mean is filled."""
+        return super().state(size) | {"threshold": torch.zeros(()), "filled": torch.zeros(())}
+
+    def select(self, z: Tensor, k: float | Tensor) -> Tensor:
+        """relu(z) at the k·B highest positive places of the batch, else 0."""
+        f = z.relu()
+        return f * (f > 0) * is_among_highest_of_batch(f, k)
+
+    def encode(self, p: Parameters, x: Tensor) -> Tensor:
+        """relu(z) above the threshold, `[..., B, F]`."""
+        z = self.pre_activations(p, x)
+        return z.relu() * (z > p["threshold"].unsqueeze(-1).unsqueeze(-1))
+
+    def after(self, state: dict[str, Tensor], z: Tensor, f: Tensor, knobs: Knobs) -> dict[str, Tensor]:
+        """The threshold follows the smallest value kept; idle times as in TopK."""
+        smallest = torch.where(f > 0, f, torch.inf).amin((-1, -2))
+        smallest = torch.where(smallest.isfinite(), smallest, torch.zeros_like(smallest))
+        return super().after(state, z, f, knobs) | self.follow(state, smallest)
+
+    def follow(self, state: dict[str, Tensor], smallest: Tensor) -> dict[str, Tensor]:
+        """The running mean of the threshold after one more batch."""
+        keep = self.threshold_decay
+        return {
+            "threshold": keep * state["threshold"] + (1 - keep) * smallest,
+            "filled": keep * state["filled"] + (1 - keep),
+        }
+
+    def inference(self, p: Parameters, state: dict[str, Tensor], setting: float) -> Parameters:
+        """The weights and the threshold."""
+        return dict(p) | {"threshold": state["threshold"] / state["filled"].clamp_min(1e-12)}
+
+
+def is_among_highest_of_batch(f: Tensor, k: float | Tensor) -> Tensor:
+    """Mask `[..., B, F]` of the round(k·B) highest values of each batch."""
+    flat = f.flatten(-2)
+    rows, per_token = f.shape[-2], f.shape[-1]
+    kept = torch.as_tensor(k, dtype=torch.float64) * rows
+    most = min(max(int(kept.max().round()), 1), rows * per_token)
+    places = flat.topk(most, dim=-1, sorted=bool(kept.ndim)).indices
+    chosen = torch.ones_like(places, dtype=torch.bool)
+    if kept.ndim:
+        rank = torch.arange(most, device=f.device)
+        chosen = rank < kept.round().clamp_min(1).to(f.device)[:, None]
+    return torch.zeros_like(flat, dtype=torch.bool).scatter(-1, places, chosen).view_as(f)

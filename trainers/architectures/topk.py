@@ -1,0 +1,92 @@
+"""TopK: the k highest pre-activations of each token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters, squared_error
+from trainers.architectures.aux_k import aux_k_loss, idle_after
+
+
+@dataclass(frozen=True)
+class TopK(Architecture):
+    """f = relu(TopK(z)), z = (x − b_dec) W_enc + b_enc (Gao et al. 2024, arXiv 2406.04093, sections 2.3, 2.4).
+
+        loss = mean ‖x − x̂‖² + α ‖e − ê‖² / ‖e − ē‖²,   e = x − x̂ without gradient
+
+    where ê rebuilds e from the highest `aux_k` latents that are dead.
+
+    Attributes
+    ----------
+    aux_coefficient : float
+        α; 0 switches AuxK off.
+    aux_k : int or None
+        Dead latents per token in ê; half the width of the activations by default.
+    dead_after : float
+        A latent is dead when it has not fired for this share of the run (the paper: 10 million tokens).
+    """
+
+    name = "topk"
+    setting_name = "k"
+
+    aux_coefficient: float = 1 / 32
+    aux_k: int | None = None
+    dead_after: float = 0.1
+
+    def state(self, size: int) -> dict[str, Tensor]:
+        """Tokens since each latent last fired."""
+        return {"idle": torch.zeros(size)}
+
+    def select(self, z: Tensor, k: int | Tensor) -> Tensor:
+        """relu(z) at the k highest places of each token, else 0."""
+        return z.relu() * is_among_highest(z, k)
+
+    def encode(self, p: Parameters, x: Tensor) -> Tensor:
+        """The k highest of each token, `[..., B, F]`."""
+        return self.select(self.pre_activations(p, x), p["k"])
+
+    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+        """Squared error, and the auxiliary loss of dead latents."""
+        z = self.pre_activations(p, x)
+        f = self.select(z, knobs.setting)
+        x_hat = self.decode(p, f)
+        total = self.reconstruction(p, f, x_hat, target)
+        if self.aux_coefficient:
+            dead = self.dead(state["idle"], knobs, x.shape[-2])
+            if x.is_cuda or dead.any():  # no question to the GPU: there the term is masked instead
+                aux = aux_k_loss(p, z, (target - x_hat).detach(), dead, self.aux_k or x_hat.shape[-1] // 2)
+                total = total + self.aux_coefficient * aux
+        return Losses(total, f, x_hat, self.after(state, z.detach(), f.detach(), knobs))
+
+    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor) -> Tensor:
+        """mean ‖x − x̂‖²; Matryoshka adds its prefixes here."""
+        return squared_error(x_hat, target)
+
+    def after(self, state: dict[str, Tensor], z: Tensor, f: Tensor, knobs: Knobs) -> dict[str, Tensor]:
+        """The state of the next step."""
+        return {"idle": idle_after(state["idle"], f)}
+
+    def dead(self, idle: Tensor, knobs: Knobs, batch: int) -> Tensor:
+        """Which latents have been silent for `dead_after` of the run."""
+        return idle >= self.dead_after * knobs.steps * batch
+
+    def inference(self, p: Parameters, state: dict[str, Tensor], setting: float) -> Parameters:
+        """The weights and k."""
+        return dict(p) | {"k": torch.tensor(int(setting))}
+
+
+def is_among_highest(z: Tensor, k: int | float | Tensor) -> Tensor:
+    """Mask `[..., B, F]` of exactly the k highest of each token; of equal values the places that topk gives.
+
+    `k` may be a tensor `[M]`, one per member of a stack.
+    """
+    most = int(k.max()) if isinstance(k, Tensor) else int(k)
+    places = z.topk(min(most, z.shape[-1]), dim=-1).indices
+    chosen = torch.ones_like(places, dtype=torch.bool)
+    if isinstance(k, Tensor) and k.ndim:
+        rank = torch.arange(places.shape[-1], device=z.device)
+        chosen = (rank < k[:, None, None]).expand(places.shape)
+    return torch.zeros_like(z, dtype=torch.bool).scatter(-1, places, chosen)

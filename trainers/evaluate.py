@@ -1,0 +1,216 @@
+"""Every metric of every SAE at a site, in one pass over the evaluation text.
+
+What is counted
+---------------
+Positions that hold text: not the start token, padding or other ignored tokens. SAEs see these alone;
+everywhere else the model keeps its own activation. Cross-entropy and KL are averaged over the predictions made
+from a counted position about a counted token: the prediction made from the start token is the same with and
+without a splice.
+
+The mean of mean ablation is the mean activation over the counted positions of the evaluation set itself, found
+in a pass of its own; FVU uses the same mean. Standard errors leave one batch out at a time (jackknife) with
+this mean held; they come from differences between batches, so spread the windows over the text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from frontier._format import listed, plural
+from trainers.evaluation_results import Evaluation, EvaluationError
+from trainers.language_models import LanguageModel, Splice, kl_from
+from trainers.tally import Tally, total
+
+__all__ = ["Evaluation", "EvaluationError", "evaluate"]
+
+
+class EvaluatedSAE(Protocol):
+    """What an SAE has to offer; `trainers.sae.SAE` does, and so can a foreign one."""
+
+    dictionary_size: int
+    d_in: int
+    d_out: int
+    identity: dict[str, Any]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Latents `[n, F]` of activations `[n, d_in]`."""
+        ...
+
+    def decode(self, f: Tensor) -> Tensor:
+        """Reconstruction `[n, d_out]` of latents `[n, F]`."""
+        ...
+
+
+@torch.no_grad()
+def evaluate(
+    saes: Sequence[Any],
+    model: LanguageModel,
+    tokens: Tensor,
+    site: str,
+    target_site: str | None = None,
+    *,
+    batch_size: int = 16,
+    protocol: str,
+    progress: bool = False,
+) -> Evaluation:
+    """Metrics of SAEs that read `site` and write `target_site` (for an autoencoder the same).
+
+    Parameters
+    ----------
+    saes : sequence of SAE
+        With `encode`, `decode`, `dictionary_size`, `d_in`, `d_out`, and `identity`, the columns that name it.
+    tokens : Tensor
+        Windows of text `[n, T]`.
+    batch_size : int
+        Windows per batch, at most; memory grows with batch_size · T · vocabulary. Batches are equal to within
+        one window, and are the units of the standard errors.
+    protocol : str
+        Names corpus, context length and special tokens; rows with different ones are not compared.
+
+    Notes
+    -----
+    `error_linear_fraction` is the share of the variance of the error t − t̂ that a linear map of the SAE's
+    input predicts (see `LinearError`); it may be a little below zero.
+    An SAE whose outputs are not finite gets a row of missing values and a warning.
+
+    Raises
+    ------
+    EvaluationError
+        If the activations hold NaN or infinities (batch and site are named), nothing is counted, or an SAE
+        does not fit the site.
+    """
+    saes, target = list(saes), target_site or site
+    names = _names(saes)
+    _check_widths(saes, names, model, site, target)
+    batches = _batches(tokens, batch_size)
+    means = _means(model, batches, (site, target), progress)
+    tally = Tally(saes, names, len(batches), means[site])
+    for index, batch in enumerate(_tracked(batches, "evaluating", progress)):
+        opened = _OpenBatch(model, batch, site, target, means[target], index)
+        tally.start(index, opened)
+        for member, sae in enumerate(saes):
+            tally.add(index, member, sae, opened)
+    rows = [_identity(sae, name, model, site, target) for sae, name in zip(saes, names, strict=True)]
+    return tally.result(rows, {"protocol": protocol, "ablation": "mean", "source": "trainers"})
+
+
+class _OpenBatch:
+    """One batch, cut open at the target site, with what all SAEs share."""
+
+    def __init__(
+        self, model: LanguageModel, tokens: Tensor, site: str, target: str, mean: Tensor, index: int
+    ) -> None:
+        self._splice: Splice = model.splice(tokens, target)
+        tokens = tokens.to(model.device)
+        self._counted = model.counted(tokens)  # [B, T]
+        self._predicting = self._counted[:, :-1] & self._counted[:, 1:]
+        self._next = tokens[:, 1:][self._predicting].long()
+        self.target = self._splice.value[self._counted].float()  # [n, d_out]
+        self.input = (
+            self.target if site == target else model.capture(tokens, [site])[site][self._counted].float()
+        )
+        _refuse_nan(self.target, self.input, index, (site, target))
+        self.target_norm = self.target.norm(dim=1)
+        self._clean = torch.log_softmax(self._predictions(self._splice.logits), dim=-1)
+        self.shared = {
+            "tokens": len(self.target),
+            "predictions": len(self._next),
+            "centred_squares": total((self.target - mean).square()),
+            "ce_clean": total(self._cross_entropy(self._clean)),
+            "ce_zero": self.losses(torch.zeros_like(self.target))[0],
+            "ce_mean": self.losses(mean.expand_as(self.target))[0],
+        }
+
+    def losses(self, reconstruction: Tensor) -> tuple[float, float]:
+        """Sums of cross-entropy and of KL(clean ‖ spliced) with this at the counted positions `[n, d_out]`."""
+        new = self._splice.value.clone()
+        new[self._counted] = reconstruction.to(new.dtype)
+        spliced = torch.log_softmax(self._predictions(self._splice(new)), dim=-1)
+        return total(self._cross_entropy(spliced)), total(kl_from(self._clean, spliced, normalised=True))
+
+    def _predictions(self, logits: Tensor) -> Tensor:
+        return logits[:, :-1][self._predicting].float()
+
+    def _cross_entropy(self, log_probabilities: Tensor) -> Tensor:
+        return -log_probabilities.gather(1, self._next[:, None])
+
+
+def _names(saes: list[Any]) -> list[str]:
+    if not saes:
+        raise EvaluationError("no SAEs to evaluate")
+    names = [str(s.identity.get("run_id", f"sae_{i}")) for i, s in enumerate(saes)]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise EvaluationError(f"run_id {listed([repr(n) for n in twice], 3)} names several SAEs")
+    return names
+
+
+def _check_widths(saes: list[Any], names: list[str], model: LanguageModel, site: str, target: str) -> None:
+    wanted = model.site(site).width, model.site(target).width
+    for sae, name in zip(saes, names, strict=True):
+        if (sae.d_in, sae.d_out) != wanted:
+            raise EvaluationError(
+                f"SAE {name!r} maps {sae.d_in} to {sae.d_out} dimensions; {site} has {wanted[0]}"
+                + (f" and {target} has {wanted[1]}" if target != site else "")
+            )
+
+
+def _batches(tokens: Tensor, batch_size: int) -> list[Tensor]:
+    if tokens.ndim != 2 or not len(tokens):
+        raise EvaluationError(f"wanted windows of tokens [n, T], got {list(tokens.shape)}")
+    if batch_size < 1:
+        raise EvaluationError(f"batch_size must be at least 1, got {batch_size}")
+    return list(tokens.tensor_split(-(-len(tokens) // batch_size)))
+
+
+def _means(
+    model: LanguageModel, batches: list[Tensor], sites: tuple[str, str], progress: bool
+) -> dict[str, Tensor]:
+    """The mean activation of each site over the counted positions `[width]`."""
+    sums: dict[str, Tensor] = {s: torch.zeros((), dtype=torch.float64, device=model.device) for s in sites}
+    count = 0
+    for index, batch in enumerate(_tracked(batches, "mean activation", progress)):
+        counted = model.counted(batch.to(model.device))
+        for site, values in model.capture(batch, list(dict.fromkeys(sites))).items():
+            found = values[counted]
+            _refuse_nan(found, found, index, (site, site))
+            sums[site] = sums[site] + found.sum(0, dtype=torch.float64)
+        count += int(counted.sum())
+    if not count:
+        raise EvaluationError(
+            f"no position counts in {plural(len(batches), 'batch')[:-1] + 'es'}: all tokens are ignored ones "
+            f"({listed(model.ignore)})"
+        )
+    return {s: (v / count).float() for s, v in sums.items()}
+
+
+def _refuse_nan(target: Tensor, inputs: Tensor, batch: int, sites: tuple[str, str]) -> None:
+    for site, values in zip(sites, (inputs, target), strict=True):
+        if not bool(torch.isfinite(values).all()):
+            rows = int((~torch.isfinite(values)).any(-1).sum())
+            raise EvaluationError(
+                f"the activations at {site} hold NaN or infinity in batch {batch}, at {plural(rows, 'position')}"
+            )
+
+
+def _identity(sae: Any, name: str, model: LanguageModel, site: str, target: str) -> dict[str, Any]:
+    """The columns that name an SAE: its own, and what the evaluation knows where it says nothing."""
+    known = {
+        "run_id": name, "model": model.name, "site": model.site(site).name, "layer": model.site(site).layer,
+        "dictionary_size": sae.dictionary_size, "d_model": sae.d_in,
+    }  # fmt: skip
+    if target != site:
+        known["target_site"] = model.site(target).name
+    return known | dict(sae.identity) | {"run_id": name}
+
+
+def _tracked(batches: list[Tensor], what: str, progress: bool) -> Any:
+    if not progress:
+        return batches
+    return track(batches, what, console=Console(stderr=True), transient=True)

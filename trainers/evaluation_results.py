@@ -1,0 +1,131 @@
+"""What an evaluation found: a row of the metrics table per SAE, sums per batch, firing counts; save, load."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from frontier._format import nearest
+from trainers.accumulators import jackknife_error, metrics_of, without_each
+
+METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
+
+
+class EvaluationError(ValueError):
+    """An evaluation that cannot be made or read; the message is one line."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Metrics of several SAEs at one site.
+
+    Attributes
+    ----------
+    table : DataFrame
+        Rows of the metrics table, with `<metric>_se`.
+    batches : DataFrame
+        Per `run_id` and `batch`: `tokens`, `predictions`, and the sums that the metrics are ratios of
+        (`<name>_sum`). The same batches for all SAEs, so that comparisons may be paired.
+    frequencies : dict of str to array
+        By `run_id`: on how many of the `tokens` each latent fired `[F]`.
+    tokens : int
+        Tokens that were counted.
+    """
+
+    table: pd.DataFrame
+    batches: pd.DataFrame = field(repr=False)
+    frequencies: dict[str, np.ndarray] = field(repr=False)
+    tokens: int
+
+    def histogram(self, run_id: str, per_decade: int = 4) -> pd.DataFrame:
+        """Latents by firing frequency: columns `low`, `high`, `latents`; bins are low < frequency ≤ high.
+
+        The first row, with low and high 0, holds the latents that never fired; the others are equal in the
+        logarithm, from the decade of one firing in all tokens up to 1. Every SAE has the same bins.
+        """
+        edges = frequency_bins(self.tokens, per_decade)
+        counts = self._known(run_id)
+        fired = counts[counts > 0] / self.tokens
+        places = np.searchsorted(edges * (1 + 1e-12), fired, side="left") - 1
+        latents = np.bincount(places, minlength=len(edges) - 1)
+        return pd.DataFrame(
+            {
+                "low": np.concatenate([[0.0], edges[:-1]]),
+                "high": np.concatenate([[0.0], edges[1:]]),
+                "latents": np.concatenate([[int((counts == 0).sum())], latents]),
+            }
+        )
+
+    def difference(self, metric: str, run_id: str, reference: str) -> tuple[float, float]:
+        """metric(run_id) − metric(reference) and its standard error, paired by batch (jackknife)."""
+        found = {}
+        for name in (run_id, reference):
+            self._known(name)
+            rows = self.batches[self.batches["run_id"] == name].sort_values("batch")
+            sums = {
+                c.removesuffix("_sum"): rows[c].to_numpy(float) for c in rows if c not in ("run_id", "batch")
+            }
+            whole = metrics_of({k: v.sum() for k, v in sums.items()})
+            if metric not in whole:
+                raise EvaluationError(f"no metric {metric!r} with values per batch{nearest(metric, whole)}")
+            left = metrics_of({k: without_each(v) for k, v in sums.items()})
+            found[name] = whole[metric], left[metric]
+        ours, theirs = found[run_id], found[reference]
+        return float(ours[0] - theirs[0]), float(jackknife_error(ours[1] - theirs[1]))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `metrics.parquet`, `batches.parquet` and `frequencies.safetensors`."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / ".draft"
+        for name, write in (
+            (METRICS_FILE, lambda: self.table.to_parquet(draft, index=False)),
+            (BATCHES_FILE, lambda: self.batches.to_parquet(draft, index=False)),
+            (FREQUENCIES_FILE, lambda: save_file(self.frequencies, draft, {"tokens": str(self.tokens)})),
+        ):
+            write()
+            os.replace(draft, folder / name)
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evaluation:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        EvaluationError
+            If a file is missing or torn.
+        """
+        folder = Path(folder)
+        try:
+            table, batches = (pd.read_parquet(folder / name) for name in (METRICS_FILE, BATCHES_FILE))
+            with safe_open(folder / FREQUENCIES_FILE, framework="np") as file:
+                frequencies = {name: file.get_tensor(name) for name in file.keys()}
+                tokens = int(file.metadata()["tokens"])
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise EvaluationError(f"no evaluation in {folder}: {error}") from error
+        ordered = {name: frequencies[name] for name in table["run_id"] if name in frequencies}
+        if len(ordered) != len(table):
+            raise EvaluationError(f"{folder / FREQUENCIES_FILE} has {len(ordered)} of {len(table)} SAEs")
+        return cls(table, batches, ordered, tokens)
+
+    def _known(self, run_id: str) -> np.ndarray:
+        if run_id not in self.frequencies:
+            raise EvaluationError(f"no SAE {run_id!r} in this evaluation{nearest(run_id, self.frequencies)}")
+        return self.frequencies[run_id]
+
+
+def frequency_bins(tokens: int, per_decade: int = 4) -> np.ndarray:
+    """Edges of logarithmic bins from below one firing in `tokens` up to 1.
+
+    >>> frequency_bins(2000, per_decade=1)
+    array([1.e-04, 1.e-03, 1.e-02, 1.e-01, 1.e+00])
+    """
+    decades = int(np.floor(np.log10(max(tokens, 1)))) + 1
+    return 10.0 ** (np.arange(-decades * per_decade, 1) / per_decade)

@@ -1,0 +1,152 @@
+"""A family: members of one recipe, stored in one set of tensors, all trained on the same batches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainers.activations import Scaling
+from trainers.architectures import Architecture, Parameters, options
+from trainers.sae import SAE, fold_scale
+
+
+@dataclass(frozen=True)
+class Member:
+    """One SAE of a family: what may differ between its members."""
+
+    run_id: str
+    setting: float
+    """λ, k or target L0."""
+    seed: int
+    learning_rate: float
+
+
+class Family:
+    """Members of one architecture and one size, in stacked tensors.
+
+    Attributes
+    ----------
+    parameters : dict of str to Tensor [M, ...]
+        What gradients train.
+    state : dict of str to Tensor [M, ...]
+        What a step changes without a gradient.
+    leaves : list of dict of str to Tensor [...]
+        Each member's part of `parameters`: views, trained in place.
+    diverged : dict of int to int
+        Members that met a value that is not finite, and the step; they stay as they were before it.
+    """
+
+    def __init__(
+        self, name: str, architecture: Architecture, members: Sequence[Member], *,
+        d_in: int, d_out: int, dictionary_size: int, scaling: Scaling, device: Any = "cpu",
+        identity: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.architecture, self.members = name, architecture, tuple(members)
+        self.d_in, self.d_out, self.dictionary_size = d_in, d_out, dictionary_size
+        self.identity = identity or {}
+        self.scaling = scaling
+        means = (scaling.input_mean.float(), scaling.target_mean.float())
+        starts = [architecture.start(d_in, d_out, dictionary_size, means, m.seed) for m in members]
+        self.parameters: Parameters = _stack(starts, device)
+        self.state: Parameters = _stack([architecture.state(dictionary_size) for _ in members], device)
+        self.leaves = [self._views(m) for m in range(len(members))]
+        self.diverged: dict[int, int] = {}
+
+    def _views(self, m: int) -> Parameters:
+        # `.data` gives each view a version counter of its own: threads change other members meanwhile.
+        return {k: v[m].data.requires_grad_() for k, v in self.parameters.items()}
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{m.setting:g}" for m in self.members)
+        return (
+            f"Family {self.name}: {len(self)} × {self.architecture.name}, dictionary {self.dictionary_size}, "
+            f"{self.architecture.setting_name} = {settings}"
+        )
+
+    @property
+    def active(self) -> list[int]:
+        """Members that are still trained."""
+        return [m for m in range(len(self)) if m not in self.diverged]
+
+    def state_of(self, m: int) -> Parameters:
+        """One member's part of the state."""
+        return {k: v[m].data for k, v in self.state.items()}
+
+    def set_state(self, m: int, new: Parameters) -> None:
+        """Store one member's new state."""
+        for name, value in new.items():
+            self.state[name][m] = value
+
+    def sae(self, m: int, **more: Any) -> SAE:
+        """One member as an SAE for raw activations: the input scale folded back, its identity with it."""
+        member = self.members[m]
+        trained = {k: v.detach().float().cpu().clone() for k, v in self.leaves[m].items()}
+        state = {k: v.detach().float().cpu() for k, v in self.state_of(m).items()}
+        ready = self.architecture.inference(trained, state, member.setting)
+        scale = self.scaling.input_scale, self.scaling.target_scale
+        identity = {
+            "run_id": member.run_id, "family": self.name, "architecture": self.architecture.name,
+            "sparsity_setting": member.setting, "sparsity_name": self.architecture.setting_name,
+            "seed": member.seed, "learning_rate": member.learning_rate,
+            "dictionary_size": self.dictionary_size, "d_model": self.d_in,
+            "options": options(self.architecture),
+        }  # fmt: skip
+        return SAE(self.architecture, fold_scale(ready, *scale), identity | self.identity | more)
+
+    def tensors(self) -> Parameters:
+        """Everything of every member, under names that hold whoever else is in the family."""
+        found = {}
+        for m, member in enumerate(self.members):
+            found |= {f"{member.run_id}/parameter/{k}": v[m].detach() for k, v in self.parameters.items()}
+            found |= {f"{member.run_id}/state/{k}": v[m] for k, v in self.state.items()}
+        return found
+
+    def load_tensors(self, tensors: Parameters) -> None:
+        """Take up what `tensors` gave."""
+        with torch.no_grad():
+            for m, member in enumerate(self.members):
+                for kind, own in (("parameter", self.parameters), ("state", self.state)):
+                    for name, value in own.items():
+                        value[m].copy_(tensors[f"{member.run_id}/{kind}/{name}"])
+
+
+def _stack(parts: list[Parameters], device: Any) -> Parameters:
+    return {k: torch.stack([p[k] for p in parts]).to(device) for k in parts[0]}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How learning rate and sparsity rise and fall over a run; shares of its steps.
+
+    Attributes
+    ----------
+    warmup : float
+        Linear rise of the learning rate.
+    decay : float
+        Linear fall of the learning rate to 0 at the end.
+    sparsity_warmup : float
+        Linear rise of the sparsity penalty.
+    """
+
+    steps: int
+    warmup: float = 0.05
+    decay: float = 0.2
+    sparsity_warmup: float = 0.25
+
+    def learning_rate(self, step: int) -> float:
+        """Share of the full learning rate at a step."""
+        rise = min(1.0, (step + 1) / max(1, math.ceil(self.warmup * self.steps)))
+        fall = min(1.0, (self.steps - step) / max(1, math.ceil(self.decay * self.steps)))
+        return rise * fall
+
+    def ramp(self, step: int) -> float:
+        """Share of the full sparsity penalty at a step."""
+        return min(1.0, (step + 1) / max(1, math.ceil(self.sparsity_warmup * self.steps)))

@@ -1,0 +1,181 @@
+"""A language model's weights, tokenizer and config, by folder or name: safetensors only, no foreign code."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+
+import frontier
+from frontier._format import listed, nearest, one_line
+
+SHIPPED = "tiny_lm"
+_PACKAGE = Path(frontier.__file__).parent
+SHIPPED_FOLDERS = (_PACKAGE / "data" / SHIPPED, _PACKAGE.parent / "data" / SHIPPED)
+"""In an installed wheel, and in a checkout."""
+
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+class LanguageModelError(ValueError):
+    """A language model that cannot be loaded, or cannot do what it is asked; the message is one line."""
+
+
+def load_folder_or_name(
+    name: str | Path | None, dtype: str | torch.dtype
+) -> tuple[Any, Any, dict[str, Any], str]:
+    """Model, tokenizer (None if there is none), config as stored, and the name to print."""
+    source, label = _source(name)
+    if isinstance(source, Path):
+        _check_folder(source)
+    config = _config(source, label)
+    return _model(source, label, pick_dtype(dtype)), _tokenizer(source), config, label
+
+
+def pick_device(device: str | torch.device) -> torch.device:
+    """The device by name; "auto" is a GPU if there is one."""
+    if str(device) == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        raise LanguageModelError(f"no device {str(device)!r} here: {_first_line(error)}") from error
+    return found
+
+
+def pick_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A floating-point type by name."""
+    name = str(dtype).removeprefix("torch.")
+    if name not in DTYPES:
+        raise LanguageModelError(f"no dtype {name!r} for a language model{nearest(name, DTYPES)}")
+    return getattr(torch, name)
+
+
+def _source(name: str | Path | None) -> tuple[str | Path, str]:
+    """What transformers is given, a folder or a name on the hub, and the name to print."""
+    if name is None or str(name) == SHIPPED:
+        for folder in SHIPPED_FOLDERS:
+            if (folder / "config.json").is_file():
+                return folder, SHIPPED
+        raise LanguageModelError(
+            f"the shipped model is not installed; looked in {listed(SHIPPED_FOLDERS)}; "
+            "`python -m trainers.tiny_lm --out data/tiny_lm` makes it"
+        )
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path, path.resolve().name
+    text = str(name)
+    if isinstance(name, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
+        raise LanguageModelError(
+            f"no folder {text!r}; wanted one in Hugging Face format, or a name on the hub"
+        )
+    return text, text
+
+
+def _check_folder(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        found = listed(sorted(p.name for p in folder.iterdir()), 6) or "nothing"
+        raise LanguageModelError(f"{folder} is no Hugging Face model: no config.json among {found}")
+    if any(folder.glob("*.safetensors")):
+        return
+    pickled = sorted(p.name for pattern in PICKLED for p in folder.glob(pattern))
+    if pickled:
+        raise LanguageModelError(
+            f"{folder} holds only pickled weights ({listed(pickled, 3)}), which can run code "
+            "when they are read; save the model again with save_pretrained, which writes safetensors"
+        )
+    raise LanguageModelError(f"{folder} holds no weights; wanted model.safetensors")
+
+
+def _config(source: str | Path, label: str) -> dict[str, Any]:
+    from transformers import PreTrainedConfig
+
+    try:
+        return PreTrainedConfig.get_config_dict(source)[0]
+    except (OSError, ValueError) as error:
+        raise _failed(source, label, error) from error
+
+
+def _model(source: str | Path, label: str, dtype: torch.dtype) -> Any:
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _quiet():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                source,
+                dtype=dtype,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported, and refused below with names and shapes
+            )
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
+        raise _failed(source, label, error) from error
+    if report["mismatched_keys"]:
+        key, stored, wanted = sorted(report["mismatched_keys"])[0]
+        raise LanguageModelError(
+            f"the weights of {label} do not fit its config: {key} is {list(stored)}, wanted {list(wanted)}"
+        )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise LanguageModelError(f"the weights of {label} lack {listed(missing, 3)}; they would be random")
+    unused = sorted(report["unexpected_keys"])
+    if unused:
+        warnings.warn(f"the model {label} does not use its weights {listed(unused, 3)}", stacklevel=4)
+    return model
+
+
+def _tokenizer(source: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    if isinstance(source, Path) and not any(source.glob("*token*")) and not any(source.glob("vocab*")):
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, ImportError, KeyError) as error:
+        raise LanguageModelError(
+            f"the tokenizer of {source} cannot be loaded: {_first_line(error)}"
+        ) from error
+
+
+def _failed(source: str | Path, label: str, error: Exception) -> LanguageModelError:
+    text = str(error)
+    if isinstance(source, Path):
+        return LanguageModelError(f"the model in {source} cannot be loaded: {_first_line(error)}")
+    if "safetensors" in text:
+        why = (
+            f"it has no safetensors weights on the hub, and pickled ones are not read ({_first_line(error)})"
+        )
+    elif any(word in text for word in ("connect", "offline", "Offline", "resolve host", "Max retries")):
+        why = "it is not in the local cache and the hub cannot be reached; give a folder, or go online once"
+    else:
+        why = _first_line(error)
+    return LanguageModelError(f"no language model {label!r}: {why}")
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return one_line(lines[0] if lines else type(error).__name__)[:300]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' own progress bars and loading reports."""
+    from transformers.utils import logging
+
+    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

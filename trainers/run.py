@@ -1,0 +1,194 @@
+"""A run: its families, their step engines and their stream of activations, built from a configuration."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainers import checkpoints, ranks
+from trainers.activations import ActivationStream, activation_stream
+from trainers.config import MemberPlan, RunConfig, members
+from trainers.family import Family, Member, Schedule
+from trainers.language_models import LanguageModel, load_language_model
+from trainers.sae import SAE
+from trainers.steps import Engine, engine_for
+from trainers.steps.engine import StepOptions
+
+FREE_TO_CHANGE = {
+    "model": {"device"},
+    "activations": {"memory_limit", "cache", "cache_limit"},
+    "training": {"threads", "engine", "log_every", "checkpoint_every", "logger"},
+    "evaluation": {"text", "windows", "batch_size"},
+}
+"""Fields that may differ when a run is resumed: they do not change what is trained."""
+
+
+class RunError(RuntimeError):
+    """A run that cannot be built, resumed or finished."""
+
+
+@dataclass(eq=False)
+class Run:
+    """Everything that trains, and how far it is.
+
+    Attributes
+    ----------
+    families : list of Family
+        This process's members; under torchrun each process has its share.
+    step : int
+        Steps done.
+    """
+
+    config: RunConfig
+    model: LanguageModel
+    stream: ActivationStream
+    families: list[Family]
+    engines: list[Engine]
+    step: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Activations seen so far."""
+        return self.step * self.config.training.batch_size
+
+    def saes(self) -> list[SAE]:
+        """The members that did not diverge, as SAEs for raw activations."""
+        return [f.sae(m, tokens_trained=self.tokens) for f in self.families for m in f.active]
+
+    def diverged(self) -> dict[str, int]:
+        """run_id and step of every member that was stopped."""
+        return {f.members[m].run_id: step for f in self.families for m, step in f.diverged.items()}
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint of this step, of all processes together."""
+        tensors = {}
+        for family, engine in zip(self.families, self.engines, strict=True):
+            tensors |= family.tensors() | engine.tensors()
+        state = {
+            "step": self.step, "stream": self.stream.state(), "diverged": self.diverged(),
+            "config": self.config.model_dump(mode="json"), "model": self.model.revision,
+            "widths": [self.stream.d_in, self.stream.d_out],
+        }  # fmt: skip
+        checkpoints.save(folder, self.step, tensors, state)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Go on from a checkpoint.
+
+        Raises
+        ------
+        RunError
+            If it is of another configuration or another model; what differs is listed.
+        """
+        tensors, state = checkpoints.load(checkpoint)
+        found = changed_fields(state["config"], self.config.model_dump(mode="json"))
+        if found:
+            raise RunError(f"{checkpoint} was trained with another configuration: {'; '.join(found)}")
+        widths = [self.stream.d_in, self.stream.d_out]
+        if state["widths"] != widths:
+            raise RunError(f"{checkpoint} has activations of width {state['widths']}, the model gives {widths}")
+        if state["model"] != self.model.revision:
+            raise RunError(
+                f"{checkpoint} was trained on model {state['model']}, {self.model.name} is {self.model.revision}"
+            )
+        for family, engine in zip(self.families, self.engines, strict=True):
+            family.load_tensors(tensors)
+            names = [m.run_id for m in family.members]
+            family.diverged.update({names.index(k): v for k, v in state["diverged"].items() if k in names})
+            engine.load_tensors(tensors)
+        self.stream.restore(state["stream"])
+        self.step = state["step"]
+
+
+def build_run(config: RunConfig, progress: bool = True) -> Run:
+    """Load the model, open the stream, and start every member of this process.
+
+    Raises
+    ------
+    RunError
+        If a GPU is asked for where there is none.
+    """
+    device = chosen_device(config.model.device)
+    model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
+    site, target = config.activations.site, config.activations.target_site
+    given = config.activations
+    stream = activation_stream(
+        model, site, given.text, target_site=target, tokens=given.tokens, context_length=given.context_length,
+        batch_size=config.training.batch_size, buffer_tokens=given.buffer_tokens, memory_limit=given.memory_limit,
+        cache=given.cache, cache_limit=given.cache_limit, progress=progress,
+    )  # fmt: skip
+    families = build_families(config, members(config), model, stream, device)
+    training = config.training
+    options = StepOptions(
+        Schedule(training.steps, training.warmup, training.decay, training.sparsity_warmup), training.clip,
+        autocast=training.precision == "bfloat16",
+    )  # fmt: skip
+    threads = training.threads or os.cpu_count() or 1
+    engines = [engine_for(f, options, training.engine, threads) for f in families]
+    return Run(config, model, stream, families, engines)
+
+
+def build_families(
+    config: RunConfig, plans: Iterable[MemberPlan], model: LanguageModel, stream: ActivationStream, device: Any
+) -> list[Family]:
+    """This process's members, those of one family and size in one stack."""
+    sections = {f.name or f.architecture: f for f in config.families}
+    site = model.site(config.activations.site)
+    target = config.activations.target_site
+    identity = {
+        "model": model.name, "site": site.name, "layer": site.layer,
+        "input_scale": stream.scaling.input_scale, "target_scale": stream.scaling.target_scale,
+    }  # fmt: skip
+    if target:
+        identity["target_site"] = model.site(target).name
+    families = []
+    for (name, size), group in groupby(plans, lambda m: (m.family, m.dictionary_size)):
+        part = ranks.mine(list(group))
+        if part:
+            families.append(
+                Family(
+                    name, sections[name].build(subtract_decoder_bias=target is None),
+                    [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
+                    d_in=stream.d_in, d_out=stream.d_out, dictionary_size=size, scaling=stream.scaling,
+                    device=device, identity=identity,
+                )
+            )  # fmt: skip
+    return families
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a configuration; `auto` is the GPU where there is one.
+
+    Raises
+    ------
+    RunError
+        If a GPU is asked for where there is none, or the name is no device.
+    """
+    local = os.environ.get("LOCAL_RANK", "0")
+    if name == "auto":
+        return torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise RunError(f"model.device must be auto, cpu, cuda or cuda:N, got {name!r}") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise RunError(f"model.device is {name}, and this machine has no GPU that torch can use; take auto or cpu")
+    return device
+
+
+def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What of two configurations differs and matters."""
+    found = []
+    for section in ("model", "activations", "training"):
+        for field, value in new[section].items():
+            if field not in FREE_TO_CHANGE[section] and old[section].get(field) != value:
+                found.append(f"{section}.{field} was {old[section].get(field)!r}, is {value!r}")
+    if old["families"] != new["families"]:
+        found.append("the families differ")
+    return found
+

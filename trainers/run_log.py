@@ -1,0 +1,145 @@
+"""What a run says while it trains: a progress display, JSON lines, and other loggers where asked for."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from trainers import ranks
+from trainers.run import Run, RunError
+from trainers.steps.engine import MemberLog
+
+
+class RunLog:
+    """Open for the time of a run: `write` after each step."""
+
+    def __init__(self, run: Run, folder: Path, progress: bool) -> None:
+        self.run, self.folder, self.progress = run, folder, progress and ranks.is_first()
+        self.known_diverged: set[str] = set()
+        self.console = Console(stderr=True)
+
+    def __enter__(self) -> RunLog:
+        suffix = "" if ranks.world_size() == 1 else f".{ranks.rank()}"
+        path = self.folder / f"log{suffix}.jsonl"
+        forget_after(path, self.run.step)
+        self.file: IO[str] = path.open("a", encoding="utf-8")
+        self.other = other_logger(self.run, self.folder)
+        self.bar = Progress(
+            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn(),
+            TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"),
+        )  # fmt: skip
+        self.task = self.bar.add_task("", total=self.run.config.training.steps, completed=self.run.step, speed="")
+        self.live = Live(self.bar, console=self.console, refresh_per_second=4, transient=True)
+        if self.progress and self.console.is_terminal:
+            self.live.start()
+        self.start, self.first = time.monotonic(), self.run.step
+        return self
+
+    def write(self, step: int, logs: dict[str, MemberLog] | None) -> None:
+        """Move the bar; where a log is due, write a line and show every member."""
+        if logs is None:
+            self.bar.update(self.task, completed=step)
+            return
+        passed = max(time.monotonic() - self.start, 1e-9)
+        speed = (step - self.first) * self.run.config.training.batch_size / passed
+        self.bar.update(self.task, completed=step, speed=f"{speed:,.0f} tokens/s")
+        self.live.update(Group(self.bar, member_table(logs)))
+        line = {
+            "step": step, "tokens": self.run.tokens, "tokens_per_second": round(speed, 1),
+            "members": {k: v._asdict() for k, v in logs.items()},
+        }  # fmt: skip
+        new = {k: v for k, v in self.run.diverged().items() if k not in self.known_diverged}
+        for run_id, when in new.items():
+            self.known_diverged.add(run_id)
+            self.console.print(
+                f"{run_id} diverged at step {when + 1} (its loss or gradient is not finite): stopped and left out; "
+                "the others go on",
+                style="red", markup=False,
+            )  # fmt: skip
+        if new:
+            line["diverged"] = new
+        self.file.write(json.dumps(line) + "\n")
+        self.file.flush()
+        if self.other:
+            self.other(step, logs)
+
+    def __exit__(self, *_: object) -> None:
+        if self.live.is_started:
+            self.live.stop()
+        self.file.close()
+
+
+def forget_after(path: Path, step: int) -> None:
+    """Take out the lines of steps that a resumed run makes again."""
+    if not path.exists():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):  # the line that a kill cut short
+            continue
+    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def member_table(logs: dict[str, MemberLog]) -> Table:
+    """L0 and FVU of every member on the last batch."""
+    table = Table(box=None, pad_edge=False)
+    for name in ("SAE", "L0", "FVU", "loss"):
+        table.add_column(name, justify="left" if name == "SAE" else "right")
+    for run_id, entry in logs.items():
+        table.add_row(run_id, f"{entry.l0:.1f}", f"{entry.fvu:.3f}", f"{entry.loss:.3g}")
+    return table
+
+
+def other_logger(run: Run, folder: Path) -> Any:
+    """A function that logs to TensorBoard or W&B, or None.
+
+    Raises
+    ------
+    RunError
+        If the logger that was asked for is not installed.
+    """
+    name = run.config.training.logger
+    if name == "none" or not ranks.is_first():
+        return None
+    try:
+        if name == "tensorboard":
+            writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(folder / "tensorboard")
+            return lambda step, logs: [
+                writer.add_scalar(f"{key}/{run_id}", value, step)
+                for run_id, entry in logs.items() for key, value in entry._asdict().items()
+            ]  # fmt: skip
+        session = importlib.import_module("wandb").init(project="sae-frontier", dir=str(folder))
+    except ImportError as error:
+        raise RunError(f"training.logger is {name}, which is not installed: pip install {name}") from error
+    return lambda step, logs: session.log(
+        {f"{key}/{run_id}": v for run_id, e in logs.items() for key, v in e._asdict().items()}, step=step
+    )
+
+
+def environment(path: Path, run: Run) -> None:
+    """What the run ran in: versions, machine, data."""
+    names = ("torch", "transformers", "safetensors", "numpy", "pandas", "sae-frontier")
+    device = run.model.device
+    about = {
+        "python": sys.version.split()[0], "platform": platform.platform(), "processes": ranks.world_size(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "packages": {n: version(n) for n in names},
+        "activations": run.stream.description,
+        "model": {"name": run.model.name, "revision": run.model.revision},
+    }  # fmt: skip
+    path.write_text(json.dumps(about, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,0 +1,99 @@
+"""What both step engines share: their interface, their options, and the choice between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from trainers.activations import Batch
+from trainers.family import Family, Schedule
+
+
+class MemberLog(NamedTuple):
+    """One member on one batch."""
+
+    loss: float
+    l0: float
+    fvu: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What every step needs beside the batch."""
+
+    schedule: Schedule
+    clip: float = 1.0
+    epsilon: float = 1e-8
+    """Adam's."""
+    autocast: bool = False
+    """bfloat16 products on the GPU; the weights stay float32."""
+
+
+class Engine(Protocol):
+    """One training step of a family."""
+
+    family: Family
+
+    def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
+        """Change every active member by one optimiser step; with `log`, say how each does on this batch."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimiser's memory, by run_id."""
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `tensors` gave."""
+
+
+def engine_for(family: Family, options: StepOptions, kind: str = "auto", threads: int = 1) -> Engine:
+    """The step engine of a family: `loop` on the CPU, `stacked` on a GPU, unless one is named.
+
+    Raises
+    ------
+    ValueError
+        If there is no engine of that name.
+    """
+    from trainers.steps.loop import LoopEngine
+    from trainers.steps.stacked import StackedEngine
+
+    if kind == "auto":
+        kind = "stacked" if next(iter(family.parameters.values())).is_cuda else "loop"
+    if kind == "loop":
+        return LoopEngine(family, options, threads)
+    if kind == "stacked":
+        return StackedEngine(family, options)
+    raise ValueError(f"engine must be auto, loop or stacked, got {kind!r}")
+
+
+def batch_log(loss: Tensor, latents_l0: float, x_hat: Tensor, target: Tensor, norm: Tensor) -> MemberLog:
+    """The numbers of the progress line for one member."""
+    spread = (target - target.mean(0)).square().sum()
+    fvu = float((x_hat.detach().float() - target).square().sum() / spread)
+    return MemberLog(float(loss), latents_l0, fvu, float(norm))
+
+
+def member_optimizer(leaves: dict[str, Tensor], rate: float, betas: tuple[float, float], epsilon: float) -> torch.optim.Adam:
+    """Adam of one member, all its tensors in one fused call."""
+    return torch.optim.Adam(list(leaves.values()), lr=rate, betas=betas, eps=epsilon, fused=True)
+
+
+def optimizer_tensors(optimizer: torch.optim.Adam, names: list[str], prefix: str) -> dict[str, Tensor]:
+    """Adam's moments and step count under names."""
+    found = {}
+    for name, tensor in zip(names, optimizer.param_groups[0]["params"], strict=True):
+        for key, value in optimizer.state.get(tensor, {}).items():
+            found[f"{prefix}/{name}/{key}"] = value
+    return found
+
+
+def load_optimizer(optimizer: torch.optim.Adam, names: list[str], prefix: str, tensors: dict[str, Tensor]) -> None:
+    """Take up what `optimizer_tensors` gave."""
+    for name, tensor in zip(names, optimizer.param_groups[0]["params"], strict=True):
+        keys = ("step", "exp_avg", "exp_avg_sq")
+        state = {k: tensors[f"{prefix}/{name}/{k}"] for k in keys if f"{prefix}/{name}/{k}" in tensors}
+        if state:
+            # A copy of its own: moments loaded from one file must not share its memory.
+            optimizer.state[tensor] = {k: v.clone().to(tensor.device) for k, v in state.items()}

@@ -1,0 +1,102 @@
+"""The CPU engine: member after member, each by the fastest path that its architecture has."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+
+from trainers.activations import Batch
+from trainers.architectures import BatchTopK, Knobs, Matryoshka, Parameters, TopK
+from trainers.family import Family
+from trainers.steps import sparse
+from trainers.steps.decoder import clip, normalise, remove_parallel
+from trainers.steps.engine import (
+    MemberLog,
+    StepOptions,
+    batch_log,
+    load_optimizer,
+    member_optimizer,
+    optimizer_tensors,
+)
+
+
+class LoopEngine:
+    """Members one by one, on a few threads; no member ever sees another."""
+
+    def __init__(self, family: Family, options: StepOptions, threads: int = 1, sparse_path: bool = True) -> None:
+        self.family, self.options = family, options
+        kind = family.architecture
+        self.sparse = sparse_path and isinstance(kind, TopK) and not isinstance(kind, Matryoshka)
+        self.sparse = self.sparse and not (kind.independence or kind.contrastive or kind.frequency)
+        self.optimizers = [
+            member_optimizer(leaves, member.learning_rate, kind.betas, options.epsilon)
+            for leaves, member in zip(family.leaves, family.members, strict=True)
+        ]
+        # Always a pool, and one thread inside each task: the sums do not depend on the number of threads.
+        self.pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+
+    def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
+        """One optimiser step of every active member."""
+        active = self.family.active
+        done = self.pool.map(lambda m: self._member(m, batch, step, log), active)
+        found: list[MemberLog | None] = [None] * len(self.family)
+        for m, entry in zip(active, done, strict=True):
+            found[m] = entry
+        return found
+
+    def _member(self, m: int, batch: Batch, step: int, log: bool) -> MemberLog | None:
+        """Gradient, clipping, Adam and decoder norms of one member."""
+        leaves, options = self.family.leaves[m], self.options
+        schedule = options.schedule
+        member = self.family.members[m]
+        knobs = Knobs(member.setting, schedule.ramp(step), step, schedule.steps, step * len(batch.input))
+        gradients, loss, state, entry = self.gradients(m, batch, knobs, log)
+        with torch.no_grad():
+            if self.family.architecture.unit_norm:
+                remove_parallel(gradients["W_dec"], leaves["W_dec"])
+            norm = clip(gradients, options.clip)
+            if not (torch.isfinite(loss) and torch.isfinite(norm)):
+                self.family.diverged[m] = step
+                return None
+            for name, leaf in leaves.items():
+                leaf.grad = gradients[name]
+            self.optimizers[m].param_groups[0]["lr"] = member.learning_rate * schedule.learning_rate(step)
+            self.optimizers[m].step()
+            if self.family.architecture.unit_norm:
+                normalise(leaves["W_dec"])
+            self.family.set_state(m, state)
+            for leaf in leaves.values():
+                leaf.grad = None
+        return batch_log(loss, entry[0], entry[1], batch.target, norm) if log else None
+
+    def gradients(
+        self, m: int, batch: Batch, knobs: Knobs, log: bool = False
+    ) -> tuple[Parameters, Tensor, Parameters, tuple[float, Tensor]]:
+        """Gradients, loss and new state of one member, and (L0, x̂) of the batch."""
+        kind, leaves, state = self.family.architecture, self.family.leaves[m], self.family.state_of(m)
+        if self.sparse and isinstance(kind, TopK):
+            with torch.no_grad():
+                codes = sparse.batch_codes if isinstance(kind, BatchTopK) else sparse.token_codes
+                return sparse.gradients(kind, leaves, state, batch, knobs, codes)
+        losses = kind.training_loss(leaves, state, batch.input, batch.target, knobs)
+        names = list(leaves)
+        found = torch.autograd.grad(losses.total, list(leaves.values()), allow_unused=True)
+        gradients = {
+            n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, found, strict=True)
+        }
+        l0 = float((losses.latents != 0).sum() / len(batch.input)) if log else 0.0
+        return gradients, losses.total.detach(), losses.state, (l0, losses.reconstruction)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Adam's memory, by run_id."""
+        found = {}
+        for m, member in enumerate(self.family.members):
+            found |= optimizer_tensors(self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam")
+        return found
+
+    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+        """Take up what `tensors` gave."""
+        for m, member in enumerate(self.family.members):
+            load_optimizer(self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam", tensors)

@@ -1,0 +1,111 @@
+"""Sums over batches of everything that is measured of several SAEs, and the table that they make."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from trainers.accumulators import PER_MEMBER, SHARED, FiringCounts, jackknife_error, metrics_of, without_each
+from trainers.evaluation_results import Evaluation, EvaluationError
+from trainers.linear_error import LinearError
+
+
+class Tally:
+    """Sums of all batches and SAEs.
+
+    A batch is opened by the caller: it has `input [n, d_in]`, `target [n, d_out]`, `target_norm [n]`, the sums
+    that all SAEs share in `shared`, and `losses(reconstruction)`, the sums of cross-entropy and KL.
+    """
+
+    def __init__(self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor) -> None:
+        self._names = names
+        shape = (batches, len(saes))
+        self._sums = {k: np.zeros(shape) for k in (*SHARED, *PER_MEMBER)}
+        self._firing = FiringCounts([s.dictionary_size for s in saes], batches)
+        self._linear = LinearError(len(saes), saes[0].d_in, saes[0].d_out, batches, input_mean)
+
+    def start(self, batch: int, opened: Any) -> None:
+        """Take what all SAEs share."""
+        for name, value in opened.shared.items():
+            self._sums[name][batch] = value
+        self._firing.add_tokens(batch, opened.shared["tokens"])
+        self._linear.start(batch, opened.input)
+
+    def add(self, batch: int, member: int, sae: Any, opened: Any) -> None:
+        """Take one SAE's sums over one batch."""
+        f = sae.encode(opened.input)  # [n, F]
+        t, t_hat = opened.target, sae.decode(f).float()
+        if t_hat.shape != t.shape:
+            raise EvaluationError(
+                f"SAE {self._names[member]!r} gives {list(t_hat.shape)}, the activations are {list(t.shape)}"
+            )
+        error = t - t_hat
+        squared_error = total(error.square())
+        if not np.isfinite(squared_error) or not bool(torch.isfinite(f).all()):
+            self._give_up(batch, member)
+            return
+        active = (f != 0).to(error.dtype)
+        counts = active.sum(0)  # [F], exact below 2^24 tokens per batch
+        inner, norm = (t * t_hat).sum(1), t_hat.norm(dim=1)
+        cross_entropy, kl = opened.losses(t_hat)
+        found = {
+            "l0": total(counts), "l1": total(f.abs()), "squared_error": squared_error,
+            "cosine": total(inner / (norm * opened.target_norm).clamp_min(1e-30)),
+            "l2_ratio": total(norm / opened.target_norm), "reconstruction_squares": total(norm.square()),
+            "inner_product": total(inner), "ce_sae": cross_entropy, "kl": kl,
+        }  # fmt: skip
+        for name, value in found.items():
+            self._sums[name][batch, member] = value
+        self._firing.add(batch, member, counts.round().long().cpu().numpy())
+        self._linear.add(member, error)
+
+    def _give_up(self, batch: int, member: int) -> None:
+        if not np.isnan(self._sums["l0"][:, member]).any():
+            warnings.warn(
+                f"SAE {self._names[member]!r} gives NaN or infinity in batch {batch}; its metrics are missing",
+                stacklevel=5,
+            )
+        for name in PER_MEMBER:
+            self._sums[name][batch, member] = np.nan
+
+    def result(self, rows: list[dict[str, Any]], common: dict[str, str]) -> Evaluation:
+        """The evaluation, once all batches are in."""
+        found = metrics_of({k: v.sum(0) for k, v in self._sums.items()})
+        errors = {k: jackknife_error(v) for k, v in metrics_of(_left_out(self._sums)).items()}
+        found["error_linear_fraction"], errors["error_linear_fraction"] = (
+            v.numpy() for v in self._linear.fractions()
+        )
+        for member, row in enumerate(rows):
+            metrics = {k: float(v[member]) for k, v in found.items()} | self._firing.shares(member)
+            metrics |= {f"{k}_se": float(v[member]) for k, v in errors.items()}
+            if np.isnan(metrics["l0"]):  # given up: what was counted before that says nothing
+                metrics = dict.fromkeys(metrics, np.nan)
+            row |= metrics | common
+        frequencies = {name: self._firing.total(i) for i, name in enumerate(self._names)}
+        tokens = int(self._sums["tokens"][:, 0].sum())
+        return Evaluation(pd.DataFrame(rows), self._per_batch(), frequencies, tokens)
+
+    def _per_batch(self) -> pd.DataFrame:
+        batches, members = self._sums["l0"].shape
+        columns: dict[str, Any] = {
+            "run_id": np.repeat(np.array(self._names, dtype=object), batches),
+            "batch": np.tile(np.arange(batches), members),
+        }
+        for name, values in self._sums.items():
+            whole = name in ("tokens", "predictions")
+            columns[name if whole else f"{name}_sum"] = values.T.ravel().astype(np.int64 if whole else float)
+        return pd.DataFrame(columns)
+
+
+def _left_out(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k: without_each(v) for k, v in sums.items()}
+
+
+def total(values: Tensor) -> float:
+    """The sum as a number, added up in double precision."""
+    return float(values.sum(dtype=torch.float64))

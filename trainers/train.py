@@ -1,0 +1,88 @@
+"""The training loop: from a configuration to trained SAEs, resumable at any moment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from trainers import checkpoints, ranks
+from trainers.config import RunConfig, write_config
+from trainers.run import Run, RunError, build_run
+from trainers.run_log import RunLog, environment
+from trainers.sae_files import save_sae
+from trainers.steps.engine import MemberLog
+
+
+def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resume: bool = False) -> Run:
+    """Train every member of a configuration and write the SAEs to `folder`.
+
+    Parameters
+    ----------
+    folder : path
+        Gets `config.toml`, `environment.json`, `log.jsonl`, `checkpoints/` and, at the end, `saes/`.
+    resume : bool
+        Go on from the last checkpoint in `folder`; the final weights are those of a run that was never stopped.
+
+    Raises
+    ------
+    RunError
+        If the folder holds another run, nothing to resume, or memory runs out.
+    CheckpointError
+        If a checkpoint cannot be written or read; the last complete one is intact.
+    """
+    folder = Path(folder)
+    last = checkpoints.latest(folder / "checkpoints") if folder.exists() else None
+    if not resume and (folder / "config.toml").exists():
+        raise RunError(f"{folder} holds a run already; resume it, or name another folder")
+    run = build_run(config, progress=progress and ranks.is_first())
+    if last is not None and resume:
+        run.restore(last)
+    if ranks.is_first():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_config(config, folder / "config.toml")
+        environment(folder / "environment.json", run)
+    ranks.barrier()
+    with RunLog(run, folder, progress) as log, enough_memory(config):
+        for logs in steps(run, folder):
+            log.write(run.step, logs)
+    for sae in run.saes():
+        save_sae(sae, folder / "saes" / sae.identity["run_id"])
+    ranks.barrier()
+    return run
+
+
+def steps(run: Run, folder: Path) -> Iterator[dict[str, MemberLog] | None]:
+    """Train to the end; after each step its log, where one is due."""
+    training = run.config.training
+    while run.step < training.steps:
+        due = (run.step + 1) % training.log_every == 0 or run.step + 1 == training.steps
+        batch = next(run.stream)
+        logs = {}
+        for family, engine in zip(run.families, run.engines, strict=True):
+            for member, entry in zip(family.members, engine.step(batch, run.step, due), strict=True):
+                if entry is not None:
+                    logs[member.run_id] = entry
+        run.step += 1
+        if run.step % training.checkpoint_every == 0 or run.step == training.steps:
+            run.save(folder / "checkpoints")
+        yield logs if due else None
+
+
+@contextmanager
+def enough_memory(config: RunConfig) -> Iterator[None]:
+    """Turn a lack of memory into advice."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error).lower():
+            raise
+        training = config.training
+        raise RunError(
+            f"out of memory with batches of {training.batch_size}, dictionaries of {training.dictionary_size} and "
+            f"{len(config.families)} families; lower training.batch_size, train fewer members in one run, or spread "
+            "them with torchrun. The last checkpoint is intact"
+        ) from error
+
