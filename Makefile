@@ -1,13 +1,17 @@
 # Each target makes .venv and installs what it needs, when that is missing or pyproject.toml is newer.
 PYTHON ?= python3
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
+# For the test of the HTML report, which is skipped without a browser; installs it where that can be done.
+BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
 .PHONY: demo test lint bench coverage clean
 
-demo: .venv/.analysis
-	.venv/bin/sae-frontier demo --out out/demo
+demo: .venv/.demo
+	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
 
 test: .venv/.dev
+	@$(BROWSER)
 	.venv/bin/python -m pytest -q
 
 lint: .venv/.dev
@@ -29,10 +33,10 @@ clean:
 	  "Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 
-.venv/.analysis: pyproject.toml | .venv/bin/python
-	$(PIP) --editable .
+.venv/.demo: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[train]'
 	@touch $@
 
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[dev]'
-	@touch $@ .venv/.analysis
+	@touch $@ .venv/.demo

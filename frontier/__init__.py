@@ -74,6 +74,7 @@ _HOME = {
     "read": "readers",
     "relative_potency": "ratios.from_fits",
     "relative_potency_curve": "ratios.curves",
+    "report": "html_report",
     "runs_table": "tables.contents",
     "save_figure": "figures.frontiers",
     "select_curve": "selection.choosing",
@@ -110,6 +111,7 @@ if TYPE_CHECKING:
     from frontier.fits.lmfit_models import HillModel as HillModel
     from frontier.fits.lmfit_models import LinearModel as LinearModel
     from frontier.fits.lmfit_models import PowerModel as PowerModel
+    from frontier.html_report import report as report
     from frontier.inefficiency import fit_frontier as fit_frontier
     from frontier.intervals import Interval as Interval
     from frontier.metrics import metrics_table as metrics_table

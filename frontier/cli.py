@@ -186,6 +186,29 @@ def compare(
 
 
 @app.command()
+def report(
+    source: Source,
+    out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path("report.html"),
+    reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
+    family: Family = "family", across: Across = None,
+    title: Annotated[str, typer.Option("--title", help="Default: who is compared with whom.")] = "",
+    date: Annotated[str, typer.Option("--date", help="Day of making, printed as given.")] = "",
+) -> None:  # fmt: skip
+    """One self-contained HTML page: verdicts, doubts, interactive figures, tables, provenance.
+
+    Example: `sae-frontier report sweep.csv --reference relu --by layer -o report.html`
+    """
+    from frontier.html_report import report as write
+
+    wrote([write(
+        source, out, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0,
+        at=at, family=family, across=split(across) or (), title=title, date=date,
+    )])  # fmt: skip
+
+
+@app.command()
 def calibrate(
     source: Source, reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,

@@ -27,7 +27,8 @@ def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
     """Every metric that is a ratio of sums, in the shape of the sums.
 
     With t the activation, t̂ its reconstruction, t̄ the mean activation of the evaluation set:
-    mse = mean ‖t − t̂‖², fvu = Σ‖t − t̂‖² / Σ‖t − t̄‖², shrinkage = Σ‖t̂‖² / Σ t̂·t.
+    mse = mean ‖t − t̂‖², fvu = Σ‖t − t̂‖² / Σ‖t − t̄‖², shrinkage = Σ‖t̂‖² / Σ t̂·t. The cosine of a token whose
+    reconstruction is zero counts as 0.
     """
     tokens, predictions = sums["tokens"], sums["predictions"]
     with np.errstate(divide="ignore", invalid="ignore"):

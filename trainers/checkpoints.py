@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment: written under another name, then renamed; the last two stay."""
+"""Checkpoints that survive a kill at any moment: written under a draft name, then renamed; two are kept."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[
         shutil.rmtree(draft, ignore_errors=True)
         left = latest(folder)
         raise CheckpointError(
-            f"the checkpoint of step {step} could not be written to {folder}: {fault or 'another process failed'}; "
+            f"the checkpoint of step {step} could not be written to {folder}: "
+            f"{fault or 'another process failed'}; "
             + (f"{left.name} is intact" if left else "there is no earlier one")
         ) from fault
     if ranks.is_first():

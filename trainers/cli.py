@@ -48,16 +48,22 @@ def init(
     if path.exists() and not force:
         fail(f"{path} is there already; --force writes over it")
     write_config(example(), path, explained=True)
-    console.print(f"wrote {path}; `sae-train run {path} --out runs/first` trains it", markup=False)
+    console.print(
+        f"wrote {path}; `sae-train run {path} --out runs/first` trains it", markup=False, soft_wrap=True
+    )
 
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="TOML file; `sae-train init` writes one.", show_default=False)],
+    config: Annotated[
+        Path, typer.Argument(help="TOML file; `sae-train init` writes one.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the run.", show_default=False)],
     change: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Change a field: training.steps=500, families.0.settings=[1, 2, 4]. Repeatable."),
+        typer.Option(
+            "--set", help="Change a field: training.steps=500, families.0.settings=[1, 2, 4]. Repeatable."
+        ),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -124,7 +130,7 @@ def export(
             fail(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
     for name in only or saes:
         write(saes[name], out / name, str(layout))
-    console.print(f"wrote {len(only or saes)} SAEs to {out}", markup=False)
+    console.print(f"wrote {len(only or saes)} SAEs to {out}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -138,6 +144,24 @@ def status(folder: Folder) -> None:
     console.print(run_status(folder))
 
 
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the run, figures and tables.")] = Path(
+        "out/demo"
+    ),
+    fast: Annotated[bool, typer.Option("--fast", help="Fewer steps and smaller dictionaries.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train five architectures on the shipped model, compare them, then show the published Gated tables.
+
+    Example: `sae-train demo --out out/demo`
+    """
+    from frontier.cli import wrote
+    from trainers.demo import run as demonstrate
+
+    wrote(demonstrate(out, console, fast=fast, progress=not quiet))
+
+
 def finish(folder: Path, model: object, quiet: bool) -> None:
     """Evaluate a trained run and print its table."""
     from trainers import ranks
@@ -148,17 +172,26 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
         from frontier import runs_table
 
         console.print(runs_table(table), markup=False, soft_wrap=True)
-        console.print(f"\nwrote {folder}/metrics.parquet: {len(table)} SAEs", markup=False)
-        console.print(f"`sae-frontier compare {folder}/metrics.parquet` compares the families", markup=False)
+        console.print(f"\nwrote {folder}/metrics.parquet: {len(table)} SAEs", markup=False, soft_wrap=True)
+        console.print(
+            f"`sae-frontier compare {folder}/metrics.parquet` compares the families",
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def main() -> None:
     """Run the command; bad input ends with one clear line and exit code 2."""
-    # Waiting threads that spin cost a step ten times its time on shared cores; torch reads this when it loads.
+    # Waiting threads that spin cost a step ten times its time on shared cores; torch reads this when it
+    # loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()
-    except (ValueError, OSError, RuntimeError, ImportError) as error:
+    except (ValueError, OSError, ImportError) as error:
+        fail(str(error))
+    except RuntimeError as error:
+        if type(error) is RuntimeError:  # torch's own, or a fault of ours: the traceback is wanted
+            raise
         fail(str(error))
 
 

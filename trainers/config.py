@@ -31,9 +31,9 @@ class ModelSection(Section):
     """The language model."""
 
     name: str = "tiny_lm"
-    """"tiny_lm" is the shipped one; else a folder or a Hugging Face name (any causal LM, never remote code)."""
+    """tiny_lm is the shipped one; else a folder or a Hugging Face name (never remote code)."""
     device: str = "auto"
-    """"auto", "cpu", "cuda" or "cuda:1"."""
+    """auto, cpu, cuda or cuda:1."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the language model."""
 
@@ -42,15 +42,17 @@ class ActivationsSection(Section):
     """Which activations the SAEs see."""
 
     site: str = "mlp_out.-1"
-    """resid_pre, resid_post, mlp_in, mlp_out, mlp_neurons, attn_out or attn_pre_linear with a layer, or a module path."""
+    """resid_post, mlp_out, attn_out, mlp_neurons, ... and a layer (-1: the last), or a module path."""
     target_site: str | None = None
     """Where the output is compared: another site makes the SAEs transcoders."""
     text: str | list[str] = "standard-library"
-    """"standard-library" (Python's own sources), a file, a folder, a token array (.npy), or a list of them."""
+    """standard-library (Python's own sources), a file, a folder, a token array (.npy), or a list."""
     context_length: int | None = Field(None, gt=1)
     """Tokens per window; the model's own by default."""
     tokens: int | None = Field(400_000, gt=0)
     """At most so many tokens of the text, seen again in a new order when they run out."""
+    seed: int = 0
+    """Seed of the order; every family sees the same one."""
     buffer_tokens: int = Field(65_536, gt=0)
     """Activations that are shuffled together."""
     memory_limit: str = "2 GB"
@@ -173,7 +175,8 @@ class RunConfig(Section):
                 smallest = min(listed(family.dictionary_size or self.training.dictionary_size))
                 if max(family.settings) > smallest:
                     raise ValueError(
-                        f"family {name}: k = {max(family.settings):g} is larger than the dictionary of {smallest}"
+                        f"family {name}: k = {max(family.settings):g} is larger than the dictionary of "
+                        f"{smallest}"
                     )
                 if family.architecture == "topk" and any(s != int(s) for s in family.settings):
                     raise ValueError(f"family {name}: TopK needs whole k, got {family.settings}")
@@ -240,7 +243,7 @@ def _fault(error: Any) -> str:
 
 def fields_at(place: Sequence[int | str]) -> list[str]:
     """Names of the fields of a section."""
-    sections = {
+    sections: dict[str, type[Section]] = {
         "model": ModelSection, "activations": ActivationsSection, "training": TrainingSection,
         "evaluation": EvaluationSection, "families": FamilySection,
     }  # fmt: skip
@@ -279,7 +282,9 @@ def write_config(config: RunConfig, path: Path, explained: bool = False) -> None
     """Write a configuration as TOML; with `explained`, every field stands there with its meaning."""
     document = tomlkit.document()
     if explained:
-        document.add(tomlkit.comment("A run of sae-train. Lines that start with # are explanations or defaults."))
+        document.add(
+            tomlkit.comment("A run of sae-train. Lines that start with # are explanations or defaults.")
+        )
     for name in ("model", "activations", "training", "evaluation"):
         document.add(name, _table(getattr(config, name), explained))
     families = tomlkit.aot()

@@ -3,26 +3,25 @@
 What is counted
 ---------------
 Positions that hold text: not the start token, padding or other ignored tokens. SAEs see these alone;
-everywhere else the model keeps its own activation. Cross-entropy and KL are averaged over the predictions made
-from a counted position about a counted token: the prediction made from the start token is the same with and
-without a splice.
+everywhere else the model keeps its own activation. Cross-entropy and KL are averaged over the predictions
+made from a counted position about a counted token: the prediction made from the start token is the same with
+and without a splice.
 
-The mean of mean ablation is the mean activation over the counted positions of the evaluation set itself, found
-in a pass of its own; FVU uses the same mean. Standard errors leave one batch out at a time (jackknife) with
-this mean held; they come from differences between batches, so spread the windows over the text.
+The mean of mean ablation is the mean activation over the counted positions of the evaluation set itself,
+found in a pass of its own; FVU uses the same mean. Standard errors leave one batch out at a time (jackknife)
+with this mean held; they come from differences between batches, so spread the windows over the text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
 from frontier._format import listed, plural
+from trainers.activations.progress import Callback, reported
 from trainers.evaluation_results import Evaluation, EvaluationError
 from trainers.language_models import LanguageModel, Splice, kl_from
 from trainers.tally import Tally, total
@@ -57,7 +56,7 @@ def evaluate(
     *,
     batch_size: int = 16,
     protocol: str,
-    progress: bool = False,
+    progress: bool | Callback = False,
 ) -> Evaluation:
     """Metrics of SAEs that read `site` and write `target_site` (for an autoencoder the same).
 
@@ -70,6 +69,8 @@ def evaluate(
     batch_size : int
         Windows per batch, at most; memory grows with batch_size · T · vocabulary. Batches are equal to within
         one window, and are the units of the standard errors.
+    progress : bool or callable
+        A bar on the terminal, or a function called with what is done, how much of it, and of how much.
     protocol : str
         Names corpus, context length and special tokens; rows with different ones are not compared.
 
@@ -91,7 +92,7 @@ def evaluate(
     batches = _batches(tokens, batch_size)
     means = _means(model, batches, (site, target), progress)
     tally = Tally(saes, names, len(batches), means[site])
-    for index, batch in enumerate(_tracked(batches, "evaluating", progress)):
+    for index, batch in _tracked(batches, "evaluating", progress):
         opened = _OpenBatch(model, batch, site, target, means[target], index)
         tally.start(index, opened)
         for member, sae in enumerate(saes):
@@ -128,7 +129,7 @@ class _OpenBatch:
         }
 
     def losses(self, reconstruction: Tensor) -> tuple[float, float]:
-        """Sums of cross-entropy and of KL(clean ‖ spliced) with this at the counted positions `[n, d_out]`."""
+        """Sums of cross-entropy and KL(clean ‖ spliced) with this at the counted positions `[n, d_out]`."""
         new = self._splice.value.clone()
         new[self._counted] = reconstruction.to(new.dtype)
         spliced = torch.log_softmax(self._predictions(self._splice(new)), dim=-1)
@@ -170,12 +171,12 @@ def _batches(tokens: Tensor, batch_size: int) -> list[Tensor]:
 
 
 def _means(
-    model: LanguageModel, batches: list[Tensor], sites: tuple[str, str], progress: bool
+    model: LanguageModel, batches: list[Tensor], sites: tuple[str, str], progress: bool | Callback
 ) -> dict[str, Tensor]:
     """The mean activation of each site over the counted positions `[width]`."""
     sums: dict[str, Tensor] = {s: torch.zeros((), dtype=torch.float64, device=model.device) for s in sites}
     count = 0
-    for index, batch in enumerate(_tracked(batches, "mean activation", progress)):
+    for index, batch in _tracked(batches, "mean activation", progress):
         counted = model.counted(batch.to(model.device))
         for site, values in model.capture(batch, list(dict.fromkeys(sites))).items():
             found = values[counted]
@@ -184,7 +185,7 @@ def _means(
         count += int(counted.sum())
     if not count:
         raise EvaluationError(
-            f"no position counts in {plural(len(batches), 'batch')[:-1] + 'es'}: all tokens are ignored ones "
+            f"no position counts in {plural(sum(map(len, batches)), 'window')}: all tokens are ignored ones "
             f"({listed(model.ignore)})"
         )
     return {s: (v / count).float() for s, v in sums.items()}
@@ -195,7 +196,8 @@ def _refuse_nan(target: Tensor, inputs: Tensor, batch: int, sites: tuple[str, st
         if not bool(torch.isfinite(values).all()):
             rows = int((~torch.isfinite(values)).any(-1).sum())
             raise EvaluationError(
-                f"the activations at {site} hold NaN or infinity in batch {batch}, at {plural(rows, 'position')}"
+                f"the activations at {site} hold NaN or infinity in batch {batch}, "
+                f"at {plural(rows, 'position')}"
             )
 
 
@@ -210,7 +212,8 @@ def _identity(sae: Any, name: str, model: LanguageModel, site: str, target: str)
     return known | dict(sae.identity) | {"run_id": name}
 
 
-def _tracked(batches: list[Tensor], what: str, progress: bool) -> Any:
-    if not progress:
-        return batches
-    return track(batches, what, console=Console(stderr=True), transient=True)
+def _tracked(batches: list[Tensor], what: str, progress: bool | Callback) -> Iterator[tuple[int, Tensor]]:
+    with reported(progress, what, len(batches)) as done:
+        for index, batch in enumerate(batches):
+            yield index, batch
+            done(index + 1)

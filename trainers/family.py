@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainers.activations import Scaling
 from trainers.architectures import Architecture, Parameters, options
@@ -97,13 +96,15 @@ class Family:
             "sparsity_setting": member.setting, "sparsity_name": self.architecture.setting_name,
             "seed": member.seed, "learning_rate": member.learning_rate,
             "dictionary_size": self.dictionary_size, "d_model": self.d_in,
-            "options": options(self.architecture),
         }  # fmt: skip
+        changed = options(self.architecture)
+        if changed:
+            identity["options"] = ", ".join(f"{k} = {v}" for k, v in changed.items())
         return SAE(self.architecture, fold_scale(ready, *scale), identity | self.identity | more)
 
     def tensors(self) -> Parameters:
         """Everything of every member, under names that hold whoever else is in the family."""
-        found = {}
+        found: Parameters = {}
         for m, member in enumerate(self.members):
             found |= {f"{member.run_id}/parameter/{k}": v[m].detach() for k, v in self.parameters.items()}
             found |= {f"{member.run_id}/state/{k}": v[m] for k, v in self.state.items()}

@@ -11,7 +11,7 @@ GROUPS = 8
 """Batches are dealt into so many groups, half of them even: enough for a standard error."""
 
 MEMORY = 2**29
-"""Bytes for the moments of all SAEs; where the groups would take more, there are two and no standard error."""
+"""Bytes for the moments of all SAEs; beyond them there are two groups and no standard error."""
 
 RIDGE = 1e-9
 """Added to the input's covariance, as a share of its mean eigenvalue: only against exact rank deficiency."""
@@ -20,9 +20,9 @@ RIDGE = 1e-9
 class LinearError:
     """The linearly predictable part of the errors of several SAEs.
 
-    Σ over tokens of ‖e − A x − b‖² is found for the odd batches with (A, b) fitted by least squares on the even
-    ones, and the other way round; the fraction is 1 − that / Σ‖e − ē‖². As the map is scored on tokens that
-    it has not seen, an unpredictable error gets about −2 d_in/tokens, a little below zero, and not
+    Σ over tokens of ‖e − A x − b‖² is found for the odd batches with (A, b) fitted by least squares on the
+    even ones, and the other way round; the fraction is 1 − that / Σ‖e − ē‖². As the map is scored on tokens
+    that it has not seen, an unpredictable error gets about −2 d_in/tokens, a little below zero, and not
     +d_in/tokens. This is the linear part of the "dark matter" of Engels et al. (arXiv 2410.14670).
 
     Parameters
@@ -41,11 +41,10 @@ class LinearError:
         affordable = GROUPS * members * (d_in + 1) * d_out * 8 <= MEMORY
         self._groups = min(GROUPS, batches - batches % 2) if affordable else min(2, batches)
         self._batches, self._mean = batches, mean
-        self.d_in = d_in
-        sizes = {"xx": (d_in + 1,), "xe": (d_out,)}
+        self._d_in = d_in
         options = {"dtype": torch.float64, "device": mean.device}
-        self._xx = torch.zeros(self._groups, d_in + 1, *sizes["xx"], **options)
-        self._xe = torch.zeros(self._groups, members, d_in + 1, *sizes["xe"], **options)
+        self._xx = torch.zeros(self._groups, d_in + 1, d_in + 1, **options)
+        self._xe = torch.zeros(self._groups, members, d_in + 1, d_out, **options)
         self._ee = torch.zeros(self._groups, members, **options)
         self._x: Tensor | None = None
 
@@ -88,7 +87,7 @@ class LinearError:
         """The cross-fitted fraction `[members]` from the kept groups."""
         even = kept & (torch.arange(self._groups) % 2 == 0)
         halves = [[m[half].sum(0) for m in moments] for half in (even, kept & ~even)]
-        if min(xx[-1, -1] for xx, _, _ in halves) <= self.d_in + 1:
+        if min(xx[-1, -1] for xx, _, _ in halves) <= self._d_in + 1:
             return torch.full(halves[0][2].shape, torch.nan, dtype=torch.float64)
         unexplained = sum(_residual(fit, score) for fit, score in (halves, halves[::-1]))
         xx, xe, ee = (a + b for a, b in zip(*halves, strict=True))

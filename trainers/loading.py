@@ -95,10 +95,10 @@ def _check_folder(folder: Path) -> None:
 
 
 def _config(source: str | Path, label: str) -> dict[str, Any]:
-    from transformers import PreTrainedConfig
+    from transformers import PretrainedConfig
 
     try:
-        return PreTrainedConfig.get_config_dict(source)[0]
+        return PretrainedConfig.get_config_dict(source)[0]
     except (OSError, ValueError) as error:
         raise _failed(source, label, error) from error
 
@@ -119,10 +119,10 @@ def _model(source: str | Path, label: str, dtype: torch.dtype) -> Any:
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise _failed(source, label, error) from error
     if report["mismatched_keys"]:
-        key, stored, wanted = sorted(report["mismatched_keys"])[0]
-        raise LanguageModelError(
-            f"the weights of {label} do not fit its config: {key} is {list(stored)}, wanted {list(wanted)}"
-        )
+        found = min(report["mismatched_keys"], key=str)  # (name, stored, wanted); transformers 4: the name
+        shapes = f" is {list(found[1])}, wanted {list(found[2])}" if isinstance(found, tuple) else ""
+        name = found[0] if shapes else found
+        raise LanguageModelError(f"the weights of {label} do not fit its config: {name}{shapes}")
     missing = sorted(report["missing_keys"])
     if missing:
         raise LanguageModelError(f"the weights of {label} lack {listed(missing, 3)}; they would be random")
@@ -133,16 +133,24 @@ def _model(source: str | Path, label: str, dtype: torch.dtype) -> Any:
 
 
 def _tokenizer(source: str | Path) -> Any:
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     if isinstance(source, Path) and not any(source.glob("*token*")) and not any(source.glob("vocab*")):
         return None
     try:
+        if _saved_by_transformers_5(source):
+            return PreTrainedTokenizerFast.from_pretrained(source)
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise LanguageModelError(
             f"the tokenizer of {source} cannot be loaded: {_first_line(error)}"
         ) from error
+
+
+def _saved_by_transformers_5(source: str | Path) -> bool:
+    """Whether a folder's tokenizer is of a class that transformers 4 knows under another name only."""
+    config = Path(source) / "tokenizer_config.json"
+    return config.is_file() and '"TokenizersBackend"' in config.read_text(encoding="utf-8")
 
 
 def _failed(source: str | Path, label: str, error: Exception) -> LanguageModelError:

@@ -50,7 +50,7 @@ def barrier() -> None:
 
 
 def mine(items: Sequence[T]) -> list[T]:
-    """This process's share of the items: every `world_size`-th, so that cheap and dear ones spread."""
+    """The share of this process of the items: every `world_size`-th, so that cheap and dear ones spread."""
     return list(items[rank() :: world_size()])
 
 

@@ -91,10 +91,13 @@ class Run:
             raise RunError(f"{checkpoint} was trained with another configuration: {'; '.join(found)}")
         widths = [self.stream.d_in, self.stream.d_out]
         if state["widths"] != widths:
-            raise RunError(f"{checkpoint} has activations of width {state['widths']}, the model gives {widths}")
+            raise RunError(
+                f"{checkpoint} has activations of width {state['widths']}, the model gives {widths}"
+            )
         if state["model"] != self.model.revision:
             raise RunError(
-                f"{checkpoint} was trained on model {state['model']}, {self.model.name} is {self.model.revision}"
+                f"{checkpoint} was trained on model {state['model']}, {self.model.name} is "
+                f"{self.model.revision}"
             )
         for family, engine in zip(self.families, self.engines, strict=True):
             family.load_tensors(tensors)
@@ -119,8 +122,9 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     given = config.activations
     stream = activation_stream(
         model, site, given.text, target_site=target, tokens=given.tokens, context_length=given.context_length,
-        batch_size=config.training.batch_size, buffer_tokens=given.buffer_tokens, memory_limit=given.memory_limit,
-        cache=given.cache, cache_limit=given.cache_limit, progress=progress,
+        batch_size=config.training.batch_size, buffer_tokens=given.buffer_tokens,
+        memory_limit=given.memory_limit,
+        seed=given.seed, cache=given.cache, cache_limit=given.cache_limit, progress=progress,
     )  # fmt: skip
     families = build_families(config, members(config), model, stream, device)
     training = config.training
@@ -134,9 +138,13 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
 
 
 def build_families(
-    config: RunConfig, plans: Iterable[MemberPlan], model: LanguageModel, stream: ActivationStream, device: Any
+    config: RunConfig,
+    plans: Iterable[MemberPlan],
+    model: LanguageModel,
+    stream: ActivationStream,
+    device: Any,
 ) -> list[Family]:
-    """This process's members, those of one family and size in one stack."""
+    """The members of this process, those of one family and size in one stack."""
     sections = {f.name or f.architecture: f for f in config.families}
     site = model.site(config.activations.site)
     target = config.activations.target_site
@@ -177,7 +185,9 @@ def chosen_device(name: str) -> torch.device:
     except RuntimeError as error:
         raise RunError(f"model.device must be auto, cpu, cuda or cuda:N, got {name!r}") from error
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise RunError(f"model.device is {name}, and this machine has no GPU that torch can use; take auto or cpu")
+        raise RunError(
+            f"model.device is {name}, and this machine has no GPU that torch can use; take auto or cpu"
+        )
     return device
 
 
@@ -191,4 +201,3 @@ def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if old["families"] != new["families"]:
         found.append("the families differ")
     return found
-

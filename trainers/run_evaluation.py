@@ -16,7 +16,9 @@ from trainers.run import RunError, chosen_device
 from trainers.sae_files import SAEFileError, load_saes
 
 
-def evaluate_run(folder: str | Path, *, model: LanguageModel | None = None, progress: bool = True) -> pd.DataFrame:
+def evaluate_run(
+    folder: str | Path, *, model: LanguageModel | None = None, progress: bool = True
+) -> pd.DataFrame:
     """Every metric of every SAE below `folder`, written there as `metrics.parquet` with its companions.
 
     Raises
@@ -29,7 +31,9 @@ def evaluate_run(folder: str | Path, *, model: LanguageModel | None = None, prog
     try:
         saes = list(load_saes(folder / "saes"))
     except SAEFileError as error:
-        raise RunError(f"{folder} has no trained SAEs yet ({error}); `sae-train resume {folder}` goes on") from error
+        raise RunError(
+            f"{folder} has no trained SAEs yet ({error}); `sae-train resume {folder}` goes on"
+        ) from error
     if model is None:
         device = chosen_device(config.model.device)
         model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
@@ -40,7 +44,7 @@ def evaluate_run(folder: str | Path, *, model: LanguageModel | None = None, prog
     ranks.barrier()
     if ranks.is_first():
         parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]
-        found = Evaluation.joined([Evaluation.load(p) for p in parts])
+        found = joined([Evaluation.load(p) for p in parts])
         found.save(folder)
         for done in parts:
             shutil.rmtree(done)
@@ -48,10 +52,19 @@ def evaluate_run(folder: str | Path, *, model: LanguageModel | None = None, prog
     return pd.read_parquet(folder / "metrics.parquet")
 
 
+def joined(parts: list[Evaluation]) -> Evaluation:
+    """Evaluations of different SAEs on the same text, as one; rows in the order of run_id."""
+    table = pd.concat([p.table for p in parts]).sort_values("run_id", ignore_index=True)
+    batches = pd.concat([p.batches for p in parts], ignore_index=True)
+    frequencies = {k: v for p in parts for k, v in p.frequencies.items()}
+    return Evaluation(table, batches, frequencies, parts[0].tokens)
+
+
 def evaluated(saes: list, model: LanguageModel, config: RunConfig, progress: bool) -> Evaluation:
     """These SAEs on the held-out text of a configuration."""
     given = config.evaluation
-    tokens, protocol = evaluation_windows(model, given.text, given.windows, config.activations.context_length)
+    length = config.activations.context_length
+    tokens, protocol = evaluation_windows(model, given.text, given.windows, length, progress=progress)
     return evaluate(
         [s.to(model.device) for s in saes], model, tokens, config.activations.site,
         config.activations.target_site, batch_size=given.batch_size, protocol=protocol, progress=progress,

@@ -14,7 +14,14 @@ from typing import IO, Any
 import torch
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from trainers import ranks
@@ -37,10 +44,13 @@ class RunLog:
         self.file: IO[str] = path.open("a", encoding="utf-8")
         self.other = other_logger(self.run, self.folder)
         self.bar = Progress(
-            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"), TimeElapsedColumn(),
+            TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
+            TimeElapsedColumn(),
             TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[speed]}"),
         )  # fmt: skip
-        self.task = self.bar.add_task("", total=self.run.config.training.steps, completed=self.run.step, speed="")
+        self.task = self.bar.add_task(
+            "", total=self.run.config.training.steps, completed=self.run.step, speed=""
+        )
         self.live = Live(self.bar, console=self.console, refresh_per_second=4, transient=True)
         if self.progress and self.console.is_terminal:
             self.live.start()
@@ -64,7 +74,8 @@ class RunLog:
         for run_id, when in new.items():
             self.known_diverged.add(run_id)
             self.console.print(
-                f"{run_id} diverged at step {when + 1} (its loss or gradient is not finite): stopped and left out; "
+                f"{run_id} diverged at step {when + 1} (its loss or gradient is not finite): stopped and "
+                f"left out; "
                 "the others go on",
                 style="red", markup=False,
             )  # fmt: skip
@@ -137,7 +148,7 @@ def environment(path: Path, run: Run) -> None:
     device = run.model.device
     about = {
         "python": sys.version.split()[0], "platform": platform.platform(), "processes": ranks.world_size(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or "cpu",
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "packages": {n: version(n) for n in names},
         "activations": run.stream.description,
         "model": {"name": run.model.name, "revision": run.model.revision},

@@ -68,8 +68,10 @@ BIASES = ("b_dec", "b_enc", "b_gate", "b_mag", "threshold")
 def fold_scale(parameters: Parameters, input_scale: float, target_scale: float) -> Parameters:
     """Parameters for raw activations, from those trained on `input_scale · x` and `target_scale · y`.
 
-    For an autoencoder (one scale s) every bias and threshold is divided by s, the weights stay, and codes come out
-    in units of x. For a transcoder the codes keep the unit of the input and W_dec takes up the ratio of the scales.
+    For an autoencoder (one scale s) every bias and threshold is divided by s, the weights stay, and codes
+    come out
+    in units of x. For a transcoder the codes keep the unit of the input and W_dec takes up the ratio of the
+    scales.
     """
     folded = dict(parameters)
     for name in BIASES:

@@ -26,7 +26,12 @@ def run_status(folder: str | Path) -> Group:
     logs = [last_line(p) for p in sorted(folder.glob("log*.jsonl"))]
     steps = max((log["step"] for log in logs if log), default=0)
     found = {k: v for log in logs if log for k, v in log["members"].items()}
-    stopped = {k: v for path in folder.glob("log*.jsonl") for line in lines(path) for k, v in line.get("diverged", {}).items()}
+    stopped = {
+        k: v
+        for path in folder.glob("log*.jsonl")
+        for line in lines(path)
+        for k, v in line.get("diverged", {}).items()
+    }
     newest = checkpoints.latest(folder / "checkpoints")
     head = [f"{folder}: step {steps} of {config.training.steps}"]
     head.append("finished and evaluated" if (folder / "metrics.parquet").exists() else "not evaluated yet")

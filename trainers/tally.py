@@ -18,8 +18,8 @@ from trainers.linear_error import LinearError
 class Tally:
     """Sums of all batches and SAEs.
 
-    A batch is opened by the caller: it has `input [n, d_in]`, `target [n, d_out]`, `target_norm [n]`, the sums
-    that all SAEs share in `shared`, and `losses(reconstruction)`, the sums of cross-entropy and KL.
+    A batch is opened by the caller: it has `input [n, d_in]`, `target [n, d_out]`, `target_norm [n]`, the
+    sums that all SAEs share in `shared`, and `losses(reconstruction)`, the sums of cross-entropy and KL.
     """
 
     def __init__(self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor) -> None:
@@ -45,8 +45,8 @@ class Tally:
                 f"SAE {self._names[member]!r} gives {list(t_hat.shape)}, the activations are {list(t.shape)}"
             )
         error = t - t_hat
-        squared_error = total(error.square())
-        if not np.isfinite(squared_error) or not bool(torch.isfinite(f).all()):
+        squared_error, l1 = total(error.square()), total(f.abs())
+        if not np.isfinite(squared_error + l1):
             self._give_up(batch, member)
             return
         active = (f != 0).to(error.dtype)
@@ -54,7 +54,7 @@ class Tally:
         inner, norm = (t * t_hat).sum(1), t_hat.norm(dim=1)
         cross_entropy, kl = opened.losses(t_hat)
         found = {
-            "l0": total(counts), "l1": total(f.abs()), "squared_error": squared_error,
+            "l0": total(counts), "l1": l1, "squared_error": squared_error,
             "cosine": total(inner / (norm * opened.target_norm).clamp_min(1e-30)),
             "l2_ratio": total(norm / opened.target_norm), "reconstruction_squares": total(norm.square()),
             "inner_product": total(inner), "ce_sae": cross_entropy, "kl": kl,
@@ -67,7 +67,8 @@ class Tally:
     def _give_up(self, batch: int, member: int) -> None:
         if not np.isnan(self._sums["l0"][:, member]).any():
             warnings.warn(
-                f"SAE {self._names[member]!r} gives NaN or infinity in batch {batch}; its metrics are missing",
+                f"SAE {self._names[member]!r} gives NaN or infinity in batch {batch}; "
+                "its metrics are missing",
                 stacklevel=5,
             )
         for name in PER_MEMBER:
@@ -107,5 +108,6 @@ def _left_out(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def total(values: Tensor) -> float:
-    """The sum as a number, added up in double precision."""
-    return float(values.sum(dtype=torch.float64))
+    """The sum as a number: rows as they are, then over rows in double precision."""
+    rows = values.sum(-1) if values.ndim > 1 else values
+    return float(rows.sum(dtype=torch.float64))

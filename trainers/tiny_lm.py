@@ -67,11 +67,16 @@ def build_tokenizer(context_length: int) -> PreTrainedTokenizerFast:
     printable = [b for b in range(256) if chr(b) in letters]
     names = {b: chr(b) for b in printable}
     names |= {b: chr(256 + i) for i, b in enumerate(b for b in range(256) if b not in names)}
-    tokenizer = Tokenizer(models.BPE(vocab={names[b]: b for b in range(256)} | {"<|start|>": START}, merges=[]))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={names[b]: b for b in range(256)} | {"<|start|>": START}, merges=[])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<|start|>", eos_token="<|start|>", model_max_length=context_length
+        tokenizer_object=tokenizer,
+        bos_token="<|start|>",
+        eos_token="<|start|>",
+        model_max_length=context_length,
     )
 
 

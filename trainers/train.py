@@ -24,7 +24,8 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
     folder : path
         Gets `config.toml`, `environment.json`, `log.jsonl`, `checkpoints/` and, at the end, `saes/`.
     resume : bool
-        Go on from the last checkpoint in `folder`; the final weights are those of a run that was never stopped.
+        Go on from the last checkpoint in `folder`; the final weights are those of a run that was never
+        stopped.
 
     Raises
     ------
@@ -81,8 +82,9 @@ def enough_memory(config: RunConfig) -> Iterator[None]:
             raise
         training = config.training
         raise RunError(
-            f"out of memory with batches of {training.batch_size}, dictionaries of {training.dictionary_size} and "
-            f"{len(config.families)} families; lower training.batch_size, train fewer members in one run, or spread "
+            f"out of memory with batches of {training.batch_size}, dictionaries of "
+            f"{training.dictionary_size} and "
+            f"{len(config.families)} families; lower training.batch_size, train fewer members in one "
+            f"run, or spread "
             "them with torchrun. The last checkpoint is intact"
         ) from error
-

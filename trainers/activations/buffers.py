@@ -64,12 +64,12 @@ def filled(
     if harvest.target_site is not None:
         target = torch.empty(int(rows[-1]), harvest.d_out, dtype=harvest.dtype, device=device)
     mine = shares[rank]
-    with reported(progress and rank == 0 and progress, "harvesting activations", len(mine)) as report:
+    with reported(progress, "harvesting activations", len(mine)) as report:
         for done, place in enumerate(mine, start=1):
             found = reader.read(chunks[place])
             part = slice(int(rows[place]), int(rows[place + 1]))
             input[part] = found[0]
-            if target is not None:
+            if target is not None and found[1] is not None:
                 target[part] = found[1]
             report(done)
     if world > 1:

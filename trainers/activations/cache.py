@@ -7,6 +7,7 @@ import os
 import shutil
 import warnings
 from pathlib import Path
+from uuid import uuid4
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -123,7 +124,7 @@ class CachedHarvest:
 
     def _save(self, file: Path, rows: Rows) -> None:
         """Write a chunk; when the disk is full nothing more is kept, with a word."""
-        draft = file.with_name(f".draft_{os.getpid()}_{file.name}")
+        draft = file.with_name(f".draft_{uuid4().hex}")
         tensors = {
             k: v.cpu().contiguous() for k, v in zip(("input", "target"), rows, strict=True) if v is not None
         }
@@ -143,6 +144,6 @@ class CachedHarvest:
 
 
 def _write(file: Path, text: str) -> None:
-    draft = file.with_name(f".draft_{os.getpid()}_{file.name}")
+    draft = file.with_name(f".draft_{uuid4().hex}")
     draft.write_text(text, encoding="utf-8")
     os.replace(draft, file)

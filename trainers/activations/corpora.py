@@ -60,11 +60,17 @@ class StreamedCorpus:
         for number, row in enumerate(self._rows()):
             if self.column not in row:
                 raise TextError(f"{self.name} has no column {self.column!r}{nearest(self.column, row)}")
+            text = row[self.column]
+            if not isinstance(text, str | None):
+                kind = type(text).__name__
+                raise TextError(
+                    f"{self.name} has {kind} in {self.column!r} of document {number}; wanted text"
+                )
             held_out = number % EVALUATION_SHARE == EVALUATION_SHARE - 1
             if split is None or held_out == (split == "evaluation"):
-                yield Document(str(number), row[self.column] or "")
+                yield Document(str(number), text or "")
 
-    def _rows(self) -> Any:
+    def _rows(self) -> Iterator[dict[str, Any]]:
         try:
             from datasets import load_dataset
         except ImportError as error:
@@ -74,7 +80,7 @@ class StreamedCorpus:
             ) from error
         files = list(self.data_files) if isinstance(self.data_files, tuple) else self.data_files
         try:
-            return load_dataset(
+            yield from load_dataset(
                 self.path, self.configuration, split=self.part, revision=self.revision, data_files=files,
                 streaming=True,
             )  # fmt: skip

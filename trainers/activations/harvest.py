@@ -92,7 +92,7 @@ class Harvest:
             "site": self.site.name,
             "target_site": self.target_site.name if self.target_site else None,
             "text": self.windows.text,
-            "tokens": tokens.hexdigest()[:16],
+            "tokens_hash": tokens.hexdigest()[:16],
             "windows": len(self.windows.tokens),
             "context_length": self.windows.tokens.shape[1],
             "chunk_windows": len(self._chunks[0]),

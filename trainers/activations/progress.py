@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch.distributed as dist
 from rich.console import Console
 from rich.errors import LiveError
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -17,7 +18,7 @@ Callback = Callable[[str, int, int], None]
 def reported(progress: bool | Callback, what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function to call with how much is done; it moves a bar, calls back, or does nothing.
 
-    The bar is drawn only on a terminal, and only where no other bar of the process is drawn.
+    The bar is drawn on a terminal, by the first process only, where no other bar is drawn.
     """
     if callable(progress):
         callback = progress
@@ -37,7 +38,8 @@ def reported(progress: bool | Callback, what: str, total: int) -> Iterator[Calla
 def _bar() -> Progress | None:
     """A started bar, or None where there is no terminal or another bar has it."""
     console = Console(stderr=True)
-    if not console.is_terminal:
+    first = not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+    if not (first and console.is_terminal):
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
     bar = Progress(*columns, console=console, transient=True)

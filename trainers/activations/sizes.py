@@ -22,7 +22,7 @@ def bytes_of(size: str | int) -> int:
     (10000000000, 1572864, 4096)
     >>> bytes_of("10 GBB")
     Traceback (most recent call last):
-    ValueError: size '10 GBB' has the unknown unit 'GBB'; did you mean 'GB'?
+    ValueError: size '10 GBB' has the unknown unit 'GBB'; did you mean 'GB' or 'GiB'?
     """
     if isinstance(size, bool) or not isinstance(size, int | str):
         raise ValueError(f"a size is a number of bytes or a text such as '10 GB', got {size!r}")

@@ -207,7 +207,6 @@ class ActivationStream:
     def description(self) -> dict[str, Any]:
         """What the stream is a function of, as JSON."""
         return self.harvest.identity() | {
-            "tokens_per_epoch": self.harvest.total_rows,
             "batch_size": self.batch_size,
             "seed": self.seed,
             "buffers": self.buffers,

@@ -113,8 +113,8 @@ def ground_truth(
     probabilities : {"power", "uniform"}
         Of features without a parent: proportional to rank^-exponent, or equal.
     correlation : float
-        Strength of the copula, below 1: features of a block are correlated with it (`blocks` blocks of
-        consecutive numbers modulo blocks), or all through `rank` random directions, with both signs.
+        Strength of the copula, below 1. With `blocks` the features are dealt to so many blocks (default: one)
+        and correlated inside them; with `rank` all are, with both signs, through so many common factors.
     children : int
         So many children follow each parent (features/(1 + children) parents come first); a child fires with
         `child_chance` where its parent does. Not with `correlation`, which would change how often.

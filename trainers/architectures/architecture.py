@@ -1,7 +1,7 @@
 """What every architecture says: starting weights, loss, and the encoder and decoder of the trained SAE.
 
-Each file beside this one writes its mathematics for ONE SAE. The dots in the shapes below are the members of a
-family: the same lines serve one SAE (`W_enc [d_in, F]`) and a stack of them (`W_enc [M, d_in, F]`).
+Each file beside this one writes its mathematics for ONE SAE. The dots in the shapes below are the members of
+a family: the same lines serve one SAE (`W_enc [d_in, F]`) and a stack of them (`W_enc [M, d_in, F]`).
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ class Architecture:
         """Tensors that a step changes without a gradient, at their start."""
         return {}
 
-    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+    def loss(
+        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
+    ) -> Losses:
         """The training loss of one batch; `x [B, d_in]`, `target [B, d_out]`."""
         raise NotImplementedError
 
@@ -130,7 +132,7 @@ class Architecture:
         return dict(p)
 
     def pre_activations(self, p: Parameters, x: Tensor, weight: str = "W_enc", bias: str = "b_enc") -> Tensor:
-        """(x − b_dec) W_enc + b_enc `[..., B, F]`; b_dec goes through the weights, so that x is never copied."""
+        """(x − b_dec) W_enc + b_enc `[..., B, F]`; b_dec goes through W_enc, so that x is not copied."""
         shift = p[bias].unsqueeze(-2)
         if self.subtract_decoder_bias:
             shift = shift - p["b_dec"].unsqueeze(-2) @ p[weight]
@@ -143,7 +145,7 @@ def squared_error(x_hat: Tensor, target: Tensor) -> Tensor:
 
 
 def weighted(factor: Any, value: Tensor) -> Tensor:
-    """factor × value, where the factor is one number or one per member."""
+    """Factor × value, where the factor is one number or one per member."""
     if isinstance(factor, Tensor):
         factor = factor.to(value.dtype)
     return factor * value

@@ -9,7 +9,9 @@ from trainers.architectures.architecture import Parameters
 
 
 def aux_k_loss(p: Parameters, pre: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
-    """‖e − ê‖² / ‖e − ē‖², `[...]`: the error e rebuilt from the k highest dead latents (arXiv 2406.04093, 2.4, A.2).
+    """‖e − ê‖² / ‖e − ē‖², `[...]`: the error e rebuilt from the k highest dead latents.
+
+    From arXiv 2406.04093, sections 2.4 and A.2.
 
     Parameters
     ----------

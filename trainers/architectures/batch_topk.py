@@ -15,8 +15,8 @@ from trainers.architectures.topk import TopK
 class BatchTopK(TopK):
     """relu(z) at the k·B highest places of the whole batch (Bussmann et al. 2024, arXiv 2412.06410).
 
-    The loss is that of TopK. At inference one threshold replaces the batch: f = relu(z) 1[z > θ], θ the running
-    mean of the smallest value kept in each training batch. k may be any positive real number.
+    The loss is that of TopK. At inference one threshold replaces the batch: f = relu(z) 1[z > θ], θ the
+    running mean of the smallest value kept in each training batch. k may be any positive real number.
 
     Attributes
     ----------

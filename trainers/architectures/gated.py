@@ -74,7 +74,9 @@ class Gated(Architecture):
         gate, magnitude = self.paths(p, x)
         return magnitude.relu() * (gate > 0)
 
-    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+    def loss(
+        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
+    ) -> Losses:
         """Squared error, λ times the size of the gate, and the auxiliary reconstruction from the gate."""
         gate, magnitude = self.paths(p, x)
         f = magnitude.relu() * (gate > 0)
@@ -91,8 +93,8 @@ class Gated(Architecture):
 def to_jumprelu(architecture: Gated, p: Parameters) -> tuple[JumpReLU, Parameters]:
     """The JumpReLU SAE with the same output (arXiv 2404.16014, appendix on the equivalence).
 
-    With tied weights the gate is open where magnitude > b_mag − exp(r_mag) b_gate, so that this is the threshold;
-    a threshold below 0 is 0, since the magnitude passes a ReLU.
+    With tied weights the gate is open where magnitude > b_mag − exp(r_mag) b_gate, so that this is the
+    threshold; a threshold below 0 is 0, since the magnitude passes a ReLU.
 
     Raises
     ------
@@ -100,7 +102,9 @@ def to_jumprelu(architecture: Gated, p: Parameters) -> tuple[JumpReLU, Parameter
         If gate and magnitude have weights of their own: no JumpReLU SAE is equal then.
     """
     if not architecture.tied:
-        raise ValueError("a Gated SAE converts to JumpReLU only with tied weights; this one has W_mag of its own")
+        raise ValueError(
+            "a Gated SAE converts to JumpReLU only with tied weights; this one has W_mag of its own"
+        )
     scale = p["r_mag"].exp() if "r_mag" in p else torch.ones_like(p["b_mag"])
     threshold = (p["b_mag"] - scale * p["b_gate"]).clamp_min(0)
     converted = {

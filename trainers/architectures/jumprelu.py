@@ -20,7 +20,7 @@ from trainers.architectures.architecture import (
 
 @dataclass(frozen=True)
 class JumpReLU(Architecture):
-    """f = z 1[z > θ], z = (x − b_dec) W_enc + b_enc (Rajamanoharan et al. 2024, arXiv 2407.14435, sections 3, 4).
+    """f = z 1[z > θ], z = (x − b_dec) W_enc + b_enc (Rajamanoharan et al., arXiv 2407.14435, sections 3, 4).
 
         loss = mean ‖x − x̂‖² + λ mean Σ_i 1[z_i > θ_i]
 
@@ -34,8 +34,8 @@ class JumpReLU(Architecture):
     ----------
     penalty : {"step", "tanh", "target"}
         `step`: the paper's L0. `tanh`: λ Σ tanh(c f_i n_i) + λ_pre Σ relu(θ − z_i) n_i with estimators to all
-        weights (Anthropic, "Circuits Updates, January 2025"). `target`: λ is `coefficient`, and the setting is the
-        wanted L0: coefficient (L0/L0* − 1)² of the batch mean, as in dictionary_learning.
+        weights (Anthropic, "Circuits Updates, January 2025"). `target`: λ is `coefficient`, and the setting
+        is the wanted L0: coefficient (L0/L0* − 1)² of the batch mean, as in dictionary_learning.
     bandwidth : float
         ε in the scale of the activations (E‖x‖ = √d; the paper's 0.001 is for a mean square of 1 in all).
     initial_threshold : float
@@ -68,11 +68,13 @@ class JumpReLU(Architecture):
         return p | {"threshold": torch.full((size,), self.initial_threshold)}
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
-        """z where it is above its threshold (and above 0), `[..., B, F]`."""
+        """Z where it is above its threshold (and above 0), `[..., B, F]`."""
         z = self.pre_activations(p, x)
         return z.relu() * (z > p["threshold"].unsqueeze(-2))
 
-    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+    def loss(
+        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
+    ) -> Losses:
         """Squared error and the sparsity penalty."""
         z, threshold = self.pre_activations(p, x), p["threshold"].unsqueeze(-2)
         through = self.penalty == "tanh"
@@ -128,7 +130,7 @@ class Jump(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        """grad 1[z > θ] to z; −(θ/ε) K((z − θ)/ε) to θ, and with `through` the same with the other sign to z."""
+        """G 1[z > θ] to z; −(θ/ε) K((z − θ)/ε) to θ, and with `through` its negative to z."""
         z, threshold = ctx.saved_tensors
         jump = grad * ((z - threshold).abs() < ctx.bandwidth / 2) * (threshold / ctx.bandwidth)
         to_z = grad * ((z > threshold) & (z > 0))

@@ -13,7 +13,7 @@ from trainers.architectures.relu import ReLU
 
 @dataclass(frozen=True)
 class PAnneal(ReLU):
-    """ReLU whose penalty is λ Σ f^p with p falling from 1 to `p_end` (Karvonen et al. 2024, arXiv 2408.00113).
+    """ReLU whose penalty is λ Σ f^p with p falling from 1 to `p_end` (Karvonen et al., arXiv 2408.00113).
 
     At each change of p the coefficient is set anew, so that the penalty keeps its size on the last batches:
 
@@ -43,13 +43,17 @@ class PAnneal(ReLU):
         if not 0 < self.p_end <= self.p:
             raise ValueError(f"p_end must be above 0 and at most p = {self.p}, got {self.p_end}")
         if not 0 <= self.start_share < self.end_share <= 1:
-            raise ValueError(f"wanted 0 <= start_share < end_share <= 1, got {self.start_share}, {self.end_share}")
+            raise ValueError(
+                f"wanted 0 <= start_share < end_share <= 1, got {self.start_share}, {self.end_share}"
+            )
 
     def state(self, size: int) -> dict[str, Tensor]:
         """Factor on λ, and the two sums of the current window."""
         return {"factor": torch.ones(()), "sum_old": torch.zeros(()), "sum_new": torch.zeros(())}
 
-    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+    def loss(
+        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
+    ) -> Losses:
         """Squared error and λ times its factor times the p-norm of this step."""
         f = self.encode(p, x)
         x_hat = self.decode(p, f)
@@ -64,7 +68,7 @@ class PAnneal(ReLU):
         return min(max(int(share * self.changes) + (share >= 0), 0), self.changes)
 
     def power(self, done: int) -> float:
-        """p after so many changes."""
+        """P after so many changes."""
         return self.p + (self.p_end - self.p) * done / self.changes
 
     def after(self, state: dict[str, Tensor], sizes: Tensor, size: Tensor, knobs: Knobs) -> dict[str, Tensor]:

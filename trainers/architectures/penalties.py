@@ -1,7 +1,9 @@
 """Optional penalties on how latents are used together; all are off by default.
 
-They are this project's own smooth forms of three wishes: latents that fire independently of each other, tokens that
-use different latents, and no latent that fires on most tokens. Codes are `[..., B, F]`; each value is `[...]`.
+They are this project's own smooth forms of three wishes: latents that fire independently of each other,
+tokens that
+use different latents, and no latent that fires on most tokens. Codes are `[..., B, F]`; each value is
+`[...]`.
 """
 
 from __future__ import annotations

@@ -20,12 +20,13 @@ from trainers.architectures.architecture import (
 class ReLU(Architecture):
     """f = relu((x − b_dec) W_enc + b_enc), penalised by its size.
 
-    Loss, with n_i = ‖W_dec,i‖ (Anthropic, "Circuits Updates, April 2024", section "Training Sparse Autoencoders"):
+    Loss, with n_i = ‖W_dec,i‖ (Anthropic, "Circuits Updates, April 2024", section "Training Sparse
+    Autoencoders"):
 
         mean_b ‖x − x̂‖² + λ mean_b Σ_i f_i n_i
 
-    With `p` below 1 the last term is Σ_i (s f_i n_i)^p: p = 1/2 is the L1 of the square roots, p = 1/4 that of the
-    fourth roots, and s = `inside_scale` the number inside the root (0.1 in the post that proposed it).
+    With `p` below 1 the last term is Σ_i (s f_i n_i)^p: p = 1/2 is the L1 of the square roots, p = 1/4 that
+    of the fourth roots, and s = `inside_scale` the number inside the root (0.1 in the post that proposed it).
 
     Attributes
     ----------
@@ -58,10 +59,12 @@ class ReLU(Architecture):
         return not self.free_decoder_norms
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
-        """relu of the pre-activations, `[..., B, F]`."""
+        """Relu of the pre-activations, `[..., B, F]`."""
         return self.pre_activations(p, x).relu()
 
-    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+    def loss(
+        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
+    ) -> Losses:
         """Squared error and λ times the penalty."""
         f = self.encode(p, x)
         x_hat = self.decode(p, f)

@@ -13,7 +13,7 @@ from trainers.architectures.aux_k import aux_k_loss, idle_after
 
 @dataclass(frozen=True)
 class TopK(Architecture):
-    """f = relu(TopK(z)), z = (x − b_dec) W_enc + b_enc (Gao et al. 2024, arXiv 2406.04093, sections 2.3, 2.4).
+    """f = relu(TopK(z)), z = (x − b_dec) W_enc + b_enc (Gao et al., arXiv 2406.04093, sections 2.3, 2.4).
 
         loss = mean ‖x − x̂‖² + α ‖e − ê‖² / ‖e − ē‖²,   e = x − x̂ without gradient
 
@@ -48,7 +48,9 @@ class TopK(Architecture):
         """The k highest of each token, `[..., B, F]`."""
         return self.select(self.pre_activations(p, x), p["k"])
 
-    def loss(self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs) -> Losses:
+    def loss(
+        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
+    ) -> Losses:
         """Squared error, and the auxiliary loss of dead latents."""
         z = self.pre_activations(p, x)
         f = self.select(z, knobs.setting)
@@ -62,7 +64,7 @@ class TopK(Architecture):
         return Losses(total, f, x_hat, self.after(state, z.detach(), f.detach(), knobs))
 
     def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor) -> Tensor:
-        """mean ‖x − x̂‖²; Matryoshka adds its prefixes here."""
+        """Mean ‖x − x̂‖²; Matryoshka adds its prefixes here."""
         return squared_error(x_hat, target)
 
     def after(self, state: dict[str, Tensor], z: Tensor, f: Tensor, knobs: Knobs) -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ def token_codes(z: Tensor, k: float) -> Codes:
     tokens, size = z.shape
     k = min(int(k), size)
     plain = z.numpy()
-    places = np.argpartition(plain, size - k, axis=1)[:, size - k :]
+    places = np.ascontiguousarray(np.argpartition(plain, size - k, axis=1)[:, size - k :])
     values = np.take_along_axis(plain, places, axis=1)
     rows = torch.arange(tokens).repeat_interleave(k)
     return Codes(

@@ -1,0 +1,71 @@
+"""What went in: input files with their sha256, or the table's own digest, and versions of the tools."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from frontier import __version__
+from frontier._format import plural
+from frontier.readers import SUFFIXES
+
+TEXTS = frozenset({*SUFFIXES, ".yaml", ".yml", ".jsonl"})
+"""Files of a folder that readers look into; weights are never hashed."""
+MOST = 200
+"""So many files of a folder are listed one by one."""
+PACKAGES = ("numpy", "scipy", "pandas", "lmfit", "moocore", "statsmodels", "plotly")
+
+
+@dataclass(frozen=True)
+class InputFile:
+    """One input: its name, its size in bytes, its sha256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def input_files(source: Any, table: pd.DataFrame) -> tuple[InputFile, ...]:
+    """The files behind a table, by name; for a table in memory one entry, the digest of its CSV."""
+    if not isinstance(source, (str, os.PathLike)):
+        text = table.to_csv(index=False).encode()
+        name = f"table in memory, {plural(len(table), 'row')} (digest of its CSV)"
+        return (InputFile(name, len(text), hashlib.sha256(text).hexdigest()),)
+    path = Path(source).expanduser()
+    if path.is_file():
+        return (_hashed(path, path.name),)
+    inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in TEXTS)
+    files = tuple(_hashed(p, p.relative_to(path).as_posix()) for p in inside)
+    return files if len(files) <= MOST else (_together(files), *files[:MOST])
+
+
+def versions() -> tuple[tuple[str, str], ...]:
+    """The tools that made the numbers, with their versions."""
+    found = [("sae-frontier", __version__), ("Python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            found.append((name, installed(name)))
+        except PackageNotFoundError:
+            continue
+    return tuple(found)
+
+
+def _hashed(path: Path, name: str) -> InputFile:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return InputFile(name, path.stat().st_size, digest)
+
+
+def _together(files: tuple[InputFile, ...]) -> InputFile:
+    """All files as one: the digest of the lines 'sha256  name', as `sha256sum` prints them."""
+    lines = "".join(f"{f.sha256}  {f.name}\n" for f in files)
+    name = f"all {len(files)} files (digest of their sha256sum list); the first {MOST} follow"
+    return InputFile(name, sum(f.size for f in files), hashlib.sha256(lines.encode()).hexdigest())

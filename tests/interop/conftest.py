@@ -1,0 +1,6 @@
+"""The examples of the export tests are used here too."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "trainers"))

@@ -1,0 +1,430 @@
+"""The HTML report without a browser: what it says, what it may load, what it escapes, what it refuses."""
+
+import base64
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import frontier
+from frontier.html_report.contents import contents, mark_rows
+from frontier.html_report.inputs import input_files
+from frontier.html_report.page import script_json
+from frontier.html_report.plots import SYMBOLS, figures, ratio_figures
+from frontier.html_report.writing import ONE_NAME
+
+ADDITIVE = {"errors": "additive"}
+HOSTILE = (
+    "</script><script>window.hacked=1</script>",
+    '"><img src=x onerror=window.hacked=2>',
+    "javascript:window.hacked=3",
+    "<a href='javascript:window.hacked=4'>x</a> {{ 7*7 }} <b>&amp;",
+    "%{x} $\\alpha$ \u2028 ]]> <!-- é",
+)
+
+
+class Page(HTMLParser):
+    """The elements of a page, and the text outside scripts and style, one string per text node."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements, self.texts, self.inside = [], [], []
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag in ("script", "style"):
+            self.inside.append(tag)
+
+    def handle_endtag(self, tag):
+        if self.inside and self.inside[-1] == tag:
+            self.inside.pop()
+
+    def handle_data(self, data):
+        if not self.inside and data.strip():
+            self.texts.append(" ".join(data.split()))
+
+    @property
+    def text(self):
+        return "\n".join(self.texts)
+
+    def count(self, tag):
+        return sum(t == tag for t, _ in self.elements)
+
+
+def sweep(families=("relu", "topk"), sites=("mlp", "resid"), model="m", protocol="p"):
+    """Two Hill frontiers per site, the second with k three times larger, and a beaten SAE in each."""
+    x = np.array([0.01, 0.02, 0.04, 0.08, 0.16, 0.3])
+    wobble = 1 + 0.01 * np.array([1, -1, 1, -1, 1, -1])
+    rows = []
+    for i, family in enumerate(families):
+        for site in sites:
+            hit = frontier.hill(x, 0.4 * 3**i, 0.9) * wobble
+            hits = np.append(hit, 0.9)
+            for j, (a, h) in enumerate(zip(np.append(x, 0.2), hits, strict=True)):
+                rows.append(
+                    {"family": family, "site": site, "model": model, "protocol": protocol, "l0": 1 / a,
+                     "loss_recovered": 1 - h, "fvu": h / 2 + 0.01 * j, "run_id": f"{family} {site} {j}"}
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def written(layer20, tmp_path_factory):
+    path = frontier.report(layer20, tmp_path_factory.mktemp("report") / "r.html", "baseline", **ADDITIVE)
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(written):
+    return Page(written)
+
+
+def test_the_answer_comes_first_and_is_that_of_compare(page, comparison20):
+    # 2.57 [2.30, 2.87] and the crossing: README and test_cli, from the published tables
+    assert "gated against baseline in 3 groups: better in 2 (Resid, MLP); better on one side" in page.text
+    parts = [a["id"] for t, a in page.elements if t == "section" and a.get("class") != "sheet"]
+    assert parts == ["answer", "limits", "figures", "tables", "excluded", "warnings", "provenance"]
+    for c in comparison20:
+        place, _, rest = c.sentence.partition(": ")
+        said, _, equal = rest.partition(" Equal n: ")
+        assert said in page.texts and f"Equal n: {equal}" in page.texts, place
+        for doubt in c.doubts:
+            assert doubt in page.texts
+    assert "it needs 2.57 [2.30, 2.87] times fewer active latents at hit 0.0281" in page.text
+
+
+def test_tables_are_those_of_the_tables_module(page, comparison20, layer20):
+    for text in ("6.28 [5.51, 7.21]", "6.0 [4.3, 8.5]", "0.726 [0.649, 0.813]"):  # README, GATED_DATA
+        assert text in page.texts
+    assert frontier.ratios_table(comparison20.ratios, style="latex").split("\n")[0] in page.text
+    marked = [a for t, a in page.elements if t == "tr" and a.get("class") == "pareto"]
+    assert len(marked) == 52  # as `sae-frontier pareto` prints for this layer (test_cli)
+    assert "52 of 66 are Pareto-optimal within their group, marked by a bar and by 'yes'" in page.text
+
+
+def test_excluded_rows_notes_and_versions(page, layer20):
+    gone = layer20[layer20["excluded_because"].notna()]
+    assert len(gone) == 2 and page.texts.count("l0 is negative") >= 2
+    for index in gone.index:
+        assert f"row {index} (Model gemma-7b" in page.text
+    for note in frontier.notes(layer20):
+        assert note in page.texts
+    made = next(t for t in page.texts if t.startswith("sae-frontier"))
+    assert f"sae-frontier {frontier.__version__}, Python 3." in made and "plotly" in made
+
+
+def test_nothing_remote_and_only_our_scripts(written, page):
+    for tag, attrs in page.elements:
+        for name in ("src", "href", "action", "data", "srcset", "poster"):
+            assert attrs.get(name, "#").startswith(("#", "data:,")), (tag, attrs)
+        assert not any(name.startswith("on") for name in attrs), attrs
+    assert {t for t, _ in page.elements} & {"iframe", "object", "embed", "img", "base", "form"} == set()
+    policy = next(a["content"] for _, a in page.elements if a.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(r.strip().split(" ", 1) for r in policy.split(";"))
+    assert rules["default-src"] == rules["connect-src"] == "'none'"
+    assert "unsafe" not in rules["script-src"] and "http" not in policy
+    scripts = re.findall(r"<script>(.*?)</script>", written, flags=re.DOTALL)
+    allowed = re.findall(r"'sha256-([^']+)'", rules["script-src"])
+    assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts] == allowed
+    assert len(scripts) == 4 and "plotly.js" in scripts[0][:200]
+
+
+def test_it_can_be_read_without_a_mouse_or_eyes(page):
+    ids = {a["id"] for _, a in page.elements if "id" in a}
+    assert len(ids) == sum("id" in a for _, a in page.elements)
+    for _, attrs in page.elements:
+        for name in ("aria-labelledby", "aria-describedby"):
+            assert set(attrs.get(name, "answer").split()) <= ids
+        if attrs.get("href", "").startswith("#"):
+            assert attrs["href"][1:] in ids
+    levels = [int(t[1]) for t, _ in page.elements if re.fullmatch(r"h[1-6]", t)]
+    assert levels[0] == 1 and levels.count(1) == 1 and max(np.diff(levels)) <= 1
+    plots = [a for _, a in page.elements if a.get("class") == "plot"]
+    assert len(plots) == 7 and all(a["tabindex"] == "0" and a["aria-label"] for a in plots)
+    assert next(a for t, a in page.elements if t == "html")["lang"] == "en"
+
+
+def test_same_input_same_bytes(layer20, tmp_path):
+    one, two = (frontier.report(layer20, tmp_path / n, "baseline", **ADDITIVE).read_bytes() for n in "ab")
+    assert one == two
+    dated = frontier.report(layer20, tmp_path / "c", "baseline", date="2026-11-21", **ADDITIVE).read_bytes()
+    assert b"2026-11-21" in dated and b"2026-11-21" not in one
+    assert dated.replace(b", 2026-11-21", b"").replace(b" 2026-11-21.", b"") == one
+
+
+def test_the_input_file_is_named_with_its_digest(tmp_path):
+    folder = tmp_path / "deep"
+    folder.mkdir()
+    sweep().to_csv(folder / "sweep.csv", index=False)
+    text = Page(frontier.report(folder / "sweep.csv", tmp_path / "new" / "r.html").read_text()).texts
+    digest = subprocess.run(["sha256sum", folder / "sweep.csv"], capture_output=True, text=True).stdout[:64]
+    assert "sweep.csv" in text and digest in text
+    assert "taken as: mean number of non-zero latents per token" in text  # provenance of l0
+    (folder / "weights.safetensors").write_bytes(b"0" * 10)
+    assert [f.name for f in input_files(folder, sweep())] == ["sweep.csv"]
+
+
+def test_hostile_names_make_no_element(tmp_path):
+    tame = Page(frontier.report(sweep(), tmp_path / "tame.html", "relu").read_text())
+    table = sweep(HOSTILE[:2], HOSTILE[2:4], HOSTILE[4], HOSTILE[0])
+    table["run_id"] = [HOSTILE[i % 5] + str(i) for i in range(len(table))]
+    path = frontier.report(table, tmp_path / "hostile.html", HOSTILE[0], title=HOSTILE[1], date=HOSTILE[0])
+    html = path.read_text(encoding="utf-8")
+    page = Page(html)
+    assert page.count("script") == tame.count("script") == 5 and page.count("img") == page.count("b") == 0
+    assert not any("javascript:" in str(v) for t, a in page.elements for k, v in a.items() if k == "href")
+    assert not any(k.startswith("on") for _, a in page.elements for k in a)
+    assert "{{ 7*7 }}" in page.text and " 49 " not in page.text
+    names = {f["name"] for f in data_of(html)["families"]}
+    assert names == set(HOSTILE[:2])  # shown as they are, not stripped
+    block = html.split('id="data">')[1].split("</script>")[0]
+    assert not set("<>&\u2028\u2029") & set(block)
+
+
+def test_a_file_name_that_is_no_text_is_replaced(tmp_path):
+    file = tmp_path / os.fsdecode(b"sweep\xff.csv")
+    sweep().to_csv(file, index=False)
+    html = frontier.report(file, tmp_path / "r.html", "relu").read_text(encoding="utf-8")
+    assert "sweep?.csv" in Page(html).texts
+
+
+def data_of(html):
+    return json.loads(html.split('id="data">')[1].split("</script>")[0])
+
+
+def test_json_cannot_end_its_script():
+    text = script_json({"</script>": ["<!--", "&", "\u2028", 1.5, None]})
+    assert not set("<>&\u2028") & set(text)
+    assert json.loads(text) == {"</script>": ["<!--", "&", "\u2028", 1.5, None]}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        script_json(float("nan"))
+
+
+def test_rows_are_marked_in_order():
+    rows = "<table><tr><th>a</th></tr><tr><td>1</td></tr><tr><td>2</td></tr></table>"
+    assert mark_rows(rows, [False, True]) == rows.replace("<tr><td>2", '<tr class="pareto"><td>2')
+    with pytest.raises(ValueError, match="zip"):
+        mark_rows(rows, [True])
+
+
+def beaten(l0, y, i, higher):
+    """Whether another SAE is no worse in both and better in one: the definition, one pair at a time."""
+    sign = -1 if higher else 1
+    return any(
+        l0[j] <= l0[i] and sign * y[j] <= sign * y[i] and (l0[j] < l0[i] or y[j] != y[i])
+        for j in range(len(l0))
+    )
+
+
+@pytest.mark.parametrize(
+    "y", ["loss_recovered", "performance_hit", "delta_ce", "shrinkage", "alive_fraction"]
+)
+def test_the_pareto_set_follows_the_axis(comparison20, layer20, y):
+    drawn = figures(comparison20, layer20, "performance_hit")
+    assert y in [a["name"] for a in drawn["frontier"]["y"]]
+    higher = y in ("loss_recovered", "alive_fraction")
+    assert [p["label"] for p in drawn["frontier"]["panels"]] == ["Resid", "MLP", "Attn"]
+    for panel in drawn["frontier"]["panels"]:
+        family = np.array(panel["family"])
+        l0, heights = (np.array(panel["values"][c], dtype=float) for c in ("l0", y))
+        marks = np.array(panel["pareto"][y], dtype=bool)
+        for f in set(family):
+            mine = np.flatnonzero((family == f) & np.isfinite(heights))
+            expected = [not beaten(l0[mine], heights[mine], i, higher) for i in range(len(mine))]
+            assert marks[mine].tolist() == expected
+
+
+def test_curves_are_those_of_the_fits(comparison20, layer20):
+    drawn = figures(comparison20, layer20, "performance_hit")["fits"]
+    assert len(drawn["panels"]) == 3 and drawn["level"] == "95 %"
+    fit = drawn["panels"][0]["fits"][1]
+    gated = comparison20.fits["Resid", "gated"]
+    assert fit["family"] == "gated" and fit["line"]["x"][-1] == pytest.approx(gated.x.max(), rel=1e-5)
+    k, n = gated["k"].estimate, gated["n"].estimate
+    for part in ("line", "below", "beyond"):
+        x = np.array(fit[part]["x"])
+        np.testing.assert_allclose(fit[part]["y"], x**n / (k**n + x**n), rtol=2e-5)
+    assert max(fit["below"]["x"]) == min(fit["line"]["x"]) and min(fit["beyond"]["x"]) == max(
+        fit["line"]["x"]
+    )
+    low, mid, high = (np.array(v) for v in (fit["band"]["low"], fit["line"]["y"], fit["band"]["high"]))
+    assert (low < mid).all() and (mid < high).all()
+
+
+def test_an_infinite_limit_is_missing_and_said(comparison20):
+    ratio = comparison20.ratios["MLP", "k"]  # 1.5 [0.18, 12.7]
+    open_above = dataclasses.replace(ratio, ratio_high=math.inf)
+    found = dataclasses.replace(
+        comparison20, ratios=dataclasses.replace(comparison20.ratios, ratios=(ratio, open_above))
+    )
+    closed, open_row = ratio_figures(found)[0]["rows"]
+    assert closed["text"] == "1.5 [0.18, 12.7]" and closed["high"] == pytest.approx(12.7, abs=0.05)
+    assert open_row["text"] == "1.5 [0.18, ∞]" and open_row["high"] is None and open_row["low"] > 0
+
+
+def test_looks_are_those_of_the_paper_figures(comparison20, layer20):
+    families = figures(comparison20, layer20, "performance_hit")["families"]
+    styles = frontier.family_styles(["gated", "baseline"], "baseline")
+    assert [f["name"] for f in families] == ["baseline", "gated"]
+    for f in families:
+        assert (f["colour"], f["symbol"]) == (styles[f["name"]].colour, SYMBOLS[styles[f["name"]].marker])
+    from frontier.figures.style import MARKERS
+
+    assert {"o", *MARKERS} == set(SYMBOLS)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_one_family_is_still_a_report(tmp_path, named):
+    table = sweep(("gated",))
+    if not named:
+        table = table.drop(columns="family")
+    html = frontier.report(table, tmp_path / "r.html").read_text()
+    page, name = Page(html), "gated" if named else ONE_NAME
+    assert f"Nothing is compared here: the fits are all of one family, {name}." in page.text
+    assert f"Frontier of {name}" in page.texts
+    drawn = data_of(html)
+    assert len(drawn["fits"]["panels"]) == 2 and drawn["ratios"] == [] and "ratios" not in ids(page)
+    assert (
+        named or "no column names an architecture or a family; all rows are taken as one family" in page.text
+    )
+
+
+def ids(page):
+    return {a["id"] for _, a in page.elements if "id" in a}
+
+
+def test_no_fit_at_all_is_still_a_report(tmp_path):
+    table = sweep(("relu", "topk"), ("mlp",)).groupby("family").head(1)
+    html = frontier.report(table, tmp_path / "r.html", "relu").read_text()
+    page = Page(html)
+    assert "Nothing is compared here: no group could be fitted." in page.text
+    assert data_of(html)["fits"] is None and len(data_of(html)["frontier"]["panels"]) == 1
+
+
+def test_another_y_without_losses(tmp_path):
+    table = sweep().drop(columns="loss_recovered")
+    html = frontier.report(table, tmp_path / "r.html", "relu").read_text()
+    assert "at the same hit; hit stands for Fraction of variance unexplained here." in Page(html).text
+    assert data_of(html)["frontier"]["y"][0]["name"] == "fvu"
+
+
+def test_ready_comparisons_with_and_without_their_table(comparison20, layer20, written, tmp_path):
+    whole = frontier.report(comparison20, tmp_path / "a.html", table=layer20).read_text(encoding="utf-8")
+    assert whole == written
+    bare = Page(frontier.report(comparison20, tmp_path / "b.html").read_text(encoding="utf-8"))
+    assert (
+        "made from comparisons alone: the table shows the fitted SAEs, not those that were left out"
+        in bare.text
+    )
+    assert "52 of 52 are Pareto-optimal" in bare.text  # the 52 that were fitted
+    with pytest.raises(ValueError, match="belong to `compare`"):
+        frontier.report(comparison20, tmp_path / "c.html", reference="gated")
+    with pytest.raises(ValueError, match="goes with Comparisons"):
+        frontier.report(layer20, tmp_path / "c.html", table=layer20)
+    assert not (tmp_path / "c.html").exists()
+
+
+def test_polars_comes_in(tmp_path):
+    import polars as pl
+
+    assert (
+        frontier.report(pl.DataFrame(sweep().to_dict("list")), tmp_path / "r.html", "relu").stat().st_size
+        > 1e6
+    )
+
+
+def test_three_families_are_told_apart(tmp_path):
+    # k is 0.4, 1.2 and 3.6 in `sweep`: each needs three times fewer active latents than the one before
+    page = Page(frontier.report(sweep(("relu", "topk", "jump")), tmp_path / "r.html", "relu").read_text())
+    for family in ("topk", "jump"):
+        assert f"{family} against relu in 2 groups: better in all (mlp, resid)." in page.texts
+        assert f"{family} in mlp" in page.texts and f"{family} in resid" in page.texts
+    assert "topk, jump against relu" in page.texts
+
+
+def test_y_that_the_table_calls_its_own(tmp_path):
+    table = sweep(sites=("mlp",))
+    table["my<b>loss"] = 1 - table["loss_recovered"]
+    html = frontier.report(table, tmp_path / "r.html", "relu", y="my<b>loss").read_text()
+    assert data_of(html)["frontier"]["y"][0]["name"] == "my<b>loss" and Page(html).count("b") == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"curve": "linear"},
+        {"curve": "power", "errors": "log"},
+        {"errors": "relative"},
+        {"x": "relative_sparsity"},
+        {"y": "fvu"},
+        {"by": "site"},
+        {"max_l0": 60.0},
+        {"at": 0.1, "level": 0.9},
+        {"simultaneous": "bonferroni"},
+    ],
+)
+def test_every_option_of_compare_makes_a_page(tmp_path, options):
+    table = sweep(("relu", "topk", "jump")).assign(d_model=512)
+    found = frontier.compare(table, "relu", **options)
+    html = frontier.report(table, tmp_path / "r.html", "relu", **options).read_text()
+    texts = Page(html).texts
+    for c in found:
+        verdict = c.sentence.partition(f"{c.group['site']}: ")[2].partition(" Equal ")[0]
+        assert verdict and verdict in texts
+    drawn = data_of(html)["fits"]
+    assert sum(len(p["fits"]) for p in drawn["panels"]) == len(found.fits) == 6
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-c", "from frontier.cli import main; main()", "report", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_command(tmp_path):
+    sweep().to_csv(tmp_path / "sweep.csv", index=False)
+    out = tmp_path / "new" / "page.html"
+    options = ("--reference", "topk", "--by", "site", "--max-l0", "90", "--title", "Mine", "--date", "today")
+    done = run(tmp_path / "sweep.csv", "-o", out, *options)
+    assert done.returncode == 0 and "page.html" in done.stdout, done.stderr
+    page = Page(out.read_text())
+    assert (
+        "Mine" in page.texts and "L0 above 90" in page.text and "Report of SAE Frontier, today" in page.text
+    )
+    done = run(tmp_path / "sweep.csv", "-o", out, "--reference", "rel")
+    assert done.returncode == 2 and "did you mean 'relu'" in done.stderr and done.stderr.count("\n") == 1
+    assert "Example" in run("--help").stdout
+
+
+def test_wheel_brings_template_style_and_scripts(tmp_path):
+    root = Path(__file__).parent.parent
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
+        cwd=root, check=True, capture_output=True,
+    )  # fmt: skip
+    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
+        names = {Path(n).name for n in wheel.namelist() if n.startswith("frontier/html_report/template/")}
+    assert names == {p.name for p in (root / "frontier/html_report/template").iterdir()}
+    assert {"page.html", "page.css", "figures.js", "axes.js", "tables.js"} <= names
+
+
+def test_contents_can_be_read_in_python(comparison20, layer20):
+    said = contents(comparison20, layer20, input_files(None, layer20))
+    assert [c.verdict for c in said.cards] == ["better", "better", "crossing"]
+    assert [c.where for c in said.cards] == ["Resid", "MLP", "Attn"]
+    shared = dict(said.limits)["dictionary_size differs: 131072 in gated, 196608 in baseline."]
+    assert shared == "Resid, MLP, Attn"

@@ -1,0 +1,398 @@
+"""The HTML report in a real Chromium: no script gets in, figures and tables answer, dark, paper and phone.
+
+Skipped only where no browser is installed (`make test` installs one where it can).
+"""
+
+import os
+import re
+import shutil
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+import frontier
+from tests.test_report import HOSTILE, sweep
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAME = HOSTILE[0]
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with api.sync_playwright() as playwright:
+        own = playwright.chromium.executable_path
+        found = next(filter(None, map(shutil.which, BROWSERS)), own if os.path.exists(own) else None)
+        if found is None:
+            pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)}")
+        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+        browser = playwright.chromium.launch(executable_path=found, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@contextmanager
+def opened(chromium, path, **options):
+    """The page, which at the end has asked for nothing but itself, and said nothing on the console."""
+    context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+    page, said, asked = context.new_page(), [], []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(f"error: {error}"))
+    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("requestfailed", lambda request: asked.remove(request.url) if request.failure == "csp" else None)
+    page.set_default_timeout(15_000)
+    page.goto(path.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.said = said
+    yield page
+    context.close()
+    assert said == []
+    assert [url for url in asked if not url.startswith(("file://", "data:", "blob:"))] == []
+    assert sum(url.startswith("file://") for url in asked) == 1
+
+
+@pytest.fixture(scope="module")
+def gemma_page(layer20, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("browser")
+    return frontier.report(layer20, folder / "gemma.html", "baseline", errors="additive")
+
+
+@pytest.fixture(scope="module")
+def hostile_page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hostile")
+    table = sweep(HOSTILE[:2], HOSTILE[2:4], HOSTILE[4], HOSTILE[0])
+    table["run_id"] = [f"{HOSTILE[i % 5]} {i}" for i in range(len(table))]
+    table = table.rename(columns={"fvu": HOSTILE[1]})
+    file = folder / "<img src=x onerror=hacked=1>.csv"
+    table.to_csv(file, index=False)
+    return frontier.report(file, folder / "hostile.html", NAME, title=HOSTILE[1], date=NAME)
+
+
+def plot(page, kind="frontier", panel=0):
+    return page.locator(f'.plot[data-kind="{kind}"]').nth(panel)
+
+
+def traces(page, kind="frontier", panel=0):
+    code = "d => d.data.map(t => ({x: t.x, y: t.y, mode: t.mode, fill: t.fill ?? '', name: t.name ?? ''}))"
+    return plot(page, kind, panel).evaluate(code)
+
+
+def first_point(page, kind, panel, trace):
+    """Where on the screen the first point of a trace lies."""
+    box = plot(page, kind, panel)
+    box.scroll_into_view_if_needed()
+    return box.evaluate(
+        """(d, curve) => {
+          const t = d.data[curve], l = d._fullLayout, r = d.getBoundingClientRect();
+          return [r.x + l.xaxis._offset + l.xaxis.d2p(t.x[0]), r.y + l.yaxis._offset + l.yaxis.d2p(t.y[0])];
+        }""",
+        trace,
+    )
+
+
+def hover_text(page):
+    page.wait_for_selector("g.hovertext", timeout=5000)
+    return page.locator("g.hovertext").first.text_content()
+
+
+def test_hostile_names_run_nothing_and_are_shown(chromium, hostile_page):
+    with opened(chromium, hostile_page) as page:
+        assert page.evaluate("window.hacked") is None
+        assert page.locator("img, iframe, body script script, .plot b, .plot a[href]").count() == 0
+        assert page.locator("a:not([href^='#'])").count() == 0
+        assert page.locator("h1").inner_text() == HOSTILE[1]
+        assert page.locator(".family").all_inner_texts() == list(HOSTILE[:2])
+        page.mouse.move(*first_point(page, "frontier", 0, 1))
+        text = hover_text(page)
+        assert NAME in text and "window.hacked=1" in text  # the name itself, letter by letter
+        plot(page).focus()
+        hovered, spoken = "", ""
+        for _ in range(7):  # Plotly would make links and bold type of these, and decode &amp;
+            page.keyboard.press("ArrowRight")
+            assert page.locator(".plot a, .plot svg [href]").count() == 0
+            hovered += hover_text(page)
+            spoken += page.get_by_role("status").text_content()
+        assert HOSTILE[3] in hovered and HOSTILE[3] in spoken
+        for kind, control in (("frontier", "#x-log"), ("fits", "#fits-log")):
+            before = traces(page, kind)
+            page.locator(control).click()
+            assert before and plot(page, kind).evaluate("d => d._fullLayout.xaxis.type") in ("linear", "log")
+        for family in page.locator(".family").all():
+            family.click()
+        assert traces(page) == []
+        for header in page.locator("th button").all():
+            header.click()
+        assert page.evaluate("window.hacked") is None
+
+
+def test_even_a_script_that_got_in_does_not_run(chromium, hostile_page):
+    with opened(chromium, hostile_page) as page:
+        page.evaluate(
+            """() => {
+              const script = document.createElement('script');
+              script.textContent = 'window.hacked = 5';
+              document.body.append(script);
+              document.body.insertAdjacentHTML('beforeend', '<img src=x onerror="window.hacked = 6">');
+              document.body.insertAdjacentHTML('beforeend', '<img src="http://127.0.0.1:9/x.png">');
+            }"""
+        )
+        page.wait_for_timeout(300)
+        assert page.evaluate("window.hacked") is None
+        refused = [s for s in page.said if "Content Security Policy" in s]
+        assert len(refused) >= 3 and len(refused) == len(page.said), page.said
+        page.said.clear()
+
+
+def test_hover_names_the_sae(chromium, gemma_page):
+    with opened(chromium, gemma_page) as page:
+        first = traces(page)[1]  # the baseline's Pareto set, smallest L0 first: 10.4 and 0.9187 in Table 1
+        assert (first["x"][0], first["y"][0]) == (10.4, 0.9187) and first["name"] == "baseline"
+        page.mouse.move(*first_point(page, "frontier", 0, 1))
+        text = hover_text(page)
+        for words in ("row 0", "baseline", "10.4", "0.9187", "Pareto-optimal"):
+            assert words in text
+
+
+def test_no_button_sends_the_data_away(chromium, gemma_page):
+    """Plotly's own bar has 'Share chart', which uploads to plotly.com."""
+    with opened(chromium, gemma_page) as page:
+        titles = "d => [...d.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
+        kept = ["Download plot", "Zoom", "Zoom in", "Zoom out", "Reset axes"]
+        for i in range(7):
+            assert page.locator(".plot").nth(i).evaluate(titles) == kept
+        with page.expect_download() as download:
+            plot(page).hover()
+            plot(page).locator(".modebar-btn[data-title='Download plot']").click()
+        assert download.value.suggested_filename == "frontier.svg"
+
+
+def test_axes_and_families_switch(chromium, gemma_page, layer20):
+    resid = layer20[layer20["site"] == "Resid"]
+    with opened(chromium, gemma_page) as page:
+        page.get_by_label("y", exact=True).select_option(label="Δ cross-entropy (nats per token)")
+        page.get_by_label("x", exact=True).select_option(label="Sparsity, 1 / L0")
+        x = np.concatenate([t["x"] for t in traces(page)])
+        y = np.concatenate([t["y"] for t in traces(page)])
+        np.testing.assert_allclose(np.sort(x), np.sort(1 / resid["l0"]), rtol=1e-5)
+        np.testing.assert_allclose(np.sort(y), np.sort(resid["ce_sae"] - resid["ce_clean"]), rtol=1e-5)
+        axes = "d => [d._fullLayout.xaxis.type, d._fullLayout.yaxis.type, d._fullLayout.yaxis.title.text]"
+        assert plot(page).evaluate(axes) == ["log", "linear", "Δ cross-entropy (nats per token)"]
+        page.get_by_label("log y").check()
+        page.get_by_label("log x").uncheck()
+        assert plot(page).evaluate(axes)[:2] == ["linear", "log"]
+        gated = page.get_by_role("button", name="gated")
+        gated.click()
+        assert gated.get_attribute("aria-pressed") == "false"
+        assert {t["name"] for t in traces(page)} == {"baseline"}
+        assert traces(page, "ratios") == [] and "gated" not in str(traces(page, "fits"))
+        gated.click()
+        assert {t["name"] for t in traces(page)} == {"baseline", "gated"}
+
+
+def test_fits_switch_and_dash_beyond_the_data(chromium, gemma_page):
+    with opened(chromium, gemma_page) as page:
+        dashes = (
+            "d => d.data.filter(t => t.line && t.line.dash).map(t => [Math.min(...t.x), Math.max(...t.x)])"
+        )
+        points = [t for t in traces(page, "fits") if t["mode"] == "markers"]
+        for (_, below), (above, _), p in zip(
+            *[iter(plot(page, "fits").evaluate(dashes))] * 2, points, strict=True
+        ):
+            assert below == pytest.approx(min(p["x"])) and above == pytest.approx(max(p["x"]))
+        assert sum(t["fill"] == "toself" for t in traces(page, "fits")) == 2
+        page.get_by_label("confidence bands").uncheck()
+        assert sum(t["fill"] == "toself" for t in traces(page, "fits")) == 0
+        page.get_by_label("logarithmic axes").check()
+        assert plot(page, "fits").evaluate("d => d._fullLayout.xaxis.type") == "log"
+        page.get_by_label("ratio", exact=True).select_option(label="k")
+        assert "6.0 [4.3, 8.5]" in plot(page, "ratios").get_attribute("aria-label")
+
+
+def test_plotly_knows_every_attribute(chromium, gemma_page):
+    """What is handed to Plotly is valid by its own schema: a misspelt attribute raises."""
+    go = pytest.importorskip("plotly.graph_objects")
+    with opened(chromium, gemma_page) as page:
+        for kind, count in (("frontier", 3), ("fits", 3), ("ratios", 1)):
+            for i in range(count):
+                drawn = plot(page, kind, i).evaluate("d => JSON.parse(JSON.stringify([d.data, d.layout]))")
+                go.Figure(data=drawn[0], layout=drawn[1])
+
+
+def test_zoom_and_back_by_mouse_and_keyboard(chromium, gemma_page):
+    where = "d => d._fullLayout.xaxis.range.map(v => +v.toFixed(6))"
+    with opened(chromium, gemma_page) as page:
+        box = plot(page)
+        box.scroll_into_view_if_needed()
+        whole = box.evaluate(where)
+        area = box.locator(".nsewdrag").first.bounding_box()
+        page.mouse.move(area["x"] + 60, area["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(area["x"] + 180, area["y"] + 150, steps=8)
+        page.mouse.up()
+        page.wait_for_timeout(300)
+        zoomed = box.evaluate(where)
+        assert whole[0] < zoomed[0] < zoomed[1] < whole[1]
+        box.focus()
+        page.keyboard.press("0")
+        assert box.evaluate(where) == whole
+        page.keyboard.press("+")
+        low, high = box.evaluate(where)
+        assert high - low == pytest.approx(0.8 * (whole[1] - whole[0]), rel=1e-4)
+
+
+def test_keyboard_alone_reaches_names_and_tables(chromium, gemma_page):
+    with opened(chromium, gemma_page) as page:
+        page.keyboard.press("Tab")
+        skip = page.locator(":focus")
+        assert skip.inner_text() == "Skip to the answer" and skip.bounding_box()["x"] >= 0
+        plot(page).focus()
+        assert plot(page).evaluate("d => getComputedStyle(d).outlineStyle") == "solid"
+        page.keyboard.press("ArrowRight")
+        said = page.get_by_role("status").text_content()
+        assert said.startswith("row ") and "baseline" in said and "<" not in said
+        page.keyboard.press("ArrowRight")
+        assert page.get_by_role("status").text_content() != said
+        page.locator("#runs th button", has_text="L0").focus()
+        page.keyboard.press("Enter")
+        assert page.get_by_role("status").text_content() == "Sorted by L0, ascending"
+
+
+def test_tables_sort_by_number_and_back(chromium, gemma_page, layer20):
+    with opened(chromium, gemma_page) as page:
+        head = page.locator("#runs th")
+        column = [h.strip() for h in head.all_inner_texts()].index("L0")
+        cells = f"rows => rows.map(r => r.cells[{column}].textContent.trim())"
+        read = lambda: [float(v) for v in page.locator("#runs tbody tr").evaluate_all(cells)]  # noqa: E731
+        original = read()
+        np.testing.assert_allclose(original, layer20["l0"], atol=0.05)
+        for direction, expected in (
+            ("ascending", sorted(original)),
+            ("descending", sorted(original, reverse=True)),
+            ("none", original),
+        ):
+            head.nth(column).locator("button").click()
+            assert head.nth(column).get_attribute("aria-sort") == direction and read() == expected
+        ratios = page.locator("#ratios th")
+        p = [h.strip() for h in ratios.all_inner_texts()].index("p")
+        ratios.nth(p).locator("button").click()
+        cells = f"rows => rows.map(r => r.cells[{p}].textContent.trim())"
+        found = page.locator("#ratios tbody tr").evaluate_all(cells)
+        assert found[0] == "4e-09" and found[-1] == "0.66"  # README's table: smallest and largest p
+
+
+def test_latex_is_copied(chromium, gemma_page, comparison20):
+    permissions = ["clipboard-read", "clipboard-write"]
+    with opened(chromium, gemma_page, permissions=permissions) as page:
+        page.locator("#ratios summary").click()
+        page.locator("#ratios .copy").click()
+        page.locator("#ratios .copy", has_text="Copied").wait_for()
+        copied = page.evaluate("navigator.clipboard.readText()")
+        assert copied.strip() == frontier.ratios_table(comparison20.ratios, style="latex").strip()
+
+
+def luminance(colour):
+    """Relative luminance of 'rgb(r, g, b)' by WCAG 2.2."""
+    channels = np.array([int(v) for v in re.findall(r"\d+", colour)[:3]]) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def contrast(one, two):
+    """Contrast ratio by WCAG 2.2; 4.5 is asked of text, 3 of graphics."""
+    light, dark = sorted((luminance(one), luminance(two)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_schemes_have_contrast(chromium, gemma_page, scheme):
+    colour = "(e, name) => getComputedStyle(e)[name]"
+    with opened(chromium, gemma_page, color_scheme=scheme) as page:
+        paper = page.locator("body").evaluate(colour, "backgroundColor")
+        assert (luminance(paper) < 0.05) == (scheme == "dark")
+        raised = page.locator(".card").first.evaluate(colour, "backgroundColor")
+        texts = page.locator("p, li, td, th button, dt, dd, .verdict, summary, a, h1, h2, h3, figcaption")
+        for found in set(texts.evaluate_all("all => all.map(e => getComputedStyle(e).color)")):
+            assert contrast(found, paper) >= 4.5 and contrast(found, raised) >= 4.5, found
+        ticks = page.locator(".plot .xtick text").first.evaluate(colour, "fill")
+        assert contrast(ticks, paper) >= 4.5
+        for found in page.locator(".family svg *").evaluate_all(
+            "all => all.map(e => getComputedStyle(e).fill)"
+        ):
+            assert contrast(found, paper) >= 3
+
+
+def test_a_change_of_scheme_redraws(chromium, gemma_page):
+    ink = "d => d._fullLayout.font.color"
+    with opened(chromium, gemma_page, color_scheme="light") as page:
+        light = plot(page).evaluate(ink)
+        page.emulate_media(color_scheme="dark")
+        page.wait_for_timeout(200)
+        assert plot(page).evaluate(ink) != light
+
+
+def test_paper_has_no_controls_and_light_figures(chromium, gemma_page, tmp_path):
+    with opened(chromium, gemma_page, color_scheme="dark") as page:
+        page.emulate_media(media="print", color_scheme="dark")
+        page.wait_for_timeout(300)
+        for hidden in ("nav", ".controls", ".copy", ".help", ".skips"):
+            assert not page.locator(hidden).first.is_visible(), hidden
+        assert page.locator("#runs tbody tr").last.is_visible()
+        assert plot(page).evaluate("d => d._fullLayout.font.color") == "#1b1d21"
+        assert plot(page).evaluate("d => d._fullLayout.width") <= 340  # two beside each other on A4
+        assert len(page.pdf(format="A4")) > 50_000
+        page.emulate_media(media="screen", color_scheme="dark")
+        page.wait_for_timeout(300)
+        assert plot(page).evaluate("d => d._fullLayout.font.color") == "#e7e9ec"
+
+
+OVERLAPS = """d => {
+  const boxes = s => [...d.querySelectorAll(s)].map(e => e.getBoundingClientRect()).filter(r => r.width > 0);
+  const out = d.getBoundingClientRect(), bad = [];
+  for (const s of ['.xtick text', '.ytick text', '.annotation-text']) {
+    const all = boxes(s);
+    all.forEach((a, i) => all.slice(i + 1).forEach(b => {
+      const beside = a.left >= b.right - 1 || b.left >= a.right - 1;
+      if (!beside && a.top < b.bottom - 1 && b.top < a.bottom - 1) bad.push(s);
+    }));
+  }
+  for (const s of ['.xtick text', '.ytick text', '.xtitle', '.ytitle', '.annotation-text'])
+    for (const r of boxes(s))
+      if (r.left < out.left - 1 || r.right > out.right + 1 || r.bottom > out.bottom + 1)
+        bad.push(s + ' cut off');
+  return bad;
+}"""
+
+
+@pytest.mark.parametrize("width", [360, 800, 1200])
+def test_nothing_overlaps_or_is_cut_off(chromium, gemma_page, width):
+    with opened(chromium, gemma_page, viewport={"width": width, "height": 800}) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for log in (False, True):
+            page.locator("#fits-log").set_checked(log)
+            page.locator("#y-log").set_checked(log)
+            for i, box in enumerate(page.locator(".plot").all()):
+                assert box.evaluate(OVERLAPS) == [], (i, log)
+
+
+def test_many_groups_are_drawn_as_they_come_into_view(chromium, tmp_path):
+    sites = [f"site {i}" for i in range(20)]
+    path = frontier.report(sweep(sites=sites), tmp_path / "many.html", "relu")
+    with opened(chromium, path) as page:
+        drawn = "all => all.filter(d => d.data).length"
+        assert not page.locator("dl").first.is_visible()  # twenty cards: details on demand, and on paper
+        first = page.locator(".plot").evaluate_all(drawn)
+        assert first < 41
+        plot(page, "fits", 19).scroll_into_view_if_needed()
+        plot(page, "fits", 19).locator(".main-svg").first.wait_for()
+        page.emulate_media(media="print")
+        page.wait_for_timeout(1500)
+        assert page.locator(".plot").evaluate_all(drawn) == 41
+        assert page.locator("dl").first.is_visible()
+
+
+def test_one_family_has_figures_and_no_error(chromium, tmp_path):
+    with opened(chromium, frontier.report(sweep(("gated",)), tmp_path / "one.html")) as page:
+        assert len(traces(page)) == 2 and len(traces(page, "fits")) == 5
+        assert page.locator('.plot[data-kind="ratios"]').count() == 0

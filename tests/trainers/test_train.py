@@ -1,0 +1,211 @@
+"""Whole runs on the shipped model: the same seed, the same bits, also after a kill and over two processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+import torch
+
+import frontier
+from trainers import checkpoints, cli, recipes
+from trainers.config import checked, read_config, write_config
+from trainers.run import RunError, build_run
+from trainers.run_evaluation import evaluate_run
+from trainers.sae_files import load_saes
+from trainers.status import run_status
+from trainers.train import train
+
+
+def small(**training):
+    return checked(
+        {
+            "activations": {"tokens": 6000, "buffer_tokens": 4096},
+            "training": {
+                "steps": 30, "batch_size": 256, "dictionary_size": 64, "threads": 2, "checkpoint_every": 5,
+                "log_every": 10,
+            } | training,
+            "evaluation": {"windows": 8, "batch_size": 2},
+            "families": [
+                {"architecture": "relu", "settings": [1.0, 4.0]},
+                {"architecture": "batch_topk", "settings": [2, 8]},
+                {"architecture": "p_anneal", "settings": [1.0]},
+            ],
+        }
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(small(), folder, progress=False)
+    evaluate_run(folder, progress=False)
+    return folder
+
+
+def weights(folder):
+    return {s.identity["run_id"]: s.parameters for s in load_saes(folder / "saes")}
+
+
+def assert_same_bits(one, other):
+    assert one.keys() == other.keys()
+    for run_id, parameters in one.items():
+        for name, value in parameters.items():
+            assert torch.equal(value, other[run_id][name]), f"{run_id} {name}"
+
+
+def command(*words, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "trainers", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_a_finished_run_leaves_what_it_promises(finished):
+    names = {p.name for p in finished.iterdir()}
+    assert names >= {"config.toml", "environment.json", "log.jsonl", "metrics.parquet", "saes", "checkpoints"}
+    assert read_config(finished / "config.toml") == small()
+    about = json.loads((finished / "environment.json").read_text())
+    assert about["packages"]["torch"] == torch.__version__ and about["model"]["name"] == "tiny_lm"
+    kept = sorted(p.name for p in (finished / "checkpoints").iterdir())
+    assert kept == ["step_000000025", "step_000000030"]
+    lines = [json.loads(line) for line in (finished / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [10, 20, 30]
+    assert lines[-1]["members"].keys() == weights(finished).keys()
+    assert lines[-1]["members"]["batch_topk_8_seed0"]["l0"] == 8
+
+
+def test_the_metrics_are_a_table_that_frontier_takes(finished):
+    table = frontier.read(finished / "metrics.parquet")
+    assert set(table["family"]) == {"relu", "batch_topk", "p_anneal"}
+    assert table["tokens_trained"].eq(30 * 256).all() and table["ablation"].eq("mean").all()
+    assert not table["excluded_because"].fillna("").astype(bool).any()
+    # loss recovered is the ratio of the CE columns (DESIGN section 3)
+    ratio = (table["ce_mean_ablation"] - table["ce_sae"]) / (table["ce_mean_ablation"] - table["ce_clean"])
+    pd.testing.assert_series_equal(table["loss_recovered"], ratio, check_names=False, rtol=1e-9)
+    assert len(frontier.pareto_set(table)) >= 3
+
+
+def test_the_same_seed_gives_the_same_bits_on_one_thread_or_two(finished, tmp_path):
+    train(small(threads=1), tmp_path / "again", progress=False)
+    assert_same_bits(weights(tmp_path / "again"), weights(finished))
+
+
+def test_a_killed_run_resumes_to_the_same_weights(finished, tmp_path):
+    write_config(small(), tmp_path / "c.toml")
+    folder = tmp_path / "killed"
+    process = command("run", tmp_path / "c.toml", "--out", folder, "--quiet")
+    deadline = time.monotonic() + 120
+    while checkpoints.latest(folder / "checkpoints") is None:
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (folder / "saes").exists(), "the kill came too late to test anything"
+    assert "step" in str(run_status(folder).renderables[0])
+    resumed = command("resume", folder, "--quiet")
+    out, err = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, err
+    assert "relu" in out and "metrics.parquet" in out
+    assert_same_bits(weights(folder), weights(finished))
+    steps = [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert steps == [10, 20, 30]
+
+
+def test_two_processes_give_the_metrics_of_one(finished, tmp_path):
+    write_config(small(), tmp_path / "c.toml")
+    folder = tmp_path / "two"
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "trainers", "run"]
+    done = subprocess.run(
+        [sys.executable, *words, str(tmp_path / "c.toml"), "--out", str(folder), "--quiet"],
+        capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert_same_bits(weights(folder), weights(finished))
+    one, two = (pd.read_parquet(f / "metrics.parquet").sort_values("run_id") for f in (finished, folder))
+    pd.testing.assert_frame_equal(one.reset_index(drop=True), two.reset_index(drop=True), rtol=1e-6)
+
+
+def test_a_changed_configuration_is_not_resumed(finished, tmp_path):
+    config = small(steps=60)
+    with pytest.raises(RunError, match=r"training\.steps was 30, is 60"):
+        build_run(config, progress=False).restore(checkpoints.latest(finished / "checkpoints"))
+    with pytest.raises(RunError, match="holds a run already"):
+        train(small(), finished, progress=False)
+    # what does not change the weights may differ
+    build_run(small(threads=1, log_every=3), progress=False).restore(
+        checkpoints.latest(finished / "checkpoints")
+    )
+
+
+def test_a_member_that_diverges_is_reported_and_left_out(tmp_path, capsys):
+    config = checked(
+        small().model_dump()
+        | {
+            "families": [
+                {"architecture": "relu", "settings": [1.0]},
+                {"architecture": "relu", "name": "wild", "settings": [1.0], "learning_rate": 1e30},
+            ]
+        }
+    )
+    run = train(config, tmp_path / "run", progress=False)
+    assert list(run.diverged()) == ["wild_1_seed0"]
+    assert "wild_1_seed0 diverged at step" in capsys.readouterr().err
+    assert list(weights(tmp_path / "run")) == ["relu_1_seed0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "no.toml", "--out", "x"], "sae-train init"),
+        (["status", "."], "sae-train init"),
+        (["evaluate", "."], "sae-train init"),
+        (["export", ".", "--out", "x"], "holds no SAEs"),
+    ],
+)
+def test_the_command_says_what_is_wrong(words, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["sae-train", *words])
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2 and message in " ".join(capsys.readouterr().err.split())
+
+
+def test_init_run_status_and_export_from_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "training.steps=4",
+        "training.batch_size=64",
+        "training.dictionary_size=32",
+        "activations.tokens=3000",
+    ]
+    changes = [w for c in [*words, "evaluation.windows=4", "evaluation.batch_size=2"] for w in ("--set", c)]
+    for line in (
+        ["init", "c.toml"], ["run", "c.toml", "--out", "run", "--quiet", *changes], ["status", "run"],
+        ["export", "run", "--out", "out", "--only", "topk_4_seed0"],
+    ):  # fmt: skip
+        monkeypatch.setattr(sys, "argv", ["sae-train", *line])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        assert stopped.value.code == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "step 4 of 4; finished and evaluated" in shown
+    assert [p.name for p in (tmp_path / "out").iterdir()] == ["topk_4_seed0"]
+
+
+def test_a_gpu_that_is_not_there(tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    content = small().model_dump() | {"model": {"device": "cuda"}}
+    with pytest.raises(RunError, match="no GPU"):
+        build_run(checked(content), progress=False)
+
+
+def test_recipes_are_valid():
+    assert len(recipes.demo().families) == 5
+    assert all(len(f.settings) >= 6 for f in recipes.demo(fast=True).families)

@@ -1,0 +1,52 @@
+"""The demonstration: families trained on the shipped model, measured, compared; then the published tables."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from frontier import compare, plot_frontiers, plot_ratios, read
+from frontier import demo as published
+from frontier.outputs import write_comparison, write_figure
+from trainers import recipes
+from trainers.run_evaluation import evaluate_run
+from trainers.train import train
+
+REFERENCE = "relu"
+
+
+def run(out: Path, console: Console, *, fast: bool = False, progress: bool = True) -> list[Path]:
+    """Train, evaluate, compare with ReLU, write tables and figures to `out`; return the files."""
+    config = recipes.demo(fast)
+    start = time.monotonic()
+    folder = out / "run"
+    shutil.rmtree(folder, ignore_errors=True)
+    published.say(
+        console,
+        "SAE families trained here, on the shipped language model",
+        f"{len(config.families)} architectures × {len(config.families[0].settings)} sparsity settings at "
+        f"{config.activations.site} of a byte-level GPT-2 trained on Python's standard library; "
+        f"{config.training.steps} steps of {config.training.batch_size} activations, all on one stream.",
+    )
+    trained = train(config, folder, progress=progress)
+    middle = time.monotonic()
+    evaluate_run(folder, model=trained.model, progress=progress)
+    end = time.monotonic()
+    table = read(folder / "metrics.parquet")
+    found = compare(table, REFERENCE)
+    console.print(repr(found), markup=False, soft_wrap=True)
+    console.print()
+    console.print(repr(found.ratios), markup=False, soft_wrap=True)
+    console.print(
+        f"\nTrained in {middle - start:.0f} s, evaluated on {config.evaluation.windows} held-out windows in "
+        f"{end - middle:.0f} s.",
+        markup=False,
+    )
+    files = [folder / "metrics.parquet", *write_comparison(found, out, "_trained")]
+    files += write_figure(plot_frontiers(table, reference=REFERENCE), out / "frontier_trained")
+    ratios = plot_ratios(found.ratios, quantity="relative_potency")
+    files += write_figure(ratios, out / "relative_potency_trained")
+    return files + published.run(out / "published", console)

@@ -1,0 +1,89 @@
+"""SAEs in the layouts of other libraries: `export` writes a folder that they load, `load` reads theirs.
+
+Neither library is imported. What a layout cannot hold exactly is refused with the reason; nothing is
+approximated. `sae_lens` and `dictionary_learning` are one file each; `forms` turns our seven architectures
+into the few functions that the layouts know, `places` translates site names, `facts` is what is written and
+read about an SAE beside its weights, `files` reads tensors and JSON and runs nothing that they hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from frontier._format import nearest
+from trainers.export import dictionary_learning, sae_lens
+from trainers.export.files import ExportError, LayoutError, write_folder
+from trainers.sae import SAE
+from trainers.sae_files import SAEFileError, load_sae
+
+__all__ = ["LAYOUTS", "ExportError", "LayoutError", "export", "load"]
+
+LAYOUTS = {"sae-lens": sae_lens, "dictionary-learning": dictionary_learning}
+"""Name of a layout to its module, which has FILES, `contents` and `read`."""
+
+OURS = ("sae.json", "sae.safetensors")
+
+
+def export(
+    sae: SAE, folder: str | Path, layout: str = "sae-lens", known: Mapping[str, Any] | None = None
+) -> Path:
+    """The folder, in which SAELens or dictionary_learning find this SAE; it appears complete or not at all.
+
+    Parameters
+    ----------
+    layout : {"sae-lens", "dictionary-learning"}
+        Whose folder it is; underscores do as well.
+    known : mapping, optional
+        More that is known of the SAE, such as its row of the metrics table: its `l0` and `context_length` are
+        taken.
+
+    Raises
+    ------
+    ExportError
+        If the layout is unknown, or cannot hold this SAE exactly.
+    """
+    name = layout.replace("_", "-")
+    if name not in LAYOUTS:
+        raise ExportError(f"unknown layout {layout!r}{nearest(name, LAYOUTS)}")
+    facts = {**sae.identity, **{k: v for k, v in (known or {}).items() if k in ("l0", "context_length")}}
+    return write_folder(Path(folder), LAYOUTS[name].contents(sae, facts))
+
+
+def load(folder: str | Path) -> SAE:
+    """The SAE in a folder of SAELens, of dictionary_learning, or of ours; which one, its files tell.
+
+    The identity holds what the folder says: run_id (the folder's name), source, architecture, model, site,
+    layer, sizes, seed and sparsity setting, under the names that the trainers use.
+
+    Raises
+    ------
+    LayoutError
+        If the folder holds no SAE, several, or one that is torn, malformed or not supported; in one line.
+    """
+    folder = Path(folder)
+    layouts = {name: module.FILES for name, module in LAYOUTS.items()} | {"ours": OURS}
+    complete = [name for name, files in layouts.items() if all((folder / f).is_file() for f in files)]
+    if len(complete) > 1:
+        raise LayoutError(f"{folder} holds several layouts ({', '.join(complete)}); keep the files of one")
+    if not complete:
+        raise LayoutError(f"{folder} {_what_is_missing(folder, layouts)}")
+    if complete == ["ours"]:
+        try:
+            return load_sae(folder)
+        except SAEFileError as error:
+            raise LayoutError(" ".join(str(error).split())) from error
+    return LAYOUTS[complete[0]].read(folder)
+
+
+def _what_is_missing(folder: Path, layouts: Mapping[str, tuple[str, str]]) -> str:
+    if not folder.is_dir():
+        return "is no folder"
+    for files in layouts.values():
+        there = [f for f in files if (folder / f).is_file()]
+        if there:
+            absent = next(f for f in files if f not in there)
+            return f"has {there[0]} but no {absent} beside it"
+    wanted = " or ".join(" and ".join(files) for files in layouts.values())
+    return f"holds no SAE; wanted {wanted}"

@@ -1,0 +1,232 @@
+"""The layout of SAELens 6: `cfg.json` and `sae_weights.safetensors`.
+
+=========================================  ==========================================================
+relu, p_anneal                             `standard`
+gated (tied weights)                       `gated`, r_mag zeros where the gain was not trained
+jumprelu                                   `jumprelu`
+topk                                       `topk`
+batch_topk, matryoshka                     `jumprelu`, as SAELens saves its own: one threshold, repeated
+transcoder: relu, p_anneal                 `transcoder`
+transcoder: jumprelu, batch_topk,          `jumprelu_transcoder`; gated becomes the JumpReLU with the
+matryoshka, gated                          same output
+=========================================  ==========================================================
+
+TopK transcoders have no class. Read are these, and configurations of versions before 6; an input that was
+normalised at run time is refused, since its scale is not in the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from frontier._format import nearest
+from trainers.export.facts import BLOCK, block, identity
+from trainers.export.files import (
+    ExportError,
+    LayoutError,
+    Sizes,
+    checked,
+    read_json,
+    read_safetensors,
+    whole_number,
+)
+from trainers.export.forms import Form, as_jumprelu, form_of, subtracting
+from trainers.export.places import hook_name, is_hook
+from trainers.sae import SAE
+
+FILES = ("cfg.json", "sae_weights.safetensors")
+VERSION = "6.0.0"
+"""Layout that is written; without it SAELens converts the names of versions before 6."""
+
+TRAINED_AS = {
+    "relu": "standard", "batch_topk": "batchtopk", "matryoshka": "matryoshka_batchtopk",
+}  # fmt: skip
+"""SAELens' names of what an SAE was trained as, where they differ from ours."""
+
+CLASSES = {"relu": "standard", "gated": "gated", "jumprelu": "jumprelu", "topk": "topk"}
+TRANSCODERS = {"relu": "transcoder", "jumprelu": "jumprelu_transcoder"}
+KINDS = {name: kind for table in (CLASSES, TRANSCODERS) for kind, name in table.items()}
+COMMON: Sizes = {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_out"), "b_dec": ("d_out",)}
+TENSORS: dict[str, Sizes] = {
+    "relu": COMMON | {"b_enc": ("d_sae",)},
+    "topk": COMMON | {"b_enc": ("d_sae",)},
+    "jumprelu": COMMON | {"b_enc": ("d_sae",), "threshold": ("d_sae",)},
+    "gated": COMMON | {"b_gate": ("d_sae",), "b_mag": ("d_sae",), "r_mag": ("d_sae",)},
+}
+NOT_READ = {
+    "skip_transcoder": "it adds a linear map of the input (W_skip)",
+    "jumprelu_skip_transcoder": "it adds a linear map of the input (W_skip)",
+    "abstopk": "its codes are negative too",
+    "temporal": "its codes depend on other tokens",
+    "matching_pursuit": "its codes are found step by step",
+    "batchtopk": "it is a checkpoint of training; SAELens saves the trained SAE as jumprelu",
+    "matryoshka_batchtopk": "it is a checkpoint of training; SAELens saves the trained SAE as jumprelu",
+}
+BEFORE_6 = {
+    "hook_point": "hook_name", "hook_point_head_index": "hook_head_index",
+    "activation_fn_str": "activation_fn",
+}  # fmt: skip
+MOST = 2**31
+
+
+def contents(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The files of an SAE.
+
+    Raises
+    ------
+    ExportError
+        If SAELens has no class with this function.
+    """
+    form, transcoder = form_of(sae), is_transcoder(sae)
+    if form.kind == "threshold" or (transcoder and form.kind == "gated"):
+        form = as_jumprelu(form)
+    if transcoder:
+        if form.kind not in TRANSCODERS:
+            raise ExportError(
+                f"a {form.kind} transcoder cannot be exported: SAELens has only ReLU and JumpReLU transcoders"
+            )
+        form = subtracting(form, False)
+    return {FILES[0]: config(sae, form, facts, transcoder), FILES[1]: form.tensors}
+
+
+def is_transcoder(sae: SAE) -> bool:
+    """Whether an SAE writes elsewhere than it reads."""
+    site = sae.identity.get("site")
+    return sae.d_in != sae.d_out or sae.identity.get("target_site", site) != site
+
+
+def config(sae: SAE, form: Form, facts: Mapping[str, Any], transcoder: bool) -> dict[str, Any]:
+    """`cfg.json`."""
+    d_in, size, d_out = form.widths
+    described = metadata(sae, facts)
+    heads = not transcoder and str(described.get("hook_name", "")).endswith("hook_z")
+    found: dict[str, Any] = {
+        "architecture": (TRANSCODERS if transcoder else CLASSES)[form.kind],
+        "d_in": d_in, "d_sae": size, "dtype": "float32", "device": "cpu",
+        "apply_b_dec_to_input": form.subtract, "normalize_activations": "none",
+        "reshape_activations": "hook_z" if heads else "none",
+    }  # fmt: skip
+    if transcoder:
+        found["d_out"] = d_out
+    if form.kind == "topk":
+        found |= {"k": form.k, "rescale_acts_by_decoder_norm": False}
+    return found | {"metadata": described}
+
+
+def metadata(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What SAELens keeps of an SAE: where it belongs, what it was trained as, and our own block."""
+    trained = str(facts.get("architecture", sae.architecture.name))
+    site, target = facts.get("site"), facts.get("target_site")
+    found = {
+        "sae_lens_version": VERSION,
+        "model_name": facts.get("model"),
+        "prepend_bos": True,  # our windows begin with the start token where the model has one
+        "context_size": facts.get("context_length"),
+        "training_tokens": facts.get("tokens_trained"),
+        "l0": facts.get("l0"),
+        "training_architecture": TRAINED_AS.get(trained, trained),
+        BLOCK: block(facts),
+    }
+    if site:
+        found["hook_name"] = hook_name(str(site))
+        found["model_class_name"] = "AutoModelForCausalLM"
+        if is_hook(found["hook_name"]):  # activations of the model as it is, not with centred weights
+            found["model_class_name"] = "HookedTransformer"
+            found["model_from_pretrained_kwargs"] = {"center_writing_weights": False}
+    if target and target != site:
+        found["hook_name_out"] = hook_name(str(target))
+    return {k: v for k, v in found.items() if v is not None}
+
+
+def read(folder: Path) -> SAE:
+    """The SAE of a folder.
+
+    Raises
+    ------
+    LayoutError
+        If it is malformed, or its function is none of ours.
+    """
+    path = folder / FILES[0]
+    cfg = read_json(path)
+    about = cfg.get("metadata") or {}
+    if not isinstance(about, dict):
+        raise LayoutError(f"{path}: metadata is {type(about).__name__}, wanted an object")
+    cfg = _of_version_6(cfg)
+    kind = _kind(cfg, path)
+    sizes = {name: whole_number(cfg.get(name), name, path, MOST) for name in ("d_in", "d_sae")}
+    transcoder = cfg["architecture"] in TRANSCODERS.values()
+    sizes["d_out"] = whole_number(cfg.get("d_out"), "d_out", path, MOST) if transcoder else sizes["d_in"]
+    k = whole_number(cfg.get("k"), "k", path, sizes["d_sae"]) if kind == "topk" else None
+    tensors = _without_scaling(read_safetensors(folder / FILES[1]), cfg, folder / FILES[1])
+    tensors = checked(tensors, TENSORS[kind], sizes, folder / FILES[1])
+    if kind == "topk" and _flag(cfg, "rescale_acts_by_decoder_norm", False, path):
+        tensors = _with_unit_rows(tensors)
+    form = Form(kind, tensors, _subtracts(cfg, transcoder, path), k)
+    flat = {**cfg, **about, "architecture": cfg["architecture"]}
+    return form.sae(identity(flat, form, folder, _hook(flat), str(flat.get("hook_name_out") or "")))
+
+
+def _of_version_6(cfg: dict[str, Any]) -> dict[str, Any]:
+    """The configuration under today's names; before version 6 TopK was `standard` with an activation."""
+    found = {"architecture": "standard"} | {BEFORE_6.get(k, k): v for k, v in cfg.items()}
+    settings = found.get("activation_fn_kwargs")
+    if found.get("activation_fn") == "topk" and isinstance(settings, dict) and "k" in settings:
+        found |= {"architecture": "topk", "k": settings["k"]}
+    return found
+
+
+def _kind(cfg: Mapping[str, Any], path: Path) -> str:
+    name = cfg["architecture"]
+    if not isinstance(name, str) or name not in KINDS:
+        if isinstance(name, str) and name in NOT_READ:
+            raise LayoutError(f"{path}: {name} SAEs are not read: {NOT_READ[name]}")
+        raise LayoutError(f"{path}: unknown architecture {name!r:.60}{nearest(str(name)[:60], KINDS)}")
+    plain = {"normalize_activations": ("none", False, None), "activation_fn": ("relu", "topk", None)}
+    for key, fine in plain.items():
+        if cfg.get(key) not in fine:
+            raise LayoutError(f"{path}: {key} = {cfg[key]!r:.60} is not read; wanted {fine[0]!r}")
+    if cfg.get("activation_fn") == "topk" and name != "topk":
+        raise LayoutError(f"{path}: activation_fn is topk, and no k is given")
+    return KINDS[name]
+
+
+def _subtracts(cfg: Mapping[str, Any], transcoder: bool, path: Path) -> bool:
+    subtract = _flag(cfg, "apply_b_dec_to_input", not transcoder, path)
+    if subtract and transcoder:
+        raise LayoutError(f"{path}: apply_b_dec_to_input is true, which no transcoder can have")
+    return subtract
+
+
+def _flag(cfg: Mapping[str, Any], name: str, default: bool, path: Path) -> bool:
+    value = cfg.get(name, default)
+    if not isinstance(value, bool):
+        raise LayoutError(f"{path}: {name} is {value!r:.60}, wanted true or false")
+    return value
+
+
+def _hook(flat: Mapping[str, Any]) -> str:
+    hook = str(flat.get("hook_name") or "")
+    head = flat.get("hook_head_index")
+    return hook if head is None else f"{hook}.head_{head}"
+
+
+def _without_scaling(tensors: dict[str, Tensor], cfg: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+    """The tensors without `scaling_factor`, of old versions, which is 1 unless it was fine-tuned."""
+    scale = tensors.get("scaling_factor")
+    if scale is None:
+        return tensors
+    if not torch.allclose(scale.float(), torch.ones_like(scale, dtype=torch.float32)):
+        raise LayoutError(f"{path}: scaling_factor differs from 1; SAEs with fine-tuned scaling are not read")
+    return {k: v for k, v in tensors.items() if k != "scaling_factor"}
+
+
+def _with_unit_rows(p: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same TopK SAE with decoder rows of norm 1, by which it ranks its latents."""
+    norms = p["W_dec"].norm(dim=-1).clamp_min(1e-8)
+    encoder = {"W_enc": p["W_enc"] * norms, "b_enc": p["b_enc"] * norms}
+    return p | encoder | {"W_dec": p["W_dec"] / norms[:, None]}

@@ -1,0 +1,41 @@
+"""Configurations to start from: the example of `sae-train init`, and those of the demonstration."""
+
+from __future__ import annotations
+
+from trainers.config import RunConfig, checked
+
+SWEEPS = {
+    "relu": [0.7, 1.2, 2.0, 3.5, 6.0, 10.0],
+    "gated": [1.2, 1.8, 2.8, 4.5, 7.0, 11.0],
+    "jumprelu": [0.06, 0.15, 0.4, 1.0, 2.5, 6.0],
+    "topk": [1, 2, 4, 8, 16, 32],
+    "batch_topk": [1, 2, 4, 8, 16, 32],
+    "matryoshka": [1, 2, 4, 8, 16, 32],
+    "p_anneal": [0.2, 0.4, 0.8, 1.5, 3.0, 5.0],
+}
+"""Settings that spread over an L0 of 1 to 50 on the shipped model, in the scale E‖x‖ = √d."""
+
+DEMO = ("relu", "gated", "topk", "batch_topk", "jumprelu")
+
+
+def families(*names: str) -> list[dict[str, object]]:
+    """The sweeps of these architectures, as a configuration has them."""
+    return [{"architecture": name, "settings": SWEEPS[name]} for name in names]
+
+
+def example() -> RunConfig:
+    """What `sae-train init` writes: two architectures on the shipped model, a few minutes."""
+    return checked({"families": families("relu", "topk")})
+
+
+def demo(fast: bool = False) -> RunConfig:
+    """Five architectures × six settings on the MLP output of the shipped model's last layer."""
+    training = {"steps": 150, "dictionary_size": 256} if fast else {"steps": 600}
+    return checked(
+        {
+            "activations": {"tokens": 60_000 if fast else 200_000},
+            "training": training | {"checkpoint_every": 200},
+            "evaluation": {"windows": 64 if fast else 128, "batch_size": 8},
+            "families": families(*DEMO),
+        }
+    )
