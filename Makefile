@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test lint bench coverage clean
+.PHONY: demo test lint bench coverage interop clean
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -25,8 +25,13 @@ bench: .venv/.dev
 coverage: .venv/.dev
 	.venv/bin/python -m benchmarks.coverage
 
+# SAELens and dictionary_learning load what we export; `rm -r .interop` first for their newest versions.
+interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready
+	SAE_FRONTIER_INTEROP=benchmarks/results/interop.json .venv/bin/python -m pytest -q -m interop tests/interop
+	@cat benchmarks/results/interop.json
+
 clean:
-	rm -rf .venv out dist
+	rm -rf .venv .interop out dist
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -40,3 +45,11 @@ clean:
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ .venv/.demo
+
+# Each package alone, beside the torch of .venv; dictionary-learning brings a torchvision that transformers cannot import.
+.interop/%/.ready: | .venv/.dev
+	.venv/bin/python -m venv .interop/$*
+	torch=$$(.venv/bin/python -c 'import torch; print("torch==" + torch.__version__.split("+")[0])') && \
+	  .interop/$*/bin/python -m pip install --quiet --disable-pip-version-check "$$torch" $*
+	.interop/$*/bin/python -m pip uninstall --quiet --yes torchvision
+	@touch $@

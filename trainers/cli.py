@@ -69,14 +69,19 @@ def run(
 ) -> None:
     """Train every member of every family, evaluate them, write `metrics.parquet`.
 
+    Families with `target_l0` get their settings from a pilot first (`sweep.json`).
+
     Example: `sae-train run sweep.toml --out runs/first --set training.steps=500`
     """
     from trainers import ranks
     from trainers.config import read_config
+    from trainers.sweeps import settled
     from trainers.train import train
 
     checked = read_config(config, change or ())
     with ranks.process_group():
+        if not (out / "config.toml").exists():  # else train says what is in the way
+            checked, _ = settled(checked, out, progress=not quiet)
         trained = train(checked, out, progress=not quiet)
         finish(out, trained.model, quiet)
 

@@ -122,8 +122,10 @@ class FamilySection(Section):
     """relu, gated, jumprelu, topk, batch_topk, matryoshka or p_anneal."""
     name: str | None = None
     """The family's name in tables and figures; the architecture's by default."""
-    settings: list[float] = Field(min_length=1)
+    settings: list[float] | None = Field(None, min_length=1)
     """The sweep: λ, or k for the TopK kinds."""
+    target_l0: list[float] | None = Field(None, min_length=1)
+    """Instead of settings: the wanted L0 of each member; `sae-train run` finds the settings in a pilot."""
     options: dict[str, Any] = {}
     """Options of the architecture, for example { p = 0.5 } or { frozen_decoder = false }."""
     dictionary_size: int | list[int] | None = None
@@ -133,11 +135,19 @@ class FamilySection(Section):
     seeds: list[int] | None = None
     """Instead of those of the training section."""
 
-    @field_validator("dictionary_size", "learning_rate", "settings")
+    @field_validator("dictionary_size", "learning_rate", "settings", "target_l0")
     @classmethod
     def above_zero(cls, value: Any) -> Any:
         """Sizes, rates and settings are above 0."""
         return positive(value)
+
+    @model_validator(mode="after")
+    def settings_or_targets(self) -> FamilySection:
+        """Exactly one of settings and target_l0 is there."""
+        if (self.settings is None) == (self.target_l0 is None):
+            found = "neither" if self.settings is None else "both"
+            raise ValueError(f"give settings or target_l0, one of the two; found {found}")
+        return self
 
     @model_validator(mode="after")
     def options_exist(self) -> FamilySection:
@@ -171,15 +181,20 @@ class RunConfig(Section):
         if twice:
             raise ValueError(f"two families are called {', '.join(twice)}; give them a name each")
         for family, name in zip(self.families, names, strict=True):
-            if ARCHITECTURES[family.architecture].setting_name == "k":
-                smallest = min(listed(family.dictionary_size or self.training.dictionary_size))
-                if max(family.settings) > smallest:
+            settings = family.settings or []
+            smallest = min(listed(family.dictionary_size or self.training.dictionary_size))
+            if family.target_l0 and max(family.target_l0) > smallest:
+                raise ValueError(
+                    f"family {name}: target_l0 = {max(family.target_l0):g} is larger than the dictionary of "
+                    f"{smallest}"
+                )
+            if settings and ARCHITECTURES[family.architecture].setting_name == "k":
+                if max(settings) > smallest:
                     raise ValueError(
-                        f"family {name}: k = {max(family.settings):g} is larger than the dictionary of "
-                        f"{smallest}"
+                        f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest}"
                     )
-                if family.architecture == "topk" and any(s != int(s) for s in family.settings):
-                    raise ValueError(f"family {name}: TopK needs whole k, got {family.settings}")
+                if family.architecture == "topk" and any(s != int(s) for s in settings):
+                    raise ValueError(f"family {name}: TopK needs whole k, got {settings}")
         return self
 
 
@@ -337,6 +352,11 @@ def members(config: RunConfig) -> list[MemberPlan]:
         sizes = listed(family.dictionary_size or config.training.dictionary_size)
         rates = listed(family.learning_rate or config.training.learning_rate or default)
         seeds = family.seeds or config.training.seeds
+        if family.settings is None:
+            raise ConfigError(
+                f"family {name} has target_l0 and no settings yet; `sae-train run` finds them, "
+                "or trainers.sweeps.settled(config)"
+            )
         for size, rate, seed, setting in product(sizes, rates, seeds, family.settings):
             parts = [name, f"{setting:g}", f"seed{seed}"]
             parts += [f"F{size}"] * (len(sizes) > 1) + [f"lr{rate:g}"] * (len(rates) > 1)

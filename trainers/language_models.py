@@ -22,8 +22,8 @@ from trainers.splicing import Splice, hooked, merged, read
 __all__ = ["LanguageModel", "LanguageModelError", "SiteError", "Splice", "kl_from", "load_language_model",
            "next_token_losses"]  # fmt: skip
 
-VOLATILE = ("transformers_version", "_name_or_path", "dtype", "torch_dtype", "architectures", "use_cache")
-"""Entries of a config that do not change what the model computes."""
+VOLATILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "use_cache")
+"""Entries of a config that do not change what the model computes; nor do those that begin with `_`."""
 
 
 class LanguageModel:
@@ -75,7 +75,7 @@ class LanguageModel:
     @cached_property
     def revision(self) -> str:
         """First twelve digits of the SHA-256 of the config and the weights as they were loaded."""
-        plain = {k: v for k, v in self._config.items() if k not in VOLATILE}
+        plain = {k: v for k, v in self._config.items() if k not in VOLATILE and k[0] != "_"}
         digest = hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode())
         for name, weight in sorted(self.model.named_parameters()):
             digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())

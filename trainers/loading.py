@@ -139,7 +139,8 @@ def _tokenizer(source: str | Path) -> Any:
         return None
     try:
         if _saved_by_transformers_5(source):
-            return PreTrainedTokenizerFast.from_pretrained(source)
+            with _quiet():  # transformers 4 remarks on the name
+                return PreTrainedTokenizerFast.from_pretrained(source)
         return AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, ImportError, KeyError) as error:
         raise LanguageModelError(

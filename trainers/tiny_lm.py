@@ -44,20 +44,15 @@ class Recipe:
 
 
 def build_model(recipe: Recipe) -> GPT2LMHeadModel:
-    """A GPT-2 with random weights."""
-    torch.manual_seed(recipe.seed)
-    return GPT2LMHeadModel(
-        GPT2Config(
-            vocab_size=START + 1,
-            n_positions=recipe.context_length,
-            n_embd=recipe.width,
-            n_layer=recipe.layers,
-            n_head=recipe.heads,
-            bos_token_id=START,
-            eos_token_id=START,
-            attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
-        )
+    """A GPT-2 with random weights; the caller's random numbers are left alone."""
+    config = GPT2Config(
+        vocab_size=START + 1, n_positions=recipe.context_length, n_embd=recipe.width,
+        n_layer=recipe.layers, n_head=recipe.heads, bos_token_id=START, eos_token_id=START,
+        attn_pdrop=0.0, embd_pdrop=0.0, resid_pdrop=0.0,
     )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.seed)
+        return GPT2LMHeadModel(config)
 
 
 def build_tokenizer(context_length: int) -> PreTrainedTokenizerFast:
@@ -196,6 +191,10 @@ def write(model: GPT2LMHeadModel, recipe: Recipe, out: Path, card: dict) -> None
     card |= {"recipe": asdict(recipe), "parameters": model.num_parameters()}
     model.half().save_pretrained(out)
     build_tokenizer(recipe.context_length).save_pretrained(out)
+    # The class name that every version of transformers knows.
+    about = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
+    about["tokenizer_class"] = "PreTrainedTokenizerFast"
+    (out / "tokenizer_config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     (out / "training.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
 
 
@@ -203,10 +202,12 @@ def main() -> None:
     """Train with the recipe that the command line changes."""
     parser = argparse.ArgumentParser(prog="python -m trainers.tiny_lm", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder of the model")
+    parser.add_argument("--every", type=int, default=250, help="steps between checkpoints")
     for name, value in asdict(Recipe()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = vars(parser.parse_args())
-    found = train(Recipe(**{k: v for k, v in given.items() if k != "out"}), given["out"])
+    out, every = given.pop("out"), given.pop("every")
+    found = train(Recipe(**given), out, every)
     perplexity = math.exp(found["held_out_loss"])
     print(f"held-out loss {found['held_out_loss']:.3f} nats/byte (perplexity {perplexity:.2f})")
 

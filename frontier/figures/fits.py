@@ -118,18 +118,30 @@ def plot_fits(
     ValueError
         No fit at all, a panel column that the fits do not have, or another number of axes than panels.
     """
+    cells = cells_of(fits, panels)
+    everyone = [m for _, members in cells for m in members]
+    looks = styles_for([name for _, name in everyone], reference, styles)
+    grid, owned = panels_for(len(cells), axes, figure)
+    for ax, (title, members) in zip(grid, cells, strict=True):
+        head(ax, title, _draw_cell(ax, members, looks, log, band))
+    share_labels(grid)
+    legend_above(grid, [name for f, name in everyone if isinstance(f, CurveFit)], looks, owned)
+    return grid
+
+
+def cells_of(fits: FrontierFits, panels: Sequence[str] | str | None = None) -> list[tuple[str, list[Member]]]:
+    """Every panel's title and members: fits and failures, each with the name of its series.
+
+    Raises
+    ------
+    ValueError
+        No fit at all, or a panel column that the fits do not have.
+    """
     columns = _panel_columns(fits, panels)
     members = _members(fits, columns)
     cells = list(dict.fromkeys(_cell(m, columns) for m in members))
-    looks = styles_for([name for _, name in members], reference, styles)
-    grid, owned = panels_for(len(cells), axes, figure)
     titles = panel_titles([dict(zip(columns, cell, strict=True)) for cell in cells])
-    for ax, cell, title in zip(grid, cells, titles, strict=True):
-        missing = _draw_cell(ax, [m for m in members if _cell(m, columns) == cell], looks, log, band)
-        head(ax, title, missing)
-    share_labels(grid)
-    legend_above(grid, [name for f, name in members if isinstance(f, CurveFit)], looks, owned)
-    return grid
+    return [(t, [m for m in members if _cell(m, columns) == c]) for t, c in zip(titles, cells, strict=True)]
 
 
 def _panel_columns(fits: FrontierFits, panels: Sequence[str] | str | None) -> list[str]:

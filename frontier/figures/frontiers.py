@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.lines import Line2D
 
+from frontier.figures.families import Look, family_column, fidelity, group_values, legend_entries, looks_of
 from frontier.figures.fits import plot_fit, plot_fits
 from frontier.figures.panels import (
     EDGE,
-    LETTERS,
-    QUIET,
     finish_axes,
-    handle,
     head,
     legend_above,
-    legend_order,
     new_axes,
     panel_titles,
     panels_for,
@@ -37,7 +32,7 @@ from frontier.figures.style import (
     save_figure,
     styles_for,
 )
-from frontier.metrics import default_y, group_codes, group_columns, metrics_table, values
+from frontier.metrics import group_codes, group_columns, metrics_table, values
 from frontier.metrics.columns import direction
 from frontier.pareto import mark_pareto
 
@@ -53,7 +48,6 @@ __all__ = [
     "save_figure",
 ]
 
-LINES = ("-", "--", ":", "-.")
 FAINT = 0.3
 
 
@@ -100,7 +94,7 @@ def plot_frontier(
         Unknown column or direction, or no usable row.
     """
     table = metrics_table(table)
-    y = _fidelity(table) if y is None else y
+    y = fidelity(table) if y is None else y
     goals = objectives or {name: direction(name) for name in (x, y)}
     marked = mark_pareto(table, by, objectives=goals, family=family)
     columns = group_columns(marked, by, family)
@@ -108,7 +102,7 @@ def plot_frontier(
     shown = marked["excluded_because"].isna().to_numpy() & np.isfinite(xs) & np.isfinite(ys)
     shown &= ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
     codes, groups = group_codes(marked, columns)
-    looks = _looks(groups, _family_column(columns, family), reference, styles)
+    looks = looks_of(groups, family_column(columns, family), reference, styles)
     ax = new_axes()[0] if ax is None else ax
     optimal = marked["pareto_optimal"].to_numpy()
     for code, look in enumerate(looks):
@@ -118,7 +112,7 @@ def plot_frontier(
     hidden = int((~shown).sum())
     head(ax, title, f"{hidden} not shown" if hidden else "")
     if legend:
-        quiet_legend(ax, _legend_entries(looks))
+        quiet_legend(ax, legend_entries(looks))
     return ax
 
 
@@ -147,7 +141,7 @@ def plot_frontiers(
     """
     table = metrics_table(table)
     columns = group_columns(table, by, family)
-    named = _family_column(columns, family)
+    named = family_column(columns, family)
     cells = [c for c in columns if c != named]
     codes, names = group_codes(table, cells)
     looks = styles_for(group_values(table, named), reference, styles)
@@ -158,39 +152,6 @@ def plot_frontiers(
     share_labels(grid)
     legend_above(grid, looks, looks, owned)
     return grid
-
-
-class Look(NamedTuple):
-    """How one group is drawn."""
-
-    family: Any
-    cell: str
-    style: Style
-    line: Any
-
-
-def group_values(table: pd.DataFrame, column: str) -> list[Any]:
-    """The values of one group column, as `group_codes` writes them; one nameless value without a column."""
-    return [g[column] for g in group_codes(table, [column])[1]] if column else [""]
-
-
-def _looks(
-    groups: list[dict[str, Any]], named: str, reference: Hashable | None, styles: Mapping[Any, Style] | None
-) -> list[Look]:
-    """Colour and marker by family, the kind of line by cell."""
-    families = [g.get(named, "") for g in groups]
-    found = styles_for(families, reference, styles)
-    cells = panel_titles([{c: v for c, v in g.items() if c != named} for g in groups])
-    kinds = {cell: LINES[i % len(LINES)] for i, cell in enumerate(dict.fromkeys(cells))}
-    return [Look(f, c, found[f], kinds[c]) for f, c in zip(families, cells, strict=True)]
-
-
-def _legend_entries(looks: list[Look]) -> dict[str, Line2D]:
-    """Families, then the kinds of line where there are several cells."""
-    styles = {look.family: look.style for look in looks}
-    families = {figure_text(n, LETTERS): handle(styles[n]) for n in legend_order(styles, styles)}
-    cells = {look.cell: Line2D([], [], color=QUIET, linestyle=look.line) for look in looks}
-    return {**(families if len(families) > 1 else {}), **(cells if len(cells) > 1 else {})}
 
 
 def _draw(
@@ -204,12 +165,3 @@ def _draw(
     width = 0.8 * float(mpl.rcParams["lines.linewidth"])
     label = ", ".join(part for part in (figure_text(look.family), look.cell) if part) or "_frontier"
     ax.plot(xs[front], ys[front], linestyle=look.line, linewidth=width, label=label, zorder=3, **points)
-
-
-def _fidelity(table: pd.DataFrame) -> str:
-    found = default_y(table)
-    return "loss_recovered" if found == "performance_hit" else found
-
-
-def _family_column(columns: Sequence[str], family: str) -> str:
-    return family if family in columns else ("architecture" if "architecture" in columns else "")

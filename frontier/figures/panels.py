@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,18 @@ from frontier.metrics.columns import axis_label
 QUIET = "0.4"
 LETTERS = 24
 """Of a family's name in a legend."""
+COLUMN_LABELS = {
+    "cosine_similarity": r"Cosine similarity of $x$ and $\hat{x}$",
+    "l2_ratio": r"L2 ratio, $\Vert\hat{x}\Vert\,/\,\Vert x\Vert$",
+    "shrinkage": r"Reconstruction bias $\gamma$",
+    "alive_fraction": "Latents alive",
+    "frequency_above_10pct": "Latents firing on > 10 % of tokens",
+    "frequency_above_1pct": "Latents firing on > 1 % of tokens",
+    "frequency_below_1e5": "Latents firing on < 0.001 % of tokens",
+    "ce_sae": "Cross-entropy with SAE (nats per token)",
+    "loss_recovered_zero": "Loss recovered, against zero ablation",
+}
+"""Where the metrics table's own label is too long for an axis, or needs mathematics."""
 EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
@@ -89,8 +102,18 @@ def finish_axes(ax: Axes, x: str, y: str, log_x: bool, log_y: bool) -> None:
         log_axis(ax.xaxis)
     if log_y:
         log_axis(ax.yaxis)
-    ax.set_xlabel(_in_lines(figure_text(axis_label(x), 80), _column_width(ax)))
-    ax.set_ylabel(_in_lines(figure_text(axis_label(y), 80), ax.get_window_extent().height / ax.figure.dpi))
+    label_axes(ax, column_label(x), column_label(y))
+
+
+def column_label(column: str) -> str:
+    """A column's label on an axis."""
+    return COLUMN_LABELS.get(column) or figure_text(axis_label(column), 80)
+
+
+def label_axes(ax: Axes, x: str, y: str) -> None:
+    """Axis labels, in two lines where one is too long."""
+    ax.set_xlabel(_in_lines(x, _column_width(ax)))
+    ax.set_ylabel(_in_lines(y, ax.get_window_extent().height / ax.figure.dpi))
 
 
 def _column_width(ax: Axes) -> float:
@@ -107,7 +130,7 @@ def _ems(length: float) -> float:
 
 def _in_lines(label: str, room: float) -> str:
     """A label in two lines where it is longer than `room` inches."""
-    if _ems(0.5 * len(label)) < room:
+    if _ems(0.5 * len(re.sub(r"\\[A-Za-z]+|[${},]", "", label))) < room:
         return label
     for sign in (", ", " ("):
         if sign in label:
@@ -148,13 +171,35 @@ def legend_above(panels: np.ndarray, names: Iterable[Any], styles: Mapping[Any, 
     if not owned:
         quiet_legend(panels[0], handles)
         return
-    figure = panels[0].figure
+    _outside_legend(panels[0].figure, handles)
+
+
+def figure_legend(ax: Axes, handles: Mapping[str, Any], owned: bool) -> None:
+    """A legend above the axes where the figure was made for them, else beside them."""
+    if owned:
+        _outside_legend(ax.figure, handles)
+    else:
+        ax.legend(
+            list(handles.values()), list(handles), frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0)
+        )
+
+
+def _outside_legend(figure: Figure | SubFigure, handles: Mapping[str, Any]) -> None:
+    """One legend above all panels of a figure, which grows by the rows that it needs."""
     width = figure.bbox.width / figure.dpi
-    columns = max(1, min(len(handles), int(width / _ems(5 + 0.5 * max(map(len, handles))))))
+    columns = _legend_columns([_ems(5 + 0.5 * len(name)) for name in handles], width)
     if isinstance(figure, Figure):
         figure.set_figheight(figure.get_figheight() + _ems(1.5) * (math.ceil(len(handles) / columns) - 1))
     options: dict[str, Any] = {"loc": "outside upper center", "borderpad": 0.1, "borderaxespad": 0.2}
     figure.legend(list(handles.values()), list(handles), ncols=columns, frameon=False, **options)
+
+
+def _legend_columns(widths: Sequence[float], room: float) -> int:
+    """How many columns of a legend: all in one row where they fit, else rows of nearly equal length."""
+    if sum(widths) <= room:
+        return len(widths)
+    most = max(1, min(len(widths), int(room / max(widths))))
+    return math.ceil(len(widths) / math.ceil(len(widths) / most))
 
 
 def quiet_legend(ax: Axes, handles: Mapping[str, Any], *, most: int = 5) -> None:

@@ -21,6 +21,7 @@ LABEL_SHARE, AXIS_SHARE = 0.33, 0.68
 """Of the figure's width, for the names of the rows and for the words under the axis."""
 WIDEST = 30.0
 """Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0}
 AXIS = {
     "relative_potency": "L0 of {reference} / L0 of {family} at equal performance hit",
     "hit_ratio": "Performance hit of {family} / {reference} at equal L0",
@@ -37,7 +38,8 @@ def plot_ratios(
 ) -> Axes:
     """Ratios with their intervals on a log axis, one row per comparison, numbers at the right.
 
-    A limit that is infinite (or 0), or too far away to draw, ends in an arrow.
+    A limit that is infinite (or 0), or too far away to draw, ends in an arrow. A hollow marker has doubts,
+    which `ratios_table` prints.
 
     Parameters
     ----------
@@ -121,12 +123,18 @@ def _draw_row(
         ends = [ratio if math.isnan(v) else min(max(v, window[0]), window[1]) for v in (low, high)]
         ax.plot(ends, [row, row], color=colour, label="_interval", zorder=2, solid_capstyle="butt")
         name = figure_text(record["family"])
-        ax.plot([ratio], [row], marker=marker, color=colour, linestyle="none", label=name, zorder=3, **EDGE)
+        face = HOLLOW | {"markeredgecolor": colour} if _is_doubted(record) else EDGE
+        ax.plot([ratio], [row], marker=marker, color=colour, linestyle="none", label=name, zorder=3, **face)
         for beyond, end, arrow in ((low < window[0], window[0], "<"), (high > window[1], window[1], ">")):
             if beyond:
                 ax.plot([end], [row], marker=arrow, color=colour, clip_on=False, label="_arrow")
     words = interval_cell(ratio, low, high).replace("inf", "∞") if known else "no ratio"
     ax.text(1.04, row, words, transform=ax.get_yaxis_transform(), va="center", ha="left", fontsize="small")
+
+
+def _is_doubted(record: Mapping[Hashable, Any]) -> bool:
+    doubts = record.get("doubts", "")
+    return bool(doubts) and not pd.isna(doubts)
 
 
 def _row_labels(frame: pd.DataFrame) -> list[str]:
@@ -150,4 +158,6 @@ def _axis_text(frame: pd.DataFrame, quantity: str) -> list[str]:
     pattern = AXIS.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
     text = pattern.format(quantity=quantity.replace("_", " "), **sides)
     better = set(frame["better_when"].dropna().astype(str)) - {""} if "better_when" in frame else set()
-    return [text, f"({better.pop()}: {sides['family']} is better)"] if len(better) == 1 else [text]
+    words = [f"{better.pop()}: {sides['family']} is better"] if len(better) == 1 else []
+    words += ["hollow: with doubts"] if any(map(_is_doubted, frame.to_dict("records"))) else []
+    return [text, f"({'; '.join(words)})"] if words else [text]

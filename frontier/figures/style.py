@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,7 @@ FORMATS: dict[str, dict[str, Any]] = {
     "pdf": {"CreationDate": None},
     "svg": {"Date": None},
     "png": {"Software": None},
+    "pgf": {},
 }
 """File formats, each with the metadata that would differ from run to run taken out."""
 EMBEDDING: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": SALT}
@@ -208,8 +210,9 @@ def save_figure(
     figure : Figure, or Axes of it
     stem : path; an ending among the formats is dropped
         Missing folders are made.
-    formats : among {"pdf", "png", "svg"}
-        PNG has 300 dots per inch. SVG keeps letters as text.
+    formats : among {"pdf", "png", "svg", "pgf"}
+        PNG has 300 dots per inch. SVG keeps letters as text. PGF takes the letters of the document that
+        inputs it, and needs a LaTeX to measure them (XeLaTeX, LuaLaTeX or pdfLaTeX, the first that is found).
 
     Returns
     -------
@@ -219,6 +222,8 @@ def save_figure(
     ------
     ValueError
         Unknown format.
+    RuntimeError
+        PGF without a LaTeX.
     """
     kinds = [str(f).lower().lstrip(".") for f in ([formats] if isinstance(formats, str) else formats)]
     for kind in kinds:
@@ -231,7 +236,18 @@ def save_figure(
     stem.parent.mkdir(parents=True, exist_ok=True)
     name = stem.stem if stem.suffix.lower().lstrip(".") in FORMATS else stem.name
     written = [stem.with_name(f"{name}.{kind}") for kind in kinds]
-    with mpl.rc_context(EMBEDDING):
+    settings: Any = {**EMBEDDING, **(_pgf() if "pgf" in kinds else EMBEDDING)}
+    with mpl.rc_context(settings):
         for path, kind in zip(written, kinds, strict=True):
             whole.savefig(path, format=kind, metadata=FORMATS[kind], dpi=300)
     return written
+
+
+def _pgf() -> dict[str, Any]:
+    """Settings of the PGF backend: the LaTeX that there is, and the document's own letters."""
+    found = [name for name in ("xelatex", "lualatex", "pdflatex") if shutil.which(name)]
+    if not found:
+        raise RuntimeError(
+            "a PGF figure needs a LaTeX to measure its letters: none of xelatex, lualatex, pdflatex is here"
+        )
+    return {"pgf.texsystem": found[0], "pgf.rcfonts": False, "pgf.preamble": r"\usepackage{amsmath}"}

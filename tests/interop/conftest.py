@@ -4,3 +4,5 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "trainers"))
+
+collect_ignore_glob = ["in_*.py"]  # scripts for the other environments

@@ -1,8 +1,8 @@
-"""Runs where dictionary_learning is installed, without our code: loads what we exported, and saves SAEs of its own.
+"""Runs where dictionary_learning is, without our code: loads what we exported, saves SAEs of its own.
 
-    python in_dictionary_learning.py FOLDER      prints JSON; FOLDER/ours, FOLDER/inputs.safetensors are read;
-                                                 FOLDER/theirs, FOLDER/from_ours.safetensors and
-                                                 FOLDER/from_theirs.safetensors are written
+python in_dictionary_learning.py FOLDER      prints JSON; FOLDER/ours, FOLDER/inputs.safetensors are read;
+                                             FOLDER/theirs, FOLDER/from_ours.safetensors and
+                                             FOLDER/from_theirs.safetensors are written
 """
 
 import contextlib
@@ -25,7 +25,7 @@ D, SIZE = 32, 96
 def saved(folder, random, x, sae, trainer_class, **options):
     """An SAE with random weights, written as `trainSAE` does, and read by `load_dictionary`."""
     for name, value in sae.named_parameters():
-        value.data = value.data + torch.randn(value.shape, generator=random) * 0.3
+        value.data = value.data + torch.randn(value.shape, generator=random) * 0.1
         if name == "threshold":
             value.data = value.data.abs()
     if hasattr(sae, "k"):
@@ -33,10 +33,13 @@ def saved(folder, random, x, sae, trainer_class, **options):
     folder.mkdir(parents=True)
     torch.save(sae.state_dict(), folder / "ae.pt")
     trainer = {
-        "dict_class": type(sae).__name__, "trainer_class": trainer_class, "activation_dim": D, "dict_size": SIZE,
-        "layer": 3, "lm_name": "EleutherAI/pythia-70m-deduped", "submodule_name": "resid_post_layer_3", "seed": 0,
+        "dict_class": type(sae).__name__, "trainer_class": trainer_class, "activation_dim": D,
+        "dict_size": SIZE, "layer": 3, "lm_name": "EleutherAI/pythia-70m-deduped",
+        "submodule_name": "resid_post_layer_3", "seed": 0,
     }  # fmt: skip
-    (folder / "config.json").write_text(json.dumps({"trainer": trainer | options, "buffer": {"ctx_len": 128}}))
+    (folder / "config.json").write_text(
+        json.dumps({"trainer": trainer | options, "buffer": {"ctx_len": 128}})
+    )
     return load_dictionary(str(folder), "cpu")[0](x)
 
 
@@ -67,7 +70,9 @@ def main(folder):
         for name, (sae, trainer, options) in kinds.items()
     }
     save_file(from_ours, folder / "from_ours.safetensors")
-    save_file({"x": x} | {k: v.contiguous() for k, v in from_theirs.items()}, folder / "from_theirs.safetensors")
+    save_file(
+        {"x": x} | {k: v.contiguous() for k, v in from_theirs.items()}, folder / "from_theirs.safetensors"
+    )
     packages = ("dictionary-learning", "nnsight", "torch", "safetensors", "transformers")
     return {"versions": {p: version(p) for p in packages}, "classes": classes}
 

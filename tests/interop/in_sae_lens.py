@@ -1,8 +1,8 @@
-"""Runs where SAELens is installed, without our code: loads what we exported, and saves SAEs of its own.
+"""Runs where SAELens is, without our code: loads what we exported, saves SAEs of its own.
 
-    python in_sae_lens.py FOLDER      prints JSON; FOLDER/ours, FOLDER/inputs.safetensors are read;
-                                      FOLDER/theirs, FOLDER/from_ours.safetensors and
-                                      FOLDER/from_theirs.safetensors are written
+python in_sae_lens.py FOLDER      prints JSON; FOLDER/ours, FOLDER/inputs.safetensors are read;
+                                  FOLDER/theirs, FOLDER/from_ours.safetensors and
+                                  FOLDER/from_theirs.safetensors are written
 """
 
 import json
@@ -11,9 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from sae_lens import SAE
 from sae_lens.registry import get_sae_training_class
+from safetensors.torch import load_file, save_file
 
 D, D_OUT, SIZE = 32, 24, 96
 
@@ -27,7 +27,7 @@ def reconstruction(sae, x):
 
 def randomise(sae, random):
     for name, value in sae.named_parameters():
-        noise = torch.randn(value.shape, generator=random) * 0.3
+        noise = torch.randn(value.shape, generator=random) * 0.1
         value.data = (value.data.float() + noise).to(value.dtype)
         if name == "threshold":
             value.data = noise.abs().to(value.dtype)
@@ -68,14 +68,20 @@ def main(folder):
     transcoder = {"apply_b_dec_to_input": False, "d_out": D_OUT}
     from_theirs = {
         "standard": saved(to / "standard", random, x, "standard"),
-        "standard_no_b_dec": saved(to / "standard_no_b_dec", random, x, "standard", apply_b_dec_to_input=False),
+        "standard_no_b_dec": saved(
+            to / "standard_no_b_dec", random, x, "standard", apply_b_dec_to_input=False
+        ),
         "standard_bfloat16": saved(to / "standard_bfloat16", random, x, "standard", dtype="bfloat16"),
         "gated": saved(to / "gated", random, x, "gated"),
         "jumprelu": saved(to / "jumprelu", random, x, "jumprelu"),
         "topk": saved(to / "topk", random, x, "topk", k=7),
-        "topk_rescaled": saved(to / "topk_rescaled", random, x, "topk", k=7, rescale_acts_by_decoder_norm=True),
+        "topk_rescaled": saved(
+            to / "topk_rescaled", random, x, "topk", k=7, rescale_acts_by_decoder_norm=True
+        ),
         "transcoder": saved(to / "transcoder", random, x, "transcoder", **transcoder),
-        "jumprelu_transcoder": saved(to / "jumprelu_transcoder", random, x, "jumprelu_transcoder", **transcoder),
+        "jumprelu_transcoder": saved(
+            to / "jumprelu_transcoder", random, x, "jumprelu_transcoder", **transcoder
+        ),
         "trained_standard": trained(to / "trained_standard", random, x, "standard"),
         "trained_batchtopk": trained(to / "trained_batchtopk", random, x, "batchtopk", k=6.5),
         "trained_matryoshka": trained(
@@ -83,7 +89,9 @@ def main(folder):
         ),
     }
     save_file(from_ours, folder / "from_ours.safetensors")
-    save_file({"x": x} | {k: v.contiguous() for k, v in from_theirs.items()}, folder / "from_theirs.safetensors")
+    save_file(
+        {"x": x} | {k: v.contiguous() for k, v in from_theirs.items()}, folder / "from_theirs.safetensors"
+    )
     packages = ("sae-lens", "transformer-lens", "torch", "safetensors", "transformers")
     print(json.dumps({"versions": {p: version(p) for p in packages}, "classes": classes}))
 

@@ -1,8 +1,8 @@
 """The real packages, each in an environment of its own below `.interop` (`make interop` makes them).
 
-Ours to theirs: every example is exported, loaded by the package, and its reconstructions compared with ours to 1e-5.
-Theirs to ours: the package saves SAEs of each of its classes, `load` reads them, and the reconstructions are compared.
-With SAE_FRONTIER_INTEROP set to a file, versions and errors are written there.
+Ours to theirs: every example is exported, loaded by the package, and its reconstructions compared with
+ours to 1e-5. Theirs to ours: the package saves SAEs of each of its classes, `load` reads them, and the
+reconstructions are compared. With SAE_FRONTIER_INTEROP set to a file, versions and errors are written there.
 """
 
 import json
@@ -73,7 +73,9 @@ def test_the_package_reconstructs_the_same(exchange):
             "class": classes[name], "tokens": len(inputs[name]), "largest_error": error,
             "largest_value": float(theirs[name].abs().max()),
         }  # fmt: skip
-    worst = {n: m["largest_error"] for n, m in measured["ours_to_theirs"].items() if m["largest_error"] > TOLERANCE}
+    worst = {
+        n: m["largest_error"] for n, m in measured["ours_to_theirs"].items() if m["largest_error"] > TOLERANCE
+    }
     assert not worst
 
 
@@ -89,7 +91,10 @@ def test_we_reconstruct_the_same(exchange):
         assert rows.sum() > len(x) / 2
         error = float((sae(x) - wanted)[rows].abs().max())
         measured["theirs_to_ours"][name] = {
-            "architecture": sae.identity["architecture"], "site": sae.identity.get("site"), "largest_error": error,
+            "architecture": sae.identity["architecture"], "site": sae.identity.get("site"),
+            "largest_error": error,
         }  # fmt: skip
-    worst = {n: m["largest_error"] for n, m in measured["theirs_to_ours"].items() if m["largest_error"] > TOLERANCE}
+    worst = {
+        n: m["largest_error"] for n, m in measured["theirs_to_ours"].items() if m["largest_error"] > TOLERANCE
+    }
     assert not worst

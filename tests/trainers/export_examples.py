@@ -1,5 +1,7 @@
 """SAEs with random weights, one for each architecture and option that changes what is exported."""
 
+import json
+
 import torch
 
 from trainers.architectures import architecture
@@ -46,7 +48,7 @@ def example(made, name="example", d_in=16, d_out=16, size=40, seed=0):
         return torch.randn(*shape, generator=random)
 
     p = of.start(d_in, d_out, size, (noise(d_in), noise(d_out)), seed)
-    p = {k: v + 0.3 * noise(*v.shape) for k, v in p.items()}
+    p = {k: v + 0.1 * noise(*v.shape) for k, v in p.items()}
     p["W_dec"] = torch.nn.functional.normalize(p["W_dec"], dim=-1)
     if not of.unit_norm:
         p["W_dec"] = p["W_dec"] * torch.rand(size, 1, generator=random).add(0.5)
@@ -54,8 +56,8 @@ def example(made, name="example", d_in=16, d_out=16, size=40, seed=0):
     state = of.state(size) | {"threshold": torch.tensor(0.6), "filled": torch.tensor(1.0)}
     identity = {
         "run_id": name, "family": kind, "architecture": kind, "sparsity_setting": setting,
-        "sparsity_name": of.setting_name, "seed": 3, "learning_rate": 5e-3, "dictionary_size": size, "d_model": d_in,
-        "model": "tiny_lm", "site": "resid_post.1", "layer": 1, "tokens_trained": 1000,
+        "sparsity_name": of.setting_name, "seed": 3, "learning_rate": 5e-3, "dictionary_size": size,
+        "d_model": d_in, "model": "tiny_lm", "site": "resid_post.1", "layer": 1, "tokens_trained": 1000,
     }  # fmt: skip
     return SAE(of, of.inference(p, state, setting), identity | more)
 
@@ -64,3 +66,31 @@ def decided(sae, x):
     """The rows of x where no latent is at the edge of firing: there rounding decides, and not the SAE."""
     fires = [sae.encode(x * factor) > 0 for factor in (1 - 1e-4, 1, 1 + 1e-4)]
     return x[((fires[0] == fires[1]) & (fires[1] == fires[2])).all(-1)]
+
+
+def made(name, **changed):
+    """An example by its name; transcoders go from 16 to 12 dimensions."""
+    if name in SQUARE:
+        return example(SQUARE[name], name, **changed)
+    return example(TRANSCODERS[name], name, **{"d_out": 12, **changed})
+
+
+def inputs():
+    """Activations `[300, 16]`."""
+    return torch.randn(300, 16, generator=torch.Generator().manual_seed(1)) * 1.5
+
+
+def biggest_difference(a, b):
+    return float((a - b).abs().max())
+
+
+def rewrite(folder, name, change):
+    content = json.loads((folder / name).read_text())
+    change(content)
+    (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def foreign(folder, name="cfg.json"):
+    """The same folder without our own block."""
+    return rewrite(folder, name, lambda c: (c.get("metadata", c).pop("sae_frontier"),))

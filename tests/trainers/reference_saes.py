@@ -1,6 +1,6 @@
-"""Plain SAEs to test against: one module per paper, written with loops over tokens and latents, no speed in mind.
+"""Plain SAEs to test against: one module per paper, loops over tokens and latents, no speed in mind.
 
-The formulas are those of the papers named at each class (and of shared/TRAINING.md, section 2). Nothing here is
+The formulas are those of the papers named at each class (and of shared/TRAINING.md, section 2). Nothing is
 imported from the code under test.
 """
 
@@ -123,7 +123,9 @@ class ReferenceBatchTopK(ReferenceTopK):
 
     def selected(self, z, k):
         count = round(k * len(z))
-        ranked = sorted(((v, b, i) for b, row in enumerate(z.tolist()) for i, v in enumerate(row)), reverse=True)
+        ranked = sorted(
+            ((v, b, i) for b, row in enumerate(z.tolist()) for i, v in enumerate(row)), reverse=True
+        )
         mask = torch.zeros_like(z)
         for value, b, i in ranked[:count]:
             if value > 0:
@@ -145,7 +147,7 @@ class ReferenceMatryoshka(ReferenceBatchTopK):
 
 
 class ReferenceJumpReLU(Reference):
-    """Rajamanoharan et al. 2024, arXiv 2407.14435, sections 3 and 4; Anthropic, "Circuits Updates, January 2025".
+    """arXiv 2407.14435, sections 3 and 4; Anthropic, "Circuits Updates, January 2025".
 
     The straight-through gradients are sums written by hand, since autograd sees no gradient through a step.
     """
@@ -167,7 +169,9 @@ class ReferenceJumpReLU(Reference):
             return total + lam * float((f > 0).sum()) / len(x)
         if penalty == "target":  # lam is the wanted L0
             return total + coefficient * (float((f > 0).sum()) / len(x) / lam - 1) ** 2
-        sparsity = sum(math.tanh(slope * float(v) * float(norms[i])) for code in f for i, v in enumerate(code))
+        sparsity = sum(
+            math.tanh(slope * float(v) * float(norms[i])) for code in f for i, v in enumerate(code)
+        )
         idle = sum(
             max(float(self.threshold.detach()[i] - v), 0.0) * float(norms[i])
             for row in z
@@ -184,7 +188,12 @@ class ReferenceJumpReLU(Reference):
         norms, k = rows.norm(dim=1), self.kernel(z, bandwidth)
         fires = (f > 0).to(z)
         g = 2 * (self.decoded(f).detach() - target) / n
-        to_f, to_rows, to_z_alone, to_theta = g @ rows.T, f.T @ g, torch.zeros_like(z), torch.zeros_like(theta)
+        to_f, to_rows, to_z_alone, to_theta = (
+            g @ rows.T,
+            f.T @ g,
+            torch.zeros_like(z),
+            torch.zeros_like(theta),
+        )
         if penalty == "tanh":
             steep = (1 - torch.tanh(slope * f * norms) ** 2) * slope * lam / n
             below = (theta > z).to(z) * pre_coefficient / n

@@ -1,7 +1,7 @@
 """Losses and gradients of the seven architectures against plain modules written from the papers, in float64.
 
-Weights and activations are random; the oracle is `reference_saes.py`, and for JumpReLU sums written by hand. Both
-sides are float64, so that 1e-10 separates rounding from a wrong factor.
+Weights and activations are random; the oracle is `reference_saes.py`, and for JumpReLU sums written by hand.
+Both sides are float64, so that 1e-10 separates rounding from a wrong factor.
 """
 
 import math
@@ -56,9 +56,13 @@ def state_of(kind, size=F):
 
 def ours(kind, p, x, target, setting, state=None, **knobs):
     """Loss, gradients and the whole answer of the code under test."""
-    losses = kind.training_loss(p, state_of(kind) if state is None else state, x, target, Knobs(setting, **knobs))
+    losses = kind.training_loss(
+        p, state_of(kind) if state is None else state, x, target, Knobs(setting, **knobs)
+    )
     found = torch.autograd.grad(losses.total, list(p.values()), allow_unused=True)
-    gradients = {k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(p.items(), found, strict=True)}
+    gradients = {
+        k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(p.items(), found, strict=True)
+    }
     return losses.total.detach(), gradients, losses
 
 
@@ -69,7 +73,9 @@ def assert_same(found, reference, total):
     wanted = reference if isinstance(reference, dict) else reference.gradients(total)
     assert wanted.keys() == gradients.keys()
     for name, value in wanted.items():
-        torch.testing.assert_close(gradients[name], value, **close, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            gradients[name], value, **close, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 # ---------------------------------------------------------------- ReLU
@@ -222,11 +228,11 @@ def test_jumprelu_ramp(options):
 def test_jumprelu_threshold_gradient_by_hand():
     """One latent, two tokens, z = 0.9 and 1.2, θ = 1, ε = 1: both are in the window, one fires.
 
-    x̂ = (0, 1.2), e = (−0.9, 0), G = 2e/2 = (−0.9, 0), so dR/dθ = −θ/ε Σ G w = 0.9; the L0 term gives −λ/ε · 2/2.
+    x̂ = (0, 1.2), e = (−0.9, 0), G = 2e/2 = (−0.9, 0), so dR/dθ = −θ/ε Σ G w = 0.9; L0 gives −λ/ε · 2/2.
     """
     p = {
-        "W_enc": torch.ones(1, 1), "b_enc": torch.zeros(1), "W_dec": torch.ones(1, 1), "b_dec": torch.zeros(1),
-        "threshold": torch.ones(1),
+        "W_enc": torch.ones(1, 1), "b_enc": torch.zeros(1), "W_dec": torch.ones(1, 1),
+        "b_dec": torch.zeros(1), "threshold": torch.ones(1),
     }  # fmt: skip
     p = {k: v.double().requires_grad_() for k, v in p.items()}
     x = torch.tensor([[0.9], [1.2]], dtype=torch.float64)
@@ -275,7 +281,9 @@ def test_topk(k, dead, aux_k, alpha):
 @pytest.mark.parametrize("kind", [TopK(False), BatchTopK(False)], ids=lambda kind: kind.name)
 def test_topk_transcoders(kind):
     (x, target), p = batch(d_out=4, transcoder=True), drawn(kind, d_out=4)
-    reference = (plain.ReferenceBatchTopK if isinstance(kind, BatchTopK) else plain.ReferenceTopK)(p, subtract=False)
+    reference = (plain.ReferenceBatchTopK if isinstance(kind, BatchTopK) else plain.ReferenceTopK)(
+        p, subtract=False
+    )
     found = ours(kind, p, x, target, 3, with_dead(kind, DEAD), steps=100)
     assert_same(found, reference, reference.loss(x, target, 3, dead=DEAD))
 
@@ -296,7 +304,7 @@ def test_batch_topk(k, dead):
 
 @pytest.mark.parametrize("decay", [0.99, 0.5])
 def test_batch_topk_threshold(decay):
-    """θ after n batches is Σ decay^(n−j) m_j / Σ decay^(n−j), m_j the smallest value kept; codes above it stay."""
+    """θ after n batches is Σ decay^(n−j) m_j / Σ decay^(n−j), m_j the smallest value kept."""
     kind = BatchTopK(threshold_decay=decay)
     p, state = {k: v.detach() for k, v in drawn(kind).items()}, state_of(kind)
     smallest = []
@@ -329,7 +337,12 @@ def test_idle_counts_tokens_since_the_last_code():
 @pytest.mark.parametrize(
     "prefixes, weights, sizes, factors",
     [
-        ((0.25, 0.5, 1.0), None, (3, 6, 11), (1 / 3,) * 3),  # 11/4 = 2.75, 11/2 = 5.5: Python rounds to 3 and 6
+        (
+            (0.25, 0.5, 1.0),
+            None,
+            (3, 6, 11),
+            (1 / 3,) * 3,
+        ),  # 11/4 = 2.75, 11/2 = 5.5: Python rounds to 3 and 6
         ((0.01, 1.0), (2.0, 0.5), (0, 11), (2.0, 0.5)),  # the first prefix is b_dec alone
         ((1.0,), None, (11,), (1.0,)),
     ],
@@ -348,7 +361,7 @@ def test_matryoshka(prefixes, weights, sizes, factors, dead):
 
 
 def annealed(kind, steps, lam=0.7, n=B):
-    """A run on frozen random weights: per step the p-sums that the loss implies, the factor, and the codes."""
+    """A run on frozen random weights: per step the penalty in the loss, the factor, and the codes."""
     p, state, found = {k: v.detach() for k, v in drawn(kind).items()}, state_of(kind), []
     for step in range(steps):
         x, _ = batch(seed=100 + step, n=n)
@@ -365,9 +378,9 @@ def p_sum(f, p, epsilon):
 
 
 def test_p_anneal_schedule_and_renormalisation():
-    """128 steps, 4 changes in [1/4, 3/4): p = 1, .8, .6, .4, .2 from steps 32, 48, 64, 80 (fractions exact in binary).
+    """128 steps, 4 changes in [1/4, 3/4), exact in binary: p = 1, .8, .6, .4, .2 from steps 32, 48, 64, 80.
 
-    At each change λ is multiplied by Σ f^p_old / Σ f^p_new over the 3 batches before it (Karvonen et al. 2024); the
+    At each change λ takes the factor Σ f^p_old / Σ f^p_new of the 3 batches before (Karvonen et al.); the
     expected factors are summed here from the codes.
     """
     kind = PAnneal(changes=4, start_share=0.25, end_share=0.75, window=3)
@@ -381,7 +394,9 @@ def test_p_anneal_schedule_and_renormalisation():
             new = sum(p_sum(g, powers[changes], kind.epsilon) for g in window)
             factor *= old / new
         assert used == pytest.approx(factor, rel=1e-10), step
-        assert float(penalty) == pytest.approx(factor * p_sum(f, powers[changes], kind.epsilon), rel=1e-9), step
+        assert float(penalty) == pytest.approx(factor * p_sum(f, powers[changes], kind.epsilon), rel=1e-9), (
+            step
+        )
     assert factor != pytest.approx(1.0, abs=0.05)
 
 
@@ -400,7 +415,7 @@ def test_p_anneal_reaches_its_last_p(steps, p_end):
 
 @pytest.mark.xfail(reason="BUG: with two changes of p in one step the sums are taken at the first of them")
 def test_p_anneal_renormalises_when_changes_share_a_step():
-    """8 steps, 8 changes in [1/4, 3/4): p falls by two changes a step; the penalty keeps its size all the same."""
+    """8 steps, 8 changes in [1/4, 3/4): p falls by two changes a step; the penalty keeps its size."""
     kind = PAnneal(changes=8, start_share=0.25, end_share=0.75, window=1)
     run = annealed(kind, 8)
     powers = [kind.power(kind.done(Knobs(1.0, step=s, steps=8))) for s in range(8)]

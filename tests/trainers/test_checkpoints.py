@@ -1,6 +1,6 @@
 """Checkpoints: whole or absent, the last two kept, damage named.
 
-The kills are simulated: the call that a kill would cut off raises, and the folder is read as a new process would.
+The kills are simulated: the call that a kill would cut off raises, and the folder is read anew.
 """
 
 import errno
@@ -101,7 +101,8 @@ def test_the_tensors_are_written_under_another_name_first(tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("Error while serializing: IoError")]
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("Error while serializing: IoError")],
 )
 @pytest.mark.parametrize("earlier", [(), (5, 10)])
 def test_a_full_disk(tmp_path, monkeypatch, error, earlier):
@@ -133,7 +134,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch, where):
 
     with monkeypatch.context() as patch:
         patch.setattr(where, denied)
-        with pytest.raises(CheckpointError, match="Permission denied.*step_000000010 is intact"):
+        with pytest.raises(CheckpointError, match=r"Permission denied.*step_000000010 is intact"):
             save(tmp_path, 15, *content(15))
     assert_holds(latest(tmp_path), 10)
 

@@ -347,6 +347,27 @@ def test_linear_fraction_with_dependent_inputs_and_with_few_tokens():
     assert np.isfinite(linear_error(x, [e], 7)[0]).all()
 
 
+def test_the_error_that_is_explained_is_target_minus_reconstruction(model, tokens):
+    sae = Foreign(1, -0.2, {"run_id": "a"})
+    row = evaluate([sae], model, tokens, "mlp_in.1", "mlp_out.1", batch_size=2, protocol="p").table.iloc[0]
+    halves = []
+    for windows in (tokens.view(7, 2, 10)[0::2].flatten(0, 1), tokens.view(7, 2, 10)[1::2].flatten(0, 1)):
+        found = model.capture(windows, ["mlp_in.1", "mlp_out.1"])
+        x, t = (v[model.counted(windows)] for v in found.values())
+        halves.append(
+            (np.column_stack([x, np.ones(len(x))]).astype(float), (t - sae.decode(sae.encode(x))).numpy())
+        )
+    # what leaves a LayerNorm has one direction without variance: rcond keeps rounding noise out of it
+    left = sum(
+        np.square(score[1] - score[0] @ np.linalg.lstsq(fit[0], fit[1], rcond=1e-5)[0]).sum()
+        for fit, score in (halves, halves[::-1])
+    )
+    errors = np.concatenate([e for _, e in halves])
+    expected = 1 - left / np.square(errors - errors.mean(0)).sum()
+    assert row["error_linear_fraction"] == pytest.approx(expected, abs=1e-4)
+    assert abs(expected) > 0.05 and row["error_linear_fraction_se"] > 0
+
+
 def test_an_sae_that_shrinks_has_a_linear_error(model, tokens):
     half = Fixed(
         lambda x: torch.cat([x, -x], 1).clamp_min(0), lambda f: 0.5 * (f[:, :D] - f[:, D:]), {"run_id": "h"}

@@ -11,16 +11,23 @@ from trainers.family import Family, Member, Schedule
 
 torch.set_num_threads(1)
 D, F = 5, 12
-ONE_EACH = pytest.mark.parametrize("kind", [kind() for kind in ARCHITECTURES.values()], ids=list(ARCHITECTURES))
+ONE_EACH = pytest.mark.parametrize(
+    "kind", [kind() for kind in ARCHITECTURES.values()], ids=list(ARCHITECTURES)
+)
 
 
 def members(*numbers, **change):
-    return [Member(**({"run_id": f"r{i}", "setting": 2.0 + i, "seed": i, "learning_rate": 1e-3} | change)) for i in numbers]
+    return [
+        Member(**({"run_id": f"r{i}", "setting": 2.0 + i, "seed": i, "learning_rate": 1e-3} | change))
+        for i in numbers
+    ]
 
 
 def family_of(kind, who, **given):
     scaling = Scaling(2.0, 2.0, torch.arange(D).float(), torch.arange(D).float())
-    return Family("f", kind, who, **({"d_in": D, "d_out": D, "dictionary_size": F, "scaling": scaling} | given))
+    return Family(
+        "f", kind, who, **({"d_in": D, "d_out": D, "dictionary_size": F, "scaling": scaling} | given)
+    )
 
 
 # ---------------------------------------------------------------- schedules
@@ -76,7 +83,9 @@ def test_stacked_storage_and_views(kind):
 
 
 def test_the_same_seed_starts_alike_whatever_the_setting():
-    family = family_of(ReLU(), [Member("a", 0.1, 4, 1e-3), Member("b", 9.0, 4, 1e-2), Member("c", 0.1, 5, 1e-3)])
+    family = family_of(
+        ReLU(), [Member("a", 0.1, 4, 1e-3), Member("b", 9.0, 4, 1e-2), Member("c", 0.1, 5, 1e-3)]
+    )
     for value in (family.parameters["W_enc"], family.parameters["W_dec"]):
         assert torch.equal(value[0], value[1])
         assert not torch.equal(value[0], value[2])
@@ -166,7 +175,9 @@ def test_identity_of_the_family_is_on_every_sae():
     assert family.sae(0, site="elsewhere").identity["site"] == "elsewhere"
 
 
-@pytest.mark.xfail(reason="BUG: two members of one run_id are saved under one name; the first is lost without a word")
+@pytest.mark.xfail(
+    reason="BUG: two members of one run_id are saved under one name; the first is lost without a word"
+)
 def test_run_ids_must_differ():
     with pytest.raises(ValueError, match="r0"):
         family_of(ReLU(), members(0, 0))

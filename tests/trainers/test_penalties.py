@@ -1,4 +1,4 @@
-"""The optional penalties against double loops over latents and tokens, and against values known in advance."""
+"""The optional penalties against double loops over latents and tokens, and against known values."""
 
 import pytest
 import reference_saes as plain
@@ -43,13 +43,15 @@ def test_a_stack_is_its_members(ours, reference):
 
 
 def test_known_values():
-    """Two equal latents: corr² = 1 for both orders, over F = 2. Two equal tokens: cosine 1. Codes of 0: nothing."""
+    """Two equal latents: corr² = 1 for both orders, over F = 2. Two equal tokens: cosine 1. No codes: 0."""
     f = torch.tensor([[1.0, 1.0], [0.0, 0.0], [2.0, 2.0]], dtype=torch.float64)
     assert penalties.dependence(f).item() == pytest.approx(1.0)
     assert penalties.overlap(f).item() == pytest.approx(2 / 6)  # tokens 0 and 2, both orders, of six pairs
     assert penalties.excess_frequency(10 * f + 10, 0.1).item() == pytest.approx(2 * 0.9)
     nothing = torch.zeros(4, 3, requires_grad=True)
-    total = penalties.dependence(nothing) + penalties.overlap(nothing) + penalties.excess_frequency(nothing, 0.1)
+    total = (
+        penalties.dependence(nothing) + penalties.overlap(nothing) + penalties.excess_frequency(nothing, 0.1)
+    )
     assert total.item() == 0
     assert (torch.autograd.grad(total, nothing)[0] == 0).all()
 

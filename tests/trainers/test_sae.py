@@ -93,8 +93,9 @@ def test_folding_leaves_the_family_alone():
 def test_identity_uses_the_columns_of_the_metrics_table():
     sae, _ = sae_of(TopK(aux_k=4))
     wanted = {
-        "run_id": "a", "family": "f", "architecture": "topk", "sparsity_setting": 3, "sparsity_name": "k", "seed": 0,
-        "learning_rate": 1e-3, "dictionary_size": F, "d_model": D, "options": "aux_k = 4", "layer": 1,
+        "run_id": "a", "family": "f", "architecture": "topk", "sparsity_setting": 3, "sparsity_name": "k",
+        "seed": 0, "learning_rate": 1e-3, "dictionary_size": F,
+        "d_model": D, "options": "aux_k = 4", "layer": 1,
     }  # fmt: skip
     assert sae.identity == wanted
 
@@ -119,10 +120,14 @@ def test_any_leading_shape(name):
     torch.testing.assert_close(f[1, 2], sae.encode(x[1, 2]), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(f[1], sae.encode(x[1]), rtol=1e-5, atol=1e-6)
     assert sae(x).shape == x.shape
-    torch.testing.assert_close(sae.decode(f)[2, 3], f[2, 3] @ sae.parameters["W_dec"] + sae.parameters["b_dec"])
+    torch.testing.assert_close(
+        sae.decode(f)[2, 3], f[2, 3] @ sae.parameters["W_dec"] + sae.parameters["b_dec"]
+    )
 
 
-@pytest.mark.xfail(reason="BUG: rows are cut anew without a word when the width is a multiple or a divisor of d_in")
+@pytest.mark.xfail(
+    reason="BUG: rows are cut anew without a word when the width is a multiple or a divisor of d_in"
+)
 @pytest.mark.parametrize("width", [2 * D, D // 2])
 def test_activations_of_another_width_are_an_error(width):
     sae, _ = sae_of(ReLU())
@@ -246,7 +251,9 @@ def test_hostile_descriptions(tmp_path, change):
         load_sae(folder)
 
 
-@pytest.mark.xfail(reason="BUG: ValueError (of which UnicodeDecodeError is one) is not turned into SAEFileError")
+@pytest.mark.xfail(
+    reason="BUG: ValueError (of which UnicodeDecodeError is one) is not turned into SAEFileError"
+)
 @pytest.mark.parametrize(
     "content",
     [

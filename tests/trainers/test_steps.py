@@ -1,6 +1,6 @@
-"""The step engines: the sparse step against autograd, the engines against each other and against a plain training loop.
+"""The step engines: the sparse step against autograd, the engines against a plain loop and each other.
 
-Comparisons are in float64 where a wrong term shall be told from rounding: families are turned to float64 after
+Comparisons are in float64 where a wrong term shall be told from rounding: families become float64 after
 their start. Bit-equality is asked for in float32, as in real runs.
 """
 
@@ -44,7 +44,9 @@ KINDS = [
     TopK(independence=0.5),
 ]
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=[f"{i}-{kind.name}" for i, kind in enumerate(KINDS)])
-ONE_EACH = pytest.mark.parametrize("kind", [kind() for kind in ARCHITECTURES.values()], ids=list(ARCHITECTURES))
+ONE_EACH = pytest.mark.parametrize(
+    "kind", [kind() for kind in ARCHITECTURES.values()], ids=list(ARCHITECTURES)
+)
 ENGINES = pytest.mark.parametrize("engine", [LoopEngine, StackedEngine])
 
 
@@ -272,7 +274,7 @@ def test_equal_pre_activations_still_give_k(kind, k):
 
 @functools.cache
 def plain_training(kind, member, steps, limit=1.0, warmup=0.05, decay=0.2, sparsity=0.25, **how):
-    """One member by the book, in float64: autograd, rows, clipping, Adam (Kingma and Ba, algorithm 1), rows."""
+    """One member by the book, in float64: autograd, rows, clipping, Adam (Kingma and Ba), rows."""
     p = {k: v[0].clone() for k, v in family_of(kind, [member], double=True).parameters.items()}
     state = {k: v.double() for k, v in kind.state(F).items()}
     mean, square = ({k: torch.zeros_like(v) for k, v in p.items()} for _ in range(2))
@@ -334,7 +336,7 @@ def test_engines_train_transcoders_by_the_book(kind, engine):
 
 @ONE_EACH
 def test_loop_and_stack_agree_in_float32(kind):
-    """The precision of real runs; Adam's ε is large, so that rounding noise is not scaled up to whole steps."""
+    """The precision of real runs; Adam's ε is large, so that rounding is not scaled up to whole steps."""
     one, other = family_of(kind), family_of(kind)
     start = one.parameters["W_dec"].clone()
     train(LoopEngine(one, options_for(epsilon=1e-3)))
@@ -365,7 +367,9 @@ def test_a_member_alone_is_the_member_in_a_family(kind):
     assert members_that_differ_alone(kind, 16, 32) == []
 
 
-@pytest.mark.xfail(reason="BUG: at odd sizes members begin at unaligned addresses, which changes the order of sums")
+@pytest.mark.xfail(
+    reason="BUG: at odd sizes members begin at unaligned addresses, which changes the order of sums"
+)
 def test_a_member_alone_is_the_member_in_a_family_of_odd_sizes():
     """7 × 19 float32 are 532 bytes, no multiple of 64: member 1 begins in the middle of a cache line."""
     assert {kind.name: members_that_differ_alone(kind, 7, 19) for kind in KINDS[2:9:2]} == {
@@ -395,7 +399,7 @@ def test_settings_seeds_and_rates_are_each_member_s_own(engine):
 
 @ENGINES
 def test_clipping_is_per_member(engine):
-    """Member 2's huge λ makes a huge gradient: member 0, whose gradient is below the limit, is not clipped with it."""
+    """Member 1's huge λ makes a huge gradient: member 0, below the limit, is not clipped with it."""
     members = [Member("small", 0.0, 0, 2**-7), Member("huge", 2.0**20, 0, 2**-7)]
     options = StepOptions(Schedule(STEPS, sparsity_warmup=0.0), clip=1000.0)
     both = engine(family_of(ReLU(), members), options)
@@ -422,7 +426,7 @@ def test_decoder_rows_keep_norm_1_where_the_recipe_says(kind, engine):
 
 
 def test_which_recipes_keep_norm_1():
-    """TopK kinds, Gated, the paper's JumpReLU, P-anneal and the ReLU of 2023; not April 2024, not January 2025."""
+    """TopK kinds, Gated, the paper's JumpReLU, P-anneal, the ReLU of 2023; not April 2024, January 2025."""
     assert [k for k, v in ARCHITECTURES.items() if not v().unit_norm] == ["relu"]
     assert ReLU(free_decoder_norms=False).unit_norm
     assert not JumpReLU(penalty="tanh").unit_norm
@@ -463,7 +467,10 @@ def healthy(kind, engine):
 
 def assert_others_untouched(family, kind, engine):
     """Members 0 and 2 equal, bit for bit, those of a run in which member 1 is fine."""
-    for ours, theirs in ((family.parameters, healthy(kind, engine).parameters), (family.state, healthy(kind, engine).state)):
+    for ours, theirs in (
+        (family.parameters, healthy(kind, engine).parameters),
+        (family.state, healthy(kind, engine).state),
+    ):
         for name in ours:
             for m in (0, 2):
                 assert torch.equal(ours[name][m], theirs[name][m]), (name, m)
@@ -472,7 +479,7 @@ def assert_others_untouched(family, kind, engine):
 @ENGINES
 @ONE_EACH
 def test_a_member_whose_learning_rate_explodes(kind, engine):
-    """Learning rate 1e30: stopped as soon as its loss is not finite, with the finite weights of the step before."""
+    """Learning rate 1e30: stopped when its loss is not finite, with the finite weights of the step before."""
     wild = [Member("m1", m.setting, m.seed, 1e30) if i == 1 else m for i, m in enumerate(members_of(kind))]
     family = family_of(kind, wild)
     running, kept = engine(family, options_for()), None
@@ -495,12 +502,13 @@ def test_a_member_whose_learning_rate_explodes(kind, engine):
     [
         LoopEngine,
         pytest.param(
-            StackedEngine, marks=pytest.mark.xfail(reason="BUG: rows of stopped members are normalised at every step")
+            StackedEngine,
+            marks=pytest.mark.xfail(reason="BUG: rows of stopped members are normalised at every step"),
         ),
     ],
 )
 def test_a_stopped_member_s_unit_rows_keep_every_bit(engine):
-    """Bringing a row to norm 1 again moves its last bits: that must not happen to a member that was stopped."""
+    """Bringing a row to norm 1 again moves its last bits: not so for a member that was stopped."""
     family = poisoned(family_of(TopK()), 1)
     random = torch.randn(F, D, generator=torch.Generator().manual_seed(5))
     family.parameters["W_dec"][1] = 1.5 * random
@@ -545,11 +553,28 @@ def test_resuming_does_not_change_a_bit(kind, engine, parted=9):
     first = engine(family_of(kind), options_for())
     train(first, range(parted))
     tensors = {k: v.clone() for k, v in (first.family.tensors() | first.tensors()).items()}
-    again = family_of(kind, [Member(m.run_id, m.setting, m.seed + 50, m.learning_rate) for m in members_of(kind)])
+    again = family_of(
+        kind, [Member(m.run_id, m.setting, m.seed + 50, m.learning_rate) for m in members_of(kind)]
+    )
     second = engine(again, options_for())
     again.load_tensors(tensors)
     second.load_tensors(tensors)
     assert_families_equal(train(second, range(parted, STEPS)), whole)
+
+
+@ENGINES
+def test_training_does_not_write_into_a_checkpoint_that_was_loaded(engine):
+    """Two runs may start from the same tensors: the first must not move the second's start."""
+    first = engine(family_of(ReLU()), options_for())
+    train(first, range(3))
+    tensors = {k: v.clone() for k, v in (first.family.tensors() | first.tensors()).items()}
+    before = {k: v.clone() for k, v in tensors.items()}
+    family = family_of(ReLU())
+    second = engine(family, options_for())
+    family.load_tensors(tensors)
+    second.load_tensors(tensors)
+    train(second, range(3, 6))
+    assert all(torch.equal(v, before[k]) for k, v in tensors.items())
 
 
 @pytest.mark.parametrize("first, second", [(LoopEngine, StackedEngine), (StackedEngine, LoopEngine)])
@@ -585,21 +610,27 @@ def handed_over(diverged_at):
     return [{k: v[0] for k, v in run.parameters.items()} for run in runs]
 
 
-@pytest.mark.xfail(reason="BUG: StackedEngine.load_tensors takes its step count from the last member, diverged or not")
+@pytest.mark.xfail(
+    reason="BUG: StackedEngine.load_tensors takes its step count from the last member, diverged or not"
+)
 def test_the_stack_takes_up_a_loop_whose_last_member_stopped_early():
     one, other = handed_over(diverged_at=3)
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.xfail(reason="BUG: StackedEngine.load_tensors wants Adam's memory of a member that never made a step")
+@pytest.mark.xfail(
+    reason="BUG: StackedEngine.load_tensors wants Adam's memory of a member that never made a step"
+)
 def test_the_stack_takes_up_a_loop_whose_last_member_never_started():
     one, other = handed_over(diverged_at=0)
     for name, value in one.items():
         torch.testing.assert_close(other[name], value, rtol=1e-7, atol=1e-8)
 
 
-@pytest.mark.xfail(reason="BUG: marks that no log step has read yet are in no checkpoint: the member trains again")
+@pytest.mark.xfail(
+    reason="BUG: marks that no log step has read yet are in no checkpoint: the member trains again"
+)
 def test_a_member_stopped_between_log_steps_stays_stopped_after_resuming():
     """Batch 2 overflows; the checkpoint after step 3 comes before the next log line."""
     family = family_of(TopK())
@@ -619,7 +650,9 @@ def test_a_member_stopped_between_log_steps_stays_stopped_after_resuming():
         assert torch.equal(again.parameters[name], kept[name]), name
 
 
-@pytest.mark.xfail(reason="BUG: k in float32 (0.1 -> 0.100000001) turns 12.5 codes to 13 in the stack, 12 in the loop")
+@pytest.mark.xfail(
+    reason="BUG: k in float32 (0.1 -> 0.100000001) turns 12.5 codes to 13 in the stack, 12 in the loop"
+)
 def test_real_valued_k_rounds_alike_in_both_engines():
     """k·B = 0.1 · 125 = 12.5 codes, to even: 12."""
     for engine in (LoopEngine, StackedEngine):
@@ -642,7 +675,9 @@ def test_log(kind, engine):
     for m, entry in enumerate(logs):
         knobs = Knobs(family.members[m].setting, Schedule(STEPS).ramp(0), 0, STEPS)
         losses = kind.loss(p[m], kind.state(F), x, x, knobs)
-        slopes = dict(zip(p[m], torch.autograd.grad(losses.total, list(p[m].values()), allow_unused=True), strict=True))
+        slopes = dict(
+            zip(p[m], torch.autograd.grad(losses.total, list(p[m].values()), allow_unused=True), strict=True)
+        )
         if kind.unit_norm:
             rows = p[m]["W_dec"].detach()
             slopes["W_dec"] = slopes["W_dec"] - (slopes["W_dec"] * rows).sum(1, keepdim=True) * rows
@@ -671,16 +706,14 @@ def test_the_batch_is_not_changed(kind, engine):
 
 @ONE_EACH
 def test_bfloat16_products_train_float32_weights(kind):
-    """Autocast on the CPU: within the 3 digits of bfloat16 of the float32 run after one small step, finite after 24."""
+    """Autocast on the CPU: finite after 20 steps, and errors within 15 % of the float32 run's."""
     one, other = family_of(kind), family_of(kind)
     train(StackedEngine(one, options_for(autocast=True)))
     train(StackedEngine(other, options_for()))
     assert not one.diverged
     assert all(v.dtype == torch.float32 and v.isfinite().all() for v in one.parameters.values())
     x = batch(99).input
-    errors = [
-        [((family.sae(m)(x) - x) ** 2).sum().item() for m in range(3)] for family in (one, other)
-    ]
+    errors = [[((family.sae(m)(x) - x) ** 2).sum().item() for m in range(3)] for family in (one, other)]
     assert errors[0] == pytest.approx(errors[1], rel=0.15)
     assert not torch.equal(one.parameters["W_enc"], other.parameters["W_enc"])
 

@@ -10,8 +10,8 @@ batch_topk, matryoshka                 `BatchTopKSAE` with its threshold; the gr
 =====================================  ==================================================================
 
 `AutoEncoderNew` and `JumpReluAutoEncoder` do not subtract b_dec: b_enc − b_dec W_enc is stored. The classes
-have one width, so that transcoders between different widths are refused. `MatryoshkaBatchTopKSAE` is read, not
-written: its encoder clears the wrong axis of inputs of three dimensions.
+have one width, so that transcoders between different widths are refused. `MatryoshkaBatchTopKSAE` is read,
+not written: its encoder clears the wrong axis of inputs of three dimensions.
 """
 
 from __future__ import annotations

@@ -16,56 +16,108 @@ from torch import Tensor
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
 from trainers.steps.memory import Scratch
+from trainers.steps.sums import Step, Sums, per_latent, shift_of, slices
 
 
-class Sums:
-    """What the slices of one batch add up to.
+def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """G `[n, d_out]` of a slice and Σ ‖x̂ − x‖² in double precision; x̂ is written to `x_hat`."""
+    error = torch.addmm(p["b_dec"], f, p["W_dec"], out=x_hat) - target
+    squares = error.square().sum(dtype=torch.float64)
+    return error.mul_(2 / tokens), squares
 
-    Attributes
-    ----------
-    W_enc, W_dec, b_dec : Tensor
-        Gradients, that of b_dec without the encoder's part.
-    shift : Tensor [F]
-        Σ ∂z, the gradient of what is added to x W_enc.
-    squares : Tensor
-        Σ ‖x̂ − x‖², in double precision.
-    active : Tensor
-        Codes that are not 0, where they were asked for.
+
+def where_positive(values: Tensor, sign: Tensor, out: Tensor) -> Tensor:
+    """values · 1[sign > 0], one vectorised pass; `out` may be either of them."""
+    return torch.ops.aten.threshold_backward.grad_input(values, sign, 0.0, grad_input=out)
+
+
+def relu(
+    kind: ReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
+    """One step of ReLU with the L1 penalty λ s Σ f_i n_i."""
+    tokens, size = len(batch.input), p["W_enc"].shape[1]
+    weight = knobs.setting * knobs.ramp * kind.inside_scale / tokens
+    norms = p["W_dec"].norm(dim=-1) if kind.free_decoder_norms else per_latent(p, 1)
+    shift, slope = shift_of(p, p["b_enc"], kind.subtract_decoder_bias), weight * norms
+    sums, along, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
+    for first, x, target in slices(batch, size):
+        f = torch.addmm(shift, x, p["W_enc"], out=scratch.take("f", (len(x), size), x.dtype)).relu_()
+        g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
+        d_f = torch.addmm(slope, g, p["W_dec"].T, out=scratch.take("d_f", (len(x), size), x.dtype))
+        along += f.sum(0)
+        sums.add(x, f, g, where_positive(d_f, f, out=d_f), squares)
+        sums.count(f, log)
+    found = sums.finish(p, kind.subtract_decoder_bias) | {"b_enc": sums.shift}
+    if kind.free_decoder_norms:
+        found["W_dec"].addcmul_((weight * along / norms.clamp_min(1e-30)).unsqueeze(1), p["W_dec"])
+    loss = sums.squares / tokens + (slope.double() * along).sum()
+    return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
+
+
+def jumprelu(
+    kind: JumpReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
+    """One step of JumpReLU with the L0 penalty; ∂θ = −Σ_b (θ ∂f + λ/B) K((z − θ)/ε) / ε."""
+    tokens, size = len(batch.input), p["W_enc"].shape[1]
+    weight = knobs.setting * knobs.ramp / tokens
+    threshold, cut = p["threshold"], p["threshold"].clamp_min(0)
+    shift = shift_of(p, p["b_enc"], kind.subtract_decoder_bias)
+    sums, to_threshold, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
+    for first, x, target in slices(batch, size):
+        f, d_f, above, near = (scratch.take(n, (len(x), size), x.dtype) for n in ("f", "d_f", "above", "near"))
+        torch.addmm(shift, x, p["W_enc"], out=f)
+        torch.sub(f, threshold, out=near).abs_().sub_(kind.bandwidth / 2).neg_()
+        where_positive(f, torch.sub(f, cut, out=above), out=f)
+        g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
+        torch.mm(g, p["W_dec"].T, out=d_f)
+        # `above` is read once more as the sign of ∂z, `near` becomes the estimator's sum.
+        where_positive(d_f, above, out=above)
+        to_threshold -= where_positive(d_f.mul_(threshold).add_(weight), near, out=near).sum(0)
+        sums.add(x, f, g, above, squares)
+        sums.count(f, True)
+    found = sums.finish(p, kind.subtract_decoder_bias)
+    found |= {"b_enc": sums.shift, "threshold": to_threshold / kind.bandwidth}
+    loss = sums.squares / tokens + weight * sums.active
+    return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
+
+
+def gated(
+    kind: Gated, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
+    """One step of Gated with tied weights and the frozen auxiliary term.
+
+    Codes f and open gates o = relu(π_gate) stand above each other, so that one product decodes both; with the
+    gradients ∂f and ∂o of the two terms, and m = 1[f > 0],
+
+        ∂a = 1[o > 0] ∂o + exp(r) m ∂f,    ∂r = Σ_b m ∂f (f − b_mag) = W_dec · ∂W_dec − b_mag Σ_b m ∂f.
     """
+    tokens, size = len(batch.input), p["W_enc"].shape[1]
+    weight = knobs.setting * knobs.ramp / tokens
+    scale = p["r_mag"].exp() if kind.rescale else per_latent(p, 1)
+    shift = shift_of(p, p["b_gate"], kind.subtract_decoder_bias)
+    offset = p["b_mag"] - scale * p["b_gate"]
+    sums, x_hats, opened = Sums(p), torch.empty_like(batch.target), torch.zeros((), dtype=torch.float64)
+    to_gate, to_magnitude = per_latent(p), per_latent(p)
+    for first, x, target in slices(batch, size):
+        both, d_both = (scratch.take(n, (2, len(x), size), x.dtype) for n in ("f", "d_f"))
+        out = scratch.take("x_hat", (2, *target.shape), x.dtype)
+        f, o = both
+        torch.addmm(shift, x, p["W_enc"], out=o)
+        torch.addcmul(offset, o, scale, out=f).relu_()
+        where_positive(f, o.relu_(), out=f)
+        g, squares = errors(p, both.flatten(0, 1), torch.cat([target, target]), out.flatten(0, 1), tokens)
+        x_hats[first : first + len(x)] = out[0]
+        d_f, d_o = d_both
+        torch.mm(g, p["W_dec"].T, out=d_both.flatten(0, 1))
+        to_magnitude += where_positive(d_f, f, out=d_f).sum(0)
+        to_gate += where_positive(d_o.add_(weight), o, out=d_o).sum(0)
+        opened += o.sum(dtype=torch.float64)
+        sums.add(x, f, g[: len(x)], d_o.addcmul_(d_f, scale), squares)
+        sums.count(f, log)
+    along = (sums.W_dec * p["W_dec"]).sum(1)
+    found = sums.finish(p, kind.subtract_decoder_bias) | {"b_gate": to_gate, "b_mag": to_magnitude}
+    if kind.rescale:
+        found["r_mag"] = along - p["b_mag"] * to_magnitude
+    loss = sums.squares / tokens + weight * opened
+    return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
 
-    def __init__(self, p: Parameters) -> None:
-        self.W_enc, self.W_dec = torch.zeros_like(p["W_enc"]), torch.zeros_like(p["W_dec"])
-        self.b_dec, self.shift = torch.zeros_like(p["b_dec"]), torch.zeros(p["W_enc"].shape[1])
-        self.squares = torch.zeros((), dtype=torch.float64)
-        self.active = torch.zeros((), dtype=torch.int64)
-
-    def finish(self, p: Parameters, subtract: bool) -> Parameters:
-        """Gradients of W_enc, W_dec and b_dec, with b_dec's way through the encoder where it is subtracted."""
-        if subtract:
-            self.W_enc.addr_(p["b_dec"], self.shift, alpha=-1)
-            self.b_dec -= p["W_enc"] @ self.shift
-        return {"W_enc": self.W_enc, "W_dec": self.W_dec, "b_dec": self.b_dec}
-
-
-def slices(batch: Batch, size: int) -> list[tuple[int, Tensor, Tensor]]:
-    """(first token, inputs, targets) of slices whose codes fit into the cache; the cut depends on F alone."""
-    rows = 256 if size <= 2048 else 512
-    starts = range(0, len(batch.input), rows)
-    return [(i, batch.input[i : i + rows], batch.target[i : i + rows]) for i in starts]
-
-
-def shift_of(p: Parameters, bias: Tensor, subtract: bool) -> Tensor:
-    """What is added to x W_enc `[F]`: the bias, less b_dec W_enc where the encoder sees x − b_dec."""
-    return bias - p["b_dec"] @ p["W_enc"] if subtract else bias
-
-
-def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, sums: Sums | None, tokens: int) -> Tensor:
-    """G `[n, d_out]` of a slice; x̂ is written to `x_hat`, squares and ∂b_dec are added to `sums`."""
-    torch.addmm(p["b_dec"], f, p["W_dec"], out=x_hat)
-    error = x_hat - target
-    if sums is not None:
-        sums.squares += error.square().sum(dtype=torch.float64)
-    error.mul_(2 / tokens)
-    if sums is not None:
-        sums.b_dec += error.sum(0)
-    return error

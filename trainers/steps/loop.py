@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from trainers.activations import Batch
-from trainers.architectures import BatchTopK, Knobs, Matryoshka, Parameters, TopK
+from trainers.architectures import Knobs, Matryoshka, TopK
 from trainers.family import Family
-from trainers.steps import sparse
+from trainers.steps.closed_forms import closed_form
 from trainers.steps.decoder import clip, normalise, remove_parallel
 from trainers.steps.engine import (
     MemberLog,
@@ -20,6 +20,8 @@ from trainers.steps.engine import (
     member_optimizer,
     optimizer_tensors,
 )
+from trainers.steps.memory import Scratch
+from trainers.steps.sums import Step
 
 
 class LoopEngine:
@@ -30,6 +32,8 @@ class LoopEngine:
         kind = family.architecture
         self.sparse = sparse_path and isinstance(kind, TopK) and not isinstance(kind, Matryoshka)
         self.sparse = self.sparse and not (kind.independence or kind.contrastive or kind.frequency)
+        self.closed_form = closed_form(kind) if sparse_path else None
+        self.scratch = Scratch()
         self.optimizers = [
             member_optimizer(leaves, member.learning_rate, kind.betas, options.epsilon)
             for leaves, member in zip(family.leaves, family.members, strict=True)
@@ -73,13 +77,12 @@ class LoopEngine:
 
     def gradients(
         self, m: int, batch: Batch, knobs: Knobs, log: bool = False
-    ) -> tuple[Parameters, Tensor, Parameters, tuple[float, Tensor]]:
+    ) -> Step:
         """Gradients, loss and new state of one member, and (L0, x̂) of the batch."""
         kind, leaves, state = self.family.architecture, self.family.leaves[m], self.family.state_of(m)
-        if self.sparse and isinstance(kind, TopK):
+        if self.closed_form is not None:
             with torch.no_grad():
-                codes = sparse.batch_codes if isinstance(kind, BatchTopK) else sparse.token_codes
-                return sparse.gradients(kind, leaves, state, batch, knobs, codes)
+                return self.closed_form(kind, leaves, state, batch, knobs, self.scratch, log)
         losses = kind.training_loss(leaves, state, batch.input, batch.target, knobs)
         names = list(leaves)
         found = torch.autograd.grad(losses.total, list(leaves.values()), allow_unused=True)
@@ -87,7 +90,7 @@ class LoopEngine:
             n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, found, strict=True)
         }
         l0 = float((losses.latents != 0).sum() / len(batch.input)) if log else 0.0
-        return gradients, losses.total.detach(), losses.state, (l0, losses.reconstruction)
+        return Step(gradients, losses.total.detach(), losses.state, (l0, losses.reconstruction))
 
     def tensors(self) -> dict[str, Tensor]:
         """Adam's memory, by run_id."""

@@ -7,6 +7,7 @@ next step pays for every page anew: a quarter of a step's time.
 from __future__ import annotations
 
 import ctypes
+import math
 import platform
 import threading
 
@@ -34,11 +35,12 @@ class Scratch(threading.local):
     """Blocks by name, one set per thread; a block holds what was last written, from whichever member."""
 
     def __init__(self) -> None:
-        self._blocks: dict[str, Tensor] = {}
+        self._blocks: dict[tuple[str, torch.dtype], Tensor] = {}
 
-    def take(self, name: str, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """The thread's block of this name; made anew when another shape is wanted."""
-        block = self._blocks.get(name)
-        if block is None or block.shape != shape or block.dtype != dtype:
-            block = self._blocks[name] = torch.empty(shape, dtype=dtype)
-        return block
+    def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """The beginning of the thread's block of this name, in a shape; the block grows when it is too small."""
+        wanted = math.prod(shape)
+        block = self._blocks.get((name, dtype))
+        if block is None or len(block) < wanted:
+            block = self._blocks[name, dtype] = torch.empty(wanted, dtype=dtype)
+        return block[:wanted].view(shape)

@@ -1,0 +1,112 @@
+"""Model evidence: which curve the points support, as one bar per group."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+
+from frontier.figures.panels import QUIET, figure_legend, panel_titles
+from frontier.figures.style import COLOURS, REFERENCE_COLOUR, figure_text
+from frontier.selection.results import ALL_GROUPS, CurveSelection, CurveSelections, label
+
+HATCHES = ("", "////", "....", "xxxx", "----", "++++")
+"""Beside the colours, for readers who cannot tell them apart."""
+LEAST = 0.12
+"""Smallest weight that is written into its part of the bar."""
+
+
+def plot_evidence(selections: CurveSelection | CurveSelections, ax: Axes | None = None) -> Axes:
+    """Each candidate's share of the evidence, one bar per group.
+
+    At the right: how often the likeliest candidate is chosen in data simulated from it.
+
+    Parameters
+    ----------
+    selections : CurveSelection or CurveSelections
+        Of several groups, the last bar holds all of them together.
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure, as high as its bars need.
+
+    Raises
+    ------
+    ValueError
+        When no group has weights.
+    """
+    rows = _rows(selections)
+    names = _names([s for _, s in rows])
+    if not names:
+        raise ValueError("no group has evidence weights: the candidates cannot be compared")
+    owned = ax is None
+    ax = _axes(len(rows)) if ax is None else ax
+    for row, (_, selection) in enumerate(rows):
+        _draw_bar(ax, row, selection, names)
+    ax.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_yticks(range(len(rows)), [figure_text(name) for name, _ in rows])
+    ax.tick_params(axis="y", length=0)
+    ax.spines[["left", "top", "right"]].set_visible(False)
+    ax.set_xlabel("Share of the evidence (Akaike weight)")
+    if any(not math.isnan(s.probability_right) for _, s in rows):
+        words: Any = {"transform": ax.transAxes, "fontsize": "x-small", "color": QUIET}
+        ax.text(1.02, 1.0, "right if true", va="bottom", **words)
+    figure_legend(ax, {name: _patch(names.index(name)) for name in names}, owned)
+    return ax
+
+
+def _rows(selections: CurveSelection | CurveSelections) -> list[tuple[str, CurveSelection]]:
+    if isinstance(selections, CurveSelection):
+        return [(selections.name, selections)]
+    titles = panel_titles([s.group for s in selections])
+    rows = [(title or s.name, s) for title, s in zip(titles, selections, strict=True)]
+    return [*rows, (ALL_GROUPS, selections.pooled)] if len(rows) > 1 else rows
+
+
+def _names(selections: Sequence[CurveSelection]) -> list[str]:
+    """Candidates with a weight anywhere; simple curves first, whichever wins."""
+    found = {label(c, s.candidates) for s in selections for c in s.candidates if not math.isnan(c.weight)}
+    order = ("linear", "power", "hill")
+    places = {n: next((i for i, o in enumerate(order) if n.startswith(o)), len(order)) for n in found}
+    return sorted(found, key=lambda n: (places[n], n))
+
+
+def _axes(rows: int) -> Axes:
+    from matplotlib import pyplot as plt
+
+    width = mpl.rcParams["figure.figsize"][0]
+    line = 2.0 * float(mpl.rcParams["font.size"]) / 72
+    return plt.figure(figsize=(width, line * (rows + 1) + 0.85), layout="constrained").subplots()
+
+
+def _patch(place: int) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(**_look(place))
+
+
+def _look(place: int) -> dict[str, Any]:
+    colours = (REFERENCE_COLOUR, *COLOURS)
+    look = {"facecolor": colours[place % len(colours)], "hatch": HATCHES[place % len(HATCHES)]}
+    return {**look, "edgecolor": "white", "linewidth": 0.5}
+
+
+def _draw_bar(ax: Axes, row: int, selection: CurveSelection, names: list[str]) -> None:
+    weights = {label(c, selection.candidates): c.weight for c in selection.candidates}
+    left = 0.0
+    for place, name in enumerate(names):
+        weight = weights.get(name, math.nan)
+        if math.isnan(weight):
+            continue
+        ax.barh(row, weight, 0.62, left=left, label=f"_{name}", **_look(place))
+        if weight >= LEAST:
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+            middle = left + weight / 2
+            ax.text(middle, row, f"{weight:.2f}", ha="center", va="center", fontsize="x-small", bbox=box)
+        left += weight
+    beside: Any = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": "small"}
+    if not left:
+        ax.text(0.02, row, "no weights", color=QUIET, **beside)
+    elif not math.isnan(selection.probability_right):
+        ax.text(1.02, row, f"{100 * selection.probability_right:.0f} %", **beside)

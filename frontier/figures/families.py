@@ -1,0 +1,62 @@
+"""Which families a figure shows, and how each is drawn: colour and marker, and the kind of line by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pandas as pd
+from matplotlib.lines import Line2D
+
+from frontier.figures.panels import LETTERS, QUIET, handle, legend_order, panel_titles
+from frontier.figures.style import Style, figure_text, styles_for
+from frontier.metrics import default_y, group_codes
+
+LINES = ("-", "--", ":", "-.")
+
+
+class Look(NamedTuple):
+    """How one group is drawn."""
+
+    family: Any
+    cell: str
+    style: Style
+    line: Any
+
+
+def group_values(table: pd.DataFrame, column: str) -> list[Any]:
+    """The values of one group column, as `group_codes` writes them; one nameless value without a column."""
+    return [g[column] for g in group_codes(table, [column])[1]] if column else [""]
+
+
+def looks_of(
+    groups: list[dict[str, Any]],
+    named: str,
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> list[Look]:
+    """Colour and marker by family, the kind of line by cell."""
+    families = [g.get(named, "") for g in groups]
+    found = styles_for(families, reference, styles)
+    cells = panel_titles([{c: v for c, v in g.items() if c != named} for g in groups])
+    kinds = {cell: LINES[i % len(LINES)] for i, cell in enumerate(dict.fromkeys(cells))}
+    return [Look(f, c, found[f], kinds[c]) for f, c in zip(families, cells, strict=True)]
+
+
+def legend_entries(looks: list[Look]) -> dict[str, Line2D]:
+    """Families, then the kinds of line where there are several cells."""
+    styles = {look.family: look.style for look in looks}
+    families = {figure_text(n, LETTERS): handle(styles[n]) for n in legend_order(styles, styles)}
+    cells = {look.cell: Line2D([], [], color=QUIET, linestyle=look.line) for look in looks}
+    return {**(families if len(families) > 1 else {}), **(cells if len(cells) > 1 else {})}
+
+
+def fidelity(table: pd.DataFrame) -> str:
+    """The fidelity that a frontier shows: loss recovered, or what the table has in its place."""
+    found = default_y(table)
+    return "loss_recovered" if found == "performance_hit" else found
+
+
+def family_column(columns: Sequence[str], family: str) -> str:
+    """The column among `columns` that names the family; empty without one."""
+    return family if family in columns else ("architecture" if "architecture" in columns else "")

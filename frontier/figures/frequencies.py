@@ -1,0 +1,107 @@
+"""How often latents fire: density histograms from firing counts."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
+from numpy.typing import ArrayLike
+
+from frontier.figures.panels import QUIET, label_axes, new_axes, quiet_legend
+from frontier.figures.style import Style, figure_text, log_axis, styles_for
+
+PER_DECADE = 4
+LANDMARKS = {1e-5: "0.001 %", 0.01: "1 %", 0.1: "10 %"}
+"""Firing frequencies that the literature counts latents below or above."""
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
+
+
+def plot_frequencies(
+    counts: Mapping[Any, ArrayLike],
+    tokens: int,
+    ax: Axes | None = None,
+    *,
+    per_decade: int = PER_DECADE,
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    legend: bool = True,
+) -> Axes:
+    """Share of latents by firing frequency, one stepped line per SAE; those that never fired in the legend.
+
+    Parameters
+    ----------
+    counts : dict of name to array, shape (latents,)
+        On how many tokens each latent fired.
+    tokens : int
+        How many tokens were counted.
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure.
+    per_decade : int
+        Bins per factor of ten.
+    reference : name, optional
+        Drawn in grey (see `family_styles`).
+    styles : dict of name to Style, optional
+
+    Raises
+    ------
+    ValueError
+        Without an SAE, with no tokens, or with counts above the number of tokens.
+    """
+    found = {name: np.asarray(c, dtype=float).ravel() for name, c in counts.items()}
+    _check(found, tokens)
+    looks = styles_for(found, reference, styles)
+    ax = new_axes()[0] if ax is None else ax
+    edges = frequency_edges(tokens, per_decade)
+    handles: dict[str, Any] = {}
+    for place, (name, fired) in enumerate(found.items()):
+        share = np.histogram(fired[fired > 0] / tokens, edges)[0] / len(fired)
+        line, label = LINES[place % len(LINES)], _label(name, fired)
+        colour, width = looks[name].colour, float(mpl.rcParams["lines.linewidth"])
+        ax.stairs(share, edges, color=colour, linestyle=line, linewidth=width, label=label, zorder=3)
+        ax.stairs(share, edges, fill=True, color=colour, alpha=0.1, label="_fill", zorder=2)
+        handles[label] = Line2D([], [], color=colour, linestyle=line)
+    for frequency in LANDMARKS:
+        if edges[0] < frequency:
+            ax.axvline(frequency, color=QUIET, linewidth=0.6, linestyle=":", zorder=1, label="_landmark")
+    log_axis(ax.xaxis)
+    ax.set_xlim(edges[0], 1)
+    ax.set_ylim(bottom=0)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g} %"))
+    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    label_axes(ax, "Firing frequency (share of tokens)", f"Latents, per 1/{per_decade} decade")
+    if legend:
+        quiet_legend(ax, handles)
+    return ax
+
+
+def frequency_edges(tokens: int, per_decade: int = PER_DECADE) -> np.ndarray:
+    """Edges of logarithmic bins from the decade of one firing in `tokens` up to 1.
+
+    They lie a hair below the round numbers, so that a latent on one is counted above it.
+
+    >>> frequency_edges(2000, per_decade=1).round(6)
+    array([1.e-04, 1.e-03, 1.e-02, 1.e-01, 1.e+00])
+    """
+    decades = int(np.floor(np.log10(max(tokens, 1)))) + 1
+    edges = 10.0 ** (np.arange(-decades * per_decade, 1) / per_decade) * (1 - 1e-12)
+    return np.append(edges[:-1], 1.0)
+
+
+def _check(counts: Mapping[Any, np.ndarray], tokens: int) -> None:
+    if not counts:
+        raise ValueError("there is no SAE to draw the firing frequencies of")
+    if tokens < 1:
+        raise ValueError(f"tokens must be at least 1, found {tokens}")
+    for name, fired in counts.items():
+        if not len(fired) or fired.min() < 0 or fired.max() > tokens:
+            raise ValueError(f"{name}: counts must lie between 0 and the {tokens} tokens, one per latent")
+
+
+def _label(name: Any, fired: np.ndarray) -> str:
+    dead = float((fired == 0).mean())
+    return f"{figure_text(name)}: {100 * dead:.2g} % dead" if dead else figure_text(name)

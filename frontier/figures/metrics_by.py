@@ -1,0 +1,228 @@
+"""Any metric against any other, by family: reconstruction by L0, high-frequency latents by loss, settings."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter
+
+from frontier._format import listed
+from frontier.figures.families import Look, family_column, group_values, legend_entries, looks_of
+from frontier.figures.panels import (
+    EDGE,
+    QUIET,
+    column_label,
+    finish_axes,
+    head,
+    label_axes,
+    legend_above,
+    new_axes,
+    panels_for,
+    quiet_legend,
+)
+from frontier.figures.style import Style, figure_text, styles_for
+from frontier.metrics import group_codes, group_columns, metrics_table, values
+from frontier.metrics.checks import TableError
+
+RECONSTRUCTION = ("cosine_similarity", "l2_ratio", "shrinkage")
+HIGH_FREQUENCY = ("frequency_above_10pct", "frequency_above_1pct")
+PERFECT = {"cosine_similarity": 1.0, "l2_ratio": 1.0, "shrinkage": 1.0}
+"""What a perfect reconstruction has: a thin line there."""
+SHARES = (*HIGH_FREQUENCY, "frequency_below_1e5", "alive_fraction")
+"""Columns whose axis counts per cent."""
+SETTINGS = {
+    "lambda": r"Sparsity coefficient $\lambda$",
+    "k": "k (latents kept per token)",
+    "target_l0": "Target L0",
+}
+
+
+def plot_metric(
+    table: Any,
+    ax: Axes | None = None,
+    *,
+    y: str,
+    x: str = "l0",
+    by: Sequence[str] | str | None = None,
+    family: str = "family",
+    reference: Hashable | None = None,
+    log_x: bool = True,
+    log_y: bool = False,
+    styles: Mapping[Any, Style] | None = None,
+    legend: bool = True,
+    title: str = "",
+) -> Axes:
+    """One metric against another: each SAE a point, the SAEs of a family joined in order of x.
+
+    Runs of several seeds are joined seed by seed; groups of several models, sites or layers differ in the
+    kind of line. How many SAEs could not be drawn stands above the axes.
+
+    Parameters
+    ----------
+    table : anything that `metrics_table` takes
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure.
+    x, y : column names, derived ones included
+    by, family, reference, styles : as in `plot_frontier`
+
+    Raises
+    ------
+    TableError
+        Unknown column.
+    """
+    table = metrics_table(table)
+    xs, ys = values(table, x), values(table, y)
+    columns = group_columns(table, by, family)
+    looks = looks_of(group_codes(table, columns)[1], family_column(columns, family), reference, styles)
+    shown = table["excluded_because"].isna().to_numpy() & np.isfinite(xs) & np.isfinite(ys)
+    shown &= ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
+    ax = new_axes()[0] if ax is None else ax
+    if y in PERFECT:
+        ax.axhline(PERFECT[y], color=QUIET, linewidth=0.7, zorder=1, label="_perfect")
+    codes = group_codes(table, columns)[0]
+    for code, look in enumerate(looks):
+        _draw_group(ax, table, xs, ys, (codes == code) & shown, look)
+    finish_axes(ax, x, y, log_x, log_y)
+    for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
+        if name in SHARES and not (log_x if axis is ax.xaxis else log_y):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
+    hidden = int((~shown).sum())
+    head(ax, title, f"{hidden} not shown" if hidden else "")
+    if legend:
+        quiet_legend(ax, legend_entries(looks))
+    return ax
+
+
+def plot_metrics(
+    table: Any,
+    axes: Any = None,
+    *,
+    y: Sequence[str],
+    figure: Figure | SubFigure | None = None,
+    family: str = "family",
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """`plot_metric` in one panel per metric, under one legend.
+
+    Parameters
+    ----------
+    table, family, reference, styles, options : as in `plot_metric`
+    y : column names
+    axes : array of Axes, optional
+        One per metric; default a new pyplot figure, or new axes in `figure`.
+
+    Returns
+    -------
+    ndarray of Axes, shape (metrics,)
+    """
+    table = metrics_table(table)
+    names = [y] if isinstance(y, str) else list(y)
+    for name in names:
+        values(table, name)  # a missing column is said before a figure is opened
+    named = family_column(group_columns(table, None, family), family)
+    looks = styles_for(group_values(table, named), reference, styles)
+    grid, owned = panels_for(len(names), axes, figure)
+    for ax, name in zip(grid, names, strict=True):
+        plot_metric(table, ax, y=name, family=family, styles=looks, legend=False, **options)
+    legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def plot_reconstruction(table: Any, axes: Any = None, **options: Any) -> np.ndarray:
+    """Cosine similarity, L2 ratio and reconstruction bias by L0; a thin line where a perfect one lies.
+
+    Parameters
+    ----------
+    table, axes, options : as in `plot_metrics`
+        Of the three metrics those that the table has.
+
+    Raises
+    ------
+    TableError
+        When it has none of them.
+    """
+    table = metrics_table(table)
+    known = [c for c in RECONSTRUCTION if c in table and table[c].notna().any()]
+    if not known:
+        raise TableError(f"the table has none of {listed(RECONSTRUCTION)}")
+    return plot_metrics(table, axes, y=known, **options)
+
+
+def plot_high_frequency(table: Any, axes: Any = None, *, x: str = "delta_ce", **options: Any) -> np.ndarray:
+    """Shares of latents that fire on more than 10 % and 1 % of tokens, against delta LM loss.
+
+    Source: figure 5 of the JumpReLU paper (Rajamanoharan et al. 2024, arXiv 2407.14435).
+
+    Parameters
+    ----------
+    table, axes, options : as in `plot_metrics`
+    x : column name
+    """
+    return plot_metrics(table, axes, y=HIGH_FREQUENCY, x=x, **{"log_x": False, **options})
+
+
+def plot_settings(
+    table: Any,
+    axes: Any = None,
+    *,
+    figure: Figure | SubFigure | None = None,
+    family: str = "family",
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    **options: Any,
+) -> np.ndarray:
+    """L0 against the sparsity setting, one panel per kind of setting (lambda, k, ...).
+
+    Parameters
+    ----------
+    table, axes, figure, family, reference, styles, options : as in `plot_metrics`
+
+    Raises
+    ------
+    TableError
+        When the table knows no sparsity setting.
+    """
+    table = metrics_table(table)
+    if "sparsity_setting" not in table or not table["sparsity_setting"].notna().any():
+        raise TableError("no sparsity_setting in the table, so there is no curve from setting to L0")
+    table = table[table["sparsity_setting"].notna()]
+    named = family_column(group_columns(table, None, family), family)
+    looks = styles_for(group_values(table, named), reference, styles)
+    kinds = _kinds(table)
+    grid, owned = panels_for(len(set(kinds)), axes, figure)
+    for ax, kind in zip(grid, dict.fromkeys(kinds), strict=True):
+        chosen = {"x": "sparsity_setting", "y": "l0", "log_y": True, **options}
+        plot_metric(table[kinds == kind], ax, family=family, styles=looks, legend=False, **chosen)
+        label_axes(ax, SETTINGS.get(kind) or f"Sparsity setting: {figure_text(kind)}", column_label("l0"))
+    legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def _kinds(table: pd.DataFrame) -> pd.Series:
+    """What each row's setting is, the commonest first."""
+    if "sparsity_name" not in table:
+        return pd.Series("", index=table.index)
+    return table["sparsity_name"].astype("string").fillna("unknown").astype(object)
+
+
+def _draw_group(
+    ax: Axes, table: pd.DataFrame, xs: np.ndarray, ys: np.ndarray, rows: np.ndarray, look: Look
+) -> None:
+    """Points of one group, each seed's joined."""
+    style: dict[str, Any] = {"marker": look.style.marker, "color": look.style.colour, **EDGE}
+    style |= {"linestyle": look.line, "linewidth": 0.8 * float(mpl.rcParams["lines.linewidth"]), "zorder": 3}
+    label = ", ".join(part for part in (figure_text(look.family), look.cell) if part) or "_series"
+    seeds = group_codes(table, ["seed"])[0] if "seed" in table else np.zeros(len(table), dtype=int)
+    for seed in dict.fromkeys(seeds[rows]):
+        own = np.flatnonzero(rows & (seeds == seed))
+        own = own[np.lexsort([ys[own], xs[own]])]
+        ax.plot(xs[own], ys[own], label=label, **style)
+        label = "_seed"

@@ -1,0 +1,234 @@
+"""One ratio at every level: relative potency by hit, hit ratio by L0, with bands and ranges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Polygon
+
+from frontier.figures.panels import (
+    QUIET,
+    head,
+    label_axes,
+    legend_above,
+    new_axes,
+    panel_titles,
+    panels_for,
+    share_labels,
+)
+from frontier.figures.style import Style, figure_text, log_axis, styles_for
+from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.ratios.curves import hit_ratio_curve, relative_potency_curve
+from frontier.ratios.pairs import family_names, pairs_with, reference_family, shared_group
+
+Pair = tuple[CurveFit, CurveFit]
+BARS = " (bars: range of the data)"
+ROOM = 0.05
+"""Of the axes' height, for the bar that shows one family's range."""
+WIDEST = 3.0
+"""The axis follows the band up to this factor beyond the curves."""
+
+
+def plot_potency(
+    fit: CurveFit,
+    reference: CurveFit,
+    ax: Axes | None = None,
+    *,
+    level: float | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> Axes:
+    """L0(reference) / L0(family) at every hit, with its pointwise band.
+
+    The curve is solid where both families have data and dashed, without a band, where one is extrapolated;
+    bars at the bottom show which hits each family covers.
+
+    Parameters
+    ----------
+    fit, reference : CurveFit
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure.
+    level : float, optional
+        Of the band; default the fit's.
+    styles : dict of family to Style, optional
+    """
+    return _plot_pair(_potency, fit, reference, ax, level, styles)
+
+
+def plot_hit_ratio(
+    fit: CurveFit,
+    reference: CurveFit,
+    ax: Axes | None = None,
+    *,
+    level: float | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> Axes:
+    """hit(family) / hit(reference) at every L0, with its pointwise band.
+
+    Parameters
+    ----------
+    fit, reference, ax, level, styles : as in `plot_potency`
+    """
+    return _plot_pair(_hit_ratio, fit, reference, ax, level, styles)
+
+
+def plot_potencies(fits: FrontierFits, axes: Any = None, **options: Any) -> np.ndarray:
+    """`plot_potency` of every family against the reference, one panel per cell, under one legend.
+
+    Parameters
+    ----------
+    fits : FrontierFits
+    axes : Axes or array of Axes, optional
+        One per panel; default a new pyplot figure, or new axes in `figure`.
+    options
+        `reference` (a family; default the one called relu, standard, vanilla or baseline), `level`,
+        `styles`, `figure`.
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+
+    Raises
+    ------
+    ValueError
+        When the reference is not clear, or no family can be compared with it.
+    """
+    return _plot_cells(_potency, fits, axes, **options)
+
+
+def plot_hit_ratios(fits: FrontierFits, axes: Any = None, **options: Any) -> np.ndarray:
+    """`plot_hit_ratio` of every family against the reference, one panel per cell, under one legend.
+
+    Parameters
+    ----------
+    fits, axes, options : as in `plot_potencies`
+    """
+    return _plot_cells(_hit_ratio, fits, axes, **options)
+
+
+def _potency(fit: CurveFit, reference: CurveFit, level: float | None) -> tuple[pd.DataFrame, list[str]]:
+    names = [figure_text(n, 24) for n in family_names(fit, reference)]
+    ratio = f"L0 of {names[1]} / L0 of {names[0]}"
+    return relative_potency_curve(fit, reference, level=level), [_words(fit.y_name) + BARS, ratio]
+
+
+def _hit_ratio(fit: CurveFit, reference: CurveFit, level: float | None) -> tuple[pd.DataFrame, list[str]]:
+    names = [figure_text(n, 24) for n in family_names(fit, reference)]
+    x = "L0" if fit.x_name in ("sparsity", "l0") else _words(fit.x_name)
+    return hit_ratio_curve(fit, reference, level=level), [
+        x + BARS,
+        f"{_words(fit.y_name)}: {names[0]} / {names[1]}",
+    ]
+
+
+Curve = Callable[[CurveFit, CurveFit, "float | None"], "tuple[pd.DataFrame, list[str]]"]
+
+
+def _words(column: str) -> str:
+    return figure_text(column.replace("_", " ").capitalize(), 40)
+
+
+def _plot_pair(
+    curve: Curve,
+    fit: CurveFit,
+    reference: CurveFit,
+    ax: Axes | None,
+    level: float | None,
+    styles: Mapping[Any, Style] | None,
+) -> Axes:
+    names = family_names(fit, reference)
+    looks = styles_for(names, names[1], styles)
+    frame, words = curve(fit, reference, level)
+    ax = new_axes()[0] if ax is None else ax
+    _draw(ax, {names[0]: frame}, names[1], looks)
+    label_axes(ax, *words)
+    return ax
+
+
+def _plot_cells(
+    curve: Curve,
+    fits: FrontierFits,
+    axes: Any = None,
+    *,
+    reference: Hashable | None = None,
+    level: float | None = None,
+    figure: Figure | SubFigure | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> np.ndarray:
+    found = [f.group.get(fits.family_column) for f in fits]
+    base = reference_family(found, reference)
+    pairs, notes = pairs_with(fits, base)
+    if not pairs:
+        raise ValueError(f"no family to compare with {base}: {'; '.join(notes) or 'it is the only one'}")
+    cells: dict[tuple[Any, ...], list[Pair]] = {}
+    for pair in pairs:
+        cells.setdefault(tuple(shared_group(*pair).items()), []).append(pair)
+    looks = styles_for([base, *(family_names(*p)[0] for p in pairs)], base, styles)
+    grid, owned = panels_for(len(cells), axes, figure)
+    titles = panel_titles([dict(cell) for cell in cells])
+    for ax, title, members in zip(grid, titles, cells.values(), strict=True):
+        drawn = [(family_names(*pair)[0], *curve(*pair, level)) for pair in members]
+        _draw(ax, {name: frame for name, frame, _ in drawn}, base, looks)
+        x, y = drawn[0][2]
+        several = len({family_names(*p)[0] for p in pairs}) > 1
+        label_axes(ax, x, y.replace(figure_text(drawn[0][0], 24), "family") if several else y)
+        head(ax, title)
+    share_labels(grid)
+    legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def _draw(ax: Axes, frames: Mapping[Any, pd.DataFrame], reference: Any, looks: Mapping[Any, Style]) -> None:
+    """Curves with bands, a line at 1, and the bars of the ranges at the bottom."""
+    ax.axhline(1, color=QUIET, linewidth=0.7, zorder=1, label="_one")
+    low, high = _window(list(frames.values()))
+    for name, frame in frames.items():
+        _draw_curve(ax, frame, figure_text(name), looks[name].colour, low)
+    bars = [(reference, next(iter(frames.values())), "in_reference")]
+    bars += [(name, frame, "in_family") for name, frame in frames.items()]
+    share = ROOM * len(bars)
+    ax.set_ylim(low / (high / low) ** (share / (1 - share)), high)
+    log_axis(ax.xaxis)
+    log_axis(ax.yaxis)
+    for place, (name, frame, inside) in enumerate(bars):
+        at = frame["at"][frame[inside]]
+        if len(at):
+            height = ROOM * (len(bars) - place - 0.5)
+            ends: Any = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "zorder": 2}
+            width = 2.2 * float(mpl.rcParams["lines.linewidth"])
+            span, label = [at.min(), at.max()], f"_range {figure_text(name)}"
+            ax.plot(span, [height, height], color=looks[name].colour, linewidth=width, label=label, **ends)
+
+
+def _draw_curve(ax: Axes, frame: pd.DataFrame, name: str, colour: str, floor: float) -> None:
+    at, ratio = frame["at"].to_numpy(), frame["ratio"].to_numpy()
+    both = (frame["in_family"] & frame["in_reference"]).to_numpy()
+    ax.plot(at, np.where(both, ratio, np.nan), color=colour, label=name, zorder=3)
+    beyond = np.where(both & np.roll(both, 1) & np.roll(both, -1), np.nan, ratio)
+    beyond = np.where(beyond < floor, np.nan, beyond)  # the bars are there
+    ax.plot(at, beyond, color=colour, linestyle=(0, (3, 2)), alpha=0.55, label="_beyond", zorder=2)
+    rows = frame[both & np.isfinite(frame["ratio_low"]) & np.isfinite(frame["ratio_high"])]
+    if len(rows):
+        edge = np.r_[rows[["at", "ratio_low"]].to_numpy(), rows[["at", "ratio_high"]].to_numpy()[::-1]]
+        patch = Polygon(edge, facecolor=colour, alpha=0.16, linewidth=0, label=f"_band {name}", zorder=1)
+        ax.add_artist(patch)
+
+
+def _window(frames: list[pd.DataFrame]) -> tuple[float, float]:
+    """The y axis: 1, the curves, and their bands where both families have data and they are not too wide."""
+    whole = pd.concat(frames)
+    both = whole[whole["in_family"] & whole["in_reference"]]
+    curves = whole["ratio"].to_numpy() if both.empty else both["ratio"].to_numpy()
+    curves = np.r_[1.0, curves[np.isfinite(curves) & (curves > 0)]]
+    low, high = curves.min(), curves.max()
+    bands = np.r_[both["ratio_low"].to_numpy(), both["ratio_high"].to_numpy()]
+    bands = bands[np.isfinite(bands) & (bands > 0)]
+    low = max(low / WIDEST, bands.min(initial=low))
+    high = min(high * WIDEST, bands.max(initial=high))
+    margin = (high / low) ** 0.06
+    return float(low / margin), float(high * margin)

@@ -1,0 +1,135 @@
+"""Training curves, from the log of a run: L0 and FVU of every SAE by step."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from frontier._format import nearest
+from frontier.figures.panels import EDGE, column_label, finish_axes, label_axes, legend_above, panels_for
+from frontier.figures.style import Style, figure_text, styles_for
+from frontier.metrics import metrics_table
+
+METRICS = ("l0", "fvu")
+LABELS = {"loss": "Training loss", "gradient_norm": "Norm of the gradient"}
+STEPS = {"step": "Training step", "tokens": "Training tokens"}
+
+
+def training_log(path: str | Path) -> pd.DataFrame:
+    """The log of a run (`log.jsonl`) as a table: one row per SAE and logged step.
+
+    Returns
+    -------
+    DataFrame
+        `step`, `tokens`, `run_id`, and what was logged: `loss`, `l0`, `fvu`, `gradient_norm`. A last line
+        that a kill cut short is left out.
+
+    Raises
+    ------
+    ValueError
+        When the file is no such log.
+    """
+    rows = []
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            where = {"step": int(entry["step"]), "tokens": int(entry["tokens"])}
+            rows += [{**where, "run_id": str(name), **logged} for name, logged in entry["members"].items()]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if number < len(lines) or not rows:
+                raise ValueError(f"{path}, line {number}: not the log of a run") from error
+    if not rows:
+        raise ValueError(f"{path}: no logged step")
+    return pd.DataFrame(rows)
+
+
+def plot_training(
+    log: Any,
+    axes: Any = None,
+    *,
+    families: Any = None,
+    metrics: Sequence[str] = METRICS,
+    x: str = "step",
+    log_y: bool = True,
+    figure: Figure | SubFigure | None = None,
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> np.ndarray:
+    """Logged metrics by step, one panel per metric and one line per SAE, in its family's colour.
+
+    The last logged step of each SAE has its family's marker.
+
+    Parameters
+    ----------
+    log : path of a run's `log.jsonl`, or a frame of `training_log`
+    axes : array of Axes, optional
+        One per metric; default a new pyplot figure, or new axes in `figure`.
+    families : metrics table or dict of run_id to family, optional
+        Default: the run_id up to its first number ("relu_0.7_seed0" is of the family "relu").
+    metrics : among what was logged: l0, fvu, loss, gradient_norm
+    x : {"step", "tokens"}
+    reference : family, optional
+        Drawn in grey (see `family_styles`).
+    styles : dict of family to Style, optional
+
+    Returns
+    -------
+    ndarray of Axes, shape (metrics,)
+
+    Raises
+    ------
+    ValueError
+        Not a run's log, or a metric that was not logged.
+    """
+    frame = log if isinstance(log, pd.DataFrame) else training_log(log)
+    for name in (x, *metrics):
+        if name not in frame:
+            raise ValueError(f"{name!r} was not logged{nearest(name, [c for c in frame if c != 'run_id'])}")
+    names = _families(frame, families)
+    looks = styles_for(dict.fromkeys(names.values()), reference, styles)
+    grid, owned = panels_for(len(metrics), axes, figure)
+    for ax, metric in zip(grid, metrics, strict=True):
+        _draw_panel(ax, frame, x, metric, names, looks)
+        finish_axes(ax, x, metric, False, log_y and bool((frame[metric] > 0).any()))
+        label_axes(ax, STEPS.get(x, x), LABELS.get(metric) or column_label(metric))
+    legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def _families(frame: pd.DataFrame, given: Any) -> dict[str, str]:
+    """Every run's family."""
+    runs = list(dict.fromkeys(frame["run_id"].astype(str)))
+    if given is None:
+        return {r: _stem(r) for r in runs}
+    if not isinstance(given, Mapping) or "run_id" in given:
+        table = metrics_table(given)
+        given = dict(zip(table["run_id"].astype(str), table["family"].astype(str), strict=True))
+    return {r: str(given.get(r, _stem(r))) for r in runs}
+
+
+def _stem(run: str) -> str:
+    """The words of a run's name before its first number."""
+    words = run.split("_")
+    first = next((i for i, w in enumerate(words) if w[:1].isdigit()), len(words))
+    return "_".join(words[:first]) or run
+
+
+def _draw_panel(
+    ax: Axes, frame: pd.DataFrame, x: str, metric: str, names: Mapping[str, str], looks: Mapping[Any, Style]
+) -> None:
+    width = 0.7 * float(mpl.rcParams["lines.linewidth"])
+    for run, rows in frame.groupby("run_id", sort=False):
+        rows = rows.sort_values(x)
+        family = names[str(run)]
+        style: dict[str, Any] = {"color": looks[family].colour, "linewidth": width, "alpha": 0.85, **EDGE}
+        style |= {"marker": looks[family].marker, "markevery": [-1]}
+        ax.plot(rows[x], rows[metric], label=figure_text(family), **style)

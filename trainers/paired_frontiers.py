@@ -1,0 +1,120 @@
+"""Frontiers of variants on the same batches of text, compared at equal L0 with paired intervals.
+
+A curve is a list of evaluated SAEs. Its metric at a given L0 is interpolated, linearly in log L0, between the
+two points around it; nothing is extrapolated. The same is done with each batch of text left out, L0 included,
+and the spread of those values gives the standard error (jackknife): two curves on the same batches share
+what is hard about a text, so that their difference is known far better than either.
+
+What such an interval covers is the choice of the text. That of the SAE is covered only by `over_saes`, where
+each SAE gives one number.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from frontier._format import nearest
+from frontier.intervals import t_quantile
+from trainers.accumulators import jackknife_error, metrics_of, without_each
+from trainers.evaluation_results import Evaluation, EvaluationError
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its standard error and interval.
+
+    Attributes
+    ----------
+    df : int
+        Degrees of freedom: batches, or SAEs, less one.
+    """
+
+    value: float
+    se: float
+    low: float
+    high: float
+    df: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the whole interval is on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
+
+
+class LeftOut:
+    """Metrics of evaluated SAEs `[1 + B]`: on the whole text, then with each batch left out."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        ordered = evaluation.batches.sort_values("batch", kind="stable")
+        self._rows = {name: rows for name, rows in ordered.groupby("run_id", sort=False)}
+        self._metrics: dict[str, dict[str, np.ndarray]] = {}
+
+    def metric(self, run_id: str, name: str) -> np.ndarray:
+        """One metric of one SAE `[1 + B]`."""
+        if run_id not in self._metrics:
+            if run_id not in self._rows:
+                raise EvaluationError(f"no SAE {run_id!r} in this evaluation{nearest(run_id, self._rows)}")
+            rows = self._rows[run_id].drop(columns=["run_id", "batch"])
+            sums = {c.removesuffix("_sum"): rows[c].to_numpy(float) for c in rows}
+            both = {k: np.concatenate([[v.sum()], without_each(v)]) for k, v in sums.items()}
+            self._metrics[run_id] = metrics_of(both)
+        found = self._metrics[run_id]
+        if name not in found:
+            raise EvaluationError(f"no metric {name!r} with values per batch{nearest(name, found)}")
+        return found[name]
+
+    def curve(self, run_ids: Sequence[str], name: str, l0: float | np.ndarray) -> np.ndarray:
+        """A metric of a curve at an L0 `[1 + B]`; missing where the curve does not reach."""
+        x = np.log([self.metric(r, "l0") for r in run_ids])  # [points, 1 + B]
+        y = np.array([self.metric(r, name) for r in run_ids])
+        at = np.log(np.broadcast_to(l0, x.shape[1:]))
+        return np.array([_between(x[:, i], y[:, i], at[i]) for i in range(len(at))])
+
+
+def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> Estimate:
+    """The first value, with the jackknife interval that the others `[B]` give.
+
+    With several comparisons each interval is widened so that all hold together (Bonferroni).
+    """
+    batches = len(values) - 1
+    se = float(jackknife_error(values[1:]))
+    return _interval(float(values[0]), se, batches - 1, 1 - (1 - level) / comparisons)
+
+
+def over_saes(values: Sequence[float], level: float = 0.95, comparisons: int = 1) -> Estimate:
+    """The mean over SAEs, one number each, with a t interval: the SAE is the unit. NaN are an error.
+
+    >>> print(over_saes([1.0, 2.0, 3.0]))  # 2 ± 4.303 / √3
+    2 [-0.4841, 4.484]
+    """
+    found = np.asarray(values, dtype=float)
+    if not np.isfinite(found).all():
+        raise EvaluationError(
+            f"{int((~np.isfinite(found)).sum())} of {len(found)} SAEs have no value; leave them out"
+        )
+    se = float(found.std(ddof=1) / math.sqrt(len(found))) if len(found) > 1 else math.nan
+    mean = float(found.mean()) if len(found) else math.nan
+    return _interval(mean, se, len(found) - 1, 1 - (1 - level) / comparisons)
+
+
+def _interval(value: float, se: float, df: int, level: float) -> Estimate:
+    half = float(t_quantile(float(df), level)) * se
+    return Estimate(value, se, value - half, value + half, df)
+
+
+def _between(x: np.ndarray, y: np.ndarray, at: float) -> float:
+    """Linear interpolation; the ends belong to the curve, beyond them there is nothing."""
+    known = np.isfinite(x) & np.isfinite(y)
+    order = np.argsort(x[known], kind="stable")
+    return (
+        float(np.interp(at, x[known][order], y[known][order], left=np.nan, right=np.nan))
+        if known.any()
+        else math.nan
+    )

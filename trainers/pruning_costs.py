@@ -1,0 +1,86 @@
+"""What pruning costs: each method for each SAE, against the global threshold and sparser training."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from trainers.evaluation_results import Evaluation
+from trainers.paired_frontiers import LeftOut, estimate, over_saes
+from trainers.prune import METHODS
+from trainers.variants import VariantError
+
+BEST_OF_THE_POST = "global threshold"
+
+
+def pruning_costs(
+    evaluation: Evaluation, share: float = 0.5, metric: str = "ce_sae", level: float = 0.95
+) -> pd.DataFrame:
+    """What each method costs each SAE where it leaves this share of its L0; a row per SAE and method.
+
+    Columns beside `parent`, `base` (its family), `method` and `l0` (of the SAE as it is), each with `_low`
+    and `_high` from differences paired by batch; missing where a sweep does not reach:
+
+    - `cost`: metric of the pruned SAE less that of the SAE as it is;
+    - `behind`: less that of the global threshold at the same L0;
+    - `against_trained`: less that of SAEs of the same family that were trained to this L0 (interpolated).
+    """
+    left, rows, table = LeftOut(evaluation), [], pruned_rows(evaluation)
+    for base, family in table.groupby("base", sort=False):
+        trained = list(dict.fromkeys(family["parent"]))
+        for parent, members in family.groupby("parent", sort=False):
+            curves = {m: list(part["run_id"]) for m, part in members.groupby("method", sort=False)}
+            l0, own = left.metric(parent, "l0"), left.metric(parent, metric)
+            found = {m: left.curve(ids, metric, share * l0) for m, ids in curves.items()}
+            beside = {"cost": own, "against_trained": left.curve(trained, metric, share * l0)}
+            if BEST_OF_THE_POST in found:
+                beside["behind"] = found[BEST_OF_THE_POST]
+            for method, values in found.items():
+                row = {"parent": parent, "base": base, "method": method, "l0": l0[0], "metric": metric}
+                rows.append(row | _columns({k: values - v for k, v in beside.items()}, level))
+    return pd.DataFrame(rows)
+
+
+def compare_methods(costs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Means over the SAEs of each family, the SAE as the unit: cost, and how far behind the threshold.
+
+    The intervals of `behind` hold together for all methods of a family (Bonferroni). `saes` counts those that
+    all methods reach, `left_out` the others.
+    """
+    rows = []
+    for base, part in costs.groupby("base", sort=False):
+        wide = part.pivot_table(index="parent", columns="method", values="cost", dropna=False, sort=False)
+        whole = wide.dropna()
+        for method in wide:
+            row = {"family": base, "method": method, "saes": len(whole), "left_out": len(wide) - len(whole)}
+            cost = over_saes(whole[method], level)
+            row |= {"cost": cost.value, "cost_low": cost.low, "cost_high": cost.high}
+            if BEST_OF_THE_POST in wide and method != BEST_OF_THE_POST:
+                behind = over_saes(whole[method] - whole[BEST_OF_THE_POST], level, len(wide.columns) - 1)
+                row |= {"behind": behind.value, "behind_low": behind.low, "behind_high": behind.high}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def pruned_rows(evaluation: Evaluation) -> pd.DataFrame:
+    """The pruned rows, with their `method` and the family `base` of their parent.
+
+    Raises
+    ------
+    VariantError
+        If there are none.
+    """
+    table = evaluation.table
+    found = table[table["parent"].notna() & table["sparsity_name"].isin(METHODS)] if "parent" in table else []
+    if not len(found):
+        raise VariantError("this evaluation holds no pruned SAEs; `prune` makes one")
+    base = [f.removesuffix(f" + {m}") for f, m in zip(found["family"], found["sparsity_name"], strict=True)]
+    return found.assign(method=found["sparsity_name"], base=base)
+
+
+def _columns(differences: dict[str, np.ndarray], level: float) -> dict[str, float]:
+    columns = {}
+    for name, values in differences.items():
+        found = estimate(values, level)
+        columns |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+    return columns

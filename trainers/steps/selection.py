@@ -1,0 +1,153 @@
+"""Which latents fire: pre-activations are made slice by slice, and only the chosen values leave the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.steps.codes import Codes, starts
+from trainers.steps.memory import Scratch
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """z = x W + shift, in slices that fit into the cache.
+
+    Attributes
+    ----------
+    weight : Tensor [d_in, F]
+    shift : Tensor [F]
+    x : Tensor [B, d_in]
+    """
+
+    weight: Tensor
+    shift: Tensor
+    x: Tensor
+    scratch: Scratch
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(B, F)."""
+        return len(self.x), self.weight.shape[1]
+
+    def __iter__(self) -> Iterator[tuple[int, Tensor]]:
+        """(first token, z of the slice); the next slice is written over it."""
+        rows = slice_rows(self.shape[1])
+        for first in range(0, len(self.x), rows):
+            yield first, self.some(self.x[first : first + rows])
+
+    def some(self, x: Tensor) -> Tensor:
+        """Z of these tokens."""
+        out = self.scratch.take("f", (len(x), self.shape[1]), x.dtype)
+        return torch.addmm(self.shift, x, self.weight, out=out)
+
+
+def slice_rows(size: int) -> int:
+    """Tokens per slice; it depends on F alone."""
+    return 256 if size <= 2048 else 512
+
+
+def codes_above(encoder: Encoder, limit: float | Tensor) -> Codes:
+    """Every z above its limit, which is one number or `[F]`."""
+    parts = []
+    for first, z in encoder:
+        parts.append((first, *chosen(z, torch.le(z, limit).logical_not_())))
+    return joined(parts, encoder.shape)
+
+
+def density(encoder: Encoder, limit: float | Tensor, tokens: int = 64) -> float:
+    """Share of the z above their limits, by the first tokens of the batch."""
+    z = encoder.some(encoder.x[:tokens])
+    return np.count_nonzero(torch.gt(z, limit).numpy()) / z.numel()
+
+
+def token_codes(encoder: Encoder, k: float) -> Codes:
+    """The positive ones of the k highest of each token."""
+    k = min(int(k), encoder.shape[1])
+    return joined([(first, *highest_of_rows(z, k)) for first, z in encoder], encoder.shape)
+
+
+def batch_codes(encoder: Encoder, k: float) -> Codes:
+    """The round(k·B) highest positive values of the whole batch; of equal ones the first."""
+    kept = max(round(k * encoder.shape[0]), 1)
+    codes = codes_above(encoder, likely_limit(encoder, k))
+    if len(codes.values) < kept:
+        codes = codes_above(encoder, 0.0)
+    extra = len(codes.values) - kept
+    if extra <= 0:
+        return codes
+    limit = np.partition(codes.values, extra)[extra]
+    take = ~(codes.values <= limit)
+    take[np.flatnonzero(codes.values == limit)[: kept - np.count_nonzero(take)]] = True
+    return Codes(codes.rows[take], codes.places[take], codes.values[take], codes.shape)
+
+
+def likely_limit(encoder: Encoder, k: float, tokens: int = 128, margin: float = 1.5) -> float:
+    """A positive number that somewhat more than k·B values should exceed, by the first tokens; else 0."""
+    values = encoder.some(encoder.x[:tokens]).numpy().reshape(-1)
+    values = values[values > 0]
+    extra = len(values) - int(margin * k * min(tokens, encoder.shape[0])) - 32
+    return float(np.partition(values, extra)[extra]) if extra > 0 else 0.0
+
+
+def highest_of_rows(z: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the flattened slice, rising, and values: the positive ones of each row's k highest."""
+    flat, values = chosen(z, torch.lt(z, lower_bounds(z, k).clamp_min_(0)).logical_not_())
+    rows = flat // z.shape[1]
+    counts = np.bincount(rows, minlength=len(z))
+    if counts.max(initial=0) > k:
+        take = highest_of_ragged(values, rows, counts, k)
+        flat, values = flat[take], values[take]
+    if not values.all():  # relu's zeros
+        flat, values = flat[values != 0], values[values != 0]
+    return flat, values
+
+
+def lower_bounds(z: Tensor, k: int) -> Tensor:
+    """A number `[n, 1]` that at least k values of each row reach, and few more.
+
+    The columns are cut into groups; k of the groups' maxima are k values of the row. Rows of 128 maxima are sorted
+    within the registers, where rows of all values would not fit.
+    """
+    size = z.shape[1]
+    each = next((g for g in (16, 8, 4, 2) if size // g >= max(2 * k, 64)), 1)
+    groups = size // each
+    tops = z[:, : groups * each].unflatten(1, (each, groups)).amax(1) if each > 1 else z
+    bounds = np.partition(tops.numpy(), groups - k, axis=1)[:, groups - k]
+    return torch.from_numpy(bounds).unsqueeze(1)
+
+
+def highest_of_ragged(values: np.ndarray, rows: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
+    """Mask `[n]` of the k highest of each row; of equal values the first."""
+    begins = np.cumsum(counts) - counts
+    table = np.full((len(counts), counts.max()), -np.inf, values.dtype)
+    table[rows, np.arange(len(rows)) - begins[rows]] = values
+    last = table.shape[1] - k
+    limits = np.partition(table, last, axis=1)[:, last][rows]
+    take = ~(values < limits)
+    surplus = np.bincount(rows[take], minlength=len(counts)) - k
+    if surplus.max() > 0:
+        equal = np.flatnonzero(values == limits)
+        mine = rows[equal]
+        left = starts(mine, len(counts)) + np.bincount(mine, minlength=len(counts))
+        take[equal[np.arange(len(equal)) >= (left - np.maximum(surplus, 0))[mine]]] = False
+    return take
+
+
+def chosen(z: Tensor, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the flattened slice, int32, and values where a mask is true."""
+    flat = np.flatnonzero(mask.numpy())
+    return flat.astype(np.int32), z.numpy().reshape(-1)[flat]
+
+
+def joined(parts: list[tuple[int, np.ndarray, np.ndarray]], shape: tuple[int, int]) -> Codes:
+    """The codes of all slices: (first token, places in the flattened slice, values)."""
+    size = np.int32(shape[1])
+    rows = [flat // size for _, flat, _ in parts]
+    places = np.concatenate([flat - r * size for (_, flat, _), r in zip(parts, rows, strict=True)])
+    tokens = np.concatenate([r + np.int32(first) for (first, _, _), r in zip(parts, rows, strict=True)])
+    return Codes(tokens, places, np.concatenate([v for _, _, v in parts]), shape)

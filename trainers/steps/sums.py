@@ -1,0 +1,89 @@
+"""What the gradients of one batch are summed into, and the parts that all architectures share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainers.activations import Batch
+from trainers.architectures import Parameters
+from trainers.steps.selection import slice_rows
+
+
+class Step(NamedTuple):
+    """What one batch gives one member."""
+
+    gradients: Parameters
+    loss: Tensor
+    state: Parameters
+    """New values of what is not trained by gradients."""
+    seen: tuple[float, Tensor]
+    """L0 (only where a log is due) and x̂ `[B, d_out]`."""
+
+
+class Sums:
+    """What the slices of one batch add up to.
+
+    Attributes
+    ----------
+    W_enc, W_dec, b_dec : Tensor
+        Gradients, that of b_dec without the encoder's part.
+    shift : Tensor [F]
+        Σ ∂z, the gradient of what is added to x W_enc.
+    squares : Tensor
+        Σ ‖x̂ − x‖², in double precision.
+    active : int
+        Codes above 0, where they were asked for.
+    """
+
+    def __init__(self, p: Parameters) -> None:
+        self.W_enc, self.W_dec = torch.zeros_like(p["W_enc"]), torch.zeros_like(p["W_dec"])
+        self.b_dec, self.shift = torch.zeros_like(p["b_dec"]), per_latent(p)
+        self.squares = torch.zeros((), dtype=torch.float64)
+        self.active = 0
+
+    def add(self, x: Tensor, f: Tensor, g: Tensor, d_z: Tensor, squares: Tensor) -> None:
+        """Take the products of one slice."""
+        self.W_dec.addmm_(f.T, g)
+        self.W_enc.addmm_(x.T, d_z)
+        self.b_dec += g.sum(0)
+        self.shift += d_z.sum(0)
+        self.squares += squares
+
+    def count(self, f: Tensor, wanted: bool) -> None:
+        """Take the number of codes above 0."""
+        if wanted:
+            self.active += int(np.count_nonzero((f > 0).numpy()))
+
+    def finish(self, p: Parameters, subtract: bool) -> Parameters:
+        """Gradients of W_enc, W_dec and b_dec, with b_dec's way through the encoder where it is subtracted."""
+        found = {"W_enc": self.W_enc, "W_dec": self.W_dec, "b_dec": self.b_dec}
+        if subtract:
+            through_encoder(p, found, self.shift)
+        return found
+
+
+def through_encoder(p: Parameters, found: Parameters, shift: Tensor) -> None:
+    """Add b_dec's way through the encoder to the gradients; `shift` is Σ ∂z, the gradient of what is added to x W_enc."""
+    found["W_enc"].addr_(p["b_dec"], shift, alpha=-1)
+    found["b_dec"] -= p["W_enc"] @ shift
+
+
+def per_latent(p: Parameters, value: float = 0) -> Tensor:
+    """One number for every latent, `[F]`."""
+    return torch.full_like(p["W_enc"][0], value, requires_grad=False)
+
+
+def slices(batch: Batch, size: int) -> list[tuple[int, Tensor, Tensor]]:
+    """(first token, inputs, targets) of slices whose codes fit into the cache; the cut depends on F alone."""
+    rows = slice_rows(size)
+    starts = range(0, len(batch.input), rows)
+    return [(i, batch.input[i : i + rows], batch.target[i : i + rows]) for i in starts]
+
+
+def shift_of(p: Parameters, bias: Tensor, subtract: bool) -> Tensor:
+    """What is added to x W_enc `[F]`: the bias, less b_dec W_enc where the encoder sees x − b_dec."""
+    return bias - p["b_dec"] @ p["W_enc"] if subtract else bias
