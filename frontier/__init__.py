@@ -75,7 +75,7 @@ _HOME = {
     "relative_potency": "ratios.from_fits",
     "relative_potency_curve": "ratios.curves",
     "report": "html_report",
-    "runs_table": "tables.contents",
+    "runs_table": "tables.runs",
     "save_figure": "figures.frontiers",
     "select_curve": "selection.choosing",
     "select_curves": "selection.choosing",

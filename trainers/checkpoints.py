@@ -110,7 +110,10 @@ def load(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         raise CheckpointError(f"{checkpoint} has no state; wanted part0.json and part0.safetensors")
     for part in parts:
         try:
-            for key, value in json.loads(part.read_text(encoding="utf-8")).items():
+            content = json.loads(part.read_text(encoding="utf-8"))
+            if not isinstance(content, dict):
+                raise ValueError(f"{part.name} is not a JSON object")
+            for key, value in content.items():
                 state[key] = state.get(key, {}) | value if isinstance(value, dict) else value
             tensors |= load_file(part.with_suffix(".safetensors"))
         except (OSError, ValueError, SafetensorError) as error:
@@ -127,10 +130,13 @@ def _to_disk(path: Path) -> None:
     try:
         handle = os.open(path, os.O_RDONLY)
     except OSError:
-        return
+        if path.is_dir():
+            return
+        raise
     try:
         os.fsync(handle)
     except OSError:
-        pass
+        if not path.is_dir():  # a full disk may show only here
+            raise
     finally:
         os.close(handle)

@@ -14,6 +14,10 @@ from trainers.architectures import Architecture, Parameters, options
 from trainers.sae import SAE, fold_scale
 
 
+ALIGNED = 16
+"""Numbers in 64 bytes."""
+
+
 @dataclass(frozen=True)
 class Member:
     """One SAE of a family: what may differ between its members."""
@@ -45,6 +49,10 @@ class Family:
         d_in: int, d_out: int, dictionary_size: int, scaling: Scaling, device: Any = "cpu",
         identity: dict[str, Any] | None = None,
     ) -> None:  # fmt: skip
+        names = [m.run_id for m in members]
+        if len(set(names)) < len(names):
+            twice = sorted({n for n in names if names.count(n) > 1})
+            raise ValueError(f"family {name}: run_id {', '.join(twice)} names several members")
         self.name, self.architecture, self.members = name, architecture, tuple(members)
         self.d_in, self.d_out, self.dictionary_size = d_in, d_out, dictionary_size
         self.identity = identity or {}
@@ -100,7 +108,7 @@ class Family:
         changed = options(self.architecture)
         if changed:
             identity["options"] = ", ".join(f"{k} = {v}" for k, v in changed.items())
-        return SAE(self.architecture, fold_scale(ready, *scale), identity | self.identity | more)
+        return SAE(self.architecture, fold_scale(ready, *scale, self.architecture.subtract_decoder_bias), identity | self.identity | more)
 
     def tensors(self) -> Parameters:
         """Everything of every member, under names that hold whoever else is in the family."""
@@ -120,7 +128,18 @@ class Family:
 
 
 def _stack(parts: list[Parameters], device: Any) -> Parameters:
-    return {k: torch.stack([p[k] for p in parts]).to(device) for k in parts[0]}
+    """Members' tensors in one, each beginning at a multiple of 64 bytes.
+
+    Sums run in another order where memory is not aligned: a member's place must not change its result.
+    """
+    found = {}
+    for name, first in parts[0].items():
+        room = -(-first.numel() // ALIGNED) * ALIGNED
+        whole = torch.zeros(len(parts), room, dtype=first.dtype, device=device)
+        found[name] = whole[:, : first.numel()].view(len(parts), *first.shape)
+        for m, part in enumerate(parts):
+            found[name][m] = part[name]
+    return found
 
 
 @dataclass(frozen=True)

@@ -39,3 +39,30 @@ def demo(fast: bool = False) -> RunConfig:
             "families": families(*DEMO),
         }
     )
+
+
+GATED_ABLATIONS = {
+    "gated": {},
+    "gated without auxiliary loss": {"auxiliary": False},
+    "gated with unfrozen decoder": {"frozen_decoder": False},
+    "gated with untied weights": {"tied": False},
+    "gated without rescaling": {"rescale": False},
+}
+"""Options of each of the ablations in section 5.2 of the Gated SAE paper, beside Gated as it is."""
+
+
+def gated_ablations(settings: list[float] | None = None, steps: int = 300) -> RunConfig:
+    """Gated and its four ablations, each over the same λ: their names are the families."""
+    settings = settings or [1.2, 2.8, 4.5, 11.0]
+    sections = [
+        {"name": name, "architecture": "gated", "options": options, "settings": settings}
+        for name, options in GATED_ABLATIONS.items()
+    ]
+    return checked(
+        {
+            "activations": {"tokens": 200_000},
+            "training": {"steps": steps, "checkpoint_every": steps},
+            "evaluation": {"windows": 64, "batch_size": 4},
+            "families": sections,
+        }
+    )

@@ -77,7 +77,9 @@ def moments(sae: Any, activations: Iterable[tuple[Tensor, Tensor]]) -> Moments:
     """
     size = sae.dictionary_size
     if size > LARGEST:
-        raise VariantError(f"{size} latents; rescaling holds {2 * LARGEST}² moments at most, {LARGEST} latents")
+        raise VariantError(
+            f"{size} latents; rescaling holds {2 * LARGEST}² moments at most, {LARGEST} latents"
+        )
     rows, bias = linear_decoder(sae)
     products = gradient = None
     constant, tokens = 0.0, 0
@@ -111,7 +113,7 @@ def best_magnitudes(found: Moments, ridge: float = RIDGE) -> tuple[Tensor, Tenso
     solved = minimize(
         lambda v: (0.5 * v @ (image := matrix @ v) - slope @ v, image - slope),
         (start / unit).cpu().numpy(), jac=True, method="L-BFGS-B", bounds=[(b, None) for b in low],
-        options={"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-15, "gtol": 1e-9 * float(np.abs(slope).max() + 1e-300),
+        options={"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-15, "gtol": 1e-7 * float(np.abs(slope).max() + 1e-300),
                  "maxcor": 30},
     )  # fmt: skip
     theta = torch.from_numpy(solved.x).to(unit) * unit
@@ -128,7 +130,7 @@ class Rescaled(Variant):
         self._codes = SharedCodes(sae)
 
     def encode(self, x: Tensor) -> Tensor:
-        """a f + c where f > 0 `[n, F]`."""
+        """A f + c where f > 0 `[n, F]`."""
         f = self._codes(x)
         return (f * self.gain.to(f) + self.shift.to(f)) * (f > 0)
 

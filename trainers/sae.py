@@ -45,11 +45,13 @@ class SAE:
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes `[..., F]` of activations `[..., d_in]`."""
-        return self.architecture.encode(self.parameters, x.reshape(-1, self.d_in)).view(*x.shape[:-1], -1)
+        f = self.architecture.encode(self.parameters, _rows(x, self.d_in, "activations"))
+        return f.view(*x.shape[:-1], self.dictionary_size)
 
     def decode(self, f: Tensor) -> Tensor:
         """Reconstruction `[..., d_out]` of codes `[..., F]`."""
-        return self.architecture.decode(self.parameters, f.reshape(-1, f.shape[-1])).view(*f.shape[:-1], -1)
+        x_hat = self.architecture.decode(self.parameters, _rows(f, self.dictionary_size, "codes"))
+        return x_hat.view(*f.shape[:-1], self.d_out)
 
     def __call__(self, x: Tensor) -> Tensor:
         """x̂ `[..., d_out]`."""
@@ -61,18 +63,32 @@ class SAE:
         return SAE(self.architecture, moved, self.identity)
 
 
+def _rows(values: Tensor, width: int, name: str) -> Tensor:
+    if values.shape[-1] != width:
+        raise ValueError(f"{name} must be [..., {width}] for this SAE, got {list(values.shape)}")
+    return values.reshape(-1, width)
+
+
 BIASES = ("b_dec", "b_enc", "b_gate", "b_mag", "threshold")
 """What carries the unit of the activations; weights and gains do not."""
 
 
-def fold_scale(parameters: Parameters, input_scale: float, target_scale: float) -> Parameters:
+def fold_scale(
+    parameters: Parameters, input_scale: float, target_scale: float, subtract_decoder_bias: bool = False
+) -> Parameters:
     """Parameters for raw activations, from those trained on `input_scale · x` and `target_scale · y`.
 
     For an autoencoder (one scale s) every bias and threshold is divided by s, the weights stay, and codes
-    come out
-    in units of x. For a transcoder the codes keep the unit of the input and W_dec takes up the ratio of the
-    scales.
+    come out in units of x. For a transcoder the codes keep the unit of the input and W_dec takes up the ratio
+    of the scales.
+
+    Raises
+    ------
+    ValueError
+        If the scales differ and the encoder subtracts b_dec.
     """
+    if input_scale != target_scale and subtract_decoder_bias:
+        raise ValueError("with two scales the encoder cannot subtract b_dec, which is in the target's unit")
     folded = dict(parameters)
     for name in BIASES:
         if name in folded:

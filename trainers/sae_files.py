@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from trainers.architectures import architecture, options
+from trainers.architectures import Architecture, Parameters, architecture, options
 from trainers.sae import SAE
 
 FORMAT = 1
@@ -30,11 +32,8 @@ def save_sae(sae: SAE, folder: Path) -> Path:
     }  # fmt: skip
     (draft / "sae.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     if folder.exists():
-        for name in ("sae.safetensors", "sae.json"):
-            (draft / name).replace(folder / name)
-        draft.rmdir()
-    else:
-        draft.replace(folder)
+        shutil.rmtree(folder)
+    draft.replace(folder)
     return folder
 
 
@@ -52,9 +51,31 @@ def load_sae(folder: str | Path) -> SAE:
         if about["format"] != FORMAT:
             raise SAEFileError(f"{folder} has format {about['format']}; this version reads {FORMAT}")
         kind = architecture(about["architecture"], **about["options"])
-        return SAE(kind, load_file(folder / "sae.safetensors"), about["identity"])
-    except (OSError, KeyError, TypeError, json.JSONDecodeError, SafetensorError) as error:
+        parameters = load_file(folder / "sae.safetensors")
+        _check_shapes(kind, parameters)
+        return SAE(kind, parameters, dict(about["identity"]))
+    except SAEFileError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise SAEFileError(f"{folder} holds no readable SAE (sae.json, sae.safetensors): {error}") from error
+
+
+def _check_shapes(kind: Architecture, parameters: Parameters) -> None:
+    """Refuse missing, foreign and misshapen tensors."""
+    (d_in, size), d_out = parameters["W_enc"].shape, parameters["W_dec"].shape[-1]
+    # A small SAE of the same kind shows which tensor has which dimensions, whatever the size.
+    small = {3: d_in, 3 if d_in == d_out else 5: d_out, 7: size}
+    narrow, wide = 3, 3 if d_in == d_out else 5
+    start = kind.start(narrow, wide, 7, (torch.zeros(narrow), torch.zeros(wide)), seed=0)
+    shapes = {k: v.shape for k, v in kind.inference(start, kind.state(7), 1).items()}
+    wanted = {k: tuple(small[n] for n in shape) for k, shape in shapes.items()}
+    found = {k: tuple(v.shape) for k, v in parameters.items()}
+    wrong = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
+    if wrong:
+        raise SAEFileError(
+            f"tensors do not fit a {kind.name} SAE: "
+            + "; ".join(f"{k} should be {wanted.get(k, 'absent')}, is {found.get(k, 'absent')}" for k in wrong)
+        )
 
 
 def load_saes(folder: str | Path) -> Iterator[SAE]:

@@ -25,4 +25,6 @@ def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfi
 
 def placed_sweeps() -> RunConfig:
     """Every kind of λ aimed at the same six L0s."""
-    return study([{"architecture": a, "target_l0": L0_TARGETS} for a in ("relu", "gated", "jumprelu", "p_anneal")])
+    return study(
+        [{"architecture": a, "target_l0": L0_TARGETS} for a in ("relu", "gated", "jumprelu", "p_anneal")]
+    )

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from frontier.figures.families import Look, family_column, fidelity, group_values, legend_entries, looks_of
+from frontier.figures.files import save_figure
 from frontier.figures.fits import plot_fit, plot_fits
 from frontier.figures.panels import (
     EDGE,
@@ -29,7 +30,6 @@ from frontier.figures.style import (
     family_styles,
     figure_text,
     paper_style,
-    save_figure,
     styles_for,
 )
 from frontier.metrics import group_codes, group_columns, metrics_table, values

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
 from frontier._format import nearest, plural
@@ -26,13 +21,6 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette without black and yellow, ordered so that early ones differ most in lightness."""
 MARKERS = ("s", "^", "D", "v", "p", "<", ">", "h", "d", "8", "H")
 SALT = "sae-frontier"
-FORMATS: dict[str, dict[str, Any]] = {
-    "pdf": {"CreationDate": None},
-    "svg": {"Date": None},
-    "png": {"Software": None},
-    "pgf": {},
-}
-"""File formats, each with the metadata that would differ from run to run taken out."""
 EMBEDDING: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": SALT}
 
 
@@ -196,58 +184,3 @@ def _steps_between(low: float, high: float, steps: Sequence[float]) -> list[floa
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [float(f"{s}e{e}") for e in exponents for s in steps]
     return [t for t in ticks if low * (1 - 1e-9) <= t <= high * (1 + 1e-9)]
-
-
-def save_figure(
-    figure: Figure | SubFigure | Axes | np.ndarray,
-    stem: str | Path,
-    formats: Sequence[str] | str = ("pdf", "png"),
-) -> list[Path]:
-    """Write a figure as `stem.pdf`, `stem.png`, ...: the same figure gives the same bytes.
-
-    Parameters
-    ----------
-    figure : Figure, or Axes of it
-    stem : path; an ending among the formats is dropped
-        Missing folders are made.
-    formats : among {"pdf", "png", "svg", "pgf"}
-        PNG has 300 dots per inch. SVG keeps letters as text. PGF takes the letters of the document that
-        inputs it, and needs a LaTeX to measure them (XeLaTeX, LuaLaTeX or pdfLaTeX, the first that is found).
-
-    Returns
-    -------
-    list of Path
-
-    Raises
-    ------
-    ValueError
-        Unknown format.
-    RuntimeError
-        PGF without a LaTeX.
-    """
-    kinds = [str(f).lower().lstrip(".") for f in ([formats] if isinstance(formats, str) else formats)]
-    for kind in kinds:
-        if kind not in FORMATS:
-            raise ValueError(f"unknown figure format {kind!r}{nearest(kind, FORMATS)}")
-    whole = np.ravel(figure)[0] if isinstance(figure, np.ndarray) else figure
-    while not isinstance(whole, Figure):
-        whole = whole.figure
-    stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    name = stem.stem if stem.suffix.lower().lstrip(".") in FORMATS else stem.name
-    written = [stem.with_name(f"{name}.{kind}") for kind in kinds]
-    settings: Any = {**EMBEDDING, **(_pgf() if "pgf" in kinds else EMBEDDING)}
-    with mpl.rc_context(settings):
-        for path, kind in zip(written, kinds, strict=True):
-            whole.savefig(path, format=kind, metadata=FORMATS[kind], dpi=300)
-    return written
-
-
-def _pgf() -> dict[str, Any]:
-    """Settings of the PGF backend: the LaTeX that there is, and the document's own letters."""
-    found = [name for name in ("xelatex", "lualatex", "pdflatex") if shutil.which(name)]
-    if not found:
-        raise RuntimeError(
-            "a PGF figure needs a LaTeX to measure its letters: none of xelatex, lualatex, pdflatex is here"
-        )
-    return {"pgf.texsystem": found[0], "pgf.rcfonts": False, "pgf.preamble": r"\usepackage{amsmath}"}

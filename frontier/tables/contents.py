@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from frontier._format import interval_cell, listed, number, p_value_cell
+from frontier._format import interval_cell, number, p_value_cell
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
-from frontier.metrics import metrics_table, values
-from frontier.metrics.columns import COLUMNS
 from frontier.metrics.frames import to_pandas
-from frontier.tables.styles import HEADERS, Field, Sheet, header, number_notes
+from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 
 RATIO_COLUMNS = (
     "family", "reference", "quantity", "at", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted",
@@ -22,11 +19,9 @@ RATIO_COLUMNS = (
 )  # fmt: skip
 """Columns of a ratio table that name no group."""
 WORDS = {"relative_potency": "relative potency", "hit_ratio": "hit ratio"}
-ALWAYS = ("l0",)
-"""Columns of runs that are shown even where they are constant."""
 
 
-def fits_table(fits: FrontierFits, style: str = "text") -> str:
+def fits_table(fits: FrontierFits, style: str = "text", *, siunitx: bool = False) -> str:
     """Parameters with intervals, one row per group; the doubts as numbered notes.
 
     Group columns that do not vary, fixed parameters and the errors model stand in the caption.
@@ -36,6 +31,8 @@ def fits_table(fits: FrontierFits, style: str = "text") -> str:
     fits : FrontierFits
     style : {"text", "markdown", "latex", "html"}
         LaTeX needs the package booktabs.
+    siunitx : bool
+        Of LaTeX: numbers for the package siunitx (version 3).
 
     Raises
     ------
@@ -60,10 +57,11 @@ def fits_table(fits: FrontierFits, style: str = "text") -> str:
     if len({f.errors for f in fitted}) > 1:
         fields.append(Field("Errors", [*(f.errors for f in fitted), *blank]))
     fields.append(Field("Notes", numbers))
-    return Sheet(_fits_caption(fits, fitted, constant), _filled(fields), tuple(notes)).write(style)
+    caption = _fits_caption(fits, fitted, constant)
+    return Sheet(caption, filled(fields), tuple(notes), siunitx=siunitx).write(style)
 
 
-def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None) -> str:
+def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None, siunitx: bool = False) -> str:
     """Ratios with intervals and p values; the doubts as numbered notes.
 
     Parameters
@@ -74,6 +72,8 @@ def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None) 
     wide : bool, optional
         True: one row per comparison, a column for each quantity. False: one row per ratio. Default: wide
         where there are at most two quantities.
+    siunitx : bool
+        Of LaTeX: numbers for the package siunitx (version 3).
 
     Raises
     ------
@@ -94,37 +94,8 @@ def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None) 
     fields, numbers, notes = (_wide if wide else _long)(frame, shown, keys, said)
     levels = {r.level for r in ratios} if hasattr(ratios, "to_frame") else set()
     caption = _ratios_caption(frame, constant, levels, getattr(ratios, "notes", ()))
-    return Sheet(caption, _filled([*fields, Field("Notes", numbers)]), tuple(notes)).write(style)
-
-
-def runs_table(table: Any, style: str = "text", columns: Sequence[str] | None = None) -> str:
-    """Runs of a metrics table, one row per SAE; why rows are set aside or doubted as numbered notes.
-
-    Parameters
-    ----------
-    table : anything that `metrics_table` takes
-    style : {"text", "markdown", "latex", "html"}
-        LaTeX needs the package booktabs.
-    columns : column names, derived ones included, optional
-        Default: the known columns that vary; those that do not stand in the caption. A value with a standard
-        error (`<metric>_se`) is printed with it.
-
-    Raises
-    ------
-    ValueError
-        Unknown style.
-    TableError
-        Unknown column.
-    """
-    table = metrics_table(table)
-    caption = ""
-    if columns is None:
-        columns, caption = _usual_columns(table)
-    fields = [_runs_field(table, c) for c in columns]
-    remarks = [c for c in ("excluded_because", "doubts") if c in table]
-    said = [[str(v) for v in row if not pd.isna(v)] for row in table[remarks].itertuples(index=False)]
-    numbers, notes = number_notes(said)
-    return Sheet(caption, _filled([*fields, Field("Notes", numbers)]), tuple(notes)).write(style)
+    columns = filled([*fields, Field("Notes", numbers)])
+    return Sheet(caption, columns, tuple(notes), siunitx=siunitx).write(style)
 
 
 def ratio_frame(ratios: Any) -> pd.DataFrame:
@@ -138,11 +109,6 @@ def _split(groups: Sequence[Any], columns: Iterable[str]) -> tuple[list[str], di
     shown = [c for c in columns if len({str(g.get(c)) for g in groups}) > 1]
     constant = {c: groups[0].get(c) for c in columns if c not in shown} if groups else {}
     return shown, constant
-
-
-def _filled(fields: Iterable[Field]) -> tuple[Field, ...]:
-    """Fields without the notes where there are none."""
-    return tuple(f for f in fields if f.header != "Notes" or any(f.cells))
 
 
 def _fits_caption(fits: FrontierFits, fitted: Sequence[CurveFit], constant: Mapping[str, Any]) -> str:
@@ -242,59 +208,3 @@ def _wide(
             Field(p_name, [p_value_cell(float(r[p_column])) if r else "" for r in found], numeric=True)
         )
     return fields, *number_notes([[d for i in of.values() for d in said[i]] for of in rows.values()])
-
-
-def _usual_columns(table: pd.DataFrame) -> tuple[list[str], str]:
-    """Known columns that vary, and a caption of those that do not."""
-    known = [c.name for c in COLUMNS if c.name in table and table[c.name].notna().any()]
-    if "architecture" in known and "family" in known and (table["architecture"] == table["family"]).all():
-        known.remove("architecture")
-    alike = [c for c in known if c not in ALWAYS and len(set(table[c].astype(str))) == 1]
-    shown = [c for c in known if c not in alike and c != "source"]
-    if "pareto_optimal" in table and len(set(table["pareto_optimal"])) > 1:
-        shown.append("pareto_optimal")
-    said = [f"{_in_sentence(c)} {_plain(table[c].iloc[0])}" for c in alike]
-    if "source" in known and "source" not in alike:
-        said.append(f"source {listed(sorted(set(table['source'].dropna().astype(str))), 3)}")
-    text = "; ".join(said)
-    return shown, f"{text[0].upper()}{text[1:]}." if text else ""
-
-
-def _in_sentence(column: str) -> str:
-    name = header(column)
-    return name if name[1:2].isupper() or column in HEADERS else name[0].lower() + name[1:]
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)
-
-
-def _runs_field(table: pd.DataFrame, column: str) -> Field:
-    if column in table and pd.api.types.is_bool_dtype(table[column]):
-        return Field(header(column), ["yes" if v is True else "" for v in table[column].tolist()])
-    if column in table and not pd.api.types.is_numeric_dtype(table[column]):
-        return Field(header(column), ["" if pd.isna(v) else str(v) for v in table[column]])
-    found = values(table, column)
-    se = values(table, f"{column}_se") if f"{column}_se" in table else np.full(len(found), np.nan)
-    return Field(header(column), _number_cells(found, se), numeric=True, align="right")
-
-
-def _number_cells(found: np.ndarray, se: np.ndarray) -> list[str]:
-    """Numbers of one column, with equally many decimals where their size allows it."""
-    finite = found[np.isfinite(found)]
-    size = np.abs(finite[finite != 0])
-    whole = bool((finite == np.round(finite)).all())
-    plain = whole or (size.min(initial=1) >= 1e-4 and size.max(initial=1) < 1e5)
-    decimals = 0 if whole else max(len(f"{v:.5g}".partition(".")[2]) for v in finite)
-    return [
-        _number_cell(float(v), float(e), decimals if plain else None) for v, e in zip(found, se, strict=True)
-    ]
-
-
-def _number_cell(value: float, se: float, decimals: int | None) -> str:
-    if math.isnan(value):
-        return ""
-    if math.isfinite(se) and se > 0:
-        places = max(0, 1 - math.floor(math.log10(se)))
-        return f"{value:.{places}f} ± {se:.{places}f}"
-    return f"{value:.4g}" if decimals is None else f"{value:.{decimals}f}"

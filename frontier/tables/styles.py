@@ -5,11 +5,14 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tabulate import DataRow, Line, TableFormat, tabulate
+from tabulate import tabulate
 
 from frontier._format import nearest, one_line
+from frontier.tables.latex import latex_number as latex_number
+from frontier.tables.latex import latex_sheet
+from frontier.tables.latex import latex_text as latex_text
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,25 @@ class Field:
 
 @dataclass(frozen=True)
 class Sheet:
-    """A table before it has a style: caption, columns and numbered notes."""
+    """A table before it has a style: caption, columns and numbered notes.
+
+    Attributes
+    ----------
+    emphasised : tuple of bool
+        Rows in italics; in text, which has none, they are marked in a column of their own.
+    emphasis : str
+        What the italics mean: the header of that column.
+    siunitx, long : bool
+        Of LaTeX: numbers for the package siunitx, and a longtable.
+    """
 
     caption: str
     fields: tuple[Field, ...]
     notes: tuple[str, ...] = ()
+    emphasised: tuple[bool, ...] = ()
+    emphasis: str = ""
+    siunitx: bool = False
+    long: bool = False
 
     def write(self, style: str) -> str:
         """The table in one of `STYLES`.
@@ -96,13 +113,22 @@ def number_notes(said: Iterable[Sequence[str]]) -> tuple[list[str], list[str]]:
     return [", ".join(str(i) for i in sorted({place[n] for n in row})) for row in rows], notes
 
 
-def _tabulated(sheet: Sheet, cells: list[list[str]], headers: list[str], style: str | TableFormat) -> str:
+def filled(fields: Iterable[Field]) -> tuple[Field, ...]:
+    """Fields without the notes where there are none."""
+    return tuple(f for f in fields if f.header != "Notes" or any(f.cells))
+
+
+def _tabulated(sheet: Sheet, cells: list[list[str]], headers: list[str], style: str) -> str:
     rows = [list(row) for row in zip(*cells, strict=True)]
     options = {"colalign": [f.align for f in sheet.fields]} if rows else {}
     return str(tabulate(rows, headers, tablefmt=style, disable_numparse=True, **options))
 
 
 def _text(sheet: Sheet) -> str:
+    if any(sheet.emphasised):
+        marks = Field(sheet.emphasis, ["yes" if e else "" for e in sheet.emphasised])
+        places = len(sheet.fields) - (sheet.fields[-1].header == "Notes")
+        sheet = replace(sheet, fields=(*sheet.fields[:places], marks, *sheet.fields[places:]))
     cells = [[one_line(c) for c in f.cells] for f in sheet.fields]
     table = _tabulated(sheet, cells, [f.header for f in sheet.fields], "simple")
     notes = "\n".join(f"{i}. {note}" for i, note in enumerate(sheet.notes, 1))
@@ -111,34 +137,37 @@ def _text(sheet: Sheet) -> str:
 
 def _markdown(sheet: Sheet) -> str:
     cells = [[one_line(c) if f.numeric else markdown_text(c) for c in f.cells] for f in sheet.fields]
+    cells = [_in_italics(column, sheet, "*{}*") for column in cells]
     table = _tabulated(sheet, cells, [markdown_text(f.header) for f in sheet.fields], "pipe")
     notes = "\n".join(f"{i}. {markdown_text(note)}" for i, note in enumerate(sheet.notes, 1))
     return "\n\n".join(part for part in (markdown_text(sheet.caption), table, notes) if part)
 
 
 def _html(sheet: Sheet) -> str:
-    cells = [[one_line(c) for c in f.cells] for f in sheet.fields]
-    table = _tabulated(sheet, cells, [f.header for f in sheet.fields], "html")
-    if sheet.caption:
-        caption = f"<table>\n<caption>{html.escape(one_line(sheet.caption))}</caption>"
-        table = table.replace("<table>", caption, 1)
+    columns = [[html.escape(one_line(c)) for c in f.cells] for f in sheet.fields]
+    columns = [_in_italics(column, sheet, "<em>{}</em>") for column in columns]
+    sides = [f' style="text-align: {f.align};"' if f.align != "left" else "" for f in sheet.fields]
+    heads = [html.escape(one_line(f.header)) for f in sheet.fields]
+    caption = [f"<caption>{html.escape(one_line(sheet.caption))}</caption>"] if sheet.caption else []
+    body = [_html_row(row, sides, "td") for row in zip(*columns, strict=True)]
+    head = ["<thead>", _html_row(heads, sides, "th"), "</thead>"]
+    table = "\n".join(["<table>", *caption, *head, "<tbody>", *body, "</tbody>", "</table>"])
     notes = "\n".join(f"<li>{html.escape(note)}</li>" for note in sheet.notes)
     return f"{table}\n<ol>\n{notes}\n</ol>" if notes else table
 
 
-def _latex(sheet: Sheet) -> str:
-    cells = [[_latex_cell(c, f) for c in f.cells] for f in sheet.fields]
-    headers = [_guarded(_symbols(latex_text(f.header))) for f in sheet.fields]
-    table = _tabulated(sheet, cells, headers, _booktabs("".join(f.align[0] for f in sheet.fields)))
-    notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
-    below = "\n".join([latex_text(sheet.caption), *notes]).strip()
-    if not below:
-        return table
-    opening = r"\noindent\begin{minipage}{\linewidth}\footnotesize"
-    return "\n".join([table, "", r"\par\smallskip", opening, below, r"\end{minipage}"])
+def _html_row(cells: Sequence[str], sides: Sequence[str], tag: str) -> str:
+    return "<tr>" + "".join(f"<{tag}{s}>{c}</{tag}>" for c, s in zip(cells, sides, strict=True)) + "</tr>"
 
 
-STYLES = {"text": _text, "markdown": _markdown, "latex": _latex, "html": _html}
+def _in_italics(cells: list[str], sheet: Sheet, form: str) -> list[str]:
+    """Ready cells, those of emphasised rows in italics."""
+    if not any(sheet.emphasised):
+        return cells
+    return [form.format(c) if e and c else c for c, e in zip(cells, sheet.emphasised, strict=True)]
+
+
+STYLES = {"text": _text, "markdown": _markdown, "latex": latex_sheet, "html": _html}
 
 
 def markdown_text(text: object) -> str:
@@ -150,70 +179,3 @@ def markdown_text(text: object) -> str:
     plain = one_line(text).replace("\\", "\\\\").replace("&", "&amp;").replace("<", "&lt;")
     plain = re.sub(r"([|*`~$])", r"\\\1", plain).replace("](", "]\\(")
     return re.sub(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])", r"\\_", plain)
-
-
-LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "#": r"\#", "$": r"\$", "%": r"\%", "&": r"\&",
-    "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "—": "---", "…": r"\ldots{}", "²": "$^2$",
-    "³": "$^3$", "−": "$-$", "×": r"$\times$", "±": r"$\pm$", "∞": r"$\infty$", "≤": r"$\le$", "≥": r"$\ge$",
-    "→": r"$\to$", "‖": r"$\Vert$", "Δ": r"$\Delta$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$",
-    "ε": r"$\epsilon$", "λ": r"$\lambda$", "μ": r"$\mu$", "σ": r"$\sigma$", "τ": r"$\tau$", "θ": r"$\theta$",
-}  # fmt: skip
-
-
-def latex_text(text: object) -> str:
-    r"""Text in which nothing is a LaTeX command; other alphabets are left to XeLaTeX and LuaLaTeX.
-
-    >>> print(latex_text("50% of relu_x & more"))
-    50\% of relu\_x \& more
-    """
-    return "".join(LATEX.get(c, c) for c in one_line(text))
-
-
-def latex_number(cell: str) -> str:
-    r"""A cell of numbers, with infinity, minus signs and powers of ten in mathematics.
-
-    >>> print(latex_number("1.2e-05 [-0.5, inf]"))
-    $1.2\times10^{-5}$ [$-0.5$, $\infty$]
-    """
-    return re.sub(r"-?\binf\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|±", _one_number, cell)
-
-
-def _one_number(match: re.Match[str]) -> str:
-    text = match[0]
-    if text == "±":
-        return r"$\pm$"
-    if "inf" in text:
-        return text.replace("inf", r"$\infty$") if text[0] != "-" else r"$-\infty$"
-    if "e" in text:
-        mantissa, exponent = text.split("e")
-        factor = "" if mantissa == "1" else rf"{mantissa}\times"
-        return f"${factor}10^{{{int(exponent)}}}$"
-    return f"${text}$" if text.startswith("-") else text
-
-
-def _latex_cell(cell: str, field: Field) -> str:
-    if field.numeric:
-        return _guarded(latex_number(one_line(cell)))
-    text = latex_text(cell)
-    return _guarded(_symbols(text) if field.ours else text)
-
-
-def _symbols(text: str) -> str:
-    """Our own words with k, n, p, x and L0 as symbols."""
-    return re.sub(r"\b(k|n|p|x)\b", r"$\1$", text).replace("L0", "$L_0$")
-
-
-def _guarded(cell: str) -> str:
-    """A cell that the row end before it cannot take for its argument."""
-    return "{}" + cell if cell[:1] in ("[", "*") else cell
-
-
-def _booktabs(columns: str) -> TableFormat:
-    begin = f"\\begin{{tabular}}{{@{{}}{columns}@{{}}}}\n\\toprule"
-    row = DataRow("", " & ", r" \\")
-    end = "\\bottomrule\n\\end{tabular}"
-    return TableFormat(
-        Line(begin, "", "", ""), Line(r"\midrule", "", "", ""), None, Line(end, "", "", ""), row, row, 0, None
-    )

@@ -56,6 +56,7 @@ def trained(folder, random, x, architecture, **options):
 
 def main(folder):
     torch.set_num_threads(1)
+    torch.manual_seed(0)
     torch.set_grad_enabled(False)
     inputs, random = load_file(folder / "inputs.safetensors"), torch.Generator().manual_seed(5)
     classes, from_ours = {}, {}

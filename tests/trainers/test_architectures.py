@@ -413,7 +413,6 @@ def test_p_anneal_reaches_its_last_p(steps, p_end):
     assert len(set(powers)) == 11
 
 
-@pytest.mark.xfail(reason="BUG: with two changes of p in one step the sums are taken at the first of them")
 def test_p_anneal_renormalises_when_changes_share_a_step():
     """8 steps, 8 changes in [1/4, 3/4): p falls by two changes a step; the penalty keeps its size."""
     kind = PAnneal(changes=8, start_share=0.25, end_share=0.75, window=1)

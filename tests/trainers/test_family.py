@@ -175,9 +175,6 @@ def test_identity_of_the_family_is_on_every_sae():
     assert family.sae(0, site="elsewhere").identity["site"] == "elsewhere"
 
 
-@pytest.mark.xfail(
-    reason="BUG: two members of one run_id are saved under one name; the first is lost without a word"
-)
 def test_run_ids_must_differ():
     with pytest.raises(ValueError, match="r0"):
         family_of(ReLU(), members(0, 0))

@@ -125,9 +125,6 @@ def test_any_leading_shape(name):
     )
 
 
-@pytest.mark.xfail(
-    reason="BUG: rows are cut anew without a word when the width is a multiple or a divisor of d_in"
-)
 @pytest.mark.parametrize("width", [2 * D, D // 2])
 def test_activations_of_another_width_are_an_error(width):
     sae, _ = sae_of(ReLU())
@@ -135,7 +132,6 @@ def test_activations_of_another_width_are_an_error(width):
         sae.encode(inputs(6, width))
 
 
-@pytest.mark.xfail(reason="BUG: view(-1) is ambiguous for an empty batch")
 def test_no_activations_give_no_codes():
     sae, _ = sae_of(ReLU())
     assert sae.encode(inputs(0, D)).shape == (0, F)
@@ -251,9 +247,6 @@ def test_hostile_descriptions(tmp_path, change):
         load_sae(folder)
 
 
-@pytest.mark.xfail(
-    reason="BUG: ValueError (of which UnicodeDecodeError is one) is not turned into SAEFileError"
-)
 @pytest.mark.parametrize(
     "content",
     [
@@ -271,7 +264,6 @@ def test_descriptions_that_name_nothing_known(tmp_path, content):
         load_sae(folder)
 
 
-@pytest.mark.xfail(reason="BUG: tensors are not checked on loading; the first use fails far from the file")
 @pytest.mark.parametrize(
     "change",
     [

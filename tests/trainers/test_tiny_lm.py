@@ -50,7 +50,17 @@ def test_the_card_says_what_is_measured():
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path):
     recipe = tiny_lm.Recipe(1, 16, 2, 16, steps=40, batch_size=4)
     tiny_lm.train(recipe, tmp_path / "whole", every=10)
-    words = ["-m", "trainers.tiny_lm", "--out", str(tmp_path / "killed"), "--steps", "40", *SMALL, "--every", "10"]
+    words = [
+        "-m",
+        "trainers.tiny_lm",
+        "--out",
+        str(tmp_path / "killed"),
+        "--steps",
+        "40",
+        *SMALL,
+        "--every",
+        "10",
+    ]
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while checkpoints.latest(tmp_path / "killed" / "checkpoints") is None:

@@ -29,6 +29,8 @@ class Knobs(NamedTuple):
     """Steps of the whole run."""
     tokens: int = 0
     """Activations seen before this step."""
+    largest: float | None = None
+    """Largest setting of a stack, so that nobody has to ask the device for it."""
 
 
 class Losses(NamedTuple):

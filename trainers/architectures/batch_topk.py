@@ -32,10 +32,10 @@ class BatchTopK(TopK):
         """Tokens since each latent fired; the threshold, and how much of its running mean is filled."""
         return super().state(size) | {"threshold": torch.zeros(()), "filled": torch.zeros(())}
 
-    def select(self, z: Tensor, k: float | Tensor) -> Tensor:
+    def select(self, z: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:
         """relu(z) at the k·B highest positive places of the batch, else 0."""
         f = z.relu()
-        return f * (f > 0) * is_among_highest_of_batch(f, k)
+        return f * (f > 0) * is_among_highest_of_batch(f, k, largest)
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
         """relu(z) above the threshold, `[..., B, F]`."""
@@ -61,12 +61,13 @@ class BatchTopK(TopK):
         return dict(p) | {"threshold": state["threshold"] / state["filled"].clamp_min(1e-12)}
 
 
-def is_among_highest_of_batch(f: Tensor, k: float | Tensor) -> Tensor:
+def is_among_highest_of_batch(f: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:
     """Mask `[..., B, F]` of the round(k·B) highest values of each batch."""
     flat = f.flatten(-2)
     rows, per_token = f.shape[-2], f.shape[-1]
     kept = torch.as_tensor(k, dtype=torch.float64) * rows
-    most = min(max(int(kept.max().round()), 1), rows * per_token)
+    most = round(largest * rows) if largest else int(kept.max().round())
+    most = min(max(most, 1), rows * per_token)
     places = flat.topk(most, dim=-1, sorted=bool(kept.ndim)).indices
     chosen = torch.ones_like(places, dtype=torch.bool)
     if kept.ndim:

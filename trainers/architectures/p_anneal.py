@@ -74,9 +74,10 @@ class PAnneal(ReLU):
     def after(self, state: dict[str, Tensor], sizes: Tensor, size: Tensor, knobs: Knobs) -> dict[str, Tensor]:
         """The state of the next step; sums are only taken in the window before a change."""
         done, found = self.done(knobs), dict(state)
-        if self.done(knobs, self.window) != done:
+        following = next((n for a in range(1, self.window + 1) if (n := self.done(knobs, a)) != done), done)
+        if following != done:
             found["sum_old"] = state["sum_old"] + size
-            found["sum_new"] = state["sum_new"] + self.penalty(sizes, self.power(done + 1))
+            found["sum_new"] = state["sum_new"] + self.penalty(sizes, self.power(following))
         if self.done(knobs, 1) != done:
             ratio = found["sum_old"] / found["sum_new"].clamp_min(1e-12)
             found["factor"] = state["factor"] * torch.where(found["sum_new"] > 0, ratio, 1.0)

@@ -40,9 +40,9 @@ class TopK(Architecture):
         """Tokens since each latent last fired."""
         return {"idle": torch.zeros(size)}
 
-    def select(self, z: Tensor, k: int | Tensor) -> Tensor:
+    def select(self, z: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:
         """relu(z) at the k highest places of each token, else 0."""
-        return z.relu() * is_among_highest(z, k)
+        return z.relu() * is_among_highest(z, k, largest)
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
         """The k highest of each token, `[..., B, F]`."""
@@ -53,7 +53,7 @@ class TopK(Architecture):
     ) -> Losses:
         """Squared error, and the auxiliary loss of dead latents."""
         z = self.pre_activations(p, x)
-        f = self.select(z, knobs.setting)
+        f = self.select(z, knobs.setting, knobs.largest)
         x_hat = self.decode(p, f)
         total = self.reconstruction(p, f, x_hat, target)
         if self.aux_coefficient:
@@ -80,12 +80,12 @@ class TopK(Architecture):
         return dict(p) | {"k": torch.tensor(int(setting))}
 
 
-def is_among_highest(z: Tensor, k: int | float | Tensor) -> Tensor:
+def is_among_highest(z: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:
     """Mask `[..., B, F]` of exactly the k highest of each token; of equal values the places that topk gives.
 
-    `k` may be a tensor `[M]`, one per member of a stack.
+    `k` may be a tensor `[M]`, one per member of a stack, with its `largest` value.
     """
-    most = int(k.max()) if isinstance(k, Tensor) else int(k)
+    most = int(largest or (k.max() if isinstance(k, Tensor) else k))
     places = z.topk(min(most, z.shape[-1]), dim=-1).indices
     chosen = torch.ones_like(places, dtype=torch.bool)
     if isinstance(k, Tensor) and k.ndim:

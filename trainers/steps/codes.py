@@ -1,16 +1,23 @@
 """Codes with few values: where they are, and the products that run over them alone.
 
-Everything is a weighted bag of rows: x̂ takes rows of W_dec for each token, ∂W takes rows of tokens for each latent.
+Nearly everything is a weighted bag of rows: x̂ takes rows of W_dec for each token, ∂W rows of tokens for each
+latent.
 """
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
+
+with warnings.catch_warnings():
+    # torch says once in a process that its CSR tensors are in beta state; only their kernel is used here.
+    warnings.simplefilter("ignore")
+    torch.sparse_csr_tensor([0, 0], torch.zeros(0, dtype=torch.int64), torch.zeros(0), (1, 1))
 
 
 @dataclass(frozen=True)
@@ -49,13 +56,12 @@ class Codes:
         return bags(table, torch.from_numpy(self.places), weights, self._row_starts)
 
     def slopes(self, g: Tensor, table: Tensor) -> np.ndarray:
-        """g_b · table_i at each value, `[n]`: the gradient of the values when `decoded` has the gradient g."""
-        places, rows = torch.from_numpy(self.places), torch.from_numpy(self.rows)
-        if not len(places):
-            return self.values[:0]
-        return torch.ops.aten._embedding_bag_per_sample_weights_backward(
-            g, table, places, self._row_starts, rows, 0
-        ).numpy()
+        """g_b · table_i at each value, `[n]`: its gradient where `decoded` has the gradient g."""
+        ends = torch.cat([self._row_starts, torch.tensor([len(self.rows)], dtype=torch.int32)])
+        where = torch.sparse_csr_tensor(
+            ends, torch.from_numpy(self.places), torch.from_numpy(self.values), self.shape, check_invariants=False
+        )
+        return torch.sparse.sampled_addmm(where, g, table.T, beta=0.0).values().numpy()
 
     def latent_rows(self, table: Tensor, values: np.ndarray, groups: int = 1) -> Tensor:
         """Σ_b v_bi table_b, `[F, d]`: values as a matrix, transposed, times a table of one row per token.

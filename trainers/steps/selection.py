@@ -12,6 +12,9 @@ from torch import Tensor
 from trainers.steps.codes import Codes, starts
 from trainers.steps.memory import Scratch
 
+SMALLEST = float(np.nextafter(np.float32(0), np.float32(1)))
+"""The least positive float32: what is not below it is positive."""
+
 
 @dataclass(frozen=True)
 class Encoder:
@@ -51,11 +54,11 @@ def slice_rows(size: int) -> int:
     return 256 if size <= 2048 else 512
 
 
-def codes_above(encoder: Encoder, limit: float | Tensor) -> Codes:
-    """Every z above its limit, which is one number or `[F]`."""
+def codes_from(encoder: Encoder, limit: float | np.ndarray) -> Codes:
+    """Every z that is not below its limit, which is one number or `[F]`."""
     parts = []
     for first, z in encoder:
-        parts.append((first, *chosen(z, torch.le(z, limit).logical_not_())))
+        parts.append((first, *chosen(z, limit)))
     return joined(parts, encoder.shape)
 
 
@@ -74,9 +77,9 @@ def token_codes(encoder: Encoder, k: float) -> Codes:
 def batch_codes(encoder: Encoder, k: float) -> Codes:
     """The round(k·B) highest positive values of the whole batch; of equal ones the first."""
     kept = max(round(k * encoder.shape[0]), 1)
-    codes = codes_above(encoder, likely_limit(encoder, k))
+    codes = codes_from(encoder, likely_limit(encoder, k))
     if len(codes.values) < kept:
-        codes = codes_above(encoder, 0.0)
+        codes = codes_from(encoder, SMALLEST)
     extra = len(codes.values) - kept
     if extra <= 0:
         return codes
@@ -87,27 +90,25 @@ def batch_codes(encoder: Encoder, k: float) -> Codes:
 
 
 def likely_limit(encoder: Encoder, k: float, tokens: int = 128, margin: float = 1.5) -> float:
-    """A positive number that somewhat more than k·B values should exceed, by the first tokens; else 0."""
+    """A positive number that somewhat more than k·B values should exceed, by the first tokens."""
     values = encoder.some(encoder.x[:tokens]).numpy().reshape(-1)
     values = values[values > 0]
     extra = len(values) - int(margin * k * min(tokens, encoder.shape[0])) - 32
-    return float(np.partition(values, extra)[extra]) if extra > 0 else 0.0
+    return float(np.partition(values, extra)[extra]) if extra > 0 else SMALLEST
 
 
 def highest_of_rows(z: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Places in the flattened slice, rising, and values: the positive ones of each row's k highest."""
-    flat, values = chosen(z, torch.lt(z, lower_bounds(z, k).clamp_min_(0)).logical_not_())
+    flat, values = chosen(z, np.maximum(lower_bounds(z, k), SMALLEST))
     rows = flat // z.shape[1]
     counts = np.bincount(rows, minlength=len(z))
     if counts.max(initial=0) > k:
         take = highest_of_ragged(values, rows, counts, k)
         flat, values = flat[take], values[take]
-    if not values.all():  # relu's zeros
-        flat, values = flat[values != 0], values[values != 0]
     return flat, values
 
 
-def lower_bounds(z: Tensor, k: int) -> Tensor:
+def lower_bounds(z: Tensor, k: int) -> np.ndarray:
     """A number `[n, 1]` that at least k values of each row reach, and few more.
 
     The columns are cut into groups; k of the groups' maxima are k values of the row. Rows of 128 maxima are sorted
@@ -117,8 +118,7 @@ def lower_bounds(z: Tensor, k: int) -> Tensor:
     each = next((g for g in (16, 8, 4, 2) if size // g >= max(2 * k, 64)), 1)
     groups = size // each
     tops = z[:, : groups * each].unflatten(1, (each, groups)).amax(1) if each > 1 else z
-    bounds = np.partition(tops.numpy(), groups - k, axis=1)[:, groups - k]
-    return torch.from_numpy(bounds).unsqueeze(1)
+    return np.partition(tops.numpy(), groups - k, axis=1)[:, groups - k, np.newaxis]
 
 
 def highest_of_ragged(values: np.ndarray, rows: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
@@ -138,10 +138,12 @@ def highest_of_ragged(values: np.ndarray, rows: np.ndarray, counts: np.ndarray, 
     return take
 
 
-def chosen(z: Tensor, mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the flattened slice, int32, and values where a mask is true."""
-    flat = np.flatnonzero(mask.numpy())
-    return flat.astype(np.int32), z.numpy().reshape(-1)[flat]
+def chosen(z: Tensor, bounds: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+    """Places in the flattened slice, int32, and values of what is not below its bound; NaN is not below."""
+    plain = z.numpy()
+    below = np.less(plain, bounds)
+    flat = np.flatnonzero(np.logical_not(below, out=below))
+    return flat.astype(np.int32), plain.reshape(-1)[flat]
 
 
 def joined(parts: list[tuple[int, np.ndarray, np.ndarray]], shape: tuple[int, int]) -> Codes:

@@ -1,0 +1,266 @@
+"""Pilots: a few members trained cheaply, to learn which sparsity setting gives which L0.
+
+A pilot trains for all steps of the run, but on small batches: it is the number of optimiser steps that
+decides an SAE's L0 much more than the size of its batches (docs/looking_inside.md has the measurement). What
+is left of the batch's influence is taken off by one member with batches four times as large.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.interpolate import PchipInterpolator
+from scipy.optimize import isotonic_regression
+
+from frontier._format import number
+from trainers import ranks
+from trainers.activations import evaluation_windows
+from trainers.activations.progress import reported
+from trainers.config import FamilySection, RunConfig
+from trainers.recipes import SWEEPS
+from trainers.run import Run, build_run
+
+PILOTS = 5
+"""Settings of the first round, evenly spread in the logarithm."""
+BATCH_SHARE = 1 / 8
+"""Activations per step of a pilot, as a share of those of the run."""
+SMALLEST_BATCH = 64
+LARGER = 4
+"""Batches of the calibrating pilot, over those of the others."""
+ROUNDS = 4
+"""Further rounds go where targets lie outside of what the pilots found."""
+COVERED = 1.15
+"""A target this factor outside of what the pilots found is near enough."""
+PILOT_WINDOWS = 32
+"""Windows of held-out text on which a pilot's L0 is counted."""
+
+
+class SweepError(RuntimeError):
+    """Targets that no setting reaches."""
+
+
+def settings_for(targets: Sequence[float], pilots: pd.DataFrame) -> list[float]:
+    """Settings whose L0, by the pilots, is the target.
+
+    log L0 falls with log setting: noise against that is smoothed away (isotonic regression), a monotone cubic
+    goes through the rest, straight lines beyond its ends.
+
+    >>> pilots = pd.DataFrame({"setting": [1.0, 2.0, 4.0], "l0": [32.0, 16.0, 8.0]})
+    >>> settings_for([64, 16, 11.3137], pilots)
+    [0.5, 2.0, 2.82843]
+    """
+    x, y = falling(pilots)
+    inside = PchipInterpolator(x, y) if len(x) > 2 else lambda at: np.interp(at, x, y)
+    found = []
+    for at in np.log(np.asarray(targets, dtype=float)):
+        if at < x[0]:
+            value = y[0] + (at - x[0]) * (y[1] - y[0]) / (x[1] - x[0])
+        elif at > x[-1]:
+            value = y[-1] + (at - x[-1]) * (y[-1] - y[-2]) / (x[-1] - x[-2])
+        else:
+            value = float(inside(at))
+        found.append(float(f"{math.exp(value):.6g}"))
+    return found
+
+
+def falling(pilots: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Log L0, rising, and the log setting at each.
+
+    Raises
+    ------
+    SweepError
+        If the L0 does not fall with the setting.
+    """
+    column = "expected_l0" if "expected_l0" in pilots else "l0"
+    usable = pilots[(pilots[column] > 0) & np.isfinite(pilots[column])].sort_values("setting")
+    smooth = isotonic_regression(np.log(usable[column].to_numpy(float)), increasing=False).x
+    grouped = pd.Series(np.log(usable["setting"].to_numpy(float))).groupby(np.round(smooth, 9)).mean()
+    if len(grouped) < 2:
+        found = ", ".join(number(v) for v in pilots["l0"])
+        raise SweepError(f"the pilots' L0 does not fall with the setting: {found or 'none trained'}")
+    return grouped.index.to_numpy(float), grouped.to_numpy(float)
+
+
+def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool) -> dict[str, pd.DataFrame]:
+    """Pilots of each family: columns `setting`, `l0` as counted, `expected_l0` of the full run.
+
+    First `PILOTS` settings over the usual range, then more where targets lie beyond what these found, then
+    one at the middle target with larger batches, which says how far small batches mislead.
+
+    Raises
+    ------
+    SweepError
+        If targets stay out of reach.
+    """
+    found: dict[str, pd.DataFrame] = {}
+    wanted = {name_of(s): (s, first_settings(s)) for s in asked}
+    for number_of_round in range(ROUNDS):
+        plan = [changed(s, settings=v, target_l0=None, **_one(s, config)) for s, v in wanted.values()]
+        what = f"pilot, round {number_of_round + 1}"
+        for name, new in trained(pilot_config(config, plan, BATCH_SHARE), progress, what).items():
+            found[name] = pd.concat([found[name], new], ignore_index=True) if name in found else new
+        more = {n: beyond(s.target_l0 or [], found[n]) for n, (s, _) in wanted.items()}
+        wanted = {n: (s, more[n]) for n, (s, _) in wanted.items() if more[n]}
+        if not wanted:
+            return calibrated(config, asked, found, progress)
+    name, (section, _) = next(iter(wanted.items()))
+    raise SweepError(_out_of_reach(name, section.target_l0 or [], found[name]))
+
+
+def calibrated(
+    config: RunConfig, asked: Sequence[FamilySection], found: dict[str, pd.DataFrame], progress: bool
+) -> dict[str, pd.DataFrame]:
+    """The pilots with `expected_l0`: log L0 is linear in 1/sqrt(batch size), alike at all settings."""
+    full, small = config.training.batch_size, pilot_batch(config, BATCH_SHARE)
+    large = pilot_batch(config, min(1.0, LARGER * BATCH_SHARE))
+    shift = dict.fromkeys(found, 0.0)
+    if large > small:
+        middle = {name_of(s): float(np.exp(np.log(s.target_l0).mean())) for s in asked}
+        plan = [
+            changed(
+                s,
+                settings=settings_for([middle[name_of(s)]], found[name_of(s)]),
+                target_l0=None,
+                **_one(s, config),
+            )
+            for s in asked
+        ]
+        reach = (small**-0.5 - full**-0.5) / (small**-0.5 - large**-0.5)
+        for name, new in trained(pilot_config(config, plan, large / full), progress, "pilot, large").items():
+            if len(new) and new["l0"][0] > 0:
+                shift[name] = reach * math.log(new["l0"][0] / middle[name])
+    return {n: t.assign(expected_l0=t["l0"] * math.exp(shift[n])) for n, t in found.items()}
+
+
+def _out_of_reach(name: str, targets: Sequence[float], pilots: pd.DataFrame) -> str:
+    settings, l0 = pilots["setting"], pilots["l0"]
+    return (
+        f"family {name}: target_l0 {number(min(targets))} to {number(max(targets))} is out of reach; pilots "
+        f"with settings {number(settings.min())} to {number(settings.max())} have L0 {number(l0.min())} to "
+        f"{number(l0.max())}. Take targets inside that range, or train for more steps"
+    )
+
+
+def beyond(targets: Sequence[float], pilots: pd.DataFrame) -> list[float]:
+    """Settings that would widen the pilots' range of L0 to the targets; none where they lie inside.
+
+    The slope is that of the end, but a step changes the setting by a factor of 1.5 to 10.
+    """
+    x, y = falling(pilots)
+    found = []
+    ends = (
+        (min(targets) * COVERED, x[0], x[1], y[0], y[1], 1),
+        (max(targets) / COVERED, x[-1], x[-2], y[-1], y[-2], -1),
+    )
+    for edge, end, inner, place, next_place, direction in ends:
+        missing = (end - math.log(edge)) * direction  # how far the target lies outside, in log L0
+        if missing > 0:
+            slope = abs((place - next_place) / (end - inner))
+            step = min(max((missing + math.log(COVERED)) * slope * 1.2, math.log(1.5)), math.log(10))
+            found.append(float(f"{math.exp(place + direction * step):.6g}"))
+    return found
+
+
+def pilot_batch(config: RunConfig, share: float) -> int:
+    """Activations per step of a pilot."""
+    batch = config.training.batch_size
+    return min(batch, max(SMALLEST_BATCH, round(batch * share)))
+
+
+def pilot_config(config: RunConfig, sections: Sequence[FamilySection], share: float) -> RunConfig:
+    """The run of the pilots: these families, all steps, a share of the batch, no more text than that uses."""
+    batch, tokens = pilot_batch(config, share), config.activations.tokens
+    needed = batch * max(config.training.steps, 2)
+    small = config.model_copy(
+        update={
+            "training": config.training.model_copy(update={"batch_size": batch}),
+            "activations": config.activations.model_copy(
+                update={"tokens": needed if tokens is None else min(tokens, needed)}
+            ),
+        }
+    )
+    return with_families(small, sections)
+
+
+def first_settings(section: FamilySection) -> list[float]:
+    """The usual range of the architecture, evenly in the logarithm."""
+    known = SWEEPS[section.architecture]
+    return [float(f"{v:.6g}") for v in np.geomspace(min(known), max(known), PILOTS)]
+
+
+def _one(section: FamilySection, config: RunConfig) -> dict[str, Any]:
+    """One seed, one learning rate and the middle size of a family that has several."""
+    sizes, rates = section.dictionary_size or config.training.dictionary_size, section.learning_rate
+    rates = rates or config.training.learning_rate
+    return {
+        "dictionary_size": sorted(sizes)[len(sizes) // 2] if isinstance(sizes, list) else sizes,
+        "learning_rate": rates[0] if isinstance(rates, list) else rates,
+        "seeds": (section.seeds or config.training.seeds)[:1],
+    }
+
+
+def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFrame]:
+    """Train the pilots; columns `setting` and `l0` by family, on all processes."""
+    run = build_run(config, progress=progress and ranks.is_first())
+    shown = progress and ranks.is_first()
+    with reported(shown, what, config.training.steps) as done:
+        while run.step < config.training.steps:
+            batch = next(run.stream)
+            for engine in run.engines:
+                engine.step(batch, run.step)
+            run.step += 1
+            done(run.step)
+    rows = [row for part in _gathered(_l0_of(run)) for row in part]
+    table = pd.DataFrame(rows, columns=["family", "setting", "l0"])
+    names = [name_of(f) for f in config.families]
+    return {n: table.loc[table["family"] == n, ["setting", "l0"]].reset_index(drop=True) for n in names}
+
+
+@torch.no_grad()
+def _l0_of(run: Run) -> list[tuple[str, float, float]]:
+    """Family, setting and L0 on held-out text of every member of this process."""
+    given, site, model = run.config.evaluation, run.config.activations.site, run.model
+    windows = min(PILOT_WINDOWS, given.windows)
+    length = run.config.activations.context_length
+    tokens, _ = evaluation_windows(model, given.text, windows, length, progress=False)
+    saes = [s.to(model.device) for s in run.saes()]
+    fired, count = np.zeros(len(saes)), 0
+    for batch in tokens.split(given.batch_size):
+        batch = batch.to(model.device)
+        x = model.capture(batch, [site])[site][model.counted(batch)].float()
+        fired += [float((sae.encode(x) != 0).sum()) for sae in saes]
+        count += len(x)
+    identities = [s.identity for s in saes]
+    return [
+        (str(i["family"]), float(i["sparsity_setting"]), float(n / count))
+        for i, n in zip(identities, fired, strict=True)
+    ]
+
+
+def _gathered(mine: list[Any]) -> list[list[Any]]:
+    """The lists of all processes."""
+    if ranks.world_size() == 1:
+        return [mine]
+    found: list[Any] = [None] * ranks.world_size()
+    torch.distributed.all_gather_object(found, mine)
+    return found
+
+
+def name_of(section: FamilySection) -> str:
+    """The family's name in tables."""
+    return section.name or section.architecture
+
+
+def changed(section: FamilySection, **fields: Any) -> FamilySection:
+    """The section with other values, checked again."""
+    return FamilySection.model_validate(section.model_dump() | fields)
+
+
+def with_families(config: RunConfig, families: Sequence[FamilySection]) -> RunConfig:
+    """The configuration with these families, checked again."""
+    return RunConfig.model_validate(config.model_dump() | {"families": [f.model_dump() for f in families]})
