@@ -36,6 +36,7 @@ _HOME = {
     "calibrate": "calibration",
     "compare": "comparison.comparing",
     "compare_seeds": "seeds.comparing",
+    "explore": "explorer",
     "family_styles": "figures.frontiers",
     "fit": "fits.fitting",
     "fit_frontier": "inefficiency.fitting",
@@ -62,11 +63,29 @@ _HOME = {
     "pareto_probability": "pareto.uncertain",
     "pareto_set": "pareto.sets",
     "plan": "selection.planning",
+    "plot_attainment": "figures",
+    "plot_evidence": "figures",
     "plot_fit": "figures.frontiers",
     "plot_fits": "figures.frontiers",
+    "plot_frequencies": "figures",
     "plot_frontier": "figures.frontiers",
     "plot_frontiers": "figures.frontiers",
+    "plot_high_frequency": "figures",
+    "plot_hit_ratio": "figures",
+    "plot_hit_ratios": "figures",
+    "plot_metric": "figures",
+    "plot_metrics": "figures",
+    "plot_potencies": "figures",
+    "plot_potency": "figures",
+    "plot_pruning": "figures",
     "plot_ratios": "figures.frontiers",
+    "plot_reconstruction": "figures",
+    "plot_region": "figures",
+    "plot_regions": "figures",
+    "plot_residual": "figures",
+    "plot_residuals": "figures",
+    "plot_settings": "figures",
+    "plot_training": "figures",
     "pool_ratios": "pooling",
     "power": "curves",
     "ratio_table": "ratios.from_fits",
@@ -76,10 +95,11 @@ _HOME = {
     "relative_potency_curve": "ratios.curves",
     "report": "html_report",
     "runs_table": "tables.runs",
-    "save_figure": "figures.frontiers",
+    "save_figure": "figures.files",
     "select_curve": "selection.choosing",
     "select_curves": "selection.choosing",
     "shared_fit": "ratios.parallel",
+    "training_log": "figures",
     "within_setting": "seeds.comparing",
 }
 
@@ -95,14 +115,34 @@ if TYPE_CHECKING:
     from frontier.curves import linear as linear
     from frontier.curves import power as power
     from frontier.datasets import load_dataset as load_dataset
+    from frontier.explorer import explore as explore
     from frontier.figures import family_styles as family_styles
     from frontier.figures import paper_style as paper_style
+    from frontier.figures import plot_attainment as plot_attainment
+    from frontier.figures import plot_evidence as plot_evidence
     from frontier.figures import plot_fit as plot_fit
     from frontier.figures import plot_fits as plot_fits
+    from frontier.figures import plot_frequencies as plot_frequencies
     from frontier.figures import plot_frontier as plot_frontier
     from frontier.figures import plot_frontiers as plot_frontiers
+    from frontier.figures import plot_high_frequency as plot_high_frequency
+    from frontier.figures import plot_hit_ratio as plot_hit_ratio
+    from frontier.figures import plot_hit_ratios as plot_hit_ratios
+    from frontier.figures import plot_metric as plot_metric
+    from frontier.figures import plot_metrics as plot_metrics
+    from frontier.figures import plot_potencies as plot_potencies
+    from frontier.figures import plot_potency as plot_potency
+    from frontier.figures import plot_pruning as plot_pruning
     from frontier.figures import plot_ratios as plot_ratios
+    from frontier.figures import plot_reconstruction as plot_reconstruction
+    from frontier.figures import plot_region as plot_region
+    from frontier.figures import plot_regions as plot_regions
+    from frontier.figures import plot_residual as plot_residual
+    from frontier.figures import plot_residuals as plot_residuals
+    from frontier.figures import plot_settings as plot_settings
+    from frontier.figures import plot_training as plot_training
     from frontier.figures import save_figure as save_figure
+    from frontier.figures import training_log as training_log
     from frontier.fits import fit as fit
     from frontier.fits import fit_points as fit_points
     from frontier.fits.curve_fit import CurveFit as CurveFit

@@ -1,16 +1,18 @@
 """Training of SAE families: one stream of activations, all members at once, every metric.
 
-=====================  ==============================================================================
-`train`                from a configuration to trained SAEs, resumable: `train`
-`read_config`          one TOML file with every field explained: `config`
-`load_language_model`  a frozen causal LM with named sites and splice-in: `language_models`
-`activation_stream`    endless shuffled activations; `synthetic_stream` with a known truth: `activations`
-`evaluate`             every metric of every SAE in one pass: `evaluate`
-`load_saes`            trained SAEs back from disk: `sae_files`
-`export`, `load`       SAELens and dictionary_learning folders, out and in: `export`
-=====================  ==============================================================================
+===========================  ========================================================================
+`trainers.config`            one TOML file with every field explained: `read_config`
+`trainers.train`             from a configuration to trained SAEs, resumable: `train`
+`trainers.evaluate`          every metric of every SAE in one pass: `evaluate`
+`trainers.export`            SAELens and dictionary_learning folders, out and in: `export`, `load`
+`trainers.language_models`   a frozen causal LM with named sites and splice-in: `load_language_model`
+`trainers.activations`       endless shuffled activations, real or with a known truth
+`trainers.architectures`     the seven kinds of SAE, one short file each
+`trainers.sae_files`         trained SAEs on disk: `load_saes`
+===========================  ========================================================================
 
-The results are rows of the metrics table, which `frontier` reads. Names load when they are first used.
+The results are rows of the metrics table, which `frontier` reads. The names below load when they are first used;
+functions that are called like their module (`train`, `evaluate`, `export`) are imported from there.
 """
 
 from __future__ import annotations
@@ -19,8 +21,6 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
-    "train": "train",
-    "resume": "train",
     "read_config": "config",
     "write_config": "config",
     "RunConfig": "config",
@@ -29,13 +29,13 @@ _HOME = {
     "synthetic_stream": "activations",
     "evaluation_windows": "activations",
     "recovery": "activations",
-    "evaluate": "evaluate",
     "evaluate_run": "run_evaluation",
     "SAE": "sae",
     "load_sae": "sae_files",
     "load_saes": "sae_files",
     "save_sae": "sae_files",
     "architecture": "architectures",
+    "load": "export",
 }
 
 __all__ = sorted(_HOME)
@@ -45,7 +45,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         module = import_module(f"trainers.{_HOME[name]}")
         found = getattr(module, name)
-        globals()[name] = found  # also over the module of the same name
+        globals()[name] = found
         return found
     raise AttributeError(f"module 'trainers' has no attribute {name!r}")
 

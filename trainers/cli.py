@@ -127,14 +127,16 @@ def export(
     """
     from frontier._format import nearest
     from trainers.export import export as write
+    from trainers.export.runs import known_of_run
     from trainers.sae_files import load_saes
 
     saes = {s.identity["run_id"]: s for s in load_saes(folder / "saes")}
     for name in only or ():
         if name not in saes:
             fail(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
+    known = known_of_run(folder)
     for name in only or saes:
-        write(saes[name], out / name, str(layout))
+        write(saes[name], out / name, str(layout), known=known.get(name))
     console.print(f"wrote {len(only or saes)} SAEs to {out}", markup=False, soft_wrap=True)
 
 

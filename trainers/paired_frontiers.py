@@ -12,10 +12,11 @@ each SAE gives one number.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from frontier._format import nearest
 from frontier.intervals import t_quantile
@@ -76,6 +77,48 @@ class LeftOut:
         y = np.array([self.metric(r, name) for r in run_ids])
         at = np.log(np.broadcast_to(l0, x.shape[1:]))
         return np.array([_between(x[:, i], y[:, i], at[i]) for i in range(len(at))])
+
+
+def families_of(evaluation: Evaluation) -> dict[str, list[str]]:
+    """Each family's SAEs: the curves of an evaluation."""
+    groups = evaluation.table.groupby("family", sort=False)
+    return {str(family): list(rows["run_id"]) for family, rows in groups}
+
+
+def compare_curves(
+    evaluation: Evaluation,
+    reference: str,
+    l0: Sequence[float],
+    *,
+    curves: Mapping[str, Sequence[str]] | None = None,
+    metric: str = "ce_sae",
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """Every curve less the reference at these L0, paired by batch; a row per curve and L0.
+
+    Columns: `family`, `reference`, `l0`, `metric`, `value`, `difference`, `difference_low`,
+    `difference_high`. The intervals hold together for all rows (Bonferroni). Missing where one of the two does
+    not reach.
+
+    Parameters
+    ----------
+    curves : dict of name to list of run_id, optional
+        Default: the families.
+    """
+    curves, left, rows = curves or families_of(evaluation), LeftOut(evaluation), []
+    if reference not in curves:
+        raise EvaluationError(f"no curve {reference!r}{nearest(reference, curves)}")
+    others = [name for name in curves if name != reference]
+    for at in l0:
+        base = left.curve(curves[reference], metric, at)
+        for name in others:
+            values = left.curve(curves[name], metric, at)
+            found = estimate(values - base, level, len(others) * len(l0))
+            rows.append({
+                "family": name, "reference": reference, "l0": at, "metric": metric, "value": values[0],
+                "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> Estimate:

@@ -1,8 +1,8 @@
 """Rescale and shift: the magnitudes of a trained SAE fitted anew, what it detects left as it is.
 
-The L1 penalty makes activations too small (shrinkage). This baseline of the Gated SAE paper (arXiv 2404.16014,
-section 5.2) cures that alone: where f_i > 0 it becomes a_i f_i + c_i, with decoder and detections frozen. The
-squared error is quadratic in (a, c), so that its minimum is found in closed form from second moments, with no
+The L1 penalty makes activations too small (shrinkage). This baseline of the Gated SAE paper
+(arXiv 2404.16014, section 5.2) cures that alone: where f_i > 0 it becomes a_i f_i + c_i, with decoder and
+detections frozen. The squared error is quadratic in (a, c), so that its minimum is found in closed form from second moments, with no
 learning rate; bounds keep a_i above 0, and c_i at 0 or above, so that no detection is lost.
 """
 
@@ -100,7 +100,7 @@ def moments(sae: Any, activations: Iterable[tuple[Tensor, Tensor]]) -> Moments:
 
 
 def best_magnitudes(found: Moments, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
-    """Gains and shifts `[F]` of the least squared error with a ≥ 0.01 and c ≥ 0; 1 and 0 of silent latents."""
+    """Gains and shifts `[F]` of least squared error, a ≥ 0.01 and c ≥ 0; 1 and 0 of silent latents."""
     size = len(found.gradient) // 2
     start = torch.cat([torch.ones(size), torch.zeros(size)]).double().to(found.gradient.device)
     diagonal = found.hessian.diagonal()
@@ -110,11 +110,11 @@ def best_magnitudes(found: Moments, ridge: float = RIDGE) -> tuple[Tensor, Tenso
     matrix = ((found.hessian + pull.diag()) * unit * unit[:, None]).cpu().numpy()
     slope = ((found.gradient + pull * start) * unit).cpu().numpy()
     low = (torch.where(start == 1, SMALLEST_GAIN, 0.0) / unit).cpu().numpy()
+    steepest = float(np.abs(slope).max()) + 1e-300
     solved = minimize(
         lambda v: (0.5 * v @ (image := matrix @ v) - slope @ v, image - slope),
         (start / unit).cpu().numpy(), jac=True, method="L-BFGS-B", bounds=[(b, None) for b in low],
-        options={"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-15, "gtol": 1e-7 * float(np.abs(slope).max() + 1e-300),
-                 "maxcor": 30},
+        options={"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-15, "gtol": 1e-7 * steepest, "maxcor": 30},
     )  # fmt: skip
     theta = torch.from_numpy(solved.x).to(unit) * unit
     theta = torch.where(diagonal > 0, theta, start)
@@ -166,8 +166,8 @@ def rescale(
 def as_gated(sae: SAE, parent: str, gain: Tensor, shift: Tensor) -> SAE:
     """The Gated SAE that fires where a ReLU SAE does, with magnitude a f + c.
 
-    The ReLU's pre-activation is the gate; the magnitude a ((x − b_dec) W_enc + b_enc) + c has r_mag = ln a and
-    b_mag = a b_enc + c.
+    The ReLU's pre-activation is the gate; the magnitude a ((x − b_dec) W_enc + b_enc) + c has r_mag = ln a
+    and b_mag = a b_enc + c.
     """
     p = dict(sae.parameters)
     bias = p.pop("b_enc")

@@ -150,6 +150,7 @@ def build_families(
     target = config.activations.target_site
     identity = {
         "model": model.name, "site": site.name, "layer": site.layer,
+        "context_length": config.activations.context_length or model.context_length,
         "input_scale": stream.scaling.input_scale, "target_scale": stream.scaling.target_scale,
     }  # fmt: skip
     if target:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from trainers.config import RunConfig, checked
+from trainers.equal_compute import equal_size
 from trainers.sweeps import even_targets
 
-L0_TARGETS = even_targets(5, 40, 6)
+SIZE = 256
+SIZES = [64, 128, 256, 512, 1024]
 
 
 def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
@@ -15,7 +17,7 @@ def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfi
     return checked(
         {
             "activations": {"tokens": 100_000} | changes.get("activations", {}),
-            "training": {"steps": 300, "dictionary_size": 256, "threads": 1, "checkpoint_every": 300}
+            "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300}
             | changes.get("training", {}),
             "evaluation": {"windows": 96, "batch_size": 4},
             "families": families,
@@ -25,6 +27,47 @@ def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfi
 
 def placed_sweeps() -> RunConfig:
     """Every kind of λ aimed at the same six L0s."""
+    kinds = ("relu", "gated", "jumprelu", "p_anneal")
+    return study([{"architecture": a, "target_l0": even_targets(5, 40, 6)} for a in kinds])
+
+
+def penalties() -> RunConfig:
+    """ReLU with the L1 of activations, of their square roots and of their fourth roots, at the same L0s."""
+    targets = even_targets(3, 48, 7)
+    powers = {"L1": 1.0, "sqrt-L1": 0.5, "fourth-root-L1": 0.25}
     return study(
-        [{"architecture": a, "target_l0": L0_TARGETS} for a in ("relu", "gated", "jumprelu", "p_anneal")]
+        [
+            {"architecture": "relu", "name": name, "target_l0": targets, "options": {"p": p} if p < 1 else {}}
+            for name, p in powers.items()
+        ]
+    )
+
+
+def widths() -> RunConfig:
+    """TopK at five dictionary sizes and five L0s."""
+    return study([{"architecture": "topk", "settings": [2, 4, 8, 16, 32], "dictionary_size": SIZES}])
+
+
+def transcoders() -> RunConfig:
+    """From the input of the last MLP to its output: four architectures, from too few latents on."""
+    kinds: dict[str, list[float]] = {
+        "relu": [0.7, 1.2, 2.0, 3.5, 6.0, 10.0, 17.0, 25.0],
+        "gated": [1.2, 1.8, 2.8, 4.5, 7.0, 11.0, 17.0, 25.0],
+        "topk": [1, 2, 3, 5, 8, 12, 20, 32],
+        "batch_topk": [0.25, 0.5, 1, 2, 4, 8, 16, 32],
+    }
+    families = [{"architecture": a, "settings": s} for a, s in kinds.items()]
+    return study(families, activations={"site": "mlp_in.1", "target_site": "mlp_out.1"})
+
+
+def equal_cost() -> RunConfig:
+    """Gated against ReLU of the same size and of the size that costs the same multiplications per token."""
+    wide = equal_size("relu", "gated", SIZE, 128, 128)
+    targets = even_targets(3, 40, 6)
+    return study(
+        [
+            {"architecture": "gated", "target_l0": targets},
+            {"architecture": "relu", "target_l0": targets},
+            {"architecture": "relu", "name": "relu, as dear", "target_l0": targets, "dictionary_size": wide},
+        ]
     )

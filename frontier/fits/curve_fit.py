@@ -182,9 +182,11 @@ class CurveFit(Result):
 
         return plot_fit(self, ax=ax, **style)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row: the columns of `FrontierFits.to_frame`."""
-        return pd.DataFrame([_record(self)])
+        from frontier.metrics import give_back
+
+        return give_back(pd.DataFrame([_record(self)]), backend)
 
     def _view(self) -> View:
         rows = tuple(zip(self.parameters, self.cells, strict=True))

@@ -100,9 +100,9 @@ class InefficiencyFit(Result):
             excess = middle + spread * math.sqrt(2 / math.pi) / erfcx(-z / math.sqrt(2))
         return pd.DataFrame({"row": f.rows, "x": f.x, "y": f.y, "frontier": height, "excess": excess})
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row: the columns of `InefficiencyFits.to_frame`."""
-        return pd.DataFrame([_record(self)])
+        return give_back(pd.DataFrame([_record(self)]), backend)
 
     @cached_property
     def source(self) -> StochasticFrontier | QuantileFrontier:

@@ -96,7 +96,8 @@ def mark_pareto(
     *,
     objectives: Mapping[str, str] | None = None,
     family: str | None = "family",
-) -> pd.DataFrame:
+    backend: str = "pandas",
+) -> Any:
     """The whole table with `pareto_optimal`, `slack` and `tie_id`; rows set aside are marked False.
 
     `slack` is in units of the last objective: how much worse the row may become in it before another row
@@ -109,7 +110,7 @@ def mark_pareto(
     TableError
         As `pareto_set`.
     """
-    return _marked(table, by, objectives, family)[0]
+    return give_back(_marked(table, by, objectives, family)[0], backend)
 
 
 def _marked(

@@ -53,9 +53,9 @@ class Ratio(Result):
             return "not separable"
         return "better" if (self.ratio_low > 1) == (self.better_when == "above 1") else "worse"
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row: the columns of `RatioTable.to_frame`."""
-        return pd.DataFrame([_record(self)])
+        return give_back(pd.DataFrame([_record(self)]), backend)
 
     def _view(self) -> View:
         return RatioTable((self,), tuple(self.group))._view()

@@ -96,9 +96,9 @@ class SeedComparison(Result):
             return f"{text}); no interval"
         return f"{text}, df {number(g.df)}); 4 times in 5 it finds a gap of {number(g.smallest_detectable)}"
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row: the columns of `SeedComparisons.to_frame`."""
-        return pd.DataFrame([_record(self)])
+        return give_back(pd.DataFrame([_record(self)]), backend)
 
     def _view(self) -> View:
         return SeedComparisons((self,), tuple(self.group))._view()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ class AveragedRatio(Result):
         }[self.where]
         return f"y = {number(self.at)} {told}: {spread}."
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row per curve, then the average.
 
         Returns
@@ -98,11 +99,13 @@ class AveragedRatio(Result):
             The group columns, `family`, `reference`, `at`, `curve`, `weight`, `ratio`, `ratio_low`,
             `ratio_high`, `df`.
         """
+        from frontier.metrics import give_back
+
         who = {**self.group, "family": self.family, "reference": self.reference, "at": self.at}
         rows = [{**who, **vars(m)} for m in self.models]
         limits = {"ratio_low": self.ratio_low, "ratio_high": self.ratio_high}
         average = {**who, "curve": "average", "weight": 1.0, "ratio": self.ratio, **limits}
-        return pd.DataFrame([*rows, average])
+        return give_back(pd.DataFrame([*rows, average]), backend)
 
     def _view(self) -> View:
         cells = [(m.curve, m.weight, m.ratio, m.ratio_low, m.ratio_high) for m in self.models]

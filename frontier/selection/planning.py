@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -99,9 +100,12 @@ class Plan(Result):
         where = listed([f"{a.count} of {a.family} at {self.axis} {number(a.at)}" for a in self.additions], 10)
         return f"{plural(self.n_more, 'further SAE')} to {aim} ({span}): {where}."
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row per family and L0: `family`, `at`, `count`."""
-        return pd.DataFrame([vars(a) for a in self.additions], columns=["family", "at", "count"])
+        from frontier.metrics import give_back
+
+        rows = [vars(a) for a in self.additions]
+        return give_back(pd.DataFrame(rows, columns=["family", "at", "count"]), backend)
 
     def path_frame(self) -> pd.DataFrame:
         """The predicted `delta` or `width` after each number `more` of further SAEs."""

@@ -121,7 +121,7 @@ class CurveSelection(Result):
         which = "a choice this close" if self.delta < TIE else "the choice"
         return f"{head}; {which} is wrong {_how_often(1 - self.probability_right)} at this noise and N."
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """One row per candidate, the likeliest first.
 
         Returns
@@ -130,7 +130,9 @@ class CurveSelection(Result):
             `curve`, `errors`, `estimated`, `log_likelihood`, `aicc`, `weight`, `evidence_ratio`, `gap`,
             `delta`, `right`, `reason`, and the fitted parameters.
         """
-        return pd.DataFrame([{**_plain(c), **c.parameters} for c in self.candidates])
+        from frontier.metrics import give_back
+
+        return give_back(pd.DataFrame([{**_plain(c), **c.parameters} for c in self.candidates]), backend)
 
     def confusion_frame(self) -> pd.DataFrame:
         """Share of simulated choices: rows are the true candidates, columns the chosen ones."""

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from frontier.tables.styles import Field, Sheet
 
 NUMBERS = re.compile(r"-?\binf\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|±")
-PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:e([+-]?)(\d+))?")
+PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(e[+-]?\d+)?")
 
 
 def latex_sheet(sheet: Sheet) -> str:
     """The sheet as a tabular, or a longtable, with caption and notes under it."""
     columns = [_column(f, sheet) for f in sheet.fields]
     cells = [
-        _emphasised([_latex_cell(c, f, sheet.siunitx) for c in f.cells], sheet, is_s=k[0] == "S")
+        _emphasised([_latex_cell(c, f, k, sheet.siunitx) for c in f.cells], sheet, is_s=k[0] == "S")
         for f, k in zip(sheet.fields, columns, strict=True)
     ]
     headers = [
@@ -90,19 +90,20 @@ def _column(field: Field, sheet: Sheet) -> str:
     if not (sheet.siunitx and field.numeric and found and all(found)):
         return field.align[0]
     parts = [m.groups(default="") for m in found if m]
-    whole, part, power = (max(len(p[i]) for p in parts) for i in (1, 2, 4))
-    minus, small = ("-" if any(p[i] == "-" for p in parts) else "" for i in (0, 3))
-    form = f"{minus}{whole}" + (f".{part}" if part else "") + (f"e{small}{power}" if power else "")
-    return f"S[table-format={form}]"
+    if any(p[3] for p in parts):
+        return field.align[0]  # powers of ten, aligned at the point, would leave gaps
+    whole, part = (max(len(p[i]) for p in parts) for i in (1, 2))
+    minus = "-" if any(p[0] for p in parts) else ""
+    return f"S[table-format={minus}{whole}" + (f".{part}]" if part else "]")
 
 
-def _latex_cell(cell: str, field: Field, siunitx: bool) -> str:
+def _latex_cell(cell: str, field: Field, column: str, siunitx: bool) -> str:
     if not field.numeric:
         text = latex_text(cell)
         return _guarded(_symbols(text) if field.ours else text)
-    if siunitx and PLAIN.fullmatch(one_line(cell)) is None:
-        return _guarded(NUMBERS.sub(_one_num, one_line(cell)))
-    return _guarded(one_line(cell) if siunitx else latex_number(one_line(cell)))
+    if column[0] == "S":
+        return one_line(cell)
+    return _guarded(NUMBERS.sub(_one_num, one_line(cell)) if siunitx else latex_number(one_line(cell)))
 
 
 def _emphasised(cells: list[str], sheet: Sheet, *, is_s: bool) -> list[str]:

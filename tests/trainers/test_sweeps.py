@@ -122,7 +122,9 @@ def test_pilots_go_on_until_targets_are_covered_and_small_batches_are_corrected(
     assert [law(s, 1024) for s in aimed.families[0].settings] == pytest.approx([2, 5, 12.5], rel=1e-3)
     assert calls[0] == ("pilot, round 1", 128) and calls[-1] == ("pilot, large", 512)
     assert len(calls) > 2  # the usual settings, 0.7 to 10, give L0s above 63
-    assert found.pilots["expected_l0"].to_numpy() == pytest.approx(law(found.pilots["setting"], 1024), rel=1e-5)
+    assert found.pilots["expected_l0"].to_numpy() == pytest.approx(
+        law(found.pilots["setting"], 1024), rel=1e-5
+    )
 
 
 def test_targets_out_of_reach_are_refused_with_the_range(monkeypatch):

@@ -1,0 +1,157 @@
+"""Inference-time optimisation: a trained dictionary judged apart from its encoder.
+
+The codes of each token are found by pursuit at several target L0s, all in one run. The frontier that they trace
+is that of the dictionary; the gap between it and the SAE at equal L0 is what the encoder costs. As in the Gated
+SAE paper (arXiv 2404.16014, section 5.3), dictionaries are then compared whatever encoder they came with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from frontier._format import nearest
+from trainers.activations.progress import Callback
+from trainers.evaluate import evaluate
+from trainers.evaluation_results import Evaluation
+from trainers.language_models import LanguageModel
+from trainers.paired_frontiers import LeftOut, estimate
+from trainers.pursuit import gradient_pursuit, orthogonal_matching_pursuit
+from trainers.variants import (
+    Variant,
+    VariantError,
+    activations_of,
+    joined,
+    linear_decoder,
+    run_id_of,
+    variant_identity,
+)
+
+METHODS: Mapping[str, Callable[..., dict[int, Tensor]]] = {
+    "gradient pursuit": gradient_pursuit,
+    "orthogonal matching pursuit": orthogonal_matching_pursuit,
+}
+TARGETS = (1, 2, 4, 8, 16, 32)
+ROWS = 2048
+"""Tokens that are pursued at a time."""
+
+
+class PursuedCodes:
+    """The codes of one dictionary for every target L0, found once per batch."""
+
+    def __init__(self, sae: Any, targets: Sequence[int], method: str = "gradient pursuit") -> None:
+        if method not in METHODS:
+            raise VariantError(f"unknown pursuit {method!r}{nearest(method, METHODS)}")
+        if sae.d_in != sae.d_out:
+            raise VariantError(f"{run_id_of(sae, 0)!r} is a transcoder: its input cannot be pursued")
+        self.sae, self.method, self.targets = sae, method, tuple(targets)
+        self._input: Tensor | None = None
+        self._codes: dict[int, Tensor] = {}
+
+    def __call__(self, x: Tensor, target: int) -> Tensor:
+        """Codes `[n, F]` of at most `target` latents per token."""
+        if self._input is not x:
+            rows, bias = linear_decoder(self.sae, x.device)
+            parts = [METHODS[self.method](part - bias, rows, self.targets) for part in x.split(ROWS)]
+            self._codes = {k: torch.cat([p[k] for p in parts]) for k in self.targets}
+            self._input = x
+        return self._codes[target]
+
+
+class Pursued(Variant):
+    """A dictionary whose codes are pursued up to one target L0."""
+
+    def __init__(self, codes: PursuedCodes, parent: str, target: int) -> None:
+        identity = variant_identity(codes.sae, parent, codes.method, target, "target L0")
+        super().__init__(codes.sae, identity)
+        self._codes, self.target = codes, target
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Pursued codes `[n, F]`."""
+        return self._codes(x, self.target)
+
+
+def pursue(
+    saes: Sequence[Any],
+    model: LanguageModel,
+    tokens: Tensor,
+    site: str,
+    *,
+    protocol: str,
+    targets: Sequence[int] = TARGETS,
+    method: str = "gradient pursuit",
+    batch_size: int = 16,
+    progress: bool | Callback = False,
+) -> Evaluation:
+    """Every metric of every dictionary at every target L0; one pass over the text per SAE.
+
+    Returns
+    -------
+    Evaluation
+        Rows of families such as "relu + gradient pursuit", the SAE's name in `parent`, after the row of the SAE.
+    """
+    found = []
+    for place, sae in enumerate(saes):
+        codes, parent = PursuedCodes(sae, targets, method), run_id_of(sae, place)
+        variants = [Pursued(codes, parent, target) for target in targets]
+        found.append(
+            evaluate([sae, *variants], model, tokens, site, batch_size=batch_size, protocol=protocol,
+                     progress=progress)
+        )  # fmt: skip
+    return joined(found)
+
+
+@torch.no_grad()
+def best_dictionaries(
+    saes: Sequence[Any],
+    model: LanguageModel,
+    training_tokens: Tensor,
+    site: str,
+    *,
+    targets: Sequence[int] = TARGETS,
+    method: str = "gradient pursuit",
+    batch_size: int = 16,
+) -> pd.DataFrame:
+    """For each family and target L0 the dictionary of least squared error on training text.
+
+    Chosen there so that the evaluation text judges a choice it had no part in. Columns: `family`, `target`,
+    `parent`, `mse` (of the training text), `run_id` (in the result of `pursue`).
+    """
+    codes = [PursuedCodes(sae, targets, method) for sae in saes]
+    errors = torch.zeros(len(codes), len(targets), dtype=torch.float64)
+    tokens = 0
+    for x, _ in activations_of(model, training_tokens, site, batch_size=batch_size):
+        tokens += len(x)
+        for i, one in enumerate(codes):
+            for j, target in enumerate(targets):
+                errors[i, j] += float((one.sae.decode(one(x, target)) - x).square().sum())
+    rows = []
+    for i, (sae, one) in enumerate(zip(saes, codes, strict=True)):
+        for j, target in enumerate(targets):
+            name = run_id_of(sae, i)
+            identity = variant_identity(sae, name, method, target, "target L0")
+            rows.append({"family": identity["family"], "target": target, "parent": name,
+                         "mse": float(errors[i, j]) / tokens, "run_id": identity["run_id"]})  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.loc[table.groupby(["family", "target"], sort=False)["mse"].idxmin()].reset_index(drop=True)
+
+
+def encoder_costs(evaluation: Evaluation, metric: str = "ce_sae", level: float = 0.95) -> pd.DataFrame:
+    """What each SAE's encoder costs: its metric less that of its dictionary pursued to the same L0.
+
+    Columns: `parent`, `family`, `l0`, `metric`, `cost`, `cost_low`, `cost_high`, paired by batch; below 0 the
+    encoder does better than the pursuit. Missing where the targets do not reach the SAE's L0.
+    """
+    left, rows = LeftOut(evaluation), []
+    table = evaluation.table
+    own = table.set_index("run_id")
+    for parent, members in table[table["parent"].notna()].groupby("parent", sort=False):
+        l0, value = left.metric(parent, "l0"), left.metric(parent, metric)
+        found = estimate(value - left.curve(list(members["run_id"]), metric, l0), level)
+        rows.append({"parent": parent, "family": own.loc[parent].get("family"), "l0": l0[0], "metric": metric,
+                     "cost": found.value, "cost_low": found.low, "cost_high": found.high})  # fmt: skip
+    return pd.DataFrame(rows)
