@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test lint bench coverage interop clean
+.PHONY: demo test lint bench coverage gallery interop clean
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -24,6 +24,12 @@ bench: .venv/.dev
 
 coverage: .venv/.dev
 	.venv/bin/python -m benchmarks.coverage
+
+# Every figure once, and docs/gallery.md; the run of `make demo` unless RUN names another one.
+RUN ?= out/demo/run
+gallery: .venv/.demo
+	@test -f $(RUN)/metrics.parquet || $(MAKE) demo
+	.venv/bin/python -m frontier.gallery --out out/gallery --docs docs --run $(RUN)
 
 # SAELens and dictionary_learning load what we export; `rm -r .interop` first for their newest versions.
 interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
+import importlib
 import io
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,6 @@ from frontier.pareto import pareto_set
 from frontier.ratios import RatioTable, ratio_table
 from frontier.ratios.pairs import reference_family
 from frontier.results import in_words
-
-if TYPE_CHECKING:
-    import ipywidgets
 
 LEAST_FAMILIES = 2
 """For a ratio."""
@@ -106,7 +104,7 @@ class Explorer:
         self.frontier_only = w.Checkbox(value=True, description="Pareto-optimal SAEs only")
         self.numbers, self.picture = w.HTML(), w.Image(format="png")
         left = w.VBox([self.group, self.families, self.reference, self.span, self.frontier_only])
-        self.widget: ipywidgets.VBox = w.VBox([w.HBox([left, self.picture]), self.numbers])
+        self.widget = w.VBox([w.HBox([left, self.picture]), self.numbers])
         self._quiet = False
 
     def _choose_group(self) -> None:
@@ -156,12 +154,11 @@ class Explorer:
 def _ipywidgets() -> Any:
     """The package, or an error that says how to get it."""
     try:
-        import ipywidgets
+        return importlib.import_module("ipywidgets")
     except ImportError as error:
         raise ImportError(
             "explore needs ipywidgets, which is not installed: pip install 'sae-frontier[notebooks]'"
         ) from error
-    return ipywidgets
 
 
 def _first_reference(names: list[str], reference: str | None) -> str:

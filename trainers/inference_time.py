@@ -1,8 +1,8 @@
 """Inference-time optimisation: a trained dictionary judged apart from its encoder.
 
-The codes of each token are found by pursuit at several target L0s, all in one run. The frontier that they trace
-is that of the dictionary; the gap between it and the SAE at equal L0 is what the encoder costs. As in the Gated
-SAE paper (arXiv 2404.16014, section 5.3), dictionaries are then compared whatever encoder they came with.
+The codes of each token are found by pursuit at several target L0s, all in one run. The frontier that they
+trace is that of the dictionary; the gap between it and the SAE at equal L0 is what the encoder costs. As in
+the Gated SAE paper (arXiv 2404.16014), dictionaries are then compared whatever encoder they came with.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def pursue(
     Returns
     -------
     Evaluation
-        Rows of families such as "relu + gradient pursuit", the SAE's name in `parent`, after the row of the SAE.
+        Rows of families such as "relu + gradient pursuit", the SAE's name in `parent`, after the row of the
+        SAE itself.
     """
     found = []
     for place, sae in enumerate(saes):
@@ -130,7 +131,7 @@ def best_dictionaries(
             for j, target in enumerate(targets):
                 errors[i, j] += float((one.sae.decode(one(x, target)) - x).square().sum())
     rows = []
-    for i, (sae, one) in enumerate(zip(saes, codes, strict=True)):
+    for i, sae in enumerate(saes):
         for j, target in enumerate(targets):
             name = run_id_of(sae, i)
             identity = variant_identity(sae, name, method, target, "target L0")

@@ -97,8 +97,8 @@ def compare_curves(
     """Every curve less the reference at these L0, paired by batch; a row per curve and L0.
 
     Columns: `family`, `reference`, `l0`, `metric`, `value`, `difference`, `difference_low`,
-    `difference_high`. The intervals hold together for all rows (Bonferroni). Missing where one of the two does
-    not reach.
+    `difference_high`. The intervals hold together for all rows (Bonferroni). Missing where one of the two
+    does not reach.
 
     Parameters
     ----------

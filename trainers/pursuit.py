@@ -1,4 +1,4 @@
-"""Sparse codes by matching pursuit for a given dictionary: many tokens at once, every target L0 in one run."""
+"""Sparse codes by matching pursuit for a given dictionary: many tokens at once, all target L0s in one run."""
 
 from __future__ import annotations
 
@@ -88,13 +88,14 @@ def gradient_pursuit(
     words, steps = Dictionary.of(decoder), _steps(targets, decoder)
     chosen = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
     codes, residual, found = x.new_zeros(len(x), 0), x, {}
+    useful = codes > 0
     for step in range(1, steps + 1):
         height, new = words.correlations(residual, chosen, signed).max(1)
         chosen = torch.cat([chosen, new[:, None]], dim=1)
+        useful = torch.cat([useful, (height > 0)[:, None]], dim=1)  # else no row helps: nothing is added
         codes = torch.cat([codes, codes.new_zeros(len(x), 1)], dim=1)
         selected = words.rows[chosen]  # [n, step, d]
-        gradient = (selected @ residual[:, :, None])[:, :, 0]
-        gradient[:, -1] *= height > 0  # no row helps: nothing is added
+        gradient = (selected @ residual[:, :, None])[:, :, 0] * useful
         image = (gradient[:, None] @ selected)[:, 0]
         length = (image * residual).sum(1) / image.square().sum(1).clamp_min(1e-30)
         codes = codes + length[:, None] * gradient
@@ -139,5 +140,6 @@ def _non_negative(selected: Tensor, x: Tensor, start: Tensor) -> Tensor:
 
 def _spread(codes: Tensor, chosen: Tensor, words: Dictionary) -> Tensor:
     """Codes `[n, F]` in the decoder's own units."""
-    found = codes.new_zeros(len(codes), len(words.lengths)).scatter_(1, chosen, codes)
+    found = codes.new_zeros(len(codes), len(words.lengths))
+    found.scatter_add_(1, chosen, codes)  # a place may come twice, the second time with 0
     return found / words.lengths.clamp_min(1e-30)

@@ -2,8 +2,8 @@
 
 The L1 penalty makes activations too small (shrinkage). This baseline of the Gated SAE paper
 (arXiv 2404.16014, section 5.2) cures that alone: where f_i > 0 it becomes a_i f_i + c_i, with decoder and
-detections frozen. The squared error is quadratic in (a, c), so that its minimum is found in closed form from second moments, with no
-learning rate; bounds keep a_i above 0, and c_i at 0 or above, so that no detection is lost.
+detections frozen. The squared error is quadratic in (a, c), so that its minimum is found from second moments,
+with no learning rate; bounds keep a_i above 0, and c_i at 0 or above, so that no detection is lost.
 """
 
 from __future__ import annotations

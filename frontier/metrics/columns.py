@@ -141,6 +141,7 @@ FIDELITY = (
     "cosine_similarity",
     "explained_variance",
     "explained_variance_legacy",
+    "variance_unexplained",
     "explained_variance_about_zero",
     "frac_variance_explained",
 )

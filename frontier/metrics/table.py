@@ -142,14 +142,15 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
 def default_y(table: pd.DataFrame) -> str:
     """What stands on the y axis where nobody says: the first of these that the table knows.
 
-    `performance_hit`, `delta_ce` (where no ablated loss is given), `fvu`, `kl`, `mse`.
+    `performance_hit`, `delta_ce` (where no ablated loss is given), `fvu`, `kl`, `mse`, and at last
+    `variance_unexplained`, one minus an explained variance whose definition its source does not give.
 
     Raises
     ------
     TableError
         When there is none of them.
     """
-    for column in ("performance_hit", "delta_ce", "fvu", "kl", "mse"):
+    for column in ("performance_hit", "delta_ce", "fvu", "kl", "mse", "variance_unexplained"):
         needs = (column, *DERIVED.get(column, ()))
         if any(n in table for n in needs) and _known(table, column):
             return column

@@ -240,7 +240,11 @@ def read_pretrained(content: dict[str, Any], path: str, found: Found) -> None:
             name = f"{text(release)}/{text(sae.get('id'))}"
             row, changes = identity({"model": table(facts).get("model")}, f"{name}/{text(sae.get('path'))}")
             row |= {"run_id": name, "source": path, "l0": num(sae.get("l0"))}
-            row["explained_variance"] = num(sae.get("variance_explained"))
+            explained = num(sae.get("variance_explained"))
+            row |= {"family": text(release), "explained_variance": explained}
+            if explained is not None:
+                row["variance_unexplained"] = 1 - explained
+                found.say("pretrained_saes.yaml: which explained variance is not said", text(release))
             if row["l0"] is not None and f"l0_{row['l0']:.0f}" in name:
                 row["doubts"] = "l0 is nominal"
             if row["l0"] is not None:

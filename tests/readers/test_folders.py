@@ -299,3 +299,20 @@ def test_the_order_of_files_does_not_depend_on_the_disk(tables):
     again = read(str(FIXTURES / "sae_bench"))
     pd.testing.assert_frame_equal(again, tables["sae_bench"])
     assert frontier.notes(again) == frontier.notes(tables["sae_bench"])
+
+
+def test_releases_of_pretrained_saes_compare_by_their_explained_variance(tmp_path):
+    """Unexplained variance 0.5 / L0 and 1 / L0: by construction the first needs half the latents."""
+    lines = []
+    for release, scale in (("lab-standard", 1.0), ("lab-topk", 0.5)):
+        lines += [f"{release}:", "  model: gpt2-small", "  saes:"]
+        for l0 in (10, 20, 40, 80, 160):
+            lines += [f"  - id: blocks.3.hook_mlp_out_{l0}", "    path: blocks.3.hook_mlp_out"]
+            lines += [f"    l0: {l0}", f"    variance_explained: {1 - scale / l0}"]
+    (tmp_path / "pretrained_saes.yaml").write_text("\n".join(lines))
+    table = read(tmp_path / "pretrained_saes.yaml")
+    found = frontier.compare(table, "lab-standard", curve="power")
+    assert "variance_unexplained" in repr(found.fits)
+    ratios = found.ratios.to_frame()
+    potency = ratios.loc[ratios["quantity"] == "relative_potency", "ratio"]
+    np.testing.assert_allclose(potency, 2.0, rtol=1e-6)
