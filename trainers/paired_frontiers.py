@@ -1,7 +1,8 @@
 """Frontiers of variants on the same batches of text, compared at equal L0 with paired intervals.
 
-A curve is a list of evaluated SAEs. Its metric at a given L0 is interpolated, linearly in log L0, between the
-two points around it; nothing is extrapolated. The same is done with each batch of text left out, L0 included,
+A curve is a list of evaluated SAEs. Its metric at a given L0 is interpolated in log L0 by a cubic that keeps
+the points' order (PCHIP: chords would lie above convex frontiers, the more so the wider the points stand);
+nothing is extrapolated. The same is done with each batch of text left out, L0 included,
 and the spread of those values gives the standard error (jackknife): two curves on the same batches share
 what is hard about a text, so that their difference is known far better than either.
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import PchipInterpolator
 
 from frontier._format import nearest
 from frontier.intervals import t_quantile
@@ -153,11 +155,10 @@ def _interval(value: float, se: float, df: int, level: float) -> Estimate:
 
 
 def _between(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """Linear interpolation; the ends belong to the curve, beyond them there is nothing."""
+    """PCHIP interpolation; the ends belong to the curve, beyond them there is nothing."""
     known = np.isfinite(x) & np.isfinite(y)
-    order = np.argsort(x[known], kind="stable")
-    return (
-        float(np.interp(at, x[known][order], y[known][order], left=np.nan, right=np.nan))
-        if known.any()
-        else math.nan
-    )
+    places, group = np.unique(x[known], return_inverse=True)
+    if not len(places) or not places[0] <= at <= places[-1]:
+        return math.nan
+    heights = np.bincount(group, y[known]) / np.bincount(group)  # of points at one L0 the mean
+    return float(PchipInterpolator(places, heights)(at)) if len(places) > 1 else float(heights[0])

@@ -34,12 +34,21 @@ class Dictionary:
         lengths = decoder.norm(dim=1)
         return cls(decoder / lengths.clamp_min(1e-30)[:, None], lengths)
 
-    def correlations(self, residual: Tensor, taken: Tensor, signed: bool) -> Tensor:
-        """How well each row explains what is left `[n, F]`; −1 where it is taken or has no length."""
+    def without_length(self, tokens: int) -> Tensor:
+        """Rows that no token may choose, as a mask `[n, F]` to go on with."""
+        return (self.lengths == 0).repeat(tokens, 1)
+
+    def choose(self, residual: Tensor, taken: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
+        """The row that explains most of what is left `[n]`, and how much `[n]`; at most 0 where none helps.
+
+        `taken [n, F]` gets a mark for every row that helps and was chosen.
+        """
         along = residual @ self.rows.T
         along = along.abs() if signed else along
-        along.scatter_(1, taken, -1.0)
-        return along.masked_fill_(self.lengths == 0, -1.0)
+        height, new = along.masked_fill_(taken, -torch.inf).max(1)
+        place = new[:, None]
+        taken.scatter_(1, place, taken.gather(1, place) | (height > 0)[:, None])
+        return new, height
 
 
 def orthogonal_matching_pursuit(
@@ -62,8 +71,9 @@ def orthogonal_matching_pursuit(
     words, steps = Dictionary.of(decoder), _steps(targets, decoder)
     chosen = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
     codes, residual, found = x.new_zeros(len(x), 0), x, {}
+    taken = words.without_length(len(x))
     for step in range(1, steps + 1):
-        height, new = words.correlations(residual, chosen, signed).max(1)
+        new, height = words.choose(residual, taken, signed)
         chosen = torch.cat([chosen, new[:, None]], dim=1)
         selected = words.rows[chosen]  # [n, step, d]
         useful = height > 0
@@ -88,9 +98,9 @@ def gradient_pursuit(
     words, steps = Dictionary.of(decoder), _steps(targets, decoder)
     chosen = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
     codes, residual, found = x.new_zeros(len(x), 0), x, {}
-    useful = codes > 0
+    useful, taken = codes > 0, words.without_length(len(x))
     for step in range(1, steps + 1):
-        height, new = words.correlations(residual, chosen, signed).max(1)
+        new, height = words.choose(residual, taken, signed)
         chosen = torch.cat([chosen, new[:, None]], dim=1)
         useful = torch.cat([useful, (height > 0)[:, None]], dim=1)  # else no row helps: nothing is added
         codes = torch.cat([codes, codes.new_zeros(len(x), 1)], dim=1)

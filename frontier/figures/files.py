@@ -81,9 +81,7 @@ def _pgf() -> dict[str, Any]:
     """Settings of the PGF backend: the LaTeX that there is, and the document's own letters."""
     found = [name for name in LATEX if shutil.which(name)]
     if not found:
-        raise RuntimeError(
-            f"a PGF figure needs a LaTeX to measure letters: none of {listed(LATEX)} is here"
-        )
+        raise RuntimeError(f"a PGF figure needs a LaTeX to measure letters: none of {listed(LATEX)} is here")
     declared = "".join(rf"\DeclareUnicodeCharacter{{{ord(c):04X}}}{{{text}}}" for c, text in SIGNS.items())
     preamble = rf"\usepackage{{amsmath}}\ifdefined\DeclareUnicodeCharacter {declared}\fi"
     return {"pgf.texsystem": found[0], "pgf.rcfonts": False, "pgf.preamble": preamble}

@@ -66,7 +66,7 @@ def plot_frequencies(
         ax.stairs(share, edges, fill=True, color=colour, alpha=0.1, label="_fill", zorder=2)
         handles[label] = Line2D([], [], color=colour, linestyle=line)
     for frequency in LANDMARKS:
-        if edges[0] < frequency:
+        if edges[0] < 0.999 * frequency:
             ax.axvline(frequency, color=QUIET, linewidth=0.6, linestyle=":", zorder=1, label="_landmark")
     log_axis(ax.xaxis)
     ax.set_xlim(edges[0], 1)

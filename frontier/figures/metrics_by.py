@@ -132,6 +132,7 @@ def plot_metrics(
     grid, owned = panels_for(len(names), axes, figure)
     for ax, name in zip(grid, names, strict=True):
         plot_metric(table, ax, y=name, family=family, styles=looks, legend=False, **options)
+        label_axes(ax, column_label(options.get("x", "l0")), column_label(name), narrow=True)
     legend_above(grid, looks, looks, owned)
     return grid
 

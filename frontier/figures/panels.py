@@ -110,9 +110,9 @@ def column_label(column: str) -> str:
     return COLUMN_LABELS.get(column) or figure_text(axis_label(column), 80)
 
 
-def label_axes(ax: Axes, x: str, y: str) -> None:
-    """Axis labels, in two lines where one is too long."""
-    ax.set_xlabel(_in_lines(x, _column_width(ax)))
+def label_axes(ax: Axes, x: str, y: str, *, narrow: bool = False) -> None:
+    """Axis labels, in two lines where one is too long; `narrow` where every panel has its own y label."""
+    ax.set_xlabel(_in_lines(x, _column_width(ax) - (_ems(3) if narrow else 0)))
     ax.set_ylabel(_in_lines(y, ax.get_window_extent().height / ax.figure.dpi))
 
 

@@ -18,8 +18,8 @@ from frontier.metrics import group_codes, metrics_table, values
 from frontier.metrics.checks import TableError
 
 TRAINED = "as trained"
-METHODS = ("method", "pruning", "pruning_method")
-"""Column names that say how a row was pruned, unless one is given."""
+METHODS = ("method", "pruning", "pruning_method", "sparsity_name")
+"""Column names that say how a row was pruned, unless one is given; the trainer uses the last."""
 
 
 def plot_pruning(

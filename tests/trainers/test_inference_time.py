@@ -7,10 +7,12 @@ import pandas as pd
 import pytest
 import torch
 from after_training_cases import SITE, D, F, Foreign, counted_activations, language_model, relu_sae, text
+from matplotlib import pyplot as plt
 from scipy.optimize import nnls
 
 from trainers.architectures import ReLU
 from trainers.evaluate import evaluate
+from trainers.figures import plot_inference_time
 from trainers.inference_time import METHODS, Pursued, PursuedCodes, best_dictionaries, encoder_costs, pursue
 from trainers.pursuit import gradient_pursuit, orthogonal_matching_pursuit
 from trainers.sae import SAE
@@ -208,3 +210,13 @@ def test_faults_are_named():
     transcoder.d_out = 5
     with pytest.raises(VariantError, match="is a transcoder"):
         PursuedCodes(transcoder, [1])
+
+
+def test_the_figure_draws_each_family_with_and_without_encoder(model):
+    saes = [relu_sae(0), relu_sae(1, -0.3)]
+    found = pursue(saes, model, text(model, 2), SITE, targets=[1, 3], protocol="p", batch_size=4)
+    best = best_dictionaries(saes, model, text(model, 1), SITE, targets=[1, 3])
+    ax = plot_inference_time(found, chosen=list(best["run_id"]), reference="relu")
+    assert [len(line.get_xdata()) for line in ax.lines] == [2, 2]  # two SAEs; two targets
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["relu", "with encoder", "pursued codes"]
+    plt.close("all")

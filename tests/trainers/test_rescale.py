@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 from after_training_cases import SITE, D, F, Foreign, counted_activations, language_model, relu_sae, text
+from matplotlib import pyplot as plt
 from scipy.optimize import lsq_linear
 
 from trainers import recipes
 from trainers.architectures import Gated, TopK
 from trainers.evaluate import evaluate
+from trainers.figures import plot_shrinkage
 from trainers.rescale import LARGEST, SMALLEST_GAIN, Rescaled, as_gated, best_magnitudes, moments, rescale
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, save_sae
@@ -130,3 +132,17 @@ def test_the_recipe_of_the_ablations_has_every_option_of_gated():
     assert [len(s.options) for s in sections] == [0, 1, 1, 1, 1] and len({s.name for s in sections}) == 5
     changed = {k for s in sections for k, v in s.options.items() if v is False}
     assert changed == {"auxiliary", "frozen_decoder", "rescale", "tied"}
+
+
+def test_the_figure_has_a_line_per_family(model):
+    tokens = text(model, 1, windows=40)
+    saes = [relu_sae(i, b) for i, b in enumerate((0.4, 0.0))]
+    found = evaluate(
+        [*saes, *rescale(saes, model, tokens, SITE)], model, tokens, SITE, protocol="p", batch_size=8
+    )
+    ax = plot_shrinkage(found, reference="relu")
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == ["relu", "relu + rescale and shift"]
+    assert len(ax.containers) == 2
+    with pytest.raises(ValueError, match=r"no column 'shrinkag'.*did you mean 'shrinkage'"):
+        plot_shrinkage(found, metric="shrinkag")
+    plt.close("all")

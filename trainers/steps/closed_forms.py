@@ -16,9 +16,10 @@ from trainers.architectures import (
     ReLU,
     TopK,
 )
-from trainers.steps import dense, sparse
+from trainers.steps import dense, sparse, sparse_gates
 from trainers.steps.memory import Scratch
-from trainers.steps.sums import Step
+from trainers.steps.selection import Encoder, density
+from trainers.steps.sums import Step, shift_of
 
 
 class ClosedForm(Protocol):
@@ -38,9 +39,50 @@ def closed_form(kind: Architecture) -> ClosedForm | None:
     if type(kind) in (TopK, BatchTopK, Matryoshka):
         return sparse.step
     if type(kind) is ReLU and kind.p == 1:
-        return dense.relu
+        return relu
     if type(kind) is JumpReLU and kind.penalty == "step":
-        return dense.jumprelu
+        return jumprelu
     if type(kind) is Gated and kind.tied and kind.auxiliary and kind.frozen_decoder:
-        return dense.gated
+        return gated
     return None
+
+
+SPARSE_BELOW = 0.15
+"""Density of the codes below which bags of rows are faster than whole matrices."""
+
+
+def relu(
+    kind: ReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
+    """ReLU, sparse or dense by this member's own codes."""
+    encoder = encoder_of(kind, p, "b_enc", batch, scratch)
+    if density(encoder, 0.0) < SPARSE_BELOW:
+        return sparse_gates.relu(kind, p, encoder, batch, knobs)
+    return dense.relu(kind, p, state, batch, knobs, scratch, log)
+
+
+def jumprelu(
+    kind: JumpReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
+    """JumpReLU, sparse or dense by this member's own codes and those near their thresholds."""
+    encoder = encoder_of(kind, p, "b_enc", batch, scratch)
+    if density(encoder, sparse_gates.window_start(kind, p)) < SPARSE_BELOW:
+        return sparse_gates.jumprelu(kind, p, encoder, batch, knobs)
+    if density(encoder, p["threshold"].detach().clamp_min(0).numpy()) < SPARSE_BELOW:
+        return sparse_gates.jumprelu_wide(kind, p, encoder, batch, knobs, scratch)
+    return dense.jumprelu(kind, p, state, batch, knobs, scratch, log)
+
+
+def gated(
+    kind: Gated, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
+    """Gated, sparse or dense by this member's own gates."""
+    encoder = encoder_of(kind, p, "b_gate", batch, scratch)
+    if density(encoder, 0.0) < SPARSE_BELOW:
+        return sparse_gates.gated(kind, p, encoder, batch, knobs)
+    return dense.gated(kind, p, state, batch, knobs, scratch, log)
+
+
+def encoder_of(kind: Architecture, p: Parameters, bias: str, batch: Batch, scratch: Scratch) -> Encoder:
+    """Pre-activations of a batch, with this bias."""
+    return Encoder(p["W_enc"], shift_of(p, p[bias], kind.subtract_decoder_bias), batch.input, scratch)

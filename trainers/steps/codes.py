@@ -59,7 +59,11 @@ class Codes:
         """g_b · table_i at each value, `[n]`: its gradient where `decoded` has the gradient g."""
         ends = torch.cat([self._row_starts, torch.tensor([len(self.rows)], dtype=torch.int32)])
         where = torch.sparse_csr_tensor(
-            ends, torch.from_numpy(self.places), torch.from_numpy(self.values), self.shape, check_invariants=False
+            ends,
+            torch.from_numpy(self.places),
+            torch.from_numpy(self.values),
+            self.shape,
+            check_invariants=False,
         )
         return torch.sparse.sampled_addmm(where, g, table.T, beta=0.0).values().numpy()
 
@@ -70,7 +74,12 @@ class Codes:
         """
         order, begins = self._by_latent
         rows = self.rows[order]
-        return bags(table, torch.from_numpy(rows // groups if groups > 1 else rows), torch.from_numpy(values[order]), begins)
+        return bags(
+            table,
+            torch.from_numpy(rows // groups if groups > 1 else rows),
+            torch.from_numpy(values[order]),
+            begins,
+        )
 
     def latent_sums(self, values: np.ndarray) -> Tensor:
         """Σ_b v_bi, `[F]`."""

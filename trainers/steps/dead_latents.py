@@ -49,5 +49,7 @@ def add_aux_k(
 def as_matrix(codes: Codes, like: Tensor) -> Tensor:
     """The codes `[rows, F]` with their zeros."""
     f = like.new_zeros(codes.shape)
-    f[torch.from_numpy(codes.rows).long(), torch.from_numpy(codes.places).long()] = torch.from_numpy(codes.values)
+    f[torch.from_numpy(codes.rows).long(), torch.from_numpy(codes.places).long()] = torch.from_numpy(
+        codes.values
+    )
     return f

@@ -1,11 +1,12 @@
-"""Gradients in closed form for codes that are not sparse: ReLU, JumpReLU and Gated, a slice of tokens at a time.
+"""Gradients in closed form for dense codes of ReLU, JumpReLU and Gated, a slice of tokens at a time.
 
 With G = 2 (x̂ − x) / B the parts that the three share are
 
-    ∂f = G W_decᵀ        ∂W_dec = fᵀ G        ∂W_enc = (x − b_dec)ᵀ ∂z        ∂b_dec = Σ_b G_b − W_enc Σ_b ∂z_b
+    ∂f = G W_decᵀ      ∂W_dec = fᵀ G      ∂W_enc = (x − b_dec)ᵀ ∂z      ∂b_dec = Σ_b G_b − W_enc Σ_b ∂z_b
 
-and b_dec goes through the weights, so that x is never copied. Every sum runs over tokens, so that the batch is cut
-into slices whose codes stay in the cache. The plain autograd loss is the oracle: the tests hold both equal.
+and b_dec goes through the weights, so that x is never copied. Every sum runs over tokens, so that the batch
+is cut into slices whose codes stay in the cache. The plain autograd loss is the oracle: the tests hold both
+equal.
 """
 
 from __future__ import annotations
@@ -26,9 +27,14 @@ def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int)
     return error.mul_(2 / tokens), squares
 
 
-def where_positive(values: Tensor, sign: Tensor, out: Tensor) -> Tensor:
-    """values · 1[sign > 0], one vectorised pass; `out` may be either of them."""
-    return torch.ops.aten.threshold_backward.grad_input(values, sign, 0.0, grad_input=out)
+def where_above(values: Tensor, gate: Tensor, limit: float, out: Tensor) -> Tensor:
+    """Values · 1[gate > limit], one vectorised pass; `out` may be either of them."""
+    return torch.ops.aten.threshold_backward.grad_input(values, gate, limit, grad_input=out)
+
+
+def where_positive(values: Tensor, gate: Tensor, out: Tensor) -> Tensor:
+    """Values · 1[gate > 0]."""
+    return where_above(values, gate, 0.0, out)
 
 
 def relu(
@@ -64,15 +70,18 @@ def jumprelu(
     shift = shift_of(p, p["b_enc"], kind.subtract_decoder_bias)
     sums, to_threshold, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
     for first, x, target in slices(batch, size):
-        f, d_f, above, near = (scratch.take(n, (len(x), size), x.dtype) for n in ("f", "d_f", "above", "near"))
+        f, d_f, above, near = (
+            scratch.take(n, (len(x), size), x.dtype) for n in ("f", "d_f", "above", "near")
+        )
         torch.addmm(shift, x, p["W_enc"], out=f)
-        torch.sub(f, threshold, out=near).abs_().sub_(kind.bandwidth / 2).neg_()
+        torch.sub(f, threshold, out=near).abs_().neg_()
         where_positive(f, torch.sub(f, cut, out=above), out=f)
         g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
         torch.mm(g, p["W_dec"].T, out=d_f)
         # `above` is read once more as the sign of ∂z, `near` becomes the estimator's sum.
         where_positive(d_f, above, out=above)
-        to_threshold -= where_positive(d_f.mul_(threshold).add_(weight), near, out=near).sum(0)
+        jump = d_f.mul_(threshold).add_(weight)
+        to_threshold -= where_above(jump, near, -kind.bandwidth / 2, out=near).sum(0)
         sums.add(x, f, g, above, squares)
         sums.count(f, True)
     found = sums.finish(p, kind.subtract_decoder_bias)
@@ -120,4 +129,3 @@ def gated(
         found["r_mag"] = along - p["b_mag"] * to_magnitude
     loss = sums.squares / tokens + weight * opened
     return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,20 +21,23 @@ from trainers.steps.engine import (
     member_optimizer,
     optimizer_tensors,
 )
-from trainers.steps.memory import Scratch
+from trainers.steps.memory import Scratch, keep_freed_memory
 from trainers.steps.sums import Step
 
 
 class LoopEngine:
     """Members one by one, on a few threads; no member ever sees another."""
 
-    def __init__(self, family: Family, options: StepOptions, threads: int = 1, sparse_path: bool = True) -> None:
+    def __init__(
+        self, family: Family, options: StepOptions, threads: int = 1, sparse_path: bool = True
+    ) -> None:
         self.family, self.options = family, options
         kind = family.architecture
         self.sparse = sparse_path and isinstance(kind, TopK) and not isinstance(kind, Matryoshka)
         self.sparse = self.sparse and not (kind.independence or kind.contrastive or kind.frequency)
         self.closed_form = closed_form(kind) if sparse_path else None
         self.scratch = Scratch()
+        keep_freed_memory()
         self.optimizers = [
             member_optimizer(leaves, member.learning_rate, kind.betas, options.epsilon)
             for leaves, member in zip(family.leaves, family.members, strict=True)
@@ -75,13 +79,12 @@ class LoopEngine:
                 leaf.grad = None
         return batch_log(loss, entry[0], entry[1], batch.target, norm) if log else None
 
-    def gradients(
-        self, m: int, batch: Batch, knobs: Knobs, log: bool = False
-    ) -> Step:
+    def gradients(self, m: int, batch: Batch, knobs: Knobs, log: bool = False) -> Step:
         """Gradients, loss and new state of one member, and (L0, x̂) of the batch."""
         kind, leaves, state = self.family.architecture, self.family.leaves[m], self.family.state_of(m)
         if self.closed_form is not None:
-            with torch.no_grad():
+            # What overflows is found by its loss, as in torch: without a warning of numpy's.
+            with torch.no_grad(), np.errstate(all="ignore"):
                 return self.closed_form(kind, leaves, state, batch, knobs, self.scratch, log)
         losses = kind.training_loss(leaves, state, batch.input, batch.target, knobs)
         names = list(leaves)
@@ -96,7 +99,9 @@ class LoopEngine:
         """Adam's memory, by run_id."""
         found = {}
         for m, member in enumerate(self.family.members):
-            found |= optimizer_tensors(self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam")
+            found |= optimizer_tensors(
+                self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam"
+            )
         return found
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:

@@ -1,7 +1,7 @@
 """Memory that is used again: freed blocks stay with the process, scratch blocks stay with their thread.
 
-A training step makes and drops blocks of megabytes. By default glibc returns each to the system at once, and the
-next step pays for every page anew: a quarter of a step's time.
+A training step makes and drops blocks of megabytes. By default glibc returns each to the system at once, and
+the next step pays for every page anew.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Scratch(threading.local):
         self._blocks: dict[tuple[str, torch.dtype], Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """The beginning of the thread's block of this name, in a shape; the block grows when it is too small."""
+        """The beginning of the thread's block of this name, in a shape; a block too small is replaced."""
         wanted = math.prod(shape)
         block = self._blocks.get((name, dtype))
         if block is None or len(block) < wanted:

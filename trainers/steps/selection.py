@@ -62,10 +62,10 @@ def codes_from(encoder: Encoder, limit: float | np.ndarray) -> Codes:
     return joined(parts, encoder.shape)
 
 
-def density(encoder: Encoder, limit: float | Tensor, tokens: int = 64) -> float:
+def density(encoder: Encoder, limit: float | np.ndarray, tokens: int = 64) -> float:
     """Share of the z above their limits, by the first tokens of the batch."""
-    z = encoder.some(encoder.x[:tokens])
-    return np.count_nonzero(torch.gt(z, limit).numpy()) / z.numel()
+    z = encoder.some(encoder.x[:tokens]).numpy()
+    return np.count_nonzero(z > limit) / max(z.size, 1)
 
 
 def token_codes(encoder: Encoder, k: float) -> Codes:
@@ -111,8 +111,8 @@ def highest_of_rows(z: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
 def lower_bounds(z: Tensor, k: int) -> np.ndarray:
     """A number `[n, 1]` that at least k values of each row reach, and few more.
 
-    The columns are cut into groups; k of the groups' maxima are k values of the row. Rows of 128 maxima are sorted
-    within the registers, where rows of all values would not fit.
+    The columns are cut into groups; k of the groups' maxima are k values of the row. numpy sorts rows of 128
+    maxima within the registers, where rows of all values would not fit.
     """
     size = z.shape[1]
     each = next((g for g in (16, 8, 4, 2) if size // g >= max(2 * k, 64)), 1)

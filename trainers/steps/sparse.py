@@ -1,13 +1,13 @@
-"""The sparse step of TopK, BatchTopK and Matryoshka on the CPU: gradients in closed form, from the selected latents.
+"""TopK, BatchTopK and Matryoshka on the CPU: gradients in closed form, from the selected latents alone.
 
 With e = x̂ − x, G = 2 e / B and the selected values v_bi > 0 (row b, latent i):
 
     ∂v_bi = G_b · W_dec,i        ∂W_dec,i = Σ_b v_bi G_b        ∂b_dec = Σ_b G_b − W_enc Σ_b ∂v_b
     ∂W_enc,i = Σ_b ∂v_bi (x_b − b_dec)        ∂b_enc,i = Σ_b ∂v_bi
 
-A prefix of Matryoshka sees the latents of its own group and of those before. So each group has rows of its own: x̂
-of a prefix is a running sum over groups, and G of a latent the sum over its group and those after, 2 w_g e_g / B
-each. The plain autograd loss is the oracle: the tests hold both equal.
+A prefix of Matryoshka sees the latents of its own group and of those before. So each group has rows of its
+own: x̂ of a prefix is a running sum over groups, and G of a latent the sum over its group and those after,
+2 w_g e_g / B each. The plain autograd loss is the oracle: the tests hold both equal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from trainers.steps.sums import Step, shift_of, through_encoder
 Select = Callable[[Encoder, float], Codes]
 
 
-def step(kind: TopK, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool) -> Step:
+def step(
+    kind: TopK, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
+) -> Step:
     """One step of TopK, BatchTopK or Matryoshka."""
     select = batch_codes if isinstance(kind, BatchTopK) else token_codes
     return gradients(kind, p, state, batch, knobs, select, scratch)
@@ -97,5 +99,10 @@ def state_after(kind: TopK, state: Parameters, codes: Codes) -> Parameters:
     fired[codes.places] = True
     new = {"idle": torch.where(torch.from_numpy(fired), 0.0, state["idle"] + codes.shape[0])}
     if isinstance(kind, BatchTopK):
-        new |= kind.follow(state, torch.as_tensor(codes.values.min(initial=np.inf) if len(codes.values) else 0.0).to(state["threshold"]))
+        new |= kind.follow(
+            state,
+            torch.as_tensor(codes.values.min(initial=np.inf) if len(codes.values) else 0.0).to(
+                state["threshold"]
+            ),
+        )
     return new

@@ -56,10 +56,10 @@ class Sums:
     def count(self, f: Tensor, wanted: bool) -> None:
         """Take the number of codes above 0."""
         if wanted:
-            self.active += int(np.count_nonzero((f > 0).numpy()))
+            self.active += int(np.count_nonzero(f.numpy() > 0))
 
     def finish(self, p: Parameters, subtract: bool) -> Parameters:
-        """Gradients of W_enc, W_dec and b_dec, with b_dec's way through the encoder where it is subtracted."""
+        """Gradients of W_enc, W_dec and b_dec, with b_dec's way through the encoder if it is subtracted."""
         found = {"W_enc": self.W_enc, "W_dec": self.W_dec, "b_dec": self.b_dec}
         if subtract:
             through_encoder(p, found, self.shift)
@@ -67,7 +67,7 @@ class Sums:
 
 
 def through_encoder(p: Parameters, found: Parameters, shift: Tensor) -> None:
-    """Add b_dec's way through the encoder to the gradients; `shift` is Σ ∂z, the gradient of what is added to x W_enc."""
+    """Add b_dec's way through the encoder to the gradients; `shift` is Σ ∂z, the gradient of the bias."""
     found["W_enc"].addr_(p["b_dec"], shift, alpha=-1)
     found["b_dec"] -= p["W_enc"] @ shift
 

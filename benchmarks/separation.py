@@ -1,0 +1,94 @@
+"""How far architectures stand apart on the shipped model, at two training budgets: `python -m benchmarks.separation`.
+
+Five architectures × four settings × three seeds at `mlp_out` of the last layer, trained twice as long and again;
+the performance hit (against mean ablation) at an L0 of 8 is read from each seed's frontier by log-log interpolation,
+and `compare` gives the relative potency against ReLU with its interval. Writes `benchmarks/results/separation.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+import frontier
+from trainers.config import checked
+from trainers.run_evaluation import evaluate_run
+from trainers.train import train
+
+RESULT = Path(__file__).parent / "results" / "separation.json"
+SETTINGS = {
+    "relu": [1.5, 2.5, 4.5, 8.0],
+    "gated": [2.0, 3.0, 4.5, 7.0],
+    "topk": [2, 4, 8, 16],
+    "batch_topk": [2, 4, 8, 16],
+    "jumprelu": [0.15, 0.5, 1.5, 4.0],
+}
+AT = 8.0
+
+
+def table_of(steps: int, seeds: list[int]) -> pd.DataFrame:
+    """The metrics table of one training budget."""
+    config = checked(
+        {
+            "activations": {"tokens": 200_000},
+            "training": {"steps": steps, "seeds": seeds, "checkpoint_every": steps},
+            "families": [{"architecture": name, "settings": s} for name, s in SETTINGS.items()],
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(config, Path(folder) / "run", progress=True)
+        return evaluate_run(Path(folder) / "run", model=run.model, progress=False)
+
+
+def hits_at(table: pd.DataFrame, at: float) -> dict[str, list[float]]:
+    """Per architecture and seed, the hit at an L0, between the neighbouring SAEs on log axes."""
+    found: dict[str, list[float]] = {}
+    for (family, _), rows in table.groupby(["family", "seed"], sort=False):
+        rows = rows.sort_values("l0")
+        hit = 1 - rows["loss_recovered"]
+        found.setdefault(family, []).append(float(np.exp(np.interp(np.log(at), np.log(rows["l0"]), np.log(hit)))))
+    return found
+
+
+def potencies(table: pd.DataFrame) -> dict[str, list[float]]:
+    """Relative potency against ReLU with its 95 % limits; all seeds in one fit."""
+    frame = frontier.compare(table, "relu").ratios.to_frame()
+    frame = frame[frame["quantity"] == "relative_potency"]
+    return {
+        str(r.family): [round(float(v), 3) for v in (r.ratio, r.ratio_low, r.ratio_high)]
+        for r in frame.itertuples()
+    }
+
+
+def main() -> None:
+    """Measure both budgets, print them, write the result."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, nargs="+", default=[300, 900])
+    parser.add_argument("--seeds", type=int, default=3)
+    given = parser.parse_args()
+    result = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "budgets": {}}
+    for steps in given.steps:
+        start = time.process_time()
+        table = table_of(steps, list(range(given.seeds)))
+        hits = {k: {"mean": float(np.mean(v)), "sd": float(np.std(v, ddof=1))} for k, v in hits_at(table, AT).items()}
+        result["budgets"][steps] = {
+            "hit_at_l0_8": hits, "relative_potency_against_relu": potencies(table),
+            "cpu_seconds": round(time.process_time() - start),
+        }  # fmt: skip
+        print(f"{steps} steps")
+        for name, v in hits.items():
+            potency = result["budgets"][steps]["relative_potency_against_relu"].get(name)
+            print(f"  {name:12s} hit at L0 8: {v['mean']:.3f} (seed SD {v['sd'] / v['mean']:.1%})  potency {potency}")
+    RESULT.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
