@@ -1,9 +1,11 @@
 """What an SAE's error is made of: what linear maps of x and of the latents predict of it, and the rest.
 
 Engels et al. (arXiv 2410.14670) find that much of x − x̂ is a linear function of x, and that the rest does not
-fall as dictionaries grow. What a map of the latents predicts is what a better decoder would gain. Maps are
-ridge regressions, fitted on three quarters of the windows of text and scored on the fourth (the ridge is
-chosen inside the three), so that an unpredictable error gets a share of about 0, however many latents.
+fall as dictionaries grow. What a map of the latents predicts is what a better decoder would gain (shrinkage,
+for instance); x and the latents together predict the error exactly, as x̂ is linear in the latents, so that
+the two parts are not added. Maps are ridge regressions, fitted on three quarters of the windows of text and
+scored on the fourth (the ridge is chosen inside the three): an unpredictable error gets a share of about 0,
+however many latents there are.
 """
 
 from __future__ import annotations
@@ -24,9 +26,9 @@ from trainers.accumulators import jackknife_error, without_each
 from trainers.activations.progress import Callback, reported
 from trainers.language_models import LanguageModel
 
-PREDICTORS = ("input", "latents", "both")
+PREDICTORS = ("input", "latents")
 FOLDS = 4
-RIDGES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+RIDGES = (1e-5, 1e-3, 1e-1, 10.0, 1e3)
 """Tried ridges, as shares of the tokens (predictors are standardised)."""
 
 
@@ -38,8 +40,8 @@ class Anatomy:
     ----------
     table : DataFrame
         Rows of the metrics table: the SAEs' identity, `l0`, `fvu`; of the error's variance the shares
-        `error_from_input`, `error_from_latents`, `error_from_both` and `error_rest` = 1 − both; of the
-        activations' variance `fvu_rest` = fvu · error_rest and so on; each with `_se` (jackknife of windows).
+        `error_from_input`, `error_from_latents` and `error_rest` = 1 − error_from_input; of the activations'
+        variance `fvu_rest` = fvu · error_rest and so on; each with `_se` (jackknife over windows).
     sums : dict of str to array [windows, members]
         `variance` (the same for all), `error`, and what is left of it after each predictor.
     """
@@ -75,7 +77,7 @@ def shares(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     for name in PREDICTORS:
         found[f"error_from_{name}"] = 1 - sums[name] / sums["centred_error"]
         found[f"fvu_from_{name}"] = found["fvu"] * found[f"error_from_{name}"]
-    found["error_rest"] = 1 - found["error_from_both"]
+    found["error_rest"] = 1 - found["error_from_input"]
     found["fvu_rest"] = found["fvu"] * found["error_rest"]
     return found
 
@@ -114,7 +116,7 @@ def error_anatomy(
             sums["variance"].append(variance)
             sums["error"].append(_per_window(error.square().sum(1), windows))
             sums["centred_error"].append(_per_window((error - error.mean(0)).square().sum(1), windows))
-            for name, predictor in (("input", x), ("latents", f), ("both", torch.cat([x, f], 1))):
+            for name, predictor in (("input", x), ("latents", f)):
                 sums[name].append(_per_window(unexplained(predictor, error, windows), windows))
             about = {"run_id": str(sae.identity.get("run_id", f"sae_{index}"))}
             about |= {

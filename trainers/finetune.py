@@ -45,7 +45,8 @@ class FineTuning:
     clip : float
         Largest norm of a gradient.
     parameters : tuple of str, optional
-        What is trained; default all that have a gradient.
+        What is trained; default all that have a gradient. `("W_dec",)` keeps detections, and so L0, as they
+        are (b_dec does not, where the encoder subtracts it).
     """
 
     kl: float = 1.0

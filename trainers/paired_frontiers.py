@@ -123,6 +123,27 @@ def compare_curves(
     return pd.DataFrame(rows)
 
 
+def changes(evaluation: Evaluation, metric: str = "ce_sae", level: float = 0.95) -> pd.DataFrame:
+    """Every changed SAE less its parent, paired by batch; a row for each that stands beside its parent.
+
+    Columns: `run_id`, `parent`, `family`, `l0`, `l0_before`, `metric`, `before`, `change`, `change_low`,
+    `change_high`, and `ratio`, the metric over that of the parent.
+    """
+    table, left, rows = evaluation.table, LeftOut(evaluation), []
+    known = table[table["parent"].isin(table["run_id"])] if "parent" in table else table[:0]
+    for own in known.to_dict("records"):
+        name, parent = own["run_id"], own["parent"]
+        after, before = left.metric(name, metric), left.metric(parent, metric)
+        found = estimate(after - before, level)
+        rows.append({
+            "run_id": name, "parent": parent, "family": own["family"], "l0": own["l0"],
+            "l0_before": left.metric(parent, "l0")[0], "metric": metric, "before": before[0],
+            "change": found.value, "change_low": found.low, "change_high": found.high,
+            "ratio": after[0] / before[0],
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> Estimate:
     """The first value, with the jackknife interval that the others `[B]` give.
 

@@ -1,12 +1,22 @@
-"""Configurations of the studies in docs/looking_inside.md: small families on the shipped model."""
+"""The studies of docs/looking_inside.md: small families on the shipped model.
+
+`python -m trainers.studies penalties runs/penalties` trains and evaluates one.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from frontier._format import nearest
+from trainers.architectures import ARCHITECTURES
 from trainers.config import RunConfig, checked
 from trainers.equal_compute import equal_size
-from trainers.sweeps import even_targets
+from trainers.sweeps import even_targets, settled
 
 SIZE = 256
 SIZES = [64, 128, 256, 512, 1024]
@@ -71,3 +81,42 @@ def equal_cost() -> RunConfig:
             {"architecture": "relu", "name": "relu, as dear", "target_l0": targets, "dictionary_size": wide},
         ]
     )
+
+
+CORRELATED = {"features": 64, "d": 64, "l0": 8, "max_cosine": 0.0, "correlation": 0.6, "rank": 4}
+"""The truth of the recovery study: orthogonal features, correlated through four common factors."""
+
+
+def recovery_study(
+    kinds: Sequence[str] = tuple(ARCHITECTURES), seeds: Sequence[int] = (0, 1, 2)
+) -> pd.DataFrame:
+    """Recovery of correlated features against L0, for these architectures (5 CPU-seconds a kind and seed)."""
+    from trainers.true_l0 import default_settings, recovery_rows
+
+    families = {name: default_settings(name, CORRELATED["l0"]) for name in kinds}
+    return recovery_rows(families, seeds=seeds, steps=400, **CORRELATED)
+
+
+STUDIES = {f.__name__: f for f in (placed_sweeps, penalties, widths, transcoders, equal_cost)}
+
+
+def run(name: str, folder: str | Path, *, progress: bool = True) -> pd.DataFrame:
+    """Train and evaluate a study; its metrics table, also written to `folder`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study.
+    """
+    from trainers.run_evaluation import evaluate_run
+    from trainers.train import train
+
+    if name not in STUDIES:
+        raise ValueError(f"no study {name!r}{nearest(name, STUDIES)}")
+    config, _ = settled(STUDIES[name](), folder, progress=progress)
+    trained = train(config, folder, progress=progress)
+    return evaluate_run(folder, model=trained.model, progress=progress)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], sys.argv[2])

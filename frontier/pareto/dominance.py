@@ -23,6 +23,13 @@ Rows = NDArray[np.intp]
 CELLS = 2_000_000
 """Comparisons made at once for the slack in three or more objectives."""
 
+LARGE = 256
+"""Rows of a group on average, from which on groups are sorted one by one."""
+
+CULLED, SAMPLE, SAMPLE_OF_GROUP, WORTH = 4096, 4096, 64, 0.7
+"""Fewer rows are sorted at once; rows drawn in search of one that beats many, of one group and per group; the
+largest share of them that may be left by it."""
+
 
 def nondominated(points: Array, groups: Groups | None = None) -> Bools:
     """True for the points that no point of the same group beats.
@@ -43,8 +50,86 @@ def nondominated(points: Array, groups: Groups | None = None) -> Bools:
     if not np.isfinite(points).all():
         bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
         raise ValueError(f"points must be finite; rows {listed(bad.tolist())} are not")
-    groups = np.zeros(len(points), dtype=np.int64) if groups is None else np.asarray(groups)
-    return Dominance.of(points, groups).optimal()
+    groups = None if groups is None else np.asarray(groups)
+    left = _not_obviously_beaten(points, groups)
+    if left is None:
+        return _of_few(points, groups)
+    optimal = np.zeros(len(points), dtype=bool)
+    optimal[left] = _of_few(points[left], None if groups is None else groups[left])
+    return optimal
+
+
+def _order(x: Array, groups: Groups) -> Rows:
+    """The rows in order of (group, x)."""
+    if not len(x) or groups[0] == groups[-1] and (groups == groups[0]).all():
+        return np.argsort(x)
+    low, high = groups.min(), groups.max()
+    keys = groups.astype(np.uint16) if low >= 0 and high < 2**16 else groups  # sorted by radix
+    if low < 0 or (high + 1) * LARGE > len(x):
+        order = np.argsort(x)
+        return order[np.argsort(keys[order], kind="stable")]
+    order = np.argsort(keys, kind="stable")
+    x, edges = x[order], np.cumsum(np.bincount(groups))
+    turns = [np.argsort(part) for part in np.split(x, edges[:-1])]
+    return np.concatenate([rows[turn] for rows, turn in zip(np.split(order, edges[:-1]), turns, strict=True)])
+
+
+def _of_few(points: Array, groups: Groups | None) -> Bools:
+    if groups is None and points.shape[1] > 2 and len(points):
+        import moocore
+
+        return moocore.is_nondominated(points, maximise=False, keep_weakly=True)
+    return Dominance.of(points, np.zeros(len(points), np.int64) if groups is None else groups).optimal()
+
+
+def _not_obviously_beaten(points: Array, groups: Groups | None) -> Rows | None:
+    """The rows that one good row of their group does not beat, found without a sort; None: not worth it.
+
+    The good row has the least scaled sum of a random sample. Where few of the sample lose to it, nearly all
+    points lie on the frontier and the search ends.
+    """
+    left: Rows | None = None
+    draw = np.random.default_rng(0)
+    while len(points) >= CULLED:
+        if groups is None:
+            count, size = 1, min(SAMPLE, len(points) // 4)
+        else:
+            if groups.min() < 0:
+                break
+            count = int(groups.max()) + 1
+            size = SAMPLE_OF_GROUP * count
+            if size * 4 > len(points):
+                break
+        rows = draw.integers(len(points), size=size)
+        some = points[rows]
+        spread = np.ptp(some, axis=0)
+        total = (some / np.where(spread > 0, spread, 1.0)).sum(axis=1)
+        best = np.full((count, points.shape[1]), np.inf)  # a group outside the sample keeps all its rows
+        if groups is None:
+            best[0] = some[np.argmin(total)]
+            keep, kept = _reach(some, best[0]), None
+        else:
+            drawn = groups[rows]
+            turn = np.argsort(-total)
+            best[drawn[turn]] = some[turn]  # the last one stays
+            keep, kept = _reach(some, best[drawn]), groups
+        if keep.mean() > WORTH:
+            break
+        keep = _reach(points, best[0] if kept is None else best[kept])
+        inside = np.flatnonzero(keep)
+        left = inside if left is None else left[inside]
+        points = points[inside]
+        groups = None if groups is None else groups[inside]
+    return left
+
+
+def _reach(points: Array, best: Array) -> Bools:
+    """Rows that are better than `best` in some objective, or as good in the last one."""
+    best = best.T if best.ndim == 2 else best
+    reach = points[:, -1] <= best[-1]
+    for k in range(points.shape[1] - 1):
+        reach |= points[:, k] < best[k]
+    return reach
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +154,7 @@ class Dominance:
     @classmethod
     def of(cls, points: Array, groups: Groups) -> Dominance:
         """Sort once; all answers share it."""
-        order = np.argsort(points[:, 0])
-        keys = groups[order]
-        if len(keys) and keys.min() >= 0 and keys.max() < 2**16:
-            keys = keys.astype(np.uint16)  # sorted by radix
-        order = order[np.argsort(keys, kind="stable")]
+        order = _order(points[:, 0], groups)
         x, g = points[order, 0], groups[order]
         new = np.ones(len(order), dtype=bool)
         new[1:] = (g[1:] != g[:-1]) | (x[1:] != x[:-1])
@@ -142,12 +223,15 @@ class Dominance:
         """Two objectives: y in order, each run's least y, and the least y before it in its group."""
         y, group = self.points[self.order, 1], self.groups[self.order][self.start]
         best = np.minimum.reduceat(y, self.start)
-        longest = np.diff(np.flatnonzero(np.r_[True, group[1:] != group[:-1], True])).max()
-        running, step = best.copy(), 1
-        while step < longest:  # running minimum within groups, by doubling
-            same = group[step:] == group[:-step]
-            running[step:] = np.where(same, np.minimum(running[step:], running[:-step]), running[step:])
-            step *= 2
+        edges = np.flatnonzero(np.r_[True, group[1:] != group[:-1], True])
+        if len(edges) * LARGE < len(best):
+            running = np.concatenate([np.minimum.accumulate(part) for part in np.split(best, edges[1:-1])])
+        else:
+            running, step, longest = best.copy(), 1, np.diff(edges).max()
+            while step < longest:  # running minimum within groups, by doubling
+                same = group[step:] == group[:-step]
+                running[step:] = np.where(same, np.minimum(running[step:], running[:-step]), running[step:])
+                step *= 2
         before = np.full(len(best), np.inf)
         before[1:] = np.where(group[1:] == group[:-1], running[:-1], np.inf)
         return y, best, before

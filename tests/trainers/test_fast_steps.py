@@ -1,8 +1,8 @@
 """The closed forms of the CPU engine against autograd, on codes both sparse and dense.
 
-In float64 both agree to 1e-9 of the largest gradient, so that a wrong term cannot hide in rounding. In float32,
-as in real runs, sums over n terms of either path round by about sqrt(n) 6e-8 of their size: for the hundreds of
-terms here 1e-6 of the largest gradient, measured against the float64 oracle.
+In float64 both agree to 1e-9 of the largest gradient, so that a wrong term cannot hide in rounding. In
+float32, as in real runs, sums over n terms of either path round by about sqrt(n) 6e-8 of their size: for the
+hundreds of terms here 1e-6 of the largest gradient, measured against the float64 oracle.
 """
 
 import numpy as np
@@ -263,7 +263,7 @@ def test_values_that_are_no_numbers_reach_the_loss(kind):
 
 
 def test_paths_do_not_depend_on_who_else_is_trained():
-    """One member sparse, one dense, one that fires rarely: each alone is bit for bit what it is in the family."""
+    """One member dense, one between, one sparse: each alone is bit for bit what it is in the family."""
     settings = [0.01, 1.0, 8.0]
     members = [Member(f"m{i}", s, i, 2e-2) for i, s in enumerate(settings)]
     scaling = Scaling(1.0, 1.0, torch.zeros(D), torch.zeros(D))

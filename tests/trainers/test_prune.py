@@ -17,7 +17,15 @@ from trainers.architectures import TopK
 from trainers.evaluate import evaluate
 from trainers.evaluation_results import EvaluationError
 from trainers.figures import plot_pruning, plot_pruning_frontiers
-from trainers.paired_frontiers import LeftOut, _between, estimate, over_saes
+from trainers.paired_frontiers import (
+    LeftOut,
+    _between,
+    changes,
+    compare_curves,
+    estimate,
+    families_of,
+    over_saes,
+)
 from trainers.prune import METHODS, Pruned, latent_statistics, latent_thresholds, prune
 from trainers.pruning_costs import compare_methods, pruning_costs
 from trainers.sae import SAE
@@ -241,6 +249,35 @@ def test_the_threshold_is_not_behind_itself_and_ends_are_missing(pruned):
         "no SAE is trained to half of the lowest L0"
     )
     assert pruning_costs(pruned, share=0.01)["cost"].isna().all()
+
+
+def test_changes_are_the_evaluations_own_paired_differences(pruned):
+    found = changes(pruned, "mse")
+    assert len(found) == pruned.table["parent"].notna().sum()
+    row = found[found["run_id"].str.startswith("s1 + quantile")].iloc[0]
+    value, se = pruned.difference("mse", row["run_id"], "s1")
+    assert row["change"] == pytest.approx(value)
+    assert row["change_high"] - row["change"] == pytest.approx(2.364624 * se, rel=1e-6)
+    assert row["ratio"] == pytest.approx(1 + value / row["before"])
+
+
+def test_curves_at_equal_l0_have_intervals_that_hold_together(pruned):
+    """Two curves less a third at two levels: four intervals, each of 1 − 0.05/4."""
+    names = pruned.table["run_id"]
+    curves = {m: list(names[names.str.startswith(f"s0 + {m}")]) for m in METHODS[:3]}
+    levels = [3.0, 4.0]
+    found = compare_curves(pruned, "quantile", levels, curves=curves, metric="mse")
+    assert found["family"].tolist() == ["top k", "share of maximum"] * 2
+    assert found["l0"].tolist() == [3, 3, 4, 4]
+    left = LeftOut(pruned)
+    gap = left.curve(curves["top k"], "mse", 4.0) - left.curve(curves["quantile"], "mse", 4.0)
+    wanted = estimate(gap, 1 - 0.05 / 4)
+    row = found.iloc[2]
+    assert (row["difference"], row["difference_low"]) == pytest.approx((wanted.value, wanted.low))
+    assert compare_curves(pruned, "quantile", [1e3], curves=curves)["difference"].isna().all()
+    with pytest.raises(EvaluationError, match=r"no curve 'quantil'.*did you mean 'quantile'"):
+        compare_curves(pruned, "quantil", levels, curves=curves)
+    assert families_of(pruned)["relu"] == ["s0", "s1", "s2", "s3"]
 
 
 def test_means_over_saes_have_the_sae_as_unit(pruned):

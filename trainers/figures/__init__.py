@@ -6,6 +6,12 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "plot_activation_sizes": "penalties",
+    "plot_anatomy": "error_anatomy",
+    "plot_densities": "frequency",
+    "plot_parts": "penalties",
+    "plot_recovery": "true_l0",
+    "plot_shares": "frequency",
     "plot_pruning": "pruning",
     "plot_pruning_frontiers": "pruning",
     "plot_shrinkage": "shrinkage",

@@ -13,7 +13,6 @@ from frontier.figures.style import COLOURS, REFERENCE_COLOUR, log_axis
 
 PARTS = {
     "fvu_rest": ("rest", COLOURS[1]),
-    "fvu_more": ("from the latents too", COLOURS[4]),
     "fvu_from_input": ("linear in x", COLOURS[5]),
 }
 """From the bottom up; with their labels."""
@@ -22,8 +21,8 @@ PARTS = {
 def plot_anatomy(table: pd.DataFrame, axes: Any = None, *, by: str = "sparsity_setting") -> np.ndarray:
     """Stacked parts of the error, as shares of the activations' variance, against dictionary size.
 
-    One panel per value of `by`. The rest at the bottom is what no linear map predicts; where it does not fall,
-    width does not help. Bars are 95 % intervals of the rest over windows.
+    One panel per value of `by`. The rest at the bottom is what no linear map of x predicts; where it does
+    not fall, width does not help against it. Bars are 95 % intervals of the rest over windows.
     """
     groups = list(table.groupby(by))
     panels = np.ravel(new_axes(len(groups), per_row=len(groups)) if axes is None else axes)
@@ -40,10 +39,9 @@ def plot_anatomy(table: pd.DataFrame, axes: Any = None, *, by: str = "sparsity_s
 
 def _draw(ax: Axes, rows: pd.DataFrame) -> None:
     size = rows["dictionary_size"].to_numpy(float)
-    parts = rows.assign(fvu_more=rows["fvu"] - rows["fvu_rest"] - rows["fvu_from_input"])
     floor = np.zeros(len(rows))
     for name, (label, colour) in PARTS.items():
-        upper = floor + parts[name].clip(lower=0).to_numpy(float)
+        upper = floor + rows[name].clip(lower=0).to_numpy(float)
         ax.fill_between(size, floor, upper, color=colour, alpha=0.55, linewidth=0, label=label)
         floor = upper
     ax.plot(size, rows["fvu"], color=REFERENCE_COLOUR, marker="o", **EDGE)

@@ -21,6 +21,7 @@ from frontier.figures.panels import (
 from frontier.figures.style import Style, log_axis, styles_for
 from trainers.activation_sizes import ActivationSizes
 
+LABELS = {"fvu": "FVU", "ce_sae": "Cross-entropy (nats)"}
 PARTS = ("cosine_similarity", "l2_ratio", "fvu", "ce_sae")
 
 
@@ -40,7 +41,7 @@ def plot_parts(
             look, error = looks[family], rows.get(f"{metric}_se")
             ax.errorbar(rows["l0"], rows[metric], error, color=look.colour, marker=look.marker, **EDGE)
         log_axis(ax.xaxis)
-        label_axes(ax, "L0", column_label(metric))
+        label_axes(ax, "L0", LABELS.get(metric) or column_label(metric))
     if metrics[-1] == "ce_sae":
         panels[-1].axhline(float(table["ce_clean"].mean()), color="0.6", linewidth=0.6, linestyle=":")
     quiet_legend(panels[0], {str(n): handle(looks[n]) for n in legend_order(looks, looks)})
@@ -65,11 +66,11 @@ def plot_activation_sizes(
         colour = looks[name].colour
         label = f"{name} (L0 {one.l0:.1f}), median {median.estimate:.3g}"
         handles[label] = ax.stairs(density, edges, color=colour, linewidth=1.1)
-        ax.axvline(median.estimate, color=colour, linewidth=0.8, linestyle="--")
+        ax.axvline(median.estimate, ymax=0.72, color=colour, linewidth=0.8, linestyle="--")
         shown += [edges[:-1][density > 0.002 * density.max()].min(), edges[1:][density > 0].max()]
     log_axis(ax.xaxis)
     ax.set_xlim(min(shown), max(shown))
-    ax.set_ylim(0, 1.3 * ax.get_ylim()[1] / 1.05)
+    ax.set_ylim(0, 1.4 * ax.get_ylim()[1] / 1.05)
     label_axes(ax, "Activation, in units of the scaled input", "Activations per token and decade")
     quiet_legend(ax, handles)
     return ax

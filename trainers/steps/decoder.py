@@ -24,7 +24,9 @@ def clip(gradients: Parameters, limit: float, members: bool = False) -> Tensor:
 
     With `members` the first dimension counts members, each clipped by its own norm.
     """
-    squares = [g.square().sum(tuple(range(1, g.ndim))) if members else g.square().sum() for g in gradients.values()]
+    squares = [
+        g.square().sum(tuple(range(1, g.ndim))) if members else g.square().sum() for g in gradients.values()
+    ]
     norm = torch.stack(squares).sum(0).sqrt()
     factor = (limit / norm.clamp_min(1e-12)).clamp_max(1.0)
     for g in gradients.values():

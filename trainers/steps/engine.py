@@ -75,7 +75,9 @@ def batch_log(loss: Tensor, latents_l0: float, x_hat: Tensor, target: Tensor, no
     return MemberLog(float(loss), latents_l0, fvu, float(norm))
 
 
-def member_optimizer(leaves: dict[str, Tensor], rate: float, betas: tuple[float, float], epsilon: float) -> torch.optim.Adam:
+def member_optimizer(
+    leaves: dict[str, Tensor], rate: float, betas: tuple[float, float], epsilon: float
+) -> torch.optim.Adam:
     """Adam of one member, all its tensors in one fused call."""
     return torch.optim.Adam(list(leaves.values()), lr=rate, betas=betas, eps=epsilon, fused=True)
 
@@ -89,7 +91,9 @@ def optimizer_tensors(optimizer: torch.optim.Adam, names: list[str], prefix: str
     return found
 
 
-def load_optimizer(optimizer: torch.optim.Adam, names: list[str], prefix: str, tensors: dict[str, Tensor]) -> None:
+def load_optimizer(
+    optimizer: torch.optim.Adam, names: list[str], prefix: str, tensors: dict[str, Tensor]
+) -> None:
     """Take up what `optimizer_tensors` gave."""
     for name, tensor in zip(names, optimizer.param_groups[0]["params"], strict=True):
         keys = ("step", "exp_avg", "exp_avg_sq")

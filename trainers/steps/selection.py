@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.steps.codes import Codes, starts
+from trainers.steps.codes import Codes
 from trainers.steps.memory import Scratch
 
 SMALLEST = float(np.nextafter(np.float32(0), np.float32(1)))
@@ -86,7 +86,8 @@ def batch_codes(encoder: Encoder, k: float) -> Codes:
     limit = np.partition(codes.values, extra)[extra]
     take = ~(codes.values <= limit)
     take[np.flatnonzero(codes.values == limit)[: kept - np.count_nonzero(take)]] = True
-    return Codes(codes.rows[take], codes.places[take], codes.values[take], codes.shape)
+    places = np.flatnonzero(take)
+    return Codes(codes.rows.take(places), codes.places.take(places), codes.values.take(places), codes.shape)
 
 
 def likely_limit(encoder: Encoder, k: float, tokens: int = 128, margin: float = 1.5) -> float:
@@ -100,11 +101,11 @@ def likely_limit(encoder: Encoder, k: float, tokens: int = 128, margin: float = 
 def highest_of_rows(z: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
     """Places in the flattened slice, rising, and values: the positive ones of each row's k highest."""
     flat, values = chosen(z, np.maximum(lower_bounds(z, k), SMALLEST))
-    rows = flat // z.shape[1]
-    counts = np.bincount(rows, minlength=len(z))
+    rows = flat // np.int32(z.shape[1])
+    counts = np.bincount(rows, minlength=len(z)).astype(np.int32)
     if counts.max(initial=0) > k:
-        take = highest_of_ragged(values, rows, counts, k)
-        flat, values = flat[take], values[take]
+        take = np.flatnonzero(highest_of_ragged(values, rows, counts, k))
+        flat, values = flat.take(take), values.take(take)
     return flat, values
 
 
@@ -122,20 +123,22 @@ def lower_bounds(z: Tensor, k: int) -> np.ndarray:
 
 
 def highest_of_ragged(values: np.ndarray, rows: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    """Mask `[n]` of the k highest of each row; of equal values the first."""
-    begins = np.cumsum(counts) - counts
-    table = np.full((len(counts), counts.max()), -np.inf, values.dtype)
-    table[rows, np.arange(len(rows)) - begins[rows]] = values
-    last = table.shape[1] - k
-    limits = np.partition(table, last, axis=1)[:, last][rows]
-    take = ~(values < limits)
-    surplus = np.bincount(rows[take], minlength=len(counts)) - k
+    """Mask `[n]` of the k highest of each row, of equal values the first; rows rise, counts are theirs."""
+    begins = np.cumsum(counts, dtype=np.int32) - counts
+    width = counts.max()
+    # A table with each row's values at its left, and the least number to their right.
+    table = np.full(len(counts) * width, -np.inf, values.dtype)
+    moved = np.arange(len(counts), dtype=np.int32) * width - begins
+    table[np.arange(len(rows), dtype=np.int32) + moved.take(rows)] = values
+    limits = np.partition(table.reshape(-1, width), width - k, axis=1)[:, width - k].take(rows)
+    mask = ~(values < limits)
+    surplus = np.bincount(rows[mask], minlength=len(counts)) - k
     if surplus.max() > 0:
         equal = np.flatnonzero(values == limits)
-        mine = rows[equal]
-        left = starts(mine, len(counts)) + np.bincount(mine, minlength=len(counts))
-        take[equal[np.arange(len(equal)) >= (left - np.maximum(surplus, 0))[mine]]] = False
-    return take
+        found = np.bincount(rows[equal], minlength=len(counts))
+        stays = np.cumsum(found) - np.maximum(surplus, 0)
+        mask[equal[np.arange(len(equal)) >= stays[rows[equal]]]] = False
+    return mask
 
 
 def chosen(z: Tensor, bounds: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
@@ -143,7 +146,7 @@ def chosen(z: Tensor, bounds: np.ndarray | float) -> tuple[np.ndarray, np.ndarra
     plain = z.numpy()
     below = np.less(plain, bounds)
     flat = np.flatnonzero(np.logical_not(below, out=below))
-    return flat.astype(np.int32), plain.reshape(-1)[flat]
+    return flat.astype(np.int32), plain.reshape(-1).take(flat)
 
 
 def joined(parts: list[tuple[int, np.ndarray, np.ndarray]], shape: tuple[int, int]) -> Codes:

@@ -89,7 +89,7 @@ def in_groups(codes: Codes, ends: list[int]) -> Codes:
         return codes
     tokens, size = codes.shape
     group = np.searchsorted(ends, np.arange(size), side="right").astype(np.int32)
-    rows = codes.rows * np.int32(len(ends)) + group[codes.places]
+    rows = codes.rows * np.int32(len(ends)) + group.take(codes.places)
     return replace(codes, rows=rows, shape=(tokens * len(ends), size))
 
 

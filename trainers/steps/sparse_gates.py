@@ -26,7 +26,7 @@ def relu(kind: ReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs
     norms = p["W_dec"].norm(dim=-1) if kind.free_decoder_norms else torch.ones_like(encoder.shift)
     slope, codes = weight * norms, codes_from(encoder, SMALLEST)
     x_hat, g, squares = reconstruction(p, codes, codes.values, batch.target)
-    to_z = codes.slopes(g, p["W_dec"]) + slope.numpy()[codes.places]
+    to_z = codes.slopes(g, p["W_dec"]) + slope.numpy().take(codes.places)
     found = products(p, codes, batch.input, g, codes.values, to_z, kind.subtract_decoder_bias)
     along = codes.latent_sums(codes.values)
     if kind.free_decoder_norms:
@@ -40,7 +40,7 @@ def jumprelu(kind: JumpReLU, p: Parameters, encoder: Encoder, batch: Batch, knob
     tokens = len(batch.input)
     weight = knobs.setting * knobs.ramp / tokens
     codes = codes_from(encoder, window_start(kind, p))
-    thresholds, z = p["threshold"].detach().numpy()[codes.places], codes.values
+    thresholds, z = p["threshold"].detach().numpy().take(codes.places), codes.values
     above = (z > thresholds) & (z > 0)
     near = np.abs(z - thresholds) < kind.bandwidth / 2
     f = np.where(above, z, 0)
@@ -67,7 +67,7 @@ def jumprelu_wide(
         x_hats.append(codes.decoded(p["W_dec"]).add_(p["b_dec"]))
         g = (x_hats[-1] - batch.target[first : first + len(z)]).mul_(2 / tokens)
         d_f = torch.mm(g, p["W_dec"].T, out=scratch.take("d_f", tuple(z.shape), z.dtype))
-        to_f.append(d_f.numpy().reshape(-1)[parts[-1][1]])
+        to_f.append(d_f.numpy().reshape(-1).take(parts[-1][1]))
         near = z.sub_(threshold).abs_().neg_()
         jump = where_above(d_f.mul_(threshold).add_(weight), near, -kind.bandwidth / 2, out=d_f)
         to_threshold -= jump.sum(0)
@@ -94,8 +94,8 @@ def gated(kind: Gated, p: Parameters, encoder: Encoder, batch: Batch, knobs: Kno
     scale = p["r_mag"].exp() if kind.rescale else torch.ones_like(encoder.shift)
     offset = p["b_mag"] - scale * p["b_gate"]
     codes = codes_from(encoder, SMALLEST)
-    scales = scale.numpy()[codes.places]
-    f = np.maximum(codes.values * scales + offset.numpy()[codes.places], 0)
+    scales = scale.numpy().take(codes.places)
+    f = np.maximum(codes.values * scales + offset.numpy().take(codes.places), 0)
     x_hat, g, squares = reconstruction(p, codes, f, batch.target)
     _, g_open, squares_open = reconstruction(p, codes, codes.values, batch.target)
     to_magnitude = np.where(f > 0, codes.slopes(g, p["W_dec"]), 0)

@@ -1,0 +1,89 @@
+"""What the benchmarks share: interleaved rounds, the machine and versions, environments of peers, result files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+RESULTS = Path("benchmarks/results")
+Times = dict[str, list[float]]
+
+
+def rounds(methods: Mapping[str, Callable[[], Any]], count: int) -> tuple[Times, dict[str, Any]]:
+    """CPU seconds of each method in each round, methods in turn within a round; and what each last returned."""
+    times: Times = {name: [] for name in methods}
+    found: dict[str, Any] = {}
+    for _ in range(count):
+        for name, work in methods.items():
+            start = time.process_time()
+            found[name] = work()
+            times[name].append(time.process_time() - start)
+    return times, found
+
+
+def ratio(times: Times, one: str, other: str) -> float:
+    """Median over the rounds of the ratio of two methods."""
+    return median(a / b for a, b in zip(times[one], times[other], strict=True))
+
+
+def medians(times: Times) -> dict[str, float]:
+    """Median seconds of each method."""
+    return {name: round(median(v), 6) for name, v in times.items()}
+
+
+def circumstances(*packages: str) -> dict[str, Any]:
+    """Date, machine, load and versions, the head of every result file."""
+    found = {name: version(name) for name in packages}
+    return {
+        "date": date.today().isoformat(), "machine": processor(), "cpus": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(), "versions": found,
+    }  # fmt: skip
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor()
+    return f"{name or 'unknown'} ({platform.machine()})"
+
+
+def write(name: str, record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
+    """Write one result file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def environment(name: str, *packages: str) -> Path:
+    """The interpreter of an environment of its own below `.bench/`, made at the first run.
+
+    Raises
+    ------
+    RuntimeError
+        If the packages cannot be installed.
+    """
+    folder = Path(".bench") / name
+    python = folder / "bin" / "python"
+    if not (folder / ".ready").exists():
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", "install", *packages]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{packages} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+        (folder / ".ready").touch()
+    return python
