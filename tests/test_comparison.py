@@ -256,3 +256,15 @@ def test_winners_of_a_long_search_are_doubted():
     rows += [{**r, "loss_recovered": r["loss_recovered"] - 0.2} for r in rows]
     doubts = compare(rows)["topk"].doubts
     assert sum("winners are lucky" in d for d in doubts) == 2
+
+
+def test_points_of_one_sae_are_called_so(layer20):
+    """Rows of one parent (pruned at several strengths, say) are no independent points."""
+    table = layer20[layer20["site"] == "Resid"].assign(parent=None)
+    gated = table["architecture"] == "gated"
+    table.loc[gated, "parent"] = ["one", "two"] * (int(gated.sum()) // 2) + ["one"] * (int(gated.sum()) % 2)
+    words = "come from 2 SAEs (column parent)"
+    found = frontier.compare(table, "baseline", errors="additive")
+    assert words in repr(found) and words in repr(found.ratios)
+    alone = table.assign(parent=[str(i) for i in range(len(table))])
+    assert words not in repr(frontier.compare(alone, "baseline", errors="additive"))

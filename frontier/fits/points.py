@@ -23,6 +23,10 @@ FACTS = (*PROTOCOL, "tokens_trained", "dictionary_size")
 """Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
 
 
+SHARED_PARENTS = "shared parents"
+"""A fact of groups in which one SAE, pruned or pursued at several strengths, gives several points."""
+
+
 @dataclass(frozen=True, eq=False)
 class Points:
     """The data of one group."""
@@ -83,6 +87,7 @@ def points_of(
         rows = np.flatnonzero((codes == code) & inside)
         # the values of a group in the columns that a fair comparison needs equal
         own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
+        own |= _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         groups.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own))
@@ -90,6 +95,16 @@ def points_of(
         why = "; ".join(r for r in remarks if r)
         raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")
     return groups, remarks
+
+
+def _shared_parents(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
+    """How many SAEs the points of a group come from, where some SAE gives several (column `parent`)."""
+    if "parent" not in table or not rows.size:
+        return {}
+    parents = table["parent"].iloc[rows].dropna()
+    if not parents.duplicated().any():
+        return {}
+    return {SHARED_PARENTS: f"{len(parents)} points come from {plural(parents.nunique(), 'SAE')}"}
 
 
 def _inside(

@@ -11,7 +11,7 @@ from scipy.special import fdtrc
 
 from frontier._format import listed, nearest, number
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.fits.points import PROTOCOL
+from frontier.fits.points import PROTOCOL, SHARED_PARENTS
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
 from frontier.results import Group, in_words
@@ -133,6 +133,11 @@ def pair_doubts(fit: CurveFit, reference: CurveFit, df: float) -> list[str]:
         if a != b and a and b:
             doubts.append(f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}.")
     for name, f in zip(names, (fit, reference), strict=True):
+        if SHARED_PARENTS in f.facts:
+            doubts.append(
+                f"{name}: {f.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
+                "narrow: take the SAE, or batches of text, as the unit."
+            )
         if f.runs >= SELECTED * f.n_points:
             doubts.append(
                 f"{name} is fitted to the {f.n_points} Pareto-optimal of {f.runs} runs: winners are lucky, "

@@ -49,3 +49,20 @@ def test_the_figure_marks_each_median(measured):
     ax = plot_activation_sizes({"L1": found})
     assert ax.lines[0].get_xdata()[0] == pytest.approx(found.median().estimate)
     plt.close("all")
+
+
+def test_parts_are_drawn_for_every_family():
+    import pandas as pd
+    from matplotlib import pyplot as plt
+
+    from trainers.figures.penalties import PARTS, plot_parts
+
+    rows = [
+        {"family": f, "l0": k, "ce_clean": 1.0} | {m: 1.5 for m in PARTS} | {f"{m}_se": 0.1 for m in PARTS}
+        for f in ("L1", "sqrt-L1")
+        for k in (2.0, 4.0, 8.0)
+    ]
+    panels = plot_parts(pd.DataFrame(rows), reference="L1")
+    assert [len(p.containers) for p in panels] == [2, 2, 2, 2]
+    assert panels[2].get_ylabel() == "FVU" and panels[0].get_legend() is not None
+    plt.close("all")

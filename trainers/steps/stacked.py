@@ -28,7 +28,7 @@ class Pass(NamedTuple):
 class StackedEngine:
     """Products over the stack `[M, ...]`; members meet in no sum, so that each trains as if alone.
 
-    Nothing in the step asks the device for a value: schedules come in as a small tensor, and a member whose loss
+    Nothing in the step asks the device for a value: schedules come in as a small tensor; a member whose loss
     is not finite is masked; the masks are read when a log line or a checkpoint is.
     """
 
@@ -95,7 +95,8 @@ class StackedEngine:
             losses = kind.training_loss(stacked, family.state, batch.input, batch.target, knobs)
         found = torch.autograd.grad(losses.total.sum(), list(stacked.values()), allow_unused=True)
         gradients = {
-            k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(stacked.items(), found, strict=True)
+            k: torch.zeros_like(v) if g is None else g
+            for (k, v), g in zip(stacked.items(), found, strict=True)
         }
         with torch.no_grad():
             if kind.unit_norm:
