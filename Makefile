@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test lint bench coverage gallery interop clean
+.PHONY: demo test lint bench coverage gallery docs interop clean
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -31,6 +31,11 @@ gallery: .venv/.demo
 	@test -f $(RUN)/metrics.parquet || $(MAKE) demo
 	.venv/bin/python -m frontier.gallery --out out/gallery --docs docs --run $(RUN)
 
+# The pages of docs/, the notebooks with their outputs, and the reference from the docstrings, in out/site.
+docs: .venv/.docs
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
+	@echo "open out/site/index.html"
+
 # SAELens and dictionary_learning load what we export; `rm -r .interop` first for their newest versions.
 interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready
 	SAE_FRONTIER_INTEROP=benchmarks/results/interop.json .venv/bin/python -m pytest -q -m interop tests/interop
@@ -51,6 +56,10 @@ clean:
 .venv/.dev: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ .venv/.demo
+
+.venv/.docs: pyproject.toml | .venv/bin/python
+	$(PIP) --editable '.[docs]'
+	@touch $@
 
 # Each package alone, beside the torch of .venv; dictionary-learning brings a torchvision that transformers cannot import.
 .interop/%/.ready: | .venv/.dev

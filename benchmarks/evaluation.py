@@ -1,11 +1,11 @@
 """Evaluating a family: all members in one pass, against one at a time and against the model's passes alone.
 
-`python -m benchmarks.evaluation` prints the table and writes `benchmarks/results/evaluation.json`. The shipped model,
-its default site, 64 held-out windows, SAEs with random weights (TopK, k from 1 to dictionary/8). "passes alone" is
-what any evaluation with a cut-open model has to compute and nothing else: per batch the clean pass, the activations
-of the mean, and for each member and two ablations what comes after the site. "full passes" is the same with a whole
-forward pass per member and ablation, as hooks without a cut have it. Medians of process CPU time, one thread,
-methods in turn.
+`python -m benchmarks.evaluation` prints the table and writes `benchmarks/results/evaluation.json`. The
+shipped model, its default site, 64 held-out windows, SAEs with random weights (TopK, k from 1 to
+dictionary/8). "passes alone" is what any evaluation with a cut-open model has to compute and nothing else:
+per batch the clean pass, the activations of the mean, and for each member and two ablations what comes
+after the site. "full passes" is the same with a whole forward pass per member and ablation, as hooks
+without a cut have it. Medians of process CPU time, one thread, methods in turn.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def saes(members: int, size: int, width: int) -> list[SAE]:
     scaling = Scaling(1.0, 1.0, torch.zeros(width), torch.zeros(width))
     ks = np.unique(np.geomspace(1, size / 8, members).round())
     plan = [Member(f"member {m}", float(ks[m % len(ks)]), m, 1e-3) for m in range(members)]
-    family = Family("topk", architecture("topk"), plan, d_in=width, d_out=width, dictionary_size=size, scaling=scaling)
+    family = Family(
+        "topk", architecture("topk"), plan, d_in=width, d_out=width, dictionary_size=size, scaling=scaling
+    )
     return [family.sae(m) for m in range(members)]
 
 
@@ -76,10 +78,12 @@ def saes_alone(family: list[SAE], model: Any, tokens: torch.Tensor) -> None:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few members, one round; the result goes to a temporary folder")
+    parser.add_argument(
+        "--quick", action="store_true", help="few members, one round; the result goes to a temporary folder"
+    )
     parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
-    members, windows, count = (3, 4, 1) if asked.quick else (MEMBERS, WINDOWS, 5)
+    members, windows, count = (3, 4, 1) if asked.quick else (MEMBERS, WINDOWS, 3)
     model = load_language_model(device="cpu")
     tokens, protocol = evaluation_windows(model, windows=windows, progress=False)
     family = saes(members, DICTIONARY, model.d_model)

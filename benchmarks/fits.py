@@ -1,9 +1,9 @@
 """Fits per second: the batched engine against loops over lmfit and scipy, in one run on one thread.
 
 `python -m benchmarks.fits` prints the table and writes `benchmarks/results/fits.json`. All methods fit the
-same data (Hill, log errors, N = 10, y 0.005-0.1, 10 % noise); optima are compared, failures counted. scipy runs
-twice: with bounds (its trust-region method) and without (its quick one, on log k). R's figures are those of an
-earlier measurement of our own, repeated here and not run.
+same data (Hill, log errors, N = 10, y 0.005-0.1, 10 % noise); optima are compared, failures counted. scipy
+runs twice: with bounds (its trust-region method) and without (its quick one, on log k). R's figures are
+those of an earlier measurement of our own, repeated here and not run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from frontier.problems import Problem, parameter
 SEED, POINTS, BATCH, LOOP, ROUNDS = 20261120, 10, 20_000, 200, 5
 CHECKED = 100_000
 R_FIGURES = {
-    "measured": "20 Nov 2026, R 4.2.2, drc 3.0-1, drda 2.0.5, one core of a shared machine of two; not run here",
+    "measured": "20 Nov 2026, R 4.2.2, drc 3.0-1, drda 2.0.5, one core of a shared machine; not run here",
     "fits per second": {"nls": 1400, "drc drm": "190 to 220", "drda": 40},
     "profile intervals of both parameters per second": {"confint(nls)": 80, "lmfit conf_interval, 95 %": 26},
 }
@@ -125,7 +125,9 @@ def race(x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
 def main() -> None:
     """Run, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few fits; the result goes to a temporary folder")
+    parser.add_argument(
+        "--quick", action="store_true", help="few fits; the result goes to a temporary folder"
+    )
     parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
     rng = np.random.default_rng(SEED)
@@ -138,8 +140,10 @@ def main() -> None:
     rest = extras(rng, 1_800 if asked.quick else CHECKED)
     print(tabulate(rest.items(), ("what", "value")))
     record = {
-        **circumstances("numpy", "scipy", "lmfit", "sae-frontier"), "threads": 1, "points": POINTS, **found, **rest,
-        "bootstrap under 1 s": rest["bootstrap, 1,999 replicates x 20 groups, CPU s"] < 1, "R, documented": R_FIGURES,
+        **circumstances("numpy", "scipy", "lmfit", "sae-frontier"), "threads": 1, "points": POINTS,
+        **found, **rest,
+        "bootstrap under 1 s": rest["bootstrap, 1,999 replicates x 20 groups, CPU s"] < 1,
+        "R, documented": R_FIGURES,
     }  # fmt: skip
     write("fits", record, asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS))
 

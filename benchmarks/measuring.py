@@ -1,4 +1,4 @@
-"""What the benchmarks share: interleaved rounds, the machine and versions, environments of peers, result files."""
+"""What the benchmarks share: rounds in turn, machine and versions, environments of peers, result files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Times = dict[str, list[float]]
 
 
 def rounds(methods: Mapping[str, Callable[[], Any]], count: int) -> tuple[Times, dict[str, Any]]:
-    """CPU seconds of each method in each round, methods in turn within a round; and what each last returned."""
+    """CPU seconds of each method in each round, methods in turn; and what each last returned."""
     times: Times = {name: [] for name in methods}
     found: dict[str, Any] = {}
     for _ in range(count):

@@ -1,11 +1,12 @@
 """Pareto sets: ours against moocore, paretoset, pymoo and one sort, in one process on one thread.
 
-`python -m benchmarks.pareto_sets` prints the tables and writes `benchmarks/results/pareto_sets.json`. Random points,
-and points that all lie on the front (where filters that compare each point with the front are quadratic); one
-group and many. "ours" is the array kernel `frontier.pareto.nondominated`, which checks that its input is finite;
-the peers do not. "table" is `frontier.pareto_set` on a data frame that it has never seen: names, units, sentinels,
-duplicates and groups are checked, and slack and ties come with the set. The peers live in an environment below
-`.bench/`, made at the first run. Medians of process CPU time and of ratios within a round; all answers are compared.
+`python -m benchmarks.pareto_sets` prints the tables and writes `benchmarks/results/pareto_sets.json`.
+Random points, and points that all lie on the front (where filters that compare each point with the front
+are quadratic); one group and many. "ours" is the array kernel `frontier.pareto.nondominated`, which checks
+that its input is finite; the peers do not. "table" is `frontier.pareto_set` on a data frame that it has
+never seen: names, units, sentinels, duplicates and groups are checked, and slack and ties come with the
+set. The peers live in an environment below `.bench/`, made at the first run. Medians of process CPU time
+and of ratios within a round; all answers are compared.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-for _threads in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[_threads] = "1"
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NUMBA_NUM_THREADS"] = "1"
+os.environ["OPENBLAS_NUM_THREADS"] = "1"
 
 import numpy as np
 import pandas as pd
@@ -39,8 +41,8 @@ SORTED = (1_000_000, 10_000)
 """Rows and families of the comparison with `sort_values`."""
 TRAP = 20_000
 """Points on the front at which the quadratic filters are still shown."""
-PAIRS = 10_000_000
-"""With three objectives the table door compares so many pairs of rows at most: its slack is quadratic in a group."""
+MILLION = 1_000_000
+"""From here on three rounds are enough."""
 AIM = {2: 1.1, 3: 1.2}
 Mask = Callable[[np.ndarray], np.ndarray]
 
@@ -127,7 +129,9 @@ def by_table(table: pd.DataFrame, d: int) -> np.ndarray:
         return len(frontier.pareto_set(table, by, objectives=dict.fromkeys(names, "min")))
 
 
-def cell(kind: str, n: int, d: int, groups: int, count: int, rng: np.random.Generator, traps: bool) -> dict[str, Any]:
+def cell(
+    kind: str, n: int, d: int, groups: int, count: int, rng: np.random.Generator, traps: bool
+) -> dict[str, Any]:
     """One cell: every method's seconds, our ratio to the best peer, and whether all agree."""
     p = points(kind, n, d, rng)
     if groups == 1:
@@ -143,18 +147,18 @@ def cell(kind: str, n: int, d: int, groups: int, count: int, rng: np.random.Gene
         table = table_of(p, g)
         methods = {
             "ours": lambda: nondominated(p, g), "moocore, loop": lambda: looped(by_moocore, p, g),
-            "pymoo, loop": lambda: looped(by_pymoo, p, g), "moocore, one call": lambda: moocore_once(p, g),
+            "pymoo, loop": lambda: looped(by_pymoo, p, g),
         }  # fmt: skip
         if kind == "random" or n // groups < 100:
             methods["paretoset, loop"] = lambda: looped(by_paretoset, p, g)
         if traps:
+            methods["moocore, one call"] = lambda: moocore_once(p, g)
             methods["moocore within_sets"] = lambda: moocore_sets(p, g)
             methods["paretoset diff"] = lambda: paretoset_diff(p, g)
         methods["one lexsort"] = lambda: lexsort(np.column_stack([g, p]))
-    if d == 2 or n * n // groups <= PAIRS:
-        methods["table"] = lambda: by_table(table, d)
+    methods["table"] = lambda: by_table(table, d)
     by_paretoset(p[:10])  # compiled before it is timed
-    times, found = rounds(methods, count)
+    times, found = rounds(methods, count if n < MILLION else min(count, 3))
     front = int(found["ours"].sum())
     masks = [v for v in found.values() if isinstance(v, np.ndarray)]
     middle = medians(times)
@@ -162,16 +166,20 @@ def cell(kind: str, n: int, d: int, groups: int, count: int, rng: np.random.Gene
     best = min(peers, key=peers.__getitem__)
     return {
         "points": kind, "objectives": d, "rows": n, "groups": groups, "front": front,
-        "agree": all(np.array_equal(m, found["ours"]) for m in masks) and found.get("table", front) == front,
-        "seconds": middle, "best_peer": best, "to_best_peer": round(ratio(times, "ours", best), 3), "aim": AIM[d],
-        "met": ratio(times, "ours", best) <= AIM[d], "to_one_lexsort": round(ratio(times, "ours", "one lexsort"), 3),
-        "table_to_one_lexsort": round(ratio(times, "table", "one lexsort"), 2) if "table" in times else None,
-        "worst_peer": max(peers, key=peers.__getitem__), "worst_peer_to_ours": round(max(peers.values()) / middle["ours"], 1),
+        "agree": all(np.array_equal(m, found["ours"]) for m in masks)
+        and found["table"] == front,
+        "seconds": middle, "best_peer": best, "to_best_peer": round(ratio(times, "ours", best), 3),
+        "aim": AIM[d],
+        "met": ratio(times, "ours", best) <= AIM[d],
+        "to_one_lexsort": round(ratio(times, "ours", "one lexsort"), 3),
+        "table_to_one_lexsort": round(ratio(times, "table", "one lexsort"), 2),
+        "worst_peer": max(peers, key=peers.__getitem__),
+        "worst_peer_to_ours": round(max(peers.values()) / middle["ours"], 1),
     }  # fmt: skip
 
 
 def beside_sort(rows: int, families: int, count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
-    """`pareto_set` grouped by family, against `sort_values` of the same frame; family names as text and as numbers."""
+    """`pareto_set` by family against `sort_values` of the same frame; names as text and as numbers."""
     found = []
     for kind in ("text", "number"):
         g = rng.integers(families, size=rows)
@@ -202,7 +210,11 @@ def measure(quick: bool, count: int, folder: str) -> None:
         found = cell(kind, n, d, groups, count, rng, traps)
         cells.append(found)
         times = {k: round(1e3 * v, 2) for k, v in found["seconds"].items()}
-        print(f"{kind}, {d} objectives, {groups} × {n // groups}: {found['to_best_peer']} of {found['best_peer']}; ms {times}", flush=True)
+        print(
+            f"{kind}, {d} objectives, {groups} × {n // groups}: "
+            f"{found['to_best_peer']} of {found['best_peer']}; ms {times}",
+            flush=True,
+        )
 
     for d in (2, 3):
         for n in QUICK if quick else SIZES:
@@ -215,23 +227,45 @@ def measure(quick: bool, count: int, folder: str) -> None:
     against_sort = beside_sort(*((20_000, 100) if quick else SORTED), count, rng)
     record = {
         **circumstances("numpy", "pandas", "moocore", "paretoset", "numba", "pymoo"),
-        "rounds": count, "threads": 1, "cells": cells, "table_against_sort_values": against_sort,
+        "rounds": count, "threads": 1, "cells": cells,
+        "table_against_sort_values": against_sort,
     }  # fmt: skip
     print()
-    head = ("points", "objectives", "rows", "groups", "ours, ms", "best peer", "ratio", "aim", "to one lexsort", "table to lexsort")
+    head = (
+        "points",
+        "objectives",
+        "rows",
+        "groups",
+        "ours, ms",
+        "best peer",
+        "ratio",
+        "aim",
+        "to one lexsort",
+        "table to lexsort",
+    )
     print(tabulate(
-        [(c["points"], c["objectives"], c["rows"], c["groups"], round(1e3 * c["seconds"]["ours"], 2), c["best_peer"],
-          c["to_best_peer"], c["aim"], c["to_one_lexsort"], c["table_to_one_lexsort"]) for c in cells], head,
+        [(c["points"], c["objectives"], c["rows"], c["groups"], round(1e3 * c["seconds"]["ours"], 2),
+          c["best_peer"], c["to_best_peer"], c["aim"], c["to_one_lexsort"],
+          c["table_to_one_lexsort"]) for c in cells], head,
     ))  # fmt: skip
-    print(tabulate([(c["family"], c["ratio"], c["aim"]) for c in against_sort], ("family", "pareto_set / sort_values", "aim")))
+    print(
+        tabulate(
+            [(c["family"], c["ratio"], c["aim"]) for c in against_sort],
+            ("family", "pareto_set / sort_values", "aim"),
+        )
+    )
     write("pareto_sets", record, Path(folder))
 
 
 def main() -> None:
     """Start the measurement in the environment of the peers."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="small sizes, one round; the result goes to a temporary folder")
-    parser.add_argument("--here", action="store_true", help="measure with this interpreter, which has the peers")
+    parser.add_argument(
+        "--quick", action="store_true", help="small sizes, one round; the result goes to a temporary folder"
+    )
+    parser.add_argument(
+        "--here", action="store_true", help="measure with this interpreter, which has the peers"
+    )
     parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
     out = str(asked.out or (tempfile.mkdtemp() if asked.quick else Path("benchmarks/results")))
@@ -240,7 +274,11 @@ def main() -> None:
         return
     python = environment("pareto", "--editable", ".", "moocore", "paretoset", "numba", "pymoo")
     more = ["--quick"] if asked.quick else []
-    sys.exit(subprocess.run([str(python), "-m", "benchmarks.pareto_sets", "--here", "--out", out, *more]).returncode)
+    sys.exit(
+        subprocess.run(
+            [str(python), "-m", "benchmarks.pareto_sets", "--here", "--out", out, *more]
+        ).returncode
+    )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """How cost grows: time and memory against members, dictionary, tokens, rows, groups and replicates.
 
-`python -m benchmarks.scaling` prints the table, writes `benchmarks/results/scaling.json` and `docs/cost.md`. Each size
-runs in a child process of its own, three times; the least CPU time and the highest growth of its resident memory
-count. Power laws are fitted to them with our own tool (`frontier.fit_points`, curve "power", log errors); an exponent
-is the growth over the sizes that were measured and takes in the constant part of the cost, which is why it may lie
-below that of large sizes.
+`python -m benchmarks.scaling` prints the table and writes `benchmarks/results/scaling.json`. Each size runs
+in a child process of its own, three times; the least CPU time and the highest growth of its resident memory
+count. Power laws are fitted to them with our own tool (`frontier.fit_points`, curve "power", log errors); an
+exponent is the growth over the sizes that were measured and takes in the constant part of the cost, which is
+why it may lie below that of large sizes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import pandas as pd
 import torch
-from tabulate import tabulate
 
 import frontier
 from benchmarks.evaluation import SITE, saes
@@ -66,10 +65,12 @@ def training(members: int = 4, dictionary: int = 1024, tokens: int = 2048, steps
     return work
 
 
-def evaluating(members: int = 8, dictionary: int = 1024, windows: int = 16) -> Work:
+def evaluating(members: int = 8, dictionary: int = 1024, windows: int = 8) -> Work:
     """One evaluation on the shipped model, windows of 128 tokens."""
     tokens, protocol = evaluation_windows(model, windows=windows, progress=False)
-    return lambda: evaluate(saes(members, dictionary, WIDTH), model, tokens, SITE, batch_size=16, protocol=protocol)
+    return lambda: evaluate(
+        saes(members, dictionary, WIDTH), model, tokens, SITE, batch_size=16, protocol=protocol
+    )
 
 
 def pareto(rows: int = 100_000, groups: int = 100) -> Work:
@@ -117,10 +118,10 @@ SUBJECTS: list[tuple[str, str, Callable[..., Work], list[int]]] = [
     ("train, 3 steps", "members", training, [1, 2, 4, 8, 16]),
     ("train, 3 steps", "dictionary", training, [256, 512, 1024, 2048, 4096]),
     ("train, 3 steps", "tokens", training, [512, 1024, 2048, 4096, 8192]),
-    ("train", "steps", training, [2, 4, 8, 16, 32]),
+    ("train", "steps", training, [1, 2, 4, 8, 16]),
     ("evaluate", "members", evaluating, [2, 4, 8, 16, 32]),
     ("evaluate", "dictionary", evaluating, [256, 512, 1024, 2048, 4096]),
-    ("evaluate", "windows", evaluating, [4, 8, 16, 32, 64]),
+    ("evaluate", "windows", evaluating, [2, 4, 8, 16, 32]),
     ("pareto_set", "rows", pareto, [10_000, 30_000, 100_000, 300_000, 1_000_000]),
     ("pareto_set", "groups", pareto, [10, 100, 1_000, 10_000]),
     ("fit", "groups", fitting, [10, 30, 100, 300, 1_000]),
@@ -165,7 +166,12 @@ def exponent(sizes: list[int], costs: list[float]) -> dict[str, Any] | None:
         return None
     fit = frontier.fit_points(sizes, costs, "power", errors="log")
     n = fit[next(name for name in fit.parameters if name in ("exponent", "n"))]
-    return {"exponent": round(n.estimate, 3), "low": round(n.low, 3), "high": round(n.high, 3), "sigma": round(fit.sigma, 3)}
+    return {
+        "exponent": round(n.estimate, 3),
+        "low": round(n.low, 3),
+        "high": round(n.high, 3),
+        "sigma": round(fit.sigma, 3),
+    }
 
 
 def measure(subject: str, along: str, make: Callable[..., Work], sizes: list[int]) -> dict[str, Any]:
@@ -188,53 +194,29 @@ def shown(fit: dict[str, Any] | None) -> str:
     return "–" if fit is None else f"{fit['exponent']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})"
 
 
-def page(record: dict[str, Any]) -> str:
-    """docs/cost.md."""
-    rows = [
-        (s["subject"], s["along"], f"{s['sizes'][0]:,} to {s['sizes'][-1]:,}", shown(s["time"]), shown(s["memory"]),
-         f"{s['seconds'][-1]:.2g} s", f"{s['megabytes'][-1]:.0f} MB")
-        for s in record["subjects"]
-    ]  # fmt: skip
-    head = ("what", "grows with", "sizes", "exponent of time", "exponent of memory", "time at the largest", "memory at the largest")
-    versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
-    return f"""# How cost grows
-
-cost = a · size^b, fitted by this project's own tool (`frontier.fit_points(..., "power", errors="log")`) to measured
-CPU time (one thread) and growth of resident memory; b with its 95 % profile interval. Written by
-`python -m benchmarks.scaling`; numbers in [benchmarks/results/scaling.json](../benchmarks/results/scaling.json).
-{record["date"]}, {record["machine"]}, {record["cpus"]} shared cores, load {record["load"]}; Python {record["python"]}, {versions}.
-
-{tabulate(rows, head, tablefmt="github")}
-
-The rest stands still while one size grows: training is ReLU, width {WIDTH}, 4 members, dictionary 1,024, batches of
-2,048 tokens; evaluation is TopK on the shipped model, 8 members, dictionary 1,024, 16 windows of 128 tokens;
-`pareto_set` 100,000 rows in 100 groups; `fit` Hill curves with profile intervals, 8 SAEs a group.
-
-How to read it: an exponent of 1 means twice the size, twice the cost; well below 1 a constant part (a start, the
-language model's own passes) is still paid off at the sizes measured, so the cost of larger ones grows faster than the
-fit says. The intervals suppose independent scatter around one power law; where a constant part bends the curve they
-are too narrow to be believed to the second digit. "–": growth below {LEAST_MEGABYTES:g} MB, or too few sizes above it.
-"""
-
-
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one small subject; the result goes to a temporary folder")
-    parser.add_argument("--out", type=Path, help="folder of the result; the page is written beside it")
+    parser.add_argument(
+        "--quick", action="store_true", help="one small subject; the result goes to a temporary folder"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
     subjects = []
     for what in QUICK if asked.quick else SUBJECTS:
         found = measure(*what)
         subjects.append(found)
-        print(f"{found['subject']}, {found['along']}: time {shown(found['time'])}, memory {shown(found['memory'])}", flush=True)
+        print(
+            f"{found['subject']}, {found['along']}: "
+            f"time {shown(found['time'])}, memory {shown(found['memory'])}",
+            flush=True,
+        )
     record = {
         **circumstances("sae-frontier", "numpy", "pandas", "torch"), "threads": 1, "repeats": REPEATS,
         "subjects": subjects,
     }  # fmt: skip
-    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else None)
-    write("scaling", record, folder or RESULTS)
-    ((folder or Path("docs")) / "cost.md").write_text(page(record), encoding="utf-8")
+    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
+    write("scaling", record, folder)
 
 
 if __name__ == "__main__":

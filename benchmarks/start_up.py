@@ -1,8 +1,9 @@
 """Start-up: CPU time of `import frontier` and of the commands against pandas alone; what is installed.
 
-`python -m benchmarks.start_up` prints the table and writes `benchmarks/results/start_up.json`. Each process is
-started anew in every round, all in turn; user and system time of the process are counted. `--sizes` also installs
-the project, with and without `train`, into fresh environments below `.bench/` and adds up their files.
+`python -m benchmarks.start_up` prints the table and writes `benchmarks/results/start_up.json`. Each process
+is started anew in every round, all in turn; user and system time of the process are counted. `--sizes` also
+installs the project, with and without `train`, into fresh environments below `.bench/` and adds up their
+files.
 """
 
 from __future__ import annotations
@@ -21,14 +22,15 @@ from tabulate import tabulate
 
 from benchmarks.measuring import RESULTS, circumstances, environment, ratio, write
 
+HELP = "import sys; sys.argv = ['{}', '--help']; from {}.cli import main; main()"
 COMMANDS = {
     "pass": "pass",
     "import numpy": "import numpy",
     "import pandas": "import pandas",
     "import frontier": "import frontier",
     "import frontier, every public name": "import frontier\nfor n in frontier.__all__: getattr(frontier, n)",
-    "sae-frontier --help": "import sys; sys.argv = ['sae-frontier', '--help']; from frontier.cli import main; main()",
-    "sae-train --help": "import sys; sys.argv = ['sae-train', '--help']; from trainers.cli import main; main()",
+    "sae-frontier --help": HELP.format("sae-frontier", "frontier"),
+    "sae-train --help": HELP.format("sae-train", "trainers"),
 }
 ANALYSIS = """
 import sys, matplotlib
@@ -46,7 +48,9 @@ print([m for m in ("torch", "transformers", "trainers", "pydantic") if m in sys.
 
 def seconds(code: str) -> float:
     """CPU seconds of one fresh interpreter."""
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, used = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -82,14 +86,20 @@ def sizes() -> dict[str, Any]:
 
 def torch_in_analysis() -> str:
     """Which modules of the trainer were loaded by a whole analysis; `[]` where none was."""
-    return subprocess.run([sys.executable, "-c", ANALYSIS], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        [sys.executable, "-c", ANALYSIS], capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two rounds; the result goes to a temporary folder")
-    parser.add_argument("--sizes", action="store_true", help="installed sizes, from fresh environments (minutes)")
+    parser.add_argument(
+        "--quick", action="store_true", help="two rounds; the result goes to a temporary folder"
+    )
+    parser.add_argument(
+        "--sizes", action="store_true", help="installed sizes, from fresh environments (minutes)"
+    )
     parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
@@ -101,8 +111,14 @@ def main() -> None:
     middle = {name: median(v) for name, v in times.items()}
     limit = 3 * middle["pass"] + middle["import pandas"]
     checks = [
-        {"what": "import frontier / import pandas", "ratio": ratio(times, "import frontier", "import pandas"), "aim": 1.2},
-        {"what": "sae-frontier --help / (3 × pass + import pandas)", "ratio": middle["sae-frontier --help"] / limit, "aim": 1},
+        {
+            "what": "import frontier / import pandas", "aim": 1.2,
+            "ratio": ratio(times, "import frontier", "import pandas"),
+        },
+        {
+            "what": "sae-frontier --help / (3 × pass + import pandas)", "aim": 1,
+            "ratio": middle["sae-frontier --help"] / limit,
+        },
     ]  # fmt: skip
     for check in checks:
         check["ratio"], check["met"] = round(check["ratio"], 3), check["ratio"] <= check["aim"]
@@ -120,8 +136,9 @@ def main() -> None:
         record["installed"] = sizes()
         print(record["installed"])
     elif not asked.quick and (folder / "start_up.json").exists():
-
-        record["installed"] = json.loads((folder / "start_up.json").read_text(encoding="utf-8")).get("installed")
+        record["installed"] = json.loads((folder / "start_up.json").read_text(encoding="utf-8")).get(
+            "installed"
+        )
     write("start_up", record, folder)
 
 

@@ -1,9 +1,10 @@
 """Two processes under torchrun (CPU, gloo) against one: the same run, its steps timed by a wall clock.
 
-`python -m benchmarks.torchrun` prints the table and writes `benchmarks/results/torchrun.json`. Members are shared out
-between the processes; each fills its part of the activation buffer. Every process has one thread, so a second one
-brings a second core, where there is one free: on a machine whose cores are shared and loaded wall-clock ratios are
-rough, and the CPU time of all processes together stands beside them. Rounds of one and two processes take turns.
+`python -m benchmarks.torchrun` prints the table and writes `benchmarks/results/torchrun.json`. Members are
+shared out between the processes; each fills its part of the activation buffer. Every process has one
+thread, so a second one brings a second core, where there is one free: on a machine whose cores are shared
+and loaded wall-clock ratios are rough, and the CPU time of all processes together stands beside them.
+Rounds of one and two processes take turns.
 """
 
 from __future__ import annotations
@@ -69,7 +70,9 @@ def launch(processes: int, members: int, steps: int) -> dict[str, Any]:
             sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes),
             "-m", "benchmarks.torchrun", "--worker", folder, str(members), str(steps),
         ]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
         if done.returncode:
             raise RuntimeError(f"torchrun ended with {done.returncode}: {done.stderr.strip()[-600:]}")
         reports = [json.loads(p.read_text(encoding="utf-8")) for p in sorted(Path(folder).glob("rank*.json"))]
@@ -82,7 +85,11 @@ def launch(processes: int, members: int, steps: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two members, few steps, one round; the result goes to a temporary folder")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="two members, few steps, one round; the result goes to a temporary folder",
+    )
     parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
     members, steps, rounds = (2, 3, 1) if asked.quick else (MEMBERS, STEPS, 3)
@@ -92,18 +99,22 @@ def main() -> None:
             runs.append(launch(processes, members, steps))
     trained = members * (steps - 1)
     rows = [
-        (p, round(trained / median(r["wall"] for r in runs), 2), round(median(r["cpu"] for r in runs), 2), runs[-1]["megabytes"])
+        (p, round(trained / median(r["wall"] for r in runs), 2), round(median(r["cpu"] for r in runs), 2),
+         runs[-1]["megabytes"])
         for p, runs in found.items()
     ]  # fmt: skip
     faster = median(a["wall"] / b["wall"] for a, b in zip(found[1], found[2], strict=True))
     dearer = median(b["cpu"] / a["cpu"] for a, b in zip(found[1], found[2], strict=True))
     print(tabulate(rows, ("processes", "member steps / s (wall)", "CPU s, all processes", "peak MB of each")))
-    print(f"two processes: {faster:.2f} × the throughput of one by the wall clock, {dearer:.2f} × its CPU time")
+    print(
+        f"two processes: {faster:.2f} × the throughput of one by the wall clock, {dearer:.2f} × its CPU time"
+    )
     record = {
         **circumstances("torch", "sae-frontier"),
-        "note": "2 shared cores under load from other work: the wall-clock ratio is a lower bound of what free cores give",
-        "backend": "gloo", "threads_per_process": 1, "rounds": rounds, "members": members, "dictionary": DICTIONARY,
-        "batch": BATCH, "steps": steps - 1, "runs": {str(p): runs for p, runs in found.items()},
+        "note": "2 shared cores under load from other work: no measure of what free cores give",
+        "backend": "gloo", "threads_per_process": 1, "rounds": rounds, "members": members,
+        "dictionary": DICTIONARY, "batch": BATCH, "steps": steps - 1,
+        "runs": {str(p): runs for p, runs in found.items()},
         "throughput_of_two_to_one": round(faster, 3), "cpu_of_two_to_one": round(dearer, 3),
     }  # fmt: skip
     write("torchrun", record, asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS))

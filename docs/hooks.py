@@ -1,4 +1,4 @@
-"""What the site takes from outside docs/: the notebooks, run and made into pages, and files that pages link to."""
+"""What the site takes from outside docs/: notebooks, run and made into pages, and files that pages link to."""
 
 from __future__ import annotations
 
@@ -68,8 +68,9 @@ def executed(path: Path) -> Any:
     import nbformat
     from nbclient import NotebookClient
 
-    parts = [p for folder in ("frontier", "trainers", "data", "notebooks/data") for p in (ROOT / folder).rglob("*")]
-    content = [p.read_bytes() for p in sorted(parts) if p.is_file() and "__pycache__" not in p.parts]
+    folders = [ROOT / name for name in ("frontier", "trainers", "data", "notebooks/data")]
+    parts = sorted(p for folder in folders for p in folder.rglob("*") if "__pycache__" not in p.parts)
+    content = [p.read_bytes() for p in parts if p.is_file()]
     mark = hashlib.sha256(b"".join([path.read_bytes(), *content])).hexdigest()[:16]
     done = DONE / f"{path.stem}-{mark}.ipynb"
     if not done.exists():

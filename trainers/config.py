@@ -6,162 +6,26 @@ import tomllib
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import tomlkit
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from frontier._format import nearest
-from trainers.architectures import ARCHITECTURES, Architecture, architecture
-
-Positive = Field(gt=0)
+from trainers.architectures import ARCHITECTURES
+from trainers.config_sections import (
+    ActivationsSection,
+    EvaluationSection,
+    FamilySection,
+    ModelSection,
+    Section,
+    TrainingSection,
+    listed,
+)
 
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: which field, what was wanted, what was found."""
-
-
-class Section(BaseModel):
-    """Fields with their explanations; unknown fields and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class ModelSection(Section):
-    """The language model."""
-
-    name: str = "tiny_lm"
-    """tiny_lm is the shipped one; else a folder or a Hugging Face name (never remote code)."""
-    device: str = "auto"
-    """auto, cpu, cuda or cuda:1."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the language model."""
-
-
-class ActivationsSection(Section):
-    """Which activations the SAEs see."""
-
-    site: str = "mlp_out.-1"
-    """resid_post, mlp_out, attn_out, mlp_neurons, ... and a layer (-1: the last), or a module path."""
-    target_site: str | None = None
-    """Where the output is compared: another site makes the SAEs transcoders."""
-    text: str | list[str] = "standard-library"
-    """standard-library (Python's own sources), a file, a folder, a token array (.npy), or a list."""
-    context_length: int | None = Field(None, gt=1)
-    """Tokens per window; the model's own by default."""
-    tokens: int | None = Field(400_000, gt=0)
-    """At most so many tokens of the text, seen again in a new order when they run out."""
-    seed: int = 0
-    """Seed of the order; every family sees the same one."""
-    buffer_tokens: int = Field(65_536, gt=0)
-    """Activations that are shuffled together."""
-    memory_limit: str = "2 GB"
-    """Activations that fit are computed once and kept in memory."""
-    cache: str | None = None
-    """Folder in which activations are kept on disk."""
-    cache_limit: str = "20 GB"
-    """Size limit of that folder."""
-
-
-class TrainingSection(Section):
-    """How all members are trained; a family may differ where it says so."""
-
-    steps: int = Field(1000, gt=0)
-    """Optimiser steps."""
-    batch_size: int = Field(1024, gt=0)
-    """Activations per step."""
-    dictionary_size: int | list[int] = 512
-    """Latents; a list trains every family at every size."""
-    learning_rate: float | list[float] | None = None
-    """Adam's; the architecture's default where it is not given."""
-    seeds: list[int] = [0]
-    """Every setting is trained with every seed."""
-    warmup: float = Field(0.05, ge=0, le=1)
-    """Share of the steps over which the learning rate rises."""
-    decay: float = Field(0.2, ge=0, le=1)
-    """Share of the steps over which it falls to 0 at the end."""
-    sparsity_warmup: float = Field(0.25, ge=0, le=1)
-    """Share of the steps over which the sparsity penalty rises."""
-    clip: float = Field(1.0, gt=0)
-    """Largest norm of one member's gradient."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: products in half precision on a GPU, weights in float32."""
-    engine: Literal["auto", "loop", "stacked"] = "auto"
-    """loop: member by member (CPU); stacked: all at once (GPU)."""
-    threads: int = Field(0, ge=0)
-    """CPU threads, one member each; 0 takes all cores. Results do not depend on it."""
-    log_every: int = Field(25, gt=0)
-    """Steps between log lines."""
-    checkpoint_every: int = Field(250, gt=0)
-    """Steps between checkpoints; the last two are kept."""
-    logger: Literal["none", "tensorboard", "wandb"] = "none"
-    """Also log there, where it is installed; log.jsonl is always written."""
-
-    @field_validator("dictionary_size", "learning_rate")
-    @classmethod
-    def above_zero(cls, value: Any) -> Any:
-        """Sizes and rates are above 0."""
-        return positive(value)
-
-
-class EvaluationSection(Section):
-    """The text on which every metric is measured."""
-
-    text: str | list[str] = "standard-library"
-    """As for the activations; its held-out part is taken."""
-    windows: int = Field(128, gt=1)
-    """Windows of context_length tokens, evenly spread."""
-    batch_size: int = Field(16, gt=0)
-    """Windows per pass; standard errors come from passes."""
-
-
-class FamilySection(Section):
-    """One family: an architecture over its sparsity settings."""
-
-    architecture: str
-    """relu, gated, jumprelu, topk, batch_topk, matryoshka or p_anneal."""
-    name: str | None = None
-    """The family's name in tables and figures; the architecture's by default."""
-    settings: list[float] | None = Field(None, min_length=1)
-    """The sweep: λ, or k for the TopK kinds."""
-    target_l0: list[float] | None = Field(None, min_length=1)
-    """Instead of settings: the wanted L0 of each member; `sae-train run` finds the settings in a pilot."""
-    options: dict[str, Any] = {}
-    """Options of the architecture, for example { p = 0.5 } or { frozen_decoder = false }."""
-    dictionary_size: int | list[int] | None = None
-    """Instead of that of the training section."""
-    learning_rate: float | list[float] | None = None
-    """Instead of that of the training section."""
-    seeds: list[int] | None = None
-    """Instead of those of the training section."""
-
-    @field_validator("dictionary_size", "learning_rate", "settings", "target_l0")
-    @classmethod
-    def above_zero(cls, value: Any) -> Any:
-        """Sizes, rates and settings are above 0."""
-        return positive(value)
-
-    @model_validator(mode="after")
-    def settings_or_targets(self) -> FamilySection:
-        """Exactly one of settings and target_l0 is there."""
-        if (self.settings is None) == (self.target_l0 is None):
-            found = "neither" if self.settings is None else "both"
-            raise ValueError(f"give settings or target_l0, one of the two; found {found}")
-        return self
-
-    @model_validator(mode="after")
-    def options_exist(self) -> FamilySection:
-        """The architecture takes these options."""
-        self.build(True)
-        return self
-
-    def build(self, subtract_decoder_bias: bool) -> Architecture:
-        """The architecture with its options."""
-        given = {"subtract_decoder_bias": subtract_decoder_bias} | self.options
-        try:
-            return architecture(self.architecture, **given)
-        except TypeError as error:
-            raise ValueError(f"options of {self.architecture}: {error}") from error
 
 
 class RunConfig(Section):
@@ -196,19 +60,6 @@ class RunConfig(Section):
                 if family.architecture == "topk" and any(s != int(s) for s in settings):
                     raise ValueError(f"family {name}: TopK needs whole k, got {settings}")
         return self
-
-
-def positive(value: Any) -> Any:
-    """The value, if it or every one of a list is above 0."""
-    for one in listed(value):
-        if one is not None and not one > 0:
-            raise ValueError(f"must be above 0, got {one}")
-    return value
-
-
-def listed(value: Any) -> list[Any]:
-    """A list as it is, anything else as a list of one."""
-    return value if isinstance(value, list) else [value]
 
 
 def read_config(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:

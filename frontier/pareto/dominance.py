@@ -20,8 +20,10 @@ Bools = NDArray[np.bool_]
 Groups = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
-CELLS = 2_000_000
-"""Comparisons made at once for the slack in three or more objectives."""
+CELLS, PAIRWISE = 2_000_000, 256
+"""Comparisons made at once for the slack in three or more objectives; rows of a group up to which that in three
+compares all pairs.
+"""
 
 LARGE = 256
 """Rows of a group on average, from which on groups are sorted one by one."""
@@ -61,25 +63,42 @@ def nondominated(points: Array, groups: Groups | None = None) -> Bools:
 
 def _order(x: Array, groups: Groups) -> Rows:
     """The rows in order of (group, x)."""
-    if not len(x) or groups[0] == groups[-1] and (groups == groups[0]).all():
+    if not len(x) or (groups[0] == groups[-1] and (groups == groups[0]).all()):
         return np.argsort(x)
-    low, high = groups.min(), groups.max()
-    keys = groups.astype(np.uint16) if low >= 0 and high < 2**16 else groups  # sorted by radix
-    if low < 0 or (high + 1) * LARGE > len(x):
+    keys = _radix(groups)
+    if groups.min() < 0 or (groups.max() + 1) * LARGE > len(x):
         order = np.argsort(x)
         return order[np.argsort(keys[order], kind="stable")]
     order = np.argsort(keys, kind="stable")
-    x, edges = x[order], np.cumsum(np.bincount(groups))
-    turns = [np.argsort(part) for part in np.split(x, edges[:-1])]
-    return np.concatenate([rows[turn] for rows, turn in zip(np.split(order, edges[:-1]), turns, strict=True)])
+    x, edges = x[order], np.cumsum(np.bincount(groups))[:-1]
+    turns = [np.argsort(part) for part in np.split(x, edges)]
+    return np.concatenate([rows[turn] for rows, turn in zip(np.split(order, edges), turns, strict=True)])
 
 
 def _of_few(points: Array, groups: Groups | None) -> Bools:
-    if groups is None and points.shape[1] > 2 and len(points):
-        import moocore
-
-        return moocore.is_nondominated(points, maximise=False, keep_weakly=True)
+    if points.shape[1] > 2 and len(points):
+        return _by_moocore(points, groups)
     return Dominance.of(points, np.zeros(len(points), np.int64) if groups is None else groups).optimal()
+
+
+def _by_moocore(points: Array, groups: Groups | None) -> Bools:
+    """Group by group, with no other sort than that by group."""
+    import moocore
+
+    if groups is None:
+        return moocore.is_nondominated(points, maximise=False, keep_weakly=True)
+    order = np.argsort(_radix(groups), kind="stable")
+    ordered, points = groups[order], points[order]
+    edges = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    parts = (moocore.is_nondominated(p, maximise=False, keep_weakly=True) for p in np.split(points, edges))
+    optimal = np.empty(len(points), dtype=bool)
+    optimal[order] = np.concatenate(list(parts))
+    return optimal
+
+
+def _radix(groups: Groups) -> Groups:
+    """The same order in a type that is sorted by radix, where the numbers fit."""
+    return groups.astype(np.uint16) if groups.min() >= 0 and groups.max() < 2**16 else groups
 
 
 def _not_obviously_beaten(points: Array, groups: Groups | None) -> Rows | None:
@@ -91,45 +110,77 @@ def _not_obviously_beaten(points: Array, groups: Groups | None) -> Rows | None:
     left: Rows | None = None
     draw = np.random.default_rng(0)
     while len(points) >= CULLED:
-        if groups is None:
-            count, size = 1, min(SAMPLE, len(points) // 4)
-        else:
-            if groups.min() < 0:
-                break
-            count = int(groups.max()) + 1
-            size = SAMPLE_OF_GROUP * count
-            if size * 4 > len(points):
-                break
-        rows = draw.integers(len(points), size=size)
-        some = points[rows]
-        spread = np.ptp(some, axis=0)
-        total = (some / np.where(spread > 0, spread, 1.0)).sum(axis=1)
-        best = np.full((count, points.shape[1]), np.inf)  # a group outside the sample keeps all its rows
-        if groups is None:
-            best[0] = some[np.argmin(total)]
-            keep, kept = _reach(some, best[0]), None
-        else:
-            drawn = groups[rows]
-            turn = np.argsort(-total)
-            best[drawn[turn]] = some[turn]  # the last one stays
-            keep, kept = _reach(some, best[drawn]), groups
-        if keep.mean() > WORTH:
+        count = 1 if groups is None else int(groups.max()) + 1
+        size = SAMPLE if groups is None else SAMPLE_OF_GROUP * count
+        if size * 4 > len(points) or (groups is not None and groups.min() < 0):
             break
-        keep = _reach(points, best[0] if kept is None else best[kept])
-        inside = np.flatnonzero(keep)
+        rows = draw.integers(len(points), size=size)
+        drawn, owner = points[rows], None if groups is None else groups[rows]
+        best = _best_drawn(drawn, owner, count)
+        if _reach(drawn, best[0] if owner is None else best[owner]).mean() > WORTH:
+            break
+        inside = np.flatnonzero(_reach(points, best[0] if groups is None else best[groups]))
         left = inside if left is None else left[inside]
-        points = points[inside]
-        groups = None if groups is None else groups[inside]
+        points, groups = points[inside], None if groups is None else groups[inside]
     return left
 
 
+def _best_drawn(points: Array, groups: Groups | None, count: int) -> Array:
+    """One good row per group (count, objectives); infinite, so that all is kept, for groups without a row."""
+    with np.errstate(all="ignore"):  # any row will do where sums overflow
+        spread = np.ptp(points, axis=0)
+        total = (points / np.where(spread > 0, spread, 1.0)).sum(axis=1)
+    if groups is None:
+        return points[[np.argmin(total)]]
+    best = np.full((count, points.shape[1]), np.inf)
+    order = np.argsort(-total)
+    best[groups[order]] = points[order]  # of several the last one stays
+    return best
+
+
 def _reach(points: Array, best: Array) -> Bools:
-    """Rows that are better than `best` in some objective, or as good in the last one."""
-    best = best.T if best.ndim == 2 else best
+    """Rows better than `best` (one row, or one for each) in some objective, or as good in the last."""
+    best = best.T
     reach = points[:, -1] <= best[-1]
     for k in range(points.shape[1] - 1):
         reach |= points[:, k] < best[k]
     return reach
+
+
+def _slack_of_three(points: Array) -> Array:
+    """Slack of the points of one group in three objectives, without comparing all pairs."""
+    order = np.lexsort((points[:, 1], points[:, 0]))
+    x, y, z = points[order].T
+    run = np.cumsum(np.r_[False, (x[1:] != x[:-1]) | (y[1:] != y[:-1])])
+    best, second = np.full((2, run[-1] + 1), np.inf)  # of rows equal in the first two objectives
+    np.minimum.at(best, run, z)
+    at_best = z == best[run]
+    np.minimum.at(second, run[~at_best], z[~at_best])
+    alone = at_best & (np.bincount(run, weights=at_best) < 2)[run]
+    beside = np.where(alone, second[run], best[run])
+    slack = np.empty(len(points))
+    slack[order] = np.minimum(beside, _least_before(y, z)) - z
+    return slack
+
+
+def _least_before(y: Array, z: Array) -> Array:
+    """For each place the least z at earlier places where y is no larger; infinite where there is none.
+
+    Places are halved again and again: those of each right half look at their left half, in order of y.
+    """
+    half = 1 << max(len(y) - 1, 1).bit_length() >> 1
+    padding = (0, 2 * half - len(y))
+    z, least = np.pad(z, padding, constant_values=np.inf), np.full(2 * half, np.inf)
+    places = np.argsort(np.pad(y, padding, constant_values=np.inf), kind="stable")
+    while half:
+        places = places.reshape(-1, 2 * half)
+        right = (places & half) != 0
+        lefts, rights = places[~right], places[right]
+        seen = np.minimum.accumulate(np.where(right, np.inf, z[places]), axis=1)
+        least[rights] = np.minimum(least[rights], seen[right])
+        places = np.concatenate([lefts.reshape(-1, half), rights.reshape(-1, half)], axis=1)
+        half >>= 1
+    return least[: len(y)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,6 +243,9 @@ class Dominance:
             return slack
         for rows in self._by_group():
             points = self.points[rows]
+            if points.shape[1] == 3 and len(rows) > PAIRWISE:
+                slack[rows] = _slack_of_three(points)
+                continue
             for part in np.array_split(np.arange(len(rows)), 1 + len(rows) ** 2 // CELLS):
                 no_worse = np.all(points[None, :, :-1] <= points[part, None, :-1], axis=2)
                 no_worse[np.arange(len(part)), part] = False

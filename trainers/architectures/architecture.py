@@ -17,6 +17,10 @@ from trainers.architectures import penalties
 Parameters = dict[str, Tensor]
 
 
+TRANSCODER_ENCODER_NORM = 0.1
+"""Length of a transcoder's encoder columns at the start: of 1, 0.3 and 0.1 the best for ReLU, TopK, BatchTopK."""
+
+
 class Knobs(NamedTuple):
     """What the training loop tells a loss at one step."""
 
@@ -79,6 +83,8 @@ class Architecture:
     def start(self, d_in: int, d_out: int, size: int, means: tuple[Tensor, Tensor], seed: int) -> Parameters:
         """Starting weights of one SAE: random unit decoder rows, the encoder their transpose, b_dec the mean.
 
+        The encoder of a transcoder is random by itself, and short.
+
         Parameters
         ----------
         means : (Tensor [d_in], Tensor [d_out])
@@ -88,10 +94,11 @@ class Architecture:
         """
         random = torch.Generator().manual_seed(seed)
         rows = torch.nn.functional.normalize(torch.randn(size, d_out, generator=random), dim=-1)
-        if d_in == d_out:
+        if self.subtract_decoder_bias and d_in == d_out:
             encoder = rows.T.contiguous()
-        else:
-            encoder = torch.nn.functional.normalize(torch.randn(d_in, size, generator=random), dim=0)
+        else:  # input and output live in different spaces; a small encoder leaves more latents alive
+            directions = torch.nn.functional.normalize(torch.randn(d_in, size, generator=random), dim=0)
+            encoder = TRANSCODER_ENCODER_NORM * directions
         b_enc = torch.zeros(size) if self.subtract_decoder_bias else -means[0].cpu() @ encoder
         return {"W_enc": encoder, "b_enc": b_enc, "W_dec": rows, "b_dec": means[1].cpu().clone()}
 

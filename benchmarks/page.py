@@ -1,0 +1,264 @@
+# ruff: noqa: E501 (lines of the page)
+"""docs/benchmarks.md and docs/cost.md from the result files: `python -m benchmarks.page`. What stands between the marks of the
+training section is kept as it is found.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.measuring import RESULTS
+
+PAGE, COST = Path("docs/benchmarks.md"), Path("docs/cost.md")
+BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
+TRAINING = (
+    "`python -m benchmarks.training` measures a training step against other libraries; not yet on this page."
+)
+Record = dict[str, Any]
+
+
+def table(rows: Iterable[Iterable[Any]], *head: str) -> str:
+    """A Markdown table; numbers stand as they are written here."""
+    return tabulate([list(map(str, row)) for row in rows], head, tablefmt="github", disable_numparse=True)
+
+
+def circumstances(record: Record, command: str) -> str:
+    """When and where, in one line."""
+    versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items() if k != "sae-frontier")
+    return (
+        f"`python -m benchmarks.{command}`, {record['date']}, {record['machine']}, {record['cpus']} shared cores, "
+        f"load {record['load']}; Python {record['python']}, {versions}."
+    )
+
+
+def milliseconds(seconds: float | None) -> str:
+    """Three digits."""
+    return "–" if seconds is None else f"{1e3 * seconds:.3g}" if seconds < 1 else f"{1e3 * seconds:,.0f}"
+
+
+def met(value: bool) -> str:
+    """In a word."""
+    return "yes" if value else "**no**"
+
+
+def pareto_sets(r: Record) -> tuple[str, list[str]]:
+    """Cells, traps, table door."""
+    rows, missed = [], []
+    for c in r["cells"]:
+        size = f"{c['rows']:,}" if c["groups"] == 1 else f"{c['groups']:,} × {c['rows'] // c['groups']:,}"
+        aimed = c["rows"] >= 100_000
+        rows.append((
+            c["objectives"], c["points"], size, milliseconds(c["seconds"]["ours"]), f"{c['best_peer']} {milliseconds(c['seconds'][c['best_peer']])}",
+            f"{c['to_best_peer']:.2f}", f"{c['aim']} {met(c['met'])}" if aimed else "–", f"{c['worst_peer']} × {c['worst_peer_to_ours']:,}",
+            f"{c['to_one_lexsort']:.2f}", milliseconds(c["seconds"].get("table")),
+        ))  # fmt: skip
+        if aimed and not c["met"]:
+            missed.append(
+                f"Pareto set, {c['objectives']} objectives, {c['points']}, {size}: {c['to_best_peer']} of {c['best_peer']}, aim {c['aim']}"
+            )
+    for c in r["table_against_sort_values"]:
+        if not c["met"]:
+            missed.append(
+                f"`pareto_set` of {c['rows']:,} rows by {c['families']:,} families ({c['family']}): {c['ratio']} × `sort_values`, aim 3"
+            )
+    head = (
+        "objectives",
+        "points",
+        "rows",
+        "ours, ms",
+        "best peer, ms",
+        "ratio",
+        "aim met",
+        "worst peer",
+        "to one lexsort",
+        "table door, ms",
+    )
+    doors = [
+        (
+            c["family"],
+            f"{c['rows']:,}",
+            f"{c['families']:,}",
+            milliseconds(c["seconds"]["pareto_set"]),
+            milliseconds(c["seconds"]["sort_values"]),
+            c["ratio"],
+            f"{c['aim']} {met(c['met'])}",
+        )
+        for c in r["table_against_sort_values"]
+    ]
+    agree = "All answers agree." if all(c["agree"] for c in r["cells"]) else "**Not all answers agree.**"
+    text = f"""{table(rows, *head)}
+
+ours: `frontier.pareto.nondominated`, which also checks that every number is finite. Groups are "groups × rows of each".
+Best and worst are those of the packages that were run in the cell (moocore, pymoo, paretoset with numba; looped over
+sorted slices, their grouped calls, or one call with extra columns); paretoset compares each point with the whole front
+and is left out of the large cells where all points lie on it. {agree} "table door" is `frontier.pareto_set` on a frame
+it has not seen, with checks, slack and ties.
+
+{table(doors, "family column", "rows", "families", "pareto_set, ms", "sort_values, ms", "ratio", "aim met")}"""
+    return text, missed
+
+
+def start_up(r: Record) -> tuple[str, list[str]]:
+    """Processes, checks, sizes."""
+    text = table([(f"`{k}`", f"{v:.0f}") for k, v in r["milliseconds"].items()], "fresh process", "CPU, ms")
+    text += "\n\n" + table(
+        [(c["what"], c["ratio"], f"{c['aim']} {met(c['met'])}") for c in r["checks"]],
+        "what",
+        "ratio",
+        "aim met",
+    )
+    text += f"\n\nModules of the trainer (torch, transformers, ...) loaded by an analysis with all public names, a comparison and a figure: `{r['trainer_modules_in_analysis']}`."
+    installed = r.get("installed")
+    if installed:
+        rows = [
+            (f"`pip install {k}`", f"{v['megabytes']:,.0f}", v["our_packages"], ", ".join(f"{n} {m:.0f}" for n, m in v["largest"].items()))
+            for k, v in installed.items() if isinstance(v, dict)
+        ]  # fmt: skip
+        text += (
+            "\n\n"
+            + table(rows, "fresh environment", "MB", "of these ours", "largest, MB")
+            + "\n\nBytecode included, pip left out; torch is the build for the CPU."
+        )
+    missed = [f"{c['what']}: {c['ratio']}, aim {c['aim']}" for c in r["checks"] if not c["met"]]
+    if r["trainer_modules_in_analysis"] != "[]":
+        missed.append(f"an analysis loads {r['trainer_modules_in_analysis']}")
+    return text, missed
+
+
+def evaluation(r: Record) -> tuple[str, list[str]]:
+    """Seconds and ratios."""
+    text = f"{r['members']} TopK SAEs with random weights, dictionary {r['dictionary']:,}, {r['windows']} windows of 128 tokens, shipped model, one thread.\n\n"
+    text += table([(k, f"{v:.2f}") for k, v in r["seconds"].items()], "what", "CPU s")
+    text += "\n\n" + table(r["ratios"].items(), "ratio", "value")
+    return (
+        text
+        + f"\n\nLargest difference of loss recovered, together and alone: {r['largest_difference_of_loss_recovered']:.1e}.",
+        [],
+    )
+
+
+def fits(r: Record) -> tuple[str, list[str]]:
+    """Speeds, extras, R."""
+    faster = r["engine_is_faster_by"]
+    rows = [(k, f"{v:,.0f}", f"{faster[k]:,.0f}") for k, v in r["fits_per_second"].items()]
+    figures = r["R, documented"]
+    rows += [(f"R {k} (documented)", v, "–") for k, v in figures["fits per second"].items()]
+    text = table(rows, "method", "fits per second", "engine is faster by")
+    more = {k: v for k, v in r.items() if "profile" in k or k.startswith("bootstrap, ") or "failures" in k}
+    more |= {
+        f"documented, both parameters: {k}, intervals per second": v
+        for k, v in figures["profile intervals of both parameters per second"].items()
+    }
+    text += "\n\n" + table(more.items(), "what", "value")
+    missed = [] if r["bootstrap under 1 s"] else ["the bootstrap of 20 groups takes more than 1 s of CPU"]
+    return text + f"\n\nDocumented figures: {figures['measured']}.", missed
+
+
+def torchrun(r: Record) -> tuple[str, list[str]]:
+    """Two processes against one."""
+    text = f"""{r["members"]} members, dictionary {r["dictionary"]:,}, batches of {r["batch"]:,}, one thread a process: two processes did
+{r["throughput_of_two_to_one"]:.2f} times the steps of one by the wall clock, for {r["cpu_of_two_to_one"]:.2f} times its CPU time ({r["rounds"]} rounds, in turn).
+{r["note"][0].upper() + r["note"][1:]}."""
+    return text, []
+
+
+def exponent(fit: Record | None) -> str:
+    """An exponent with its 95 % interval."""
+    return "–" if fit is None else f"{fit['exponent']:.2f} ({fit['low']:.2f} to {fit['high']:.2f})"
+
+
+def scaling(r: Record) -> tuple[str, list[str]]:
+    """Refers to its own page."""
+
+    rows = [(s["subject"], s["along"], exponent(s["time"]), exponent(s["memory"])) for s in r["subjects"]]
+    return table(
+        rows, "what", "grows with", "exponent of time", "exponent of memory"
+    ) + "\n\nHow they were fitted: [cost.md](cost.md).", []
+
+
+SECTIONS: list[tuple[str, str, Callable[[Record], tuple[str, list[str]]]]] = [
+    ("pareto_sets", "Pareto sets", pareto_sets),
+    ("fits", "Fits and intervals", fits),
+    ("evaluation", "Evaluating a family", evaluation),
+    ("start_up", "Start-up and size", start_up),
+    ("torchrun", "Two processes", torchrun),
+    ("scaling", "How cost grows", scaling),
+]
+
+
+def cost(record: Record) -> str:
+    """docs/cost.md."""
+    rows = [
+        (s["subject"], s["along"], f"{s['sizes'][0]:,} to {s['sizes'][-1]:,}", exponent(s["time"]), exponent(s["memory"]),
+         f"{s['seconds'][-1]:.2g} s", f"{s['megabytes'][-1]:.0f} MB")
+        for s in record["subjects"]
+    ]  # fmt: skip
+    head = (
+        "what",
+        "grows with",
+        "sizes",
+        "exponent of time",
+        "exponent of memory",
+        "time at the largest",
+        "memory at the largest",
+    )
+    versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    return f"""# How cost grows
+
+cost = a · size^b, fitted by this project's own tool (`frontier.fit_points(..., "power", errors="log")`) to measured
+CPU time (one thread) and growth of resident memory; b with its 95 % profile interval. Written by
+`python -m benchmarks.page` from what `python -m benchmarks.scaling` measured, [benchmarks/results/scaling.json](../benchmarks/results/scaling.json).
+{record["date"]}, {record["machine"]}, {record["cpus"]} shared cores, load {record["load"]}; Python {record["python"]}, {versions}.
+
+{table(rows, *head)}
+
+The rest stands still while one size grows: training is ReLU, width 128, 4 members, dictionary 1,024, batches of
+2,048 tokens; evaluation is TopK on the shipped model, 8 members, dictionary 1,024, 8 windows of 128 tokens;
+`pareto_set` 100,000 rows in 100 groups; `fit` Hill curves with profile intervals, 8 SAEs a group.
+
+How to read it: an exponent of 1 means twice the size, twice the cost; well below 1 a constant part (a start, the
+language model's own passes) is still paid off at the sizes measured, so the cost of larger ones grows faster than the
+fit says. The intervals suppose independent scatter around one power law; where a constant part bends the curve they
+are too narrow to be believed to the second digit. "–": growth below 4 MB, or too few sizes above it.
+"""
+
+
+def main() -> None:
+    """Write the page."""
+    parts, missed = [], []
+    for name, title, write in SECTIONS:
+        path = RESULTS / f"{name}.json"
+        if not path.exists():
+            parts.append(f"## {title}\n\n`python -m benchmarks.{name}` has not been run.")
+            continue
+        record = json.loads(path.read_text(encoding="utf-8"))
+        text, lacks = write(record)
+        missed += lacks
+        parts.append(f"## {title}\n\n{circumstances(record, name)}\n\n{text}")
+    path = RESULTS / "scaling.json"
+    if path.exists():
+        COST.write_text(cost(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+    training = old.split(BEGIN)[1].split(END)[0].strip() if BEGIN in old and END in old else TRAINING
+    parts.insert(0, f"## Training\n\n{BEGIN}\n{training}\n{END}")
+    misses = "\n".join(f"- {line}" for line in missed) or "- nothing that was measured"
+    PAGE.write_text(
+        "# Benchmarks\n\nRatios against other packages, measured side by side in one process on one thread (medians of "
+        "CPU time, methods in turn),\non a machine shared with other work: times can move by a factor of two, ratios are "
+        "steadier. `make bench` runs them;\nthe numbers are in [benchmarks/results](../benchmarks/results). This page is "
+        "written by `python -m benchmarks.page`.\n\n## What missed its aim\n\n"
+        + misses
+        + "\n\n"
+        + "\n\n".join(parts)
+        + "\n",
+        encoding="utf-8",
+    )
+
+
+if __name__ == "__main__":
+    main()

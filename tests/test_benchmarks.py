@@ -1,0 +1,138 @@
+"""The benchmarks run, their results say where they come from, and the Pareto kernel they race is right."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from benchmarks import measuring, page
+from frontier.pareto import dominance, nondominated
+from frontier.pareto.dominance import Dominance
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+SCRIPTS = ("pareto_sets", "start_up", "evaluation", "fits", "scaling", "torchrun")
+
+
+def run(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_help(name):
+    if name in ("evaluation", "scaling"):
+        pytest.importorskip("torch")
+    done = run(f"benchmarks.{name}", "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--quick" in done.stdout
+
+
+def test_a_quick_run_writes_its_result(tmp_path):
+    done = run("benchmarks.fits", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "fits.json").read_text())
+    assert record["engine_is_faster_by"]["lmfit Model.fit, loop"] > 1
+    assert record["unreported failures"] == 0
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_results_say_where_they_come_from(name):
+    path = RESULTS / f"{name}.json"
+    record = json.loads(path.read_text())
+    assert {"date", "machine", "cpus", "python", "versions"} <= set(record)
+    assert record["versions"]
+    assert not re.search(r"/(home|root|work|tmp|usr|opt)/", path.read_text())
+
+
+def test_the_pages_are_those_of_the_result_files(monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    written = {"PAGE": ROOT / "docs" / "benchmarks.md", "COST": ROOT / "docs" / "cost.md"}
+    for name, path in written.items():
+        (tmp_path / path.name).write_text(path.read_text())
+        monkeypatch.setattr(page, name, tmp_path / path.name)
+    page.main()
+    for path in written.values():
+        assert (tmp_path / path.name).read_text() == path.read_text()
+
+
+def test_rounds_take_turns():
+    seen = []
+    times, found = measuring.rounds({"a": lambda: seen.append("a"), "b": lambda: seen.append("b") or 7}, 2)
+    assert seen == ["a", "b", "a", "b"]
+    assert len(times["a"]) == len(times["b"]) == 2
+    assert found["b"] == 7
+    assert measuring.ratio({"a": [1.0, 4.0, 9.0], "b": [1.0, 2.0, 3.0]}, "a", "b") == 2
+
+
+# The kernel drops rows before it sorts: the answer must be that of the sort alone
+
+
+def whole(points, groups=None):
+    return Dominance.of(points, np.zeros(len(points), np.int64) if groups is None else groups).optimal()
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
+@pytest.mark.parametrize("kind", ["random", "ties", "front", "equal", "heavy", "one column"])
+def test_large_sets_as_by_sorting_everything(kind, objectives):
+    rng = np.random.default_rng(1)
+    n = 20_000
+    points = {
+        "random": lambda: rng.random((n, objectives)),
+        "ties": lambda: rng.integers(0, 30, (n, objectives)).astype(float),
+        "front": lambda: (
+            -np.abs(v := rng.standard_normal((n, objectives))) / np.linalg.norm(v, axis=1)[:, None]
+        ),
+        "equal": lambda: np.ones((n, objectives)),
+        "heavy": lambda: np.exp(20 * rng.standard_normal((n, objectives))),
+        "one column": lambda: np.column_stack([np.zeros((n, objectives - 1)), rng.random(n)]),
+    }[kind]()
+    assert_array_equal(nondominated(points), whole(points))
+    for count in (1, 3, 40, 3_000):
+        groups = rng.integers(0, count, n)
+        assert_array_equal(nondominated(points, groups), whole(points, groups))
+
+
+def test_groups_with_gaps_and_of_unequal_size():
+    rng = np.random.default_rng(2)
+    points = rng.integers(0, 200, (30_000, 2)).astype(float)
+    groups = np.where(rng.random(30_000) < 0.9, 5, rng.integers(0, 60, 30_000))
+    by_hand = np.zeros(len(points), bool)
+    for g in np.unique(groups):
+        by_hand[groups == g] = whole(points[groups == g])
+    for shift in (0, -7, 70_000):
+        assert_array_equal(nondominated(points, groups + shift), by_hand)
+
+
+def test_numbers_at_the_ends_of_the_range():
+    rng = np.random.default_rng(3)
+    points = rng.choice([-1.7e308, -1.0, 0.0, 5e-324, 1.0, 1.7e308], (10_000, 2))
+    assert_array_equal(nondominated(points), whole(points))
+
+
+def test_small_samples_decide_nothing(monkeypatch):
+    points = np.random.default_rng(4).random((5_000, 3))
+    expected = whole(points)
+    for size in (1, 2, 50):
+        monkeypatch.setattr(dominance, "SAMPLE", size)
+        assert_array_equal(nondominated(points), expected)
+
+
+# Slack in three objectives: halving against all pairs
+
+
+@pytest.mark.parametrize("values", [2, 7, 10**6])
+def test_slack_in_three_objectives_of_large_groups(monkeypatch, values):
+    rng = np.random.default_rng(5)
+    for n in (2, 3, 4, 5, 8, 100, 1_000):
+        points, groups = rng.integers(values, size=(n, 3)).astype(float), rng.integers(2, size=n)
+        monkeypatch.setattr(dominance, "PAIRWISE", n)
+        by_pairs = Dominance.of(points, groups).slack()
+        monkeypatch.setattr(dominance, "PAIRWISE", 0)
+        assert_array_equal(Dominance.of(points, groups).slack(), by_pairs)
