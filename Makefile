@@ -19,8 +19,11 @@ lint: .venv/.dev
 	.venv/bin/ruff check .
 	.venv/bin/mypy
 
+# Against other packages, side by side; the peers get environments of their own below .bench/ at the first run.
+# `python -m benchmarks.training` takes longer and is run by itself.
 bench: .venv/.dev
-	.venv/bin/python -m benchmarks.fits
+	for subject in pareto_sets fits start_up torchrun evaluation scaling page; do \
+	  .venv/bin/python -m benchmarks.$$subject || exit 1; done
 
 coverage: .venv/.dev
 	.venv/bin/python -m benchmarks.coverage

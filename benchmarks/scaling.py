@@ -1,7 +1,7 @@
 """How cost grows: time and memory against members, dictionary, tokens, rows, groups and replicates.
 
 `python -m benchmarks.scaling` prints the table and writes `benchmarks/results/scaling.json`. Each size runs
-in a child process of its own, three times; the least CPU time and the highest growth of its resident memory
+in a child process of its own, twice; the least CPU time and the highest growth of its resident memory
 count. Power laws are fitted to them with our own tool (`frontier.fit_points`, curve "power", log errors); an
 exponent is the growth over the sizes that were measured and takes in the constant part of the cost, which is
 why it may lie below that of large sizes.
@@ -39,7 +39,7 @@ from trainers.language_models import load_language_model
 from trainers.steps import LoopEngine
 from trainers.steps.engine import StepOptions
 
-REPEATS, WIDTH = 3, 128
+REPEATS, WIDTH = 2, 128
 LEAST_MEGABYTES = 4.0
 """Growth of memory below this is not told from noise and left out of a fit."""
 

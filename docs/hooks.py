@@ -1,4 +1,4 @@
-"""What the site takes from outside docs/: notebooks, run and made into pages, and files that pages link to."""
+"""What the site takes from outside docs/: notebooks, run and made into pages, and files that are linked."""
 
 from __future__ import annotations
 

@@ -108,6 +108,8 @@ def test_groups_with_gaps_and_of_unequal_size():
         by_hand[groups == g] = whole(points[groups == g])
     for shift in (0, -7, 70_000):
         assert_array_equal(nondominated(points, groups + shift), by_hand)
+    for kind in (np.uint8, np.float64, str):
+        assert_array_equal(nondominated(points, groups.astype(kind)), by_hand)
 
 
 def test_numbers_at_the_ends_of_the_range():

@@ -11,7 +11,7 @@
 `trainers.sae_files`         trained SAEs on disk: `load_saes`
 ===========================  ========================================================================
 
-The results are rows of the metrics table, which `frontier` reads. The names below load when they are first used;
+The results are rows of the metrics table, which `frontier` reads. The names below load when they are used;
 functions that are called like their module (`train`, `evaluate`, `export`) are imported from there.
 """
 

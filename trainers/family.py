@@ -13,7 +13,6 @@ from trainers.activations import Scaling
 from trainers.architectures import Architecture, Parameters, options
 from trainers.sae import SAE, fold_scale
 
-
 ALIGNED = 16
 """Numbers in 64 bytes."""
 
@@ -108,7 +107,8 @@ class Family:
         changed = options(self.architecture)
         if changed:
             identity["options"] = ", ".join(f"{k} = {v}" for k, v in changed.items())
-        return SAE(self.architecture, fold_scale(ready, *scale, self.architecture.subtract_decoder_bias), identity | self.identity | more)
+        folded = fold_scale(ready, *scale, self.architecture.subtract_decoder_bias)
+        return SAE(self.architecture, folded, identity | self.identity | more)
 
     def tensors(self) -> Parameters:
         """Everything of every member, under names that hold whoever else is in the family."""

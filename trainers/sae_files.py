@@ -72,10 +72,8 @@ def _check_shapes(kind: Architecture, parameters: Parameters) -> None:
     found = {k: tuple(v.shape) for k, v in parameters.items()}
     wrong = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
     if wrong:
-        raise SAEFileError(
-            f"tensors do not fit a {kind.name} SAE: "
-            + "; ".join(f"{k} should be {wanted.get(k, 'absent')}, is {found.get(k, 'absent')}" for k in wrong)
-        )
+        faults = (f"{k} should be {wanted.get(k, 'absent')}, is {found.get(k, 'absent')}" for k in wrong)
+        raise SAEFileError(f"tensors do not fit a {kind.name} SAE: {'; '.join(faults)}")
 
 
 def load_saes(folder: str | Path) -> Iterator[SAE]:

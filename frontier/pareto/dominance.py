@@ -21,8 +21,8 @@ Groups = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
 CELLS, PAIRWISE = 2_000_000, 256
-"""Comparisons made at once for the slack in three or more objectives; rows of a group up to which that in three
-compares all pairs.
+"""Comparisons made at once for the slack in three or more objectives; rows of a group up to which it compares
+all pairs in three.
 """
 
 LARGE = 256
@@ -52,7 +52,10 @@ def nondominated(points: Array, groups: Groups | None = None) -> Bools:
     if not np.isfinite(points).all():
         bad = np.flatnonzero(~np.isfinite(points).all(axis=1))
         raise ValueError(f"points must be finite; rows {listed(bad.tolist())} are not")
-    groups = None if groups is None else np.asarray(groups)
+    if groups is not None:
+        groups = np.asarray(groups)
+        whole = groups.dtype.kind in "iub"
+        groups = groups.astype(np.int64) if whole else np.unique(groups, return_inverse=True)[1]
     left = _not_obviously_beaten(points, groups)
     if left is None:
         return _of_few(points, groups)

@@ -1,4 +1,4 @@
-"""One thread in every test of the trainers, here and in the processes that they start: sums keep their order."""
+"""One thread in every test of the trainers, and in what they start: sums keep their order."""
 
 import os
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from trainers import checkpoints, tiny_lm
 from trainers.activations import evaluation_windows
 from trainers.language_models import load_language_model, next_token_losses
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 FOLDER = Path(__file__).parents[2] / "data" / "tiny_lm"
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context-length", "16", "--batch-size", "4"]

@@ -18,7 +18,7 @@ Parameters = dict[str, Tensor]
 
 
 TRANSCODER_ENCODER_NORM = 0.1
-"""Length of a transcoder's encoder columns at the start: of 1, 0.3 and 0.1 the best for ReLU, TopK, BatchTopK."""
+"""Length of a transcoder's encoder columns at the start: of 1, 0.3 and 0.1 the best for most."""
 
 
 class Knobs(NamedTuple):
