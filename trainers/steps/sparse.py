@@ -48,13 +48,16 @@ def gradients(
     codes = select(Encoder(p["W_enc"], shift, x, scratch or Scratch()), knobs.setting)
     ends, weights = groups_of(kind, codes.shape[1])
     grouped = in_groups(codes, ends)
-    parts = grouped.decoded(p["W_dec"]).unflatten(0, (len(x), len(ends)))
-    x_hats = (parts.cumsum(1) if len(ends) > 1 else parts).add_(p["b_dec"])
-    g = x_hats - target.unsqueeze(1)  # [B, groups, d]
-    loss = (g.square().sum((0, 2)) * weights.to(g)).sum() / len(x)
+    x_hats = grouped.decoded(p["W_dec"]).unflatten(0, (len(x), len(ends)))  # [B, groups, d]
+    x_hats[:, 0] += p["b_dec"]
+    for i in range(1, len(ends)):
+        x_hats[:, i] += x_hats[:, i - 1]
+    g = x_hats - target.unsqueeze(1)
+    squares = torch.stack([e.square().sum() for e in g.unbind(1)])
+    loss = (squares * weights.to(g)).sum() / len(x)
     g *= weights.to(g).unsqueeze(1) * (2 / len(x))
-    if len(ends) > 1:
-        g = g.flip(1).cumsum_(1).flip(1)
+    for i in reversed(range(len(ends) - 1)):
+        g[:, i] += g[:, i + 1]
     rows = g.flatten(0, 1)
     to_values = grouped.slopes(rows, p["W_dec"])
     found = {
