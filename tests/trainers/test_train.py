@@ -18,7 +18,7 @@ from trainers.run import RunError, build_run
 from trainers.run_evaluation import evaluate_run
 from trainers.sae_files import load_saes
 from trainers.status import run_status
-from trainers.train import train
+from trainers.train import enough_memory, train
 
 
 def small(**training):
@@ -209,3 +209,14 @@ def test_a_gpu_that_is_not_there(tmp_path):
 def test_recipes_are_valid():
     assert len(recipes.demo().families) == 5
     assert all(len(f.settings) >= 6 for f in recipes.demo(fast=True).families)
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_lack_of_memory_says_what_to_lower(error):
+    with pytest.raises(RunError, match=r"lower training\.batch_size"), enough_memory(small()):
+        raise error
+
+
+def test_other_faults_keep_their_names():
+    with pytest.raises(RuntimeError, match="shapes differ"), enough_memory(small()):
+        raise RuntimeError("shapes differ")
