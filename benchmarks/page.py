@@ -1,7 +1,5 @@
 # ruff: noqa: E501 (lines of the page)
-"""docs/benchmarks.md and docs/cost.md from the result files: `python -m benchmarks.page`. What stands between the marks of the
-training section is kept as it is found.
-"""
+"""docs/benchmarks.md and docs/cost.md from the result files: `python -m benchmarks.page`."""
 
 from __future__ import annotations
 
@@ -15,10 +13,6 @@ from tabulate import tabulate
 from benchmarks.measuring import RESULTS
 
 PAGE, COST = Path("docs/benchmarks.md"), Path("docs/cost.md")
-BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
-TRAINING = (
-    "`python -m benchmarks.training` measures a training step against other libraries; not yet on this page."
-)
 Record = dict[str, Any]
 
 
@@ -44,6 +38,62 @@ def milliseconds(seconds: float | None) -> str:
 def met(value: bool) -> str:
     """In a word."""
     return "yes" if value else "**no**"
+
+
+PEERS = {
+    "dictionary_learning": "dictionary_learning", "sae_lens": "SAELens, one at a time",
+    "sae_lens_multi": "SAELens, MultiSAETrainer", "sparsify": "sparsify",
+}  # fmt: skip
+LEADS = {"dictionary_learning": 3, "sae_lens": 3, "sae_lens_multi": 3, "sparsify": 2}
+"""How many times faster than each the TopK step is meant to be."""
+
+
+def most(cell: Record) -> float | None:
+    """The ratio to the dense floor that is aimed at in a cell of ours."""
+    kind, density, narrow = cell["architecture"], cell["density"], cell["d"] == 64
+    if kind in ("relu", "jumprelu"):
+        return 0.9 if density < 0.15 else 1.2
+    if kind == "gated":
+        return 1.8
+    return {"topk": 0.9 if narrow else 0.55, "batch_topk": 1.3 if narrow else 0.9}.get(kind)
+
+
+def training(r: Record) -> tuple[str, list[str]]:
+    """Our cells beside the others' of the same shape and architecture."""
+    cells = [c for c in r["cells"] if "ratio" in c]
+    others = {
+        (c["method"], c["architecture"], c["d"], c["F"]): c["ratio"] for c in cells if c["method"] != "ours"
+    }
+    rows, missed = [], []
+    for c in (c for c in cells if c["method"] == "ours"):
+        aim, shape = most(c), (c["architecture"], c["d"], c["F"])
+        peers = {m: others[m, *shape] for m in PEERS if (m, *shape) in others}
+        place = f"{c['architecture']}, density {c['density']}, d {c['d']}, F {c['F']:,}"
+        if aim is not None and c["ratio"] > aim:
+            missed.append(f"training step of {place}: {c['ratio']:.2f} of the dense floor, aim {aim}")
+        missed += [
+            f"training step of {place}: {PEERS[m]} needs {ratio / c['ratio']:.2f} times ours, aim {lead}"
+            for m, ratio in peers.items()
+            if ratio / c["ratio"] <= (lead := LEADS[m] if c["architecture"] == "topk" else 1)
+        ]
+        rows.append((
+            c["architecture"], c["density"], c["d"], f"{c['F']:,}", c["members"], f"{c['ms']:,.1f}", f"**{c['ratio']:.2f}**",
+            "–" if aim is None else f"{aim} {met(c['ratio'] <= aim)}",
+            *(f"{peers[m]:.2f}" if m in peers else "–" for m in PEERS),
+        ))  # fmt: skip
+    head = ("architecture", "density", "d", "F", "members", "ours, ms", "ours", "aim met", *PEERS.values())
+    skipped = "".join(f"\n\nNot measured: {k}, {v}." for k, v in r["skipped"].items())
+    failed = [c for c in r["cells"] if "failed" in c]
+    skipped += "".join(
+        f"\n\nFailed: {PEERS.get(c['method'], 'ours')}, {c.get('architecture', 'all')}, d {c['d']}, F {c['F']}: {c['failed']}."
+        for c in failed
+    )
+    text = f"""{table(rows, *head)}
+
+Batches of {r["batch"]:,} activations. All columns after "ours, ms" are CPU time as a ratio to the dense floor, {r["floor"]}, measured in
+turn with the steps in the same process ({r["steps"]} rounds). "density" is that of our codes (of the gates for Gated; k/F for the TopK
+kinds); the others' steps are dense, only their selection depends on k, and they are measured at 0.03 alone.{skipped}"""
+    return text, missed
 
 
 def pareto_sets(r: Record) -> tuple[str, list[str]]:
@@ -185,6 +235,7 @@ def scaling(r: Record) -> tuple[str, list[str]]:
 
 
 SECTIONS: list[tuple[str, str, Callable[[Record], tuple[str, list[str]]]]] = [
+    ("training", "Training a family", training),
     ("pareto_sets", "Pareto sets", pareto_sets),
     ("fits", "Fits and intervals", fits),
     ("evaluation", "Evaluating a family", evaluation),
@@ -246,9 +297,6 @@ def main() -> None:
     path = RESULTS / "scaling.json"
     if path.exists():
         COST.write_text(cost(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
-    old = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
-    training = old.split(BEGIN)[1].split(END)[0].strip() if BEGIN in old and END in old else TRAINING
-    parts.insert(0, f"## Training\n\n{BEGIN}\n{training}\n{END}")
     misses = "\n".join(f"- {line}" for line in missed) or "- nothing that was measured"
     PAGE.write_text(
         "# Benchmarks\n\nRatios against other packages, measured side by side in one process on one thread (medians of "

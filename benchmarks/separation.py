@@ -21,7 +21,7 @@ import torch
 
 import frontier
 from trainers.config import checked
-from trainers.run_evaluation import evaluate_run
+from trainers.evaluate.runs import evaluate_run
 from trainers.train import train
 
 RESULT = Path(__file__).parent / "results" / "separation.json"

@@ -1,34 +1,31 @@
-"""CPU time of one training step of a family: ours and other libraries', as a ratio to the bare matrix products.
+"""CPU time of one training step of a family: ours and other libraries', as a ratio to the bare products.
 
-`python -m benchmarks.training` prints the table and writes `benchmarks/results/training.json`. Each library runs on
-one thread in its own environment (made in `.bench/` at the first run, skipped with a reason where that fails), on
-the same activations. In each process its steps take turns with the dense floor: for every member the five products
-of a dense step (encoder, decoder, and the gradients of decoder, codes and encoder) and nothing else. Medians of
-process CPU time. Weights and thresholds are set so that the codes have the density that is named, and do not move.
+`python -m benchmarks.training` prints the table and writes `benchmarks/results/training.json`. Each library
+runs on one thread in its own environment (made in `.bench/` at the first run, skipped with a reason where
+that fails), on the same activations. In each process its steps take turns with the dense floor: for every
+member the five products of a dense step (encoder, decoder, and the gradients of decoder, codes and encoder)
+and nothing else. Process CPU time; the ratio is the median over the rounds. Weights and thresholds are set so
+that the codes have the density that is named, and do not move.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+import tempfile
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = "1"
-
 import torch
-from torch import Tensor
 
-BATCH, WARM, STEPS = 2048, 2, 5
+from benchmarks.measuring import RESULTS, circumstances, write
+from benchmarks.training_steps import ARCHITECTURES, BATCH, STEPS
+
 SHAPES = [(128, 1024, 8), (64, 1024, 1), (512, 1024, 1), (64, 4096, 1), (128, 4096, 1), (512, 4096, 1)]
 """Width of the activations, latents, members: a family of 8 once, then other shapes with one member."""
-ARCHITECTURES = ("relu", "gated", "jumprelu", "topk", "batch_topk", "matryoshka")
 OURS = [
     ("relu", 0.4), ("relu", 0.1), ("relu", 0.03), ("gated", 0.4), ("gated", 0.03), ("jumprelu", 0.3),
     ("jumprelu", 0.1), ("jumprelu", 0.03), *((n, k) for n in ARCHITECTURES[3:] for k in (0.01, 0.03, 0.05)),
@@ -37,237 +34,12 @@ OURS = [
 OTHERS = [(n, 0.03) for n in ARCHITECTURES]
 """The others' steps are dense: only their selection depends on k."""
 PEERS = {
-    "dictionary_learning": ("dictionary-learning", "trainSAE"),
-    "sae_lens": ("sae-lens", "one at a time"),
-    "sae_lens_multi": ("sae-lens", "MultiSAETrainer"),
-    "sparsify": ("eai-sparsify", "coder + Adam"),
+    "dictionary_learning": "dictionary-learning",
+    "sae_lens": "sae-lens",
+    "sae_lens_multi": "sae-lens",
+    "sparsify": "eai-sparsify",
 }
-RESULT = Path("benchmarks/results/training.json")
-
-torch.set_num_threads(1)
-
-
-class Clock:
-    """An endless stream of one batch that times what happens between two of them, and a floor beside it."""
-
-    def __init__(self, x: Tensor, floor: Callable[[], None]) -> None:
-        self.x, self.floor = x, floor
-        self.steps: list[float] = []
-        self.floors: list[float] = []
-
-    def __iter__(self) -> Iterator[Tensor]:
-        while True:
-            start = time.process_time()
-            self.floor()
-            middle = time.process_time()
-            yield self.x
-            self.floors.append(middle - start)
-            self.steps.append(time.process_time() - middle)
-
-    def result(self) -> dict[str, float]:
-        step, floor = median(self.steps[WARM:]), median(self.floors[WARM:])
-        return {
-            "ms": round(1e3 * step, 2),
-            "floor_ms": round(1e3 * floor, 2),
-            "ratio": round(step / floor, 3),
-        }
-
-
-def activations(d: int) -> Tensor:
-    """Sparse sums of random directions, mean norm sqrt(d), `[BATCH, d]`."""
-    random = torch.Generator().manual_seed(0)
-    codes = (torch.rand(BATCH, 4 * d, generator=random) < 0.05) * torch.rand(BATCH, 4 * d, generator=random)
-    x = codes @ torch.randn(4 * d, d, generator=random)
-    x -= x.mean(0)
-    return x * (d**0.5 / x.norm(dim=1).mean())
-
-
-def dense_floor(x: Tensor, size: int, members: int) -> Callable[[], None]:
-    """The five products of a dense step, for so many members, into blocks that are there already."""
-    d = x.shape[1]
-    encoder, g = torch.randn(d, size) / d**0.5, torch.randn_like(x)
-    decoder = encoder.T.contiguous()
-    f, d_f, x_hat = torch.empty(len(x), size), torch.empty(len(x), size), torch.empty_like(x)
-    d_dec, d_enc = torch.empty(size, d), torch.empty(d, size)
-
-    def floor() -> None:
-        for _ in range(members):
-            torch.mm(x, encoder, out=f)
-            torch.mm(f, decoder, out=x_hat)
-            torch.mm(f.T, g, out=d_dec)
-            torch.mm(g, decoder.T, out=d_f)
-            torch.mm(x.T, d_f, out=d_enc)
-
-    return floor
-
-
-# ------------------------------------------------------------------------------------------------ ours
-
-
-def ours(name: str, density: float, size: int, members: int, clock: Clock) -> dict[str, Any]:
-    """A family on the CPU engine."""
-    from trainers.activations import Batch, Scaling
-    from trainers.architectures import architecture
-    from trainers.family import Family, Member, Schedule
-    from trainers.steps import LoopEngine
-    from trainers.steps.engine import StepOptions
-
-    d, mean = clock.x.shape[1], clock.x.mean(0)
-    setting = max(1, round(density * size)) if "topk" in name or name == "matryoshka" else 1.0
-    family = Family(
-        name, architecture(name), [Member(f"{name}{m}", setting, m, 1e-12) for m in range(members)], d_in=d,
-        d_out=d, dictionary_size=size, scaling=Scaling(1.0, 1.0, mean, mean),
-    )  # fmt: skip
-    for p in family.leaves:
-        place(name, p, clock.x, density)
-    engine = LoopEngine(family, StepOptions(Schedule(1000)))
-    for step, x in enumerate(iter(clock)):
-        engine.step(Batch(x, x), step)
-        if step == WARM + STEPS:
-            break
-    logs = engine.step(Batch(clock.x, clock.x), 0, log=True)
-    return {"density_found": round(sum(e.l0 for e in logs if e) / len(logs) / size, 4)}
-
-
-def place(name: str, p: dict[str, Tensor], x: Tensor, density: float) -> None:
-    """Set biases or thresholds so that each latent fires on this share of the tokens."""
-    with torch.no_grad():
-        limits = ((x - p["b_dec"]) @ p["W_enc"]).quantile(1 - density, dim=0)
-        if name == "jumprelu":
-            p["threshold"].copy_(limits)
-        elif name in ("relu", "gated"):
-            p["b_enc" if name == "relu" else "b_gate"].copy_(-limits)
-
-
-# ---------------------------------------------------------------------------------------------- others
-
-
-def dictionary_learning(name: str, density: float, size: int, members: int, clock: Clock) -> dict[str, Any]:
-    """`trainSAE` with so many trainers."""
-    from dictionary_learning.trainers import (
-        batch_top_k,
-        gdm,
-        jumprelu,
-        matryoshka_batch_top_k,
-        standard,
-        top_k,
-    )
-    from dictionary_learning.training import trainSAE
-
-    kinds = {
-        "relu": standard.StandardTrainerAprilUpdate, "gated": gdm.GatedSAETrainer,
-        "jumprelu": jumprelu.JumpReluTrainer, "topk": top_k.TopKTrainer,
-        "batch_topk": batch_top_k.BatchTopKTrainer,
-        "matryoshka": matryoshka_batch_top_k.MatryoshkaBatchTopKTrainer,
-    }  # fmt: skip
-    # The longer schedule keeps their warm-ups, which assert that they end within the run, away from these steps.
-    config: dict[str, Any] = {
-        "trainer": kinds[name], "steps": 10_000, "activation_dim": clock.x.shape[1], "dict_size": size,
-        "layer": 0, "lm_name": "none", "device": "cpu", "warmup_steps": 1000,
-    }  # fmt: skip
-    if name in ARCHITECTURES[3:]:
-        config["k"] = max(1, round(density * size))
-    if name == "matryoshka":
-        config["group_fractions"] = [1 / 16, 1 / 16, 1 / 8, 1 / 4, 1 / 2]
-    trainSAE(iter(clock), [config | {"seed": m} for m in range(members)], WARM + STEPS + 1, device="cpu")
-    return {}
-
-
-def sae_lens_saes(name: str, density: float, size: int, members: int, d: int) -> list[Any]:
-    """So many of SAELens' training SAEs."""
-    import sae_lens as sl
-
-    kind = {
-        "relu": "Standard", "gated": "Gated", "jumprelu": "JumpReLU", "topk": "TopK", "batch_topk": "BatchTopK",
-        "matryoshka": "MatryoshkaBatchTopK",
-    }[name]  # fmt: skip
-    more: dict[str, Any] = {"k": max(1, round(density * size))} if name in ARCHITECTURES[3:] else {}
-    if name == "matryoshka":
-        more["matryoshka_widths"] = [size // 16, size // 8, size // 4, size // 2, size]
-    config = getattr(sl, f"{kind}TrainingSAEConfig")(d_in=d, d_sae=size, device="cpu", **more)
-    return [getattr(sl, f"{kind}TrainingSAE")(config) for _ in range(members)]
-
-
-def sae_lens_config(steps: int) -> Any:
-    """SAELens' training options, their defaults."""
-    from sae_lens.config import SAETrainerConfig
-
-    return SAETrainerConfig(total_training_samples=BATCH * steps, train_batch_size_samples=BATCH, lr_end=3e-5)
-
-
-def sae_lens(name: str, density: float, size: int, members: int, clock: Clock) -> dict[str, Any]:
-    """One SAETrainer per member, one after the other on the same batch."""
-    from sae_lens.training.sae_trainer import SAETrainer
-
-    saes = sae_lens_saes(name, density, size, members, clock.x.shape[1])
-    trainers = [SAETrainer(sae_lens_config(100), sae, iter(())) for sae in saes]
-    for step, x in enumerate(iter(clock)):
-        for trainer in trainers:
-            trainer.maybe_reset_sparsity()
-            trainer.step(x)
-            trainer.n_training_steps += 1
-        if step == WARM + STEPS:
-            break
-    return {}
-
-
-def sae_lens_multi(name: str, density: float, size: int, members: int, clock: Clock) -> dict[str, Any]:
-    """`MultiSAETrainer` with so many SAEs on one hook."""
-    from sae_lens.training.multi_sae_trainer import MultiSAETrainer
-
-    saes = {str(m): s for m, s in enumerate(sae_lens_saes(name, density, size, members, clock.x.shape[1]))}
-    batches = ({"hook": x} for x in clock)
-    MultiSAETrainer(sae_lens_config(WARM + STEPS + 1), saes, dict.fromkeys(saes, "hook"), batches).fit()
-    return {}
-
-
-def sparsify(name: str, density: float, size: int, members: int, clock: Clock) -> dict[str, Any]:
-    """sparsify's TopK coder with fused Adam, as its trainer uses it."""
-    if name != "topk":
-        raise NotImplementedError("sparsify has TopK only")
-    from sparsify import SparseCoder, SparseCoderConfig
-
-    k = max(1, round(density * size))
-    coders = [SparseCoder(clock.x.shape[1], SparseCoderConfig(num_latents=size, k=k)) for _ in range(members)]
-    optimizers = [torch.optim.Adam(c.parameters(), fused=True) for c in coders]
-    for step, x in enumerate(iter(clock)):
-        for coder, optimizer in zip(coders, optimizers, strict=True):
-            coder.set_decoder_norm_to_unit_norm()
-            coder(x).fvu.backward()
-            coder.remove_gradient_parallel_to_decoder_directions()
-            optimizer.step()
-            optimizer.zero_grad()
-        if step == WARM + STEPS:
-            break
-    return {}
-
-
-# --------------------------------------------------------------------------------------- processes, table
-
-METHODS = {f.__name__: f for f in (ours, dictionary_learning, sae_lens, sae_lens_multi, sparsify)}
-
-
-def worker(method: str, d: int, size: int, members: int, cells: list[tuple[str, float]]) -> None:
-    """Measure the cells of one shape by one method; one JSON line each."""
-    x = activations(d)
-    floor = dense_floor(x, size, members)
-    for name, density in cells:
-        clock = Clock(x, floor)
-        torch.manual_seed(0)
-        cell = {
-            "method": method,
-            "architecture": name,
-            "density": density,
-            "d": d,
-            "F": size,
-            "members": members,
-        }
-        try:
-            cell |= METHODS[method](name, density, size, members, clock)
-            cell |= clock.result()
-        except Exception as error:  # a library that fails in one cell must not end the others
-            cell["failed"] = f"{type(error).__name__}: {error}"[:200]
-        print("CELL" + json.dumps(cell), flush=True)
+FLOOR = "per member: 5 products (encoder, decoder, dW_dec, df, dW_enc)"
 
 
 def python_of(package: str) -> Path:
@@ -300,9 +72,10 @@ def run(
     python: Path, method: str, shape: tuple[int, int, int], cells: list[tuple[str, float]]
 ) -> list[dict[str, Any]]:
     """The cells of one shape by one method, from a process of its own."""
-    command = [str(python), str(Path(__file__)), "--worker", json.dumps([method, *shape, cells])]
-    here = {"PYTHONPATH": ""} if method != "ours" else {}
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | here)
+    steps = Path(__file__).with_name("training_steps.py")
+    command = [str(python), str(steps), json.dumps([method, *shape, cells])]
+    path = {"PYTHONPATH": str(Path.cwd()) if method == "ours" else ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | path)
     lines = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("CELL")]
     if len(lines) < len(cells):
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
@@ -320,14 +93,21 @@ def version_of(python: Path, package: str) -> str:
 
 def main() -> None:
     """Run, print, write after each shape."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="ours alone, one small shape; the result goes to a temporary folder",
+    )
+    parser.add_argument("--out", type=Path, help="folder of the result")
+    asked = parser.parse_args()
+    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
     record: dict[str, Any] = {
-        "machine": platform.processor() or platform.machine(), "python": platform.python_version(),
-        "torch": torch.__version__, "batch": BATCH, "steps": STEPS, "threads": 1,
-        "floor": "per member: 5 products (encoder, decoder, dW_dec, df, dW_enc)", "versions": {}, "skipped": {},
-        "cells": [],
+        **circumstances("torch"), "threads": 1, "batch": BATCH, "steps": STEPS, "floor": FLOOR,
+        "skipped": {}, "cells": [],
     }  # fmt: skip
     methods = {"ours": (Path(sys.executable), OURS)}
-    for method, (package, _) in PEERS.items():
+    for method, package in PEERS.items() if not asked.quick else ():
         try:
             python = python_of(package)
             record["versions"][package] = version_of(python, package)
@@ -335,7 +115,7 @@ def main() -> None:
             methods[method] = (python, cells)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             record["skipped"][method] = str(error)
-    for shape in SHAPES:
+    for shape in [(64, 256, 1)] if asked.quick else SHAPES:
         for method, (python, cells) in methods.items():
             for cell in run(python, method, shape, cells):
                 record["cells"].append(cell)
@@ -345,11 +125,8 @@ def main() -> None:
                     shown,
                     flush=True,
                 )
-        RESULT.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write("training", record, folder)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--worker"]:
-        worker(*json.loads(sys.argv[2]))
-    else:
-        main()
+    main()

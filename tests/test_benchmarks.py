@@ -16,7 +16,7 @@ from frontier.pareto.dominance import Dominance
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SCRIPTS = ("pareto_sets", "start_up", "evaluation", "fits", "scaling", "torchrun")
+SCRIPTS = ("pareto_sets", "start_up", "evaluation", "fits", "scaling", "torchrun", "training")
 
 
 def run(*arguments):
@@ -25,9 +25,9 @@ def run(*arguments):
     )
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
+@pytest.mark.parametrize("name", (*SCRIPTS, "training_gpu"))
 def test_help(name):
-    if name in ("evaluation", "scaling"):
+    if name in ("evaluation", "scaling", "training", "training_gpu"):
         pytest.importorskip("torch")
     done = run(f"benchmarks.{name}", "--help")
     assert done.returncode == 0, done.stderr
@@ -40,6 +40,18 @@ def test_a_quick_run_writes_its_result(tmp_path):
     record = json.loads((tmp_path / "fits.json").read_text())
     assert record["engine_is_faster_by"]["lmfit Model.fit, loop"] > 1
     assert record["unreported failures"] == 0
+
+
+def test_without_a_gpu_nothing_is_measured_on_one(tmp_path):
+    torch = pytest.importorskip("torch")
+    done = run("benchmarks.training_gpu", "--quick", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    cells = json.loads((tmp_path / "training_gpu.json").read_text())["cells"]
+    assert [c["architecture"] for c in cells] == ["relu", "topk"]
+    assert all(c["samples_per_second"] > 0 for c in cells)
+    if not torch.cuda.is_available():
+        assert "nothing was measured" in run("benchmarks.training_gpu", "--out", str(tmp_path / "none")).stdout
+        assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

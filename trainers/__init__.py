@@ -8,6 +8,7 @@
 `trainers.language_models`   a frozen causal LM with named sites and splice-in: `load_language_model`
 `trainers.activations`       endless shuffled activations, real or with a known truth
 `trainers.architectures`     the seven kinds of SAE, one short file each
+`trainers.studies`           what is done to trained SAEs, and what their latents look like
 `trainers.sae_files`         trained SAEs on disk: `load_saes`
 ===========================  ========================================================================
 
@@ -29,7 +30,7 @@ _HOME = {
     "synthetic_stream": "activations",
     "evaluation_windows": "activations",
     "recovery": "activations",
-    "evaluate_run": "run_evaluation",
+    "evaluate_run": "evaluate.runs",
     "SAE": "sae",
     "load_sae": "sae_files",
     "load_saes": "sae_files",

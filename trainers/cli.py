@@ -172,7 +172,7 @@ def demo(
 def finish(folder: Path, model: object, quiet: bool) -> None:
     """Evaluate a trained run and print its table."""
     from trainers import ranks
-    from trainers.run_evaluation import evaluate_run
+    from trainers.evaluate.runs import evaluate_run
 
     table = evaluate_run(folder, model=model, progress=not quiet)  # type: ignore[arg-type]
     if ranks.is_first():

@@ -12,7 +12,7 @@ from frontier import compare, plot_frontiers, plot_ratios, read
 from frontier import demo as published
 from frontier.outputs import write_comparison, write_figure
 from trainers import recipes
-from trainers.run_evaluation import evaluate_run
+from trainers.evaluate.runs import evaluate_run
 from trainers.train import train
 
 REFERENCE = "relu"

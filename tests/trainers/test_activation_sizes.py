@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from trainers import load_language_model
-from trainers.activation_sizes import activation_sizes
 from trainers.activations import evaluation_windows
 from trainers.architectures import ReLU
 from trainers.sae import SAE
+from trainers.studies.activation_sizes import activation_sizes
 
 matplotlib.use("Agg")
 
@@ -43,7 +43,7 @@ def test_median_and_l0_are_those_of_the_plain_values(measured):
 def test_the_figure_marks_each_median(measured):
     from matplotlib import pyplot as plt
 
-    from trainers.figures.penalties import plot_activation_sizes
+    from trainers.studies.figures.penalties import plot_activation_sizes
 
     found = measured[2]
     ax = plot_activation_sizes({"L1": found})
@@ -55,7 +55,7 @@ def test_parts_are_drawn_for_every_family():
     import pandas as pd
     from matplotlib import pyplot as plt
 
-    from trainers.figures.penalties import PARTS, plot_parts
+    from trainers.studies.figures.penalties import PARTS, plot_parts
 
     rows = [
         {"family": f, "l0": k, "ce_clean": 1.0} | {m: 1.5 for m in PARTS} | {f"{m}_se": 0.1 for m in PARTS}

@@ -7,7 +7,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainers.architectures import ARCHITECTURES, Gated, Knobs, architecture
-from trainers.equal_compute import as_dear, equal_size, multiplications
+from trainers.studies.equal_compute import as_dear, equal_size, multiplications
 
 D_IN, D_OUT, F, B = 24, 40, 96, 128
 KINDS = [

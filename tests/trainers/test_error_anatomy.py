@@ -7,7 +7,7 @@ import torch
 
 from trainers import load_language_model
 from trainers.activations import evaluation_windows
-from trainers.error_anatomy import error_anatomy, unexplained
+from trainers.studies.error_anatomy import error_anatomy, unexplained
 
 matplotlib.use("Agg")
 WINDOWS = torch.arange(40).repeat_interleave(30)
@@ -100,7 +100,7 @@ def test_the_figure_shows_each_size():
     import pandas as pd
     from matplotlib import pyplot as plt
 
-    from trainers.figures.error_anatomy import plot_anatomy
+    from trainers.studies.figures.error_anatomy import plot_anatomy
 
     rows = [
         {"sparsity_setting": k, "l0": k, "dictionary_size": s}

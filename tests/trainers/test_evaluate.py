@@ -13,13 +13,13 @@ import transformers
 
 import frontier
 import frontier.curves
-from trainers.accumulators import FiringCounts, frequency_shares, jackknife_error, without_each
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK
 from trainers.evaluate import Evaluation, EvaluationError, evaluate
-from trainers.evaluation_results import frequency_bins
+from trainers.evaluate.accumulators import FiringCounts, frequency_shares, jackknife_error, without_each
+from trainers.evaluate.linear_error import LinearError
+from trainers.evaluate.results import frequency_bins
 from trainers.language_models import LanguageModel, load_language_model
-from trainers.linear_error import LinearError
 from trainers.sae import SAE
 
 V, D, F = 37, 12, 20

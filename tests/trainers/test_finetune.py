@@ -9,11 +9,11 @@ from matplotlib import pyplot as plt
 
 from trainers.architectures import BatchTopK, Gated, JumpReLU, ReLU, TopK
 from trainers.evaluate import evaluate
-from trainers.figures import plot_finetuning
-from trainers.finetune import KL, MSE, FineTuning, SplicedText, _Tuned, finetune
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, save_sae
-from trainers.variants import VariantError
+from trainers.studies.figures import plot_finetuning
+from trainers.studies.finetune import KL, MSE, FineTuning, SplicedText, _Tuned, finetune
+from trainers.studies.variants import VariantError
 
 torch.set_num_threads(1)
 BOTH = FineTuning(kl=0.7, mse=0.4)

@@ -12,11 +12,18 @@ from scipy.optimize import nnls
 
 from trainers.architectures import ReLU
 from trainers.evaluate import evaluate
-from trainers.figures import plot_inference_time
-from trainers.inference_time import METHODS, Pursued, PursuedCodes, best_dictionaries, encoder_costs, pursue
-from trainers.pursuit import gradient_pursuit, orthogonal_matching_pursuit
 from trainers.sae import SAE
-from trainers.variants import VariantError
+from trainers.studies.figures import plot_inference_time
+from trainers.studies.inference_time import (
+    METHODS,
+    Pursued,
+    PursuedCodes,
+    best_dictionaries,
+    encoder_costs,
+    pursue,
+)
+from trainers.studies.pursuit import gradient_pursuit, orthogonal_matching_pursuit
+from trainers.studies.variants import VariantError
 
 torch.set_num_threads(1)
 

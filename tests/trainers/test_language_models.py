@@ -11,13 +11,13 @@ import torch
 import transformers
 from torch import nn
 
-from trainers import loading
 from trainers.language_models import (
     LanguageModel,
     LanguageModelError,
     SiteError,
     kl_from,
     load_language_model,
+    loading,
     next_token_losses,
 )
 from trainers.tiny_lm import Recipe, build_model, build_tokenizer

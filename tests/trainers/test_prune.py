@@ -15,9 +15,10 @@ from scipy.interpolate import PchipInterpolator
 import frontier
 from trainers.architectures import TopK
 from trainers.evaluate import evaluate
-from trainers.evaluation_results import EvaluationError
-from trainers.figures import plot_pruning, plot_pruning_frontiers
-from trainers.paired_frontiers import (
+from trainers.evaluate.results import EvaluationError
+from trainers.sae import SAE
+from trainers.studies.figures import plot_pruning, plot_pruning_frontiers
+from trainers.studies.paired_frontiers import (
     LeftOut,
     _between,
     changes,
@@ -26,10 +27,9 @@ from trainers.paired_frontiers import (
     families_of,
     over_saes,
 )
-from trainers.prune import METHODS, Pruned, latent_statistics, latent_thresholds, prune
-from trainers.pruning_costs import compare_methods, pruning_costs
-from trainers.sae import SAE
-from trainers.variants import SharedCodes, VariantError, joined, linear_decoder
+from trainers.studies.prune import METHODS, Pruned, latent_statistics, latent_thresholds, prune
+from trainers.studies.pruning_costs import compare_methods, pruning_costs
+from trainers.studies.variants import SharedCodes, VariantError, joined, linear_decoder
 
 torch.set_num_threads(1)
 

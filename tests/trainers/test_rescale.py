@@ -10,11 +10,19 @@ from scipy.optimize import lsq_linear
 from trainers import recipes
 from trainers.architectures import Gated, TopK
 from trainers.evaluate import evaluate
-from trainers.figures import plot_shrinkage
-from trainers.rescale import LARGEST, SMALLEST_GAIN, Rescaled, as_gated, best_magnitudes, moments, rescale
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, save_sae
-from trainers.variants import VariantError
+from trainers.studies.figures import plot_shrinkage
+from trainers.studies.rescale import (
+    LARGEST,
+    SMALLEST_GAIN,
+    Rescaled,
+    as_gated,
+    best_magnitudes,
+    moments,
+    rescale,
+)
+from trainers.studies.variants import VariantError
 
 torch.set_num_threads(1)
 

@@ -14,8 +14,8 @@ import torch
 import frontier
 from trainers import checkpoints, cli, recipes
 from trainers.config import checked, read_config, write_config
+from trainers.evaluate.runs import evaluate_run
 from trainers.run import RunError, build_run
-from trainers.run_evaluation import evaluate_run
 from trainers.sae_files import load_saes
 from trainers.status import run_status
 from trainers.train import enough_memory, train

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 
 from frontier import metrics_table
-from trainers import studies
 from trainers.config import checked
-from trainers.run_evaluation import evaluate_run
+from trainers.evaluate.runs import evaluate_run
+from trainers.studies import configurations as studies
+from trainers.studies.transcoders import steepness
 from trainers.train import train
-from trainers.transcoders import steepness
 
 S = 1 / np.array([64, 32, 16, 8, 4, 3, 2])
 NOISE = 1 + 0.02 * np.array([1, -1, 1, -1, 1, -1, 1])

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from frontier import metrics_table
-from trainers.true_l0 import at_true_l0, best_l0, default_settings, recovery_rows
+from trainers.studies.true_l0 import at_true_l0, best_l0, default_settings, recovery_rows
 
 matplotlib.use("Agg")
 
@@ -86,7 +86,7 @@ def test_the_same_seed_gives_the_same_rows(rows):
 def test_the_figure_marks_the_truth_and_the_best():
     from matplotlib import pyplot as plt
 
-    from trainers.figures.true_l0 import plot_recovery
+    from trainers.studies.figures.true_l0 import plot_recovery
 
     ax = plot_recovery(pd.concat([curve("a", [6.0, 7.0]), curve("b", [9.0, 10.0])]))
     assert list(ax.lines[0].get_xdata()) == [8, 8]

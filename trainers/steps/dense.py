@@ -17,7 +17,7 @@ from torch import Tensor
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
 from trainers.steps.memory import Scratch
-from trainers.steps.sums import Step, Sums, per_latent, shift_of, slices
+from trainers.steps.sums import Step, Sums, over_tokens, per_latent, shift_of, slices
 
 
 def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
@@ -27,14 +27,14 @@ def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int)
     return error.mul_(2 / tokens), squares
 
 
-def where_above(values: Tensor, gate: Tensor, limit: float, out: Tensor) -> Tensor:
-    """Values · 1[gate > limit], one vectorised pass; `out` may be either of them."""
-    return torch.ops.aten.threshold_backward.grad_input(values, gate, limit, grad_input=out)
+def where_near(values: Tensor, distance: Tensor, half: float, out: Tensor) -> Tensor:
+    """Values · 1[|distance| < half], one vectorised pass; `out` may be either of them."""
+    return torch.ops.aten.hardtanh_backward.grad_input(values, distance, -half, half, grad_input=out)
 
 
 def where_positive(values: Tensor, gate: Tensor, out: Tensor) -> Tensor:
-    """Values · 1[gate > 0]."""
-    return where_above(values, gate, 0.0, out)
+    """Values · 1[gate > 0], one vectorised pass; `out` may be either of them."""
+    return torch.ops.aten.threshold_backward.grad_input(values, gate, 0.0, grad_input=out)
 
 
 def relu(
@@ -50,7 +50,7 @@ def relu(
         f = torch.addmm(shift, x, p["W_enc"], out=scratch.take("f", (len(x), size), x.dtype)).relu_()
         g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
         d_f = torch.addmm(slope, g, p["W_dec"].T, out=scratch.take("d_f", (len(x), size), x.dtype))
-        along += f.sum(0)
+        along += over_tokens(f)
         sums.add(x, f, g, where_positive(d_f, f, out=d_f), squares)
         sums.count(f, log)
     found = sums.finish(p, kind.subtract_decoder_bias) | {"b_enc": sums.shift}
@@ -66,23 +66,24 @@ def jumprelu(
     """One step of JumpReLU with the L0 penalty; ∂θ = −Σ_b (θ ∂f + λ/B) K((z − θ)/ε) / ε."""
     tokens, size = len(batch.input), p["W_enc"].shape[1]
     weight = knobs.setting * knobs.ramp / tokens
-    threshold, cut = p["threshold"], p["threshold"].clamp_min(0)
+    threshold, penalty = p["threshold"], torch.full((), weight, dtype=p["threshold"].dtype)
     shift = shift_of(p, p["b_enc"], kind.subtract_decoder_bias)
+    below_zero = bool((threshold < 0).any())
     sums, to_threshold, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
     for first, x, target in slices(batch, size):
-        f, d_f, above, near = (
-            scratch.take(n, (len(x), size), x.dtype) for n in ("f", "d_f", "above", "near")
-        )
+        f, d_f, d_z, near = (scratch.take(n, (len(x), size), x.dtype) for n in ("f", "d_f", "d_z", "near"))
         torch.addmm(shift, x, p["W_enc"], out=f)
-        torch.sub(f, threshold, out=near).abs_().neg_()
-        where_positive(f, torch.sub(f, cut, out=above), out=f)
+        torch.sub(f, threshold, out=near)
+        if below_zero:
+            f.relu_()
+        where_positive(f, near, out=f)
         g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
         torch.mm(g, p["W_dec"].T, out=d_f)
-        # `above` is read once more as the sign of ∂z, `near` becomes the estimator's sum.
-        where_positive(d_f, above, out=above)
-        jump = d_f.mul_(threshold).add_(weight)
-        to_threshold -= where_above(jump, near, -kind.bandwidth / 2, out=near).sum(0)
-        sums.add(x, f, g, above, squares)
+        where_positive(d_f, f if below_zero else near, out=d_z)
+        # `near` becomes the estimator's terms, (θ ∂f + λ/B) K.
+        where_near(torch.addcmul(penalty, d_f, threshold, out=d_f), near, kind.bandwidth / 2, out=near)
+        to_threshold -= over_tokens(near)
+        sums.add(x, f, g, d_z, squares)
         sums.count(f, True)
     found = sums.finish(p, kind.subtract_decoder_bias)
     found |= {"b_enc": sums.shift, "threshold": to_threshold / kind.bandwidth}
@@ -118,8 +119,8 @@ def gated(
         x_hats[first : first + len(x)] = out[0]
         d_f, d_o = d_both
         torch.mm(g, p["W_dec"].T, out=d_both.flatten(0, 1))
-        to_magnitude += where_positive(d_f, f, out=d_f).sum(0)
-        to_gate += where_positive(d_o.add_(weight), o, out=d_o).sum(0)
+        to_magnitude += over_tokens(where_positive(d_f, f, out=d_f))
+        to_gate += over_tokens(where_positive(d_o.add_(weight), o, out=d_o))
         opened += o.sum(dtype=torch.float64)
         sums.add(x, f, g[: len(x)], d_o.addcmul_(d_f, scale), squares)
         sums.count(f, log)

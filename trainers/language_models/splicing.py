@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.sites import Site, SiteError
+from trainers.language_models.sites import Site, SiteError
 
 
 class _AllSeen(Exception):

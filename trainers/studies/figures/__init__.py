@@ -24,8 +24,8 @@ __all__ = sorted(_HOME)
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(f"trainers.figures.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'trainers.figures' has no attribute {name!r}")
+        return getattr(import_module(f"trainers.studies.figures.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'trainers.studies.figures' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -22,11 +22,9 @@ from torch import Tensor
 
 from frontier._format import listed, plural
 from trainers.activations.progress import Callback, reported
-from trainers.evaluation_results import Evaluation, EvaluationError
+from trainers.evaluate.results import Evaluation, EvaluationError
+from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, Splice, kl_from
-from trainers.tally import Tally, total
-
-__all__ = ["Evaluation", "EvaluationError", "evaluate"]
 
 
 class EvaluatedSAE(Protocol):

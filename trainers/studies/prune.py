@@ -26,9 +26,9 @@ from frontier._format import nearest
 from trainers.activations.progress import Callback
 from trainers.architectures.topk import is_among_highest
 from trainers.evaluate import evaluate
-from trainers.evaluation_results import Evaluation
+from trainers.evaluate.results import Evaluation
 from trainers.language_models import LanguageModel
-from trainers.variants import (
+from trainers.studies.variants import (
     SharedCodes,
     Variant,
     VariantError,

@@ -22,8 +22,8 @@ from torch import Tensor
 
 from frontier import Interval
 from frontier._format import nearest
-from trainers.accumulators import jackknife_error, without_each
 from trainers.activations.progress import Callback, reported
+from trainers.evaluate.accumulators import jackknife_error, without_each
 from trainers.language_models import LanguageModel
 
 PREDICTORS = ("input", "latents")

@@ -10,9 +10,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from trainers.accumulators import PER_MEMBER, SHARED, FiringCounts, jackknife_error, metrics_of, without_each
-from trainers.evaluation_results import Evaluation, EvaluationError
-from trainers.linear_error import LinearError
+from trainers.evaluate.accumulators import (
+    PER_MEMBER,
+    SHARED,
+    FiringCounts,
+    jackknife_error,
+    metrics_of,
+    without_each,
+)
+from trainers.evaluate.linear_error import LinearError
+from trainers.evaluate.results import Evaluation, EvaluationError
 
 
 class Tally:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from frontier._format import nearest
-from trainers.accumulators import jackknife_error, metrics_of, without_each
+from trainers.evaluate.accumulators import jackknife_error, metrics_of, without_each
 
 METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
 

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from trainers.evaluation_results import Evaluation
+from trainers.evaluate.results import Evaluation
 from trainers.language_models import LanguageModel
 from trainers.sae import SAE
 

@@ -1,7 +1,4 @@
-"""Language models that SAEs are trained on and judged by: load, read a site, replace it, compare outputs.
-
-Sites and their names are in `trainers/sites.py`.
-"""
+"""A frozen causal language model: run it, capture sites, splice, ablate, compare outputs."""
 
 from __future__ import annotations
 
@@ -15,12 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trainers.loading import LanguageModelError, load_folder_or_name, pick_device
-from trainers.sites import Layout, Site, SiteError, find_site, layout_of
-from trainers.splicing import Splice, hooked, merged, read
-
-__all__ = ["LanguageModel", "LanguageModelError", "SiteError", "Splice", "kl_from", "load_language_model",
-           "next_token_losses"]  # fmt: skip
+from trainers.language_models.loading import LanguageModelError, load_folder_or_name, pick_device
+from trainers.language_models.sites import Layout, Site, find_site, layout_of
+from trainers.language_models.splicing import Splice, hooked, merged, read
 
 VOLATILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "use_cache")
 """Entries of a config that do not change what the model computes; nor do those that begin with `_`."""
@@ -91,7 +85,7 @@ class LanguageModel:
         ]
 
     def site(self, name: str) -> Site:
-        """The site of that name, with its width; `trainers/sites.py` lists the names."""
+        """The site of that name, with its width; `trainers/language_models/sites.py` lists the names."""
         if name not in self._sites:
             site = find_site(name, self.model, self._layout)
             probe = torch.zeros(2, 3, dtype=torch.long, device=self.device)

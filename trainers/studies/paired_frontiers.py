@@ -22,8 +22,8 @@ from scipy.interpolate import PchipInterpolator
 
 from frontier._format import nearest
 from frontier.intervals import t_quantile
-from trainers.accumulators import jackknife_error, metrics_of, without_each
-from trainers.evaluation_results import Evaluation, EvaluationError
+from trainers.evaluate.accumulators import jackknife_error, metrics_of, without_each
+from trainers.evaluate.results import Evaluation, EvaluationError
 
 
 @dataclass(frozen=True)

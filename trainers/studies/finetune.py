@@ -24,7 +24,7 @@ from frontier._format import nearest
 from trainers.language_models import LanguageModel, kl_from
 from trainers.sae import SAE, fold_scale
 from trainers.steps.decoder import clip, normalise, remove_parallel
-from trainers.variants import VariantError, activations_of, run_id_of, variant_identity
+from trainers.studies.variants import VariantError, activations_of, run_id_of, variant_identity
 
 UNTRAINED = ("threshold", "k")
 """Parameters that have no gradient in `encode`."""

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from frontier.figures.panels import EDGE, handle, label_axes, legend_order, new_axes, quiet_legend
 from frontier.figures.style import Style, log_axis, styles_for
-from trainers.true_l0 import best_l0
+from trainers.studies.true_l0 import best_l0
 
 LABELS = {
     "mean_max_cosine": "Mean max cosine to true features",

@@ -11,7 +11,7 @@ from frontier._format import nearest
 from frontier.figures.panels import EDGE, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.intervals import t_quantile
-from trainers.evaluation_results import Evaluation
+from trainers.evaluate.results import Evaluation
 
 
 def plot_shrinkage(

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pandas as pd
 from frontier._format import nearest
 from trainers.architectures import ARCHITECTURES
 from trainers.config import RunConfig, checked
-from trainers.equal_compute import equal_size
+from trainers.studies.equal_compute import equal_size
 from trainers.sweeps import even_targets, settled
 
 SIZE = 256
@@ -91,7 +90,7 @@ def recovery_study(
     kinds: Sequence[str] = tuple(ARCHITECTURES), seeds: Sequence[int] = (0, 1, 2)
 ) -> pd.DataFrame:
     """Recovery of correlated features against L0, for these architectures (5 CPU-seconds a kind and seed)."""
-    from trainers.true_l0 import default_settings, recovery_rows
+    from trainers.studies.true_l0 import default_settings, recovery_rows
 
     families = {name: default_settings(name, CORRELATED["l0"]) for name in kinds}
     return recovery_rows(families, seeds=seeds, steps=400, **CORRELATED)
@@ -108,7 +107,7 @@ def run(name: str, folder: str | Path, *, progress: bool = True) -> pd.DataFrame
     ValueError
         If there is no such study.
     """
-    from trainers.run_evaluation import evaluate_run
+    from trainers.evaluate.runs import evaluate_run
     from trainers.train import train
 
     if name not in STUDIES:
@@ -116,7 +115,3 @@ def run(name: str, folder: str | Path, *, progress: bool = True) -> pd.DataFrame
     config, _ = settled(STUDIES[name](), folder, progress=progress)
     trained = train(config, folder, progress=progress)
     return evaluate_run(folder, model=trained.model, progress=progress)
-
-
-if __name__ == "__main__":
-    run(sys.argv[1], sys.argv[2])

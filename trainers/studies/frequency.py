@@ -19,7 +19,7 @@ from scipy.stats import t as student
 from frontier import Interval
 from frontier._format import View, listed, nearest, number, plural
 from frontier.results import Result
-from trainers.evaluation_results import Evaluation, EvaluationError
+from trainers.evaluate.results import Evaluation, EvaluationError
 
 SHARES = {
     "frequency_above_10pct": "firing on more than 10 % of tokens",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trainers.evaluation_results import Evaluation
-from trainers.paired_frontiers import LeftOut, estimate, over_saes
-from trainers.prune import METHODS
-from trainers.variants import VariantError
+from trainers.evaluate.results import Evaluation
+from trainers.studies.paired_frontiers import LeftOut, estimate, over_saes
+from trainers.studies.prune import METHODS
+from trainers.studies.variants import VariantError
 
 BEST_OF_THE_POST = "global threshold"
 

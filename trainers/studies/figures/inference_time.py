@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from frontier.figures.panels import EDGE, new_axes
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from trainers.evaluation_results import Evaluation
-from trainers.figures.pruning import LABELS
+from trainers.evaluate.results import Evaluation
+from trainers.studies.figures.pruning import LABELS
 
 
 def plot_inference_time(

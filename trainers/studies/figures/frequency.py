@@ -19,8 +19,8 @@ from frontier.figures.panels import (
     quiet_legend,
 )
 from frontier.figures.style import Style, log_axis, styles_for
-from trainers.evaluation_results import Evaluation
-from trainers.frequency import delta_ce, densities, share_curves
+from trainers.evaluate.results import Evaluation
+from trainers.studies.frequency import delta_ce, densities, share_curves
 
 
 def plot_shares(

@@ -10,10 +10,10 @@ from matplotlib.axes import Axes
 
 from frontier.figures.panels import EDGE, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from trainers.evaluation_results import Evaluation
-from trainers.figures.pruning import LABELS
-from trainers.paired_frontiers import LeftOut, estimate
-from trainers.variants import VariantError
+from trainers.evaluate.results import Evaluation
+from trainers.studies.figures.pruning import LABELS
+from trainers.studies.paired_frontiers import LeftOut, estimate
+from trainers.studies.variants import VariantError
 
 NAMES = {"kl": "KL", "mse": "MSE", "ce_sae": "cross-entropy"}
 

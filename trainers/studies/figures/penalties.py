@@ -19,7 +19,7 @@ from frontier.figures.panels import (
     quiet_legend,
 )
 from frontier.figures.style import Style, log_axis, styles_for
-from trainers.activation_sizes import ActivationSizes
+from trainers.studies.activation_sizes import ActivationSizes
 
 LABELS = {"fvu": "FVU", "ce_sae": "Cross-entropy (nats)"}
 PARTS = ("cosine_similarity", "l2_ratio", "fvu", "ce_sae")

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 
 from frontier.figures.panels import EDGE, new_axes, quiet_legend
 from frontier.figures.style import COLOURS, MARKERS, REFERENCE_COLOUR, Style, log_axis
-from trainers.evaluation_results import Evaluation
-from trainers.paired_frontiers import LeftOut, estimate
-from trainers.prune import METHODS
-from trainers.pruning_costs import pruned_rows
+from trainers.evaluate.results import Evaluation
+from trainers.studies.paired_frontiers import LeftOut, estimate
+from trainers.studies.prune import METHODS
+from trainers.studies.pruning_costs import pruned_rows
 
 ORDER = ("global threshold", "quantile", "share of maximum", "top k")
 STYLES = {m: Style(c, k) for m, c, k in zip(ORDER, COLOURS, MARKERS, strict=False)}

@@ -20,7 +20,7 @@ from torch import Tensor
 from trainers.architectures import Gated, ReLU
 from trainers.language_models import LanguageModel
 from trainers.sae import SAE
-from trainers.variants import (
+from trainers.studies.variants import (
     SharedCodes,
     Variant,
     VariantError,

@@ -17,11 +17,11 @@ from torch import Tensor
 from frontier._format import nearest
 from trainers.activations.progress import Callback
 from trainers.evaluate import evaluate
-from trainers.evaluation_results import Evaluation
+from trainers.evaluate.results import Evaluation
 from trainers.language_models import LanguageModel
-from trainers.paired_frontiers import LeftOut, estimate
-from trainers.pursuit import gradient_pursuit, orthogonal_matching_pursuit
-from trainers.variants import (
+from trainers.studies.paired_frontiers import LeftOut, estimate
+from trainers.studies.pursuit import gradient_pursuit, orthogonal_matching_pursuit
+from trainers.studies.variants import (
     Variant,
     VariantError,
     activations_of,
