@@ -301,7 +301,7 @@ def main() -> None:
     PAGE.write_text(
         "# Benchmarks\n\nRatios against other packages, measured side by side in one process on one thread (medians of "
         "CPU time, methods in turn),\non a machine shared with other work: times can move by a factor of two, ratios are "
-        "steadier. `make bench` runs them;\nthe numbers are in [benchmarks/results](../benchmarks/results). This page is "
+        "steadier. `make bench` runs them;\nthe numbers are in `benchmarks/results`. This page is "
         "written by `python -m benchmarks.page`.\n\n## What missed its aim\n\n"
         + misses
         + "\n\n"

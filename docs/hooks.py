@@ -78,7 +78,11 @@ def executed(path: Path) -> Any:
             shutil.copytree(path.parent, f"{scratch}/notebooks")
             notebook = nbformat.read(path, as_version=4)
             place = {"metadata": {"path": f"{scratch}/notebooks"}}
-            NotebookClient(notebook, timeout=600, kernel_name="python3", resources=place).execute()
+            quiet = ["--IPKernelApp.log_level=ERROR"]
+            client = NotebookClient(
+                notebook, timeout=600, kernel_name="python3", resources=place, extra_arguments=quiet
+            )
+            client.execute()
         DONE.mkdir(parents=True, exist_ok=True)
         for old in DONE.glob(f"{path.stem}-*.ipynb"):
             old.unlink()

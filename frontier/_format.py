@@ -136,9 +136,9 @@ class View:
             for row in self.rows
         )
         remarks = "".join(f"<li>{html.escape(r)}</li>" for r in self.remarks)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if head else ""
         return (
-            f"<div><p><strong>{html.escape(self.title)}</strong></p>"
-            f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<div><p><strong>{html.escape(self.title)}</strong></p>{table}"
             + (f"<ul>{remarks}</ul>" if remarks else "")
             + "</div>"
         )

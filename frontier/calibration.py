@@ -56,7 +56,7 @@ class Truth:
         return math.log(value) if quantity.name in curve.positive else value
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Coverage(Result):
     """How often the intervals of one quantity held the truth.
 
@@ -82,7 +82,7 @@ class Coverage(Result):
         return Calibration((self,), self.level, 0)._view()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Calibration(Result):
     """Coverage of every interval of a set of fits."""
 

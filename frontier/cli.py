@@ -64,7 +64,12 @@ class ErrorsName(StrEnum):
 
 
 Source = Annotated[
-    Path, typer.Argument(help="CSV, TSV, Parquet, JSON or JSON lines; one row per SAE.", show_default=False)
+    Path,
+    typer.Argument(
+        help="Table with one row per SAE (CSV, TSV, Parquet, JSON, JSON lines), or a file or folder of "
+        "results that another tool wrote.",
+        show_default=False,
+    ),
 ]
 By = Annotated[
     list[str] | None,
@@ -91,6 +96,9 @@ MaxL0 = Annotated[float | None, typer.Option("--max-l0", help="Leave out SAEs wi
 Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder for tables (CSV, Parquet, JSON, LaTeX) and figures (PDF, PNG)."),
+]
+Level = Annotated[
+    float, typer.Option("--level", min=0.5, max=0.9999, help="Confidence level of the intervals.")
 ]
 Family = Annotated[str, typer.Option("--family", help="Column that names the family.")]
 Across = Annotated[
@@ -135,7 +143,8 @@ def pareto(
 def fit(
     source: Source, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
-    family: Family = "family", across: Across = None, every_row: EveryRow = False, out: Out = None,
+    level: Level = 0.95, family: Family = "family", across: Across = None, every_row: EveryRow = False,
+    out: Out = None,
 ) -> None:  # fmt: skip
     """A curve through every group's frontier, with intervals and doubts.
 
@@ -147,8 +156,8 @@ def fit(
     table = read(source)
     said(table)
     found = fitted(
-        table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, family=family, across=across,
-        every_row=every_row,
+        table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
+        across=across, every_row=every_row,
     )  # fmt: skip
     console.print(repr(found), markup=False, soft_wrap=True)
     if not len(found):
@@ -162,7 +171,7 @@ def compare(
     source: Source, reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
-    family: Family = "family", across: Across = None, out: Out = None,
+    level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
 ) -> None:  # fmt: skip
     """Every family against the reference: verdicts, ratios with intervals, doubts.
 
@@ -176,7 +185,7 @@ def compare(
     said(table)
     found = run(
         table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
-        family=family, across=split(across) or (),
+        level=level, family=family, across=split(across) or (),
     )  # fmt: skip
     show_comparison(found)
     if not len(found):
@@ -192,7 +201,7 @@ def report(
     reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
-    family: Family = "family", across: Across = None,
+    level: Level = 0.95, family: Family = "family", across: Across = None,
     title: Annotated[str, typer.Option("--title", help="Default: who is compared with whom.")] = "",
     date: Annotated[str, typer.Option("--date", help="Day of making, printed as given.")] = "",
 ) -> None:  # fmt: skip
@@ -204,7 +213,7 @@ def report(
 
     wrote([write(
         source, out, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0,
-        at=at, family=family, across=split(across) or (), title=title, date=date,
+        at=at, level=level, family=family, across=split(across) or (), title=title, date=date,
     )])  # fmt: skip
 
 
@@ -214,7 +223,7 @@ def calibrate(
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     tables: Annotated[int, typer.Option("--tables", min=10, help="Simulated tables.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
-    family: Family = "family", across: Across = None, out: Out = None,
+    level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
 ) -> None:  # fmt: skip
     """What the intervals cover on tables like yours: same N, x, noise and curve, simulated and fitted anew.
 
@@ -226,7 +235,16 @@ def calibrate(
     from frontier.readers import read
 
     found = fitted(
-        read(source), curve, by, x=x, y=y, errors=errors, max_l0=max_l0, family=family, across=across
+        read(source),
+        curve,
+        by,
+        x=x,
+        y=y,
+        errors=errors,
+        max_l0=max_l0,
+        level=level,
+        family=family,
+        across=across,
     )
     with Progress(console=errors_console, transient=True) as bar:
         task = bar.add_task("simulating", total=len(found))
@@ -264,7 +282,8 @@ def main() -> None:
 
 def fitted(
     table: pd.DataFrame, curve: CurveName, by: list[str] | None, *, x: str, y: str | None,
-    errors: ErrorsName, max_l0: float | None, family: str, across: list[str] | None, every_row: bool = False,
+    errors: ErrorsName, max_l0: float | None, level: float, family: str, across: list[str] | None,
+    every_row: bool = False,
 ) -> FrontierFits:  # fmt: skip
     """The curve through the Pareto set, or through every row, of every group."""
     from frontier import fits, metrics, pareto
@@ -274,8 +293,8 @@ def fitted(
     if not every_row:
         table = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
     return fits.fit(
-        table, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, family=family,
-        across=split(across) or (),
+        table, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
+        family=family, across=split(across) or (),
     )  # fmt: skip
 
 

@@ -21,7 +21,7 @@ REACH = np.log(1e6)
 METHODS = ("profile", "wald", "bootstrap")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Interval(Result):
     """An estimate with its confidence limits; an infinite limit says that the data set none."""
 

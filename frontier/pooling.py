@@ -18,7 +18,7 @@ from frontier.ratios.results import Ratio, RatioTable
 from frontier.results import Result, varying
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PooledCell(Result):
     """One cell of a pooled ratio: its ratio and the share of the pooled one that it carries."""
 
@@ -34,7 +34,7 @@ class PooledCell(Result):
         return View(self.name, ("ratio", "weight"), (row,))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PooledRatio(Result):
     """A ratio pooled over cells on the log scale.
 

@@ -45,6 +45,13 @@ class Result:
     def _view(self) -> View:
         raise NotImplementedError
 
+    def __eq__(self, other: object) -> bool:
+        """Same kind and same content; a result equals its own reload."""
+        return type(self) is type(other) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash(json.dumps(self.to_dict(), sort_keys=True))
+
     def __repr__(self) -> str:
         return self._view().text()
 

@@ -50,7 +50,9 @@ def test_without_a_gpu_nothing_is_measured_on_one(tmp_path):
     assert [c["architecture"] for c in cells] == ["relu", "topk"]
     assert all(c["samples_per_second"] > 0 for c in cells)
     if not torch.cuda.is_available():
-        assert "nothing was measured" in run("benchmarks.training_gpu", "--out", str(tmp_path / "none")).stdout
+        assert (
+            "nothing was measured" in run("benchmarks.training_gpu", "--out", str(tmp_path / "none")).stdout
+        )
         assert not (tmp_path / "none").exists()
 
 

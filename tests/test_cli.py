@@ -53,6 +53,18 @@ def test_fit(table, tmp_path):
     assert {p.name for p in tmp_path.glob("*.png")} == {"fits.png", "fits_log.png"}
 
 
+def test_level(table):
+    # 95 %: README and docs; a lower level has limits inside
+    widths = {}
+    for level in (0.8, 0.95):
+        done = run("fit", table, "--by", "site", "--level", level, "--out", table.parent)
+        frame = pd.read_csv(table.parent / "fits.csv")
+        widths[level] = (frame["k_high"] / frame["k_low"]).dropna()
+        assert "k" in done.stdout
+    assert len(widths[0.8]) and (widths[0.8] < widths[0.95]).all()
+    assert "--level" in run("compare", table, "--level", "95", ok=False).stderr
+
+
 def test_compare(table, tmp_path):
     done = run("compare", table, "--reference", "baseline", "--errors", "additive", "--out", tmp_path)
     assert "cross at L0" in done.stdout and "2.57 [2.30, 2.87]" in done.stdout

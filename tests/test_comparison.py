@@ -157,7 +157,7 @@ def test_one_row_per_comparison_and_reload(tmp_path, comparison20):
         "doubts",
     } <= set(frame.columns)
     again = Comparisons.load(comparison20.save(tmp_path / "c.json"))
-    assert repr(again) == repr(comparison20) and "<table>" in again._repr_html_()
+    assert again == comparison20 and repr(again) == repr(comparison20) and "<table>" in again._repr_html_()
 
 
 def test_tables_without_families_or_reference():

@@ -255,7 +255,8 @@ def test_results_save_and_reload(tmp_path, hill20):
     path = hill20.save(tmp_path / "fits.json")
     again = FrontierFits.load(path)
     pd.testing.assert_frame_equal(again.to_frame(), hill20.to_frame())
-    assert repr(again) == repr(hill20)
+    assert again == hill20 and hash(again) == hash(hill20) and repr(again) == repr(hill20)
+    assert again[0] != again[1] and again != again[0]
     assert again["Resid", "gated"].x_at(0.03) == hill20["Resid", "gated"].x_at(0.03)
     path.write_text('{"type": "Ratio"}')
     with pytest.raises(ValueError, match="expected a saved FrontierFits, found 'Ratio'"):
@@ -263,6 +264,16 @@ def test_results_save_and_reload(tmp_path, hill20):
     path.write_text("not json")
     with pytest.raises(ValueError, match="not a saved result"):
         FrontierFits.load(path)
+
+
+def test_values_above_the_top_are_said():
+    rows = [{"l0": l0, "ce_sae": 3 - l0 / 100, "family": "relu"} for l0 in (5, 10, 20, 40, 80)]
+    found = frontier.fit(rows, "hill", y="ce_sae")
+    assert not len(found)
+    assert (
+        "5 of 5 ce_sae values" in found.failures[0].reason and "performance_hit" in found.failures[0].reason
+    )
+    assert len(frontier.fit(rows, "power", y="ce_sae")) == 1
 
 
 def test_html_repr_escapes_names():

@@ -287,7 +287,7 @@ def test_json_text_and_html(tmp_path):
     odd = table().replace({"architecture": {"gated": "<b>"}})
     found = fit_frontier(odd, max_l0=90, level=0.9)
     again = InefficiencyFits.load(found.save(tmp_path / "frontiers.json"))
-    assert json.dumps(again.to_dict()) == json.dumps(found.to_dict())
+    assert again == found
     assert repr(again) == repr(found) and "<b>" not in found._repr_html_()
     one = InefficiencyFit.from_dict(json.loads(json.dumps(found[0].to_dict())))
     assert one.x_at(0.03) == found[0].x_at(0.03)

@@ -333,7 +333,7 @@ def test_plan_frames_json_html(tmp_path):
     assert list(p.path_frame()["more"]) == list(range(p.n_more + 1))
     assert list(plan(one_family(), goal="tell_apart", most=2).path_frame()) == ["more", "delta"]
     again = Plan.load(p.save(tmp_path / "plan.json"))
-    assert again.to_dict() == p.to_dict()
+    assert again == p
     assert repr(again) == repr(p)
     assert "<table>" in p._repr_html_()
     assert "further SAEs to narrow the interval of relative_potency" in repr(p)

@@ -239,6 +239,7 @@ def test_table_has_the_fixed_columns_and_reloads(tmp_path, hill20):
         "",
     }
     again = RatioTable.load(ratios.save(tmp_path / "ratios.json"))
+    assert again == ratios
     pd.testing.assert_frame_equal(again.to_frame(), frame)
 
 

@@ -301,7 +301,7 @@ def test_json_text_and_html(tmp_path):
     table = pd.concat([shifted("<b>gated</b>", A, site="mlp"), shifted("relu", B[:1], site="mlp")])
     found = compare_seeds(table)
     again = SeedComparisons.load(found.save(tmp_path / "seeds.json"))
-    assert json.dumps(again.to_dict()) == json.dumps(found.to_dict())
+    assert again == found
     assert repr(again) == repr(found) and "one seed: no interval" in repr(found)
     assert "<b>gated" not in found._repr_html_() and "&lt;b&gt;gated" in found._repr_html_()
     assert "gap" in repr(found[0]) and "gap" in repr(found[0].gap)

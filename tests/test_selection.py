@@ -380,7 +380,7 @@ def test_results_survive_json_and_html(several, tmp_path):
     s = select_curves(several, replicates=50)
     for result in (s, s.pooled, s[0], s[0].candidates[0]):
         again = type(result).load(result.save(tmp_path / "result.json"))
-        assert again.to_dict() == result.to_dict()
+        assert again == result
         assert repr(again) == repr(result)
     assert isinstance(s[0], CurveSelection)
     assert isinstance(s, CurveSelections)

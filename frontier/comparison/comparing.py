@@ -158,7 +158,7 @@ def _doubts(
         p = p_value_text(parallel.p_welch)
         doubts.append(
             f"Equal {parallel.parameter} is rejected (p {p}, {f.errors} errors): "
-            "no single ratio exists, it depends on the hit."
+            f"no single ratio exists, it depends on the {potency.height}."
         )
     if f.curve == "hill" and "k" in f.problem.free_names:
         k = parameter_ratio(f, ref, "k", level=potency.level)
@@ -217,21 +217,21 @@ def _sentence(
     }[verdict]
     if ends and verdict != "not comparable":
         text += ", and no single ratio exists: relative potency is "
-        text += ", ".join(f"{ratio_cell(r)} at hit {number(r.at)}" for r in ends)
+        text += ", ".join(f"{ratio_cell(r)} at {r.height} {number(r.at)}" for r in ends)
     return text + "."
 
 
 def _by_hits(hits: Ratio, verdict: str) -> str:
     """The sentence where the two share no hit: only hits at equal L0 can be compared."""
     head, reference = _head(hits), hits.reference
-    at = f"at L0 {number(hits.at)} its hit is {ratio_cell(hits)} times that of {reference}"
+    at = f"at L0 {number(hits.at)} its {hits.height} is {ratio_cell(hits)} times that of {reference}"
     text = {
         "better": f"{head} is better than {reference}: {at}",
         "worse": f"{head} is worse than {reference}: {at}",
         "not separable": f"{head} and {reference} are not separable: {at}",
         "not comparable": f"{head} and {reference} are not comparable on these data",
     }[verdict]
-    return f"{text}; they share no hit, so relative potency is extrapolated."
+    return f"{text}; they share no {hits.height}, so relative potency is extrapolated."
 
 
 def _head(r: Ratio) -> str:
@@ -241,7 +241,7 @@ def _head(r: Ratio) -> str:
 
 def _times(r: Ratio) -> str:
     """'2.5 [2.1, 3.0] times fewer active latents at hit 0.1', or 'more' by the reciprocal."""
-    at = f"active latents at hit {number(r.at)}"
+    at = f"active latents at {r.height} {number(r.at)}"
     if not r.ratio < 1:
         return f"{ratio_cell(r)} times fewer {at}"
     low, high = (1 / v if v > 0 else math.inf for v in (r.ratio_high, r.ratio_low))

@@ -20,7 +20,7 @@ from frontier.results import Group, Result, Rows, varying
 VERDICTS = ("better", "worse", "crossing", "not separable", "not comparable")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Result):
     """One family against the reference in one group.
 
@@ -73,7 +73,7 @@ class Comparison(Result):
         return View(self.sentence, headers, rows, self.doubts)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparisons(Rows[Comparison]):
     """All comparisons of a table, with the fits, ratios and observed ratios behind them."""
 
@@ -110,16 +110,19 @@ class Comparisons(Rows[Comparison]):
             )
             for c in self.comparisons
         )  # fmt: skip
+        height = self.comparisons[0].potency.height if self.comparisons else "hit"
         headers = (
-            *columns, "family", "is", "relative potency", "at hit", "hit ratio", "at L0", "observed potency",
-            "parallel?",
+            *columns, "family", "is", "relative potency", f"at {height}", f"{height} ratio", "at L0",
+            "observed potency", "parallel?",
         )  # fmt: skip
-        reference = self.comparisons[0].reference if self.comparisons else ""
         remarks = [*(c.sentence for c in self.comparisons), *self.notes]
         several = len({c.family for c in self.comparisons}) > 1
         for c in self.comparisons:
             cell = [*(str(c.group[v]) for v in columns), *([c.family] if several else [])]
             remarks += [f"{', '.join(cell)}: {d}" if cell else d for d in c.doubts]
+        if not self.comparisons:
+            return View("Nothing could be compared", (), (), tuple(dict.fromkeys(remarks)))
+        reference = self.comparisons[0].reference
         return View(f"Compared with {reference}", headers, rows, tuple(dict.fromkeys(remarks)))
 
 

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from frontier._format import interval_cell, nearest, number
 from frontier.figures.panels import EDGE, QUIET, named_value
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from frontier.tables import RATIO_COLUMNS, ratio_frame
+from frontier.tables import RATIO_COLUMNS, equal_height, ratio_frame
 
 LABEL_SHARE, AXIS_SHARE = 0.33, 0.68
 """Of the figure's width, for the names of the rows and for the words under the axis."""
@@ -23,9 +23,18 @@ WIDEST = 30.0
 """Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
 HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0}
 AXIS = {
-    "relative_potency": "L0 of {reference} / L0 of {family} at equal performance hit",
-    "hit_ratio": "Performance hit of {family} / {reference} at equal L0",
+    "relative_potency": "L0 of {reference} / L0 of {family} at equal {height}",
+    "hit_ratio": "{Height} of {family} / {reference} at equal L0",
 }
+
+
+def axis_words(quantity: str, family: str, reference: str, height: str) -> str:
+    """What a ratio divides by what; `height` is the y axis in words."""
+    pattern = AXIS.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
+    return pattern.format(
+        quantity=quantity.replace("_", " "), family=family, reference=reference, height=height,
+        Height=height[0].upper() + height[1:],
+    )  # fmt: skip
 
 
 def plot_ratios(
@@ -155,8 +164,7 @@ def _axis_text(frame: pd.DataFrame, quantity: str) -> list[str]:
     for side in ("family", "reference"):
         names = frame[side].astype(str).unique()
         sides[side] = figure_text(names[0]) if len(names) == 1 else f"the {side}"
-    pattern = AXIS.get(quantity, "{quantity} of {family} / {quantity} of {reference}")
-    text = pattern.format(quantity=quantity.replace("_", " "), **sides)
+    text = axis_words(quantity, sides["family"], sides["reference"], equal_height(frame))
     better = set(frame["better_when"].dropna().astype(str)) - {""} if "better_when" in frame else set()
     words = [f"{better.pop()}: {sides['family']} is better"] if len(better) == 1 else []
     words += ["hollow: with doubts"] if any(map(_is_doubted, frame.to_dict("records"))) else []

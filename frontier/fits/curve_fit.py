@@ -199,7 +199,7 @@ class CurveFit(Result):
         return View(title, headers, rows, (*self.doubts, remark))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GroupFailure(Result):
     """A group without a fit, and why."""
 

@@ -44,6 +44,14 @@ def not_converged(rss: float) -> str:
     return f"Not converged; last RSS {number(rss)}; this is a fault to report, not a result."
 
 
+def above_top(name: str, y: str, above: int, count: int, top: float) -> str:
+    """Why a Hill curve cannot be fitted to values that are not below its top."""
+    return (
+        f"{above} of {count} {y} values in group {name} are not below the top of the curve, {number(top)}. "
+        "Compare performance_hit, set another top, or fit curve='power'."
+    )
+
+
 def runaway(name: str) -> str:
     """Why a Hill fit with a free top has no optimum."""
     return (
@@ -66,7 +74,7 @@ def fit_doubts(fit: CurveFit) -> Iterator[str]:
     yield from _perfect(fit)
     yield from _above_top(fit)
     if fit.curve == "hill":
-        if fit.fixed.get("top") == 1.0 and fit.y_name not in ("performance_hit", "y"):
+        if fit.fixed.get("top") == 1.0 and fit.y_name not in ("performance_hit", "fvu", "y"):
             yield (
                 f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; free it or use "
                 "curve='power'."

@@ -301,4 +301,7 @@ def _why_not_converged(g: Points, settings: Settings) -> str:
     slope = np.polyfit(settings.curve.abscissa(g.x), g.y, 1)[0]
     if slope <= 0:
         return say.falling(g.name, "slope", float(slope), settings.x_name)
+    top = settings.fixed.get("top", np.inf) if settings.curve.has_top else np.inf
+    if (above := int(np.sum(g.y >= top))) > len(g.y) / 2:
+        return say.above_top(g.name, settings.y_name, above, len(g.y), float(top))
     return say.not_converged(float(np.sum((g.y - g.y.mean()) ** 2)))

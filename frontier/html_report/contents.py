@@ -103,9 +103,7 @@ def lead(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[str, ...]:
             "Better: fewer active latents (L0) at the same performance hit, which is 1 − loss recovered."
         )
     else:
-        said.append(
-            f"Better: fewer active latents (L0) at the same hit; hit stands for {axis_title(y)} here."
-        )
+        said.append(f"Better: fewer active latents (L0) at the same {y}: {axis_title(y)}.")
     remark = set_aside_remark(table)
     said.append(f"{plural(len(table), 'SAE')} in the table" + (f"; {remark}." if remark else "."))
     return tuple(said)
@@ -163,14 +161,16 @@ def _card(c: Comparison, found: Comparisons) -> Card:
 
 
 def _at_equal_l0(c: Comparison) -> str:
-    where = f"At L0 {number(c.hits.at)} the hit of {c.family}"
+    where = f"At L0 {number(c.hits.at)} the {c.hits.height} of {c.family}"
     return f"{where} is {ratio_cell(c.hits)} times that of {c.reference} (p {p_value_text(c.hits.p_value)})"
 
 
 def _how_sure(c: Comparison) -> str:
     parts = [f"{100 * c.potency.level:g} % intervals in brackets"]
     if math.isfinite(c.potency.p_value):
-        parts.append(f"p {p_value_text(c.potency.p_value)} for equal L0 at hit {number(c.potency.at)}")
+        parts.append(
+            f"p {p_value_text(c.potency.p_value)} for equal L0 at {c.potency.height} {number(c.potency.at)}"
+        )
     low, high = c.potency_range
     if math.isfinite(low) and math.isfinite(high):
         left_out = f"leaving out any one SAE moves the L0 ratio between {number(low)} and {number(high)}"

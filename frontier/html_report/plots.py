@@ -226,10 +226,9 @@ def _ratio(r: Ratio, shown: list[str], several: bool) -> dict[str, Any]:
 
 
 def _ratio_title(family: str, r: Ratio) -> str:
-    from frontier.figures.ratios import AXIS
+    from frontier.figures.ratios import axis_words
 
-    pattern = AXIS.get(r.quantity, "{quantity} of {family} / {quantity} of {reference}")
-    title = pattern.format(quantity=r.quantity.replace("_", " "), family=family, reference=r.reference)
+    title = axis_words(r.quantity, family, r.reference, r.y_name.replace("_", " "))
     return f"{title} ({r.better_when}: {family} is better)" if r.better_when else title
 
 

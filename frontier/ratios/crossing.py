@@ -20,7 +20,7 @@ REACH = 1e3
 """The confidence set is followed by this factor beyond the common range; beyond, it is called infinite."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Crossing(Result):
     """L0 at which two fitted curves are equal, and the set of L0 around it where equality is not rejected."""
 

@@ -181,7 +181,7 @@ def _ratio(
     return Ratio(
         shared_group(fit, reference), family, ref, name, at, _exp(found.value), _exp(found.low),
         _exp(found.high), found.p_value, found.df, _better(better, fit), level, method, fit.errors,
-        (*doubts, *pair_doubts(fit, reference, found.df)),
+        (*doubts, *pair_doubts(fit, reference, found.df)), y_name=fit.y_name,
     )  # fmt: skip
 
 

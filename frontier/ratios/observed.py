@@ -32,7 +32,7 @@ Line = tuple[Array, Array]
 """A frontier as a broken line: abscissas in rising order, and heights."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObservedRatio(Result):
     """One observed ratio over the range that both frontiers cover: mean, extremes, crossing.
 
@@ -72,7 +72,7 @@ class ObservedRatio(Result):
         return ObservedRatios((self,), tuple(self.group))._view()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ObservedRatios(Rows[ObservedRatio]):
     """Observed ratios of families to one reference."""
 

@@ -25,7 +25,7 @@ Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SharedFit(Result):
     """Groups fitted together with some parameters in common, against separate fits.
 
@@ -61,7 +61,7 @@ class SharedFit(Result):
         return View(f"Shared {listed(self.shared)}", ("parameter", "value", "group"), tuple(rows), (remark,))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Parallelism(Result):
     """Whether two fits are parallel, so that one relative potency holds at every hit.
 

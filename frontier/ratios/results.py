@@ -13,7 +13,7 @@ from frontier.metrics import give_back
 from frontier.results import Group, Result, Rows, varying
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ratio(Result):
     """One ratio of a family to a reference, with interval, p value of 'equal', and doubts.
 
@@ -25,6 +25,8 @@ class Ratio(Result):
         The hit (relative potency) or the x (hit ratio) where it is read.
     better_when : str
         "above 1" or "below 1": the side on which the family is better; empty where neither is.
+    y_name : str
+        The column that was fitted: what a "hit" is here.
     """
 
     group: Group
@@ -43,6 +45,12 @@ class Ratio(Result):
     errors: str
     doubts: tuple[str, ...] = ()
     p_adjusted: float | None = None
+    y_name: str = "performance_hit"
+
+    @property
+    def height(self) -> str:
+        """The y axis in a word: "hit", or the name of another column."""
+        return "hit" if self.y_name == "performance_hit" else self.y_name
 
     @property
     def verdict(self) -> str:
@@ -61,7 +69,7 @@ class Ratio(Result):
         return RatioTable((self,), tuple(self.group))._view()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RatioTable(Rows[Ratio]):
     """Ratios of families to one reference, one row per group, family and quantity."""
 
@@ -85,9 +93,9 @@ class RatioTable(Rows[Ratio]):
         Returns
         -------
         DataFrame
-            The group columns, `family`, `reference`, `quantity`, `at`, `ratio`, `ratio_low`, `ratio_high`,
-            `p_value`, `p_adjusted` (Holm, over the rows of one quantity), `better_when`, `df`, `errors`,
-            `method`, `doubts`.
+            The group columns, `family`, `reference`, `quantity`, `y`, `at`, `ratio`, `ratio_low`,
+            `ratio_high`, `p_value`, `p_adjusted` (Holm, over the rows of one quantity), `better_when`, `df`,
+            `errors`, `method`, `doubts`.
         """
         return give_back(pd.DataFrame([_record(r) for r in self.ratios]), backend)
 
@@ -136,7 +144,7 @@ def ratio_cell(r: Ratio) -> str:
 def _record(r: Ratio) -> dict[str, Any]:
     return {
         **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
-        "at": math.nan if r.at is None else r.at, "ratio": r.ratio, "ratio_low": r.ratio_low,
+        "y": r.y_name, "at": math.nan if r.at is None else r.at, "ratio": r.ratio, "ratio_low": r.ratio_low,
         "ratio_high": r.ratio_high, "p_value": r.p_value,
         "p_adjusted": math.nan if r.p_adjusted is None else r.p_adjusted, "better_when": r.better_when,
         "df": r.df, "errors": r.errors, "method": r.method, "doubts": " ".join(r.doubts),

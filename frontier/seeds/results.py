@@ -17,7 +17,7 @@ from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.results import Group, Result
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SeedDifference(Result):
     """A family against the reference in one quantity, from one number per seed.
 
@@ -57,7 +57,7 @@ class SeedDifference(Result):
         return View("", headers, ((self.quantity, *cells, p_value_cell(self.p_value), finds),))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SeedComparison(Result):
     """One family against the reference in one group, seeds as units.
 
@@ -104,7 +104,7 @@ class SeedComparison(Result):
         return SeedComparisons((self,), tuple(self.group))._view()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SeedComparisons(Result):
     """All comparisons of a table; Holm-adjusted p values over them, per quantity."""
 

@@ -42,7 +42,7 @@ def setting_codes(table: pd.DataFrame, columns: Sequence[str] = ()) -> Codes:
     return keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class SettingScatter(Result):
     """Scatter between runs of one setting, pooled over the settings of each group; one entry per group.
 
@@ -118,7 +118,7 @@ def _within(v: Array, index: Codes, weights: Array | None = None) -> float:
     return float((w * (v - means[index]) ** 2).sum())
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LackOfFit(Result):
     """F test of a curve against the scatter within settings; a small p says that the curve does not fit."""
 
@@ -201,7 +201,7 @@ def _settings_of(fit: CurveFit, table: Any) -> Codes:
     return setting_codes(checked)[rows]
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PairedBatches(Result):
     """Mean difference of two SAEs on the same batches, and what forgetting the pairing would have given."""
 

@@ -25,7 +25,7 @@ EDGE = 0.1
 """Within this share of a family's range of log y from its end, the choice of curve begins to matter."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ModelRatio(Result):
     """The relative potency under one curve, its Welch interval, and the curve's share of the evidence."""
 
@@ -41,7 +41,7 @@ class ModelRatio(Result):
         return View(self.curve, ("weight", "ratio"), ((number(self.weight, 2), cell),))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AveragedRatio(Result):
     """L0(reference) / L0(family) at equal hit, averaged over curves, with the single curves beside it.
 

@@ -29,7 +29,7 @@ FEW_DF = 5
 """Fewer degrees of freedom than this set the residual SD, and so the plan, only roughly."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Addition(Result):
     """So many further SAEs of one family at one L0 (or value of x, where x is no sparsity)."""
 
@@ -41,7 +41,7 @@ class Addition(Result):
         return View(self.family, ("at", "SAEs"), ((number(self.at), str(self.count)),))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Plan(Result):
     """Further SAEs that answer a question, or what the most that were allowed would reach.
 

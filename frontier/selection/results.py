@@ -17,7 +17,7 @@ TIE = 2.0
 ALL_GROUPS = "all groups"
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Candidate(Result):
     """One candidate curve.
 
@@ -57,7 +57,7 @@ class Candidate(Result):
         return View(self.curve, ("weight", "AICc"), ((number(self.weight), number(self.aicc, 5)),))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CurveSelection(Result):
     """The candidates for one group, or for several groups together, the likeliest first.
 
@@ -153,7 +153,7 @@ class CurveSelection(Result):
         return View(title, headers, tuple(rows), (*self.doubts, self.sentence, *self.notes))
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class CurveSelections(Result):
     """One selection per group, and one with the groups' evidence summed (each keeps its own parameters)."""
 

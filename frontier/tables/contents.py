@@ -14,7 +14,7 @@ from frontier.metrics.frames import to_pandas
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 
 RATIO_COLUMNS = (
-    "family", "reference", "quantity", "at", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted",
+    "family", "reference", "quantity", "y", "at", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted",
     "better_when", "df", "errors", "method", "doubts",
 )  # fmt: skip
 """Columns of a ratio table that name no group."""
@@ -130,10 +130,17 @@ def _ratios_caption(
     family, reference = constant.get("family", "family"), constant.get("reference", "reference")
     parts = [f"{c.replace('_', ' ')} {v}" for c, v in constant.items() if c not in ("family", "reference")]
     if "relative_potency" in set(frame["quantity"]):
-        parts.append(f"relative potency = L0 of {reference} / L0 of {family} at equal performance hit")
+        height = equal_height(frame)
+        parts.append(f"relative potency = L0 of {reference} / L0 of {family} at equal {height}")
     if len(levels) == 1:
         parts.append(f"{100 * levels.pop():g} % intervals")
     return _sentence(f"Ratios {family} / {reference}", parts, remarks)
+
+
+def equal_height(frame: pd.DataFrame) -> str:
+    """The y axis of ratios in words."""
+    names = set(frame["y"].dropna().astype(str)) if "y" in frame else set()
+    return names.pop().replace("_", " ") if len(names) == 1 else "performance hit"
 
 
 def _sentence(head: str, parts: Sequence[str], remarks: Sequence[str]) -> str:

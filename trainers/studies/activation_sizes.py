@@ -25,7 +25,7 @@ BINS_PER_DECADE = 100
 DECADES = (-6, 6)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ActivationSizes(Result):
     """Non-zero activations of one SAE, counted per window in logarithmic bins.
 

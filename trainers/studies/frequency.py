@@ -32,7 +32,7 @@ QUADRATIC_FROM = 5
 """SAEs from which on the curve may bend."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ShareCurve(Result):
     """logit(share of latents) as a polynomial of log delta CE, over the SAEs of one family.
 
@@ -109,7 +109,7 @@ class ShareCurve(Result):
         return View("Share of latents", ("family", "latents", "delta CE", "number", ""), (row,), remarks)
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class HowMany(Result):
     """Numbers of latents at one delta CE, by family, and the families left out with the reason."""
 

@@ -18,7 +18,7 @@ from frontier.results import Result
 CURVES = ("linear(intercept=0)", "linear", "power", "hill(n=1)", "hill")
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Steepness(Result):
     """How the hit of one family depends on 1/L0.
 

@@ -97,7 +97,7 @@ def _row(family: Family, member: int, stream: SyntheticStream, tokens: int) -> d
     }  # fmt: skip
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class BestL0(Result):
     """The L0 at which one family finds most, over seeds, against the true one.
 
