@@ -316,7 +316,7 @@ def test_no_fit_at_all_is_still_a_report(tmp_path):
 def test_another_y_without_losses(tmp_path):
     table = sweep().drop(columns="loss_recovered")
     html = frontier.report(table, tmp_path / "r.html", "relu").read_text()
-    assert "at the same hit; hit stands for Fraction of variance unexplained here." in Page(html).text
+    assert "at the same fvu: Fraction of variance unexplained." in Page(html).text
     assert data_of(html)["frontier"]["y"][0]["name"] == "fvu"
 
 
