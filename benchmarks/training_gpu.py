@@ -24,7 +24,8 @@ from benchmarks.measuring import RESULTS, circumstances, write
 from trainers.activations import Batch, Scaling
 from trainers.architectures import architecture
 from trainers.family import Family, Member, Schedule
-from trainers.steps.engine import StepOptions, engine_for
+from trainers.steps import engine_for
+from trainers.steps.engine import StepOptions
 
 SHAPES = [
     (members, d, size)

@@ -31,8 +31,6 @@ class Knobs(NamedTuple):
     step: int = 0
     steps: int = 1
     """Steps of the whole run."""
-    tokens: int = 0
-    """Activations seen before this step."""
     largest: float | None = None
     """Largest setting of a stack, so that nobody has to ask the device for it."""
 

@@ -1,4 +1,4 @@
-"""What both step engines share: their interface, their options, and the choice between them."""
+"""What both step engines share: their interface, their options, their log."""
 
 from __future__ import annotations
 
@@ -46,26 +46,6 @@ class Engine(Protocol):
 
     def load_tensors(self, tensors: dict[str, Tensor]) -> None:
         """Take up what `tensors` gave."""
-
-
-def engine_for(family: Family, options: StepOptions, kind: str = "auto", threads: int = 1) -> Engine:
-    """The step engine of a family: `loop` on the CPU, `stacked` on a GPU, unless one is named.
-
-    Raises
-    ------
-    ValueError
-        If there is no engine of that name.
-    """
-    from trainers.steps.loop import LoopEngine
-    from trainers.steps.stacked import StackedEngine
-
-    if kind == "auto":
-        kind = "stacked" if next(iter(family.parameters.values())).is_cuda else "loop"
-    if kind == "loop":
-        return LoopEngine(family, options, threads)
-    if kind == "stacked":
-        return StackedEngine(family, options)
-    raise ValueError(f"engine must be auto, loop or stacked, got {kind!r}")
 
 
 def batch_log(loss: Tensor, latents_l0: float, x_hat: Tensor, target: Tensor, norm: Tensor) -> MemberLog:

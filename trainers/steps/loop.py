@@ -59,7 +59,7 @@ class LoopEngine:
         leaves, options = self.family.leaves[m], self.options
         schedule = options.schedule
         member = self.family.members[m]
-        knobs = Knobs(member.setting, schedule.ramp(step), step, schedule.steps, step * len(batch.input))
+        knobs = Knobs(member.setting, schedule.ramp(step), step, schedule.steps)
         gradients, loss, state, entry = self.gradients(m, batch, knobs, log)
         with torch.no_grad():
             if self.family.architecture.unit_norm:
