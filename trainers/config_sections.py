@@ -100,7 +100,7 @@ class EvaluationSection(Section):
     windows: int = Field(128, gt=1)
     """Windows of context_length tokens, evenly spread."""
     batch_size: int = Field(16, gt=0)
-    """Windows per pass; standard errors come from passes."""
+    """Windows per pass at most; standard errors come from passes, of which there are 16 or more."""
 
 
 class FamilySection(Section):

@@ -115,7 +115,9 @@ class ReferenceTopK(Reference):
             best = sorted(dead, key=lambda i: -float(z.detach()[b, i]))[: aux_k or target.shape[1] // 2]
             rebuilt = sum(nn.functional.relu(z[b, i]) * self.W_dec[i] for i in best)
             left = left + ((error[b] - rebuilt) ** 2).sum()
-        return total + alpha * left / ((error - error.mean(0)) ** 2).sum()
+        # OpenAI's code has R / var(x) + alpha |e - ê|² / var(e); the same, times var(x)
+        variance = ((target - target.mean(0)) ** 2).sum() / len(target)
+        return total + alpha * variance * left / ((error - error.mean(0)) ** 2).sum()
 
 
 class ReferenceBatchTopK(ReferenceTopK):

@@ -15,7 +15,7 @@ import frontier
 import frontier.curves
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK
-from trainers.evaluate import Evaluation, EvaluationError, evaluate
+from trainers.evaluate import Evaluation, EvaluationError, evaluate, one_pass
 from trainers.evaluate.accumulators import FiringCounts, frequency_shares, jackknife_error, without_each
 from trainers.evaluate.linear_error import LinearError
 from trainers.evaluate.results import frequency_bins
@@ -217,7 +217,18 @@ def test_batch_size_and_order_of_windows_change_only_rounding(model, tokens):
     stable = [c for c in tables[0] if not c.endswith("_se") and not c.startswith("error_linear")]
     for other in tables[1:]:
         pd.testing.assert_frame_equal(other[stable], tables[0][stable], rtol=1e-5, atol=1e-7)
-    assert tables[2].filter(like="_se").isna().all().all(), "one batch has no spread"
+    one = evaluate(saes, model, tokens[:1], SITE, protocol="p").table
+    assert one.filter(like="_se").isna().all().all(), "one window has no spread"
+
+
+def test_standard_errors_hardly_depend_on_the_batch_size(model, tokens):
+    # the spread of windows is a fact of the text: a batch as large as the text must not hide it
+    sae = [Foreign(0, -0.5, {"run_id": "a"})]
+    fine, coarse = (
+        evaluate(sae, model, tokens, SITE, batch_size=b, protocol="p").table.iloc[0] for b in (1, 1000)
+    )
+    for metric in ("l0", "fvu", "ce_sae", "mse"):
+        assert 0.5 < coarse[f"{metric}_se"] / fine[f"{metric}_se"] < 2, metric
 
 
 def test_members_do_not_influence_each_other(model, tokens):
@@ -244,9 +255,9 @@ def test_standard_errors_are_those_of_ratios_over_batches(model, tokens):
     """By the plain recipe: evaluate without each batch, from the sums; the mean activation is held."""
     found = evaluate([Foreign(0, -0.5, {"run_id": "a"})], model, tokens, SITE, batch_size=2, protocol="p")
     b, row = found.batches, found.table.iloc[0]
-    assert len(b) == 7
+    assert len(b) == 14
     values = []
-    for left in range(7):
+    for left in range(14):
         kept = b[b["batch"] != left].sum(numeric_only=True)
         ce = {k: kept[f"ce_{k}_sum"] / kept["predictions"] for k in ("clean", "sae", "zero", "mean")}
         values.append(
@@ -258,7 +269,7 @@ def test_standard_errors_are_those_of_ratios_over_batches(model, tokens):
             }
         )
     for name, column in pd.DataFrame(values).items():
-        expected = math.sqrt(6 / 7 * ((column - column.mean()) ** 2).sum())
+        expected = math.sqrt(13 / 14 * ((column - column.mean()) ** 2).sum())
         assert row[f"{name}_se"] == pytest.approx(expected, rel=1e-6), name
         assert row[f"{name}_se"] > 0
 
@@ -347,7 +358,8 @@ def test_linear_fraction_with_dependent_inputs_and_with_few_tokens():
     assert np.isfinite(linear_error(x, [e], 7)[0]).all()
 
 
-def test_the_error_that_is_explained_is_target_minus_reconstruction(model, tokens):
+def test_the_error_that_is_explained_is_target_minus_reconstruction(model, tokens, monkeypatch):
+    monkeypatch.setattr(one_pass, "LEAST_BATCHES", 1)
     sae = Foreign(1, -0.2, {"run_id": "a"})
     row = evaluate([sae], model, tokens, "mlp_in.1", "mlp_out.1", batch_size=2, protocol="p").table.iloc[0]
     halves = []
@@ -485,7 +497,7 @@ def test_nan_in_activations_names_site_and_batch(tokens):
     with_seven[with_seven == 7] = 8
     with_seven[13, 9] = 7
     with pytest.raises(
-        EvaluationError, match=r"activations at mlp_out.1 hold NaN or infinity in batch 3, at 9 pos"
+        EvaluationError, match=r"activations at mlp_out.1 hold NaN or infinity in batch 13, at 9 pos"
     ):
         evaluate([perfect()], broken, with_seven, SITE, batch_size=4, protocol="p")
 
@@ -533,7 +545,8 @@ def test_a_wrong_reconstruction_shape_is_an_error(model, tokens):
         evaluate([odd], model, tokens, SITE, protocol="p")
 
 
-def test_progress_when_asked(model, tokens, capfd):
+def test_progress_when_asked(model, tokens, capfd, monkeypatch):
+    monkeypatch.setattr(one_pass, "LEAST_BATCHES", 1)
     calls = []
     given = {"batch_size": 7, "protocol": "p", "progress": lambda *call: calls.append(call)}
     evaluate([perfect()], model, tokens, SITE, **given)

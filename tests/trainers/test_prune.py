@@ -150,7 +150,7 @@ def test_codes_are_computed_once_per_batch_for_all_variants(model):
             return super().encode(x)
 
     prune([Spy(0)], model, tokens, SITE, training_tokens=text(model, 1), protocol="p", batch_size=3)
-    assert len(calls) == -(-len(text(model, 1)) // 16) + -(-len(tokens) // 3)
+    assert len(calls) == -(-len(text(model, 1)) // 16) + len(tokens)  # 16 windows: 16 batches
 
 
 @pytest.mark.parametrize("make", [lambda: relu_sae(0), lambda: Foreign(0)], ids=["ours", "foreign"])
@@ -228,8 +228,8 @@ def test_costs_equal_interpolation_by_hand(pruned):
     left = np.array([by_hand([b for b in batches if b != out]) for out in batches])
     se = math.sqrt((len(left) - 1) / len(left) * ((left - left.mean()) ** 2).sum())
     assert row["cost"] == pytest.approx(by_hand(batches), rel=1e-9)
-    assert len(batches) == 8
-    assert row["cost_high"] - row["cost"] == pytest.approx(2.364624 * se, rel=1e-6)  # t of 7 df, 97.5 %
+    assert len(batches) == 16
+    assert row["cost_high"] - row["cost"] == pytest.approx(2.131450 * se, rel=1e-6)  # t of 15 df, 97.5 %
 
 
 def test_interpolation_is_fair_to_wide_and_narrow_sweeps():
@@ -257,7 +257,7 @@ def test_changes_are_the_evaluations_own_paired_differences(pruned):
     row = found[found["run_id"].str.startswith("s1 + quantile")].iloc[0]
     value, se = pruned.difference("mse", row["run_id"], "s1")
     assert row["change"] == pytest.approx(value)
-    assert row["change_high"] - row["change"] == pytest.approx(2.364624 * se, rel=1e-6)
+    assert row["change_high"] - row["change"] == pytest.approx(2.131450 * se, rel=1e-6)
     assert row["ratio"] == pytest.approx(1 + value / row["before"])
 
 

@@ -8,15 +8,19 @@ from torch import Tensor
 from trainers.architectures.architecture import Parameters
 
 
-def aux_k_loss(p: Parameters, pre: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
-    """‖e − ê‖² / ‖e − ē‖², `[...]`: the error e rebuilt from the k highest dead latents.
+def aux_k_loss(p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
+    """V ‖e − ê‖² / ‖e − ē‖², `[...]`: the error e rebuilt from the k highest dead latents.
 
-    From arXiv 2406.04093, sections 2.4 and A.2.
+    From arXiv 2406.04093, sections 2.4 and A.2, and its code, which divides both the squared error and this
+    term by their variances. Here the squared error is not divided, and so the term is multiplied by the
+    variance V = mean ‖x − x̄‖² of the batch: the two keep their proportion at every width and scale.
 
     Parameters
     ----------
     pre : Tensor [..., B, F]
         Pre-activations.
+    target : Tensor [B, d_out]
+        x, or what stands for it at another site.
     error : Tensor [..., B, d_out]
         x − x̂, without gradient.
     dead : Tensor [..., F]
@@ -34,7 +38,13 @@ def aux_k_loss(p: Parameters, pre: Tensor, error: Tensor, dead: Tensor, k: int) 
     f = torch.zeros_like(pre).scatter(-1, places, values)
     left = (error - f @ p["W_dec"]).square().sum((-1, -2))
     spread = (error - error.mean(-2, keepdim=True)).square().sum((-1, -2))
-    return torch.where(dead.any(-1), left / spread.clamp_min(1e-12), torch.zeros_like(left))
+    share = left / spread.clamp_min(1e-12)
+    return torch.where(dead.any(-1), variance(target) * share, torch.zeros_like(left))
+
+
+def variance(target: Tensor) -> Tensor:
+    """Mean ‖x − x̄‖² of a batch."""
+    return (target - target.mean(0)).square().sum(-1).mean()
 
 
 def idle_after(idle: Tensor, f: Tensor) -> Tensor:

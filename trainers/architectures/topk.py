@@ -15,9 +15,9 @@ from trainers.architectures.aux_k import aux_k_loss, idle_after
 class TopK(Architecture):
     """f = relu(TopK(z)), z = (x − b_dec) W_enc + b_enc (Gao et al., arXiv 2406.04093, sections 2.3, 2.4).
 
-        loss = mean ‖x − x̂‖² + α ‖e − ê‖² / ‖e − ē‖²,   e = x − x̂ without gradient
+        loss = mean ‖x − x̂‖² + α V ‖e − ê‖² / ‖e − ē‖²,   e = x − x̂ without gradient
 
-    where ê rebuilds e from the highest `aux_k` latents that are dead.
+    where ê rebuilds e from the highest `aux_k` latents that are dead, and V is the variance of x.
 
     Attributes
     ----------
@@ -59,7 +59,8 @@ class TopK(Architecture):
         if self.aux_coefficient:
             dead = self.dead(state["idle"], knobs, x.shape[-2])
             if x.is_cuda or dead.any():  # no question to the GPU: there the term is masked instead
-                aux = aux_k_loss(p, z, (target - x_hat).detach(), dead, self.aux_k or x_hat.shape[-1] // 2)
+                error, k = (target - x_hat).detach(), self.aux_k or x_hat.shape[-1] // 2
+                aux = aux_k_loss(p, z, target, error, dead, k)
                 total = total + self.aux_coefficient * aux
         return Losses(total, f, x_hat, self.after(state, z.detach(), f.detach(), knobs))
 

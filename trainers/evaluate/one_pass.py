@@ -26,6 +26,9 @@ from trainers.evaluate.results import Evaluation, EvaluationError
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, Splice, kl_from
 
+LEAST_BATCHES = 16
+"""Standard errors come from differences between batches; with fewer they would be guesses."""
+
 
 class EvaluatedSAE(Protocol):
     """What an SAE has to offer; `trainers.sae.SAE` does, and so can a foreign one."""
@@ -66,7 +69,8 @@ def evaluate(
         Windows of text `[n, T]`.
     batch_size : int
         Windows per batch, at most; memory grows with batch_size · T · vocabulary. Batches are equal to within
-        one window, and are the units of the standard errors.
+        one window, and are the units of the standard errors: there are 16 or more, where there are so many
+        windows, whatever `batch_size` is.
     progress : bool or callable
         A bar on the terminal, or a function called with what is done, how much of it, and of how much.
     protocol : str
@@ -165,7 +169,8 @@ def _batches(tokens: Tensor, batch_size: int) -> list[Tensor]:
         raise EvaluationError(f"wanted windows of tokens [n, T], got {list(tokens.shape)}")
     if batch_size < 1:
         raise EvaluationError(f"batch_size must be at least 1, got {batch_size}")
-    return list(tokens.tensor_split(-(-len(tokens) // batch_size)))
+    count = max(-(-len(tokens) // batch_size), min(len(tokens), LEAST_BATCHES))
+    return list(tokens.tensor_split(count))
 
 
 def _means(

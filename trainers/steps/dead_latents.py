@@ -1,6 +1,6 @@
 """AuxK in closed form: the gradients of dead latents, which touch no others.
 
-With e the error, ê its reconstruction from dead latents, s = ‖e − ē‖² and the coefficient α, the loss is
+With e the error, ê its reconstruction from dead latents, s = ‖e − ē‖² / V and the coefficient α, the loss is
 α ‖e − ê‖² / s and the gradient of ê is 2 α (ê − e) / s; from there on it is the step of any sparse code.
 """
 
@@ -9,7 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from trainers.activations import Batch
 from trainers.architectures import Parameters, TopK
+from trainers.architectures.aux_k import variance
 from trainers.steps.codes import Codes
 from trainers.steps.memory import Scratch
 from trainers.steps.selection import Encoder, token_codes
@@ -19,17 +21,17 @@ MOST_SPARSE = 0.2
 
 
 def add_aux_k(
-    kind: TopK, p: Parameters, shift: Tensor, x: Tensor, error: Tensor, dead: Tensor, found: Parameters
+    kind: TopK, p: Parameters, shift: Tensor, batch: Batch, error: Tensor, dead: Tensor, found: Parameters
 ) -> Tensor:
     """Add AuxK's gradients to `found` (b_enc's is that of what is added to x W_enc); its part of the loss."""
-    which = dead.nonzero().squeeze(1)
+    x, which = batch.input, dead.nonzero().squeeze(1)
     table = p["W_dec"][which]
     encoder = Encoder(p["W_enc"][:, which], shift[which], x, Scratch())
     codes = token_codes(encoder, kind.aux_k or error.shape[1] // 2)
     sparse = len(codes.values) < MOST_SPARSE * len(x) * len(which)
     f = None if sparse else as_matrix(codes, x)
     rebuilt = codes.decoded(table) if f is None else f @ table
-    spread = (error - error.mean(0)).square().sum().clamp_min(1e-12)
+    spread = (error - error.mean(0)).square().sum().clamp_min(1e-12) / variance(batch.target)
     left = rebuilt.sub_(error)
     loss = kind.aux_coefficient * left.square().sum() / spread
     g = left.mul_(2 * kind.aux_coefficient / spread)

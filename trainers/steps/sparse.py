@@ -70,7 +70,7 @@ def gradients(
     if kind.aux_coefficient:
         dead = kind.dead(state["idle"], knobs, len(x))
         if dead.any():
-            loss = loss + add_aux_k(kind, p, shift, x, target - x_hat, dead, found)
+            loss = loss + add_aux_k(kind, p, shift, batch, target - x_hat, dead, found)
     if kind.subtract_decoder_bias:
         through_encoder(p, found, found["b_enc"])
     return Step(found, loss, state_after(kind, state, codes), (len(codes.values) / len(x), x_hat))
