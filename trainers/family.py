@@ -74,7 +74,7 @@ class Family:
         settings = ", ".join(f"{m.setting:g}" for m in self.members)
         return (
             f"Family {self.name}: {len(self)} × {self.architecture.name}, dictionary {self.dictionary_size}, "
-            f"{self.architecture.setting_name} = {settings}"
+            f"{self.architecture.sparsity_name} = {settings}"
         )
 
     @property
@@ -100,7 +100,7 @@ class Family:
         scale = self.scaling.input_scale, self.scaling.target_scale
         identity = {
             "run_id": member.run_id, "family": self.name, "architecture": self.architecture.name,
-            "sparsity_setting": member.setting, "sparsity_name": self.architecture.setting_name,
+            "sparsity_setting": member.setting, "sparsity_name": self.architecture.sparsity_name,
             "seed": member.seed, "learning_rate": member.learning_rate,
             "dictionary_size": self.dictionary_size, "d_model": self.d_in,
         }  # fmt: skip

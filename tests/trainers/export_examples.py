@@ -56,7 +56,7 @@ def example(made, name="example", d_in=16, d_out=16, size=40, seed=0):
     state = of.state(size) | {"threshold": torch.tensor(0.6), "filled": torch.tensor(1.0)}
     identity = {
         "run_id": name, "family": kind, "architecture": kind, "sparsity_setting": setting,
-        "sparsity_name": of.setting_name, "seed": 3, "learning_rate": 5e-3, "dictionary_size": size,
+        "sparsity_name": of.sparsity_name, "seed": 3, "learning_rate": 5e-3, "dictionary_size": size,
         "d_model": d_in, "model": "tiny_lm", "site": "resid_post.1", "layer": 1, "tokens_trained": 1000,
     }  # fmt: skip
     return SAE(of, of.inference(p, state, setting), identity | more)

@@ -116,8 +116,7 @@ class ReferenceTopK(Reference):
             rebuilt = sum(nn.functional.relu(z[b, i]) * self.W_dec[i] for i in best)
             left = left + ((error[b] - rebuilt) ** 2).sum()
         # OpenAI's code has R / var(x) + alpha |e - ê|² / var(e); the same, times var(x)
-        variance = ((target - target.mean(0)) ** 2).sum() / len(target)
-        return total + alpha * variance * left / ((error - error.mean(0)) ** 2).sum()
+        return total + alpha * variance(target) * left / ((error - error.mean(0)) ** 2).sum()
 
 
 class ReferenceBatchTopK(ReferenceTopK):
@@ -170,7 +169,7 @@ class ReferenceJumpReLU(Reference):
         if penalty == "step":
             return total + lam * float((f > 0).sum()) / len(x)
         if penalty == "target":  # lam is the wanted L0
-            return total + coefficient * (float((f > 0).sum()) / len(x) / lam - 1) ** 2
+            return total + coefficient * variance(target) * (float((f > 0).sum()) / len(x) / lam - 1) ** 2
         sparsity = sum(
             math.tanh(slope * float(v) * float(norms[i])) for code in f for i, v in enumerate(code)
         )
@@ -207,7 +206,7 @@ class ReferenceJumpReLU(Reference):
             to_theta = -lam / n * k.sum(0)
         else:
             l0 = fires.sum() / n
-            to_theta = -coefficient * 2 * (l0 / lam - 1) / lam / n * k.sum(0)
+            to_theta = -coefficient * variance(target) * 2 * (l0 / lam - 1) / lam / n * k.sum(0)
         to_theta = to_theta - (to_f * theta * k).sum(0)
         to_z = to_f * fires + to_z_alone
         if penalty == "tanh":  # the estimator reaches every parameter through z
@@ -218,6 +217,11 @@ class ReferenceJumpReLU(Reference):
             "W_enc": into.T @ to_z, "b_enc": to_z.sum(0), "W_dec": to_rows, "b_dec": to_b_dec,
             "threshold": to_theta,
         }  # fmt: skip
+
+
+def variance(x):
+    """Mean squared distance from the mean."""
+    return float(((x - x.mean(0)) ** 2).sum()) / len(x)
 
 
 def dependence(f):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
 from trainers.architectures.batch_topk import BatchTopK
@@ -43,7 +43,8 @@ def architecture(name: str, **given: Any) -> Architecture:
     Raises
     ------
     ValueError
-        If the name or an option is unknown; the nearest names are offered.
+        If the name or an option is unknown (the nearest names are offered), or an option has a value of
+        another type or out of its range.
     """
     from frontier._format import nearest
 
@@ -54,7 +55,26 @@ def architecture(name: str, **given: Any) -> Architecture:
     for option in given:
         if option not in known:
             raise ValueError(f"{name} has no option {option!r}{nearest(option, known)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+    return kind(**{k: _checked(kind, k, tuple(v) if isinstance(v, list) else v) for k, v in given.items()})
+
+
+def _checked(kind: type[Architecture], option: str, value: Any) -> Any:
+    """The value, if it is of the option's own type: no text for a number, no number for true or false."""
+    from pydantic import TypeAdapter, ValidationError
+
+    wanted = get_type_hints(kind)[option]
+    try:
+        return TypeAdapter(wanted).validate_python(value, strict=True)
+    except ValidationError as error:
+        raise ValueError(f"{kind.name}: option {option} wants {_in_words(wanted)}, got {value!r}") from error
+
+
+def _in_words(wanted: Any) -> str:
+    if get_origin(wanted) is Literal:
+        *most, last = map(str, get_args(wanted))
+        return f"{', '.join(most)} or {last}"
+    names = {bool: "true or false", int: "a whole number", float: "a number"}
+    return names.get(wanted, str(wanted))
 
 
 def options(of: Architecture) -> dict[str, Any]:

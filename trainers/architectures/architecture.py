@@ -74,6 +74,11 @@ class Architecture:
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
 
     @property
+    def sparsity_name(self) -> str:
+        """What a setting is: lambda, k, or a target L0."""
+        return self.setting_name
+
+    @property
     def unit_norm(self) -> bool:
         """Whether decoder rows are kept at norm 1."""
         return True
@@ -144,6 +149,11 @@ class Architecture:
         if self.subtract_decoder_bias:
             shift = shift - p["b_dec"].unsqueeze(-2) @ p[weight]
         return x @ p[weight] + shift
+
+
+def variance(target: Tensor) -> Tensor:
+    """Mean ‖x − x̄‖² of a batch."""
+    return (target - target.mean(0)).square().sum(-1).mean()
 
 
 def squared_error(x_hat: Tensor, target: Tensor) -> Tensor:

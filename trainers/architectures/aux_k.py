@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import Parameters
+from trainers.architectures.architecture import Parameters, variance
 
 
 def aux_k_loss(p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
@@ -40,11 +40,6 @@ def aux_k_loss(p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: 
     spread = (error - error.mean(-2, keepdim=True)).square().sum((-1, -2))
     share = left / spread.clamp_min(1e-12)
     return torch.where(dead.any(-1), variance(target) * share, torch.zeros_like(left))
-
-
-def variance(target: Tensor) -> Tensor:
-    """Mean ‖x − x̄‖² of a batch."""
-    return (target - target.mean(0)).square().sum(-1).mean()
 
 
 def idle_after(idle: Tensor, f: Tensor) -> Tensor:

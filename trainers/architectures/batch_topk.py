@@ -28,6 +28,11 @@ class BatchTopK(TopK):
 
     threshold_decay: float = 0.99
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.threshold_decay < 1:
+            raise ValueError(f"threshold_decay must be 0 or above and below 1, got {self.threshold_decay}")
+
     def state(self, size: int) -> dict[str, Tensor]:
         """Tokens since each latent fired; the threshold, and how much of its running mean is filled."""
         return super().state(size) | {"threshold": torch.zeros(()), "filled": torch.zeros(())}

@@ -14,6 +14,7 @@ from trainers.architectures.architecture import (
     Losses,
     Parameters,
     squared_error,
+    variance,
     weighted,
 )
 
@@ -34,8 +35,9 @@ class JumpReLU(Architecture):
     ----------
     penalty : {"step", "tanh", "target"}
         `step`: the paper's L0. `tanh`: λ Σ tanh(c f_i n_i) + λ_pre Σ relu(θ − z_i) n_i with estimators to all
-        weights (Anthropic, "Circuits Updates, January 2025"). `target`: λ is `coefficient`, and the setting
-        is the wanted L0: coefficient (L0/L0* − 1)² of the batch mean, as in dictionary_learning.
+        weights (Anthropic, "Circuits Updates, January 2025"). `target`: the setting is the wanted L0*, and
+        the penalty coefficient V (L0/L0* − 1)² with L0 of the batch mean, as in dictionary_learning, whose
+        activations are scaled so that V, the variance of x, is about 1.
     bandwidth : float
         ε in the scale of the activations (E‖x‖ = √d; the paper's 0.001 is for a mean square of 1 in all).
     initial_threshold : float
@@ -43,7 +45,7 @@ class JumpReLU(Architecture):
     tanh_slope, pre_coefficient : float
         c and λ_pre of the tanh form.
     coefficient : float
-        Weight of the target form.
+        Weight of the target form, in variances of x.
     """
 
     name = "jumprelu"
@@ -54,7 +56,7 @@ class JumpReLU(Architecture):
     initial_threshold: float = 0.5
     tanh_slope: float = 4.0
     pre_coefficient: float = 3e-6
-    coefficient: float = 10.0
+    coefficient: float = 1.0
 
     def __post_init__(self) -> None:
         if self.penalty not in ("step", "tanh", "target"):
@@ -89,10 +91,16 @@ class JumpReLU(Architecture):
         else:
             l0 = Step.apply(z, threshold, self.bandwidth).sum(-1).mean(-1)
             if self.penalty == "target":
-                total = total + knobs.ramp * self.coefficient * (weighted(1 / knobs.setting, l0) - 1).square()
+                off = (weighted(1 / knobs.setting, l0) - 1).square()
+                total = total + knobs.ramp * self.coefficient * variance(target) * off
             else:
                 total = total + weighted(knobs.setting, knobs.ramp * l0)
         return Losses(total, f, x_hat, {})
+
+    @property
+    def sparsity_name(self) -> str:
+        """`target_l0` for the target form."""
+        return "target_l0" if self.penalty == "target" else self.setting_name
 
     @property
     def unit_norm(self) -> bool:

@@ -30,6 +30,7 @@ class Matryoshka(BatchTopK):
     weights: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if list(self.prefixes) != sorted(set(self.prefixes)) or not self.prefixes or self.prefixes[-1] != 1:
             raise ValueError(f"prefixes must rise and end with 1, got {list(self.prefixes)}")
         if self.prefixes[0] <= 0:

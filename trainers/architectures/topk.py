@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +36,14 @@ class TopK(Architecture):
     aux_coefficient: float = 1 / 32
     aux_k: int | None = None
     dead_after: float = 0.1
+
+    def __post_init__(self) -> None:
+        if not (self.aux_coefficient >= 0 and math.isfinite(self.aux_coefficient)):
+            raise ValueError(f"aux_coefficient must be 0 or above, got {self.aux_coefficient}")
+        if self.aux_k is not None and self.aux_k < 1:
+            raise ValueError(f"aux_k must be 1 or above, got {self.aux_k}")
+        if not 0 < self.dead_after <= 1:
+            raise ValueError(f"dead_after must be above 0 and at most 1, got {self.dead_after}")
 
     def state(self, size: int) -> dict[str, Tensor]:
         """Tokens since each latent last fired."""

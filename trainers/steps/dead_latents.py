@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Parameters, TopK
-from trainers.architectures.aux_k import variance
+from trainers.architectures.architecture import variance
 from trainers.steps.codes import Codes
 from trainers.steps.memory import Scratch
 from trainers.steps.selection import Encoder, token_codes
