@@ -187,9 +187,10 @@ def compare(
         table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
         level=level, family=family, across=split(across) or (),
     )  # fmt: skip
-    show_comparison(found)
     if not len(found):
-        fail("no pair of families could be compared; " + "; ".join(found.notes))
+        reasons(found, table)
+        fail("no pair of families could be compared")
+    show_comparison(found)
     if out:
         wrote(write_comparison(found, out))
 
@@ -324,6 +325,15 @@ def show_comparison(found: Comparisons) -> None:
     console.print(repr(found), markup=False, soft_wrap=True)
     console.print()
     console.print(repr(found.ratios), markup=False, soft_wrap=True)
+
+
+def reasons(found: Comparisons, table: pd.DataFrame) -> None:
+    """Print why nothing was compared, but for what reading the table has said."""
+    from frontier.metrics import notes
+
+    for reason in dict.fromkeys(found.notes):
+        if reason not in notes(table):
+            console.print(f"* {reason}", markup=False, soft_wrap=True)
 
 
 def wrote(files: list[Path]) -> None:

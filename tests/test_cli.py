@@ -114,6 +114,20 @@ def test_bad_input_is_one_line_and_exit_code_2(table, tmp_path, arguments, messa
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
 
 
+def test_nothing_to_compare_is_every_reason_once_and_exit_code_2(tmp_path):
+    rows = [{"architecture": name, "l0": 10.0, "loss_recovered": 0.9} for name in ("relu", "topk", "gated")]
+    path = tmp_path / "short.csv"
+    pd.DataFrame([*rows, {**rows[0], "l0": -3.0}]).to_csv(path, index=False)
+    done = run("compare", path, "--out", tmp_path / "out", ok=False)
+    assert done.returncode == 2 and done.stderr == "sae-frontier: no pair of families could be compared\n"
+    lines = done.stdout.splitlines()
+    assert len(set(lines)) == len(lines) and all(line.startswith("* ") for line in lines)
+    for name in ("relu", "topk", "gated"):
+        assert sum(f"{name} has 1 distinct x value" in line for line in lines) == 1
+    assert sum("1 of 4 rows set aside" in line for line in lines) == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_an_unknown_curve_or_option_is_exit_code_2(table):
     for arguments in (["fit", table, "--curve", "hil"], ["fit", table, "--nonsense"]):
         done = run(*arguments, ok=False)

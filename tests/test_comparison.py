@@ -258,6 +258,54 @@ def test_winners_of_a_long_search_are_doubted():
     assert sum("winners are lucky" in d for d in doubts) == 2
 
 
+def seeds(count):
+    """ReLU, whose L0 varies with the seed, and TopK, whose L0 is fixed by its setting."""
+    rows, scatter = [], np.random.default_rng(0)
+    for seed in range(count):
+        for x in np.geomspace(0.01, 0.3, 6):
+            for name, k in (("relu", 0.2), ("topk", 0.4)):
+                at = x if name == "topk" else x * np.exp(0.1 * scatter.standard_normal())
+                hit = frontier.hill(at, k, 1.0) * np.exp(0.03 * scatter.standard_normal())
+                facts = {"architecture": name, "seed": seed, "sparsity_setting": 1 / x}
+                rows.append({**facts, "l0": 1 / at, "loss_recovered": 1 - float(hit)})
+    return rows
+
+
+def test_a_frontier_over_seeds_is_said_to_favour_fixed_l0():
+    found = compare(seeds(4))
+    note = next(n for n in found.notes if n.startswith("several seeds at one setting"))
+    kept = frontier.pareto_set(seeds(4))["family"].value_counts()
+    assert kept["topk"] == 6 and kept["relu"] > 12
+    assert f"topk 6 of 24, relu {kept['relu']} of 24 SAEs" in note
+    assert "favours families whose L0 is fixed" in note and 'compare_seeds(table, "relu")' in note
+    assert repr(found).count(note) == 1 and "several seeds at one setting" in found._repr_html_()
+    again = compare(frontier.pareto_set(seeds(4)))  # the frontier knows how many SAEs it was taken from
+    assert note in again.notes
+
+
+@pytest.mark.parametrize("without", ["sparsity_setting", "dictionary_size"])
+def test_seeds_are_seen_by_l0_where_the_setting_is_unknown(without):
+    rows = [{k: v for k, v in r.items() if k != without} for r in seeds(2)]
+    assert any("several seeds" in n for n in compare(rows).notes)
+
+
+def test_one_seed_per_setting_needs_no_word():
+    one = seeds(1)
+    sizes = [{**r, "dictionary_size": 512 * (1 + r["seed"])} for r in seeds(2)]
+    other = [{**r, "architecture": f"{r['architecture']} {r['seed']}"} for r in seeds(2)]
+    for rows, reference in ((one, "relu"), (sizes, "relu"), (other, "relu 0")):
+        assert not any("several seeds" in n for n in compare(rows, reference).notes)
+
+
+def test_nothing_compared_is_a_title_and_its_reasons():
+    found = compare([r for r in seeds(1) if r["architecture"] == "relu"] + seeds(1)[1:2])
+    assert repr(found).startswith("Nothing could be compared\n\n* ") and "---" not in repr(found)
+    assert repr(found).count("topk: Group topk has 1 distinct x value") == 1
+    page = found._repr_html_()
+    assert "Nothing could be compared" in page and "<li>topk: " in page and "<table>" not in page
+    assert not len(found.to_frame())
+
+
 def test_points_of_one_sae_are_called_so(layer20):
     """Rows of one parent (pruned at several strengths, say) are no independent points."""
     table = layer20[layer20["site"] == "Resid"].assign(parent=None)

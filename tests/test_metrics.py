@@ -398,6 +398,54 @@ def test_another_definition_is_recomputed():
     assert said(table, "2 of 3 printed values differ", "up to 0.200", "recomputed from the losses")
 
 
+def test_every_source_is_judged_by_its_own_rows():
+    rows = [  # (source, printed, by the losses)
+        ("blog", 0.6, 0.8), ("blog", 0.8, 0.9), ("blog", 0.95, 0.95),
+        ("paper", 0.8, 0.8), ("paper", 0.9, 0.9), ("paper", 0.91, 0.95),
+        ("lone", 0.7, 0.8),
+        (None, 0.8, 0.8),
+    ]  # fmt: skip
+    source, printed, true = zip(*rows, strict=True)
+    raw = pd.DataFrame(
+        {
+            "l0": np.arange(1.0, 9),
+            "source": source,
+            "loss_recovered": printed,
+            "ce_clean": 2.0,
+            "ce_sae": [6 - 4 * v for v in true],
+            "ce_zero_ablation": 6.0,
+        }
+    )
+    table = metrics_table(raw)
+    assert_allclose(table["loss_recovered"], [0.8, 0.9, 0.95, 0.8, 0.9, 0.91, 0.7, 0.8])
+    assert said(table, "2 of 3 printed values differ", "recomputed from the losses in blog")
+    assert said(table, "rows 5, 6 contradict the printed losses", "the printed value is kept in paper, lone")
+    assert np.flatnonzero(table["doubts"].notna()).tolist() == [5, 6]
+    for name in ("blog", "paper", "lone"):
+        alone = metrics_table(raw[raw["source"] == name])
+        assert alone["loss_recovered"].tolist() == table[table["source"] == name]["loss_recovered"].tolist()
+
+
+def test_digits_and_ablation_are_those_of_the_source():
+    # Three digits in one source, six in the other: 0.799 against 0.80 is rounding in the first alone.
+    raw = pd.DataFrame(
+        {
+            "l0": np.arange(1.0, 5),
+            "source": ["coarse", "coarse", "fine", "fine"],
+            "loss_recovered": [0.8, 0.9, 0.2, 0.6],
+            "ce_clean": 2.0,
+            "ce_sae": [2.81, 2.39, 2.800001, 2.400001],
+            "ce_mean_ablation": [9.0, 9.0, 3.0, 3.0],
+            "ce_zero_ablation": [6.0, 6.0, 6.0, 6.0],
+        }
+    )
+    table = metrics_table(raw)
+    assert not said(table, "contradict") and not said(table, "recomputed")
+    assert table["ablation"].tolist() == ["zero", "zero", "mean", "mean"]
+    raw["source"] = "one"
+    assert said(metrics_table(raw), "contradict") or said(metrics_table(raw), "recomputed")
+
+
 def test_rounding_is_no_contradiction():
     losses = {"ce_clean": 2.5426, "ce_sae": 2.5439, "ce_zero_ablation": 2.5566}
     # (2.5566 - 2.5439) / 0.0140 = 0.907; half a unit in each loss allows 0.898 to 0.917.

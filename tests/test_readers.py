@@ -128,7 +128,8 @@ SAE_BENCH = {
 
 def test_nested_result_files(tmp_path):
     row = read(write(tmp_path, "a.json", json.dumps(DICTIONARY_LEARNING))).iloc[0]
-    assert (row["l0"], row["loss_recovered"], row["ce_zero_ablation"]) == (40.0, 0.949, 13.252)
+    assert (row["l0"], row["ce_zero_ablation"], row["mean_of_ratios_recovered"]) == (40.0, 13.252, 0.949)
+    assert row["loss_recovered"] == (13.252 - 3.84) / (13.252 - 3.336)  # the ratio of means
     assert row["hyperparameters.context_length"] == 1024
     row = read(write(tmp_path, "b.json", json.dumps(SAE_BENCH))).iloc[0]
     assert (row["l0"], row["loss_recovered"], row["architecture"], row["layer"]) == (20.0, 0.9348, "topk", 8)

@@ -67,7 +67,7 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[
             + (f"{left.name} is intact" if left else "there is no earlier one")
         ) from fault
     if ranks.is_first():
-        for old in _complete(folder)[:-KEPT]:
+        for old in complete(folder)[:-KEPT]:
             shutil.rmtree(old, ignore_errors=True)
     return final
 
@@ -91,7 +91,7 @@ def publish(draft: Path, final: Path) -> None:
 
 def latest(folder: Path) -> Path | None:
     """The newest complete checkpoint, or None."""
-    found = _complete(folder)
+    found = complete(folder)
     return found[-1] if found else None
 
 
@@ -121,7 +121,8 @@ def load(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     return tensors, state
 
 
-def _complete(folder: Path) -> list[Path]:
+def complete(folder: Path) -> list[Path]:
+    """The complete checkpoints of a folder, oldest first."""
     return sorted(p for p in folder.glob("step_*") if p.is_dir())
 
 

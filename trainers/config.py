@@ -37,6 +37,11 @@ class RunConfig(Section):
     evaluation: EvaluationSection = EvaluationSection()
     families: list[FamilySection] = Field(min_length=1)
 
+    @property
+    def evaluation_text(self) -> str | list[str]:
+        """The text whose held-out part is measured."""
+        return self.evaluation.text or self.activations.text
+
     @model_validator(mode="after")
     def members_are_possible(self) -> RunConfig:
         """Names differ, and no k is larger than its dictionary."""
@@ -80,6 +85,19 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
     for change in changes:
         apply_change(content, change)
     return checked(content, str(path))
+
+
+def run_config(folder: Path) -> RunConfig:
+    """The configuration in the folder of a run.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds no run; else as `read_config`.
+    """
+    if not (folder / "config.toml").exists():
+        raise ConfigError(f"there is no run in {folder}: it has no config.toml")
+    return read_config(folder / "config.toml")
 
 
 def checked(content: dict[str, Any], name: str = "configuration") -> RunConfig:

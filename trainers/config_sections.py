@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from trainers.architectures import Architecture, architecture
 
@@ -37,8 +38,8 @@ class ActivationsSection(Section):
     """standard-library (Python's own sources), a file, a folder, a token array (.npy), or a list."""
     context_length: int | None = Field(None, gt=1)
     """Tokens per window; the model's own by default."""
-    tokens: int | None = Field(400_000, gt=0)
-    """At most so many tokens of the text, seen again in a new order when they run out."""
+    tokens: int | Literal["all"] = 400_000
+    """So many tokens of the text, seen again in a new order when they run out; "all" takes the whole text."""
     seed: int = 0
     """Seed of the order; every family sees the same one."""
     buffer_tokens: int = Field(65_536, gt=0)
@@ -49,6 +50,21 @@ class ActivationsSection(Section):
     """Folder in which activations are kept on disk."""
     cache_limit: str = "20 GB"
     """Size limit of that folder."""
+
+    @field_validator("tokens")
+    @classmethod
+    def some_tokens(cls, value: Any) -> Any:
+        """A number of tokens is above 0."""
+        return value if value == "all" else positive(value)
+
+    @field_validator("memory_limit", "cache_limit")
+    @classmethod
+    def sizes(cls, value: str) -> str:
+        """A size has a known unit."""
+        from trainers.activations.sizes import bytes_of
+
+        bytes_of(value)
+        return value
 
 
 class TrainingSection(Section):
@@ -62,7 +78,7 @@ class TrainingSection(Section):
     """Latents; a list trains every family at every size."""
     learning_rate: float | list[float] | None = None
     """Adam's; the architecture's default where it is not given."""
-    seeds: list[int] = [0]
+    seeds: list[NonNegativeInt] = Field([0], min_length=1)
     """Every setting is trained with every seed."""
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises."""
@@ -71,7 +87,7 @@ class TrainingSection(Section):
     sparsity_warmup: float = Field(0.25, ge=0, le=1)
     """Share of the steps over which the sparsity penalty rises."""
     clip: float = Field(1.0, gt=0)
-    """Largest norm of one member's gradient."""
+    """Largest norm of one member's gradient; 1 acts at nearly every step (errors are sums over the width)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: products in half precision on a GPU, weights in float32."""
     engine: Literal["auto", "loop", "stacked"] = "auto"
@@ -95,8 +111,8 @@ class TrainingSection(Section):
 class EvaluationSection(Section):
     """The text on which every metric is measured."""
 
-    text: str | list[str] = "standard-library"
-    """As for the activations; its held-out part is taken."""
+    text: str | list[str] | None = None
+    """As for the activations, and the same by default; its held-out part is taken."""
     windows: int = Field(128, gt=1)
     """Windows of context_length tokens, evenly spread."""
     batch_size: int = Field(16, gt=0)
@@ -108,8 +124,8 @@ class FamilySection(Section):
 
     architecture: str
     """relu, gated, jumprelu, topk, batch_topk, matryoshka or p_anneal."""
-    name: str | None = None
-    """The family's name in tables and figures; the architecture's by default."""
+    name: str | None = Field(None, pattern=r"^[^./\\\s][^/\\]*$")
+    """The family's name in tables, figures and folders; the architecture's by default."""
     settings: list[float] | None = Field(None, min_length=1)
     """The sweep: λ, or k for the TopK kinds."""
     target_l0: list[float] | None = Field(None, min_length=1)
@@ -120,7 +136,7 @@ class FamilySection(Section):
     """Instead of that of the training section."""
     learning_rate: float | list[float] | None = None
     """Instead of that of the training section."""
-    seeds: list[int] | None = None
+    seeds: list[NonNegativeInt] | None = Field(None, min_length=1)
     """Instead of those of the training section."""
 
     @field_validator("dictionary_size", "learning_rate", "settings", "target_l0")
@@ -153,10 +169,10 @@ class FamilySection(Section):
 
 
 def positive(value: Any) -> Any:
-    """The value, if it or every one of a list is above 0."""
+    """The value, if it or every one of a list is above 0 and finite."""
     for one in listed(value):
-        if one is not None and not one > 0:
-            raise ValueError(f"must be above 0, got {one}")
+        if one is not None and not 0 < one < math.inf:
+            raise ValueError(f"must be above 0 and finite, got {one}")
     return value
 
 

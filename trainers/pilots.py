@@ -227,7 +227,7 @@ def _l0_of(run: Run) -> list[tuple[str, float, float]]:
     given, site, model = run.config.evaluation, run.config.activations.site, run.model
     windows = min(PILOT_WINDOWS, given.windows)
     length = run.config.activations.context_length
-    tokens, _ = evaluation_windows(model, given.text, windows, length, progress=False)
+    tokens, _ = evaluation_windows(model, run.config.evaluation_text, windows, length, progress=False)
     saes = [s.to(model.device) for s in run.saes()]
     fired, count = np.zeros(len(saes)), 0
     for batch in tokens.split(given.batch_size):

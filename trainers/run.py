@@ -11,14 +11,17 @@ from typing import Any
 
 import torch
 
+from frontier._format import listed, plural
 from trainers import checkpoints, ranks
-from trainers.activations import ActivationStream, activation_stream
+from trainers.activations import ActivationStream, activation_stream, evaluation_windows
+from trainers.activations.sources import is_files
 from trainers.config import MemberPlan, RunConfig, members
 from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.sae import SAE
 from trainers.steps import Engine, engine_for
 from trainers.steps.engine import StepOptions
+from trainers.text import TextError, shared_files
 
 FREE_TO_CHANGE = {
     "model": {"device"},
@@ -108,6 +111,26 @@ class Run:
         self.step = state["step"]
 
 
+def check_evaluation_text(config: RunConfig, model: LanguageModel) -> None:
+    """Nothing, if the evaluation can be made and sees no text of the training.
+
+    Raises
+    ------
+    TextError
+        If the held-out text is missing or too short, or a file is also trained on.
+    """
+    training, evaluation = config.activations.text, config.evaluation_text
+    if all(is_files(text) for text in (training, evaluation)):
+        shared = shared_files(training, evaluation)
+        if shared:
+            raise TextError(
+                f"evaluation.text has {plural(len(shared), 'file')} that activations.text trains on "
+                f"({listed([p.name for p in shared], 3)}); leave evaluation.text out to hold some text out"
+            )
+    windows, length = config.evaluation.windows, config.activations.context_length
+    evaluation_windows(model, evaluation, windows, length, progress=False)
+
+
 def build_run(config: RunConfig, progress: bool = True) -> Run:
     """Load the model, open the stream, and start every member of this process.
 
@@ -121,7 +144,8 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     site, target = config.activations.site, config.activations.target_site
     given = config.activations
     stream = activation_stream(
-        model, site, given.text, target_site=target, tokens=given.tokens, context_length=given.context_length,
+        model, site, given.text, target_site=target,
+        tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,
         batch_size=config.training.batch_size, buffer_tokens=given.buffer_tokens,
         memory_limit=given.memory_limit,
         seed=given.seed, cache=given.cache, cache_limit=given.cache_limit, progress=progress,

@@ -10,7 +10,7 @@ from rich.console import Group
 from rich.table import Table
 
 from trainers import checkpoints
-from trainers.config import members, read_config
+from trainers.config import members, run_config
 
 
 def run_status(folder: str | Path) -> Group:
@@ -22,7 +22,7 @@ def run_status(folder: str | Path) -> Group:
         If the folder holds no run.
     """
     folder = Path(folder)
-    config = read_config(folder / "config.toml")
+    config = run_config(folder)
     logs = [last_line(p) for p in sorted(folder.glob("log*.jsonl"))]
     steps = max((log["step"] for log in logs if log), default=0)
     found = {k: v for log in logs if log for k, v in log["members"].items()}
@@ -48,6 +48,12 @@ def run_status(folder: str | Path) -> Group:
         else:
             table.add_row(member.run_id, "", "", "")
     return Group("; ".join(head), table)
+
+
+def last_step(folder: Path) -> int:
+    """The step of the last log line of a run; 0 before the first."""
+    logs = [last_line(p) for p in sorted(folder.glob("log*.jsonl"))]
+    return max((log["step"] for log in logs if log), default=0)
 
 
 def last_line(path: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -76,8 +76,8 @@ def documents(
         `standard-library`, a file, or a folder (every file below it that reads as UTF-8).
     split : {"train", "evaluation"}, optional
         A file belongs to `evaluation` if the hash of its path says so (see `is_held_out`); a single
-        file is cut instead: its last sixteenth is for evaluation. None gives everything. A file above
-        4 MB that stands alone comes in pieces.
+        file is cut instead: its last sixteenth is for evaluation, and so is every file of a folder in which
+        the rule holds out none or all. None gives everything. A file above 4 MB that is cut comes in pieces.
     sample : int, optional
         Give pieces of so many bytes, one of each file in the order of the hash of its path, then a second
         one of each, far from the first, and so on: wherever one stops, what was read is a sample of the
@@ -90,26 +90,43 @@ def documents(
     """
     if split not in (None, "train", "evaluation"):
         raise TextError(f"split must be 'train' or 'evaluation', got {split!r}")
-    sources = [source] if isinstance(source, str | Path) else list(source)
-    if not sources:
-        raise TextError(f"no text is named; wanted '{STANDARD_LIBRARY}', a file or a folder")
-    places = [place for one in sources for place in _places(one)]
-    if split is not None:
-        places = [p for p in places if p.alone or is_held_out(p.name) == (split == "evaluation")]
+    places = _places_of(source, split)
     if sample is not None:
         yield from _sampled(places, split, sample)
         return
     for place in places:
-        yield from _pieces(place.file, split) if place.alone else _whole(place)
+        yield from _pieces(place, split) if place.alone or (place.cut and split) else _whole(place)
+
+
+def shared_files(training: str | Path | Sequence[str | Path], evaluation: Any) -> list[Path]:
+    """Files that are trained on whole and also evaluated on, or the other way round.
+
+    A file that both cut is cut in the same place, and so is not shared.
+    """
+    ours = {p.file.resolve(): p.cut for p in _places_of(training, "train")}
+    theirs = {p.file.resolve(): p.cut for p in _places_of(evaluation, "evaluation")}
+    return sorted(f for f in ours.keys() & theirs.keys() if not (ours[f] and theirs[f]))
+
+
+def _places_of(source: Any, split: str | None) -> list[_Place]:
+    """The files of a source that a split takes."""
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    if not sources:
+        raise TextError(f"no text is named; wanted '{STANDARD_LIBRARY}', a file or a folder")
+    places = [place for one in sources for place in _places(one)]
+    if split is None:
+        return places
+    return [p for p in places if p.cut or is_held_out(p.name) == (split == "evaluation")]
 
 
 @dataclass(frozen=True)
 class _Place:
-    """A file, the name that orders and splits it, and whether it stands alone (then it is cut)."""
+    """A file, the name that orders it, whether it was named by itself, and whether splits cut it."""
 
     file: Path
     name: str
     alone: bool
+    cut: bool
 
 
 def _places(source: str | Path) -> list[_Place]:
@@ -122,10 +139,12 @@ def _places(source: str | Path) -> list[_Place]:
         if not files:
             raise TextError(f"{root} holds no files; wanted a folder of text")
     elif Path(source).is_file():
-        return [_Place(Path(source), Path(source).name, True)]
+        return [_Place(Path(source), Path(source).name, True, True)]
     else:
         raise TextError(f"no text at {source}: wanted '{STANDARD_LIBRARY}', a file or a folder")
-    return [_Place(file, file.relative_to(root).as_posix(), False) for file in files]
+    names = [file.relative_to(root).as_posix() for file in files]
+    cut = len({is_held_out(name) for name in names}) < 2  # too few files to hold some out: each is cut
+    return [_Place(file, name, False, cut) for file, name in zip(files, names, strict=True)]
 
 
 def standard_library_files() -> tuple[Path, list[Path]]:
@@ -234,21 +253,20 @@ def _stride(count: int) -> int:
     return step
 
 
-def _pieces(file: Path, split: str | None) -> Iterator[Document]:
+def _pieces(place: _Place, split: str | None) -> Iterator[Document]:
     """One file's share of a split, in pieces; its last sixteenth (in bytes) is for evaluation."""
-    place = _Place(file, file.name, True)
-    with file.open("rb") as raw:
+    with place.file.open("rb") as raw:
         begin, end = _range(raw, place, split)
         for number, start in enumerate(range(begin, end, PIECE)):
             text = _read(raw, place, start, min(start + PIECE, end))
             if text:
-                yield Document(file.name if number == 0 else f"{file.name}#{number}", text)
+                yield Document(place.name if number == 0 else f"{place.name}#{number}", text)
 
 
 def _range(raw: BinaryIO, place: _Place, split: str | None) -> tuple[int, int]:
     """First and last byte of a file's share of a split."""
     size = os.fstat(raw.fileno()).st_size
-    if split is None or not place.alone:
+    if split is None or not place.cut:
         return 0, size
     cut = _character_start(raw, size - size // EVALUATION_SHARE)
     return (0, cut) if split == "train" else (cut, size)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from frontier._format import listed
 from trainers import checkpoints, ranks
 from trainers.config import RunConfig, write_config
-from trainers.run import Run, RunError, build_run
+from trainers.run import Run, RunError, build_run, check_evaluation_text
 from trainers.run_log import RunLog, environment
 from trainers.sae_files import save_sae
+from trainers.status import last_step
 from trainers.steps.engine import MemberLog
 
 
@@ -35,24 +38,57 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
         If a checkpoint cannot be written or read; the last complete one is intact.
     """
     folder = Path(folder)
-    last = checkpoints.latest(folder / "checkpoints") if folder.exists() else None
     if not resume and (folder / "config.toml").exists():
         raise RunError(f"{folder} holds a run already; resume it, or name another folder")
-    run = build_run(config, progress=progress and ranks.is_first())
-    if last is not None and resume:
-        run.restore(last)
-    if ranks.is_first():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_config(config, folder / "config.toml")
-        environment(folder / "environment.json", run)
-    ranks.barrier()
-    with RunLog(run, folder, progress) as log, enough_memory(config):
-        for logs in steps(run, folder):
-            log.write(run.step, logs)
-    for sae in run.saes():
+    with enough_memory(config):
+        run = build_run(config, progress=progress and ranks.is_first())
+        check_evaluation_text(config, run.model)
+        if resume:
+            go_on(run, folder)
+        if ranks.is_first():
+            folder.mkdir(parents=True, exist_ok=True)
+            write_config(config, folder / "config.toml")
+            environment(folder / "environment.json", run)
+        ranks.barrier()
+        with RunLog(run, folder, progress) as log:
+            for logs in steps(run, folder):
+                log.write(run.step, logs)
+    saes = run.saes()
+    for sae in saes:
         save_sae(sae, folder / "saes" / sae.identity["run_id"])
-    ranks.barrier()
+    if not ranks.any_true(bool(saes)):
+        raise RunError(
+            f"every member diverged ({listed([f'{k} at step {v}' for k, v in run.diverged().items()], 3)}); "
+            "lower training.learning_rate, or look at the settings"
+        )
     return run
+
+
+def go_on(run: Run, folder: Path) -> None:
+    """Bring a run to its newest checkpoint that can be read; it stays at its start if stopped before one.
+
+    Raises
+    ------
+    CheckpointError
+        If there are checkpoints and none can be read.
+    RunError
+        If there is none, though the run had got beyond the first.
+    """
+    found = checkpoints.complete(folder / "checkpoints")
+    for checkpoint in reversed(found):
+        try:
+            run.restore(checkpoint)
+        except checkpoints.CheckpointError as error:
+            if checkpoint == found[0]:
+                raise
+            warnings.warn(f"{error}; going on from the one before", stacklevel=3)
+        else:
+            return
+    if (folder / "saes").exists() or last_step(folder) >= run.config.training.checkpoint_every:
+        raise RunError(
+            f"{folder} has trained, and its checkpoints are gone; to train from the start again, "
+            "run its config.toml with another --out"
+        )
 
 
 def steps(run: Run, folder: Path) -> Iterator[dict[str, MemberLog] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,6 +98,7 @@ def compare(
     }
     pairs, notes = pairs_with(fits, name)
     comparisons = tuple(_one(f, r, ratios, observed, others[f.errors]) for f, r in pairs)
+    notes += _seeds_note(usable(table), cells, fits.family_column, pairs, name)
     said = dict.fromkeys(n for n in (set_aside_remark(table), *fits.notes, *notes) if n)
     return Comparisons(comparisons, fits, ratios, observed, tuple(said))
 
@@ -113,6 +115,39 @@ def default_groups(table: pd.DataFrame, family: str = "family") -> list[str]:
         if (at_size == whole).all() and _differ(rows[family]):
             columns.append("dictionary_size")
     return columns
+
+
+def _seeds_note(
+    rows: pd.DataFrame,
+    cells: Sequence[str],
+    family: str,
+    pairs: Sequence[tuple[CurveFit, CurveFit]],
+    reference: str,
+) -> list[str]:
+    """What to say where a compared family has several seeds at one setting: the frontier keeps the best."""
+    kept: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    for f in {f.name: f for pair in pairs for f in pair}.values():
+        kept[str(f.group[family])] += f.n_points
+        runs[str(f.group[family])] += f.runs
+    if not _several_seeds(rows[rows[family].astype(str).isin(kept)], [*cells, family]):
+        return []
+    counts = ", ".join(f"{name} {kept[name]} of {runs[name]}" for name in kept)
+    return [
+        f"several seeds at one setting: the frontier keeps the best of them ({counts} SAEs), which favours "
+        "families whose L0 is fixed by the setting; "
+        f'frontier.compare_seeds(table, "{reference}") compares them seed by seed'
+    ]
+
+
+def _several_seeds(rows: pd.DataFrame, columns: Sequence[str]) -> bool:
+    """Whether runs of one group and setting (L0 where the setting is unknown) have different seeds."""
+    if "seed" not in rows or not _differ(rows["seed"]):
+        return False
+    same = [c for c in dict.fromkeys((*columns, "dictionary_size", "tokens_trained")) if c in rows]
+    setting = rows["sparsity_setting"].fillna(rows["l0"]) if "sparsity_setting" in rows else rows["l0"]
+    seeds = rows.groupby([*(rows[c] for c in same), setting], dropna=False)["seed"].nunique()
+    return bool((seeds > 1).any())
 
 
 def _differ(column: pd.Series) -> bool:

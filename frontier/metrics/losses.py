@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from frontier._format import number, plural
+from frontier._format import listed, number, plural
 from frontier.metrics.checks import add_text, rows_named
 
 ABLATIONS = ("mean", "zero")
@@ -22,8 +22,8 @@ class _Bounds(NamedTuple):
     value: np.ndarray
     high: np.ndarray
 
-    def contradict(self, printed: np.ndarray) -> np.ndarray:
-        slack = _half_unit(printed) + 1e-9
+    def contradict(self, printed: np.ndarray, half_unit: np.ndarray) -> np.ndarray:
+        slack = half_unit + 1e-9
         return (printed < self.low - slack) | (printed > self.high + slack)
 
 
@@ -31,38 +31,63 @@ def recovered_from_losses(table: pd.DataFrame) -> Iterator[str]:
     """Loss recovered against the losses: computed where missing, kept or recomputed where it differs.
 
     A printed value is kept where it differs by no more than the rounding of the losses allows (interval
-    arithmetic over half a unit in the last printed digit). Where most rows differ, the definition is
-    another one and the column is recomputed as a ratio of means; where few do, those rows are named.
+    arithmetic over half a unit in the last printed digit). Each source (column `source`; without one the
+    table is one) is judged by its own rows, so that what stands beside them changes nothing. Where most of
+    two or more rows differ, the definition is another one and all are recomputed as a ratio of means; where
+    few do, or a row stands alone, those rows are named.
     """
-    bounds = _bounds_by_ablation(table)
+    sources = _source_codes(table)
+    bounds = _bounds_by_ablation(table, sources)
     if not bounds:
         return
     missing = np.full(len(table), np.nan)
     printed = table["loss_recovered"].to_numpy(copy=True) if "loss_recovered" in table else missing
-    ablation, used = _used_bounds(table, bounds, printed)
+    half_unit = _half_unit(printed, sources)
+    ablation, used = _used_bounds(table, bounds, printed, half_unit, sources)
     computable = np.isfinite(used.value)
     empty = np.isnan(printed) & computable
     both = computable & ~np.isnan(printed)
-    apart = both & used.contradict(printed)
+    apart = both & used.contradict(printed, half_unit)
     if empty.any():
         yield f"loss_recovered: computed from the losses in {plural(int(empty.sum()), 'row')}"
-    replaced = both & (2 * apart.sum() > both.sum())
+    count = _counts(both, sources)
+    replaced = both & (count > 1) & (2 * _counts(apart, sources) > count)
     if replaced.any():
-        worst = float(np.max(np.abs(printed - used.value)[apart]))
+        differ = apart & replaced
+        worst = float(np.max(np.abs(printed - used.value)[differ]))
         yield (
-            f"loss_recovered: {int(apart.sum())} of {int(both.sum())} printed values differ from "
+            f"loss_recovered: {int(differ.sum())} of {int(replaced.sum())} printed values differ from "
             f"(ce_ablated - ce_sae)/(ce_ablated - ce_clean) by up to {number(worst)}: another definition "
-            "(mean of ratios?); recomputed from the losses"
+            f"(mean of ratios?); recomputed from the losses{_in_sources(table, replaced)}"
         )
-    elif apart.any():
+    kept = apart & ~replaced
+    if kept.any():
         yield (
-            f"loss_recovered: {rows_named(apart, table)} contradict the printed losses by more than "
-            "rounding; the printed value is kept"
+            f"loss_recovered: {rows_named(kept, table)} contradict the printed losses by more than "
+            f"rounding; the printed value is kept{_in_sources(table, kept)}"
         )
-        add_text(table, "doubts", apart, "loss_recovered contradicts the losses")
+        add_text(table, "doubts", kept, "loss_recovered contradicts the losses")
     if computable.any():
         table["loss_recovered"] = np.where(empty | replaced, used.value, printed)
         yield from _say_ablation(table, np.where(computable, ablation, ""))
+
+
+def _source_codes(table: pd.DataFrame) -> np.ndarray:
+    """One integer per row, equal for rows of one source."""
+    if "source" not in table:
+        return np.zeros(len(table), dtype=np.intp)
+    return pd.factorize(table["source"], use_na_sentinel=False)[0]
+
+
+def _counts(mask: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Per row: in how many rows of its source the mask holds."""
+    return np.bincount(sources, mask)[sources]
+
+
+def _in_sources(table: pd.DataFrame, mask: np.ndarray) -> str:
+    """' in a.csv, b.csv': the sources of the rows of a mask; empty where no column tells."""
+    named = table["source"][mask].dropna().unique() if "source" in table else ()
+    return f" in {listed(list(named), 3)}" if len(named) else ""
 
 
 def hits_given(table: pd.DataFrame) -> Iterator[str]:
@@ -73,20 +98,22 @@ def hits_given(table: pd.DataFrame) -> Iterator[str]:
     yield "loss_recovered: computed as 1 - performance_hit"
 
 
-def _bounds_by_ablation(table: pd.DataFrame) -> dict[str, _Bounds]:
+def _bounds_by_ablation(table: pd.DataFrame, sources: np.ndarray) -> dict[str, _Bounds]:
     if not {"ce_clean", "ce_sae"} <= set(table.columns):
         return {}
     clean, sae = table["ce_clean"].to_numpy(), table["ce_sae"].to_numpy()
     columns = {name: f"ce_{name}_ablation" for name in ABLATIONS}
-    return {name: _bounds(table[c].to_numpy(), sae, clean) for name, c in columns.items() if c in table}
+    return {
+        name: _bounds(table[c].to_numpy(), sae, clean, sources) for name, c in columns.items() if c in table
+    }
 
 
-def _bounds(ablated: np.ndarray, sae: np.ndarray, clean: np.ndarray) -> _Bounds:
+def _bounds(ablated: np.ndarray, sae: np.ndarray, clean: np.ndarray, sources: np.ndarray) -> _Bounds:
     """The losses' own loss recovered, and its range over half a unit in their last digits.
 
     Missing where the ablated loss exceeds the clean one by no more than rounding: nothing could be lost.
     """
-    da, ds, dc = _half_unit(ablated), _half_unit(sae), _half_unit(clean)
+    da, ds, dc = (_half_unit(losses, sources) for losses in (ablated, sae, clean))
     with np.errstate(divide="ignore", invalid="ignore"):
         known = ablated - clean > da + dc
         value = np.where(known, (ablated - sae) / (ablated - clean), np.nan)
@@ -103,18 +130,20 @@ def _bounds(ablated: np.ndarray, sae: np.ndarray, clean: np.ndarray) -> _Bounds:
 
 
 def _used_bounds(
-    table: pd.DataFrame, bounds: dict[str, _Bounds], printed: np.ndarray
+    table: pd.DataFrame,
+    bounds: dict[str, _Bounds],
+    printed: np.ndarray,
+    half_unit: np.ndarray,
+    sources: np.ndarray,
 ) -> tuple[np.ndarray, _Bounds]:
-    """Per row: which ablation, and its bounds; where the table is silent, the one that the print fits."""
-    said = _said_ablation(table)
-
-    def fits(name: str) -> int:
-        b = bounds[name]
-        return int((np.isfinite(b.value) & ~np.isnan(printed) & ~b.contradict(printed)).sum())
-
-    ablation = said.copy()
-    for name in sorted(bounds, key=fits, reverse=True):  # stable: mean before zero where equal
-        ablation[(ablation == "") & np.isfinite(bounds[name].value)] = name
+    """Per row: which ablation, and its bounds; where the table is silent, the one that its source fits."""
+    ablation = _said_ablation(table)
+    silent, most = ablation == "", np.full(len(table), -1.0)
+    for name, b in bounds.items():  # mean before zero where both fit as many rows
+        known = np.isfinite(b.value)
+        fits = _counts(known & ~np.isnan(printed) & ~b.contradict(printed, half_unit), sources)
+        better = silent & known & (fits > most)
+        ablation[better], most[better] = name, fits[better]
     used = _Bounds(*(np.full(len(table), np.nan) for _ in range(3)))
     for name, b in bounds.items():
         rows = ablation == name
@@ -150,8 +179,8 @@ def _say_ablation(table: pd.DataFrame, ablation: np.ndarray) -> Iterator[str]:
                 yield f"ablation: {name}, by the losses given, in {plural(count, 'row')}"
 
 
-def _half_unit(values: np.ndarray) -> np.ndarray:
-    """Half a unit in the last printed digit: of the column where it is rounded, else of each number.
+def _half_unit(values: np.ndarray, sources: np.ndarray) -> np.ndarray:
+    """Half a unit in the last printed digit: of the source's column where it is rounded, else of each number.
 
     At least float32 noise, which is all that there is in numbers printed in full.
     """
@@ -163,7 +192,8 @@ def _half_unit(values: np.ndarray) -> np.ndarray:
         decimals[rounded] = places
         if not rounded.any():
             break
-    most = np.max(decimals[finite], initial=1)
-    if np.isfinite(most):  # 2.54 in a column of four decimals was printed as 2.5400
-        decimals[:] = most
+    most = np.ones(sources.max(initial=-1) + 1)
+    np.maximum.at(most, sources[finite], decimals[finite])
+    most = most[sources]
+    decimals = np.where(np.isfinite(most), most, decimals)  # 2.54 among four decimals is a printed 2.5400
     return np.maximum(0.5 * 10.0**-decimals, noise)

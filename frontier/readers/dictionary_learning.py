@@ -111,13 +111,10 @@ def measured(row: Row, result: Mapping[str, Any], logged: bool = False) -> list[
 
 
 def ratio_of_means(row: Row) -> list[tuple[str, str]]:
-    """Leave loss recovered to the three losses, where they are given in full; rounded ones are less exact."""
-    losses = [num(row.get(name)) for name in ("ce_zero_ablation", "ce_clean", "ce_sae")]
+    """Loss recovered from the three losses, where they are given; the print is a mean of ratios."""
+    ablated, clean, spliced = (num(row.get(name)) for name in ("ce_zero_ablation", "ce_clean", "ce_sae"))
     printed = num(row.get("loss_recovered"))
-    if printed is None or any(v is None or round(v, 4) == v for v in losses):
-        return []
-    ablated, clean, spliced = (v for v in losses if v is not None)
-    if ablated <= clean:
+    if printed is None or ablated is None or clean is None or spliced is None or ablated <= clean:
         return []
     row["mean_of_ratios_recovered"] = printed
     row["loss_recovered"] = (ablated - spliced) / (ablated - clean)

@@ -71,6 +71,8 @@ def _recovered(row: dict[str, Any]) -> list[tuple[str, str]]:
     if not ratio:
         return []
     row["loss_recovered"] = 1 / ratio
-    ratio_of_means(row)
+    again = ", computed again from the losses" if ratio_of_means(row) else ""
     row.pop("mean_of_ratios_recovered", None)
-    return [("loss_recovered", "downstream_loss_ratio is the reciprocal of loss recovered; turned round")]
+    return [
+        ("loss_recovered", f"downstream_loss_ratio is the reciprocal of loss recovered; turned round{again}")
+    ]

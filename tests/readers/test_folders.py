@@ -278,6 +278,23 @@ def test_plain_tables_of_different_scales_and_names(tmp_path):
     assert any(n.startswith(str(tmp_path / "a.csv")) and "per cent" in n for n in frontier.notes(table))
 
 
+def test_each_plain_table_is_held_against_its_own_losses(tmp_path):
+    head = "arch,L0,loss_recovered,ce_clean,ce_sae,ce_zero_ablation\n"
+    losses = [f"{l0},{{}},2.0000,{ce:.4f},6.0000\n" for l0, ce in ((10, 2.8), (20, 2.4), (40, 2.2))]
+    given = {"other.csv": (0.6, 0.8, 0.9), "slip.csv": (0.8, 0.9, 0.91), "coarse.csv": (0.8, 0.9, 0.95)}
+    for name, values in given.items():
+        rows = "".join(f"{name[:-4]},{row.format(v)}" for row, v in zip(losses, values, strict=True))
+        (tmp_path / name).write_text(head + rows)
+    together = read(tmp_path)
+    for name in given:
+        alone = read(tmp_path / name)
+        rows = together[together["architecture"] == name[:-4]]
+        assert rows["loss_recovered"].tolist() == alone["loss_recovered"].tolist()
+        assert rows["doubts"].fillna("").tolist() == alone["doubts"].fillna("").tolist()
+    assert together.query("architecture == 'other'")["loss_recovered"].tolist() == [0.8, 0.9, 0.95]
+    assert together.query("architecture == 'slip'")["loss_recovered"].tolist() == [0.8, 0.9, 0.91]
+
+
 def test_links_in_a_circle_and_pipes(tmp_path):
     shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
     (tmp_path / "good" / "again").symlink_to(tmp_path, target_is_directory=True)

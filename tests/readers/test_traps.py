@@ -189,6 +189,52 @@ def test_mean_of_ratios_gives_way_to_the_ratio_of_means(one):
     assert "computed again" in origins.loc["loss_recovered", "changed"]
 
 
+def dictionary_learning(l0):
+    """A dictionary_learning result; two of its losses happen to be round numbers."""
+    hit = 0.6 * (l0 / 10) ** -0.7
+    return {
+        "l0": l0,
+        "frac_recovered": 1 - hit + 0.001,
+        "loss_original": 3.336,
+        "loss_reconstructed": 3.336 + hit * (13.252 - 3.336),
+        "loss_zero": 13.252,
+    }
+
+
+def test_what_lies_beside_a_result_changes_none_of_its_numbers(tmp_path):
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    for i in range(18):
+        for folder in (alone, beside / "trained"):
+            place = folder / f"saves/resid_post_layer_3/trainer_{i}"
+            place.mkdir(parents=True)
+            (place / "eval_results.json").write_text(json.dumps(dictionary_learning(10.0 + i)))
+    (beside / "core").mkdir()
+    for i in range(30):
+        result = sae_bench(release=f"release_{i}")
+        (beside / "core" / f"{i}_eval_results.json").write_text(json.dumps(result))
+    one, both = read(alone), read(beside)
+    rows = both[both["ce_zero_ablation"] == 13.252]
+    for column in ("l0", "loss_recovered", "mean_of_ratios_recovered", "doubts"):
+        assert sorted(rows[column].fillna("")) == sorted(one[column].fillna("")), column
+    np.testing.assert_allclose(1 - one["loss_recovered"], 0.6 * (one["l0"] / 10) ** -0.7)
+    for table in (one, both):
+        assert any(
+            n.startswith("dictionary_learning loss_recovered: a mean of ratios") and "(in 18: " in n
+            for n in frontier.notes(table)
+        )
+
+
+def test_a_result_that_contradicts_its_losses_is_kept_and_named(one, tmp_path):
+    wrong = sae_bench(performance=CE | {"ce_loss_score": 0.7})
+    row, said, _ = one(wrong)
+    assert row["loss_recovered"] == 0.7  # SAEBench prints the ratio of means, so this is no other definition
+    assert row["doubts"] == "loss_recovered contradicts the losses"
+    assert (
+        f"row 0 contradict the printed losses by more than rounding; the printed value is kept in {tmp_path}"
+        in said
+    )
+
+
 def test_downstream_loss_ratio_is_the_reciprocal(one):
     row, said, _ = one({"metrics/l0": 20.0, "metrics/downstream_loss_ratio": 1.25})
     assert row["loss_recovered"] == pytest.approx(0.8)

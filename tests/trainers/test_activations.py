@@ -301,7 +301,7 @@ def test_text_that_is_too_short(model, tmp_path):
     with pytest.raises(TextError, match="it has 45 tokens that count, a batch needs 46"):
         stream_of(model, file, batch_size=46)
     with pytest.raises(
-        TextError, match="45 tokens in 3 full windows of 15, 1,000 are wanted; leave `tokens` out"
+        TextError, match="45 tokens in 3 full windows of 15, 1,000 are wanted; ask for fewer or for all"
     ):
         stream_of(model, file, tokens=1000)
     file.write_text("x" * 15)

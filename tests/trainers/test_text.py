@@ -11,6 +11,7 @@ from trainers.text import (
     content_hash,
     documents,
     is_held_out,
+    shared_files,
     windows,
 )
 
@@ -115,3 +116,31 @@ def test_bad_sources(source, split, message):
 def test_an_empty_folder(tmp_path):
     with pytest.raises(TextError, match="holds no files"):
         list(documents(tmp_path))
+
+
+def test_a_folder_of_few_files_is_cut_file_by_file(tmp_path):
+    """With one or two files the hash of the path holds out none or all; each is then cut as a single file."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    names = [n for n in (f"doc_{i}.txt" for i in range(40)) if not is_held_out(n)][:2]
+    for name in names:
+        (folder / name).write_text("".join(f"{name} {i} " for i in range(400)))
+    for sample in (None, 64):
+        train = "".join(d.text for d in documents(folder, "train", sample=sample))
+        held_out = "".join(d.text for d in documents(folder, "evaluation", sample=sample))
+        whole = sum((folder / n).stat().st_size for n in names)
+        assert len(train) + len(held_out) == whole and 0.04 < len(held_out) / whole < 0.09
+        assert all(n in held_out for n in names)
+    assert shared_files(folder, folder) == []
+
+
+def test_files_that_are_trained_on_and_evaluated_on_are_found(tmp_path):
+    for i in range(40):
+        (tmp_path / f"doc_{i}.txt").write_text("text " * 50)
+    assert shared_files(tmp_path, tmp_path) == []
+    trained = next(p for p in sorted(tmp_path.iterdir()) if not is_held_out(p.name))
+    kept = next(p for p in sorted(tmp_path.iterdir()) if is_held_out(p.name))
+    assert shared_files(tmp_path, trained) == [trained.resolve()]
+    assert shared_files([tmp_path, kept], tmp_path) == [kept.resolve()]
+    assert shared_files(trained, trained) == []
+    assert shared_files("standard-library", tmp_path) == []

@@ -162,8 +162,8 @@ def test_a_member_that_diverges_is_reported_and_left_out(tmp_path, capsys):
     ("words", "message"),
     [
         (["run", "no.toml", "--out", "x"], "sae-train init"),
-        (["status", "."], "sae-train init"),
-        (["evaluate", "."], "sae-train init"),
+        (["status", "."], "there is no run in ."),
+        (["evaluate", "."], "there is no run in ."),
         (["export", ".", "--out", "x"], "holds no SAEs"),
     ],
 )

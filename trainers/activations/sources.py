@@ -82,6 +82,14 @@ def token_windows(
     return _of_array(model, name, array, split, context_length, tokens)
 
 
+def is_files(text: Text) -> bool:
+    """Whether a text is made of files of characters: no array, no streamed corpus."""
+    parts = [text] if isinstance(text, str | Path) else text
+    if not isinstance(parts, Sequence):
+        return False
+    return all(corpus_of(p) is None and not str(p).endswith(ARRAY_FILES) for p in parts)
+
+
 def default_length(model: Any) -> int:
     """Tokens per window where nothing is said: what the model can read, at most 1024."""
     return min(model.context_length, LONGEST_DEFAULT)
@@ -164,7 +172,10 @@ def require(name: str, found: int, body: int, tokens: int | None, wanted: int) -
     there = f"{name} is too short: it has {found * body:,} tokens in {found:,} full windows of {body}"
     if tokens is None:
         raise TextError(f"{there}; at least {wanted * body:,} tokens are needed")
-    raise TextError(f"{there}, {tokens:,} are wanted; leave `tokens` out to use all, or name more text")
+    raise TextError(
+        f'{there}, {tokens:,} are wanted; ask for fewer or for all (tokens = "all" in a '
+        "configuration, None in Python), or name more text"
+    )
 
 
 def _name(text: Any) -> str:

@@ -24,7 +24,7 @@ from frontier._format import listed, plural
 from trainers.activations.progress import Callback, reported
 from trainers.evaluate.results import Evaluation, EvaluationError
 from trainers.evaluate.tally import Tally, total
-from trainers.language_models import LanguageModel, Splice, kl_from
+from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
 
 LEAST_BATCHES = 16
 """Standard errors come from differences between batches; with fewer they would be guesses."""
@@ -86,10 +86,11 @@ def evaluate(
     ------
     EvaluationError
         If the activations hold NaN or infinities (batch and site are named), nothing is counted, or an SAE
-        does not fit the site.
+        does not fit the site or says that it belongs to another one.
     """
     saes, target = list(saes), target_site or site
     names = _names(saes)
+    _check_sites(saes, names, model, {"site": site, "target_site": target})
     _check_widths(saes, names, model, site, target)
     batches = _batches(tokens, batch_size)
     means = _means(model, batches, (site, target), progress)
@@ -152,6 +153,22 @@ def _names(saes: list[Any]) -> list[str]:
     if twice:
         raise EvaluationError(f"run_id {listed([repr(n) for n in twice], 3)} names several SAEs")
     return names
+
+
+def _check_sites(saes: list[Any], names: list[str], model: LanguageModel, measured: dict[str, str]) -> None:
+    """No SAE says that it belongs to another site of this model than the one that is measured."""
+    for sae, name in zip(saes, names, strict=True):
+        for key, place in measured.items():
+            own = sae.identity.get(key) or sae.identity.get("site")
+            try:
+                same = own is None or model.site(str(own)).name == model.site(place).name
+            except SiteError:  # another tool's name for a place
+                same = True
+            if not same:
+                raise EvaluationError(
+                    f"SAE {name!r} belongs to {own}, not to {model.site(place).name}; to measure it there "
+                    f"all the same, take {key!r} out of its identity"
+                )
 
 
 def _check_widths(saes: list[Any], names: list[str], model: LanguageModel, site: str, target: str) -> None:

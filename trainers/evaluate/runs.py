@@ -9,10 +9,11 @@ import pandas as pd
 
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.config import RunConfig, read_config
+from trainers.config import RunConfig, members, run_config
 from trainers.evaluate import Evaluation, evaluate
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.run import RunError, chosen_device
+from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_saes
 
 
@@ -27,16 +28,12 @@ def evaluate_run(
         If the folder holds no finished run.
     """
     folder = Path(folder)
-    config = read_config(folder / "config.toml")
-    try:
-        saes = list(load_saes(folder / "saes"))
-    except SAEFileError as error:
-        raise RunError(
-            f"{folder} has no trained SAEs yet ({error}); `sae-train resume {folder}` goes on"
-        ) from error
+    config = run_config(folder)
+    saes = trained_saes(folder, config)
     if model is None:
         device = chosen_device(config.model.device)
         model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
+    check_model(saes, model, config)
     part = folder / f".evaluation_{ranks.rank()}"
     mine = ranks.mine(saes)
     if mine:
@@ -52,6 +49,41 @@ def evaluate_run(
     return pd.read_parquet(folder / "metrics.parquet")
 
 
+def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:
+    """The SAEs that the configuration of a run names; those of an older run in its folder are left alone.
+
+    Raises
+    ------
+    RunError
+        If there is none.
+    """
+    try:
+        found = {s.identity["run_id"]: s for s in load_saes(folder / "saes")}
+    except SAEFileError as error:
+        raise RunError(
+            f"{folder} has no trained SAEs yet ({error}); `sae-train resume {folder}` goes on"
+        ) from error
+    mine = [found[m.run_id] for m in members(config) if m.run_id in found]
+    if not mine:
+        raise RunError(f"{folder}/saes holds none of the SAEs that {folder}/config.toml names")
+    return mine
+
+
+def check_model(saes: list[SAE], model: LanguageModel, config: RunConfig) -> None:
+    """Nothing, if the SAEs were trained on this model with this context length.
+
+    Raises
+    ------
+    RunError
+        If the configuration was changed since.
+    """
+    length = config.activations.context_length or model.context_length
+    for key, now in (("model", model.name), ("context_length", length)):
+        was = {s.identity.get(key) for s in saes} - {None, now}
+        if was:
+            raise RunError(f"these SAEs were trained with {key} {was.pop()!r}, config.toml now says {now!r}")
+
+
 def joined(parts: list[Evaluation]) -> Evaluation:
     """Evaluations of different SAEs on the same text, as one; rows in the order of run_id."""
     table = pd.concat([p.table for p in parts]).sort_values("run_id", ignore_index=True)
@@ -64,7 +96,9 @@ def evaluated(saes: list, model: LanguageModel, config: RunConfig, progress: boo
     """These SAEs on the held-out text of a configuration."""
     given = config.evaluation
     length = config.activations.context_length
-    tokens, protocol = evaluation_windows(model, given.text, given.windows, length, progress=progress)
+    tokens, protocol = evaluation_windows(
+        model, config.evaluation_text, given.windows, length, progress=progress
+    )
     return evaluate(
         [s.to(model.device) for s in saes], model, tokens, config.activations.site,
         config.activations.target_site, batch_size=given.batch_size, protocol=protocol, progress=progress,
