@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IDENTITY = ("family", "dictionary_size", "learning_rate", "seed", "sparsity_setting")
+METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
+"""Columns of the table at the end of a run; the file has them all."""
 
 app = typer.Typer(
     name="sae-train",
@@ -75,11 +84,12 @@ def run(
     """
     from trainers import ranks
     from trainers.config import read_config
+    from trainers.run import alone_in
     from trainers.sweeps import settled
     from trainers.train import train
 
     checked = read_config(config, change or ())
-    with ranks.process_group():
+    with ranks.process_group(), alone_in(out):
         if not (out / "config.toml").exists():  # else train says what is in the way
             checked, _ = settled(checked, out, progress=not quiet)
         trained = train(checked, out, progress=not quiet)
@@ -93,12 +103,17 @@ def resume(folder: Folder, quiet: Quiet = False) -> None:
     Example: `sae-train resume runs/first`
     """
     from trainers import ranks
-    from trainers.config import read_config
+    from trainers.config import read_config, run_config
+    from trainers.run import alone_in
+    from trainers.sweeps import ASKED, settled
     from trainers.train import train
 
-    checked = read_config(folder / "config.toml")
-    with ranks.process_group():
-        trained = train(checked, folder, progress=not quiet, resume=True)
+    piloting = (folder / ASKED).exists() and not (folder / "config.toml").exists()
+    checked = read_config(folder / ASKED) if piloting else run_config(folder)
+    with ranks.process_group(), alone_in(folder):
+        if piloting:
+            checked, _ = settled(checked, folder, progress=not quiet)
+        trained = train(checked, folder, progress=not quiet, resume=not piloting)
         finish(folder, trained.model, quiet)
 
 
@@ -109,8 +124,9 @@ def evaluate(folder: Folder, quiet: Quiet = False) -> None:
     Example: `sae-train evaluate runs/first`
     """
     from trainers import ranks
+    from trainers.run import alone_in
 
-    with ranks.process_group():
+    with ranks.process_group(), alone_in(folder):
         finish(folder, None, quiet)
 
 
@@ -126,6 +142,7 @@ def export(
     Example: `sae-train export runs/first --out exported --format sae-lens`
     """
     from frontier._format import nearest
+    from trainers.export import ExportError
     from trainers.export import export as write
     from trainers.export.runs import known_of_run
     from trainers.sae_files import load_saes
@@ -134,10 +151,15 @@ def export(
     for name in only or ():
         if name not in saes:
             fail(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
-    known = known_of_run(folder)
+    known, refused = known_of_run(folder), {}
     for name in only or saes:
-        write(saes[name], out / name, str(layout), known=known.get(name))
-    console.print(f"wrote {len(only or saes)} SAEs to {out}", markup=False, soft_wrap=True)
+        try:
+            write(saes[name], out / name, str(layout), known=known.get(name))
+        except ExportError as error:
+            refused[name] = error
+    console.print(f"wrote {len(only or saes) - len(refused)} SAEs to {out}", markup=False, soft_wrap=True)
+    if refused:
+        fail("; ".join(f"{name} was not written: {error}" for name, error in refused.items()))
 
 
 @app.command()
@@ -169,6 +191,19 @@ def demo(
     wrote(demonstrate(out, console, fast=fast, progress=not quiet))
 
 
+def found_of_targets(folder: Path, table: pd.DataFrame) -> list[str]:
+    """The L0s that a sweep aimed at and those that it found, a line per family."""
+    if not (folder / "sweep.json").exists():
+        return []
+    lines = []
+    for sweep in json.loads((folder / "sweep.json").read_text(encoding="utf-8")):
+        rows = table[table["family"] == sweep["family"]]
+        l0s = [rows.loc[rows["sparsity_setting"] == s, "l0"].map("{:.3g}".format) for s in sweep["settings"]]
+        pairs = [f"{t:g} → {', '.join(v)}" for t, v in zip(sweep["target_l0"], l0s, strict=True)]
+        lines.append(f"{sweep['family']}: wanted L0 → found {'; '.join(pairs)}")
+    return lines
+
+
 def finish(folder: Path, model: object, quiet: bool) -> None:
     """Evaluate a trained run and print its table."""
     from trainers import ranks
@@ -178,7 +213,11 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
     if ranks.is_first():
         from frontier import runs_table
 
-        console.print(runs_table(table), markup=False, soft_wrap=True)
+        shown = table.sort_values(["family", "l0"])
+        columns = [c for c in (*IDENTITY, *METRICS) if c in METRICS or len(set(shown[c])) > 1]
+        console.print(runs_table(shown, columns=columns), markup=False, soft_wrap=True)
+        for line in found_of_targets(folder, table):
+            console.print(line, markup=False, soft_wrap=True)
         console.print(f"\nwrote {folder}/metrics.parquet: {len(table)} SAEs", markup=False, soft_wrap=True)
         console.print(
             f"`sae-frontier compare {folder}/metrics.parquet` compares the families",
@@ -192,14 +231,23 @@ def main() -> None:
     # Waiting threads that spin cost a step ten times its time on shared cores; torch reads this when it
     # loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = in_one_line
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
         fail(str(error))
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            fail("out of memory; lower training.dictionary_size, the batch sizes, or the number of members")
         if type(error) is RuntimeError:  # torch's own, or a fault of ours: the traceback is wanted
             raise
         fail(str(error))
+
+
+def in_one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """A warning without the source line that gave it."""
+    if issubclass(category, UserWarning):
+        errors_console.print(f"sae-train: {message}", markup=False, soft_wrap=True, style="yellow")
 
 
 def fail(message: str) -> None:

@@ -13,6 +13,7 @@ from frontier import demo as published
 from frontier.outputs import write_comparison, write_figure
 from trainers import recipes
 from trainers.evaluate.runs import evaluate_run
+from trainers.run import RunError
 from trainers.train import train
 
 REFERENCE = "relu"
@@ -23,6 +24,8 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
     config = recipes.demo(fast)
     start = time.monotonic()
     folder = out / "run"
+    if folder.exists() and not (folder / "config.toml").exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} is in the way and holds no run; name another --out")
     shutil.rmtree(folder, ignore_errors=True)
     published.say(
         console,

@@ -218,6 +218,9 @@ def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFr
     rows = [row for part in _gathered(_l0_of(run)) for row in part]
     table = pd.DataFrame(rows, columns=["family", "setting", "l0"])
     names = [name_of(f) for f in config.families]
+    lost = sorted(set(names) - set(table["family"]))
+    if lost:
+        raise SweepError(f"every pilot of {', '.join(lost)} diverged; lower training.learning_rate")
     return {n: table.loc[table["family"] == n, ["setting", "l0"]].reset_index(drop=True) for n in names}
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from frontier._format import listed, plural
 from trainers import checkpoints, ranks
@@ -140,6 +142,8 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         If a GPU is asked for where there is none.
     """
     device = chosen_device(config.model.device)
+    if config.training.precision == "bfloat16" and device.type != "cuda":
+        raise RunError("training.precision = bfloat16 needs a GPU; take float32 on a CPU")
     model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
     site, target = config.activations.site, config.activations.target_site
     given = config.activations
@@ -192,6 +196,32 @@ def build_families(
                 )
             )  # fmt: skip
     return families
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep the folder of a run to this run; a kill lets it go.
+
+    Raises
+    ------
+    RunError
+        If another run is at work there.
+    """
+    if not ranks.is_first():
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise RunError(
+            f"another sae-train is at work in {folder}; wait for it, or name another folder"
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def chosen_device(name: str) -> torch.device:

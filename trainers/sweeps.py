@@ -14,8 +14,11 @@ import pandas as pd
 from frontier._format import nearest
 from trainers import ranks
 from trainers.architectures import ARCHITECTURES
-from trainers.config import FamilySection, RunConfig
+from trainers.config import FamilySection, RunConfig, write_config
 from trainers.pilots import changed, name_of, pilots_of, settings_for, with_families
+
+ASKED = "asked.toml"
+"""The configuration before its targets have become settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +126,8 @@ def settled(
     Parameters
     ----------
     folder : path, optional
-        Gets `sweep.json`: targets, settings and pilots.
+        Gets `asked.toml`, the configuration as it is given, from which a killed pilot begins anew, and
+        `sweep.json`: targets, settings and pilots.
 
     Raises
     ------
@@ -132,6 +136,9 @@ def settled(
     """
     if not any(f.target_l0 for f in config.families):
         return config, []
+    if folder is not None and ranks.is_first():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        write_config(config, Path(folder) / ASKED)
     asked = [f for f in config.families if f.target_l0 and not is_its_target(f)]
     pilots = pilots_of(config, asked, progress) if asked else {}
     sweeps = {}
@@ -145,7 +152,6 @@ def settled(
         for n in [name_of(f)]
     ]
     if folder is not None and ranks.is_first():
-        Path(folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps([s.to_dict() for s in sweeps.values()], indent=2)
         (Path(folder) / "sweep.json").write_text(text + "\n", encoding="utf-8")
     return with_families(config, families), list(sweeps.values())

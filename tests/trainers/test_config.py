@@ -56,6 +56,15 @@ def test_options_of_an_architecture_survive_the_file(tmp_path):
         ({"families": [{"architecture": "relu", "settings": [1], "options": {"p": "x"}}]}, "p"),
         ({"families": [{"architecture": "jumprelu", "settings": [1], "options": {"penalty": "l0"}}]}, "l0"),
         ({"families": [FAMILY], "model": {"dtype": "float8"}}, "model.dtype.*float8"),
+        ({"families": [FAMILY | {"name": "../../evil"}]}, "families.0.name"),
+        ({"families": [FAMILY | {"name": "a/b"}]}, "families.0.name"),
+        ({"families": [FAMILY | {"seeds": []}]}, "families.0.seeds"),
+        ({"families": [FAMILY | {"seeds": [-1]}]}, "families.0.seeds"),
+        ({"families": [FAMILY], "training": {"seeds": []}}, "training.seeds"),
+        ({"families": [{"architecture": "relu", "settings": [float("inf")]}]}, "finite"),
+        ({"families": [FAMILY], "activations": {"tokens": 0}}, "activations.tokens"),
+        ({"families": [FAMILY], "activations": {"tokens": "everything"}}, "activations.tokens"),
+        ({"families": [FAMILY], "activations": {"memory_limit": "2 GBB"}}, "memory_limit.*'GB'"),
     ],
 )
 def test_a_fault_is_named(content, words):

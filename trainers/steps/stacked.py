@@ -40,7 +40,7 @@ class StackedEngine:
         self.settings = torch.tensor(settings, device=self.device, dtype=torch.float64)
         self.rates = torch.tensor([m.learning_rate for m in family.members], device=self.device)
         self.moments = {k: (torch.zeros_like(v), torch.zeros_like(v)) for k, v in family.parameters.items()}
-        self.count = 0
+        self.count, self.done = 0, 0
         self.numbers = torch.zeros(5, dtype=torch.float64, device=self.device)  # see _set_numbers
         self.stopped_at = torch.full((len(family),), -1, device=self.device)
         for m, step in family.diverged.items():
@@ -55,7 +55,8 @@ class StackedEngine:
         """One optimiser step of every member that is still finite."""
         self.count += 1
         self._set_numbers(step)
-        if self.graphed and self.count > EAGER_STEPS:
+        self.done += 1  # since this engine was made: a resumed run warms up again
+        if self.graphed and self.done > EAGER_STEPS:
             self._replay(batch, step)
         else:
             self._advance(batch, step)

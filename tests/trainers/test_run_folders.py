@@ -1,0 +1,204 @@
+"""Folders of runs: torn, changed, shared and half-made ones lose nothing and mislead nobody."""
+
+import shutil
+import sys
+
+import pandas as pd
+import pytest
+import torch
+from filelock import FileLock
+
+from trainers import checkpoints, cli
+from trainers.config import checked, read_config, write_config
+from trainers.evaluate import EvaluationError, evaluate
+from trainers.evaluate.runs import evaluate_run
+from trainers.language_models import load_language_model
+from trainers.run import RunError, alone_in
+from trainers.sae_files import load_saes
+from trainers.sweeps import ASKED
+from trainers.text import TextError
+from trainers.train import train
+
+FAMILIES = [{"architecture": "relu", "settings": [1.0, 4.0]}, {"architecture": "topk", "settings": [4]}]
+
+
+def small(families=FAMILIES, **sections):
+    plain = {
+        "activations": {"tokens": 6000, "buffer_tokens": 4096},
+        "training": {"steps": 12, "batch_size": 256, "dictionary_size": 64, "checkpoint_every": 5},
+        "evaluation": {"windows": 8, "batch_size": 2},
+        "families": families,
+    }
+    for name, values in sections.items():
+        plain[name] = plain[name] | values
+    return checked(plain)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(small(), folder, progress=False)
+    evaluate_run(folder, progress=False)
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copied")
+
+
+def weights(folder):
+    return {s.identity["run_id"]: s.parameters for s in load_saes(folder / "saes")}
+
+
+def said(monkeypatch, capsys, *words):
+    """Exit code and standard error of the command, in one line."""
+    monkeypatch.setattr(sys, "argv", ["sae-train", *map(str, words)])
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stopped:
+        code = stopped.code or 0
+    return code, " ".join(capsys.readouterr().err.split())
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(copied, finished):
+    shutil.rmtree(copied / "saes")
+    newest = checkpoints.latest(copied / "checkpoints")
+    (newest / "part0.safetensors").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match=f"{newest.name} cannot be read.*the one before"):
+        train(small(), copied, progress=False, resume=True)
+    for run_id, parameters in weights(finished).items():
+        assert all(torch.equal(v, weights(copied)[run_id][k]) for k, v in parameters.items())
+
+
+def test_a_run_without_its_checkpoints_is_not_trained_anew(copied):
+    shutil.rmtree(copied / "checkpoints")
+    with pytest.raises(RunError, match="its checkpoints are gone"):
+        train(small(), copied, progress=False, resume=True)
+
+
+def test_only_the_saes_that_the_configuration_names_are_measured(copied):
+    write_config(small(FAMILIES[:1]), copied / "config.toml")
+    assert set(evaluate_run(copied, progress=False)["family"]) == {"relu"}
+    write_config(small([{"architecture": "gated", "settings": [1]}]), copied / "config.toml")
+    with pytest.raises(RunError, match="none of the SAEs"):
+        evaluate_run(copied, progress=False)
+
+
+def test_saes_are_not_measured_at_another_site(copied):
+    write_config(small(activations={"site": "resid_post.1"}), copied / "config.toml")
+    with pytest.raises(EvaluationError, match="belongs to mlp_out.1, not to resid_post.1"):
+        evaluate_run(copied, progress=False)
+    write_config(small(activations={"context_length": 64}), copied / "config.toml")
+    with pytest.raises(RunError, match="context_length 128, config.toml now says 64"):
+        evaluate_run(copied, progress=False)
+
+
+def test_an_sae_without_a_site_is_measured_anywhere(finished):
+    model = load_language_model()
+    sae = next(iter(load_saes(finished / "saes")))
+    sae.identity.pop("site")
+    tokens = torch.randint(97, 122, (4, 32), generator=torch.Generator().manual_seed(0))
+    table = evaluate([sae], model, tokens, "resid_post.1", protocol="p").table
+    assert table["site"].tolist() == ["resid_post.1"]
+
+
+def test_the_evaluation_text_is_looked_at_before_the_first_step(tmp_path):
+    with pytest.raises(TextError, match="too short"):
+        train(small(evaluation={"windows": 10**6}), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_text_that_is_trained_on_is_not_evaluated_on(tmp_path):
+    own = tmp_path / "own"
+    own.mkdir()
+    for i in range(40):
+        (own / f"doc_{i}.txt").write_text("".join(chr(97 + (i * j) % 26) for j in range(2000)))
+    texts = {
+        "activations": {"text": str(own), "tokens": 3000},
+        "evaluation": {"text": str(own / "doc_1.txt")},
+    }
+    with pytest.raises(TextError, match=r"1 file that activations.text trains on \(doc_1.txt\)"):
+        train(small(**texts), tmp_path / "run", progress=False)
+
+
+def test_own_text_is_also_held_out_from(tmp_path):
+    own = tmp_path / "own.txt"
+    own.write_text("".join(f"line {i} of a text\n" for i in range(3000)))
+    config = small(activations={"text": str(own), "tokens": "all"})
+    assert read_config_again(config, tmp_path) == config
+    train(config, tmp_path / "run", progress=False)
+    protocol = evaluate_run(tmp_path / "run", progress=False)["protocol"].iloc[0]
+    assert protocol.startswith("own.txt held-out")
+
+
+def read_config_again(config, folder):
+    write_config(config, folder / "again.toml")
+    return read_config(folder / "again.toml")
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
+    write_config(small(), tmp_path / "c.toml")
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        code, err = said(monkeypatch, capsys, "run", tmp_path / "c.toml", "--out", tmp_path / "run", "-q")
+    assert code == 2 and "another sae-train is at work" in err
+    with alone_in(tmp_path / "run"):
+        pass
+
+
+def test_a_pilot_that_was_killed_begins_anew(tmp_path, monkeypatch, capsys):
+    asked = small([{"architecture": "topk", "target_l0": [2, 6]}])
+    folder = tmp_path / "run"
+    folder.mkdir()
+    write_config(asked, folder / ASKED)  # what a run leaves that was killed in its pilot
+    code, err = said(monkeypatch, capsys, "resume", folder, "-q")
+    assert code == 0, err
+    assert pd.read_parquet(folder / "metrics.parquet")["l0"].tolist() == [2, 6]
+    assert read_config(folder / "config.toml").families[0].settings == [2, 6]
+
+
+def test_targets_and_what_was_found_are_shown(tmp_path, monkeypatch, capsys):
+    write_config(small([{"architecture": "topk", "target_l0": [2, 6]}]), tmp_path / "c.toml")
+    monkeypatch.setattr(
+        sys, "argv", ["sae-train", "run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "r"), "-q"]
+    )
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+        raise SystemExit(0)
+    assert not stopped.value.code
+    assert "topk: wanted L0 → found 2 → 2; 6 → 6" in capsys.readouterr().out
+
+
+def test_export_writes_what_it_can_and_names_the_rest(tmp_path, monkeypatch, capsys):
+    untied = {"architecture": "gated", "settings": [2], "options": {"tied": False}}
+    train(small([*FAMILIES, untied]), tmp_path / "run", progress=False)
+    code, err = said(monkeypatch, capsys, "export", tmp_path / "run", "--out", tmp_path / "out")
+    assert code == 2 and "gated_2_seed0 was not written" in err
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"relu_1_seed0", "relu_4_seed0", "topk_4_seed0"}
+
+
+def test_all_members_diverged(tmp_path):
+    with pytest.raises(RunError, match=r"every member diverged.*lower training\.learning_rate"):
+        train(small(training={"learning_rate": 1e30}), tmp_path / "run", progress=False)
+
+
+def test_half_precision_needs_a_gpu(tmp_path):
+    config = small(training={"precision": "bfloat16"}, model={"device": "cpu"})
+    with pytest.raises(RunError, match="bfloat16 needs a GPU"):
+        train(config, tmp_path / "run", progress=False)
+
+
+def test_the_target_form_of_jumprelu_reaches_its_target(tmp_path):
+    family = {"architecture": "jumprelu", "options": {"penalty": "target"}, "target_l0": [4, 12]}
+    config = small(
+        [family], training={"steps": 300, "batch_size": 512}, activations={"tokens": 40_000},
+        evaluation={"windows": 16},
+    )  # fmt: skip
+    from trainers.sweeps import settled
+
+    train(settled(config, progress=False)[0], tmp_path / "run", progress=False)
+    table = evaluate_run(tmp_path / "run", progress=False).sort_values("sparsity_setting")
+    assert set(table["sparsity_name"]) == {"target_l0"}
+    assert table["l0"].tolist() == pytest.approx([4, 12], rel=0.15)
