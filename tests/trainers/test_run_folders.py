@@ -30,7 +30,7 @@ def small(families=FAMILIES, **sections):
         "families": families,
     }
     for name, values in sections.items():
-        plain[name] = plain[name] | values
+        plain[name] = plain.get(name, {}) | values
     return checked(plain)
 
 
@@ -88,10 +88,10 @@ def test_only_the_saes_that_the_configuration_names_are_measured(copied):
 
 def test_saes_are_not_measured_at_another_site(copied):
     write_config(small(activations={"site": "resid_post.1"}), copied / "config.toml")
-    with pytest.raises(EvaluationError, match="belongs to mlp_out.1, not to resid_post.1"):
+    with pytest.raises(EvaluationError, match=r"belongs to mlp_out\.1, not to resid_post\.1"):
         evaluate_run(copied, progress=False)
     write_config(small(activations={"context_length": 64}), copied / "config.toml")
-    with pytest.raises(RunError, match="context_length 128, config.toml now says 64"):
+    with pytest.raises(RunError, match=r"context_length 128, config\.toml now says 64"):
         evaluate_run(copied, progress=False)
 
 
