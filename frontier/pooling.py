@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import View, interval_cell, listed, number, p_value_cell, plural
+from frontier._format import View, interval_cell, listed, number, p_value_text, plural
 from frontier.intervals import t_quantile
 from frontier.metrics import give_back
 from frontier.ratios.log_ratio import two_sided
-from frontier.ratios.results import Ratio, RatioTable
-from frontier.results import Result, varying
+from frontier.ratios.results import EXTRAPOLATES, Ratio, RatioTable
+from frontier.results import Result, in_words, varying
+
+OUTSIDE = "the two families share no level, so that a curve is extrapolated"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -76,7 +78,7 @@ class PooledRatio(Result):
         cell = interval_cell(self.ratio, self.low, self.high)
         count = plural(len(self.cells), "cell")
         head = f"{self.quantity} of {self.family} against {self.reference}: {cell} over {count}"
-        noise = f"Q = {number(self.q)}, p = {p_value_cell(self.p_heterogeneity)}"
+        noise = f"Q = {number(self.q)}, p {p_value_text(self.p_heterogeneity)}"
         if not self.p_heterogeneity < 0.05:
             return f"{head}; no difference between the cells is found ({noise})."
         spread = sorted(c.ratio for c in self.cells)
@@ -113,6 +115,7 @@ def pool_ratios(
     quantity: str = "relative_potency",
     family: str | None = None,
     *,
+    extrapolated: bool = False,
     level: float = 0.95,
 ) -> PooledRatio:
     """Random-effects mean of the log ratios of one quantity and family over all cells.
@@ -128,6 +131,9 @@ def pool_ratios(
     ratios : the result of `ratio_table`, or several ratios
     family : str, optional
         Needed when the table holds several families.
+    extrapolated : bool
+        Also pool cells whose families have no level in common, where a relative potency (or hit ratio) is an
+        extrapolation of one of the curves. By default they are left out, and named.
 
     Raises
     ------
@@ -143,9 +149,13 @@ def pool_ratios(
     if len({r.family for r in rows}) > 1:
         raise ValueError(f"name the family to pool: {listed(sorted({r.family for r in rows}))}")
     kept, left_out = _finite(rows)
+    if not extrapolated:
+        left_out += [f"{_name(r, rows)} ({OUTSIDE})" for r in kept if _is_outside(r)]
+        kept = [r for r in kept if not _is_outside(r)]
     if len(kept) < 2:
         raise ValueError(
-            f"pooling needs two or more cells with finite intervals, found {len(kept)}; {listed(left_out, 4)}"
+            f"pooling needs two or more cells with finite intervals inside the data, found {len(kept)}; "
+            f"{listed(left_out, 4)}"
         )
     effects = np.array([math.log(r.ratio) for r in kept])
     variances = np.array([_variance(r) for r in kept])
@@ -185,13 +195,25 @@ def _combined(
         math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), two_sided(mean / se, m - 1),
         math.exp(mean - ahead), math.exp(mean + ahead), math.sqrt(tau2), q, float(chdtrc(m - 1, q)),
         max(0.0, (q - (m - 1)) / q) if q > 0 else 0.0, level, cells, tuple(left_out),
-        _doubts(kept),
+        _doubts(kept, left_out),
     )  # fmt: skip
 
 
-def _doubts(kept: Sequence[Ratio]) -> tuple[str, ...]:
-    """What the pooled number hides: extrapolated k, hits that differ."""
+def _is_outside(r: Ratio) -> bool:
+    return any(EXTRAPOLATES in d for d in r.doubts)
+
+
+def _doubts(kept: Sequence[Ratio], left_out: Sequence[str]) -> tuple[str, ...]:
+    """What the pooled number hides: cells that are left out, extrapolated ones, hits that differ."""
     doubts = []
+    if left_out:
+        total = len(kept) + len(left_out)
+        doubts.append(
+            f"{len(left_out)} of {plural(total, 'cell')} left out: what stays is the better known part."
+        )
+    outside = sum(map(_is_outside, kept))
+    if outside:
+        doubts.append(f"{outside} of {plural(len(kept), 'cell')} extrapolated: {OUTSIDE}.")
     count = sum(any(d.startswith("k is extrapolated") for d in r.doubts) for r in kept)
     if count:
         doubts.append(f"k is extrapolated in {count} of {plural(len(kept), 'cell')}.")
@@ -223,4 +245,4 @@ def _variance(r: Ratio) -> float:
 
 def _name(r: Ratio, rows: Sequence[Ratio]) -> str:
     columns = varying(list(r.group), rows) or list(r.group)
-    return ", ".join(str(r.group[c]) for c in columns) or "all rows"
+    return in_words({c: r.group[c] for c in columns}) or "all rows"

@@ -141,12 +141,14 @@ def varying(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
 
 
 def in_words(group: Group) -> str:
-    """The group's values in one line; empty for a group without columns.
+    """The group's values in one line, numbers with their column; empty for a group without columns.
 
     >>> in_words({"site": "Resid", "layer": 20})
-    'Resid, 20'
+    'Resid, layer 20'
     """
-    return ", ".join(str(v) for v in group.values())
+    return ", ".join(
+        v if isinstance(v, str) else f"{column.replace('_', ' ')} {v}" for column, v in group.items()
+    )
 
 
 def plain(value: Any) -> Any:

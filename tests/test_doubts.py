@@ -30,7 +30,7 @@ def test_k_beyond_the_data():
     k = fit["k"].estimate
     assert text.startswith(f"k of group all rows ({k:.3f}) is {k / 0.03:.2g} times the largest x (0.0300);")
     assert "it is an extrapolation and depends on the Hill form with top 1" in text
-    assert "Relative potency at y = " in text and text.endswith("does not.")
+    assert "Relative potency at y = " in text and text.endswith("does not depend on it.")
 
 
 def test_k_below_the_data():

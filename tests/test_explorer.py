@@ -18,9 +18,9 @@ def explorer(layer20):
 
 def test_it_opens_with_the_fits_of_the_first_group(explorer, hill20):
     assert [label for label, _ in explorer.group.options] == [
-        "gemma-7b, Resid, 20",
-        "gemma-7b, MLP, 20",
-        "gemma-7b, Attn, 20",
+        "gemma-7b, Resid, layer 20",
+        "gemma-7b, MLP, layer 20",
+        "gemma-7b, Attn, layer 20",
     ]
     for family in ("baseline", "gated"):
         assert explorer.fits[family].values == pytest.approx(hill20["Resid", family].values)

@@ -241,14 +241,14 @@ def _verdict(f: CurveFit, ref: CurveFit, potency: Ratio, hits: Ratio, found: Cro
 def _sentence(
     potency: Ratio, hits: Ratio, verdict: str, found: Crossing | None, ends: tuple[Ratio, Ratio] | None
 ) -> str:
-    head, reference, needs = _head(potency), potency.reference, f"{potency.family} needs {_times(potency)}"
+    head, reference, times = _head(potency), potency.reference, times_in_words(potency)
     where = f" at L0 {interval_cell(found.l0, found.low, found.high)}" if found else ""
     text = {
-        "better": f"{head} is better than {reference}: it needs {_times(potency)}",
-        "worse": f"{head} is worse than {reference}: it needs {_times(potency)}",
-        "not separable": f"{head} and {reference} are not separable: {needs}",
+        "better": f"{head} is better than {reference}: it needs {times}",
+        "worse": f"{head} is worse than {reference}: it needs {times}",
+        "not separable": f"{head} and {reference} are not separable: {_not_told(potency)}",
         "not comparable": f"{head} and {reference} are not comparable on these data",
-        "crossing": f"{head} and {reference} cross{where}; {needs}",
+        "crossing": f"{head} and {reference} cross{where}; {potency.family} needs {times}",
     }[verdict]
     if ends and verdict != "not comparable":
         text += ", and no single ratio exists: relative potency is "
@@ -274,13 +274,18 @@ def _head(r: Ratio) -> str:
     return f"{where}: {r.family}" if where else r.family
 
 
-def _times(r: Ratio) -> str:
+def times_in_words(r: Ratio) -> str:
     """'2.5 [2.1, 3.0] times fewer active latents at hit 0.1', or 'more' by the reciprocal."""
     at = f"active latents at {r.height} {number(r.at)}"
     if not r.ratio < 1:
         return f"{ratio_cell(r)} times fewer {at}"
     low, high = (1 / v if v > 0 else math.inf for v in (r.ratio_high, r.ratio_low))
     return f"{interval_cell(1 / r.ratio, low, high)} times more {at}"
+
+
+def _not_told(r: Ratio) -> str:
+    """What is known of a ratio that may lie on either side of 1."""
+    return f"the L0 ratio at {r.height} {number(r.at)} is {ratio_cell(r)}"
 
 
 def _parallel_sentence(parallel: Parallelism | None, other: Parallelism | None) -> str:

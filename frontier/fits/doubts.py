@@ -132,11 +132,12 @@ def _extrapolated_k(fit: CurveFit) -> Iterator[str]:
     top = f" with top {number(fit.fixed['top'])}" if "top" in fit.fixed else ""
     level = math.exp(0.5 * (math.log(max(fit.y.min(), 1e-12)) + math.log(max(fit.y.max(), 1e-12))))
     if k > high * (1 + NEAR_ONE):
-        absurd = " It would be reached at a mean L0 below 1." if k > 1 and fit.x_name == "sparsity" else ""
+        below_one = k > 1 and fit.x_name == "sparsity"
+        absurd = ", and it would be reached at a mean L0 below 1" if below_one else ""
         yield (
             f"k of group {name} ({number(k)}) is {number(k / high, 2)} times the largest x ({number(high)}); "
-            f"it is an extrapolation and depends on the Hill form{top}.{absurd} Relative potency at y = "
-            f"{number(level, 2)} does not."
+            f"it is an extrapolation and depends on the Hill form{top}{absurd}. Relative potency at y = "
+            f"{number(level, 2)} does not depend on it."
         )
     elif k < low * (1 - NEAR_ONE):
         yield (
@@ -159,14 +160,21 @@ def _step_like(fit: CurveFit) -> Iterator[str]:
         )
 
 
+def power_law_remark(fit: CurveFit) -> str:
+    """How much worse, or better, a power law fits: what a Hill curve becomes as k goes to infinity."""
+    other = fit.power_law_rss()
+    if not (other and fit.rss):
+        return ""
+    change = 100 * (other / fit.rss - 1)
+    return f" (power law: RSS {number(abs(change), 2)} % {'higher' if change >= 0 else 'lower'})"
+
+
 def _open_ends(fit: CurveFit) -> Iterator[str]:
     for name, interval in fit.parameters.items():
         if name in fit.fixed or is_perfect(fit):
             continue
         if math.isinf(interval.high):
-            other, extra = fit.power_law_rss(), ""
-            if other and fit.rss:
-                extra = f" (power law: RSS {number(100 * (other / fit.rss - 1), 2)} % higher)"
+            extra = power_law_remark(fit) if name == fit.problem.curve.location else ""
             yield f"No upper limit for {name}: values up to infinity fit as well{extra}."
         if math.isinf(interval.low) or (interval.low == 0 and interval.estimate > 0):
             end = "0" if interval.estimate > 0 else "minus infinity"

@@ -28,7 +28,7 @@ from frontier.ratios.pairs import (
     refuse_unlike,
     shared_group,
 )
-from frontier.ratios.results import Ratio, RatioTable
+from frontier.ratios.results import EXTRAPOLATES, Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
 
 LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
@@ -202,10 +202,7 @@ def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[fl
     if low > high:
         one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
         names = family_names(fit, reference)
-        doubt = (
-            f"{names[0]} covers y {one}, {names[1]} {two}: "
-            "every comparison at equal y extrapolates at least one curve."
-        )
+        doubt = f"{names[0]} covers y {one}, {names[1]} {two}: every comparison at equal y {EXTRAPOLATES}."
         return (middle(low, high) if at is None else at), [doubt]
     if at is None:
         return middle(low, high), []

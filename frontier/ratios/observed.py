@@ -216,7 +216,7 @@ def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y:
             inside = min(int(((at >= low) & (at <= high)).sum()) for at, _ in lines)
             if inside < 2:
                 count = plural(inside, "point")
-                doubts.append(f"Only {count} of one frontier lies in the common range of {axis}{where}.")
+                doubts.append(f"Only {count} of one frontier in the common range of {axis}{where}.")
         v = [float(np.exp(log)) for log in (mean, least, most, low, high)]
         crossed = crossings if knots.size else ()
         rows.append(

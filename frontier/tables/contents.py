@@ -11,6 +11,7 @@ import pandas as pd
 from frontier._format import interval_cell, number, p_value_cell
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.metrics.frames import to_pandas
+from frontier.ratios.results import said_once
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 
 RATIO_COLUMNS = (
@@ -152,11 +153,8 @@ def _sentence(head: str, parts: Sequence[str], remarks: Sequence[str]) -> str:
 def _doubts(frame: pd.DataFrame, ratios: Any) -> list[list[str]]:
     """Doubts row by row; one that differs between quantities by degrees of freedom only is said once."""
     if hasattr(ratios, "to_frame"):
-        rows = [list(r.doubts) for r in ratios]
-    else:
-        rows = [[d] if isinstance(d, str) and d else [] for d in frame.get("doubts", [""] * len(frame))]
-    first: dict[str, str] = {}
-    return [[first.setdefault(d.split("; Welch")[0], d) for d in row] for row in rows]
+        return said_once([(r.quantity, r.doubts) for r in ratios])
+    return [[d] if isinstance(d, str) and d else [] for d in frame.get("doubts", [""] * len(frame))]
 
 
 def _quantity(name: str) -> str:
