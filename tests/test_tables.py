@@ -245,7 +245,8 @@ def test_latex_holds_no_command_from_a_name(hostile_fits):
         commands = set(re.findall(r"\\([a-zA-Z]+)", text))
         assert commands <= {
             "begin", "end", "toprule", "midrule", "bottomrule", "par", "smallskip", "noindent", "linewidth",
-            "footnotesize", "textsuperscript", "times", "infty", "textbackslash", "textasciitilde",
+            "footnotesize", "scriptsize", "begingroup", "endgroup", "setlength", "tabcolsep",
+            "textsuperscript", "times", "infty", "textbackslash", "textasciitilde",
             "textasciicircum", "textless", "textgreater", "textbar", "lambda",
         }  # fmt: skip
         assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")

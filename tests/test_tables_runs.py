@@ -102,7 +102,7 @@ def test_a_column_with_powers_of_ten_or_signs():
 
 def test_a_long_table_repeats_its_head(layer20):
     text = runs_table(layer20, "latex", long=True)
-    assert text.startswith(r"\begin{longtable}") and r"\endhead" in text and r"\endfoot" in text
+    assert r"\begin{longtable}" in text and r"\endhead" in text and r"\endfoot" in text
 
 
 # HTML

@@ -16,6 +16,10 @@ NUMBERS = re.compile(r"-?\binf\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|±")
 PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(e[+-]?\d+)?")
 
 
+WIDE, WIDER = 6, 8
+"""Columns beyond which a table is set small, and smaller, so that a page of a paper holds it."""
+
+
 def latex_sheet(sheet: Sheet) -> str:
     """The sheet as a tabular, or a longtable, with caption and notes under it."""
     columns = [_column(f, sheet) for f in sheet.fields]
@@ -35,6 +39,9 @@ def latex_sheet(sheet: Sheet) -> str:
     table = str(tabulate(rows, headers, tablefmt=form, disable_numparse=True, **options))
     if sheet.siunitx and any(sheet.emphasised):
         table = rf"\begingroup\sisetup{{mode=text, reset-text-shape=false}}%{chr(10)}{table}\endgroup"
+    if len(columns) > WIDE:
+        size, gap = (r"\footnotesize", 3) if len(columns) <= WIDER else (r"\scriptsize", 2)
+        table = f"\\begingroup{size}\\setlength{{\\tabcolsep}}{{{gap}pt}}%\n{table}\\endgroup"
     notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
     below = "\n".join([latex_text(sheet.caption), *notes]).strip()
     if not below:

@@ -59,7 +59,7 @@ def runs_table(
         LaTeX needs the package booktabs.
     columns : column names, derived ones included, optional
         Default: the known columns that vary; those that do not stand in the caption. A value with a standard
-        error (`<metric>_se`) is printed with it.
+        error (`<metric>_se`) is printed with it. On paper choose a dozen at most: more do not fit a page.
     layout : {"varying", "paper"}
         What `columns` are where none are given: those that vary, or those of the Gated SAE paper.
     italics : column of yes and no, optional
