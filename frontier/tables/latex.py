@@ -41,7 +41,7 @@ def latex_sheet(sheet: Sheet) -> str:
         table = rf"\begingroup\sisetup{{mode=text, reset-text-shape=false}}%{chr(10)}{table}\endgroup"
     if len(columns) > WIDE:
         size, gap = (r"\footnotesize", 3) if len(columns) <= WIDER else (r"\scriptsize", 2)
-        table = f"\\begingroup{size}\\setlength{{\\tabcolsep}}{{{gap}pt}}%\n{table}\\endgroup"
+        table = f"\\begingroup{size}\\setlength{{\\tabcolsep}}{{{gap}pt}}\n{table}\\endgroup"
     notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
     below = "\n".join([latex_text(sheet.caption), *notes]).strip()
     if not below:
