@@ -124,8 +124,10 @@ def evaluate(folder: Folder, quiet: Quiet = False) -> None:
     Example: `sae-train evaluate runs/first`
     """
     from trainers import ranks
+    from trainers.config import run_config
     from trainers.run import alone_in
 
+    run_config(folder)  # says so where there is no run, before anything is made there
     with ranks.process_group(), alone_in(folder):
         finish(folder, None, quiet)
 

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from frontier.figures.panels import EDGE, new_axes, quiet_legend
+from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from trainers.evaluate.results import Evaluation
-from trainers.studies.figures.pruning import LABELS
 from trainers.studies.paired_frontiers import LeftOut, estimate
 from trainers.studies.variants import VariantError
 
-NAMES = {"kl": "KL", "mse": "MSE", "ce_sae": "cross-entropy"}
+NAMES = {"kl": "KL", "mse": "MSE", "ce_sae": "Cross-entropy", "fvu": "FVU"}
 
 
 def plot_finetuning(
@@ -50,7 +49,6 @@ def plot_finetuning(
             rows["l0"], y, bars, color=style.colour, marker=style.marker, elinewidth=0.7, **EDGE
         )
     log_axis(ax.xaxis)
-    ax.set_xlabel("L0")
-    ax.set_ylabel(f"{NAMES.get(metric, LABELS.get(metric, metric))} after / before")
+    label_axes(ax, column_label("l0"), f"{NAMES.get(metric) or figure_text(metric)} after / before")
     quiet_legend(ax, handles)
     return ax

@@ -5,22 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator
 
 from frontier.figures.panels import (
     EDGE,
+    LEAST_HEIGHT,
+    QUIET,
     column_label,
-    handle,
+    family_handles,
     label_axes,
-    legend_order,
     new_axes,
     quiet_legend,
 )
 from frontier.figures.style import Style, log_axis, styles_for
 from trainers.evaluate.results import Evaluation
 from trainers.studies.frequency import delta_ce, densities, share_curves
+
+
+DECADES = 10.0 ** np.arange(-9, 1)
+NEVER: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "x-small", "color": QUIET}
 
 
 def plot_shares(
@@ -42,15 +49,15 @@ def plot_shares(
         if str(family) in curves:
             curve = curves[str(family)]
             band = curve.band(np.geomspace(min(curve.delta_ce), max(curve.delta_ce), 100))
-            ax.plot(band["delta_ce"], band["share"], color=look.colour)
+            ax.plot(band["delta_ce"], band["share"], color=look.colour, linestyle=look.line)
             ax.fill_between(
                 band["delta_ce"], band["low"], band["high"], color=look.colour, alpha=0.12, linewidth=0
             )
     log_axis(ax.xaxis)
     ax.set_ylim(0, min(1.0, 1.15 * float(table[share].max()) or 1.0))
-    label_axes(ax, "Delta CE (nats per token)", column_label(share))
+    label_axes(ax, column_label("delta_ce"), column_label(share))
     if legend:
-        quiet_legend(ax, {str(n): handle(looks[n]) for n in legend_order(looks, looks)})
+        quiet_legend(ax, family_handles(looks, looks))
     return ax
 
 
@@ -68,16 +75,26 @@ def plot_densities(
     """
     found = densities(evaluation, per_decade)
     found = found[found["run_id"].isin(run_ids)]
-    panels = np.ravel(new_axes(len(run_ids), per_row=1) if axes is None else axes)
+    panels = _below_each_other(len(run_ids)) if axes is None else np.ravel(axes)
     looks = styles_for(dict.fromkeys(evaluation.table["family"]), None, styles)
     most = float(found["share"].max())
     for ax, run_id in zip(panels, run_ids, strict=True):
         rows = found[found["run_id"] == run_id]
         _draw_density(ax, rows, looks[rows["family"].iloc[0]].colour, 1.08 * most)
-    panels[-1].set_xlabel("Share of tokens on which a latent fires")
+    label_axes(panels[-1], "Share of tokens on which a latent fires", "")
     for ax in panels[:-1]:
         ax.tick_params(labelbottom=False)
-    panels[len(panels) // 2].set_ylabel("Share of latents")
+    if axes is None:
+        panels[0].figure.supylabel("Share of latents", fontsize=mpl.rcParams["axes.labelsize"])
+    else:
+        panels[len(panels) // 2].set_ylabel("Share of latents")
+    return panels
+
+
+def _below_each_other(count: int) -> np.ndarray:
+    """Low panels, one per row, as high as their words need."""
+    panels = new_axes(count, per_row=1)
+    panels[0].figure.set_figheight(count * (LEAST_HEIGHT - 0.05) + 0.5)
     return panels
 
 
@@ -86,6 +103,8 @@ def _draw_density(ax: Axes, rows: pd.DataFrame, colour: str, top: float) -> None
     log_axis(ax.xaxis)
     ax.stairs(fired["share"], [*fired["low"], fired["high"].iloc[-1]], color=colour, fill=True, alpha=0.75)
     lowest = float(fired["low"].min())
+    ax.xaxis.set_major_locator(FixedLocator([t for t in DECADES if t >= 0.99 * lowest]))
+    ax.text(lowest * 0.45, -0.05, "never", transform=ax.get_xaxis_transform(), **NEVER)
     ax.bar(lowest * 0.45, silent, width=lowest * 0.35, color="white", edgecolor=colour, linewidth=0.8)
     for limit in (1e-5, 1e-2, 1e-1):
         ax.axvline(limit, color="0.6", linewidth=0.6, linestyle=":", zorder=0)

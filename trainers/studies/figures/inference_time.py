@@ -8,10 +8,17 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from frontier.figures.panels import EDGE, new_axes
-from frontier.figures.style import Style, figure_text, log_axis, styles_for
+from frontier.figures.panels import (
+    EDGE,
+    QUIET,
+    column_label,
+    family_handles,
+    label_axes,
+    new_axes,
+    quiet_legend,
+)
+from frontier.figures.style import Style, log_axis, styles_for
 from trainers.evaluate.results import Evaluation
-from trainers.studies.figures.pruning import LABELS
 
 
 def plot_inference_time(
@@ -52,10 +59,10 @@ def plot_inference_time(
     log_axis(ax.xaxis)
     if log_y:
         log_axis(ax.yaxis)
-    ax.set_xlabel("L0")
-    ax.set_ylabel(LABELS.get(metric, metric))
-    handles = [Line2D([], [], color=s.colour, marker=s.marker, **EDGE) for s in looks.values()]
-    handles += [Line2D([], [], color="0.4", linestyle="--", alpha=0.6), Line2D([], [], color="0.4")]
-    labels = [*map(figure_text, looks), "with encoder", "pursued codes"]
-    ax.legend(handles, labels, loc="best", borderaxespad=0.3)
+    label_axes(ax, column_label("l0"), column_label(metric))
+    handles: dict[str, Any] = family_handles(looks, looks)
+    handles["with encoder"] = Line2D([], [], color=QUIET, linestyle="--", alpha=0.6)
+    points = {"marker": "o", "linestyle": "none"} if chosen is None else {"linestyle": "-"}
+    handles["pursued codes"] = Line2D([], [], color=QUIET, **points)
+    quiet_legend(ax, handles)
     return ax

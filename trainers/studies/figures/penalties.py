@@ -12,9 +12,8 @@ from matplotlib.axes import Axes
 from frontier.figures.panels import (
     EDGE,
     column_label,
-    handle,
+    family_handles,
     label_axes,
-    legend_order,
     new_axes,
     quiet_legend,
 )
@@ -39,12 +38,13 @@ def plot_parts(
     for ax, metric in zip(panels, metrics, strict=True):
         for family, rows in table.sort_values("l0").groupby("family", sort=False):
             look, error = looks[family], rows.get(f"{metric}_se")
-            ax.errorbar(rows["l0"], rows[metric], error, color=look.colour, marker=look.marker, **EDGE)
+            ax.errorbar(rows["l0"], rows[metric], error, color=look.colour, marker=look.marker,
+                        linestyle=look.line, **EDGE)  # fmt: skip
         log_axis(ax.xaxis)
-        label_axes(ax, "L0", LABELS.get(metric) or column_label(metric))
+        label_axes(ax, column_label("l0"), LABELS.get(metric) or column_label(metric))
     if metrics[-1] == "ce_sae":
         panels[-1].axhline(float(table["ce_clean"].mean()), color="0.6", linewidth=0.6, linestyle=":")
-    quiet_legend(panels[0], {str(n): handle(looks[n]) for n in legend_order(looks, looks)})
+    quiet_legend(panels[0], family_handles(looks, looks))
     return panels
 
 

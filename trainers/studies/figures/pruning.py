@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from frontier.figures.panels import EDGE, new_axes, quiet_legend
-from frontier.figures.style import COLOURS, MARKERS, REFERENCE_COLOUR, Style, log_axis
+from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
+from frontier.figures.style import COLOURS, MARKERS, REFERENCE_COLOUR, Style, figure_text, log_axis
 from trainers.evaluate.results import Evaluation
 from trainers.studies.paired_frontiers import LeftOut, estimate
 from trainers.studies.prune import METHODS
@@ -16,7 +16,11 @@ from trainers.studies.pruning_costs import pruned_rows
 
 ORDER = ("global threshold", "quantile", "share of maximum", "top k")
 STYLES = {m: Style(c, k) for m, c, k in zip(ORDER, COLOURS, MARKERS, strict=False)}
-LABELS = {"ce_sae": "cross-entropy, nats per token", "mse": "mean squared error", "fvu": "FVU"}
+ADDED = {
+    "ce_sae": "Added cross-entropy (nats per token)",
+    "mse": "Added mean squared error",
+    "fvu": "Added fraction of variance unexplained",
+}
 
 
 def plot_pruning(
@@ -53,8 +57,7 @@ def plot_pruning(
     ax.plot([whole], [0], color=REFERENCE_COLOUR, marker="o", linestyle="none", clip_on=False)
     ax.set_xlim(0, None)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), None)
-    ax.set_xlabel("L0 after pruning")
-    ax.set_ylabel(f"added {LABELS.get(metric, metric)}")
+    label_axes(ax, "L0 after pruning", ADDED.get(metric) or f"Added {figure_text(metric)}")
     quiet_legend(ax, handles)
     return ax
 
@@ -89,8 +92,7 @@ def plot_pruning_frontiers(
         ]
     trained = ax.plot(parents["l0"], parents[metric], color=REFERENCE_COLOUR, marker="o", zorder=3, **EDGE)[0]
     log_axis(ax.xaxis)
-    ax.set_xlabel("L0")
-    ax.set_ylabel(LABELS.get(metric, metric))
+    label_axes(ax, column_label("l0"), column_label(metric))
     quiet_legend(ax, {"as trained": trained, f"pruned by {method}": drawn})
     return ax
 

@@ -8,10 +8,12 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from frontier._format import nearest
-from frontier.figures.panels import EDGE, new_axes, quiet_legend
+from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.intervals import t_quantile
 from trainers.evaluate.results import Evaluation
+
+GAMMA = r"$\gamma = E\Vert\hat{x}\Vert^2\,/\,E[\hat{x}\cdot x]$"
 
 
 def plot_shrinkage(
@@ -48,8 +50,7 @@ def plot_shrinkage(
         )  # fmt: skip
         handles[figure_text(family)] = found
     log_axis(ax.xaxis)
-    ax.set_xlabel("L0")
-    ax.set_ylabel("γ = E‖x̂‖² / E[x̂·x]" if metric == "shrinkage" else metric.replace("_", " "))
+    label_axes(ax, column_label("l0"), GAMMA if metric == "shrinkage" else column_label(metric))
     if legend:
-        quiet_legend(ax, handles, most=7)
+        quiet_legend(ax, handles)
     return ax

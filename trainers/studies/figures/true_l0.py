@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from frontier.figures.panels import EDGE, handle, label_axes, legend_order, new_axes, quiet_legend
+from frontier.figures.panels import EDGE, family_handles, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, log_axis, styles_for
 from trainers.studies.true_l0 import best_l0
 
@@ -50,7 +50,7 @@ def plot_recovery(
     log_axis(ax.xaxis)
     label_axes(ax, "L0 (dashed: the true one)", LABELS.get(measure, measure))
     if legend:
-        quiet_legend(ax, {str(n): handle(looks[n]) for n in legend_order(looks, looks)})
+        quiet_legend(ax, family_handles(looks, looks))
     return ax
 
 
