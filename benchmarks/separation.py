@@ -3,7 +3,8 @@
 `python -m benchmarks.separation` trains five architectures × four settings × three seeds at `mlp_out` of the
 last layer, for 300 and for 900 steps. The performance hit (against mean ablation) at an L0 of 8 is read from
 each seed's frontier by log-log interpolation, and `compare` gives the relative potency against ReLU with its
-interval. Writes `benchmarks/results/separation.json`.
+interval, from one fit to the best SAEs of all seeds (`compare_seeds` would compare seed by seed: see
+docs/looking_inside.md). Writes `benchmarks/results/separation.json`.
 """
 
 from __future__ import annotations
