@@ -2,7 +2,7 @@
 
 `python -m benchmarks.separation` trains five architectures × four settings × three seeds at `mlp_out` of the
 last layer, for 300 and for 900 steps. The performance hit (against mean ablation) at an L0 of 8 is read from
-each seed's frontier by log-log interpolation. The relative potency against ReLU comes with its interval twice:
+each seed's frontier by log-log interpolation. Relative potency against ReLU comes with an interval twice:
 by `compare`, from one fit to the best SAEs of all seeds, and by `compare_seeds`, with the seed as the unit
 (what they say: docs/looking_inside.md). Writes `benchmarks/results/separation.json`.
 """

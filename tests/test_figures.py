@@ -1,6 +1,7 @@
 """Figures: what is drawn is read from the artists, never from the pixels."""
 
 import re
+from dataclasses import replace
 
 import matplotlib as mpl
 
@@ -13,6 +14,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
+from matplotlib.transforms import Bbox
 
 import frontier
 from frontier.figures import (
@@ -26,7 +28,16 @@ from frontier.figures import (
     plot_ratios,
     save_figure,
 )
-from frontier.figures.style import COLOURS, MARKERS, PlainLogLocator, figure_text, plain_tick
+from frontier.figures.panels import panel_titles
+from frontier.figures.style import (
+    COLOURS,
+    MARKERS,
+    PlainLogLocator,
+    distinct_texts,
+    figure_text,
+    plain_tick,
+    row_texts,
+)
 from frontier.metrics.checks import TableError
 
 
@@ -297,8 +308,6 @@ def test_groups_without_a_fit_are_named(front20):
 
 
 def test_fits_can_be_drawn_without_any_fit_but_not_without_groups(hill20):
-    from dataclasses import replace
-
     with pytest.raises(ValueError, match="no fit to draw"):
         plot_fits(replace(hill20, fits=(), failures=()))
 
@@ -357,8 +366,9 @@ def test_ratios_of_the_table_itself(hill20):
     assert drawn == [r.ratio for r in table if r.quantity == "relative_potency"]
     with pytest.raises(ValueError, match="did you mean 'relative_potency'"):
         plot_ratios(table, quantity="relative_potensy")
-    with pytest.raises(ValueError, match="no ratio to draw"):
-        plot_ratios(RATIOS[:0])
+    for nothing in (RATIOS[:0], replace(table, ratios=())):
+        with pytest.raises(ValueError, match="no ratio to draw"):
+            plot_ratios(nothing)
 
 
 # Looks
@@ -385,6 +395,21 @@ def test_the_reference_can_be_named_and_styles_given(resid):
     )  # two usual references: neither is one
     ax = plot_frontier(resid, styles={"gated": Style("#ff0000", "D")})
     assert (line(ax, "gated").get_color(), line(ax, "gated").get_marker()) == ("#ff0000", "D")
+
+
+def test_known_architectures_look_the_same_in_every_figure():
+    few, many = (
+        family_styles(["relu", "TopK", "mine"]),
+        family_styles(["relu", "gated", "topk", "batch_topk", "x"]),
+    )
+    assert few["TopK"] == many["topk"]
+    assert few["mine"] != few["TopK"] and len(set(many.values())) == 5
+
+
+def test_colours_that_come_again_have_another_marker_and_kind_of_line():
+    found = list(family_styles([f"f{i}" for i in range(12)]).values())
+    assert {s.line for s in found[:6]} == {"-"} and "-" not in {s.line for s in found[6:]}
+    assert all(a.marker != b.marker for a, b in zip(found[:6], found[6:], strict=True))
 
 
 @pytest.mark.parametrize(
@@ -414,6 +439,13 @@ def test_paper_style_names_what_it_knows():
         pass
 
 
+def written(text, renderer):
+    """The extent of a text without its empty last lines: a title leaves them free for a remark."""
+    box, lines_ = text.get_window_extent(renderer), text.get_text().split("\n")
+    free = len(lines_) - len(text.get_text().rstrip("\n").split("\n"))
+    return Bbox.from_extents(box.x0, box.y0 + box.height * free / len(lines_), box.x1, box.y1)
+
+
 def clashes(figure):
     """Pairs of visible texts that overlap, and texts that leave the figure."""
     figure.canvas.draw()
@@ -430,8 +462,7 @@ def clashes(figure):
         for tick in axis._update_ticks() for t in (tick.label1, tick.label2)
     }  # fmt: skip
     texts = [t for t in texts if id(t) not in ticks or id(t) in shown]
-    texts = [t for t in texts if not t.get_text().endswith("\n")]  # a title above a remark leaves a line free
-    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts]
+    boxes = [(t.get_text(), written(t, renderer)) for t in texts]
     out = [
         a
         for a, b in boxes
@@ -489,6 +520,34 @@ def test_names_from_files_are_drawn_as_they_are():
     words = legend_words(axes[0].get_legend())
     assert words == ["relu", r"\$\frac{a}\$", "_hidden", "two lines"]
     assert figure_text("a" * 25 + "b" * 25) == "a" * 20 + "…" + "b" * 19
+
+
+HOOKS = ("blocks.12.hook_resid_post", "blocks.12.hook_mlp_out")
+
+
+def test_labels_of_hooks_and_long_families_stay_distinct():
+    rows = [
+        [h, f"layer {n}", f] for h in HOOKS for n in (3, 12) for f in ("batch_topk_one", "batch_topk_two")
+    ]
+    for most in (12, 20, 40):
+        assert len(set(row_texts(rows, most))) == len(rows)
+    assert max(map(len, row_texts(rows, 34))) <= 34
+    assert distinct_texts(["a" * 30 + c + "a" * 30 for c in "xyz"], 24) == [
+        "a" * 30 + c + "a" * 30 for c in "xyz"
+    ]
+    titles = panel_titles([{"site": h, "layer": n} for h in HOOKS for n in (3, 12)])
+    assert titles[0] == "hook_resid_post, layer 3" and len(set(titles)) == 4
+    assert panel_titles([{"model": "v1.5"}, {"model": "v1.6"}]) == ["v1.5", "v1.6"]
+
+
+def test_points_that_log_axes_cannot_show_are_counted():
+    table = power_families(["relu", "topk"])
+    table.loc[[5, 11], "loss_recovered"] = 1.0005
+    fits = frontier.fit(table, "hill", errors="additive")
+    (log,) = plot_fits(fits, log=True)
+    assert log.get_title("right").replace("\n", " ") == "2 points at or below 0 not shown"
+    assert plot_fits(fits)[0].get_title("right") == ""
+    assert "1 point at or below 0" in plot_fit(fits[0], log=True).get_title("right").replace("\n", " ")
 
 
 # Ticks

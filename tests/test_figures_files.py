@@ -2,12 +2,24 @@
 
 import re
 import shutil
+import subprocess
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.text import Text
 
+import frontier
 from frontier import gallery
-from frontier.figures import files, paper_style, plot_fit, plot_fits, save_figure
+from frontier.figures import (
+    files,
+    paper_style,
+    plot_evidence,
+    plot_fit,
+    plot_fits,
+    plot_ratios,
+    save_figure,
+)
+from tests.test_figures import power_families
 
 LATEX = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed (pdflatex)")
 
@@ -49,6 +61,48 @@ def test_pgf_takes_the_document_s_letters_and_holds_no_strange_sign(hill20, tmp_
     assert "STIX" not in written[0]
 
 
+HOSTILE = ["batch_topk", "a & b", "c#3", "50%", "x^2", "{y}", r"back\slash", "~t", "$p_1$", "5$"]
+
+
+def test_a_label_for_latex_keeps_mathematics_and_nothing_else():
+    assert (
+        files.latex_label(r"L2 ratio of a_b, $\Vert\hat{x}\Vert$") == r"L2 ratio of a\_b, $\Vert\hat{x}\Vert$"
+    )
+    assert files.latex_label("5\\$") == r"5\textdollar{}"
+    assert files.latex_label("a&b\nc#") == "a\\&b\nc\\#"
+
+
+@LATEX
+def test_names_in_a_pgf_are_typeset_as_they_read(tmp_path):
+    fits = frontier.fit(power_families(["relu", *HOSTILE]), "power")
+    with paper_style():
+        drawn = [*plot_fits(fits, log=True), plot_ratios(frontier.ratio_table(fits, "relu"))]
+    before = [t.get_text() for ax in drawn for t in ax.figure.findobj(Text)]
+    for name, ax in zip(("one", "two"), drawn, strict=True):
+        save_figure(ax, tmp_path / name, "pgf")
+    assert [t.get_text() for ax in drawn for t in ax.figure.findobj(Text)] == before
+    head = r"\documentclass{article}\usepackage{pgf,amsmath}\usepackage[T1]{fontenc}"
+    page = head + r"\begin{document}%s\end{document}"
+    (tmp_path / "page.tex").write_text(page % r"\input{one.pgf}\par\input{two.pgf}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    if shutil.which("pdftotext"):
+        command = ["pdftotext", "page.pdf", "-"]
+        text = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60).stdout.decode()
+        for name in HOSTILE:  # the accents for ^ and ~ have other code points in a PDF
+            plain = name.replace("^", "").replace("~", "").replace(" ", "")
+            assert plain in text.replace(" ", "").replace("^", "").replace("ˆ", ""), name
+
+
+@LATEX
+def test_a_pgf_of_bars_has_no_hatches_but_the_figure_keeps_them(hill20, tmp_path):
+    ax = plot_evidence(frontier.select_curves(hill20, replicates=0))
+    (path,) = save_figure(ax, tmp_path / "one", "pgf")
+    assert path.stat().st_size < 200_000
+    assert any(p.get_hatch() for p in ax.patches)
+
+
 def test_pgf_without_a_latex_says_so(hill20, tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "which", lambda name: None)
     with pytest.raises(RuntimeError, match="needs a LaTeX to measure letters: none of pdflatex"):
@@ -72,7 +126,5 @@ def test_the_gallery_draws_every_figure_and_a_page(tmp_path, monkeypatch):
 
 
 def test_the_gallery_names_calls_that_exist():
-    import frontier
-
     for entry in (*gallery.published(), *gallery.simulated()):
         assert callable(getattr(frontier, entry.call.split("(")[0]))

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from frontier._format import plural
 from frontier.figures.families import family_column, fidelity, legend_entries, looks_of
-from frontier.figures.panels import finish_axes, head, new_axes, quiet_legend
+from frontier.figures.panels import EDGE, finish_axes, head, new_axes, quiet_legend, sparse_marks
 from frontier.figures.style import Style, figure_text
 from frontier.metrics import group_codes, group_columns, metrics_table
 from frontier.pareto.uncertain import attainment
@@ -67,14 +68,13 @@ def plot_attainment(
         colour = look.style.colour
         band: dict[str, Any] = {"step": "post", "facecolor": colour, "alpha": 0.2, "linewidth": 0}
         ax.fill_between(x, steps["worst"], steps["best"], label=f"_band {label}", **band)
-        line: dict[str, Any] = {"drawstyle": "steps-post", "color": colour, "linestyle": look.line}
-        ax.plot(x, steps["median"], label=label, zorder=3, **line)
+        line: dict[str, Any] = {"drawstyle": "steps-post", "color": colour, "linestyle": look.line, **EDGE}
+        marks = sparse_marks(np.isfinite(steps["median"][:-1]))
+        ax.plot(x, steps["median"], marker=look.style.marker, markevery=marks, label=label, zorder=3, **line)
     finish_axes(ax, "l0", y, log_x, log_y)
     head(ax, title, f"best to worst of {_counts(frame)}")
     if legend:
-        quiet_legend(
-            ax, legend_entries([look._replace(style=Style(look.style.colour, "")) for look in looks])
-        )
+        quiet_legend(ax, legend_entries(looks))
     return ax
 
 
@@ -87,4 +87,4 @@ def _staircase(corners: pd.DataFrame, x: np.ndarray) -> np.ndarray:
 
 def _counts(frame: pd.DataFrame) -> str:
     low, high = int(frame["runs"].min()), int(frame["runs"].max())
-    return f"{low} runs" if low == high else f"{low} to {high} runs"
+    return plural(low, "run") if low == high else f"{low} to {high} runs"

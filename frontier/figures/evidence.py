@@ -9,12 +9,15 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
-from frontier.figures.panels import QUIET, figure_legend, panel_titles
-from frontier.figures.style import COLOURS, REFERENCE_COLOUR, figure_text
+from frontier.figures.lines import letters_across
+from frontier.figures.panels import QUIET, figure_legend, name_rows, telling_parts
+from frontier.figures.style import COLOURS, REFERENCE_COLOUR, row_texts
 from frontier.selection.results import ALL_GROUPS, CurveSelection, CurveSelections, label
 
 HATCHES = ("", "////", "....", "xxxx", "----", "++++")
 """Beside the colours, for readers who cannot tell them apart."""
+LABEL_SHARE = 0.4
+"""Of the figure's width, for the names of the bars."""
 LEAST = 0.12
 """Smallest weight that is written into its part of the bar."""
 
@@ -45,8 +48,7 @@ def plot_evidence(selections: CurveSelection | CurveSelections, ax: Axes | None 
     for row, (_, selection) in enumerate(rows):
         _draw_bar(ax, row, selection, names)
     ax.set(xlim=(0, 1), ylim=(len(rows) - 0.5, -0.5))
-    ax.set_yticks(range(len(rows)), [figure_text(name) for name, _ in rows])
-    ax.tick_params(axis="y", length=0)
+    name_rows(ax, row_texts([parts for parts, _ in rows], int(LABEL_SHARE * letters_across(ax))))
     ax.spines[["left", "top", "right"]].set_visible(False)
     ax.set_xlabel("Share of the evidence (Akaike weight)")
     if any(not math.isnan(s.probability_right) for _, s in rows):
@@ -56,12 +58,13 @@ def plot_evidence(selections: CurveSelection | CurveSelections, ax: Axes | None 
     return ax
 
 
-def _rows(selections: CurveSelection | CurveSelections) -> list[tuple[str, CurveSelection]]:
+def _rows(selections: CurveSelection | CurveSelections) -> list[tuple[list[str], CurveSelection]]:
+    """Every bar's label in parts, and what it shows."""
     if isinstance(selections, CurveSelection):
-        return [(selections.name, selections)]
-    titles = panel_titles([s.group for s in selections])
-    rows = [(title or s.name, s) for title, s in zip(titles, selections, strict=True)]
-    return [*rows, (ALL_GROUPS, selections.pooled)] if len(rows) > 1 else rows
+        return [([selections.name], selections)]
+    parts = telling_parts([s.group for s in selections])
+    rows = [(own or [s.name], s) for own, s in zip(parts, selections, strict=True)]
+    return [*rows, ([ALL_GROUPS], selections.pooled)] if len(rows) > 1 else rows
 
 
 def _names(selections: Sequence[CurveSelection]) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.lines import Line2D
 
-from frontier.figures.panels import LETTERS, QUIET, handle, legend_order, panel_titles
-from frontier.figures.style import Style, figure_text, styles_for
+from frontier.figures.panels import QUIET, family_handles, panel_titles
+from frontier.figures.style import Style, styles_for
 from frontier.metrics import default_y, group_codes
 
 LINES = ("-", "--", ":", "-.")
@@ -35,18 +35,21 @@ def looks_of(
     reference: Hashable | None = None,
     styles: Mapping[Any, Style] | None = None,
 ) -> list[Look]:
-    """Colour and marker by family, the kind of line by cell."""
+    """Colour and marker by family; the kind of line by cell where there are several, else by family."""
     families = [g.get(named, "") for g in groups]
     found = styles_for(families, reference, styles)
     cells = panel_titles([{c: v for c, v in g.items() if c != named} for g in groups])
     kinds = {cell: LINES[i % len(LINES)] for i, cell in enumerate(dict.fromkeys(cells))}
-    return [Look(f, c, found[f], kinds[c]) for f, c in zip(families, cells, strict=True)]
+    if len(kinds) > 1:
+        found = {f: style._replace(line="-") for f, style in found.items()}
+        return [Look(f, c, found[f], kinds[c]) for f, c in zip(families, cells, strict=True)]
+    return [Look(f, c, found[f], found[f].line) for f, c in zip(families, cells, strict=True)]
 
 
 def legend_entries(looks: list[Look]) -> dict[str, Line2D]:
     """Families, then the kinds of line where there are several cells."""
     styles = {look.family: look.style for look in looks}
-    families = {figure_text(n, LETTERS): handle(styles[n]) for n in legend_order(styles, styles)}
+    families = family_handles(styles, styles)
     cells = {look.cell: Line2D([], [], color=QUIET, linestyle=look.line) for look in looks}
     return {**(families if len(families) > 1 else {}), **(cells if len(cells) > 1 else {})}
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cbook import is_math_text
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
+from matplotlib.text import Text
+from matplotlib.ticker import FixedFormatter
 
 from frontier._format import listed, nearest
 from frontier.figures.style import EMBEDDING
+from frontier.tables.latex import LATEX as LATEX_SIGNS
 
 LATEX = ("pdflatex", "lualatex", "xelatex")
+MATHS = re.compile(r"((?<!\\)\$.*?(?<!\\)\$)")
 SIGNS = {c: rf"\ensuremath{{{text}}}" for c, text in {
     "−": "-", "×": r"\times", "±": r"\pm", "Δ": r"\Delta", "∞": r"\infty", "≤": r"\le", "≥": r"\ge",
     "λ": r"\lambda", "γ": r"\gamma", "…": r"\ldots",
@@ -43,7 +51,8 @@ def save_figure(
         Missing folders are made.
     formats : among {"pdf", "png", "svg", "pgf"}
         PNG has 300 dots per inch. SVG keeps letters as text. PGF takes the letters of the document that
-        inputs it, and needs a LaTeX to measure them (pdfLaTeX, LuaLaTeX or XeLaTeX, the first that is found).
+        inputs it, has no hatches, and needs a LaTeX to measure letters (pdfLaTeX, LuaLaTeX or XeLaTeX, the
+        first that is found). Names from the data are typeset as they read.
 
     Returns
     -------
@@ -71,10 +80,62 @@ def save_figure(
     with mpl.rc_context(settings):
         for path, kind in zip(written, kinds, strict=True):
             about: Any = {"metadata": FORMATS[kind]} if FORMATS[kind] else {}
-            whole.savefig(path, format=kind, dpi=300, **about)
+            with ready_for_latex(whole) if kind == "pgf" else nullcontext():
+                whole.savefig(path, format=kind, dpi=300, **about)
             if kind == "pgf":
                 path.write_text(_without_signs(path.read_text(encoding="utf-8")), encoding="utf-8")
     return written
+
+
+@contextmanager
+def ready_for_latex(figure: Figure) -> Iterator[None]:
+    """Inside, no name from the data is a LaTeX command, and no bar has hatches, which fill megabytes."""
+    texts = [t for t in figure.findobj(Text) if isinstance(t, Text)]
+    ticks = [f for ax in figure.axes for f in _named_ticks(ax)]
+    bars = [p for p in figure.findobj(Patch) if isinstance(p, Patch) and p.get_hatch()]
+    words, names = [t.get_text() for t in texts], [f.seq for f in ticks]
+    hatches = [p.get_hatch() for p in bars]
+    try:
+        _set(texts, map(latex_label, words), ticks, ([latex_label(n) for n in own] for own in names))
+        for bar in bars:
+            bar.set_hatch("")
+        yield
+    finally:
+        _set(texts, words, ticks, names)
+        for bar, hatch in zip(bars, hatches, strict=True):
+            bar.set_hatch(hatch)
+
+
+def _set(texts: list[Text], words: Iterable[str], ticks: list[FixedFormatter], names: Iterable[Any]) -> None:
+    for text, word in zip(texts, words, strict=True):
+        text.set_text(word)
+    for tick, own in zip(ticks, names, strict=True):
+        tick.seq = own
+
+
+def _named_ticks(ax: Axes) -> list[FixedFormatter]:
+    """Formatters of the axes whose ticks have given names: they write their labels anew in every drawing."""
+    found = [axis.get_major_formatter() for axis in (ax.xaxis, ax.yaxis)]
+    return [f for f in found if isinstance(f, FixedFormatter)]
+
+
+def latex_label(text: str) -> str:
+    r"""A label of matplotlib as LaTeX: mathematics stays, in the rest nothing is a command.
+
+    >>> print(latex_label(r"batch_topk & 5 \$, $\hat{x}$"))
+    batch\_topk \& 5 \textdollar{}, $\hat{x}$
+    """
+    return "\n".join(_latex_line(line) for line in text.split("\n"))
+
+
+def _latex_line(line: str) -> str:
+    parts = MATHS.split(line) if is_math_text(line) else [line]
+    return "".join(part if MATHS.fullmatch(part) else _literal(part) for part in parts)
+
+
+def _literal(text: str) -> str:
+    plain = text.replace(r"\$", "$")
+    return "".join(r"\textdollar{}" if c == "$" else LATEX_SIGNS.get(c, c) for c in plain)
 
 
 def _pgf() -> dict[str, Any]:

@@ -10,17 +10,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
-from frontier._format import nearest
+from frontier._format import nearest, plural
 from frontier.curves import CURVES
 from frontier.figures.panels import (
     EDGE,
-    QUIET,
     finish_axes,
     head,
     legend_above,
     new_axes,
     panel_titles,
     panels_for,
+    say_instead,
     share_labels,
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
@@ -43,6 +43,7 @@ def plot_fit(
     reach: tuple[float, float] | None = None,
     colour: str = REFERENCE_COLOUR,
     marker: str = "o",
+    line: Any = "-",
     label: str | None = None,
 ) -> Axes:
     """The points of one fit, its curve and confidence band; beyond the data dashed and without the band.
@@ -60,24 +61,38 @@ def plot_fit(
         Where the curve is to begin and end; default from 0 to 1.25 times the largest x, on log axes from the
         smallest x / 1.5 to the largest x times 1.5. It stops at three times the fit's largest x, and on log
         axes at a third of its smallest.
+    line : kind of line
+        Of the curve within the data.
     label : str, optional
         Name in a legend; default the group.
     """
-    ax = new_axes()[0] if ax is None else ax
+    given, ax = ax, new_axes()[0] if ax is None else ax
     low, high = _reach([fit], log) if reach is None else reach
     name = figure_text(fit.name if label is None else label)
-    shown = (fit.x > 0) & (fit.y > 0) if log else np.full(len(fit.x), True)
+    shown = _shown(fit, log)
     points: dict[str, Any] = {"marker": marker, "color": colour, "zorder": 3, **EDGE}
     ax.plot(fit.x[shown], fit.y[shown], linestyle="none", label=name, **points)
     first, last = float(fit.x[shown].min(initial=high)), float(fit.x[shown].max(initial=low))
     low, high = _within(low, high, first, last, log)
-    _draw_curve(ax, fit, (first, last), log, color=colour, label="_curve", zorder=2)
+    _draw_curve(ax, fit, (first, last), log, color=colour, linestyle=line, label="_curve", zorder=2)
     for ends in ((low, first), (last, high)):
         _draw_curve(ax, fit, ends, log, color=colour, **BEYOND)
     if band and first < last:
         _draw_band(ax, fit, _between(first, last, log), log, colour)
     finish_axes(ax, fit.x_name, fit.y_name, log, log)
+    if given is None:
+        head(ax, "", not_shown([fit], log))
     return ax
+
+
+def not_shown(fits: Sequence[CurveFit], log: bool) -> str:
+    """How many points log axes cannot show, in words."""
+    hidden = sum(int((~_shown(f, log)).sum()) for f in fits)
+    return f"{plural(hidden, 'point')} at or below 0 not shown" if hidden else ""
+
+
+def _shown(fit: CurveFit, log: bool) -> np.ndarray:
+    return (fit.x > 0) & (fit.y > 0) if log else np.full(len(fit.x), True)
 
 
 def plot_fits(
@@ -175,16 +190,13 @@ def _draw_cell(ax: Axes, members: list[Member], looks: Mapping[Any, Style], log:
     fitted = [(f, name) for f, name in members if isinstance(f, CurveFit)]
     reach = _reach([f for f, _ in fitted], log) if fitted else None
     for f, name in fitted:
-        colour, marker = looks[name]
-        plot_fit(f, ax, band=band, log=log, reach=reach, colour=colour, marker=marker, label=str(name))
+        plot_fit(f, ax, band=band, log=log, reach=reach, **looks[name]._asdict(), label=str(name))
     missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
-    if fitted or not missing:
-        return f"not fitted: {', '.join(missing)}" if missing else ""
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    words = "\n".join(["not fitted:", *missing])
-    ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center", fontsize="small", color=QUIET)
-    return ""
+    if not fitted:
+        say_instead(ax, "not fitted:", missing)
+        return ""
+    remarks = [f"not fitted: {', '.join(missing)}" if missing else "", not_shown([f for f, _ in fitted], log)]
+    return "; ".join(remark for remark in remarks if remark)
 
 
 def _reach(fits: list[CurveFit], log: bool) -> tuple[float, float]:

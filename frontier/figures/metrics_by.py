@@ -16,6 +16,8 @@ from frontier._format import listed
 from frontier.figures.families import Look, family_column, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
     EDGE,
+    LEAST_WIDTH,
+    OWN_LABEL,
     QUIET,
     column_label,
     finish_axes,
@@ -129,7 +131,7 @@ def plot_metrics(
         values(table, name)  # a missing column is said before a figure is opened
     named = family_column(group_columns(table, None, family), family)
     looks = styles_for(group_values(table, named), reference, styles)
-    grid, owned = panels_for(len(names), axes, figure)
+    grid, owned = panels_for(len(names), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
     for ax, name in zip(grid, names, strict=True):
         plot_metric(table, ax, y=name, family=family, styles=looks, legend=False, **options)
         label_axes(ax, column_label(options.get("x", "l0")), column_label(name), narrow=True)
@@ -198,7 +200,7 @@ def plot_settings(
     named = family_column(group_columns(table, None, family), family)
     looks = styles_for(group_values(table, named), reference, styles)
     kinds = _kinds(table)
-    grid, owned = panels_for(len(set(kinds)), axes, figure)
+    grid, owned = panels_for(len(set(kinds)), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
     for ax, kind in zip(grid, dict.fromkeys(kinds), strict=True):
         chosen = {"x": "sparsity_setting", "y": "l0", "log_y": True, **options}
         plot_metric(table[kinds == kind], ax, family=family, styles=looks, legend=False, **chosen)

@@ -12,12 +12,20 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedFormatter, FixedLocator, ScalarFormatter
 
 from frontier._format import plural
-from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, figure_text, log_axis
+from frontier.figures.lines import ems, fitted_title, in_lines, inches
+from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, distinct_texts, figure_text, log_axis
 from frontier.metrics.columns import axis_label
 
 QUIET = "0.4"
+LEAST_WIDTH, LEAST_HEIGHT = 1.5, 0.95
+"""Inches of a panel: its share of the figure's width, and what its y axis keeps of the height."""
+OWN_LABEL = 0.3
+"""Inches that a panel needs more where each has its own y label."""
+BESIDE, BELOW = 4.6, 6.0
+"""Ems of a panel's share of the figure that tick labels and gaps take, across and upwards."""
 LETTERS = 24
 """Of a family's name in a legend."""
 COLUMN_LABELS = {
@@ -35,19 +43,29 @@ COLUMN_LABELS = {
 EDGE: dict[str, Any] = {"markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
-def new_axes(count: int = 1, *, figure: Figure | SubFigure | None = None, per_row: int = 3) -> np.ndarray:
+def new_axes(
+    count: int = 1,
+    *,
+    figure: Figure | SubFigure | None = None,
+    per_row: int = 3,
+    least: float = LEAST_WIDTH,
+) -> np.ndarray:
     """Axes for `count` panels, in a new pyplot figure of the current style's width unless one is given.
+
+    There are at most `per_row` beside each other, fewer where the figure has not `least` inches for each.
 
     Returns
     -------
     ndarray of Axes, shape (count,)
     """
     columns = min(count, per_row)
+    width = _width(columns) if figure is None else float(figure.bbox.width) / figure.dpi
+    columns = max(1, min(columns, int(width / least)))
     rows = math.ceil(count / columns)
     if figure is None:
         from matplotlib import pyplot as plt
 
-        figure = plt.figure(figsize=_figure_size(rows, columns), layout="constrained")
+        figure = plt.figure(figsize=(width, _height(rows, columns, width)), layout="constrained")
     grid = np.asarray(figure.subplots(rows, columns, squeeze=False)).ravel()
     for spare in grid[count:]:
         spare.remove()
@@ -56,16 +74,32 @@ def new_axes(count: int = 1, *, figure: Figure | SubFigure | None = None, per_ro
     return grid[:count]
 
 
-def _figure_size(rows: int, columns: int) -> tuple[float, float]:
-    width, height = mpl.rcParams["figure.figsize"]
+def _width(columns: int) -> float:
+    """Of a new figure; outside of the paper style as wide as its panels need."""
+    width = float(mpl.rcParams["figure.figsize"][0])
+    in_paper = mpl.rcParams["svg.hashsalt"] == SALT
+    return width if columns == 1 or in_paper else max(width, 3.4 * columns)
+
+
+def _height(rows: int, columns: int, width: float) -> float:
     if rows == columns == 1:
-        return width, height
-    if mpl.rcParams["svg.hashsalt"] != SALT:  # not in the paper style: as wide as the panels need
-        width = max(width, 3.4 * columns)
-    return width, rows * (0.8 * width / columns) + 0.45
+        return float(mpl.rcParams["figure.figsize"][1])
+    return rows * max(min(0.8 * width / columns, 2.3 if rows == 1 else 1.7), 1.3) + 0.45
 
 
-def panels_for(count: int, axes: Any, figure: Figure | SubFigure | None) -> tuple[np.ndarray, bool]:
+def give_height(panels: np.ndarray) -> None:
+    """Make a figure so high that every panel keeps `LEAST_HEIGHT` beside titles, labels and the legend."""
+    figure, place = panels[0].figure, panels[0].get_subplotspec()
+    if isinstance(figure, Figure) and place is not None:
+        figure.draw_without_rendering()
+        least = min(ax.get_window_extent().height for ax in panels) / figure.dpi
+        missing = place.get_gridspec().nrows * max(0.0, LEAST_HEIGHT - least)
+        figure.set_figheight(figure.get_figheight() + missing)
+
+
+def panels_for(
+    count: int, axes: Any, figure: Figure | SubFigure | None, *, least: float = LEAST_WIDTH
+) -> tuple[np.ndarray, bool]:
     """Axes for `count` panels, and whether they were made here.
 
     Raises
@@ -74,7 +108,7 @@ def panels_for(count: int, axes: Any, figure: Figure | SubFigure | None) -> tupl
         When `axes` holds another number of axes.
     """
     if axes is None:
-        return new_axes(count, figure=figure), True
+        return new_axes(count, figure=figure, least=least), True
     given = np.ravel(np.asarray(axes, dtype=object))
     if len(given) != count:
         raise ValueError(f"{plural(count, 'panel')} to draw, found {len(given)} axes")
@@ -87,8 +121,29 @@ def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> panel_titles([{"model": "gemma", "site": "MLP"}, {"model": "gemma", "site": "Attn"}])
     ['MLP', 'Attn']
     """
+    return distinct_texts([", ".join(parts) for parts in telling_parts(cells)], 60)
+
+
+def telling_parts(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The values of the columns that vary, without the dotted path that all values of a column share.
+
+    >>> telling_parts([{"hook": "blocks.3.hook_mlp_out", "layer": 3}, {"hook": "blocks.3.ln1", "layer": 4}])
+    [['hook_mlp_out', 'layer 3'], ['ln1', 'layer 4']]
+    """
     varying = [c for c in (cells[0] if cells else {}) if len({str(cell[c]) for cell in cells}) > 1]
-    return [figure_text(", ".join(named_value(c, cell[c]) for c in varying)) for cell in cells]
+    columns = []
+    for column in varying:
+        found = [named_value(column, cell[column]) for cell in cells]
+        shared = _shared_path(found)
+        columns.append([value[shared:] for value in found])
+    return [list(parts) for parts in zip(*columns, strict=True)] if columns else [[] for _ in cells]
+
+
+def _shared_path(names: Sequence[str]) -> int:
+    """How many letters of a path such as `blocks.12.` all names begin with, a word following in each."""
+    ends = [m.end() for m in re.finditer(r"[./]", names[0])]
+    shared = [e for e in ends if len({name[:e] for name in names}) == 1]
+    return max((e for e in shared if all(name[e : e + 1].isalpha() for name in names)), default=0)
 
 
 def named_value(column: str, value: Any) -> str:
@@ -97,11 +152,13 @@ def named_value(column: str, value: Any) -> str:
 
 
 def finish_axes(ax: Axes, x: str, y: str, log_x: bool, log_y: bool) -> None:
-    """Scales and labels."""
-    if log_x:
-        log_axis(ax.xaxis)
-    if log_y:
-        log_axis(ax.yaxis)
+    """Scales, ticks that stand for themselves, and labels."""
+    for axis, log in ((ax.xaxis, log_x), (ax.yaxis, log_y)):
+        form = axis.get_major_formatter()
+        if log:
+            log_axis(axis)
+        elif isinstance(form, ScalarFormatter):
+            form.set_useOffset(False)
     label_axes(ax, column_label(x), column_label(y))
 
 
@@ -111,32 +168,21 @@ def column_label(column: str) -> str:
 
 
 def label_axes(ax: Axes, x: str, y: str, *, narrow: bool = False) -> None:
-    """Axis labels, in two lines where one is too long; `narrow` where every panel has its own y label."""
-    ax.set_xlabel(_in_lines(x, _column_width(ax) - (_ems(3) if narrow else 0)))
-    ax.set_ylabel(_in_lines(y, ax.get_window_extent().height / ax.figure.dpi))
+    """Axis labels, in several lines where one is too long; `narrow` where every panel has its own y label."""
+    width, height = _panel_size(ax)
+    ax.set_xlabel(in_lines(x, width - (ems(2.5) if narrow else 0), ax.xaxis.label))
+    ax.set_ylabel(in_lines(y, height, ax.yaxis.label))
 
 
-def _column_width(ax: Axes) -> float:
-    """Inches from one panel to the next; labels may use the gap between panels."""
-    place = ax.get_subplotspec()
-    box = ax.get_window_extent() if place is None else ax.figure.bbox
-    return float(box.width) / ax.figure.dpi / (1 if place is None else place.get_gridspec().ncols)
-
-
-def _ems(length: float) -> float:
-    """Inches of `length` times the current type size; a letter takes about half of it."""
-    return length * float(mpl.rcParams["font.size"]) / 72
-
-
-def _in_lines(label: str, room: float) -> str:
-    """A label in two lines where it is longer than `room` inches."""
-    if _ems(0.5 * len(re.sub(r"\\[A-Za-z]+|[${},]", "", label))) < room:
-        return label
-    for sign in (", ", " ("):
-        if sign in label:
-            head, tail = label.split(sign, 1)
-            return f"{head}{sign[0].rstrip()}\n{sign[1:].strip()}{tail}"
-    return label
+def _panel_size(ax: Axes) -> tuple[float, float]:
+    """Inches that labels and titles may fill: the panel's share of the figure less tick labels and gaps."""
+    place, dpi = ax.get_subplotspec(), ax.figure.dpi
+    if place is None:
+        box = ax.get_window_extent()
+        return box.width / dpi, box.height / dpi
+    grid, whole = place.get_gridspec(), ax.figure.bbox
+    width, height = whole.width / dpi / grid.ncols, whole.height / dpi / grid.nrows
+    return width - ems(BESIDE), max(height - ems(BELOW), LEAST_HEIGHT)
 
 
 def share_labels(panels: np.ndarray) -> None:
@@ -153,9 +199,22 @@ def share_labels(panels: np.ndarray) -> None:
             ax.set_xlabel("")
 
 
-def handle(style: Style, line: Any = "-") -> Line2D:
+def handle(style: Style) -> Line2D:
     """A legend entry."""
-    return Line2D([], [], color=style.colour, marker=style.marker, linestyle=line, **EDGE)
+    return Line2D([], [], color=style.colour, marker=style.marker, linestyle=style.line, **EDGE)
+
+
+def family_handles(names: Iterable[Any], styles: Mapping[Any, Style]) -> dict[str, Line2D]:
+    """Legend entries of families, the reference first."""
+    order = legend_order(names, styles)
+    return {t: handle(styles[n]) for t, n in zip(distinct_texts(order, LETTERS), order, strict=True)}
+
+
+def sparse_marks(shown: np.ndarray, most: int = 5) -> list[int]:
+    """Places of a few markers along a line that is shown at some of its points."""
+    places = np.flatnonzero(shown)
+    step = max(1, math.ceil(len(places) / most))
+    return [int(i) for i in places[(len(places) - 1) % step // 2 :: step]]
 
 
 def legend_order(names: Iterable[Any], styles: Mapping[Any, Style]) -> list[Any]:
@@ -165,13 +224,13 @@ def legend_order(names: Iterable[Any], styles: Mapping[Any, Style]) -> list[Any]
 
 def legend_above(panels: np.ndarray, names: Iterable[Any], styles: Mapping[Any, Style], owned: bool) -> None:
     """One legend for all panels: above them in a figure made here, else in the first panel."""
-    handles = {figure_text(n, LETTERS): handle(styles[n]) for n in legend_order(names, styles)}
-    if len(handles) < 2:
-        return
-    if not owned:
+    handles = family_handles(names, styles)
+    if len(handles) > 1 and owned:
+        _outside_legend(panels[0].figure, handles)
+    elif len(handles) > 1:
         quiet_legend(panels[0], handles)
-        return
-    _outside_legend(panels[0].figure, handles)
+    if owned and len(panels) > 1:
+        give_height(panels)
 
 
 def figure_legend(ax: Axes, handles: Mapping[str, Any], owned: bool) -> None:
@@ -187,9 +246,9 @@ def figure_legend(ax: Axes, handles: Mapping[str, Any], owned: bool) -> None:
 def _outside_legend(figure: Figure | SubFigure, handles: Mapping[str, Any]) -> None:
     """One legend above all panels of a figure, which grows by the rows that it needs."""
     width = figure.bbox.width / figure.dpi
-    columns = _legend_columns([_ems(5 + 0.5 * len(name)) for name in handles], width)
+    columns = _legend_columns([ems(5) + inches(name) for name in handles], width)
     if isinstance(figure, Figure):
-        figure.set_figheight(figure.get_figheight() + _ems(1.5) * (math.ceil(len(handles) / columns) - 1))
+        figure.set_figheight(figure.get_figheight() + ems(1.5) * (math.ceil(len(handles) / columns) - 1))
     options: dict[str, Any] = {"loc": "outside upper center", "borderpad": 0.1, "borderaxespad": 0.2}
     figure.legend(list(handles.values()), list(handles), ncols=columns, frameon=False, **options)
 
@@ -212,12 +271,28 @@ def quiet_legend(ax: Axes, handles: Mapping[str, Any], *, most: int = 5) -> None
     ax.legend(list(handles.values()), list(handles), frameon=False, borderaxespad=0.3, **place)
 
 
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Names at 0, 1, ... of the y axis, without ticks."""
+    ax.yaxis.set_major_locator(FixedLocator(range(len(names))))
+    ax.yaxis.set_major_formatter(FixedFormatter(names))
+    ax.tick_params(axis="y", length=0)
+
+
+def say_instead(ax: Axes, what: str, names: Sequence[str]) -> None:
+    """Words in a panel that has nothing to draw, in place of its axes."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    words: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "small", "color": QUIET}
+    ax.text(0.5, 0.5, "\n".join([what, *names]), transform=ax.transAxes, **words)
+
+
 def head(ax: Axes, title: str, remark: str = "") -> None:
-    """A title at the left and a few grey words at the right, on two lines where one is too short."""
-    remark = figure_text(remark, 80)
-    length = _ems(0.45 * len(title) + 0.31 * len(remark) + 1)
-    crowded = title and remark and length > 0.82 * _column_width(ax)
-    if title:
-        ax.set_title(f"{title}\n" if crowded else title, loc="left")
-    if remark:
-        ax.set_title(remark, loc="right", fontsize="x-small", color=QUIET)
+    """A title at the left and a few grey words at the right, in as many lines as they need."""
+    room = _panel_size(ax)[0]
+    quiet: dict[str, Any] = {"fontsize": "x-small", "color": QUIET}
+    beside = ax.set_title(figure_text(remark, 80), loc="right", **quiet)
+    beside.set_text(in_lines(beside.get_text(), room, beside))
+    text, size = fitted_title(title, room, ax.title)
+    crowded = title and remark and inches(text, ax.title) + inches(beside.get_text(), beside) > 0.9 * room
+    below = "\n" * math.ceil(0.75 * len(beside.get_text().split("\n"))) if crowded else ""
+    ax.set_title(text + below, loc="left", fontsize=size)

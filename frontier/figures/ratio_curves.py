@@ -13,6 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
 from frontier.figures.panels import (
+    EDGE,
     QUIET,
     head,
     label_axes,
@@ -21,6 +22,7 @@ from frontier.figures.panels import (
     panel_titles,
     panels_for,
     share_labels,
+    sparse_marks,
 )
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.fits.curve_fit import CurveFit, FrontierFits
@@ -28,7 +30,7 @@ from frontier.ratios.curves import hit_ratio_curve, relative_potency_curve
 from frontier.ratios.pairs import family_names, pairs_with, reference_family, shared_group
 
 Pair = tuple[CurveFit, CurveFit]
-BARS = " (bars: range of the data)"
+BARS = " (bars: data range)"
 ROOM = 0.05
 """Of the axes' height, for the bar that shows one family's range."""
 WIDEST = 3.0
@@ -188,7 +190,7 @@ def _draw(ax: Axes, frames: Mapping[Any, pd.DataFrame], reference: Any, looks: M
     ax.axhline(1, color=QUIET, linewidth=0.7, zorder=1, label="_one")
     low, high = _window(list(frames.values()))
     for name, frame in frames.items():
-        _draw_curve(ax, frame, figure_text(name), looks[name].colour, low)
+        _draw_curve(ax, frame, figure_text(name), looks[name], low)
     bars = [(reference, next(iter(frames.values())), "in_reference")]
     bars += [(name, frame, "in_family") for name, frame in frames.items()]
     share = ROOM * len(bars)
@@ -202,16 +204,24 @@ def _draw(ax: Axes, frames: Mapping[Any, pd.DataFrame], reference: Any, looks: M
             ends: Any = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "zorder": 2}
             width = 2.2 * float(mpl.rcParams["lines.linewidth"])
             span, label = [at.min(), at.max()], f"_range {figure_text(name)}"
-            ax.plot(span, [height, height], color=looks[name].colour, linewidth=width, label=label, **ends)
+            ends |= {"color": looks[name].colour, "marker": looks[name].marker, **EDGE}
+            ax.plot(span, [height, height], linewidth=width, label=label, **ends)
 
 
-def _draw_curve(ax: Axes, frame: pd.DataFrame, name: str, colour: str, floor: float) -> None:
+def _draw_curve(ax: Axes, frame: pd.DataFrame, name: str, look: Style, floor: float) -> None:
+    """Solid with a band where both have data, dashed beyond; a few markers as in the legend."""
+    colour = look.colour
     at, ratio = frame["at"].to_numpy(), frame["ratio"].to_numpy()
     both = (frame["in_family"] & frame["in_reference"]).to_numpy()
-    ax.plot(at, np.where(both, ratio, np.nan), color=colour, label=name, zorder=3)
+    marks: dict[str, Any] = {"color": colour, "marker": look.marker, **EDGE}
+    solid = np.where(both, ratio, np.nan)
+    places = sparse_marks(np.isfinite(solid))
+    ax.plot(at, solid, linestyle=look.line, markevery=places, label=name, zorder=3, **marks)
     beyond = np.where(both & np.roll(both, 1) & np.roll(both, -1), np.nan, ratio)
     beyond = np.where(beyond < floor, np.nan, beyond)  # the bars are there
-    ax.plot(at, beyond, color=colour, linestyle=(0, (3, 2)), alpha=0.55, label="_beyond", zorder=2)
+    places = [] if places else sparse_marks(np.isfinite(beyond))
+    style: dict[str, Any] = {"linestyle": (0, (3, 2)), "alpha": 0.55, "label": "_beyond", "zorder": 2}
+    ax.plot(at, beyond, markevery=places, **marks, **style)
     rows = frame[both & np.isfinite(frame["ratio_low"]) & np.isfinite(frame["ratio_high"])]
     if len(rows):
         edge = np.r_[rows[["at", "ratio_low"]].to_numpy(), rows[["at", "ratio_high"]].to_numpy()[::-1]]

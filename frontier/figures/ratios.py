@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -13,11 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from frontier._format import interval_cell, nearest, number
-from frontier.figures.panels import EDGE, QUIET, named_value
-from frontier.figures.style import Style, figure_text, log_axis, styles_for
+from frontier.figures.lines import in_lines, letters_across
+from frontier.figures.panels import EDGE, QUIET, name_rows, telling_parts
+from frontier.figures.style import Style, figure_text, log_axis, row_texts, styles_for
 from frontier.tables import RATIO_COLUMNS, equal_height, ratio_frame
 
-LABEL_SHARE, AXIS_SHARE = 0.33, 0.68
+LABEL_SHARE, AXIS_SHARE = 0.4, 0.68
 """Of the figure's width, for the names of the rows and for the words under the axis."""
 WIDEST = 30.0
 """Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
@@ -80,20 +80,18 @@ def plot_ratios(
     ax.set_xlim(low, high)
     ax.set_ylim(len(frame) - 0.4, -0.6)
     log_axis(ax.xaxis)
-    letters = 144 * float(ax.figure.bbox.width) / ax.figure.dpi / float(mpl.rcParams["font.size"])
-    shortened = [figure_text(label, max(int(LABEL_SHARE * letters), 8)) for label in _row_labels(frame)]
-    ax.set_yticks(range(len(frame)), shortened)
-    ax.tick_params(axis="y", length=0)
+    name_rows(ax, row_texts(_row_parts(frame), int(LABEL_SHARE * letters_across(ax))))
     ax.spines["left"].set_visible(False)
     words = _axis_text(frame, quantity)
-    ax.set_xlabel("\n".join(textwrap.fill(part, max(int(AXIS_SHARE * letters), 16)) for part in words))
+    room = AXIS_SHARE * float(ax.figure.bbox.width) / ax.figure.dpi
+    ax.set_xlabel("\n".join(in_lines(part, room, ax.xaxis.label) for part in words))
     return ax
 
 
 def _quantity(frame: pd.DataFrame, wanted: str | None) -> str:
-    held = list(dict.fromkeys(frame["quantity"].astype(str)))
+    held = list(dict.fromkeys(frame["quantity"].astype(str))) if "quantity" in frame else []
     if not held:
-        raise ValueError("there is no ratio to draw")
+        raise ValueError("there is no ratio to draw: the table is empty")
     if wanted is None:
         return "relative_potency" if "relative_potency" in held else held[0]
     if wanted not in held:
@@ -126,7 +124,7 @@ def _draw_row(
     ax: Axes, row: int, record: dict[Hashable, Any], style: Style, window: tuple[float, float]
 ) -> None:
     ratio, low, high = (float(record[c]) for c in ("ratio", "ratio_low", "ratio_high"))
-    colour, marker = style
+    colour, marker = style.colour, style.marker
     known = math.isfinite(ratio) and ratio > 0
     if known:
         ends = [ratio if math.isnan(v) else min(max(v, window[0]), window[1]) for v in (low, high)]
@@ -146,17 +144,17 @@ def _is_doubted(record: Mapping[Hashable, Any]) -> bool:
     return bool(doubts) and not pd.isna(doubts)
 
 
-def _row_labels(frame: pd.DataFrame) -> list[str]:
+def _row_parts(frame: pd.DataFrame) -> list[list[str]]:
     """What tells the rows apart: group columns that vary, then family and reference where they do."""
     groups = [c for c in frame.columns if c not in RATIO_COLUMNS]
-    varying = [c for c in (*groups, "family", "reference") if len(set(frame[c].astype(str))) > 1]
-    labels = []
-    for record in frame.to_dict("records"):
-        parts = [named_value(c, record[c]) if c != "reference" else f"against {record[c]}" for c in varying]
-        labels.append(", ".join(parts) or str(record["family"]))
-    if "at" in frame and len(set(labels)) < len(labels):
-        labels = [f"{text}, at {number(float(v))}" for text, v in zip(labels, frame["at"], strict=True)]
-    return labels
+    records: list[Any] = frame.to_dict("records")
+    for record in records:
+        record["reference"] = f"against {record['reference']}"
+    parts = telling_parts([{c: r[c] for c in (*groups, "family", "reference")} for r in records])
+    parts = [own or [str(r["family"])] for own, r in zip(parts, records, strict=True)]
+    if "at" in frame and len({tuple(own) for own in parts}) < len(parts):
+        return [[*own, f"at {number(float(v))}"] for own, v in zip(parts, frame["at"], strict=True)]
+    return parts
 
 
 def _axis_text(frame: pd.DataFrame, quantity: str) -> list[str]:

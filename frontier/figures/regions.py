@@ -20,6 +20,7 @@ from frontier.figures.panels import (
     legend_above,
     new_axes,
     panels_for,
+    say_instead,
     share_labels,
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, log_axis, styles_for
@@ -47,6 +48,7 @@ def plot_region(
     level: float | None = None,
     colour: str = REFERENCE_COLOUR,
     marker: str = "o",
+    line: Any = "-",
     label: str | None = None,
 ) -> Axes:
     """Estimate and joint likelihood region of a fit's two free parameters; open where the data set no end.
@@ -68,7 +70,8 @@ def plot_region(
     """
     region = joint_region(fit, level=level)
     ax = new_axes()[0] if ax is None else ax
-    _draw_region(ax, fit, region, colour, marker, figure_text(fit.name if label is None else label))
+    look = Style(colour, marker, line)
+    _draw_region(ax, fit, region, look, figure_text(fit.name if label is None else label))
     head(ax, "", _finish(ax, list(region.columns[:2]), [(fit, region)]))
     return ax
 
@@ -115,13 +118,15 @@ def plot_regions(
         for f, name in members:
             region = found.get(id(f), "")
             if isinstance(f, CurveFit) and isinstance(region, pd.DataFrame):
-                _draw_region(ax, f, region, *looks[name], figure_text(name))
+                _draw_region(ax, f, region, looks[name], figure_text(name))
                 drawn.append((f, region))
             else:
                 missing.append(figure_text(name))
-        remarks = [f"no region: {', '.join(missing)}"] if missing else []
+        remarks = [f"no region: {', '.join(missing)}"] if missing and drawn else []
         if drawn:
             remarks.append(_finish(ax, list(drawn[0][1].columns[:2]), drawn))
+        else:
+            say_instead(ax, "no region:", missing)
         head(ax, title, "; ".join(r for r in remarks if r))
     share_labels(grid)
     legend_above(grid, [n for _, members in cells for _, n in members], looks, owned)
@@ -136,14 +141,15 @@ def _region(fit: CurveFit, level: float | None) -> pd.DataFrame | str:
         return str(error)
 
 
-def _draw_region(ax: Axes, fit: CurveFit, region: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+def _draw_region(ax: Axes, fit: CurveFit, region: pd.DataFrame, look: Style, label: str) -> None:
+    colour, marker, line = look
     one, two = region.columns[:2]
     edge = region[[one, two]].to_numpy()
     ax.add_artist(
         Polygon(edge, facecolor=colour, alpha=0.16, linewidth=0, label=f"_region {label}", zorder=1)
     )
     closed = np.where(region["open"].to_numpy()[:, None], np.nan, edge)
-    ax.plot(*np.vstack([closed, closed[:1]]).T, color=colour, label="_edge", zorder=2)
+    ax.plot(*np.vstack([closed, closed[:1]]).T, color=colour, linestyle=line, label="_edge", zorder=2)
     style: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", "zorder": 3, **EDGE}
     ax.plot([fit.values[one]], [fit.values[two]], label=label, **style)
 

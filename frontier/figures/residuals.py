@@ -20,6 +20,7 @@ from frontier.figures.panels import (
     legend_above,
     new_axes,
     panels_for,
+    say_instead,
     share_labels,
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, log_axis, styles_for
@@ -35,6 +36,7 @@ def plot_residual(
     *,
     colour: str = REFERENCE_COLOUR,
     marker: str = "o",
+    line: Any = "-",
     label: str | None = None,
 ) -> Axes:
     """Residuals of one fit on the scale of its errors model, joined in order of x, around a line at 0.
@@ -52,6 +54,7 @@ def plot_residual(
         ax.axhline(0, color=QUIET, linewidth=0.7, zorder=1, label="_zero")
     width = 0.6 * float(mpl.rcParams["lines.linewidth"])
     style: dict[str, Any] = {"marker": marker, "color": colour, "linewidth": width, "zorder": 3, **EDGE}
+    style |= {"linestyle": line}
     ax.plot(np.sort(fit.x), residuals(fit), label=figure_text(fit.name if label is None else label), **style)
     if (fit.x > 0).all():
         log_axis(ax.xaxis)
@@ -88,7 +91,10 @@ def plot_residuals(
         missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
         for f, name in members:
             if isinstance(f, CurveFit):
-                plot_residual(f, ax, colour=looks[name].colour, marker=looks[name].marker, label=str(name))
+                plot_residual(f, ax, **looks[name]._asdict(), label=str(name))
+        if len(missing) == len(members):
+            say_instead(ax, "not fitted:", missing)
+            missing = []
         head(ax, title, f"not fitted: {', '.join(missing)}" if missing else "")
     share_labels(grid)
     legend_above(grid, [n for _, members in cells for _, n in members], looks, owned)

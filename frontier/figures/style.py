@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import count
 from typing import Any, NamedTuple
 
 import matplotlib as mpl
-from matplotlib.axis import Axis
+import numpy as np
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
-from frontier._format import nearest, plural
+from frontier._format import nearest, one_line, plural
 from frontier.metrics.columns import USUAL_REFERENCES
 
 WIDTHS = {"neurips": (5.5,), "icml": (3.25, 6.75), "acl": (3.03, 6.3)}
@@ -20,15 +22,22 @@ REFERENCE_COLOUR = "#4d4d4d"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette without black and yellow, ordered so that early ones differ most in lightness."""
 MARKERS = ("s", "^", "D", "v", "p", "<", ">", "h", "d", "8", "H")
+LINES: tuple[Any, ...] = ("-", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+"""Kinds of lines of families whose colour comes again; dashes are for what is extrapolated."""
+KNOWN = ("gated", "jumprelu", "topk", "batchtopk", "matryoshka", "panneal")
+"""Architectures that have the same colour and marker in every figure, by their small letters."""
+SHORTEST = 7
+"""Letters that a part of a label keeps, its ellipsis included."""
 SALT = "sae-frontier"
 EMBEDDING: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": SALT}
 
 
 class Style(NamedTuple):
-    """Colour and marker of one family."""
+    """Colour and marker of one family, and the kind of its lines."""
 
     colour: str
     marker: str
+    line: Any = "-"
 
 
 @contextmanager
@@ -97,11 +106,12 @@ _PAPER: Any = {
 
 
 def family_styles(families: Iterable[Hashable], reference: Hashable | None = None) -> dict[Any, Style]:
-    """A colour and a marker for every family, the same for the same set of families in any order.
+    """A colour, a marker and a kind of line for every family, the same for the same families in any order.
 
     The reference is dark grey with circles; without one named, it is the family called relu, standard,
-    vanilla or baseline, if there is exactly one. Colour-blind readers can tell the colours apart. Colours
-    start again after six, markers after eleven, so that 66 families differ.
+    vanilla or baseline, if there is exactly one. The architectures in `KNOWN` look the same in every figure;
+    other families take what is left. Colour-blind readers can tell the colours apart. Colours start again
+    after six, with another kind of line, and markers after eleven, so that 66 families differ.
     """
     names = list(dict.fromkeys(families))
     if reference is None:
@@ -109,9 +119,19 @@ def family_styles(families: Iterable[Hashable], reference: Hashable | None = Non
         reference = usual[0] if len(usual) == 1 else None
     styles = {n: Style(REFERENCE_COLOUR, "o") for n in names if n == reference}
     rest = sorted((n for n in names if n != reference), key=str)
-    for i, name in enumerate(rest):
-        styles[name] = Style(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)])
-    return styles
+    fixed: dict[int, Any] = {}
+    for name in rest:
+        letters = "".join(c for c in str(name).lower() if c.isalnum())
+        if letters in KNOWN:
+            fixed.setdefault(KNOWN.index(letters), name)
+    places = {name: place for place, name in fixed.items()}
+    free = (place for place in count() if place not in fixed)
+    return styles | {name: _look(places[name] if name in places else next(free)) for name in rest}
+
+
+def _look(place: int) -> Style:
+    again = place // len(COLOURS)
+    return Style(COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)], LINES[again % len(LINES)])
 
 
 def styles_for(
@@ -123,11 +143,55 @@ def styles_for(
 
 
 def figure_text(name: object, most: int = 40) -> str:
-    """A name from a file as a label: one line, at most `most` characters, `$` without its meaning."""
-    text = "".join(c if c.isprintable() else " " for c in str(name))
-    text = " ".join(text.split())
-    text = text if len(text) <= most else text[: most - 1] + "…"
+    """A name from a file as a label: one line, at most `most` characters, `$` without its meaning.
+
+    What is too long loses its middle, as names differ at their ends.
+
+    >>> figure_text("blocks.12.hook_resid_post", 16)
+    'blocks.1…id_post'
+    """
+    text = one_line(name)
+    if len(text) > most:
+        tail = (most - 1) // 2
+        text = f"{text[: most - 1 - tail]}…{text[len(text) - tail :]}"
     return text.replace("$", r"\$")
+
+
+def distinct_texts(names: Iterable[object], most: int = 40) -> list[str]:
+    """Names as labels of at most `most` characters, or as many as tell them apart."""
+    wanted = [str(name) for name in names]
+    found: list[str] = []
+    for letters in range(most, max([most, *map(len, wanted)]) + 1):
+        found = [figure_text(name, letters) for name in wanted]
+        if len(set(found)) == len(set(wanted)):
+            break
+    return found
+
+
+def row_texts(rows: Sequence[Sequence[str]], most: int) -> list[str]:
+    """Labels of several parts; in those of more than `most` characters long parts lose their middle.
+
+    They may be longer than that where they would read the same.
+
+    >>> row_texts([["blocks.12.hook_resid_post", "layer 3", "gated"], ["mlp", "layer 12", "relu"]], 30)
+    ['blocks.…d_post, layer 3, gated', 'mlp, layer 12, relu']
+    """
+    longest = max((len(part) for parts in rows for part in parts), default=0)
+    found: list[str] = []
+    for shorter in range(most, most + longest + 1):
+        found = [_row_text(parts, shorter) for parts in rows]
+        if len(set(found)) == len({tuple(parts) for parts in rows}):
+            break
+    return found
+
+
+def _row_text(parts: Sequence[str], most: int) -> str:
+    """Parts in a row, each cut to the most letters with which the row is short enough."""
+    for letters in range(max(most, SHORTEST), SHORTEST - 1, -1):
+        text = ", ".join(figure_text(part, letters) for part in parts)
+        if len(text) <= most:
+            break
+    return text
 
 
 def log_axis(axis: Axis) -> None:
@@ -172,12 +236,21 @@ class PlainLogLocator(Locator):
         found = found[:: math.ceil(len(found) / most)] if found else []
         for steps in self.STEPS[1:]:
             finer = _steps_between(vmin, vmax, steps)
-            if len(found) >= min(4, most) or len(finer) > most:
+            if len(found) >= min(4, most) or len(finer) > most or self._crowded(finer, vmax / vmin):
                 break
             found = finer
         if len(found) > 1:
             return found
         return [float(t) for t in MaxNLocator(most).tick_values(vmin, vmax) if vmin <= t <= vmax]
+
+    def _crowded(self, ticks: list[float], span: float) -> bool:
+        """Whether labels side by side would touch: each letter takes half its size."""
+        if not isinstance(self.axis, XAxis) or len(ticks) < 3:
+            return False
+        length, size = 72 * self.axis.axes.get_window_extent().width / self.axis.axes.figure.dpi, 8.0
+        letters = [len(plain_tick(t).replace("times", "").strip("${}")) for t in ticks]
+        gaps = np.diff(np.log(ticks)) / math.log(span) * length
+        return bool((gaps < 0.5 * size * (0.5 * np.add(letters[:-1], letters[1:]) + 1)).any())
 
 
 def _steps_between(low: float, high: float, steps: Sequence[float]) -> list[float]:

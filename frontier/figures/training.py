@@ -14,7 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from frontier._format import nearest
-from frontier.figures.panels import EDGE, column_label, finish_axes, label_axes, legend_above, panels_for
+from frontier.figures.panels import (
+    EDGE,
+    LEAST_WIDTH,
+    OWN_LABEL,
+    column_label,
+    finish_axes,
+    label_axes,
+    legend_above,
+    panels_for,
+)
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.metrics import metrics_table
 
@@ -96,7 +105,7 @@ def plot_training(
             raise ValueError(f"{name!r} was not logged{nearest(name, [c for c in frame if c != 'run_id'])}")
     names = _families(frame, families)
     looks = styles_for(dict.fromkeys(names.values()), reference, styles)
-    grid, owned = panels_for(len(metrics), axes, figure)
+    grid, owned = panels_for(len(metrics), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
     for ax, metric in zip(grid, metrics, strict=True):
         _draw_panel(ax, frame, x, metric, names, looks)
         finish_axes(ax, x, metric, False, log_y and bool((frame[metric] > 0).any()))
@@ -131,5 +140,5 @@ def _draw_panel(
         rows = rows.sort_values(x)
         family = names[str(run)]
         style: dict[str, Any] = {"color": looks[family].colour, "linewidth": width, "alpha": 0.85, **EDGE}
-        style |= {"marker": looks[family].marker, "markevery": [-1]}
+        style |= {"marker": looks[family].marker, "markevery": [-1], "linestyle": looks[family].line}
         ax.plot(rows[x], rows[metric], label=figure_text(family), **style)

@@ -46,6 +46,11 @@ function axis(title, log, range) {
   };
 }
 
+// A panel of its own fills the printed page, several stand two by two.
+function printWidth(div) {
+  return div.closest(".panels").querySelectorAll(".plot").length > 1 ? PRINT_WIDTH : PRINT_WHOLE;
+}
+
 function layout(div, xaxis, yaxis) {
   const c = ink();
   return {
@@ -55,7 +60,7 @@ function layout(div, xaxis, yaxis) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: c.text },
     hoverlabel: { bgcolor: c.raised, bordercolor: c.quiet, font: { color: c.text, size: 12 }, align: "left" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: c.quiet, activecolor: c.text },
-    width: state.printing ? PRINT_WIDTH : undefined, height: state.printing ? 290 : 320, autosize: !state.printing,
+    width: state.printing ? printWidth(div) : undefined, height: state.printing ? 290 : 320, autosize: !state.printing,
   };
 }
 
@@ -201,9 +206,19 @@ function drawFits(div) {
   const drawn = traces.filter((t) => t.fill !== "toself");
   const xaxis = axis(plain(data.fits.x), log, span(drawn.map((t) => t.x), log));
   const yaxis = axis(plain(data.fits.y), log, span(drawn.map((t) => t.y), log));
-  const words = shown.map((f) => `${f.family}: ${f.words}`).join(". ");
+  const drawing = layout(div, xaxis, yaxis);
+  if (!panel.fits.length) withoutAxes(drawing, ["not fitted:", ...panel.missing]);
+  const words = shown.map((f) => `${f.family}: ${f.words}`).join(". ") || `Not fitted: ${panel.missing.join(", ")}.`;
   div.setAttribute("aria-label", `${panel.label}: ${data.fits.y} against ${data.fits.x}. ${words}`);
-  put(div, traces, layout(div, xaxis, yaxis), "fits");
+  put(div, traces, drawing, "fits");
+}
+
+// Words in a panel that has nothing to draw, in place of its axes.
+function withoutAxes(drawing, lines) {
+  drawing.xaxis = { visible: false };
+  drawing.yaxis = { visible: false };
+  const text = lines.map((line) => brief(line, 40)).join("<br>");
+  drawing.annotations = [{ text, xref: "paper", yref: "paper", x: 0.5, y: 0.5, showarrow: false, font: { color: ink().quiet } }];
 }
 
 // ---- ratios: one row per comparison, its interval on a log axis, a line at 1

@@ -25,7 +25,6 @@ from frontier.figures.style import Style, log_axis, styles_for
 from trainers.evaluate.results import Evaluation
 from trainers.studies.frequency import delta_ce, densities, share_curves
 
-
 DECADES = 10.0 ** np.arange(-9, 1)
 NEVER: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "x-small", "color": QUIET}
 
@@ -103,8 +102,7 @@ def _draw_density(ax: Axes, rows: pd.DataFrame, colour: str, top: float) -> None
     log_axis(ax.xaxis)
     ax.stairs(fired["share"], [*fired["low"], fired["high"].iloc[-1]], color=colour, fill=True, alpha=0.75)
     lowest = float(fired["low"].min())
-    ax.xaxis.set_major_locator(FixedLocator([t for t in DECADES if t >= 0.99 * lowest]))
-    ax.text(lowest * 0.45, -0.05, "never", transform=ax.get_xaxis_transform(), **NEVER)
+    ax.xaxis.set_major_locator(FixedLocator([t for t in DECADES if t >= 2 * lowest]))
     ax.bar(lowest * 0.45, silent, width=lowest * 0.35, color="white", edgecolor=colour, linewidth=0.8)
     for limit in (1e-5, 1e-2, 1e-1):
         ax.axvline(limit, color="0.6", linewidth=0.6, linestyle=":", zorder=0)
@@ -119,3 +117,4 @@ def _draw_density(ax: Axes, rows: pd.DataFrame, colour: str, top: float) -> None
         transform=ax.transAxes,
         fontsize="small",
     )
+    ax.text(lowest * 0.45, -0.05, "never", transform=ax.get_xaxis_transform(), **NEVER)
