@@ -30,7 +30,7 @@ from trainers.family import Family, Member
 from trainers.language_models import load_language_model
 from trainers.sae import SAE
 
-MEMBERS, WINDOWS, DICTIONARY, BATCH = 30, 64, 1024, 16
+MEMBERS, WINDOWS, DICTIONARY, BATCH = 30, 64, 1024, 4
 SITE = "mlp_out.1"
 
 torch.set_num_threads(1)

@@ -111,7 +111,7 @@ def main() -> None:
     )
     record = {
         **circumstances("torch", "sae-frontier"),
-        "note": "2 shared cores under load from other work: no measure of what free cores give",
+        "note": "two cores for two processes; on cores that others load the wall clock says less",
         "backend": "gloo", "threads_per_process": 1, "rounds": rounds, "members": members,
         "dictionary": DICTIONARY, "batch": BATCH, "steps": steps - 1,
         "runs": {str(p): runs for p, runs in found.items()},
