@@ -79,7 +79,7 @@ class TrainingSection(Section):
     learning_rate: float | list[float] | None = None
     """Adam's; the architecture's default where it is not given."""
     seeds: list[NonNegativeInt] = Field([0], min_length=1)
-    """Every setting is trained with every seed."""
+    """Every setting is trained with every seed of the weights (activations.seed: the order of the text)."""
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises."""
     decay: float = Field(0.2, ge=0, le=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import math
 import os
@@ -141,7 +142,9 @@ def _places(source: str | Path) -> list[_Place]:
     elif Path(source).is_file():
         return [_Place(Path(source), Path(source).name, True, True)]
     else:
-        raise TextError(f"no text at {source}: wanted '{STANDARD_LIBRARY}', a file or a folder")
+        close = difflib.get_close_matches(str(source), [STANDARD_LIBRARY], cutoff=0.8)
+        meant = f"; did you mean {close[0]!r}?" if close else ""
+        raise TextError(f"no text at {source}: wanted '{STANDARD_LIBRARY}', a file or a folder{meant}")
     names = [file.relative_to(root).as_posix() for file in files]
     cut = len({is_held_out(name) for name in names}) < 2  # too few files to hold some out: each is cut
     return [_Place(file, name, False, cut) for file, name in zip(files, names, strict=True)]

@@ -556,3 +556,8 @@ def test_a_hub_name_offline_is_one_clear_line():
     )
     assert done.stdout.count("\n") == 1, done.stderr
     assert "no language model 'no-such-owner/no-such-model'" in done.stdout and "give a folder" in done.stdout
+
+
+def test_a_slip_in_the_name_of_the_shipped_model_is_not_looked_for_on_the_hub():
+    with pytest.raises(LanguageModelError, match="did you mean 'tiny_lm'"):
+        load_language_model("tiny_ml")

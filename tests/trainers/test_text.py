@@ -104,6 +104,7 @@ def test_text_that_is_not_utf8(tmp_path):
     ("source", "split", "message"),
     [
         ("no/such/place", None, "no text at no/such/place"),
+        ("standard-libary", None, "did you mean 'standard-library'"),
         (STANDARD_LIBRARY, "test", "split must be"),
         ([], None, "no text is named"),
     ],

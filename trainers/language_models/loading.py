@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -76,6 +77,8 @@ def _source(name: str | Path | None) -> tuple[str | Path, str]:
         raise LanguageModelError(
             f"no folder {text!r}; wanted one in Hugging Face format, or a name on the hub"
         )
+    if difflib.get_close_matches(text, [SHIPPED], cutoff=0.8):  # before the hub is asked
+        raise LanguageModelError(f"no language model {text!r}{nearest(text, [SHIPPED])}")
     return text, text
 
 
