@@ -10,10 +10,7 @@ without a cut have it. Medians of process CPU time, one thread, methods in turn.
 
 from __future__ import annotations
 
-import argparse
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -22,7 +19,7 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from benchmarks.measuring import RESULTS, circumstances, medians, ratio, rounds, write
+from benchmarks.measuring import arguments, circumstances, folder_of, medians, ratio, rounds, write
 from trainers.activations import Scaling, evaluation_windows
 from trainers.architectures import architecture
 from trainers.evaluate import evaluate
@@ -77,12 +74,7 @@ def saes_alone(family: list[SAE], model: Any, tokens: torch.Tensor) -> None:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="few members, one round; the result goes to a temporary folder"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the result")
-    asked = parser.parse_args()
+    asked = arguments(__doc__, "few members, one round").parse_args()
     members, windows, count = (3, 4, 1) if asked.quick else (MEMBERS, WINDOWS, 3)
     model = load_language_model(device="cpu")
     tokens, protocol = evaluation_windows(model, windows=windows, progress=False)
@@ -117,7 +109,7 @@ def main() -> None:
     print(tabulate([(k, round(v, 3)) for k, v in medians(times).items()], ("what", "CPU s")))
     print(tabulate([(k, round(v, 3)) for k, v in ratios.items()], ("ratio", "value")))
     print(f"largest difference of loss recovered, together and alone: {gap:.1e}")
-    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
+    folder = folder_of(asked)
     record = {
         **circumstances("torch", "transformers", "numpy"), "threads": 1, "rounds": count, "members": members,
         "dictionary": DICTIONARY, "windows": windows, "protocol": protocol, "seconds": medians(times),

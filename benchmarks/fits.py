@@ -8,12 +8,9 @@ those of an earlier measurement of our own, repeated here and not run.
 
 from __future__ import annotations
 
-import argparse
 import os
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -24,7 +21,7 @@ import numpy as np
 from scipy.optimize import curve_fit
 from tabulate import tabulate
 
-from benchmarks.measuring import RESULTS, circumstances, write
+from benchmarks.measuring import arguments, circumstances, folder_of, write
 from frontier.curves import HILL, hill
 from frontier.fits.lmfit_models import HillModel
 from frontier.intervals import bootstrap, profile
@@ -124,12 +121,7 @@ def race(x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Run, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="few fits; the result goes to a temporary folder"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the result")
-    asked = parser.parse_args()
+    asked = arguments(__doc__, "few fits").parse_args()
     rng = np.random.default_rng(SEED)
     found = race(*data(2_000 if asked.quick else BATCH, rng))
     faster = found["engine_is_faster_by"]
@@ -145,7 +137,7 @@ def main() -> None:
         "bootstrap under 1 s": rest["bootstrap, 1,999 replicates x 20 groups, CPU s"] < 1,
         "R, documented": R_FIGURES,
     }  # fmt: skip
-    write("fits", record, asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS))
+    write("fits", record, folder_of(asked))
 
 
 def extras(rng: np.random.Generator, checked: int) -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -67,6 +69,21 @@ def write(name: str, record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return path
+
+
+def arguments(about: str | None, quick: str) -> argparse.ArgumentParser:
+    """`--quick` and `--out`, which every benchmark has; `quick` says what is measured then."""
+    parser = argparse.ArgumentParser(description=about)
+    parser.add_argument(
+        "--quick", action="store_true", help=f"{quick}; the result goes to a temporary folder"
+    )
+    parser.add_argument("--out", type=Path, help="folder of the result")
+    return parser
+
+
+def folder_of(asked: argparse.Namespace) -> Path:
+    """Where the result goes: as asked; a quick one never beside the real ones."""
+    return asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
 
 
 def environment(name: str, *packages: str) -> Path:

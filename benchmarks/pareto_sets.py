@@ -11,11 +11,9 @@ and of ratios within a round; all answers are compared.
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +28,16 @@ import pandas as pd
 from tabulate import tabulate
 
 import frontier
-from benchmarks.measuring import circumstances, environment, medians, ratio, rounds, write
+from benchmarks.measuring import (
+    arguments,
+    circumstances,
+    environment,
+    folder_of,
+    medians,
+    ratio,
+    rounds,
+    write,
+)
 from frontier.pareto import nondominated
 
 SEED = 20261121
@@ -259,16 +266,12 @@ def measure(quick: bool, count: int, folder: str) -> None:
 
 def main() -> None:
     """Start the measurement in the environment of the peers."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="small sizes, one round; the result goes to a temporary folder"
-    )
+    parser = arguments(__doc__, "small sizes, one round")
     parser.add_argument(
         "--here", action="store_true", help="measure with this interpreter, which has the peers"
     )
-    parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
-    out = str(asked.out or (tempfile.mkdtemp() if asked.quick else Path("benchmarks/results")))
+    out = str(folder_of(asked))
     if asked.here:
         measure(asked.quick, 1 if asked.quick else 5, out)
         return

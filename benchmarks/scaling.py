@@ -9,11 +9,9 @@ why it may lie below that of large sizes.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +25,7 @@ import torch
 
 import frontier
 from benchmarks.evaluation import SITE, saes
-from benchmarks.measuring import RESULTS, circumstances, write
+from benchmarks.measuring import arguments, circumstances, folder_of, write
 from frontier.curves import HILL, hill
 from frontier.intervals import bootstrap
 from frontier.problems import Problem, parameter
@@ -196,12 +194,7 @@ def shown(fit: dict[str, Any] | None) -> str:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="one small subject; the result goes to a temporary folder"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the result")
-    asked = parser.parse_args()
+    asked = arguments(__doc__, "one small subject").parse_args()
     subjects = []
     for what in QUICK if asked.quick else SUBJECTS:
         found = measure(*what)
@@ -215,7 +208,7 @@ def main() -> None:
         **circumstances("sae-frontier", "numpy", "pandas", "torch"), "threads": 1, "repeats": REPEATS,
         "subjects": subjects,
     }  # fmt: skip
-    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
+    folder = folder_of(asked)
     write("scaling", record, folder)
 
 

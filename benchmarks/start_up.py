@@ -8,19 +8,17 @@ files.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import RESULTS, circumstances, environment, ratio, write
+from benchmarks.measuring import arguments, circumstances, environment, folder_of, ratio, write
 
 HELP = "import sys; sys.argv = ['{}', '--help']; from {}.cli import main; main()"
 COMMANDS = {
@@ -93,14 +91,10 @@ def torch_in_analysis() -> str:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="two rounds; the result goes to a temporary folder"
-    )
+    parser = arguments(__doc__, "two rounds")
     parser.add_argument(
         "--sizes", action="store_true", help="installed sizes, from fresh environments (minutes)"
     )
-    parser.add_argument("--out", type=Path, help="folder of the result")
     asked = parser.parse_args()
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for code in COMMANDS.values():
@@ -126,7 +120,7 @@ def main() -> None:
     print(tabulate([(k, round(1e3 * v)) for k, v in middle.items()], ("process", "CPU ms")))
     print(tabulate([(c["what"], c["ratio"], c["aim"]) for c in checks], ("what", "ratio", "aim")))
     print(f"modules of the trainer loaded by an analysis: {modules}")
-    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
+    folder = folder_of(asked)
     record = {
         **circumstances("numpy", "pandas", "sae-frontier"),
         "milliseconds": {k: round(1e3 * v, 1) for k, v in middle.items()}, "checks": checks,

@@ -9,7 +9,6 @@ Rounds of one and two processes take turns.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -23,7 +22,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import RESULTS, circumstances, write
+from benchmarks.measuring import arguments, circumstances, folder_of, write
 
 MEMBERS, DICTIONARY, BATCH, STEPS, WARM = 8, 1024, 2048, 25, 5
 
@@ -84,14 +83,7 @@ def launch(processes: int, members: int, steps: int) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="two members, few steps, one round; the result goes to a temporary folder",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the result")
-    asked = parser.parse_args()
+    asked = arguments(__doc__, "two members, few steps, one round").parse_args()
     members, steps, rounds = (2, 3, 1) if asked.quick else (MEMBERS, STEPS, 3)
     found: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
     for _ in range(rounds):
@@ -117,7 +109,7 @@ def main() -> None:
         "runs": {str(p): runs for p, runs in found.items()},
         "throughput_of_two_to_one": round(faster, 3), "cpu_of_two_to_one": round(dearer, 3),
     }  # fmt: skip
-    write("torchrun", record, asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS))
+    write("torchrun", record, folder_of(asked))
 
 
 if __name__ == "__main__":

@@ -10,18 +10,16 @@ that the codes have the density that is named, and do not move.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.measuring import RESULTS, circumstances, write
+from benchmarks.measuring import arguments, circumstances, environment, folder_of, write
 from benchmarks.training_steps import ARCHITECTURES, BATCH, STEPS
 
 SHAPES = [(128, 1024, 8), (64, 1024, 1), (512, 1024, 1), (64, 4096, 1), (128, 4096, 1), (512, 4096, 1)]
@@ -54,17 +52,10 @@ def python_of(package: str) -> Path:
         found = folder / package / "bin" / "python"
         if (folder / package / ".ready").exists():
             return found
-    folder = Path(".bench") / package
-    found = folder / "bin" / "python"
-    pip = [str(found), "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pinned = f"torch=={torch.__version__.split('+')[0]}"
-    done = subprocess.run([*pip, "install", pinned, package], capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{package} cannot be installed: {done.stderr.strip().splitlines()[-1]}")
+    found = environment(package, f"torch=={torch.__version__.split('+')[0]}", package)
     # dictionary-learning brings a torchvision with which transformers cannot be imported on a CPU torch.
+    pip = [str(found), "-m", "pip", "--disable-pip-version-check", "--quiet"]
     subprocess.run([*pip, "uninstall", "--yes", "torchvision"], check=True, capture_output=True)
-    (folder / ".ready").touch()
     return found
 
 
@@ -93,15 +84,8 @@ def version_of(python: Path, package: str) -> str:
 
 def main() -> None:
     """Run, print, write after each shape."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick",
-        action="store_true",
-        help="ours alone, one small shape; the result goes to a temporary folder",
-    )
-    parser.add_argument("--out", type=Path, help="folder of the result")
-    asked = parser.parse_args()
-    folder = asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS)
+    asked = arguments(__doc__, "ours alone, one small shape").parse_args()
+    folder = folder_of(asked)
     record: dict[str, Any] = {
         **circumstances("torch"), "threads": 1, "batch": BATCH, "steps": STEPS, "floor": FLOOR,
         "skipped": {}, "cells": [],

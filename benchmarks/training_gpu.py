@@ -9,18 +9,15 @@ Medians of synchronised wall time.
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 from tabulate import tabulate
 
-from benchmarks.measuring import RESULTS, circumstances, write
+from benchmarks.measuring import arguments, circumstances, folder_of, write
 from trainers.activations import Batch, Scaling
 from trainers.architectures import architecture
 from trainers.family import Family, Member, Schedule
@@ -83,12 +80,7 @@ def measure(kind: str, shape: tuple[int, int, int], batch: int, device: torch.de
 
 def main() -> None:
     """Measure, print, write; or say that there is nothing to measure on."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--quick", action="store_true", help="one small shape on any device; result in a temporary folder"
-    )
-    parser.add_argument("--out", type=Path, help="folder of the result")
-    asked = parser.parse_args()
+    asked = arguments(__doc__, "one small shape on any device").parse_args()
     if not torch.cuda.is_available() and not asked.quick:
         print("no CUDA device here: nothing was measured")
         return
@@ -105,7 +97,7 @@ def main() -> None:
     print(tabulate(cells, headers="keys"))
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     record = circumstances("torch") | {"device": name, "product_rate": rate, "cells": cells}
-    write("training_gpu", record, asked.out or (Path(tempfile.mkdtemp()) if asked.quick else RESULTS))
+    write("training_gpu", record, folder_of(asked))
 
 
 if __name__ == "__main__":

@@ -15,13 +15,14 @@ from frontier.figures.files import save_figure
 from frontier.figures.fits import plot_fit, plot_fits
 from frontier.figures.panels import (
     EDGE,
+    drawable,
     finish_axes,
-    head,
     legend_above,
     new_axes,
     panel_titles,
     panels_for,
     quiet_legend,
+    say_hidden,
     share_labels,
 )
 from frontier.figures.ratios import plot_ratios
@@ -99,8 +100,7 @@ def plot_frontier(
     marked = mark_pareto(table, by, objectives=goals, family=family)
     columns = group_columns(marked, by, family)
     xs, ys = values(marked, x), values(marked, y)
-    shown = marked["excluded_because"].isna().to_numpy() & np.isfinite(xs) & np.isfinite(ys)
-    shown &= ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
+    shown = drawable(marked, xs, ys, log_x, log_y)
     codes, groups = group_codes(marked, columns)
     looks = looks_of(groups, family_column(columns, family), reference, styles)
     ax = new_axes()[0] if ax is None else ax
@@ -109,8 +109,7 @@ def plot_frontier(
         rows = (codes == code) & shown
         _draw(ax, xs, ys, rows & optimal, rows & ~optimal, look)
     finish_axes(ax, x, y, log_x, log_y)
-    hidden = int((~shown).sum())
-    head(ax, title, f"{hidden} not shown" if hidden else "")
+    say_hidden(ax, title, shown)
     if legend:
         quiet_legend(ax, legend_entries(looks))
     return ax

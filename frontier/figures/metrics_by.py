@@ -20,13 +20,14 @@ from frontier.figures.panels import (
     OWN_LABEL,
     QUIET,
     column_label,
+    drawable,
     finish_axes,
-    head,
     label_axes,
     legend_above,
     new_axes,
     panels_for,
     quiet_legend,
+    say_hidden,
 )
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.metrics import group_codes, group_columns, metrics_table, values
@@ -82,8 +83,7 @@ def plot_metric(
     xs, ys = values(table, x), values(table, y)
     columns = group_columns(table, by, family)
     looks = looks_of(group_codes(table, columns)[1], family_column(columns, family), reference, styles)
-    shown = table["excluded_because"].isna().to_numpy() & np.isfinite(xs) & np.isfinite(ys)
-    shown &= ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
+    shown = drawable(table, xs, ys, log_x, log_y)
     ax = new_axes()[0] if ax is None else ax
     if y in PERFECT:
         ax.axhline(PERFECT[y], color=QUIET, linewidth=0.7, zorder=1, label="_perfect")
@@ -94,8 +94,7 @@ def plot_metric(
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
         if name in SHARES and not (log_x if axis is ax.xaxis else log_y):
             axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
-    hidden = int((~shown).sum())
-    head(ax, title, f"{hidden} not shown" if hidden else "")
+    say_hidden(ax, title, shown)
     if legend:
         quiet_legend(ax, legend_entries(looks))
     return ax

@@ -9,6 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
@@ -284,6 +285,18 @@ def say_instead(ax: Axes, what: str, names: Sequence[str]) -> None:
     ax.spines[:].set_visible(False)
     words: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": "small", "color": QUIET}
     ax.text(0.5, 0.5, "\n".join([what, *names]), transform=ax.transAxes, **words)
+
+
+def drawable(table: pd.DataFrame, x: np.ndarray, y: np.ndarray, log_x: bool, log_y: bool) -> np.ndarray:
+    """Rows that can be drawn: not set aside, both values finite, and above 0 on a log axis."""
+    shown = table["excluded_because"].isna().to_numpy() & np.isfinite(x) & np.isfinite(y)
+    return shown & ((x > 0) | (not log_x)) & ((y > 0) | (not log_y))
+
+
+def say_hidden(ax: Axes, title: str, shown: np.ndarray) -> None:
+    """The title of a panel, and how many rows it leaves out."""
+    hidden = int((~shown).sum())
+    head(ax, title, f"{hidden} not shown" if hidden else "")
 
 
 def head(ax: Axes, title: str, remark: str = "") -> None:

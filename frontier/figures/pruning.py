@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from frontier._format import listed
 from frontier.figures.families import fidelity
-from frontier.figures.panels import EDGE, finish_axes, head, new_axes, quiet_legend
+from frontier.figures.panels import EDGE, drawable, finish_axes, new_axes, quiet_legend, say_hidden
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
 from frontier.metrics import group_codes, metrics_table, values
 from frontier.metrics.checks import TableError
@@ -63,8 +63,7 @@ def plot_pruning(
         raise TableError(f"no row has a {parent}; the table has {listed(list(table.columns), 30)}")
     y = fidelity(table) if y is None else y
     xs, ys = values(table, x), values(table, y)
-    shown = table["excluded_because"].isna().to_numpy() & np.isfinite(xs) & np.isfinite(ys)
-    shown &= ((xs > 0) | (not log_x)) & ((ys > 0) | (not log_y))
+    shown = drawable(table, xs, ys, log_x, log_y)
     parents = _text(table[parent])
     methods = _methods(table, method)
     pruned = (parents != "").to_numpy()
@@ -80,8 +79,7 @@ def plot_pruning(
         _draw_line(ax, xs[rows], ys[rows], looks[group["method"]], figure_text(group["method"]))
     _draw_trained(ax, xs[shown & ~pruned], ys[shown & ~pruned])
     finish_axes(ax, x, y, log_x, log_y)
-    hidden = int((~shown).sum())
-    head(ax, title, f"{hidden} not shown" if hidden else "")
+    say_hidden(ax, title, shown)
     quiet_legend(ax, _entries(ax))
     return ax
 

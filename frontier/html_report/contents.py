@@ -219,12 +219,7 @@ def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[Sheet, ...]
     if len(found.fits) or found.fits.failures:
         lead = f"{found.fits.curve.capitalize()} curves through each frontier, with intervals."
         made.append(_sheet("fits", "Fits", lead, tables.fits_table, found.fits))
-    marked = mark_pareto(
-        table,
-        cells(found),
-        objectives={"l0": "min", y: direction(y)},
-        family=found.fits.family_column or None,
-    )
+    marked = marked_for(found, table, y)
     runs = _sheet("runs", "Runs", "", tables.runs_table, marked)
     optimal = marked["pareto_optimal"].tolist()
     share = f"{sum(optimal)} of {len(optimal)} are Pareto-optimal within their group"

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 import transformers
+from after_training_cases import SITE, D, F, Foreign, V
 
 import frontier
 import frontier.curves
@@ -21,9 +22,6 @@ from trainers.evaluate.linear_error import LinearError
 from trainers.evaluate.results import frequency_bins
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.sae import SAE
-
-V, D, F = 37, 12, 20
-SITE = "mlp_out.1"
 
 
 def gpt2(seed=0):
@@ -56,29 +54,6 @@ def tokens(model):
     found[3, 6:] = found[9, 8:] = 0
     found[5, 4] = 1
     return found
-
-
-@dataclasses.dataclass
-class Foreign:
-    """A ReLU autoencoder that shares nothing with ours but the interface."""
-
-    seed: int = 0
-    bias: float = 0.0
-    identity: dict = dataclasses.field(default_factory=dict)
-    d_in: int = D
-    d_out: int = D
-    dictionary_size: int = F
-
-    def __post_init__(self):
-        g = torch.Generator().manual_seed(self.seed)
-        self.W = torch.randn(self.d_in, F, generator=g) / math.sqrt(D)
-        self.out = torch.randn(F, self.d_out, generator=g) / math.sqrt(D)
-
-    def encode(self, x):
-        return torch.relu(x @ self.W + self.bias)
-
-    def decode(self, f):
-        return f @ self.out
 
 
 @dataclasses.dataclass

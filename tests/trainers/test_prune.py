@@ -15,7 +15,7 @@ from scipy.interpolate import PchipInterpolator
 import frontier
 from trainers.architectures import TopK
 from trainers.evaluate import evaluate
-from trainers.evaluate.results import EvaluationError
+from trainers.evaluate.results import EvaluationError, joined
 from trainers.sae import SAE
 from trainers.studies.figures import plot_pruning, plot_pruning_frontiers
 from trainers.studies.paired_frontiers import (
@@ -29,7 +29,7 @@ from trainers.studies.paired_frontiers import (
 )
 from trainers.studies.prune import METHODS, Pruned, latent_statistics, latent_thresholds, prune
 from trainers.studies.pruning_costs import compare_methods, pruning_costs
-from trainers.studies.variants import SharedCodes, VariantError, joined, linear_decoder
+from trainers.studies.variants import SharedCodes, VariantError, linear_decoder
 
 torch.set_num_threads(1)
 
@@ -330,7 +330,7 @@ def test_more_faults(sae, statistics, model, pruned):
         LeftOut(pruned).metric("s0", "mes")
     with pytest.raises(EvaluationError, match="1 of 2 SAEs have no value"):
         over_saes([1.0, math.nan])
-    with pytest.raises(VariantError, match="not of one text"):
+    with pytest.raises(EvaluationError, match="not of one text"):
         joined([pruned, evaluate([sae], model, text(model, 2)[:3], SITE, protocol="p")])
 
 

@@ -52,14 +52,15 @@ def weights(folder):
 
 
 def said(monkeypatch, capsys, *words):
-    """Exit code and standard error of the command, in one line."""
+    """Exit code of the command, and what it printed and complained, each in one line."""
     monkeypatch.setattr(sys, "argv", ["sae-train", *map(str, words)])
     try:
         cli.main()
         code = 0
     except SystemExit as stopped:
         code = stopped.code or 0
-    return code, " ".join(capsys.readouterr().err.split())
+    out, err = (" ".join(text.split()) for text in capsys.readouterr())
+    return code, out, err
 
 
 def test_a_torn_checkpoint_gives_way_to_the_one_before(copied, finished):
@@ -142,7 +143,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path, monkeypatch, capsys):
     write_config(small(), tmp_path / "c.toml")
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"):
-        code, err = said(monkeypatch, capsys, "run", tmp_path / "c.toml", "--out", tmp_path / "run", "-q")
+        code, _, err = said(monkeypatch, capsys, "run", tmp_path / "c.toml", "--out", tmp_path / "run", "-q")
     assert code == 2 and "another sae-train is at work" in err
     with alone_in(tmp_path / "run"):
         pass
@@ -153,7 +154,7 @@ def test_a_pilot_that_was_killed_begins_anew(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     folder.mkdir()
     write_config(asked, folder / ASKED)  # what a run leaves that was killed in its pilot
-    code, err = said(monkeypatch, capsys, "resume", folder, "-q")
+    code, _, err = said(monkeypatch, capsys, "resume", folder, "-q")
     assert code == 0, err
     assert pd.read_parquet(folder / "metrics.parquet")["l0"].tolist() == [2, 6]
     assert read_config(folder / "config.toml").families[0].settings == [2, 6]
@@ -161,20 +162,15 @@ def test_a_pilot_that_was_killed_begins_anew(tmp_path, monkeypatch, capsys):
 
 def test_targets_and_what_was_found_are_shown(tmp_path, monkeypatch, capsys):
     write_config(small([{"architecture": "topk", "target_l0": [2, 6]}]), tmp_path / "c.toml")
-    monkeypatch.setattr(
-        sys, "argv", ["sae-train", "run", str(tmp_path / "c.toml"), "--out", str(tmp_path / "r"), "-q"]
-    )
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-        raise SystemExit(0)
-    assert not stopped.value.code
-    assert "topk: wanted L0 → found 2 → 2; 6 → 6" in capsys.readouterr().out
+    code, out, err = said(monkeypatch, capsys, "run", tmp_path / "c.toml", "--out", tmp_path / "r", "-q")
+    assert code == 0, err
+    assert "topk: wanted L0 → found 2 → 2; 6 → 6" in out
 
 
 def test_export_writes_what_it_can_and_names_the_rest(tmp_path, monkeypatch, capsys):
     untied = {"architecture": "gated", "settings": [2], "options": {"tied": False}}
     train(small([*FAMILIES, untied]), tmp_path / "run", progress=False)
-    code, err = said(monkeypatch, capsys, "export", tmp_path / "run", "--out", tmp_path / "out")
+    code, _, err = said(monkeypatch, capsys, "export", tmp_path / "run", "--out", tmp_path / "out")
     assert code == 2 and "gated_2_seed0 was not written" in err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"relu_1_seed0", "relu_4_seed0", "topk_4_seed0"}
 

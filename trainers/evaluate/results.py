@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,6 +120,26 @@ class Evaluation:
         if run_id not in self.frequencies:
             raise EvaluationError(f"no SAE {run_id!r} in this evaluation{nearest(run_id, self.frequencies)}")
         return self.frequencies[run_id]
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """Evaluations of different SAEs on the same batches of text as one, in their order.
+
+    Raises
+    ------
+    EvaluationError
+        If they are not of one text.
+    """
+    if len({p.tokens for p in parts}) != 1:
+        raise EvaluationError(
+            f"evaluations of {sorted({p.tokens for p in parts})} tokens are not of one text"
+        )
+    return Evaluation(
+        pd.concat([p.table for p in parts], ignore_index=True),
+        pd.concat([p.batches for p in parts], ignore_index=True),
+        {name: counts for p in parts for name, counts in p.frequencies.items()},
+        parts[0].tokens,
+    )
 
 
 def frequency_bins(tokens: int, per_decade: int = 4) -> np.ndarray:

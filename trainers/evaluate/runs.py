@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, members, run_config
 from trainers.evaluate import Evaluation, evaluate
+from trainers.evaluate.results import joined
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
@@ -42,7 +44,7 @@ def evaluate_run(
     if ranks.is_first():
         parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]
         found = joined([Evaluation.load(p) for p in parts])
-        found.save(folder)
+        replace(found, table=found.table.sort_values("run_id", ignore_index=True)).save(folder)
         for done in parts:
             shutil.rmtree(done)
     ranks.barrier()
@@ -82,14 +84,6 @@ def check_model(saes: list[SAE], model: LanguageModel, config: RunConfig) -> Non
         was = {s.identity.get(key) for s in saes} - {None, now}
         if was:
             raise RunError(f"these SAEs were trained with {key} {was.pop()!r}, config.toml now says {now!r}")
-
-
-def joined(parts: list[Evaluation]) -> Evaluation:
-    """Evaluations of different SAEs on the same text, as one; rows in the order of run_id."""
-    table = pd.concat([p.table for p in parts]).sort_values("run_id", ignore_index=True)
-    batches = pd.concat([p.batches for p in parts], ignore_index=True)
-    frequencies = {k: v for p in parts for k, v in p.frequencies.items()}
-    return Evaluation(table, batches, frequencies, parts[0].tokens)
 
 
 def evaluated(saes: list, model: LanguageModel, config: RunConfig, progress: bool) -> Evaluation:

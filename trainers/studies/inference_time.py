@@ -17,7 +17,7 @@ from torch import Tensor
 from frontier._format import nearest
 from trainers.activations.progress import Callback
 from trainers.evaluate import evaluate
-from trainers.evaluate.results import Evaluation
+from trainers.evaluate.results import Evaluation, joined
 from trainers.language_models import LanguageModel
 from trainers.studies.paired_frontiers import LeftOut, estimate
 from trainers.studies.pursuit import gradient_pursuit, orthogonal_matching_pursuit
@@ -25,7 +25,6 @@ from trainers.studies.variants import (
     Variant,
     VariantError,
     activations_of,
-    joined,
     linear_decoder,
     run_id_of,
     variant_identity,

@@ -26,14 +26,13 @@ from frontier._format import nearest
 from trainers.activations.progress import Callback
 from trainers.architectures.topk import is_among_highest
 from trainers.evaluate import evaluate
-from trainers.evaluate.results import Evaluation
+from trainers.evaluate.results import Evaluation, joined
 from trainers.language_models import LanguageModel
 from trainers.studies.variants import (
     SharedCodes,
     Variant,
     VariantError,
     activations_of,
-    joined,
     linear_decoder,
     run_id_of,
     variant_identity,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor
 
-from trainers.evaluate.results import Evaluation
 from trainers.language_models import LanguageModel
 from trainers.sae import SAE
 
@@ -116,15 +114,3 @@ def activations_of(
         counted = model.counted(part.to(model.device))
         found = model.capture(part, list(dict.fromkeys((site, target))))
         yield found[site][counted].float(), found[target][counted].float()
-
-
-def joined(parts: Sequence[Evaluation]) -> Evaluation:
-    """Evaluations of different SAEs on the same batches of text as one, in their order."""
-    if len({p.tokens for p in parts}) != 1:
-        raise VariantError(f"evaluations of {sorted({p.tokens for p in parts})} tokens are not of one text")
-    return Evaluation(
-        pd.concat([p.table for p in parts], ignore_index=True),
-        pd.concat([p.batches for p in parts], ignore_index=True),
-        {name: counts for p in parts for name, counts in p.frequencies.items()},
-        parts[0].tokens,
-    )
