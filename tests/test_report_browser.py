@@ -92,8 +92,18 @@ def first_point(page, kind, panel, trace):
     )
 
 
-def hover_text(page):
-    page.wait_for_selector("g.hovertext", timeout=5000)
+def until(page, true):
+    """Waits for what the page does in its own time; 15 seconds at most."""
+    for _ in range(300):
+        if true():
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError("still not true after 15 seconds")
+
+
+def hover_text(page, name=""):
+    """The label on a figure, once it has the name: Plotly draws labels 50 ms apart at the least."""
+    page.wait_for_function("n => document.querySelector('g.hovertext')?.textContent.includes(n)", arg=name)
     return page.locator("g.hovertext").first.text_content()
 
 
@@ -107,14 +117,16 @@ def test_hostile_names_run_nothing_and_are_shown(chromium, hostile_page):
         page.mouse.move(*first_point(page, "frontier", 0, 1))
         text = hover_text(page)
         assert NAME in text and "window.hacked=1" in text  # the name itself, letter by letter
+        page.mouse.move(0, 0)
         plot(page).focus()
-        hovered, spoken = "", ""
+        spoken = ""
         for _ in range(7):  # Plotly would make links and bold type of these, and decode &amp;
             page.keyboard.press("ArrowRight")
             assert page.locator(".plot a, .plot svg [href]").count() == 0
-            hovered += hover_text(page)
-            spoken += page.get_by_role("status").text_content()
-        assert HOSTILE[3] in hovered and HOSTILE[3] in spoken
+            said = page.get_by_role("status").text_content()
+            hover_text(page, said.split(", ")[0])  # the whole name, letter by letter, or the wait runs out
+            spoken += said
+        assert HOSTILE[3] in spoken
         for kind, control in (("frontier", "#x-log"), ("fits", "#fits-log")):
             before = traces(page, kind)
             page.locator(control).click()
@@ -138,10 +150,10 @@ def test_even_a_script_that_got_in_does_not_run(chromium, hostile_page):
               document.body.insertAdjacentHTML('beforeend', '<img src="http://127.0.0.1:9/x.png">');
             }"""
         )
-        page.wait_for_timeout(300)
+        refused = lambda: [s for s in page.said if "Content Security Policy" in s]  # noqa: E731
+        until(page, lambda: len(refused()) >= 3)
         assert page.evaluate("window.hacked") is None
-        refused = [s for s in page.said if "Content Security Policy" in s]
-        assert len(refused) >= 3 and len(refused) == len(page.said), page.said
+        assert refused() == page.said
         page.said.clear()
 
 
@@ -231,7 +243,7 @@ def test_zoom_and_back_by_mouse_and_keyboard(chromium, gemma_page):
         page.mouse.down()
         page.mouse.move(area["x"] + 180, area["y"] + 150, steps=8)
         page.mouse.up()
-        page.wait_for_timeout(300)
+        until(page, lambda: box.evaluate(where) != whole)
         zoomed = box.evaluate(where)
         assert whole[0] < zoomed[0] < zoomed[1] < whole[1]
         box.focus()
@@ -328,23 +340,20 @@ def test_a_change_of_scheme_redraws(chromium, gemma_page):
     with opened(chromium, gemma_page, color_scheme="light") as page:
         light = plot(page).evaluate(ink)
         page.emulate_media(color_scheme="dark")
-        page.wait_for_timeout(200)
-        assert plot(page).evaluate(ink) != light
+        until(page, lambda: plot(page).evaluate(ink) != light)
 
 
 def test_paper_has_no_controls_and_light_figures(chromium, gemma_page, tmp_path):
+    ink, width = "d => d._fullLayout.font.color", "d => d._fullLayout.width"  # two beside each other on A4
     with opened(chromium, gemma_page, color_scheme="dark") as page:
         page.emulate_media(media="print", color_scheme="dark")
-        page.wait_for_timeout(300)
+        until(page, lambda: plot(page).evaluate(ink) == "#1b1d21" and plot(page).evaluate(width) <= 340)
         for hidden in ("nav", ".controls", ".copy", ".help", ".skips"):
             assert not page.locator(hidden).first.is_visible(), hidden
         assert page.locator("#runs tbody tr").last.is_visible()
-        assert plot(page).evaluate("d => d._fullLayout.font.color") == "#1b1d21"
-        assert plot(page).evaluate("d => d._fullLayout.width") <= 340  # two beside each other on A4
         assert len(page.pdf(format="A4")) > 50_000
         page.emulate_media(media="screen", color_scheme="dark")
-        page.wait_for_timeout(300)
-        assert plot(page).evaluate("d => d._fullLayout.font.color") == "#e7e9ec"
+        until(page, lambda: plot(page).evaluate(ink) == "#e7e9ec")
 
 
 OVERLAPS = """d => {
@@ -387,8 +396,7 @@ def test_many_groups_are_drawn_as_they_come_into_view(chromium, tmp_path):
         plot(page, "fits", 19).scroll_into_view_if_needed()
         plot(page, "fits", 19).locator(".main-svg").first.wait_for()
         page.emulate_media(media="print")
-        page.wait_for_timeout(1500)
-        assert page.locator(".plot").evaluate_all(drawn) == 41
+        until(page, lambda: page.locator(".plot").evaluate_all(drawn) == 41)
         assert page.locator("dl").first.is_visible()
 
 
