@@ -47,7 +47,7 @@ def closed_form(kind: Architecture) -> ClosedForm | None:
     return None
 
 
-SPARSE_BELOW = 0.15
+SPARSE_BELOW = 0.2
 """Density of the codes below which bags of rows are faster than whole matrices."""
 
 
@@ -56,7 +56,7 @@ def relu(
 ) -> Step:
     """ReLU, sparse or dense by this member's own codes."""
     encoder = encoder_of(kind, p, "b_enc", batch, scratch)
-    if density(encoder, 0.0) < SPARSE_BELOW:
+    if density(encoder, 0.0)[0] < SPARSE_BELOW:
         return sparse_gates.relu(kind, p, encoder, batch, knobs)
     return dense.relu(kind, p, state, batch, knobs, scratch, log)
 
@@ -66,9 +66,11 @@ def jumprelu(
 ) -> Step:
     """JumpReLU, sparse or dense by this member's own codes and those near their thresholds."""
     encoder = encoder_of(kind, p, "b_enc", batch, scratch)
-    if density(encoder, sparse_gates.window_start(kind, p)) < SPARSE_BELOW:
+    limits = sparse_gates.window_start(kind, p), p["threshold"].detach().clamp_min(0).numpy()
+    near, firing = density(encoder, *limits)
+    if near < SPARSE_BELOW:
         return sparse_gates.jumprelu(kind, p, encoder, batch, knobs)
-    if density(encoder, p["threshold"].detach().clamp_min(0).numpy()) < SPARSE_BELOW:
+    if firing < SPARSE_BELOW:
         return sparse_gates.jumprelu_wide(kind, p, encoder, batch, knobs, scratch)
     return dense.jumprelu(kind, p, state, batch, knobs, scratch, log)
 
@@ -78,7 +80,7 @@ def gated(
 ) -> Step:
     """Gated, sparse or dense by this member's own gates."""
     encoder = encoder_of(kind, p, "b_gate", batch, scratch)
-    if density(encoder, 0.0) < SPARSE_BELOW:
+    if density(encoder, 0.0)[0] < SPARSE_BELOW:
         return sparse_gates.gated(kind, p, encoder, batch, knobs)
     return dense.gated(kind, p, state, batch, knobs, scratch, log)
 

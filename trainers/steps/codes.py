@@ -12,8 +12,9 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from scipy.sparse import csr_array
 from torch import Tensor
+
+from trainers.steps import kernels
 
 with warnings.catch_warnings():
     # torch says once in a process that its CSR tensors are in beta state; only their kernel is used here.
@@ -27,53 +28,65 @@ class Codes:
 
     Attributes
     ----------
-    rows, places : int32 array [n]
-        Token (rising) and latent of each value.
+    begins : int32 array [rows + 1]
+        Where the values of each row begin, and n.
+    places : int32 array [n]
+        Latent of each value.
     values : array [n]
         The values.
     shape : (int, int)
         Rows and latents.
     """
 
-    rows: np.ndarray
+    begins: np.ndarray
     places: np.ndarray
     values: np.ndarray
     shape: tuple[int, int]
 
     @cached_property
-    def _row_ends(self) -> np.ndarray:
-        """Where each row begins, and n, int32 `[rows + 1]`."""
-        counts = np.bincount(self.rows, minlength=self.shape[0])
-        return np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    def rows(self) -> np.ndarray:
+        """Row of each value, int32 `[n]`, rising."""
+        return np.repeat(np.arange(self.shape[0], dtype=np.int32), np.diff(self.begins))
 
-    @cached_property
-    def _by_latent(self) -> tuple[np.ndarray, np.ndarray, Tensor]:
-        """The order that sorts the values by latent, their rows, and where each latent begins, `[F]`."""
-        order = np.arange(len(self.rows), dtype=np.int32)
-        turned = csr_array((order, self.places, self._row_ends), shape=self.shape).tocsc()
-        return turned.data, turned.indices, torch.from_numpy(turned.indptr[:-1])
+    def some(self, which: np.ndarray) -> Codes:
+        """The values with these numbers, which rise."""
+        begins = np.searchsorted(which, self.begins).astype(np.int32)
+        return Codes(begins, self.places.take(which), self.values.take(which), self.shape)
 
     def decoded(self, table: Tensor, values: np.ndarray | None = None) -> Tensor:
         """Σ_i f_bi table_i, `[rows, d]`: codes times a table of one row per latent."""
         weights = torch.from_numpy(self.values if values is None else values)
-        return bags(table, torch.from_numpy(self.places), weights, torch.from_numpy(self._row_ends[:-1]))
+        return bags(table, torch.from_numpy(self.places), weights, torch.from_numpy(self.begins[:-1]))
 
     def slopes(self, g: Tensor, table: Tensor) -> np.ndarray:
         """g_b · table_i at each value, `[n]`: its gradient where `decoded` has the gradient g."""
         where = torch.sparse_csr_tensor(
-            torch.from_numpy(self._row_ends), torch.from_numpy(self.places), torch.from_numpy(self.values),
+            torch.from_numpy(self.begins), torch.from_numpy(self.places), torch.from_numpy(self.values),
             self.shape, check_invariants=False,
         )  # fmt: skip
         return torch.sparse.sampled_addmm(where, g, table.T, beta=0.0).values().numpy()
 
-    def latent_rows(self, table: Tensor, values: np.ndarray, groups: int = 1) -> Tensor:
-        """Σ_b v_bi table_b, `[F, d]`: values as a matrix, transposed, times a table of one row per token.
+    def weight_gradients(
+        self, x: Tensor, g: Tensor, values: np.ndarray, slopes: np.ndarray, groups: int = 1
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Σ_b s_bi x_b `[d_in, F]`, Σ_b v_bi g_b `[F, d_out]` and Σ_b s_bi `[F]`, of slopes s and values v.
 
-        With `groups`, so many rows of the codes share one row of the table.
+        With `groups`, so many rows of the codes, and of g, share one row of x.
         """
-        order, rows, begins = self._by_latent
-        rows = rows // groups if groups > 1 else rows
-        return bags(table, torch.from_numpy(rows), torch.from_numpy(values.take(order)), begins)
+        n, size = len(self.places), self.shape[1]
+        starts, rows = np.zeros(size + 1, np.int32), np.empty(n, np.int32)
+        turned_values, turned_slopes = np.empty_like(values), np.empty_like(slopes)
+        sums = np.zeros(size)
+        kernels.by_latent(
+            self.begins, self.places, values, slopes, starts, rows, turned_values, turned_slopes, sums
+        )
+        begins, of_g = torch.from_numpy(starts[:-1]), torch.from_numpy(rows)
+        of_x = torch.from_numpy(rows // np.int32(groups)) if groups > 1 else of_g
+        return (
+            bags(x, of_x, torch.from_numpy(turned_slopes), begins).T.contiguous(),
+            bags(g, of_g, torch.from_numpy(turned_values), begins),
+            torch.from_numpy(sums.astype(slopes.dtype)),
+        )
 
     def latent_sums(self, values: np.ndarray) -> Tensor:
         """Σ_b v_bi, `[F]`."""

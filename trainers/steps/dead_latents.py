@@ -37,8 +37,7 @@ def add_aux_k(
     g = left.mul_(2 * kind.aux_coefficient / spread)
     if f is None:
         to_values = codes.slopes(g, table)
-        to_rows, to_columns = codes.latent_rows(g, codes.values), codes.latent_rows(x, to_values).T
-        to_bias = codes.latent_sums(to_values)
+        to_columns, to_rows, to_bias = codes.weight_gradients(x, g, codes.values, to_values)
     else:
         to_z = (g @ table.T).mul_(f > 0)
         to_rows, to_columns, to_bias = f.T @ g, x.T @ to_z, to_z.sum(0)

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
+from trainers.steps import kernels
 from trainers.steps.memory import Scratch
-from trainers.steps.sums import Step, Sums, over_tokens, per_latent, shift_of, slices
+from trainers.steps.sums import Step, Sums, per_latent, shift_of, slices
 
 
 def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
@@ -25,16 +26,6 @@ def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int)
     error = torch.addmm(p["b_dec"], f, p["W_dec"], out=x_hat) - target
     squares = error.square().sum(dtype=torch.float64)
     return error.mul_(2 / tokens), squares
-
-
-def where_near(values: Tensor, distance: Tensor, half: float, out: Tensor) -> Tensor:
-    """Values · 1[|distance| < half], one vectorised pass; `out` may be either of them."""
-    return torch.ops.aten.hardtanh_backward.grad_input(values, distance, -half, half, grad_input=out)
-
-
-def where_positive(values: Tensor, gate: Tensor, out: Tensor) -> Tensor:
-    """Values · 1[gate > 0], one vectorised pass; `out` may be either of them."""
-    return torch.ops.aten.threshold_backward.grad_input(values, gate, 0.0, grad_input=out)
 
 
 def relu(
@@ -47,11 +38,12 @@ def relu(
     shift, slope = shift_of(p, p["b_enc"], kind.subtract_decoder_bias), weight * norms
     sums, along, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
     for first, x, target in slices(batch, size):
-        f = torch.addmm(shift, x, p["W_enc"], out=scratch.take("f", (len(x), size), x.dtype)).relu_()
+        f = torch.addmm(shift, x, p["W_enc"], out=scratch.take("f", (len(x), size), x.dtype))
+        kernels.rectify(f.numpy(), along.numpy())
         g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
         d_f = torch.addmm(slope, g, p["W_dec"].T, out=scratch.take("d_f", (len(x), size), x.dtype))
-        along += over_tokens(f)
-        sums.add(x, f, g, where_positive(d_f, f, out=d_f), squares)
+        kernels.rectify_back(f.numpy(), d_f.numpy(), sums.shift.numpy())
+        sums.add(x, f, g, d_f, squares)
         sums.count(f, log)
     found = sums.finish(p, kind.subtract_decoder_bias) | {"b_enc": sums.shift}
     if kind.free_decoder_norms:
@@ -65,28 +57,21 @@ def jumprelu(
 ) -> Step:
     """One step of JumpReLU with the L0 penalty; ∂θ = −Σ_b (θ ∂f + λ/B) K((z − θ)/ε) / ε."""
     tokens, size = len(batch.input), p["W_enc"].shape[1]
-    weight = knobs.setting * knobs.ramp / tokens
-    threshold, penalty = p["threshold"], torch.full((), weight, dtype=p["threshold"].dtype)
+    weight, threshold = knobs.setting * knobs.ramp / tokens, p["threshold"].detach().numpy()
+    number, half = threshold.dtype.type, kind.bandwidth / 2
     shift = shift_of(p, p["b_enc"], kind.subtract_decoder_bias)
-    below_zero = bool((threshold < 0).any())
-    sums, to_threshold, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
+    sums, window, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
+    rest = threshold, number(weight), number(half), window.numpy(), sums.shift.numpy()
     for first, x, target in slices(batch, size):
-        f, d_f, d_z, near = (scratch.take(n, (len(x), size), x.dtype) for n in ("f", "d_f", "d_z", "near"))
-        torch.addmm(shift, x, p["W_enc"], out=f)
-        torch.sub(f, threshold, out=near)
-        if below_zero:
-            f.relu_()
-        where_positive(f, near, out=f)
+        z, f, d_f = (scratch.take(n, (len(x), size), x.dtype) for n in ("z", "f", "d_f"))
+        torch.addmm(shift, x, p["W_enc"], out=z)
+        sums.active += kernels.jump(z.numpy(), threshold, f.numpy())
         g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
         torch.mm(g, p["W_dec"].T, out=d_f)
-        where_positive(d_f, f if below_zero else near, out=d_z)
-        # `near` becomes the estimator's terms, (θ ∂f + λ/B) K.
-        where_near(torch.addcmul(penalty, d_f, threshold, out=d_f), near, kind.bandwidth / 2, out=near)
-        to_threshold -= over_tokens(near)
-        sums.add(x, f, g, d_z, squares)
-        sums.count(f, True)
+        kernels.jump_back(z.numpy(), d_f.numpy(), *rest)
+        sums.add(x, f, g, d_f, squares)
     found = sums.finish(p, kind.subtract_decoder_bias)
-    found |= {"b_enc": sums.shift, "threshold": to_threshold / kind.bandwidth}
+    found |= {"b_enc": sums.shift, "threshold": window / -kind.bandwidth}
     loss = sums.squares / tokens + weight * sums.active
     return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
 
@@ -105,28 +90,26 @@ def gated(
     weight = knobs.setting * knobs.ramp / tokens
     scale = p["r_mag"].exp() if kind.rescale else per_latent(p, 1)
     shift = shift_of(p, p["b_gate"], kind.subtract_decoder_bias)
-    offset = p["b_mag"] - scale * p["b_gate"]
-    sums, x_hats, opened = Sums(p), torch.empty_like(batch.target), torch.zeros((), dtype=torch.float64)
-    to_gate, to_magnitude = per_latent(p), per_latent(p)
+    offset, number = p["b_mag"] - scale * p["b_gate"], scale.numpy().dtype.type
+    sums, x_hats = Sums(p), torch.empty_like(batch.target)
+    opened, to_gate, to_magnitude = per_latent(p), per_latent(p), per_latent(p)
     for first, x, target in slices(batch, size):
         both, d_both = (scratch.take(n, (2, len(x), size), x.dtype) for n in ("f", "d_f"))
         out = scratch.take("x_hat", (2, *target.shape), x.dtype)
         f, o = both
         torch.addmm(shift, x, p["W_enc"], out=o)
-        torch.addcmul(offset, o, scale, out=f).relu_()
-        where_positive(f, o.relu_(), out=f)
+        kernels.gates(o.numpy(), scale.numpy(), offset.numpy(), f.numpy(), opened.numpy())
         g, squares = errors(p, both.flatten(0, 1), torch.cat([target, target]), out.flatten(0, 1), tokens)
         x_hats[first : first + len(x)] = out[0]
         d_f, d_o = d_both
         torch.mm(g, p["W_dec"].T, out=d_both.flatten(0, 1))
-        to_magnitude += over_tokens(where_positive(d_f, f, out=d_f))
-        to_gate += over_tokens(where_positive(d_o.add_(weight), o, out=d_o))
-        opened += o.sum(dtype=torch.float64)
-        sums.add(x, f, g[: len(x)], d_o.addcmul_(d_f, scale), squares)
+        parts = (v.numpy() for v in (f, o, d_f, d_o, scale))
+        kernels.gates_back(*parts, number(weight), to_magnitude.numpy(), to_gate.numpy())
+        sums.add(x, f, g[: len(x)], d_o, squares)
         sums.count(f, log)
-    along = (sums.W_dec * p["W_dec"]).sum(1)
+    sums.shift += to_gate + scale * to_magnitude
     found = sums.finish(p, kind.subtract_decoder_bias) | {"b_gate": to_gate, "b_mag": to_magnitude}
     if kind.rescale:
-        found["r_mag"] = along - p["b_mag"] * to_magnitude
-    loss = sums.squares / tokens + weight * opened
+        found["r_mag"] = (found["W_dec"] * p["W_dec"]).sum(1) - p["b_mag"] * to_magnitude
+    loss = sums.squares / tokens + weight * opened.sum(dtype=torch.float64)
     return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainers.steps import kernels
 from trainers.steps.codes import Codes
 from trainers.steps.memory import Scratch
 
@@ -39,7 +40,7 @@ class Encoder:
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """(first token, z of the slice); the next slice is written over it."""
-        rows = slice_rows(self.shape[1])
+        rows = slice_rows(*reversed(self.weight.shape))
         for first in range(0, len(self.x), rows):
             yield first, self.some(self.x[first : first + rows])
 
@@ -49,29 +50,26 @@ class Encoder:
         return torch.addmm(self.shift, x, self.weight, out=out)
 
 
-def slice_rows(size: int) -> int:
-    """Tokens per slice; it depends on F alone."""
-    return 256 if size <= 2048 else 512
+def slice_rows(size: int, width: int) -> int:
+    """Tokens per slice, by F and d: few for the cache, many for the products (measured for F to 16,384)."""
+    if size > 8192:
+        return 512
+    return 128 if size > 2048 and width <= 128 else 256
 
 
 def codes_from(encoder: Encoder, limit: float | np.ndarray) -> Codes:
     """Every z that is not below its limit, which is one number or `[F]`."""
-    parts = []
-    for first, z in encoder:
-        parts.append((first, *chosen(z, limit)))
-    return joined(parts, encoder.shape)
-
-
-def density(encoder: Encoder, limit: float | np.ndarray, tokens: int = 64) -> float:
-    """Share of the z above their limits, by the first tokens of the batch."""
-    z = encoder.some(encoder.x[:tokens]).numpy()
-    return np.count_nonzero(z > limit) / max(z.size, 1)
+    return joined([reaching(z, limit, encoder.scratch) for _, z in encoder])
 
 
 def token_codes(encoder: Encoder, k: float) -> Codes:
-    """The positive ones of the k highest of each token."""
-    k = min(int(k), encoder.shape[1])
-    return joined([(first, *highest_of_rows(z, k)) for first, z in encoder], encoder.shape)
+    """The positive ones of the k highest of each token; of equal ones the first."""
+    k, least = min(int(k), encoder.shape[1]), np.float32(SMALLEST)
+
+    def choose(z: np.ndarray, *found: np.ndarray) -> int:
+        return kernels.highest(z, k, z.dtype.type(least), *found)
+
+    return joined([picked(z, choose, encoder.scratch) for _, z in encoder])
 
 
 def batch_codes(encoder: Encoder, k: float) -> Codes:
@@ -86,8 +84,7 @@ def batch_codes(encoder: Encoder, k: float) -> Codes:
     limit = np.partition(codes.values, extra)[extra]
     take = ~(codes.values <= limit)
     take[np.flatnonzero(codes.values == limit)[: kept - np.count_nonzero(take)]] = True
-    places = np.flatnonzero(take)
-    return Codes(codes.rows.take(places), codes.places.take(places), codes.values.take(places), codes.shape)
+    return codes.some(np.flatnonzero(take))
 
 
 def likely_limit(encoder: Encoder, k: float, tokens: int = 128, margin: float = 1.5) -> float:
@@ -98,61 +95,34 @@ def likely_limit(encoder: Encoder, k: float, tokens: int = 128, margin: float = 
     return float(np.partition(values, extra)[extra]) if extra > 0 else SMALLEST
 
 
-def highest_of_rows(z: Tensor, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the flattened slice, rising, and values: the positive ones of each row's k highest."""
-    flat, values = chosen(z, np.maximum(lower_bounds(z, k), SMALLEST))
-    rows = flat // np.int32(z.shape[1])
-    counts = np.bincount(rows, minlength=len(z)).astype(np.int32)
-    if counts.max(initial=0) > k:
-        take = np.flatnonzero(highest_of_ragged(values, rows, counts, k))
-        flat, values = flat.take(take), values.take(take)
-    return flat, values
+def density(encoder: Encoder, *limits: float | np.ndarray, tokens: int = 32) -> list[float]:
+    """Share of the z above each of these limits, by the first tokens of the batch."""
+    z = encoder.some(encoder.x[:tokens]).numpy()
+    return [np.count_nonzero(z > limit) / max(z.size, 1) for limit in limits]
 
 
-def lower_bounds(z: Tensor, k: int) -> np.ndarray:
-    """A number `[n, 1]` that at least k values of each row reach, and few more.
-
-    The columns are cut into groups; k of the groups' maxima are k values of the row. numpy sorts rows of 128
-    maxima within the registers, where rows of all values would not fit.
-    """
-    size = z.shape[1]
-    each = next((g for g in (16, 8, 4, 2) if size // g >= max(2 * k, 64)), 1)
-    groups = size // each
-    tops = z[:, : groups * each].unflatten(1, (each, groups)).amax(1) if each > 1 else z
-    return np.partition(tops.numpy(), groups - k, axis=1)[:, groups - k, np.newaxis]
+def reaching(z: Tensor, limit: float | np.ndarray, scratch: Scratch) -> Codes:
+    """Every value of a slice that is not below its latent's limit."""
+    limits = np.ascontiguousarray(np.broadcast_to(np.asarray(limit, z.numpy().dtype), z.shape[1]))
+    return picked(z, lambda plain, *found: kernels.reach(plain, limits, *found), scratch)
 
 
-def highest_of_ragged(values: np.ndarray, rows: np.ndarray, counts: np.ndarray, k: int) -> np.ndarray:
-    """Mask `[n]` of the k highest of each row, of equal values the first; rows rise, counts are theirs."""
-    begins = np.cumsum(counts, dtype=np.int32) - counts
-    width = counts.max()
-    # A table with each row's values at its left, and the least number to their right.
-    table = np.full(len(counts) * width, -np.inf, values.dtype)
-    moved = np.arange(len(counts), dtype=np.int32) * width - begins
-    table[np.arange(len(rows), dtype=np.int32) + moved.take(rows)] = values
-    limits = np.partition(table.reshape(-1, width), width - k, axis=1)[:, width - k].take(rows)
-    mask = ~(values < limits)
-    surplus = np.bincount(rows[mask], minlength=len(counts)) - k
-    if surplus.max() > 0:
-        equal = np.flatnonzero(values == limits)
-        found = np.bincount(rows[equal], minlength=len(counts))
-        stays = np.cumsum(found) - np.maximum(surplus, 0)
-        mask[equal[np.arange(len(equal)) >= stays[rows[equal]]]] = False
-    return mask
+def picked(z: Tensor, choose: Callable[..., int], scratch: Scratch) -> Codes:
+    """What `choose` leaves of a slice: it writes places, values and row ends, and says how many there are."""
+    places = scratch.take("places", tuple(z.shape), torch.int32).view(-1).numpy()
+    values = scratch.take("values", tuple(z.shape), z.dtype).view(-1).numpy()
+    begins = np.zeros(len(z) + 1, np.int32)
+    n = choose(z.numpy(), places, values, begins[1:])
+    return Codes(begins, places[:n].copy(), values[:n].copy(), tuple(z.shape))
 
 
-def chosen(z: Tensor, bounds: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-    """Places in the flattened slice, int32, and values of what is not below its bound; NaN is not below."""
-    plain = z.numpy()
-    below = np.less(plain, bounds)
-    flat = np.flatnonzero(np.logical_not(below, out=below))
-    return flat.astype(np.int32), plain.reshape(-1).take(flat)
-
-
-def joined(parts: list[tuple[int, np.ndarray, np.ndarray]], shape: tuple[int, int]) -> Codes:
-    """The codes of all slices: (first token, places in the flattened slice, values)."""
-    size = np.int32(shape[1])
-    rows = [flat // size for _, flat, _ in parts]
-    places = np.concatenate([flat - r * size for (_, flat, _), r in zip(parts, rows, strict=True)])
-    tokens = np.concatenate([r + np.int32(first) for (first, _, _), r in zip(parts, rows, strict=True)])
-    return Codes(tokens, places, np.concatenate([v for _, _, v in parts]), shape)
+def joined(parts: list[Codes]) -> Codes:
+    """The codes of all slices, below each other."""
+    ends = np.cumsum([p.begins[-1] for p in parts])
+    begins = [p.begins[1:] + np.int32(end - p.begins[-1]) for p, end in zip(parts, ends, strict=True)]
+    return Codes(
+        np.concatenate([np.zeros(1, np.int32), *begins]),
+        np.concatenate([p.places for p in parts]),
+        np.concatenate([p.values for p in parts]),
+        (sum(p.shape[0] for p in parts), parts[0].shape[1]),
+    )

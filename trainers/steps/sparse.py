@@ -60,12 +60,8 @@ def gradients(
         g[:, i] += g[:, i + 1]
     rows = g.flatten(0, 1)
     to_values = grouped.slopes(rows, p["W_dec"])
-    found = {
-        "W_enc": grouped.latent_rows(x, to_values, len(ends)).T.contiguous(),
-        "b_enc": codes.latent_sums(to_values),
-        "W_dec": grouped.latent_rows(rows, codes.values),
-        "b_dec": g[:, 0].sum(0),
-    }
+    to_enc, to_dec, to_bias = grouped.weight_gradients(x, rows, codes.values, to_values, len(ends))
+    found = {"W_enc": to_enc, "b_enc": to_bias, "W_dec": to_dec, "b_dec": g[:, 0].sum(0)}
     x_hat = x_hats[:, -1]
     if kind.aux_coefficient:
         dead = kind.dead(state["idle"], knobs, len(x))
@@ -93,7 +89,9 @@ def in_groups(codes: Codes, ends: list[int]) -> Codes:
     tokens, size = codes.shape
     group = np.searchsorted(ends, np.arange(size), side="right").astype(np.int32)
     rows = codes.rows * np.int32(len(ends)) + group.take(codes.places)
-    return replace(codes, rows=rows, shape=(tokens * len(ends), size))
+    counts = np.bincount(rows, minlength=tokens * len(ends))
+    begins = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return replace(codes, begins=begins, shape=(tokens * len(ends), size))
 
 
 def state_after(kind: TopK, state: Parameters, codes: Codes) -> Parameters:

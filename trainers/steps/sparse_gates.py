@@ -12,11 +12,11 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
+from trainers.steps import kernels
 from trainers.steps.codes import Codes
-from trainers.steps.dense import where_near
 from trainers.steps.memory import Scratch
-from trainers.steps.selection import SMALLEST, Encoder, chosen, codes_from, joined
-from trainers.steps.sums import Step, over_tokens, through_encoder
+from trainers.steps.selection import SMALLEST, Encoder, codes_from, joined, reaching
+from trainers.steps.sums import Step, through_encoder
 
 
 def relu(kind: ReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> Step:
@@ -57,25 +57,25 @@ def jumprelu_wide(
     kind: JumpReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs, scratch: Scratch
 ) -> Step:
     """The same where few latents fire but many are near their thresholds: ∂f is whole, all else sparse."""
-    tokens, threshold = len(batch.input), p["threshold"].detach()
-    weight = knobs.setting * knobs.ramp / tokens
-    penalty = torch.full((), weight, dtype=threshold.dtype)
-    least = np.maximum(np.nextafter(threshold.numpy(), np.inf, dtype=threshold.numpy().dtype), SMALLEST)
-    parts, x_hats, to_f, to_threshold = [], [], [], torch.zeros_like(threshold)
+    tokens, threshold = len(batch.input), p["threshold"].detach().numpy()
+    number = threshold.dtype.type
+    weight, half = knobs.setting * knobs.ramp / tokens, kind.bandwidth / 2
+    least = np.maximum(np.nextafter(threshold, np.inf, dtype=threshold.dtype), number(SMALLEST))
+    parts, x_hats, to_f, window = [], [], [], np.zeros_like(threshold)
     for first, z in encoder:
-        parts.append((first, *chosen(z, least)))
-        codes = joined([(0, *parts[-1][1:])], tuple(z.shape))
+        codes = reaching(z, least, scratch)
+        parts.append(codes)
         x_hats.append(codes.decoded(p["W_dec"]).add_(p["b_dec"]))
         g = (x_hats[-1] - batch.target[first : first + len(z)]).mul_(2 / tokens)
-        d_f = torch.mm(g, p["W_dec"].T, out=scratch.take("d_f", tuple(z.shape), z.dtype))
-        to_f.append(d_f.numpy().reshape(-1).take(parts[-1][1]))
-        near, jump = z.sub_(threshold), torch.addcmul(penalty, d_f, threshold, out=d_f)
-        to_threshold -= over_tokens(where_near(jump, near, kind.bandwidth / 2, out=d_f))
-    codes, x_hat = joined(parts, encoder.shape), torch.cat(x_hats)
+        d_f = torch.mm(g, p["W_dec"].T, out=scratch.take("d_f", tuple(z.shape), z.dtype)).numpy()
+        to_f.append(np.empty_like(codes.values))
+        kernels.taken(d_f, codes.begins, codes.places, to_f[-1])
+        kernels.jump_window(z.numpy(), d_f, threshold, number(weight), number(half), window)
+    codes, x_hat = joined(parts), torch.cat(x_hats)
     error = x_hat - batch.target
     squares, g = error.square().sum(), error * (2 / tokens)
     found = products(p, codes, batch.input, g, codes.values, np.concatenate(to_f), kind.subtract_decoder_bias)
-    found["threshold"] = to_threshold / kind.bandwidth
+    found["threshold"] = torch.from_numpy(window / -kind.bandwidth)
     active = len(codes.values)
     return Step(found, squares / tokens + weight * active, {}, (active / tokens, x_hat))
 
@@ -123,10 +123,8 @@ def products(
     p: Parameters, codes: Codes, x: Tensor, g: Tensor, values: np.ndarray, to_z: np.ndarray, subtract: bool
 ) -> Parameters:
     """Gradients of W_enc, W_dec and both biases, from the values that are decoded and the gradient of z."""
-    found = {
-        "W_enc": codes.latent_rows(x, to_z).T.contiguous(), "b_enc": codes.latent_sums(to_z),
-        "W_dec": codes.latent_rows(g, values), "b_dec": g.sum(0),
-    }  # fmt: skip
+    to_enc, to_dec, to_bias = codes.weight_gradients(x, g, values, to_z)
+    found = {"W_enc": to_enc, "b_enc": to_bias, "W_dec": to_dec, "b_dec": g.sum(0)}
     if subtract:
         through_encoder(p, found, found["b_enc"])
     return found
