@@ -289,8 +289,8 @@ def test_values_that_are_no_numbers_reach_the_loss(kind):
 
 def test_paths_do_not_depend_on_who_else_is_trained():
     """One member dense, one between, one sparse: each alone is bit for bit what it is in the family."""
-    settings = [0.01, 1.0, 8.0]
-    members = [Member(f"m{i}", s, i, 2e-2) for i, s in enumerate(settings)]
+    settings = [(0.01, 1e-3), (1.0, 2e-2), (8.0, 2e-2)]
+    members = [Member(f"m{i}", s, i, rate) for i, (s, rate) in enumerate(settings)]
     scaling = Scaling(1.0, 1.0, torch.zeros(D), torch.zeros(D))
     random = torch.Generator().manual_seed(5)
     directions = torch.randn(40, D, generator=random) / 5
