@@ -23,8 +23,8 @@ from frontier.figures import (
     plot_training,
     training_log,
 )
-from frontier.figures.frequencies import frequency_edges
 from frontier.metrics.checks import TableError
+from frontier.metrics.frequencies import frequency_bins, latents_by_frequency
 from frontier.pareto.uncertain import attainment
 from tests.test_figures import clashes, legend_words, line, lines
 
@@ -159,8 +159,8 @@ def test_frequencies_are_shares_of_all_latents():
     steps = next(p for p in ax.patches if p.get_label() == "relu: 25 % dead")
     values, edges, _ = steps.get_data()
     np.testing.assert_allclose(edges, [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
-    # 1e-4: one latent, 1e-3: one, 1e-2: two, 1e-1 and 0.5: two; of eight
-    np.testing.assert_allclose(values, [0, 1 / 8, 1 / 8, 2 / 8, 2 / 8])
+    # Up to 1e-4 one latent, 1e-3 one, 1e-2 two, 1e-1 one, 1 one, of eight: what is above 1 % starts at an edge.
+    np.testing.assert_allclose(values, [1 / 8, 1 / 8, 2 / 8, 1 / 8, 1 / 8])
     assert [v.get_xdata()[0] for v in lines(ax, "_landmark")] == [0.01, 0.1]
 
 
@@ -181,9 +181,9 @@ def test_impossible_counts_are_refused(counts, tokens, message):
 
 def test_every_count_has_a_bin():
     for tokens in (1, 9, 10, 1000, 16384):
-        edges = frequency_edges(tokens)
-        fired = np.arange(1, min(tokens, 2000) + 1) / tokens
-        assert np.histogram(fired, edges)[0].sum() == len(fired)
+        counts = np.arange(1, min(tokens, 2000) + 1)
+        assert latents_by_frequency(counts, tokens).sum() == len(counts)
+    assert frequency_bins(1)[-1] == 1 and len(frequency_bins(1, 2)) == 3
 
 
 # Seeds
@@ -239,6 +239,19 @@ def test_training_curves_by_step(log):
     np.testing.assert_array_equal(lines(axes[0], "relu")[0].get_xydata(), [[1, 40], [2, 20], [4, 10]])
     looks = family_styles(["relu", "batch_topk"])
     assert to_hex(line(axes[1], "batch_topk").get_color()) == looks["batch_topk"].colour
+
+
+def test_flat_lines_of_several_families_do_not_hide_each_other():
+    """At equal k two families have the same L0 throughout: their dashes take turns; others stay whole."""
+    rows = [
+        {"step": s, "tokens": s, "run_id": run, "l0": l0, "fvu": 1 / s}
+        for run, at in (("topk_8", [8, 8]), ("batch_topk_8", [8, 8]), ("relu_1", [40, 9]))
+        for s, l0 in zip((1, 2), at, strict=True)
+    ]
+    l0, fvu = plot_training(pd.DataFrame(rows))
+    (one_at, one), (other_at, other) = (line(l0, n)._unscaled_dash_pattern for n in ("topk", "batch_topk"))
+    assert one == other and sum(one) == 2 * abs(other_at - one_at) and one[0] == one[1]
+    assert line(l0, "relu").get_linestyle() == "-" == line(fvu, "topk").get_linestyle()
 
 
 def test_families_of_runs_can_be_given(log):

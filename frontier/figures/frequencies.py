@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from frontier.figures.panels import QUIET, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
+from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
 
-PER_DECADE = 4
 LANDMARKS = {1e-5: "0.001 %", 0.01: "1 %", 0.1: "10 %"}
 """Firing frequencies that the literature counts latents below or above."""
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
@@ -56,10 +56,10 @@ def plot_frequencies(
     _check(found, tokens)
     looks = styles_for(found, reference, styles)
     ax = new_axes()[0] if ax is None else ax
-    edges = frequency_edges(tokens, per_decade)
+    edges = frequency_bins(tokens, per_decade)
     handles: dict[str, Any] = {}
     for place, (name, fired) in enumerate(found.items()):
-        share = np.histogram(fired[fired > 0] / tokens, edges)[0] / len(fired)
+        share = latents_by_frequency(fired, tokens, per_decade) / len(fired)
         line, label = LINES[place % len(LINES)], _label(name, fired)
         colour, width = looks[name].colour, float(mpl.rcParams["lines.linewidth"])
         ax.stairs(share, edges, color=colour, linestyle=line, linewidth=width, label=label, zorder=3)
@@ -77,19 +77,6 @@ def plot_frequencies(
     if legend:
         quiet_legend(ax, handles)
     return ax
-
-
-def frequency_edges(tokens: int, per_decade: int = PER_DECADE) -> np.ndarray:
-    """Edges of logarithmic bins from the decade of one firing in `tokens` up to 1.
-
-    They lie a hair below the round numbers, so that a latent on one is counted above it.
-
-    >>> frequency_edges(2000, per_decade=1).round(6)
-    array([1.e-04, 1.e-03, 1.e-02, 1.e-01, 1.e+00])
-    """
-    decades = int(np.floor(np.log10(max(tokens, 1)))) + 1
-    edges = 10.0 ** (np.arange(-decades * per_decade, 1) / per_decade) * (1 - 1e-12)
-    return np.append(edges[:-1], 1.0)
 
 
 def _check(counts: Mapping[Any, np.ndarray], tokens: int) -> None:

@@ -136,9 +136,26 @@ def _draw_panel(
     ax: Axes, frame: pd.DataFrame, x: str, metric: str, names: Mapping[str, str], looks: Mapping[Any, Style]
 ) -> None:
     width = 0.7 * float(mpl.rcParams["lines.linewidth"])
+    dashes = _dashes_of_flat_lines(frame, metric, names)
     for run, rows in frame.groupby("run_id", sort=False):
         rows = rows.sort_values(x)
         family = names[str(run)]
         style: dict[str, Any] = {"color": looks[family].colour, "linewidth": width, "alpha": 0.85, **EDGE}
-        style |= {"marker": looks[family].marker, "markevery": [-1], "linestyle": looks[family].line}
+        style |= {"marker": looks[family].marker, "markevery": [-1]}
+        style["linestyle"] = dashes.get(family, looks[family].line)
         ax.plot(rows[x], rows[metric], label=figure_text(family), **style)
+
+
+def _dashes_of_flat_lines(
+    frame: pd.DataFrame, metric: str, names: Mapping[str, str], length: float = 4
+) -> dict[str, Any]:
+    """Dashes in turn for families whose lines are all flat, as L0 is at equal k: else one hides the other."""
+    ranges = frame.groupby("run_id")[metric].agg(["min", "max"])
+    family = ranges.index.astype(str).map(dict(names))
+    flat = np.isclose(ranges["min"], ranges["max"], rtol=1e-3).tolist()
+    moving = {f for f, is_flat in zip(family, flat, strict=True) if not is_flat}
+    still = [f for f in dict.fromkeys(names.values()) if f not in moving]
+    if len(still) < 2:
+        return {}
+    gap = length * (len(still) - 1)
+    return {f: (length * i, (length, gap)) for i, f in enumerate(still)}

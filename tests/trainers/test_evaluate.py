@@ -19,7 +19,6 @@ from trainers.architectures.topk import TopK
 from trainers.evaluate import Evaluation, EvaluationError, evaluate, one_pass
 from trainers.evaluate.accumulators import FiringCounts, frequency_shares, jackknife_error, without_each
 from trainers.evaluate.linear_error import LinearError
-from trainers.evaluate.results import frequency_bins
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.sae import SAE
 
@@ -447,7 +446,6 @@ def test_histogram_has_the_dead_apart_and_holds_every_latent():
     # never; 5e-4 and 1e-3; 1e-2; 1e-1; 1
     assert found["latents"].tolist() == [2, 2, 1, 1, 1]
     assert made.histogram("a")["latents"].sum() == 7
-    assert frequency_bins(1)[-1] == 1 and len(frequency_bins(1, 2)) == 3
     with pytest.raises(EvaluationError, match="no SAE 'b'"):
         made.histogram("b")
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from frontier._format import nearest
+from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
 from trainers.evaluate.accumulators import jackknife_error, metrics_of, without_each
 
 METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
@@ -44,7 +45,7 @@ class Evaluation:
     frequencies: dict[str, np.ndarray] = field(repr=False)
     tokens: int
 
-    def histogram(self, run_id: str, per_decade: int = 4) -> pd.DataFrame:
+    def histogram(self, run_id: str, per_decade: int = PER_DECADE) -> pd.DataFrame:
         """Latents by firing frequency: columns `low`, `high`, `latents`; bins are low < frequency ≤ high.
 
         The first row, with low and high 0, holds the latents that never fired; the others are equal in the
@@ -52,9 +53,7 @@ class Evaluation:
         """
         edges = frequency_bins(self.tokens, per_decade)
         counts = self._known(run_id)
-        fired = counts[counts > 0] / self.tokens
-        places = np.searchsorted(edges * (1 + 1e-12), fired, side="left") - 1
-        latents = np.bincount(places, minlength=len(edges) - 1)
+        latents = latents_by_frequency(counts, self.tokens, per_decade)
         return pd.DataFrame(
             {
                 "low": np.concatenate([[0.0], edges[:-1]]),
@@ -140,13 +139,3 @@ def joined(parts: Sequence[Evaluation]) -> Evaluation:
         {name: counts for p in parts for name, counts in p.frequencies.items()},
         parts[0].tokens,
     )
-
-
-def frequency_bins(tokens: int, per_decade: int = 4) -> np.ndarray:
-    """Edges of logarithmic bins from below one firing in `tokens` up to 1.
-
-    >>> frequency_bins(2000, per_decade=1)
-    array([1.e-04, 1.e-03, 1.e-02, 1.e-01, 1.e+00])
-    """
-    decades = int(np.floor(np.log10(max(tokens, 1)))) + 1
-    return 10.0 ** (np.arange(-decades * per_decade, 1) / per_decade)

@@ -42,7 +42,8 @@ class Sums:
     """
 
     def __init__(self, p: Parameters) -> None:
-        self.W_enc, self.turned = torch.zeros_like(p["W_enc"]), torch.zeros_like(p["W_dec"].T)
+        self.W_enc = torch.zeros_like(p["W_enc"])
+        self.turned = torch.zeros(p["W_dec"].T.shape, dtype=p["W_dec"].dtype)
         self.b_dec, self.shift = torch.zeros_like(p["b_dec"]), per_latent(p)
         self.squares = torch.zeros((), dtype=torch.float64)
         self.active = 0
