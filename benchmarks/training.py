@@ -14,16 +14,18 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.measuring import arguments, circumstances, environment, folder_of, write
-from benchmarks.training_steps import ARCHITECTURES, BATCH, STEPS
+from benchmarks.training_steps import ARCHITECTURES, STEPS, Shape
 
-SHAPES = [(128, 1024, 8), (64, 1024, 1), (512, 1024, 1), (64, 4096, 1), (128, 4096, 1), (512, 4096, 1)]
-"""Width of the activations, latents, members: a family of 8 once, then other shapes with one member."""
+SHAPES = [Shape(128, 1024, 8), *(Shape(d, size) for size in (1024, 4096) for d in (64, 128, 512))]
+SHAPES.remove(Shape(128, 1024))
+"""A family of 8 once, then other shapes with one member."""
 OURS = [
     ("relu", 0.4), ("relu", 0.1), ("relu", 0.03), ("gated", 0.4), ("gated", 0.03), ("jumprelu", 0.3),
     ("jumprelu", 0.1), ("jumprelu", 0.03), *((n, k) for n in ARCHITECTURES[3:] for k in (0.01, 0.03, 0.05)),
@@ -59,18 +61,17 @@ def python_of(package: str) -> Path:
     return found
 
 
-def run(
-    python: Path, method: str, shape: tuple[int, int, int], cells: list[tuple[str, float]]
-) -> list[dict[str, Any]]:
+def run(python: Path, method: str, shape: Shape, cells: list[tuple[str, float]]) -> list[dict[str, Any]]:
     """The cells of one shape by one method, from a process of its own."""
     steps = Path(__file__).with_name("training_steps.py")
-    command = [str(python), str(steps), json.dumps([method, *shape, cells])]
+    # -P: numba asks for a package named coverage, which a module beside the script would answer.
+    command = [str(python), "-P", str(steps), json.dumps([method, asdict(shape), cells])]
     path = {"PYTHONPATH": str(Path.cwd()) if method == "ours" else ""}
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | path)
     lines = [json.loads(line[4:]) for line in done.stdout.splitlines() if line.startswith("CELL")]
     if len(lines) < len(cells):
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        lines += [{"method": method, "d": shape[0], "F": shape[1], "failed": f"process ended: {last}"[:200]}]
+        lines += [{"method": method, **asdict(shape), "failed": f"process ended: {last}"[:200]}]
     return lines
 
 
@@ -87,7 +88,7 @@ def main() -> None:
     asked = arguments(__doc__, "ours alone, one small shape").parse_args()
     folder = folder_of(asked)
     record: dict[str, Any] = {
-        **circumstances("torch"), "threads": 1, "batch": BATCH, "steps": STEPS, "floor": FLOOR,
+        **circumstances("torch"), "threads": 1, "batch": SHAPES[0].batch, "steps": STEPS, "floor": FLOOR,
         "skipped": {}, "cells": [],
     }  # fmt: skip
     methods = {"ours": (Path(sys.executable), OURS)}
@@ -99,7 +100,7 @@ def main() -> None:
             methods[method] = (python, cells)
         except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
             record["skipped"][method] = str(error)
-    for shape in [(64, 256, 1)] if asked.quick else SHAPES:
+    for shape in [Shape(64, 256)] if asked.quick else SHAPES:
         for method, (python, cells) in methods.items():
             for cell in run(python, method, shape, cells):
                 record["cells"].append(cell)

@@ -159,7 +159,7 @@ def test_frequencies_are_shares_of_all_latents():
     steps = next(p for p in ax.patches if p.get_label() == "relu: 25 % dead")
     values, edges, _ = steps.get_data()
     np.testing.assert_allclose(edges, [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
-    # Up to 1e-4 one latent, 1e-3 one, 1e-2 two, 1e-1 one, 1 one, of eight: what is above 1 % starts at an edge.
+    # Up to 1e-4 one latent, 1e-3 one, 1e-2 two, 1e-1 one, 1 one, of eight: "above 1 %" starts at an edge.
     np.testing.assert_allclose(values, [1 / 8, 1 / 8, 2 / 8, 1 / 8, 1 / 8])
     assert [v.get_xdata()[0] for v in lines(ax, "_landmark")] == [0.01, 0.1]
 

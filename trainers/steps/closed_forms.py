@@ -49,6 +49,8 @@ def closed_form(kind: Architecture) -> ClosedForm | None:
 
 SPARSE_BELOW = 0.2
 """Density of the codes below which bags of rows are faster than whole matrices."""
+NEAR_BELOW = 0.07
+"""Density of JumpReLU's estimator window below which ∂f at those places is faster than ∂f whole."""
 
 
 def relu(
@@ -68,7 +70,7 @@ def jumprelu(
     encoder = encoder_of(kind, p, "b_enc", batch, scratch)
     limits = sparse_gates.window_start(kind, p), p["threshold"].detach().clamp_min(0).numpy()
     near, firing = density(encoder, *limits)
-    if near < SPARSE_BELOW:
+    if near < NEAR_BELOW:
         return sparse_gates.jumprelu(kind, p, encoder, batch, knobs)
     if firing < SPARSE_BELOW:
         return sparse_gates.jumprelu_wide(kind, p, encoder, batch, knobs, scratch)
