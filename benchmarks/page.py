@@ -83,6 +83,7 @@ def training(r: Record) -> tuple[str, list[str]]:
         ))  # fmt: skip
     head = ("architecture", "density", "d", "F", "members", "ours, ms", "ours", "aim met", *PEERS.values())
     skipped = "".join(f"\n\nNot measured: {k}, {v}." for k, v in r["skipped"].items())
+    when = f", on {r['others_measured']} beside the same floor" if "others_measured" in r else ""
     failed = [c for c in r["cells"] if "failed" in c]
     skipped += "".join(
         f"\n\nFailed: {PEERS.get(c['method'], 'ours')}, {c.get('architecture', 'all')}, d {c['d']}, F {c['F']}: {c['failed']}."
@@ -92,12 +93,13 @@ def training(r: Record) -> tuple[str, list[str]]:
 
 Batches of {r["batch"]:,} activations. All columns after "ours, ms" are CPU time as a ratio to the dense floor, {r["floor"]}, measured in
 turn with the steps in the same process ({r["steps"]} rounds). "density" is that of our codes (of the gates for Gated; k/F for the TopK
-kinds); the others' steps are dense, only their selection depends on k, and they are measured at 0.03 alone.{skipped}
+kinds); the others' steps are dense, only their selection depends on k, and they are measured at 0.03 alone{when}.{skipped}
 
-Where the rest goes (profiles of 2026-11-21, d 128, F 1,024): a TopK step at k/F 0.05 is 30 % encoder, 33 % selection, 15 % sums
-over the selected latents, and Adam, decoder norms and bookkeeping. A JumpReLU step at density 0.1 needs ∂f whole, as with
-a bandwidth of 2 most pre-activations are within the estimator's window: 22 % encoder, 21 % ∂f, 14 % sums, 11 % selection,
-and passes over the window. At d 64 a pass over the codes costs a tenth of a product, which is why every kind is dearer there."""
+Where the rest goes (profiles of 2026-11-21, d 128, F 1,024): a TopK step at k/F 0.05 is 36 % encoder, 16 % selection, 26 % sums
+over the selected latents (of them 6 % sorting), and Adam, decoder norms and bookkeeping. A JumpReLU step at density 0.1 needs ∂f
+whole, as with a bandwidth of 2 many pre-activations are within the estimator's window: 24 % encoder, 22 % ∂f, 23 % sums, 7 %
+selection. What these steps do besides products is in compiled loops (`trainers/steps/kernels.py`): in numpy selection alone took
+a third of a TopK step, and passes over the codes put 9 of the cells at d 64 and 128 above their aims."""
     return text, missed
 
 

@@ -40,7 +40,7 @@ class Encoder:
 
     def __iter__(self) -> Iterator[tuple[int, Tensor]]:
         """(first token, z of the slice); the next slice is written over it."""
-        rows = slice_rows(*reversed(self.weight.shape))
+        rows = slice_rows(self.shape[1])
         for first in range(0, len(self.x), rows):
             yield first, self.some(self.x[first : first + rows])
 
@@ -50,11 +50,9 @@ class Encoder:
         return torch.addmm(self.shift, x, self.weight, out=out)
 
 
-def slice_rows(size: int, width: int) -> int:
-    """Tokens per slice, by F and d: few for the cache, many for the products (measured for F to 16,384)."""
-    if size > 8192:
-        return 512
-    return 128 if size > 2048 and width <= 128 else 256
+def slice_rows(size: int) -> int:
+    """Tokens per slice, by F: few for the cache, many for the products."""
+    return 256 if size <= 8192 else 512
 
 
 def codes_from(encoder: Encoder, limit: float | np.ndarray) -> Codes:

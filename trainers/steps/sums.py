@@ -80,8 +80,11 @@ def per_latent(p: Parameters, value: float = 0) -> Tensor:
 
 
 def slices(batch: Batch, size: int) -> list[tuple[int, Tensor, Tensor]]:
-    """(first token, inputs, targets) of slices whose codes fit into the cache."""
-    rows = slice_rows(size, batch.input.shape[1])
+    """(first token, inputs, targets) of slices whose codes and gradients fit into the cache, by d and F."""
+    narrow = (
+        batch.input.shape[1] <= 64 and 2048 < size <= 8192
+    )  # short products: the passes between them count
+    rows = 64 if narrow else slice_rows(size)
     starts = range(0, len(batch.input), rows)
     return [(i, batch.input[i : i + rows], batch.target[i : i + rows]) for i in starts]
 
