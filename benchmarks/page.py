@@ -285,7 +285,7 @@ The rest stands still while one size grows: training is ReLU, width 128, 4 membe
 How to read it: an exponent of 1 means twice the size, twice the cost; well below 1 a constant part (a start, the
 language model's own passes) is still paid off at the sizes measured, so the cost of larger ones grows faster than the
 fit says. The intervals suppose independent scatter around one power law; where a constant part bends the curve they
-are too narrow to be believed to the second digit. "–": growth below 4 MB, or too few sizes above it.
+are too narrow to be believed to the second digit. "–": no growth, growth below 4 MB, or too few sizes above it.
 """
 
 

@@ -159,8 +159,8 @@ def once(work: Work) -> tuple[float, float]:
 
 
 def exponent(sizes: list[int], costs: list[float]) -> dict[str, Any] | None:
-    """The power law through these costs; None where too few are left."""
-    if len(sizes) < 4:
+    """The power law through these costs; None where too few are left, or they do not grow."""
+    if len(sizes) < 4 or np.polyfit(np.log(sizes), np.log(costs), 1)[0] < 1e-9:
         return None
     fit = frontier.fit_points(sizes, costs, "power", errors="log")
     n = fit[next(name for name in fit.parameters if name in ("exponent", "n"))]
