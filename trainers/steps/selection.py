@@ -62,10 +62,10 @@ def codes_from(encoder: Encoder, limit: float | np.ndarray) -> Codes:
 
 def token_codes(encoder: Encoder, k: float) -> Codes:
     """The positive ones of the k highest of each token; of equal ones the first."""
-    k, least = min(int(k), encoder.shape[1]), np.float32(SMALLEST)
+    k = min(int(k), encoder.shape[1])
 
     def choose(z: np.ndarray, *found: np.ndarray) -> int:
-        return kernels.highest(z, k, z.dtype.type(least), *found)
+        return kernels.highest(z, k, z.dtype.type(SMALLEST), *found)
 
     return joined([picked(z, choose, encoder.scratch) for _, z in encoder])
 
