@@ -28,7 +28,7 @@ def run(*arguments):
 @pytest.mark.parametrize("name", (*SCRIPTS, "training_gpu"))
 def test_help(name):
     if name in ("evaluation", "scaling", "training", "training_gpu"):
-        pytest.importorskip("torch")
+        pytest.importorskip("torch", reason="torch is not installed (extra train)")
     done = run(f"benchmarks.{name}", "--help")
     assert done.returncode == 0, done.stderr
     assert "--quick" in done.stdout
@@ -43,7 +43,7 @@ def test_a_quick_run_writes_its_result(tmp_path):
 
 
 def test_without_a_gpu_nothing_is_measured_on_one(tmp_path):
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra train)")
     done = run("benchmarks.training_gpu", "--quick", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     cells = json.loads((tmp_path / "training_gpu.json").read_text())["cells"]

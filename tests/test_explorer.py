@@ -93,7 +93,7 @@ def test_every_result_has_a_text_and_an_html_repr(hill20):
 
 @pytest.mark.parametrize("backend", ["pandas", "polars"])
 def test_frames_come_back_in_the_asked_kind(backend, hill20, layer20):
-    module = pytest.importorskip(backend)
+    module = pytest.importorskip(backend, reason=f"{backend} is not installed (extra polars)")
     ratio = frontier.ratio_table(hill20, "baseline")[0]
     plan = frontier.plan(hill20[1], hill20[0])
     choice = frontier.select_curve(hill20[0], replicates=0)

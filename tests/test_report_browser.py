@@ -224,7 +224,7 @@ def test_fits_switch_and_dash_beyond_the_data(chromium, gemma_page):
 
 def test_plotly_knows_every_attribute(chromium, gemma_page):
     """What is handed to Plotly is valid by its own schema: a misspelt attribute raises."""
-    go = pytest.importorskip("plotly.graph_objects")
+    go = pytest.importorskip("plotly.graph_objects", reason="plotly is not installed")
     with opened(chromium, gemma_page) as page:
         for kind, count in (("frontier", 3), ("fits", 3), ("ratios", 1)):
             for i in range(count):

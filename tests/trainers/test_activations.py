@@ -388,7 +388,7 @@ def test_files_that_hold_no_tokens(model, tmp_path):
 
 
 def test_a_streamed_corpus(model, tmp_path):
-    pytest.importorskip("datasets")
+    pytest.importorskip("datasets", reason="datasets is not installed (extra corpora)")
     file = tmp_path / "corpus.jsonl"
     file.write_text("\n".join(json.dumps({"body": f"document {i} " * 5}) for i in range(200)))
     corpus = StreamedCorpus("json", data_files=str(file), column="body")

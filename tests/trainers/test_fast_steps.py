@@ -226,6 +226,11 @@ def test_equal_values_give_exactly_k(k):
     torch.testing.assert_close(torch.from_numpy(sums), z.topk(k).values.sum(1))
 
 
+def test_loops_compile_where_nothing_can_be_kept():
+    """A function of no file has no folder for its machine code, as in an installation that is read-only."""
+    assert kernels.compiled(eval("lambda a: a + 1"))(1) == 2
+
+
 @pytest.mark.parametrize("number", [torch.float32, torch.float64])
 @pytest.mark.parametrize("k", [1, 7, 60])
 def test_rows_of_any_scale(k, number):

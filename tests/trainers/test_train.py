@@ -200,7 +200,7 @@ def test_init_run_status_and_export_from_the_command_line(tmp_path, monkeypatch,
 
 def test_a_gpu_that_is_not_there(tmp_path):
     if torch.cuda.is_available():
-        pytest.skip("this machine has a GPU")
+        pytest.skip("this machine has a GPU: the error that one is missing cannot come")
     content = small().model_dump() | {"model": {"device": "cuda"}}
     with pytest.raises(RunError, match="no GPU"):
         build_run(checked(content), progress=False)

@@ -61,14 +61,15 @@ def jumprelu(
     number, half = threshold.dtype.type, kind.bandwidth / 2
     shift = shift_of(p, p["b_enc"], kind.subtract_decoder_bias)
     sums, window, x_hats = Sums(p), per_latent(p), torch.empty_like(batch.target)
-    rest = threshold, number(weight), number(half), window.numpy(), sums.shift.numpy()
+    rest = threshold, number(weight), number(half), window.numpy()
     for first, x, target in slices(batch, size):
         z, f, d_f = (scratch.take(n, (len(x), size), x.dtype) for n in ("z", "f", "d_f"))
         torch.addmm(shift, x, p["W_enc"], out=z)
         sums.active += kernels.jump(z.numpy(), threshold, f.numpy())
         g, squares = errors(p, f, target, x_hats[first : first + len(x)], tokens)
         torch.mm(g, p["W_dec"].T, out=d_f)
-        kernels.jump_back(z.numpy(), d_f.numpy(), *rest)
+        kernels.jump_window(z.numpy(), d_f.numpy(), *rest)
+        kernels.rectify_back(f.numpy(), d_f.numpy(), sums.shift.numpy())
         sums.add(x, f, g, d_f, squares)
     found = sums.finish(p, kind.subtract_decoder_bias)
     found |= {"b_enc": sums.shift, "threshold": window / -kind.bandwidth}
@@ -103,8 +104,9 @@ def gated(
         x_hats[first : first + len(x)] = out[0]
         d_f, d_o = d_both
         torch.mm(g, p["W_dec"].T, out=d_both.flatten(0, 1))
-        parts = (v.numpy() for v in (f, o, d_f, d_o, scale))
-        kernels.gates_back(*parts, number(weight), to_magnitude.numpy(), to_gate.numpy())
+        kernels.rectify_back(f.numpy(), d_f.numpy(), to_magnitude.numpy())
+        parts = (v.numpy() for v in (o, d_f, d_o, scale))
+        kernels.gates_back(*parts, number(weight), to_gate.numpy())
         sums.add(x, f, g[: len(x)], d_o, squares)
         sums.count(f, log)
     sums.shift += to_gate + scale * to_magnitude

@@ -196,7 +196,10 @@ def by_latent(begins, places, values, slopes, starts, rows, sorted_values, sorte
 
 @compiled
 def rectify(z, along):
-    """Z becomes f = relu(z), whose sums are added to `along`."""
+    """Z becomes f = relu(z), whose sums are added to `along`.
+
+    As `rectify_back(z, z, along)`, which no vector instructions could do: two of its arrays would be one.
+    """
     zero, sums = z.dtype.type(0), np.zeros_like(along)
     for b in range(len(z)):
         for i in range(z.shape[1]):
@@ -242,22 +245,6 @@ def jump_window(z, d_f, threshold, weight, half, window):
 
 
 @compiled
-def jump_back(z, d_f, threshold, weight, half, window, shift):
-    """What `jump_window` does; and ∂f becomes ∂z = ∂f 1[z > θ] 1[z > 0], whose sums are added to `shift`."""
-    zero, near_sums, sums = z.dtype.type(0), np.zeros_like(window), np.zeros_like(shift)
-    for b in range(len(z)):
-        for i in range(z.shape[1]):
-            term = threshold[i] * d_f[b, i] + weight
-            near_sums[i] += term if abs(z[b, i] - threshold[i]) < half else zero
-        for i in range(z.shape[1]):
-            off = z[b, i] <= threshold[i] or z[b, i] <= zero
-            d_f[b, i] = zero if off else d_f[b, i]
-            sums[i] += d_f[b, i]
-    window += near_sums
-    shift += sums
-
-
-@compiled
 def gates(z, scale, offset, f, opened):
     """Of z = π_gate: z becomes o = relu(z), whose sums are added; f = 1[z > 0] relu(z · scale + offset)."""
     zero, sums = z.dtype.type(0), np.zeros_like(opened)
@@ -272,16 +259,12 @@ def gates(z, scale, offset, f, opened):
 
 
 @compiled
-def gates_back(f, o, d_f, d_o, scale, weight, to_magnitude, to_gate):
-    """∂o becomes ∂z = g + scale · m, m = 1[f > 0] ∂f and g = 1[o > 0] (∂o + weight), whose sums are added."""
-    zero, sums, gate_sums = f.dtype.type(0), np.zeros_like(to_magnitude), np.zeros_like(to_gate)
-    for b in range(len(f)):
-        for i in range(f.shape[1]):
-            d_f[b, i] = zero if f[b, i] <= zero else d_f[b, i]
-            sums[i] += d_f[b, i]
-        for i in range(f.shape[1]):
+def gates_back(o, d_f, d_o, scale, weight, to_gate):
+    """∂o becomes ∂z = g + scale · ∂f, with g = 1[o > 0] (∂o + weight), whose sums are added."""
+    zero, sums = o.dtype.type(0), np.zeros_like(to_gate)
+    for b in range(len(o)):
+        for i in range(o.shape[1]):
             gate = zero if o[b, i] <= zero else d_o[b, i] + weight
-            gate_sums[i] += gate
+            sums[i] += gate
             d_o[b, i] = gate + scale[i] * d_f[b, i]
-    to_magnitude += sums
-    to_gate += gate_sums
+    to_gate += sums
