@@ -21,7 +21,7 @@ _HOME = {
     "Comparison": "comparison.results",
     "Comparisons": "comparison.results",
     "CurveFit": "fits.curve_fit",
-    "CurveSelection": "selection.results",
+    "CurveSelection": "selection.curve_selection",
     "FrontierFits": "fits.curve_fit",
     "HillModel": "fits.lmfit_models",
     "Interval": "intervals",
@@ -186,7 +186,7 @@ if TYPE_CHECKING:
     from frontier.selection import select_curves as select_curves
     from frontier.selection.averaging import averaged_potency as averaged_potency
     from frontier.selection.planning import plan as plan
-    from frontier.selection.results import CurveSelection as CurveSelection
+    from frontier.selection.curve_selection import CurveSelection as CurveSelection
     from frontier.tables import fits_table as fits_table
     from frontier.tables import ratios_table as ratios_table
     from frontier.tables import runs_table as runs_table

@@ -17,7 +17,7 @@ from frontier.fits.errors_model import log_likelihoods
 from frontier.selection import select_curve, select_curves
 from frontier.selection.averaging import AveragedRatio, averaged_potency, mata_t
 from frontier.selection.candidates import aicc, drawn
-from frontier.selection.results import CurveSelection, CurveSelections
+from frontier.selection.curve_selection import CurveSelection, CurveSelections
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
 """x over a factor of 30, as in the simulations whose results stand below."""

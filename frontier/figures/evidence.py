@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from frontier.figures.lines import letters_across
 from frontier.figures.panels import QUIET, figure_legend, name_rows, telling_parts
 from frontier.figures.style import COLOURS, REFERENCE_COLOUR, row_texts
-from frontier.selection.results import ALL_GROUPS, CurveSelection, CurveSelections, label
+from frontier.selection.curve_selection import ALL_GROUPS, CurveSelection, CurveSelections, label
 
 HATCHES = ("", "////", "....", "xxxx", "----", "++++")
 """Beside the colours, for readers who cannot tell them apart."""
