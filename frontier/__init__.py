@@ -185,8 +185,8 @@ if TYPE_CHECKING:
     from frontier.selection import select_curve as select_curve
     from frontier.selection import select_curves as select_curves
     from frontier.selection.averaging import averaged_potency as averaged_potency
-    from frontier.selection.planning import plan as plan
     from frontier.selection.curve_selection import CurveSelection as CurveSelection
+    from frontier.selection.planning import plan as plan
     from frontier.tables import fits_table as fits_table
     from frontier.tables import ratios_table as ratios_table
     from frontier.tables import runs_table as runs_table

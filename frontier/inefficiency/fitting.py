@@ -20,9 +20,9 @@ from frontier._format import nearest, number, p_value_cell, plural
 from frontier.curves import Curve
 from frontier.fits import fit, fit_points
 from frontier.fits.curve_fit import CurveFit, GroupFailure
-from frontier.inefficiency.quantile import QuantileFrontier
 from frontier.inefficiency.inefficiency_fit import InefficiencyFit as InefficiencyFit
 from frontier.inefficiency.inefficiency_fit import InefficiencyFits as InefficiencyFits
+from frontier.inefficiency.quantile import QuantileFrontier
 from frontier.inefficiency.stochastic import STEEPEST, wanted_of
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto import nondominated

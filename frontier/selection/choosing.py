@@ -22,7 +22,14 @@ from frontier.results import Group
 from frontier.selection.averaging import AveragedRatio as AveragedRatio
 from frontier.selection.averaging import averaged_potency as averaged_potency
 from frontier.selection.candidates import CURVES, Contest, Spec, aicc, confusion, specs_of
-from frontier.selection.curve_selection import TIE, Candidate, CurveSelection, CurveSelections, label, times_as_likely
+from frontier.selection.curve_selection import (
+    TIE,
+    Candidate,
+    CurveSelection,
+    CurveSelections,
+    label,
+    times_as_likely,
+)
 
 UNLIKELY = 10.0
 """A fitted curve less likely than the best one by this factor is doubted."""
