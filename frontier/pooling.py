@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, interval_cell, listed, number, p_value_text, plural
+from frontier.doubts import Doubt, Kind, has
 from frontier.intervals import t_quantile
 from frontier.metrics import give_back
 from frontier.ratios.log_ratio import two_sided
-from frontier.ratios.results import EXTRAPOLATES, Ratio, RatioTable
+from frontier.ratios.results import Ratio, RatioTable
 from frontier.results import Result, in_words, varying
 
 OUTSIDE = "the two families share no level, so that a curve is extrapolated"
@@ -70,7 +71,7 @@ class PooledRatio(Result):
     level: float
     cells: tuple[PooledCell, ...]
     left_out: tuple[str, ...]
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -106,7 +107,7 @@ class PooledRatio(Result):
         pooled = interval_cell(self.ratio, self.low, self.high)
         rows.append(("pooled", pooled, number(len(self.cells) - 1), "1"))
         headers = ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight")
-        remarks = (self.sentence, *self.doubts, *(f"left out: {x}" for x in self.left_out))
+        remarks = (self.sentence, *map(str, self.doubts), *(f"left out: {x}" for x in self.left_out))
         return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks)
 
 
@@ -200,26 +201,28 @@ def _combined(
 
 
 def _is_outside(r: Ratio) -> bool:
-    return any(EXTRAPOLATES in d for d in r.doubts)
+    return has(r.doubts, Kind.no_overlap)
 
 
-def _doubts(kept: Sequence[Ratio], left_out: Sequence[str]) -> tuple[str, ...]:
+def _doubts(kept: Sequence[Ratio], left_out: Sequence[str]) -> tuple[Doubt, ...]:
     """What the pooled number hides: cells that are left out, extrapolated ones, hits that differ."""
-    doubts = []
+    doubts, cells = [], plural(len(kept), "cell")
     if left_out:
-        total = len(kept) + len(left_out)
-        doubts.append(
-            f"{len(left_out)} of {plural(total, 'cell')} left out: what stays is the better known part."
+        text = (
+            f"{len(left_out)} of {plural(len(kept) + len(left_out), 'cell')} left out: what stays is the "
+            "better known part."
         )
-    outside = sum(map(_is_outside, kept))
-    if outside:
-        doubts.append(f"{outside} of {plural(len(kept), 'cell')} extrapolated: {OUTSIDE}.")
-    count = sum(any(d.startswith("k is extrapolated") for d in r.doubts) for r in kept)
-    if count:
-        doubts.append(f"k is extrapolated in {count} of {plural(len(kept), 'cell')}.")
+        doubts.append(Doubt(Kind.left_out, text, numbers={"cells": len(left_out)}))
+    if outside := sum(map(_is_outside, kept)):
+        text = f"{outside} of {cells} extrapolated: {OUTSIDE}."
+        doubts.append(Doubt(Kind.no_overlap, text, numbers={"cells": outside}))
+    if count := sum(has(r.doubts, Kind.extrapolated_k) for r in kept):
+        text = f"k is extrapolated in {count} of {cells}."
+        doubts.append(Doubt(Kind.extrapolated_k, text, quantity="k", numbers={"cells": count}))
     at = sorted(r.at for r in kept if r.at is not None)
     if at and at[-1] > 1.01 * at[0]:
-        doubts.append(f"The cells are read at different hits, {number(at[0])} to {number(at[-1])}.")
+        text = f"The cells are read at different hits, {number(at[0])} to {number(at[-1])}."
+        doubts.append(Doubt(Kind.unequal_hits, text, numbers={"from": at[0], "to": at[-1]}))
     return tuple(doubts)
 
 

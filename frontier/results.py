@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_ori
 import numpy as np
 
 from frontier._format import View
+from frontier.doubts import Doubt, said
 
 if TYPE_CHECKING:
     import cattrs
@@ -165,6 +166,10 @@ def _converter() -> cattrs.Converter:
     converter.register_structure_hook(float, lambda value, _: math.nan if value is None else float(value))
     converter.register_unstructure_hook_func(_is_array, lambda a: [_nested(v) for v in a.tolist()])
     converter.register_structure_hook_func(_is_array, lambda value, _: np.array(value, dtype=float))
+    whole = converter.get_structure_hook(Doubt)
+    converter.register_structure_hook(
+        Doubt, lambda value, kind: said(value) if isinstance(value, str) else whole(value, kind)
+    )  # version 0.1 saved doubts as sentences
     converter.register_structure_hook(str | int, lambda value, _: value)
     converter.register_structure_hook(str | int | float | bool, lambda value, _: value)
     return converter

@@ -4,13 +4,18 @@ Cases of pairs, residuals, model choice and groups without a fit are in test_rat
 test_residuals, test_selection and test_fits.
 """
 
+import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import frontier
+from frontier.doubts import Doubt, Kind, grouped, said, worst_first
 from frontier.fits import doubts as say
+from frontier.html_report.contents import contents
+from frontier.tables import fits_table, ratios_table
 
 X = np.geomspace(0.003, 0.03, 8)
 
@@ -20,13 +25,17 @@ def noisy(y, sd=0.1, seed=0):
 
 
 def doubts_of(x, y, **options):
-    return frontier.fit_points(x, y, **options).doubts
+    return texts(frontier.fit_points(x, y, **options))
+
+
+def texts(result):
+    return [str(d) for d in result.doubts]
 
 
 def test_k_beyond_the_data():
     y = noisy(frontier.hill(X, 0.46, 1.0))
     fit = frontier.fit_points(X, y, errors="log")
-    text = next(d for d in fit.doubts if "times the largest x" in d)
+    text = next(d for d in texts(fit) if "times the largest x" in d)
     k = fit["k"].estimate
     assert text.startswith(f"k of group all rows ({k:.3f}) is {k / 0.03:.2g} times the largest x (0.0300);")
     assert "it is an extrapolation and depends on the Hill form with top 1" in text
@@ -60,7 +69,7 @@ def test_a_profile_that_does_not_close():
             assert "sets no top" in str(error)
             continue
         if math.isinf(fit["k"].high):
-            text = next(d for d in fit.doubts if d.startswith("No upper limit for k"))
+            text = next(d for d in texts(fit) if d.startswith("No upper limit for k"))
             assert "values up to infinity fit as well (power law: RSS" in text
             return
     pytest.fail("no set with an open profile")
@@ -109,4 +118,80 @@ def test_a_top_of_one_means_nothing_for_nats():
         for a, b in zip(X, noisy(X), strict=True)
     ]
     fit = frontier.fit(rows, "hill", y="delta_ce", errors="log")[0]
-    assert any(d.startswith("A top of 1 has no meaning for delta_ce") for d in fit.doubts)
+    assert any(d.startswith("A top of 1 has no meaning for delta_ce") for d in texts(fit))
+
+
+# --- A doubt is data: nothing is decided by its words -----------------------------------------------------
+
+
+@pytest.fixture
+def wordless(monkeypatch):
+    """Every doubt that is made says "x"."""
+    whole = Doubt.__init__
+    monkeypatch.setattr(Doubt, "__init__", lambda self, kind, text, *a, **k: whole(self, kind, "x", *a, **k))
+
+
+def study():
+    """Published tables of two models, with SAEs that decide, cross, were searched for, or share no level."""
+    table = pd.concat([frontier.load_dataset(n) for n in ("gated_gemma7b", "gated_pythia2p8b")])
+    apart = table[(table["family"] == "gated") & (table["l0"] > 60)].assign(family="apart")
+    return pd.concat([table, apart, apart.assign(l0=apart["l0"] * 1.07)], ignore_index=True)
+
+
+def decided(table):
+    """Everything that a study decides, counts or groups."""
+    found = frontier.compare(table, "baseline", errors="additive", max_l0=200)
+    pooled = frontier.pool_ratios(found.ratios, family="gated")
+    page = contents(found, frontier.metrics_table(table), ())
+    kinds = [[(d.kind, d.family, d.row, d.quantity) for d in c.doubts] for c in found]
+    told = grouped((str(c.group), d) for c in found for d in c.doubts)
+    return {
+        "verdicts": [(c.verdict, c.sentence, c.claim) for c in found],
+        "doubts": kinds,
+        "pooled": (pooled.left_out, [c.name for c in pooled.cells], [d.kind for d in pooled.doubts]),
+        "groups": [(g.kind, len(g.doubts), g.places) for g in told],
+        "cards": [c.answers[:-1] for c in page.cards] + [page.lead],
+        "limits": [places for _, places in page.limits],
+        "notes": [len(r.doubts) for r in found.ratios],
+        "observed": [[d.kind for d in o.doubts] for o in found.observed],
+        "rows": [len(frame.to_frame()) for frame in (found, found.ratios, found.observed, found.fits)],
+        "lines": [len(repr(r).splitlines()) for r in (found, found.ratios, found.observed, found.fits)],
+        "tables": [len(t.splitlines()) for t in (ratios_table(found.ratios), fits_table(found.fits))],
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def with_words():
+    return decided(study())
+
+
+def test_no_sentence_is_read_back(with_words, wordless):
+    kinds = {kind for row in with_words["doubts"] for kind, *_ in row}
+    assert {Kind.no_overlap, Kind.extrapolated_k, Kind.influence, Kind.confounded, Kind.selected} <= kinds
+    assert str(Doubt(Kind.tie, "words")) == "x"
+    assert decided(study()) == with_words
+
+
+def test_doubts_are_saved_as_data_and_old_sentences_still_load(tmp_path):
+    fit = frontier.fit_points(X, noisy(frontier.hill(X, 0.46, 1.0)), errors="log")
+    assert fit.doubts and type(fit).load(fit.save(tmp_path / "fit.json")).doubts == fit.doubts
+    old = {**fit.to_dict(), "doubts": texts(fit)}
+    again = type(fit).from_dict(json.loads(json.dumps(old)))
+    assert again.doubts == tuple(said(t) for t in texts(fit)) and texts(again) == texts(fit)
+    with pytest.raises(ValueError, match="damaged"):
+        type(fit).from_dict({**fit.to_dict(), "doubts": [{"kind": "whim", "text": "x"}]})
+
+
+def test_kinds_stand_in_the_order_of_their_severity():
+    assert [k.severity for k in Kind] == sorted((k.severity for k in Kind), reverse=True)
+
+
+def test_doubts_of_one_kind_are_told_together():
+    k = [Doubt(Kind.extrapolated_k, f"k is {i} times the largest x.", numbers={"k": i}) for i in range(7)]
+    pairs = [(f"layer {i}", d) for i, d in enumerate(k)]
+    pairs += [("layer 3", Doubt(Kind.crossing, "They cross.")), *pairs[:2]]
+    worst, many = grouped(pairs)
+    assert worst.sentence == "layer 3: They cross."
+    assert many.places == tuple(f"layer {i}" for i in range(7)) and len(many.doubts) == 7
+    assert many.sentence == "k is extrapolated in 7 cells: k is 0 times the largest x."
+    assert worst_first([d for _, d in pairs])[0].kind is Kind.crossing

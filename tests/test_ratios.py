@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
+from frontier.doubts import Kind, has, in_text
 from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
 from frontier.ratios.curves import (
     hit_ratio_curve,
@@ -247,15 +248,15 @@ def test_doubts_of_a_pair():
     quiet, loud = family("relu", 0.2, 1.0, noise=0.01, seed=1), family("loud", 0.4, 1.0, noise=0.3, seed=2)
     fits = frontier.fit(quiet + loud, "hill", errors="log")
     doubts = relative_potency(fits["loud"], fits["relu"]).doubts
-    assert any(d.startswith("Residual SD") and "Welch degrees of freedom used" in d for d in doubts)
+    assert any(str(d).startswith("Residual SD") and "Welch degrees of freedom used" in str(d) for d in doubts)
     # ranges of y that do not meet
     low = [r for r in family("low", 0.2, 1.0, seed=4) if r["l0"] > 30]
     high = [r for r in family("relu", 0.2, 1.0, seed=5) if r["l0"] < 15]
     apart = frontier.fit(low + high, "hill", errors="log")
-    text = " ".join(relative_potency(apart["low"], apart["relu"]).doubts)
+    text = in_text(relative_potency(apart["low"], apart["relu"]).doubts)
     assert "every comparison at equal y extrapolates at least one curve" in text
     outside = relative_potency(fits["loud"], fits["relu"], at=0.9).doubts
-    assert any("outside the data of" in d and "extrapolated" in d for d in outside)
+    assert has(outside, Kind.extrapolated) and "outside the data of" in in_text(outside)
 
 
 def test_unequal_search_is_said():
@@ -265,10 +266,8 @@ def test_unequal_search_is_said():
         for r in family("gated", 0.4, 1.0, seed=3, points=14)
     ]
     fits = frontier.fit(frontier.pareto_set(rows), "hill", errors="log")
-    assert any(
-        "the longer search finds the luckier frontier" in d
-        for d in relative_potency(fits["gated"], fits["relu"]).doubts
-    )
+    found = relative_potency(fits["gated"], fits["relu"]).doubts
+    assert "the longer search finds the luckier frontier" in in_text(found)
 
 
 def test_unlike_fits_are_refused():
@@ -376,6 +375,6 @@ def test_levels_and_heights_are_checked(pair, hill20):
         with pytest.raises(ValueError, match="at must be one number"):
             relative_potency(*pair, at=bad)
     never = relative_potency(*pair, at=1.2)
-    assert math.isnan(never.ratio) and any("never reaches" in d for d in never.doubts)
+    assert math.isnan(never.ratio) and any("never reaches" in str(d) for d in never.doubts)
     table = ratio_table(hill20, "baseline", at=[0.02, 0.03])
     assert [r.at for r in table if r.quantity == "relative_potency"] == [0.02, 0.03] * 3

@@ -104,7 +104,7 @@ def test_the_answer_comes_first_and_is_that_of_compare(page, comparison20):
         said, _, equal = rest.partition(" Equal n: ")
         assert said in page.texts and f"Equal n: {equal}" in page.texts, place
         for doubt in c.doubts:
-            assert doubt in page.texts
+            assert str(doubt) in page.texts
     assert "it needs 2.57 [2.30, 2.87] times fewer active latents at hit 0.0281" in page.text
 
 

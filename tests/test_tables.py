@@ -111,7 +111,7 @@ def test_values_are_rounded_to_their_intervals(hill20):
 
 def test_each_doubt_is_said_once_and_found_from_its_row(hill20):
     text = fits_table(hill20)
-    said = [d for f in hill20 for d in f.doubts]
+    said = [str(d) for f in hill20 for d in f.doubts]
     for number, doubt in enumerate(said, 1):
         assert text.count(doubt) == 1
         assert f"{number}. {doubt}" in text.splitlines()

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import interval_cell, number, p_value_text
-from frontier.comparison.results import Comparison, Comparisons
+from frontier.comparison.results import Comparison, Comparisons, equal_steepness
+from frontier.doubts import Doubt, Kind, without
 from frontier.fits import fit, guard
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics import default_y, group_columns, metrics_table, set_aside_remark, usable
@@ -171,36 +172,39 @@ def _one(
     ends = _ends(f, ref, potency.level) if parallel and parallel.rejected else None
     doubts = _doubts(f, ref, potency, parallel, seen)
     if verdict == "crossing":
-        doubts = [d for d in doubts if not d.startswith("The interpolated frontiers")]
+        doubts = without(doubts, [Kind.crossing])
     if row:
         low, high = (number(v) for v in span)
-        doubts.append(f"Leaving out one SAE moves relative potency between {low} and {high}; {row} decides.")
-    sentence = (
-        _sentence(potency, hits, verdict, found, ends) if _share_heights(f, ref) else _by_hits(hits, verdict)
-    )
-    sentence += _parallel_sentence(parallel, beside)
+        text = f"Leaving out one SAE moves relative potency between {low} and {high}; {row} decides."
+        moved = {"from": span[0], "to": span[1]}
+        doubts.append(Doubt(Kind.influence, text, family, row, "relative_potency", numbers=moved))
+    claim = _claim(potency, hits, verdict, found, ends) if _share_heights(f, ref) else _by_hits(hits, verdict)
+    where, equal = in_words(group), equal_steepness(parallel, beside)
+    sentence = (f"{where}: {claim}" if where else claim) + (f" {equal}" if equal else "")
     return Comparison(
         group, family, potency.reference, verdict, sentence, potency, hits, parallel,
-        beside, found, seen, ends, span, row, tuple(dict.fromkeys(doubts)),
+        beside, found, seen, ends, span, row, tuple(dict.fromkeys(doubts)), claim,
     )  # fmt: skip
 
 
 def _doubts(
     f: CurveFit, ref: CurveFit, potency: Ratio, parallel: Parallelism | None, seen: tuple[ObservedRatio, ...]
-) -> list[str]:
-    doubts = []
+) -> list[Doubt]:
+    doubts: list[Doubt] = []
     if parallel and parallel.rejected:
         p = p_value_text(parallel.p_welch)
-        doubts.append(
+        text = (
             f"Equal {parallel.parameter} is rejected (p {p}, {f.errors} errors): "
             f"no single ratio exists, it depends on the {potency.height}."
         )
+        numbers = {"p": parallel.p_welch}
+        doubts.append(Doubt(Kind.not_parallel, text, potency.family, "", parallel.parameter, numbers=numbers))
     if f.curve == "hill" and "k" in f.problem.free_names:
         k = parameter_ratio(f, ref, "k", level=potency.level)
-        doubts += [d for d in k.doubts if d.startswith("k is")]
+        doubts += [d for d in k.doubts if d.kind is Kind.extrapolated_k]
     doubts += [*potency.doubts, *(d for o in seen for d in o.doubts)]
-    own = ("k of group", "Without row", "Row ")  # about one fit's parameters, not about the comparison
-    return doubts + [d for g in (f, ref) for d in g.doubts if not d.startswith(own)]
+    own = (Kind.extrapolated_k, Kind.influence, Kind.leverage)  # of one fit's parameters, not of the pair
+    return doubts + without((*f.doubts, *ref.doubts), own)
 
 
 def _ends(f: CurveFit, ref: CurveFit, level: float) -> tuple[Ratio, Ratio] | None:
@@ -238,10 +242,10 @@ def _verdict(f: CurveFit, ref: CurveFit, potency: Ratio, hits: Ratio, found: Cro
     return potency.verdict or "not separable"
 
 
-def _sentence(
+def _claim(
     potency: Ratio, hits: Ratio, verdict: str, found: Crossing | None, ends: tuple[Ratio, Ratio] | None
 ) -> str:
-    head, reference, times = _head(potency), potency.reference, times_in_words(potency)
+    head, reference, times = potency.family, potency.reference, times_in_words(potency)
     where = f" at L0 {interval_cell(found.l0, found.low, found.high)}" if found else ""
     text = {
         "better": f"{head} is better than {reference}: it needs {times}",
@@ -258,7 +262,7 @@ def _sentence(
 
 def _by_hits(hits: Ratio, verdict: str) -> str:
     """The sentence where the two share no hit: only hits at equal L0 can be compared."""
-    head, reference = _head(hits), hits.reference
+    head, reference = hits.family, hits.reference
     at = f"at L0 {number(hits.at)} its {hits.height} is {ratio_cell(hits)} times that of {reference}"
     text = {
         "better": f"{head} is better than {reference}: {at}",
@@ -267,11 +271,6 @@ def _by_hits(hits: Ratio, verdict: str) -> str:
         "not comparable": f"{head} and {reference} are not comparable on these data",
     }[verdict]
     return f"{text}; they share no {hits.height}, so relative potency is extrapolated."
-
-
-def _head(r: Ratio) -> str:
-    where = in_words(r.group)
-    return f"{where}: {r.family}" if where else r.family
 
 
 def times_in_words(r: Ratio) -> str:
@@ -286,19 +285,6 @@ def times_in_words(r: Ratio) -> str:
 def _not_told(r: Ratio) -> str:
     """What is known of a ratio that may lie on either side of 1."""
     return f"the L0 ratio at {r.height} {number(r.at)} is {ratio_cell(r)}"
-
-
-def _parallel_sentence(parallel: Parallelism | None, other: Parallelism | None) -> str:
-    """The test of equal steepness, under both errors models; empty where there is none."""
-    if parallel is None:
-        return ""
-    answers = [
-        f"with {p.errors} errors {'rejected' if p.rejected else 'not rejected'} "
-        f"(p {p_value_text(p.p_welch)}; pooled F p {p_value_text(p.p_f)})"
-        for p in (parallel, other)
-        if p
-    ]
-    return f" Equal {parallel.parameter}: {'; '.join(answers)}."
 
 
 def _parallel(f: CurveFit, ref: CurveFit) -> Parallelism | None:

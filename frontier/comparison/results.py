@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from frontier._format import View, listed, number, p_value_cell
+from frontier._format import View, listed, number, p_value_cell, p_value_text
+from frontier.doubts import Doubt
 from frontier.fits.curve_fit import FrontierFits
 from frontier.metrics import give_back
 from frontier.ratios.crossing import Crossing
@@ -28,7 +29,8 @@ class Comparison(Result):
     ----------
     verdict : one of `VERDICTS`
     sentence : str
-        The verdict in plain words, with its number.
+        The verdict in plain words, with its number; `claim` is the part without the place and the test of
+        equal steepness.
     potency, hits : Ratio
         L0(reference)/L0(family) at equal hit, hit(family)/hit(reference) at equal L0, at the middle of the
         range that both cover.
@@ -54,7 +56,8 @@ class Comparison(Result):
     potency_ends: tuple[Ratio, Ratio] | None
     potency_range: tuple[float, float]
     decisive_row: str
-    doubts: tuple[str, ...]
+    doubts: tuple[Doubt, ...]
+    claim: str = ""
 
     @property
     def observed_potency(self) -> ObservedRatio | None:
@@ -70,7 +73,7 @@ class Comparison(Result):
             )
         )
         headers = ("quantity", f"ratio [{100 * self.potency.level:g} %]", "where", "p")
-        return View(self.sentence, headers, rows, self.doubts)
+        return View(self.sentence, headers, rows, tuple(map(str, self.doubts)))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -116,14 +119,28 @@ class Comparisons(Rows[Comparison]):
             "observed potency", "parallel?",
         )  # fmt: skip
         remarks = [*(c.sentence for c in self.comparisons), *self.notes]
+        remarks = list(dict.fromkeys(remarks))
         several = len({c.family for c in self.comparisons}) > 1
         for c in self.comparisons:
             cell = [*(str(c.group[v]) for v in columns), *([c.family] if several else [])]
-            remarks += [f"{', '.join(cell)}: {d}" if cell else d for d in c.doubts]
+            remarks += [f"{', '.join(cell)}: {d}" if cell else str(d) for d in dict.fromkeys(c.doubts)]
         if not self.comparisons:
-            return View("Nothing could be compared", (), (), tuple(dict.fromkeys(remarks)))
+            return View("Nothing could be compared", (), (), tuple(remarks))
         reference = self.comparisons[0].reference
-        return View(f"Compared with {reference}", headers, rows, tuple(dict.fromkeys(remarks)))
+        return View(f"Compared with {reference}", headers, rows, tuple(remarks))
+
+
+def equal_steepness(parallel: Parallelism | None, other: Parallelism | None) -> str:
+    """The test of equal steepness, under both errors models; empty where there is none."""
+    if parallel is None:
+        return ""
+    answers = [
+        f"with {p.errors} errors {'rejected' if p.rejected else 'not rejected'} "
+        f"(p {p_value_text(p.p_welch)}; pooled F p {p_value_text(p.p_f)})"
+        for p in (parallel, other)
+        if p
+    ]
+    return f"Equal {parallel.parameter}: {'; '.join(answers)}."
 
 
 def _observed_cell(c: Comparison) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from frontier import intervals as ci
 from frontier._format import View, listed, nearest, number, plural
 from frontier.curves import CURVES
+from frontier.doubts import Doubt, in_text
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, in_words, varying
@@ -49,7 +50,7 @@ class CurveFit(Result):
     rss, sigma, df : float
         Weighted residual sum of squares, residual standard deviation and degrees of freedom on the scale of
         the errors model (of log y for log errors, of y / fitted for relative ones).
-    doubts : tuple of str
+    doubts : tuple of Doubt
         Why not to trust the numbers, gravest first.
     """
 
@@ -70,7 +71,7 @@ class CurveFit(Result):
     df: float
     level: float
     interval_method: str
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Interval:
@@ -196,7 +197,7 @@ class CurveFit(Result):
             f"{number(self.df)} degrees of freedom; {self.interval_method} intervals"
         )
         headers = ("parameter", f"estimate [{100 * self.level:g} % interval]")
-        return View(title, headers, rows, (*self.doubts, remark))
+        return View(title, headers, rows, (*map(str, self.doubts), remark))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -282,11 +283,12 @@ class FrontierFits(Result):
             blank = ("not fitted", *[""] * (len(curve.parameters) - 1))
             rows.append((*(str(failure.group[c]) for c in shown), *blank, str(failure.n_points), "", "1"))
         headers = (*shown, *curve.parameters, "points", "errors", "doubts")
-        remarks = [*self.notes, *(d for f in self.fits for d in f.doubts), *(f.reason for f in self.failures)]
+        doubts = dict.fromkeys(d for f in self.fits for d in f.doubts)
+        remarks = [*self.notes, *map(str, doubts), *dict.fromkeys(f.reason for f in self.failures)]
         title = f"{plural(len(self.fits), f'{self.curve.capitalize()} fit')}"
         if self.fits:
             title += f": {self.fits[0].y_name} against {self.fits[0].x_name}"
-        return View(title, headers, tuple(rows), tuple(dict.fromkeys(remarks)))
+        return View(title, headers, tuple(rows), tuple(remarks))
 
 
 def _repeat(estimate: Estimate, times: int) -> Estimate:
@@ -309,7 +311,7 @@ def _record(f: CurveFit) -> dict[str, Any]:
     row |= {"sigma": f.sigma, "df": f.df, "rss": f.rss, "runs": f.runs}
     if f.curve == "hill":
         row["extrapolation"] = f["k"].estimate / float(f.x.max())
-    return {**row, "doubts": " ".join(f.doubts)}
+    return {**row, "doubts": in_text(f.doubts)}
 
 
 def _matches(group: Group, wanted: Any) -> bool:

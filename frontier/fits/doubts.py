@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frontier._format import listed, number, plural
+from frontier.doubts import Doubt, Kind
 from frontier.problems import Array, parameter
 
 if TYPE_CHECKING:
@@ -60,31 +61,35 @@ def runaway(name: str) -> str:
     )
 
 
-def non_positive(name: str, y: Array, rows: Sequence[object]) -> str:
-    """What is said when log errors were asked for and some y is not positive."""
+def non_positive(name: str, y: Array, rows: Sequence[object]) -> Doubt:
+    """What is doubted when log errors were asked for and some y is not positive."""
     bad = [r for r, v in zip(rows, y, strict=True) if v <= 0]
-    return (
+    return Doubt(
+        Kind.other_errors,
         f"{len(bad)} of {len(y)} y values in group {name} are not positive ({_rows(bad)}), so log y is "
-        "undefined. Used additive errors with weights 1/fitted."
+        "undefined. Used additive errors with weights 1/fitted.",
+        name,
+        numbers={"rows": len(bad)},
     )
 
 
-def fit_doubts(fit: CurveFit) -> Iterator[str]:
+def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
     """All doubts about one fit, the gravest first."""
     yield from _perfect(fit)
     yield from _above_top(fit)
     if fit.curve == "hill":
         if fit.fixed.get("top") == 1.0 and fit.y_name not in ("performance_hit", "fvu", "y"):
-            yield (
+            text = (
                 f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; free it or use "
                 "curve='power'."
             )
+            yield Doubt(Kind.arbitrary_top, text, quantity=fit.y_name, numbers={"top": 1.0})
         yield from _extrapolated_k(fit)
         yield from _step_like(fit)
     yield from _open_ends(fit)
 
 
-def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -> Iterator[str]:
+def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -> Iterator[Doubt]:
     """One point decides: leaving it out moves the location parameter by more than a standard error."""
     value, se = (float(v[0]) for v in fit.estimate.working(parameter(name)))
     if not (math.isfinite(se) and se > 0) or is_perfect(fit):
@@ -93,11 +98,14 @@ def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -
     moves = np.where(np.isfinite(moves), moves, 0.0)
     worst = int(np.argmax(moves))
     if moves[worst] > 1:
-        new = number(float(fit.estimate.readable(parameter(name), np.array([without[worst]]))[0]))
-        yield f"Without row {fit.rows[worst]}, {name} changes from {number(fit[name].estimate)} to {new}."
+        old, row = fit[name].estimate, fit.rows[worst]
+        new = float(fit.estimate.readable(parameter(name), np.array([without[worst]]))[0])
+        text = f"Without row {row}, {name} changes from {number(old)} to {number(new)}."
+        yield Doubt(Kind.influence, text, fit.name, row, name, numbers={"with": old, "without": new})
     elif leverage.max() > 0.9:
-        row, most = fit.rows[int(leverage.argmax())], number(float(leverage.max()), 2)
-        yield f"Row {row} alone fixes one direction of the curve (leverage {most})."
+        row, most = fit.rows[int(leverage.argmax())], float(leverage.max())
+        text = f"Row {row} alone fixes one direction of the curve (leverage {number(most, 2)})."
+        yield Doubt(Kind.leverage, text, fit.name, row, numbers={"leverage": most})
 
 
 def _rows(rows: Sequence[object]) -> str:
@@ -110,23 +118,25 @@ def is_perfect(fit: CurveFit) -> bool:
     return fit.rss < PERFECT * max(float(scale), 1e-300)
 
 
-def _perfect(fit: CurveFit) -> Iterator[str]:
+def _perfect(fit: CurveFit) -> Iterator[Doubt]:
     if is_perfect(fit):
-        yield "Residuals are zero to rounding; intervals of width 0 are not meaningful."
+        text = "Residuals are zero to rounding; intervals of width 0 are not meaningful."
+        yield Doubt(Kind.no_noise, text)
 
 
-def _above_top(fit: CurveFit) -> Iterator[str]:
+def _above_top(fit: CurveFit) -> Iterator[Doubt]:
     top = fit.fixed.get("top")
     if fit.curve == "hill" and top is not None:
         for row, value in zip(fit.rows, fit.y, strict=True):
             if value >= top:
-                yield (
+                text = (
                     f"y = {number(float(value))} in row {row} exceeds the curve's top ({number(top)}). "
                     "Kept; check units or use free=['top']."
                 )
+                yield Doubt(Kind.above_top, text, row=row, numbers={"y": float(value), "top": top})
 
 
-def _extrapolated_k(fit: CurveFit) -> Iterator[str]:
+def _extrapolated_k(fit: CurveFit) -> Iterator[Doubt]:
     k, low, high = fit["k"].estimate, float(fit.x.min()), float(fit.x.max())
     name = fit.name
     top = f" with top {number(fit.fixed['top'])}" if "top" in fit.fixed else ""
@@ -134,30 +144,33 @@ def _extrapolated_k(fit: CurveFit) -> Iterator[str]:
     if k > high * (1 + NEAR_ONE):
         below_one = k > 1 and fit.x_name == "sparsity"
         absurd = ", and it would be reached at a mean L0 below 1" if below_one else ""
-        yield (
+        text = (
             f"k of group {name} ({number(k)}) is {number(k / high, 2)} times the largest x ({number(high)}); "
             f"it is an extrapolation and depends on the Hill form{top}{absurd}. Relative potency at y = "
             f"{number(level, 2)} does not depend on it."
         )
+        yield Doubt(Kind.extrapolated_k, text, name, quantity="k", numbers={"k": k, "factor": k / high})
     elif k < low * (1 - NEAR_ONE):
-        yield (
+        text = (
             f"k of group {name} ({number(k)}) is {number(low / k, 2)} times below the smallest x "
             f"({number(low)}); it is an extrapolation and depends on the Hill form{top}."
         )
+        yield Doubt(Kind.extrapolated_k, text, name, quantity="k", numbers={"k": k, "factor": k / low})
 
 
-def _step_like(fit: CurveFit) -> Iterator[str]:
+def _step_like(fit: CurveFit) -> Iterator[Doubt]:
     top = fit["top"].estimate
     share = fit.y / top
     if ((share > 0.1) & (share < 0.9)).any() or not ((share <= 0.1).any() and (share >= 0.9).any()):
         return
-    below, above = fit.x[share <= 0.1].max(), fit.x[share >= 0.9].min()
+    below, above = float(fit.x[share <= 0.1].max()), float(fit.x[share >= 0.9].min())
     if below < above:
-        steep = np.log(81) / np.log(above / below)
-        yield (
-            f"The rise lies between x = {number(float(below))} and {number(float(above))}; n is at least "
-            f"{number(float(steep), 2)}, no upper limit."
+        steep = math.log(81) / math.log(above / below)
+        text = (
+            f"The rise lies between x = {number(below)} and {number(above)}; n is at least "
+            f"{number(steep, 2)}, no upper limit."
         )
+        yield Doubt(Kind.step, text, quantity="n", numbers={"from": below, "to": above, "n": steep})
 
 
 def power_law_remark(fit: CurveFit) -> str:
@@ -169,18 +182,21 @@ def power_law_remark(fit: CurveFit) -> str:
     return f" (power law: RSS {number(abs(change), 2)} % {'higher' if change >= 0 else 'lower'})"
 
 
-def _open_ends(fit: CurveFit) -> Iterator[str]:
+def _open_ends(fit: CurveFit) -> Iterator[Doubt]:
     for name, interval in fit.parameters.items():
         if name in fit.fixed or is_perfect(fit):
             continue
         if math.isinf(interval.high):
             extra = power_law_remark(fit) if name == fit.problem.curve.location else ""
-            yield f"No upper limit for {name}: values up to infinity fit as well{extra}."
+            text = f"No upper limit for {name}: values up to infinity fit as well{extra}."
+            yield Doubt(Kind.unbounded, text, quantity=name, numbers={name: interval.estimate, "side": 1})
         if math.isinf(interval.low) or (interval.low == 0 and interval.estimate > 0):
             end = "0" if interval.estimate > 0 else "minus infinity"
-            yield f"No lower limit for {name}: values down to {end} fit as well."
+            text = f"No lower limit for {name}: values down to {end} fit as well."
+            yield Doubt(Kind.unbounded, text, quantity=name, numbers={name: interval.estimate, "side": -1})
         if math.isnan(interval.low) or math.isnan(interval.high):
             side = "lower" if math.isnan(interval.low) else "upper"
-            yield (
+            text = (
                 f"The {side} limit of {name} could not be followed to its end; it is left blank, not guessed."
             )
+            yield Doubt(Kind.lost_limit, text, quantity=name, numbers={name: interval.estimate})

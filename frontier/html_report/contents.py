@@ -11,12 +11,13 @@ import pandas as pd
 from frontier import tables
 from frontier._format import listed, number, p_value_text, plural
 from frontier.comparison.comparing import times_in_words
-from frontier.comparison.results import VERDICTS, Comparison, Comparisons
+from frontier.comparison.results import VERDICTS, Comparison, Comparisons, equal_steepness
+from frontier.doubts import Doubt, Kind, has
 from frontier.html_report.inputs import InputFile, versions
 from frontier.metrics import default_y, notes, set_aside_remark, values
 from frontier.metrics.columns import AXIS_LABELS, BY_NAME, axis_label, direction
 from frontier.pareto import mark_pareto
-from frontier.ratios.results import EXTRAPOLATES, ratio_cell
+from frontier.ratios.results import ratio_cell
 from frontier.readers import provenance
 from frontier.results import Group, in_words, varying
 from frontier.tables.styles import header
@@ -129,7 +130,7 @@ def _tally(found: Comparisons, family: str) -> str:
 
 def _amount(of: Sequence[Comparison]) -> str:
     """', with 2.6 [2.3, 2.9] times fewer active latents at hit 0.028', or the range over several groups."""
-    known = [c.potency for c in of if not any(EXTRAPOLATES in d for d in c.potency.doubts)]
+    known = [c.potency for c in of if not has(c.potency.doubts, Kind.no_overlap)]
     if of[0].verdict not in ("better", "worse") or not known:
         return ""
     if len(known) == 1:
@@ -156,23 +157,19 @@ def place(group: Group, found: Comparisons) -> str:
 
 
 def _card(c: Comparison, found: Comparisons) -> Card:
-    sentence, equal = c.sentence.removeprefix(f"{in_words(c.group)}: "), ""
-    if c.parallel:
-        sentence, mark, rest = sentence.rpartition(f" Equal {c.parallel.parameter}: ")
-        equal = (mark + rest).strip()
     several = len({x.family for x in found}) > 1
     where = f"{c.family} in {place(c.group, found)}" if several else place(c.group, found)
     answers = [("How sure", _how_sure(c)), ("At equal L0", _at_equal_l0(c))]
-    if equal:
-        answers.append(("One ratio at every hit?", equal))
+    if c.parallel:
+        answers.append(("One ratio at every hit?", equal_steepness(c.parallel, c.parallel_other)))
     o = c.observed_potency
     if o is not None and not math.isnan(o.ratio):
         span = f"{number(o.ratio)} (over the common range {number(o.ratio_min)} to {number(o.ratio_max)})"
         answers.append(("Without any curve", f"Relative potency {span}, interpolated between Pareto points"))
     if c.doubts:
         more = f" And {len(c.doubts) - 1} more, below." if len(c.doubts) > 1 else ""
-        answers.append(("What the data cannot say", c.doubts[0] + more))
-    return Card(where, c.verdict, sentence, tuple(answers))
+        answers.append(("What the data cannot say", f"{c.doubts[0]}{more}"))
+    return Card(where, c.verdict, c.claim or c.sentence, tuple(answers))
 
 
 def _at_equal_l0(c: Comparison) -> str:
@@ -195,7 +192,7 @@ def _how_sure(c: Comparison) -> str:
 
 def limits(found: Comparisons) -> tuple[tuple[str, str], ...]:
     """Each doubt once, with the comparisons it belongs to; then those of fits that stand alone."""
-    where: dict[str, dict[str, None]] = {}
+    where: dict[Doubt | str, dict[str, None]] = {}
     several = len({c.family for c in found}) > 1
     for c in found:
         name = f"{c.family} in {place(c.group, found)}" if several else place(c.group, found)
@@ -207,7 +204,7 @@ def limits(found: Comparisons) -> tuple[tuple[str, str], ...]:
                 where.setdefault(doubt, {})[f.name] = None
     for failure in found.fits.failures:
         where.setdefault(f"Not fitted: {failure.reason}", {})[in_words(failure.group)] = None
-    return tuple((doubt, listed(list(names), 6)) for doubt, names in where.items())
+    return tuple((str(doubt), listed(list(names), 6)) for doubt, names in where.items())
 
 
 def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[Sheet, ...]:

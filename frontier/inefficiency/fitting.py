@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 
 from frontier._format import nearest, number, p_value_cell, plural
 from frontier.curves import Curve
+from frontier.doubts import Doubt, Kind
 from frontier.fits import fit, fit_points
 from frontier.fits.curve_fit import CurveFit, GroupFailure
 from frontier.inefficiency.inefficiency_fit import InefficiencyFit as InefficiencyFit
@@ -188,28 +189,33 @@ def _frontier(
     return replace(found, doubts=tuple(_stochastic_doubts(found, source.wrong_skew)))
 
 
-def _stochastic_doubts(found: InefficiencyFit, wrong_skew: bool) -> Iterator[str]:
+def _stochastic_doubts(found: InefficiencyFit, wrong_skew: bool) -> Iterator[Doubt]:
     if wrong_skew:
-        yield (
+        text = (
             "Wrong skew: the runs show no one-sided excess; this is the ordinary fit. The limits allow for "
             "an excess that these runs cannot show."
         )
+        yield Doubt(Kind.wrong_skew, text)
     elif found.p_excess > 0.05:
-        yield f"Noise alone explains the scatter as well (no excess: p = {p_value_cell(found.p_excess)})."
+        text = f"Noise alone explains the scatter as well (no excess: p = {p_value_cell(found.p_excess)})."
+        yield Doubt(Kind.no_excess, text, numbers={"p": found.p_excess})
     if found.sigma_u > 0.999 * math.tan(STEEPEST) * found.sigma_v:
-        yield "All scatter is read as excess, none as noise: the frontier hangs on the lowest runs."
+        text = "All scatter is read as excess, none as noise: the frontier hangs on the lowest runs."
+        yield Doubt(Kind.all_excess, text)
     yield from _extrapolation(found)
 
 
-def _quantile_doubts(found: InefficiencyFit) -> Iterator[str]:
+def _quantile_doubts(found: InefficiencyFit) -> Iterator[Doubt]:
     below = found.quantile * found.ordinary.n_points
     if below < 5:
-        yield f"About {number(below, 2)} runs lie below this quantile and carry it; interval too narrow."
+        text = f"About {number(below, 2)} runs lie below this quantile and carry it; interval too narrow."
+        yield Doubt(Kind.few_points, text, numbers={"runs": below})
     yield from _extrapolation(found)
 
 
-def _extrapolation(found: InefficiencyFit) -> Iterator[str]:
+def _extrapolation(found: InefficiencyFit) -> Iterator[Doubt]:
     if "k" in found.parameters:
         factor = found["k"].estimate / float(found.ordinary.x.max())
         if factor > 1:
-            yield f"k is {number(factor, 2)} times the largest x: extrapolated; x_at(y) need not be."
+            text = f"k is {number(factor, 2)} times the largest x: extrapolated; x_at(y) need not be."
+            yield Doubt(Kind.extrapolated_k, text, quantity="k", numbers={"factor": factor})

@@ -15,6 +15,7 @@ from scipy.special import erfcx, ndtr
 
 from frontier._format import View, listed, nearest, number, p_value_cell, plural
 from frontier.curves import CURVES
+from frontier.doubts import Doubt, in_text
 from frontier.fits.curve_fit import CurveFit, GroupFailure
 from frontier.inefficiency.quantile import QuantileFrontier
 from frontier.inefficiency.stochastic import StochasticFrontier, wanted_of
@@ -56,7 +57,7 @@ class InefficiencyFit(Result):
     quantile: float
     replicates: int
     seed: int
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def __getitem__(self, name: str) -> Interval:
         try:
@@ -133,7 +134,7 @@ class InefficiencyFit(Result):
                 f"(no excess: p = {p_value_cell(self.p_excess)}); profile-likelihood intervals"
             )
         headers = ("", *(f"{n} [{100 * f.level:g} %]" for n in self.parameters))
-        return View(title, headers, tuple(rows), (*self.doubts, remark))
+        return View(title, headers, tuple(rows), (*map(str, self.doubts), remark))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -210,4 +211,4 @@ def _record(f: InefficiencyFit) -> dict[str, Any]:
         row |= {name: p.estimate, f"{name}_low": p.low, f"{name}_high": p.high}
         row |= {f"ordinary_{name}": f.ordinary[name].estimate, f"pareto_{name}": pareto}
     row |= {"sigma_v": f.sigma_v, "sigma_u": f.sigma_u, "mean_excess": f.mean_excess, "p_excess": f.p_excess}
-    return {**row, "doubts": " ".join(f.doubts)}
+    return {**row, "doubts": in_text(f.doubts)}

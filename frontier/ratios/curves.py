@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import number
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Quantity, height, x_at
 from frontier.ratios import log_ratio as lr
@@ -107,10 +108,12 @@ def _mean(fit: CurveFit, reference: CurveFit, low: float, high: float, middle: R
     found = lr.welch(one, two, middle.level)
     if what == "hits" and fit.x_name == "l0":
         found = found.reciprocal
+    text = f"mean over {what} from {number(low)} to {number(high)}"
+    mean = Doubt(Kind.averaged, text, quantity=middle.quantity, numbers={"from": low, "to": high})
     return replace(
         middle, at=None, ratio=math.exp(found.value), ratio_low=math.exp(found.low),
         ratio_high=math.exp(found.high), p_value=found.p_value, df=found.df, method="welch",
-        doubts=(*middle.doubts, f"mean over {what} from {number(low)} to {number(high)}"),
+        doubts=(*middle.doubts, mean),
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from frontier._format import listed, number
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.problems import Array, Quantity, height, parameter, x_at
@@ -28,7 +29,7 @@ from frontier.ratios.pairs import (
     refuse_unlike,
     shared_group,
 )
-from frontier.ratios.results import EXTRAPOLATES, Ratio, RatioTable
+from frontier.ratios.results import Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
 
 LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
@@ -94,12 +95,12 @@ def parameter_ratio(
     """value(family) / value(reference) of one parameter of two independent fits."""
     doubts = []
     if fit.curve == "hill" and name == "k":
-        doubts = [
-            f"{n} k / largest x = {number(f['k'].estimate / float(f.x.max()), 2)}"
-            for n, f in _named(fit, reference)
-            if f["k"].estimate > f.x.max()
-        ]
-        doubts = [f"k is extrapolated: {', '.join(doubts)}."] if doubts else []
+        factors = {n: f["k"].estimate / float(f.x.max()) for n, f in _named(fit, reference)}
+        beyond = {n: factor for n, factor in factors.items() if factor > 1}
+        if beyond:
+            told = ", ".join(f"{n} k / largest x = {number(v, 2)}" for n, v in beyond.items())
+            text, who = f"k is extrapolated: {told}.", " and ".join(beyond)
+            doubts = [Doubt(Kind.extrapolated_k, text, who, quantity="k", numbers=beyond)]
     better = {"k": "above 1", "slope": "below 1", "intercept": "below 1", "scale": "below 1"}.get(name, "")
     return _ratio(fit, reference, parameter(name), name, None, better, level, method, doubts)
 
@@ -140,8 +141,10 @@ def hit_ratio(
         at = 1 / x if axis == "L0" else x
     else:
         x = 1 / at if axis == "L0" else float(at)
-    inside = low <= x <= high
-    doubts = [] if inside else [f"{axis} = {number(at)} is outside the range that both cover."]
+    doubts = []
+    if not low <= x <= high:
+        text = f"{axis} = {number(at)} is outside the range that both cover."
+        doubts = [Doubt(Kind.extrapolated, text, quantity="hit_ratio", numbers={"at": float(at)})]
     method = "welch" if method == "profile" else method
     return _ratio(fit, reference, height(x), "hit_ratio", at, "below 1", level, method, doubts)
 
@@ -155,7 +158,7 @@ def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity)
 
 def _ratio(
     fit: CurveFit, reference: CurveFit, quantity: Quantity, name: str, at: float | None,
-    better: str, level: Level, method: str, doubts: list[str],
+    better: str, level: Level, method: str, doubts: list[Doubt],
 ) -> Ratio:  # fmt: skip
     level = fit.level if level is None else level
     refuse_unlike(fit, reference)
@@ -181,20 +184,22 @@ def _ratio(
     return Ratio(
         shared_group(fit, reference), family, ref, name, at, _exp(found.value), _exp(found.low),
         _exp(found.high), found.p_value, found.df, _better(better, fit), level, method, fit.errors,
-        (*doubts, *pair_doubts(fit, reference, found.df)), y_name=fit.y_name,
+        (*doubts, *pair_doubts(fit, reference)), y_name=fit.y_name,
     )  # fmt: skip
 
 
-def _no_ratio(fit: CurveFit, reference: CurveFit, name: str, at: float | None) -> str:
+def _no_ratio(fit: CurveFit, reference: CurveFit, name: str, at: float | None) -> Doubt:
     """Why a ratio has no logarithm."""
     if name == "relative_potency" and at is not None:
         short = [n for n, f in _named(fit, reference) if not np.isfinite(f.problem.curve.x_at(at, f.values))]
         if short:
-            return f"The curve of {listed(short)} never reaches {fit.y_name} = {number(at)}."
-    return f"{name} is not positive in one of the fits, so its ratio has no logarithm."
+            text = f"The curve of {listed(short)} never reaches {fit.y_name} = {number(at)}."
+            return Doubt(Kind.undefined, text, " and ".join(short), quantity=name, numbers={"at": at})
+    text = f"{name} is not positive in one of the fits, so its ratio has no logarithm."
+    return Doubt(Kind.undefined, text, quantity=name)
 
 
-def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[str]]:
+def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[Doubt]]:
     """The height at which a relative potency is read, and the doubt where it lies outside the data."""
     low, high = common_y(fit, reference)
     if at is not None and not (isinstance(at, (int, float)) and math.isfinite(at)):
@@ -202,13 +207,20 @@ def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[fl
     if low > high:
         one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
         names = family_names(fit, reference)
-        doubt = f"{names[0]} covers y {one}, {names[1]} {two}: every comparison at equal y {EXTRAPOLATES}."
+        text = (
+            f"{names[0]} covers y {one}, {names[1]} {two}: every comparison at equal y extrapolates at least "
+            "one curve."
+        )
+        gap = {"from": high, "to": low}
+        doubt = Doubt(Kind.no_overlap, text, " and ".join(names), quantity=fit.y_name, numbers=gap)
         return (middle(low, high) if at is None else at), [doubt]
     if at is None:
         return middle(low, high), []
     outside = [n for n, f in _named(fit, reference) if not f.y.min() <= at <= f.y.max()]
-    doubt = f"y = {number(at)} is outside the data of {listed(outside)}: extrapolated."
-    return at, [doubt] if outside else []
+    if not outside:
+        return at, []
+    text = f"y = {number(at)} is outside the data of {listed(outside)}: extrapolated."
+    return at, [Doubt(Kind.extrapolated, text, " and ".join(outside), numbers={"at": float(at)})]
 
 
 def _joint_levels(

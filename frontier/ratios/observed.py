@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, listed, number, plural
+from frontier.doubts import Doubt, Kind, in_text
 from frontier.fits.points import guard
 from frontier.metrics import (
     default_y,
@@ -61,7 +62,7 @@ class ObservedRatio(Result):
     from_: float
     to: float
     crossing_l0: tuple[float, ...]
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def crosses(self) -> bool:
@@ -104,7 +105,7 @@ class ObservedRatios(Rows[ObservedRatio]):
                 **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
                 "ratio": r.ratio, "ratio_min": r.ratio_min, "ratio_max": r.ratio_max,
                 "from": r.from_, "to": r.to, "crossing_l0": r.crossing_l0[0] if r.crossing_l0 else math.nan,
-                "doubts": " ".join(r.doubts),
+                "doubts": in_text(r.doubts),
             }
             for r in self.ratios
         ]  # fmt: skip
@@ -125,7 +126,7 @@ class ObservedRatios(Rows[ObservedRatio]):
         )  # fmt: skip
         doubts = dict.fromkeys(d for r in self.ratios for d in r.doubts)
         title = "Observed ratios (interpolated between Pareto points)"
-        return View(title, headers, rows, (*self.notes, *doubts))
+        return View(title, headers, rows, (*self.notes, *map(str, doubts)))
 
 
 def observed_potency(
@@ -195,10 +196,13 @@ def _points(rows: pd.DataFrame, y: str) -> Line:
 def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:
     """Both ratios of one pair; `one` and `two` hold log L0 and log y."""
     crossings = _crossings(one, two)
-    pair, where = f"{family} and {reference}", _cell(group)
-    crossing = (
-        f"The interpolated frontiers of {pair} cross{where} at L0 {listed([number(c) for c in crossings])}."
-    )
+    pair, cell = f"{family} and {reference}", listed(list(group.values()))
+    where = f" in {cell}" if cell else ""
+    places = listed([number(c) for c in crossings])
+    crossing = Doubt(
+        Kind.crossing, f"The interpolated frontiers of {pair} cross{where} at L0 {places}.", pair, cell=cell,
+        numbers={f"L0 {i}": v for i, v in enumerate(crossings)},
+    )  # fmt: skip
     rows = []
     for quantity, axis in (("relative_potency", y), ("hit_ratio", "L0")):
         lines = one, two
@@ -208,7 +212,8 @@ def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y:
         doubts = [crossing] if crossings else []
         if not knots.size:
             mean = least = most = low = high = math.nan
-            doubts = [f"{pair} have no common range of {axis}{where}; no observed ratio is given."]
+            text = f"{pair} have no common range of {axis}{where}; no observed ratio is given."
+            doubts = [Doubt(Kind.no_overlap, text, pair, quantity=quantity, cell=cell)]
         else:
             low, high = float(knots[0]), float(knots[-1])
             mean = float(np.trapezoid(gap, knots)) / (high - low)
@@ -216,7 +221,9 @@ def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y:
             inside = min(int(((at >= low) & (at <= high)).sum()) for at, _ in lines)
             if inside < 2:
                 count = plural(inside, "point")
-                doubts.append(f"Only {count} of one frontier in the common range of {axis}{where}.")
+                text = f"Only {count} of one frontier in the common range of {axis}{where}."
+                numbers = {"points": inside}
+                doubts.append(Doubt(Kind.small_overlap, text, pair, "", quantity, cell, numbers))
         v = [float(np.exp(log)) for log in (mean, least, most, low, high)]
         crossed = crossings if knots.size else ()
         rows.append(
@@ -243,7 +250,3 @@ def _crossings(one: Line, two: Line) -> tuple[float, ...]:
     turn = np.flatnonzero(gap[:-1] * gap[1:] < 0)
     at = knots[turn] - gap[turn] * (knots[turn + 1] - knots[turn]) / (gap[turn + 1] - gap[turn])
     return tuple(float(v) for v in np.exp(at))
-
-
-def _cell(group: Group) -> str:
-    return f" in {listed(list(group.values()))}" if group else ""

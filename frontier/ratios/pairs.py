@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from scipy.special import fdtrc
 
 from frontier._format import listed, nearest, number
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.fits.points import PROTOCOL, SHARED_PARENTS
 from frontier.metrics.columns import USUAL_REFERENCES
@@ -117,39 +118,60 @@ def grid(low: float, high: float, points: int) -> Array:
     return np.geomspace(low, high, points) if low > 0 else np.linspace(low, high, points)
 
 
-def pair_doubts(fit: CurveFit, reference: CurveFit, df: float) -> list[str]:
-    """Why the two may not compare fairly; `df` are the Welch degrees of freedom of their ratio."""
+def pair_doubts(fit: CurveFit, reference: CurveFit) -> list[Doubt]:
+    """Why the two may not compare fairly."""
     names = family_names(fit, reference)
+    both = " and ".join(names)
     doubts = []
     if _unequal_spread(fit, reference):
         unit = (1.0, "") if fit.errors == "additive" else (100, " %")
         one, two = (f"{number(unit[0] * f.sigma, 2)}{unit[1]}" for f in (fit, reference))
-        doubts.append(
-            f"Residual SD {one} in {names[0]}, {two} in {names[1]}; "
-            f"Welch degrees of freedom used ({number(df, 2)})."
-        )
+        text = f"Residual SD {one} in {names[0]}, {two} in {names[1]}; Welch degrees of freedom used."
+        spreads = dict(zip(names, (fit.sigma, reference.sigma), strict=True))
+        doubts.append(Doubt(Kind.unequal_noise, text, both, numbers=spreads))
     for fact in ("tokens_trained", "dictionary_size"):
         a, b = fit.facts.get(fact), reference.facts.get(fact)
         if a != b and a and b:
-            doubts.append(f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}.")
+            text = f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}."
+            known = zip(names, map(_as_number, (a, b)), strict=True)
+            values = {n: v for n, v in known if math.isfinite(v)}
+            doubts.append(Doubt(Kind.confounded, text, both, quantity=fact, numbers=values))
     for name, f in zip(names, (fit, reference), strict=True):
-        if SHARED_PARENTS in f.facts:
-            doubts.append(
-                f"{name}: {f.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
-                "narrow: take the SAE, or batches of text, as the unit."
-            )
-        if f.runs >= SELECTED * f.n_points:
-            doubts.append(
-                f"{name} is fitted to the {f.n_points} Pareto-optimal of {f.runs} runs: winners are lucky, "
-                "which intervals do not count (fit_frontier uses all runs)."
-            )
+        doubts += _doubts_of_one(name, f)
     fewer, more = sorted((fit.runs, reference.runs))
     if fewer > 0 and more > 2 * fewer:
-        doubts.append(
+        text = (
             f"{names[0]} was selected from {fit.runs} runs, {names[1]} from {reference.runs}: "
             "the longer search finds the luckier frontier."
         )
+        runs = dict(zip(names, (fit.runs, reference.runs), strict=True))
+        doubts.append(Doubt(Kind.unequal_search, text, both, numbers=runs))
     return doubts
+
+
+def _doubts_of_one(name: str, fit: CurveFit) -> Iterator[Doubt]:
+    """Why the points of one family's fit are not independent draws of what it can do."""
+    counts = {"points": fit.n_points, "runs": fit.runs}
+    if SHARED_PARENTS in fit.facts:
+        text = (
+            f"{name}: {fit.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
+            "narrow: take the SAE, or batches of text, as the unit."
+        )
+        yield Doubt(Kind.dependent, text, name, numbers=counts)
+    if fit.runs >= SELECTED * fit.n_points:
+        text = (
+            f"{name} is fitted to the {fit.n_points} Pareto-optimal of {fit.runs} runs: winners are lucky, "
+            "which intervals do not count (fit_frontier uses all runs)."
+        )
+        yield Doubt(Kind.selected, text, name, numbers=counts)
+
+
+def _as_number(fact: str) -> float:
+    """A fact's number; NaN for several, or words."""
+    try:
+        return float(fact)
+    except ValueError:
+        return math.nan
 
 
 def _unequal_spread(fit: CurveFit, reference: CurveFit) -> bool:

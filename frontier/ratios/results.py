@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from frontier._format import View, interval_cell, number, p_value_cell
+from frontier.doubts import Doubt, in_text
 from frontier.metrics import give_back
 from frontier.results import Group, Result, Rows, in_words, varying
-
-WELCH = "; Welch degrees of freedom used ("
-"""In the doubt of a ratio whose families have unequal noise."""
-
-EXTRAPOLATES = "extrapolates at least one curve"
-"""In the doubt of a ratio whose families have no level in common."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -50,7 +44,7 @@ class Ratio(Result):
     level: float
     method: str
     errors: str
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     p_adjusted: float | None = None
     y_name: str = "performance_hit"
 
@@ -135,32 +129,8 @@ class RatioTable(Rows[Ratio]):
 
     def _doubts(self, columns: list[str]) -> list[str]:
         """Each doubt once per cell, though several of its rows share it."""
-        rows = said_once([(r.quantity, r.doubts) for r in self.ratios])
-        cells = [in_words({c: r.group[c] for c in columns}) for r in self.ratios]
-        pairs = [(cell, d) for cell, doubts in zip(cells, rows, strict=True) for d in doubts]
-        return [f"{cell}: {d}" if cell else d for cell, d in dict.fromkeys(pairs)]
-
-
-def said_once(rows: Sequence[tuple[str, Sequence[str]]]) -> list[list[str]]:
-    """Doubts of (quantity, doubts) with those that differ in their degrees of freedom alone made equal.
-
-    >>> welch = "Noise differs; Welch degrees of freedom used ({})."
-    >>> said_once([("k", [welch.format(5.7)]), ("n", [welch.format(4.2)])])[1]
-    ['Noise differs; Welch degrees of freedom used (k 5.7, n 4.2).']
-    """
-    found: dict[str, dict[str, list[str]]] = {}
-    for quantity, doubts in rows:
-        for head, df in (d.removesuffix(").").split(WELCH) for d in doubts if WELCH in d):
-            found.setdefault(head, {}).setdefault(df, []).append(quantity.replace("_", " "))
-    merged = {
-        head: "".join(dfs) if len(dfs) == 1 else ", ".join(f"{' and '.join(q)} {df}" for df, q in dfs.items())
-        for head, dfs in found.items()
-    }
-    heads = [[d.split(WELCH)[0] for d in doubts] for _, doubts in rows]
-    return [
-        [f"{h}{WELCH}{merged[h]})." if WELCH in d else d for h, d in zip(cut, doubts, strict=True)]
-        for cut, (_, doubts) in zip(heads, rows, strict=True)
-    ]
+        pairs = [(in_words({c: r.group[c] for c in columns}), d) for r in self.ratios for d in r.doubts]
+        return [f"{cell}: {d}" if cell else str(d) for cell, d in dict.fromkeys(pairs)]
 
 
 def ratio_cell(r: Ratio) -> str:
@@ -174,5 +144,5 @@ def _record(r: Ratio) -> dict[str, Any]:
         "y": r.y_name, "at": math.nan if r.at is None else r.at, "ratio": r.ratio, "ratio_low": r.ratio_low,
         "ratio_high": r.ratio_high, "p_value": r.p_value,
         "p_adjusted": math.nan if r.p_adjusted is None else r.p_adjusted, "better_when": r.better_when,
-        "df": r.df, "errors": r.errors, "method": r.method, "doubts": " ".join(r.doubts),
+        "df": r.df, "errors": r.errors, "method": r.method, "doubts": in_text(r.doubts),
     }  # fmt: skip

@@ -19,6 +19,7 @@ from scipy.special import nctdtrinc
 
 from frontier._format import listed, nearest, number, plural
 from frontier.comparison import default_groups
+from frontier.doubts import Doubt, Kind
 from frontier.fits import guard
 from frontier.intervals import Interval, t_quantile
 from frontier.metrics import (
@@ -134,9 +135,9 @@ def compare_seeds(
 
 
 def _compare(
-    group: Group, pair: Mapping[str, Runs], y: str, design: str, level: float, facts: Sequence[str]
+    group: Group, pair: Mapping[str, Runs], y: str, design: str, level: float, facts: Sequence[Doubt]
 ) -> SeedComparison:
-    doubts: list[str] = []
+    doubts: list[Doubt] = []
     split = {n: _seeds(n, runs, doubts) for n, runs in pair.items()}
     if design == "paired" and len({frozenset(s) for s in split.values()}) > 1:
         have = " and ".join(f"{n} has {listed(sorted(s))}" for n, s in split.items())
@@ -152,40 +153,43 @@ def _compare(
     return SeedComparison(group, one, two, y, design, found[0], found[1], said)
 
 
-def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> list[str]:
+def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> list[Doubt]:
     """Doubts about training facts that differ between the two families."""
     doubts = []
     for fact in ("tokens_trained", "dictionary_size"):
         if fact in rows:
-            told = {
-                n: listed([number(v) for v in sorted(rows[fact][m].dropna().unique())])
-                for n, m in members.items()
-            }
+            known = {n: sorted(rows[fact][m].dropna().unique()) for n, m in members.items()}
+            told = {n: listed([number(v) for v in values]) for n, values in known.items()}
             if len(set(told.values())) > 1 and all(told.values()):
-                doubts.append(f"{fact} differs: {' and '.join(f'{v} in {n}' for n, v in told.items())}.")
+                text = f"{fact} differs: {' and '.join(f'{v} in {n}' for n, v in told.items())}."
+                one = {n: float(v[0]) for n, v in known.items() if len(v) == 1}
+                doubts.append(Doubt(Kind.confounded, text, " and ".join(told), quantity=fact, numbers=one))
     return doubts
 
 
-def _seeds(name: str, runs: Runs, doubts: list[str]) -> dict[str, Runs]:
+def _seeds(name: str, runs: Runs, doubts: list[Doubt]) -> dict[str, Runs]:
     """Runs of one family by seed; seeds of one L0 and runs of unknown seed are left out aloud."""
     labels = runs.seed
     if (labels == "").all():
         labels = np.full(len(labels), "(missing)", object)
     unknown = int((labels == "").sum())
     if unknown:
-        doubts.append(f"{plural(unknown, 'run')} of {name} without a seed left out.")
+        text = f"{plural(unknown, 'run')} of {name} without a seed left out."
+        doubts.append(Doubt(Kind.left_out, text, name, numbers={"runs": unknown}))
     out = {}
     for label in dict.fromkeys(labels[labels != ""]):
         part = runs.where(labels == label)
         if len(np.unique(part.log_l0)) < 2:
-            doubts.append(f"seed {label} of {name} has a single L0 and no curve; left out.")
+            text = f"seed {label} of {name} has a single L0 and no curve; left out."
+            doubts.append(Doubt(Kind.left_out, text, name, f"seed {label}"))
             continue
         twice = len(part.setting) - len(np.unique(part.setting))
         if twice:
-            doubts.append(
+            text = (
                 f"seed {label} of {name} holds {plural(twice, 'setting')} more than once; name the column "
                 "that tells those runs apart in by."
             )
+            doubts.append(Doubt(Kind.repeated, text, name, f"seed {label}", numbers={"settings": twice}))
         out[str(label)] = part
     return out
 
@@ -196,14 +200,15 @@ def _difference(
     design: str,
     level: float,
     positive: bool,
-    doubts: list[str],
+    doubts: list[Doubt],
 ) -> SeedDifference:
     nan, quantity = math.nan, "relative_potency" if ratio else "gap"
     families, names = tuple(curves.values()), " and ".join(curves)
     every = [s for family in families for s in family]
     low, high = max((s.x[0] for s in every), default=nan), min((s.x[-1] for s in every), default=nan)
     if not low < high or not all(families):
-        doubts.append(f"{names} have no common range of {'y' if ratio else 'L0'}: nothing is extrapolated.")
+        text = f"{names} have no common range of {'y' if ratio else 'L0'}: nothing is extrapolated."
+        doubts.append(Doubt(Kind.no_overlap, text, names, quantity=quantity))
         none, blank = (
             Interval(nan, nan, nan, level),
             [dict.fromkeys((s.label for s in f), nan) for f in families],
@@ -236,25 +241,29 @@ def _pair_doubts(
     df: float,
     local: Array,
     common: tuple[float, float],
-) -> Iterator[str]:
+) -> Iterator[Doubt]:
     names = " and ".join(curves)
     if not df > 0:
         single = " and ".join(n for n, family in curves.items() if len(family) < 2)
         other = "no setting was run twice" if design == "runs_independent" else "the seeds do not scatter"
-        yield f"{f'{single}: one seed' if single else f'{names}: {other}'}: no interval."
+        text = f"{f'{single}: one seed' if single else f'{names}: {other}'}: no interval."
+        yield Doubt(Kind.no_interval, text, single or names)
     if ratio:
         return
     if local.min() < 0 < local.max():
-        yield f"The mean curves of {names} cross: the gap averages over both sides."
-    ends = [(s.x[0], s.x[-1], f"seed {s.label} of {n}") for n, family in curves.items() for s in family]
-    low, high = min(ends)[0], max(e[1] for e in ends)
+        text = f"The mean curves of {names} cross: the gap averages over both sides."
+        ends = {"from": float(local.min()), "to": float(local.max())}
+        yield Doubt(Kind.crossing, text, names, quantity="gap", numbers=ends)
+    spans = [(s.x[0], s.x[-1], f"seed {s.label} of {n}") for n, family in curves.items() for s in family]
+    low, high = min(spans)[0], max(e[1] for e in spans)
     share = (common[1] - common[0]) / (high - low)
     if share < 0.5:
-        limits = dict.fromkeys([max(ends)[2], min(ends, key=lambda e: e[1])[2]])
-        yield (
+        limits = dict.fromkeys([max(spans)[2], min(spans, key=lambda e: e[1])[2]])
+        text = (
             f"The common range is {number(100 * share, 2)} % of the L0 range run by {names} (log scale); "
             f"{' and '.join(limits)} limit{'s' if len(limits) == 1 else ''} it."
         )
+        yield Doubt(Kind.small_overlap, text, names, " and ".join(limits), numbers={"share": float(share)})
 
 
 def _standard_error(

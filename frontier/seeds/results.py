@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, number, p_value_cell, plural
+from frontier.doubts import Doubt, in_text
 from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.metrics.columns import HIGHER_IS_BETTER
@@ -71,7 +72,7 @@ class SeedComparison(Result):
     design: str
     gap: SeedDifference
     relative_potency: SeedDifference
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -167,10 +168,10 @@ class SeedComparisons(Result):
         said = [
             *(c.sentence for c in self.comparisons),
             *self.notes,
-            *(d for c in self.comparisons for d in c.doubts),
+            *map(str, dict.fromkeys(d for c in self.comparisons for d in c.doubts)),
         ]
         title = f"Seeds compared with {first.reference} ({first.design})" if first else "Seeds compared"
-        return View(title, headers, rows, tuple(dict.fromkeys(said)))
+        return View(title, headers, rows, tuple(said))
 
 
 def _cells(d: SeedDifference) -> tuple[str, str, str]:
@@ -188,4 +189,4 @@ def _record(c: SeedComparison) -> dict[str, Any]:
             "detectable": d.smallest_detectable, "from": d.low, "to": d.high,
         }  # fmt: skip
         row |= {f"{d.quantity}_{k}": v for k, v in parts.items()}
-    return {**row, "design": c.design, "doubts": " ".join(c.doubts)}
+    return {**row, "design": c.design, "doubts": in_text(c.doubts)}

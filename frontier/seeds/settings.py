@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
 from frontier._format import View, number, p_value_cell, plural
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.intervals import Interval, t_quantile
 from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, usable, values
@@ -210,7 +211,7 @@ class PairedBatches(Result):
     df: int
     unpaired: Interval
     correlation: float
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     def _view(self) -> View:
         rows = (
@@ -222,7 +223,7 @@ class PairedBatches(Result):
             title,
             ("treatment", f"difference [{100 * self.difference.level:g} %]", "df", "p"),
             rows,
-            self.doubts,
+            tuple(map(str, self.doubts)),
         )
 
 
@@ -256,8 +257,9 @@ def paired_batches(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired
     correlation = float(np.corrcoef(one, two)[0, 1]) if (v > 0).all() else math.nan
     centred = gap - mean
     serial = float((centred[1:] * centred[:-1]).sum() / (centred**2).sum()) if se > 0 else 0.0
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     if n >= 10 and serial > 2 / math.sqrt(n):
-        doubts = (f"Neighbouring batches' differences correlate ({number(serial, 2)}): interval too narrow.",)
+        text = f"Neighbouring batches' differences correlate ({number(serial, 2)}): interval too narrow."
+        doubts = (Doubt(Kind.serial, text, numbers={"correlation": serial}),)
     paired, unpaired = (Interval(mean, mean - r, mean + r, level) for r in (reach, wide))
     return PairedBatches(paired, p, n - 1, unpaired, correlation, doubts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from scipy.special import stdtr
 
 from frontier._format import View, interval_cell, listed, number
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.intervals import t_quantile
 from frontier.problems import Array, x_at
@@ -69,7 +70,7 @@ class AveragedRatio(Result):
     level: float
     errors: str
     models: tuple[ModelRatio, ...]
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def inside(self) -> bool:
@@ -114,7 +115,7 @@ class AveragedRatio(Result):
         where = "".join(f", {v}" for v in self.group.values())
         title = f"Relative potency of {self.family} against {self.reference} at y = {number(self.at)}{where}"
         headers = ("curve", "weight", f"ratio [{100 * self.level:g} %]")
-        return View(title, headers, rows, (*self.doubts, self.sentence))
+        return View(title, headers, rows, (*map(str, self.doubts), self.sentence))
 
 
 def averaged_potency(
@@ -241,15 +242,16 @@ def _average(
     return average, low, high, 2 * min(below, 1 - below)
 
 
-def _left_out(pair: Sequence[Contest], at: float, used: Array) -> list[str]:
+def _left_out(pair: Sequence[Contest], at: float, used: Array) -> Iterator[Doubt]:
     """Why a candidate has no part in the average."""
-    doubts = []
     for i, spec in enumerate(pair[0].specs):
         reasons = [f"{c.fit.name}: {c.reasons[i]}" for c in pair if c.reasons[i]]
         if reasons:
-            doubts.append(f"{spec.label} left out ({listed(reasons)}).")
-        elif not used[i] and not math.isfinite(pair[0].scores[i] + pair[1].scores[i]):
-            doubts.append(f"{spec.label} left out: AICc is undefined for so few points.")
-        elif not used[i]:
-            doubts.append(f"{spec.label} left out: it does not reach y = {number(at)} at a positive x.")
-    return doubts
+            why = f" ({listed(reasons)})"
+        elif used[i]:
+            continue
+        elif not math.isfinite(pair[0].scores[i] + pair[1].scores[i]):
+            why = ": AICc is undefined for so few points"
+        else:
+            why = f": it does not reach y = {number(at)} at a positive x"
+        yield Doubt(Kind.left_out, f"{spec.label} left out{why}.", quantity=spec.label, numbers={"at": at})

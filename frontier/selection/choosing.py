@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from frontier._format import listed, number
 from frontier.curves import curve_named
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.problems import Array
 from frontier.results import Group
@@ -189,23 +190,27 @@ def _candidate(t: _Tally, i: int) -> Candidate:
     )
 
 
-def _doubts(t: _Tally, found: Sequence[Candidate], rival: Candidate | None) -> Iterator[str]:
+def _doubts(t: _Tally, found: Sequence[Candidate], rival: Candidate | None) -> Iterator[Doubt]:
     best, fit = found[0], t.contests[0].fit
     if any(c.perfect for c in t.contests):
-        yield "Residuals are zero to rounding: there is no noise to judge a choice of curve by."
+        text = "Residuals are zero to rounding: there is no noise to judge a choice of curve by."
+        yield Doubt(Kind.no_noise, text)
     elif rival is not None and rival.delta < TIE:
         gap = f"{number(rival.gap, 2)}" if best.errors == "additive" else f"{number(100 * rival.gap, 2)} %"
         needed = number(float(f"{t.n * (TIE / rival.delta) ** 2:.2g}")) if rival.delta > 0 else "unlimited"
-        yield (
+        text = (
             f"models tie: where the data lie, {label(best, found)} and {label(rival, found)} differ by {gap} "
             f"rms (delta = {number(rival.delta, 2)}, below {TIE:g}); telling them apart takes about {needed} "
             "points spread like these at this noise, or a wider range."
         )
+        yield Doubt(Kind.tie, text, quantity=label(rival, found), numbers={"delta": rival.delta})
     own = Spec(curve_named(fit.curve), fit.fixed, fit.errors).label
     fitted = next((c for c in found if c.curve == own and c.errors == best.errors), None)
     if fitted is not None and fitted.evidence_ratio > UNLIKELY:
         times = times_as_likely(fitted.evidence_ratio)
-        yield f"{label(best, found)} is {times} as likely as the fitted {own}."
+        text = f"{label(best, found)} is {times} as likely as the fitted {own}."
+        numbers = {"evidence_ratio": fitted.evidence_ratio}
+        yield Doubt(Kind.unlikely_curve, text, quantity=own, numbers=numbers)
 
 
 def _notes(contests: Sequence[Contest], found: Sequence[Candidate], criterion: str) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frontier._format import View, number, plural
+from frontier.doubts import Doubt, in_text
 from frontier.results import Group, Result
 
 TIE = 2.0
@@ -77,7 +78,8 @@ class CurveSelection(Result):
     confusion : tuple of tuple of float
         Share of choices in simulated data: one row per true candidate, one column per chosen one, both in
         the order of the candidates that have a weight.
-    doubts, notes : tuple of str
+    doubts : tuple of Doubt
+    notes : tuple of str
     """
 
     group: Group
@@ -93,7 +95,7 @@ class CurveSelection(Result):
     confusion: tuple[tuple[float, ...], ...]
     replicates: int
     seed: int
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -150,7 +152,7 @@ class CurveSelection(Result):
         headers = ("curve", "log L", "AICc", "weight", "best is × as likely", "delta", "right if true")
         title = f"Curves for {self.name}: {plural(self.n_points, 'point')}"
         title += f" in {plural(self.groups, 'group')}" if self.groups > 1 else ""
-        return View(title, headers, tuple(rows), (*self.doubts, self.sentence, *self.notes))
+        return View(title, headers, tuple(rows), (*map(str, self.doubts), self.sentence, *self.notes))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -196,7 +198,7 @@ class CurveSelections(Result):
             best = label(s.best, s.candidates) if s.best else ""
             rows.append((name, best, *cells, number(s.delta, 2), number(s.probability_right, 2)))
         headers = ("group", "likeliest", *(f"weight {c}" for c in curves), "delta", "right choice")
-        remarks = (*self.pooled.doubts, f"All groups together: {self.pooled.sentence}", *self.notes)
+        remarks = (*map(str, self.pooled.doubts), f"All groups together: {self.pooled.sentence}", *self.notes)
         return View(f"Curves for {plural(len(self), 'group')}", headers, tuple(rows), remarks)
 
 
@@ -242,4 +244,4 @@ def _row(group: Group, s: CurveSelection) -> dict[str, Any]:
         "probability_right": s.probability_right,
     }
     row |= {f"weight_{label(c, s.candidates)}": c.weight for c in s.candidates}
-    return {**row, "doubts": " ".join(s.doubts)}
+    return {**row, "doubts": in_text(s.doubts)}

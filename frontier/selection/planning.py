@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from frontier._format import View, listed, nearest, number, plural
+from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import is_perfect
 from frontier.problems import Array, Quantity, height, parameter, x_at
@@ -78,7 +79,7 @@ class Plan(Result):
     most: int
     low: float
     high: float
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,7 +115,7 @@ class Plan(Result):
 
     def _view(self) -> View:
         rows = tuple((a.family, number(a.at), str(a.count)) for a in self.additions)
-        remarks = (*self.doubts, self.sentence, *self.notes)
+        remarks = (*map(str, self.doubts), self.sentence, *self.notes)
         return View(f"Plan: {self.quantity}", ("family", self.axis, "SAEs"), rows, remarks)
 
 
@@ -295,13 +296,15 @@ def _needed(gains: Sequence[float], gain: float) -> float:
     return n + (gain - gains[-1]) / slope if slope > 0 else math.inf
 
 
-def _doubts(fits: Sequence[CurveFit], names: Sequence[str], beyond: bool) -> Iterator[str]:
+def _doubts(fits: Sequence[CurveFit], names: Sequence[str], beyond: bool) -> Iterator[Doubt]:
     for f, name in zip(fits, names, strict=True):
         if f.df < FEW_DF:
             df = plural(int(f.df), "degree")
-            yield f"The residual SD of {name} rests on {df} of freedom: the plan is rough."
+            text = f"The residual SD of {name} rests on {df} of freedom: the plan is rough."
+            yield Doubt(Kind.few_points, text, name, numbers={"df": f.df})
     if beyond:
-        yield "The range leaves the data: the fitted curves are taken to hold there."
+        text = "The range leaves the data: the fitted curves are taken to hold there."
+        yield Doubt(Kind.extrapolated, text)
 
 
 def _notes(fits: Sequence[CurveFit], low: float, high: float, beyond: bool) -> Iterator[str]:

@@ -11,7 +11,6 @@ import pandas as pd
 from frontier._format import interval_cell, number, p_value_cell
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.metrics.frames import to_pandas
-from frontier.ratios.results import said_once
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 
 RATIO_COLUMNS = (
@@ -150,10 +149,10 @@ def _sentence(head: str, parts: Sequence[str], remarks: Sequence[str]) -> str:
     return " ".join([first, *(f"{r[:1].upper()}{r[1:].rstrip('.')}." for r in remarks)])
 
 
-def _doubts(frame: pd.DataFrame, ratios: Any) -> list[list[str]]:
-    """Doubts row by row; one that differs between quantities by degrees of freedom only is said once."""
+def _doubts(frame: pd.DataFrame, ratios: Any) -> list[Sequence[object]]:
+    """Doubts row by row."""
     if hasattr(ratios, "to_frame"):
-        return said_once([(r.quantity, r.doubts) for r in ratios])
+        return [r.doubts for r in ratios]
     return [[d] if isinstance(d, str) and d else [] for d in frame.get("doubts", [""] * len(frame))]
 
 
@@ -174,7 +173,7 @@ def _p_columns(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _long(
-    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[list[str]]
+    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[Sequence[object]]
 ) -> tuple[list[Field], list[str], list[str]]:
     records = frame.to_dict("records")
     fields = [Field(header(c), [str(r[c]) for r in records]) for c in shown]
@@ -188,7 +187,7 @@ def _long(
 
 
 def _wide(
-    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[list[str]]
+    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[Sequence[object]]
 ) -> tuple[list[Field], list[str], list[str]]:
     rows: dict[tuple[str, ...], dict[str, int]] = {}
     for i, record in enumerate(frame.to_dict("records")):

@@ -101,16 +101,16 @@ HEADERS = {
 }
 
 
-def number_notes(said: Iterable[Sequence[str]]) -> tuple[list[str], list[str]]:
-    """For every row the numbers of its notes, and the notes, each once in order of appearance.
+def number_notes(said: Iterable[Sequence[object]]) -> tuple[list[str], list[str]]:
+    """For every row the numbers of its notes (doubts or text), and the notes, each once as they appear.
 
     >>> number_notes([["a", "b"], [], ["b"]])
     (['1, 2', '', '2'], ['a', 'b'])
     """
-    rows = [[one_line(n) for n in notes if n] for notes in said]
-    notes = list(dict.fromkeys(n for row in rows for n in row))
-    place = {n: i for i, n in enumerate(notes, 1)}
-    return [", ".join(str(i) for i in sorted({place[n] for n in row})) for row in rows], notes
+    rows = [[n for n in notes if n] for notes in said]
+    place = {n: i for i, n in enumerate(dict.fromkeys(n for row in rows for n in row), 1)}
+    numbers = [", ".join(str(i) for i in sorted({place[n] for n in row})) for row in rows]
+    return numbers, [one_line(n) for n in place]
 
 
 def filled(fields: Iterable[Field]) -> tuple[Field, ...]:

@@ -1,0 +1,188 @@
+"""Doubts: why a number that was computed may not be the answer. Data first; words are for people to read.
+
+Code asks a doubt for its kind and its numbers, never for its text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+
+from frontier._format import listed, plural
+
+
+class Severity(IntEnum):
+    """How much a doubt takes away from a result."""
+
+    grave = 3
+    """The number may not answer the question."""
+    caution = 2
+    """The number stands, but its interval may be too narrow, or it hangs on little."""
+    remark = 1
+    """Something the reader should know; the result allows for it."""
+
+
+class Kind(StrEnum):
+    """Kinds of doubt, the worst first; each with its severity and the words that head a group of it.
+
+    >>> Kind("no overlap").severity.name, Kind.no_overlap.heading
+    ('grave', 'The families share no level')
+    """
+
+    severity: Severity
+    heading: str
+
+    def __new__(cls, name: str, severity: Severity, heading: str) -> Kind:
+        """A kind by its name, which is what files hold."""
+        kind = str.__new__(cls, name)
+        kind._value_, kind.severity, kind.heading = name, severity, heading
+        return kind
+
+    undefined = "undefined", Severity.grave, "A ratio does not exist"
+    no_overlap = "no overlap", Severity.grave, "The families share no level"
+    crossing = "crossing", Severity.grave, "The frontiers cross"
+    not_parallel = "not parallel", Severity.grave, "No single ratio exists"
+    confounded = "confounded", Severity.grave, "The families differ in more than their architecture"
+    dependent = "dependent", Severity.grave, "Points come from one SAE and err alike"
+    above_top = "above top", Severity.grave, "Values exceed the curve's top"
+    arbitrary_top = "arbitrary top", Severity.grave, "The curve's top has no meaning on this axis"
+    no_noise = "no noise", Severity.grave, "Residuals are zero to rounding"
+    wrong_skew = "wrong skew", Severity.grave, "The runs show no one-sided excess"
+
+    influence = "influence", Severity.caution, "One SAE decides"
+    leverage = "leverage", Severity.caution, "One SAE fixes one direction of the curve"
+    no_interval = "no interval", Severity.caution, "There is no interval"
+    extrapolated = "extrapolated", Severity.caution, "A value is read outside the data"
+    extrapolated_k = "extrapolated k", Severity.caution, "k is extrapolated"
+    small_overlap = "small overlap", Severity.caution, "The common range is small"
+    selected = "selected", Severity.caution, "The frontier keeps the luckiest of many runs"
+    unequal_search = "unequal search", Severity.caution, "One family was searched for longer"
+    left_out = "left out", Severity.caution, "Something was left out"
+    repeated = "repeated", Severity.caution, "A setting was run more than once"
+    few_points = "few points", Severity.caution, "The number hangs on few SAEs"
+    serial = "serial correlation", Severity.caution, "Neighbouring batches correlate"
+    unbounded = "unbounded", Severity.caution, "A parameter has no limit on one side"
+    lost_limit = "lost limit", Severity.caution, "A limit could not be followed to its end"
+    step = "step", Severity.caution, "The curve rises in one step"
+    tie = "tie", Severity.caution, "Curves tie"
+    unlikely_curve = "unlikely curve", Severity.caution, "Another curve is far likelier"
+    no_excess = "no excess", Severity.caution, "Noise alone explains the scatter"
+    all_excess = "all excess", Severity.caution, "No scatter is read as noise"
+    said = "said", Severity.caution, "Said"
+
+    unequal_noise = "unequal noise", Severity.remark, "The families' noise differs"
+    other_errors = "other errors", Severity.remark, "Another errors model was used than asked"
+    unequal_hits = "unequal hits", Severity.remark, "Cells are read at different hits"
+    averaged = "averaged", Severity.remark, "A mean over a range"
+
+
+RANK = {kind: place for place, kind in enumerate(Kind)}
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """One doubt: what kind, what it concerns, its numbers, and the sentence that says it.
+
+    Attributes
+    ----------
+    kind : Kind
+    text : str
+        For readers only.
+    family, row, quantity, cell : str
+        What it concerns; empty where that does not apply, or is clear from the result that holds it.
+    numbers : mapping of str to float
+
+    Examples
+    --------
+    >>> doubt = Doubt(Kind.extrapolated_k, "k is extrapolated: gated k / largest x = 6.2.", "gated",
+    ...     numbers={"gated": 6.2})
+    >>> print(doubt)
+    k is extrapolated: gated k / largest x = 6.2.
+    """
+
+    kind: Kind
+    text: str
+    family: str = ""
+    row: str = ""
+    quantity: str = ""
+    cell: str = ""
+    numbers: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def said(text: str) -> Doubt:
+    """A sentence of which nothing else is known: what results saved by version 0.1 hold.
+
+    >>> said("Only 3 points.").kind.value
+    'said'
+    """
+    return Doubt(Kind.said, text)
+
+
+def has(doubts: Iterable[Doubt], *kinds: Kind) -> bool:
+    """Whether one of the doubts is of one of these kinds."""
+    return any(d.kind in kinds for d in doubts)
+
+
+def without(doubts: Iterable[Doubt], kinds: Collection[Kind]) -> list[Doubt]:
+    """The doubts of all other kinds."""
+    return [d for d in doubts if d.kind not in kinds]
+
+
+def in_text(doubts: Iterable[Doubt]) -> str:
+    """All sentences in one cell of a table."""
+    return " ".join(map(str, doubts))
+
+
+@dataclass(frozen=True)
+class DoubtGroup:
+    """Doubts of one kind, each with the places (cells, comparisons) that it concerns."""
+
+    kind: Kind
+    doubts: tuple[Doubt, ...]
+    places: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The doubt where there is one, else what all have in common and how many places it concerns."""
+        first, count = self.doubts[0], len(self.places)
+        where = listed(self.places, 3)
+        if len(self.doubts) > 1:
+            place = f"in {plural(count, 'cell')}" if count > 1 else where or f"({len(self.doubts)} times)"
+            return f"{self.kind.heading} {place}: {first}"
+        if count > 1:
+            return f"{first} ({plural(count, 'cell')}: {where})"
+        return f"{where}: {first}" if where else str(first)
+
+
+def grouped(doubts: Iterable[tuple[str, Doubt]]) -> tuple[DoubtGroup, ...]:
+    """Doubts with their places, gathered by kind, the worst kind first; equal ones become one.
+
+    >>> pairs = [(f"layer {i}", Doubt(Kind.tie, "Hill and power tie.")) for i in (1, 2)]
+    >>> [g.sentence for g in grouped([*pairs, ("layer 1", Doubt(Kind.crossing, "They cross."))])]
+    ['layer 1: They cross.', 'Hill and power tie. (2 cells: layer 1, layer 2)']
+    """
+    found: dict[Kind, list[tuple[str, Doubt]]] = {}
+    for place, doubt in doubts:
+        found.setdefault(doubt.kind, []).append((place, doubt))
+    return tuple(
+        DoubtGroup(kind, tuple(dict.fromkeys(d for _, d in found[kind])), _named(p for p, _ in found[kind]))
+        for kind in sorted(found, key=RANK.__getitem__)
+    )
+
+
+def _named(places: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(p for p in places if p))
+
+
+def worst_first(doubts: Sequence[Doubt]) -> tuple[Doubt, ...]:
+    """Each doubt once, the gravest first.
+
+    >>> two = Doubt(Kind.tie, "They tie."), Doubt(Kind.crossing, "They cross.")
+    >>> [str(d) for d in worst_first([*two, *two])]
+    ['They cross.', 'They tie.']
+    """
+    return tuple(sorted(dict.fromkeys(doubts), key=lambda d: RANK[d.kind]))
