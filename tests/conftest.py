@@ -1,5 +1,9 @@
 """Fixtures shared by the tests: the published Gemma-7B tables at layer 20, and fits of their Pareto sets."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import matplotlib as mpl
 import pytest
 from hypothesis import settings
@@ -41,3 +45,18 @@ def hill20_cut(front20):
 @pytest.fixture(scope="session")
 def comparison20(layer20):
     return frontier.compare(layer20, "baseline", **ADDITIVE)
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The wheel of this checkout."""
+    import hatchling  # noqa: F401  the dev extra brings it
+
+    root = Path(__file__).parent.parent
+    if not (root / "pyproject.toml").is_file():
+        pytest.skip("installed without its sources: there is nothing to build a wheel from")
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    (built,) = folder.glob("*.whl")
+    return built

@@ -2,12 +2,12 @@
 
 import json
 import re
-import subprocess
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import run_main
 from numpy.testing import assert_array_equal
 
 from benchmarks import measuring, page
@@ -19,10 +19,8 @@ RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = ("pareto_sets", "start_up", "evaluation", "fits", "scaling", "torchrun", "training")
 
 
-def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def run(module, *arguments):
+    return run_main(import_module(module).main, module, *arguments)
 
 
 @pytest.mark.parametrize("name", (*SCRIPTS, "training_gpu"))

@@ -1,21 +1,19 @@
 """The command line as a user meets it: outputs, files, and one clear line on bad input."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
+from commands import sae_frontier
 
 import frontier
 
 
 def run(*arguments, ok=True):
-    done = subprocess.run(
-        [sys.executable, "-c", "from frontier.cli import main; main()", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
+    done = sae_frontier(*arguments)
     assert (done.returncode == 0) == ok, done.stdout + done.stderr
     return done
 
@@ -25,6 +23,24 @@ def table(tmp_path_factory, layer20):
     path = tmp_path_factory.mktemp("cli") / "gemma20.csv"
     layer20.drop(columns=["excluded_because", "doubts", "family"]).to_csv(path, index=False)
     return path
+
+
+@pytest.fixture(autouse=True)
+def figures_closed():
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
+
+
+def test_the_entry_point_is_this_command(table):
+    """The one test here that starts a new Python: words, exit code and encoding as in a shell."""
+    start = [sys.executable, "-c", "from frontier.cli import main; main()"]
+    seen = {"capture_output": True, "text": True, "env": {**os.environ, "NO_COLOR": "1"}}
+    done = subprocess.run([*start, "fit", table, "--by", "sites"], **seen)
+    assert (
+        done.returncode == 2 and "did you mean 'site'" in done.stderr and not done.stdout.count("Traceback")
+    )
+    assert done.stderr == run("fit", table, "--by", "sites", ok=False).stderr
 
 
 def test_pareto(table, tmp_path):

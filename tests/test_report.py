@@ -8,7 +8,6 @@ import math
 import os
 import re
 import subprocess
-import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import sae_frontier
 
 import frontier
 from frontier.html_report.contents import contents, mark_rows
@@ -392,11 +392,7 @@ def test_every_option_of_compare_makes_a_page(tmp_path, options):
 
 
 def run(*arguments):
-    return subprocess.run(
-        [sys.executable, "-c", "from frontier.cli import main; main()", "report", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-    )
+    return sae_frontier("report", *arguments)
 
 
 def test_the_command(tmp_path):
@@ -414,14 +410,10 @@ def test_the_command(tmp_path):
     assert "Example" in run("--help").stdout
 
 
-def test_wheel_brings_template_style_and_scripts(tmp_path):
+def test_wheel_brings_template_style_and_scripts(wheel):
     root = Path(__file__).parent.parent
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=root, check=True, capture_output=True,
-    )  # fmt: skip
-    with zipfile.ZipFile(next(tmp_path.glob("*.whl"))) as wheel:
-        names = {Path(n).name for n in wheel.namelist() if n.startswith("frontier/html_report/template/")}
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(n).name for n in archive.namelist() if n.startswith("frontier/html_report/template/")}
     assert names == {p.name for p in (root / "frontier/html_report/template").iterdir()}
     assert {"page.html", "page.css", "figures.js", "axes.js", "tables.js"} <= names
 
