@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from frontier import intervals as ci
-from frontier._format import View, number
 from frontier.curves import curve_named
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics import give_back
@@ -19,6 +18,7 @@ from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_a
 from frontier.ratios.log_ratio import welch_reach
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family
 from frontier.results import Group, Result, in_words
+from frontier.wording import View, number
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, logit
 
-from frontier._format import nearest
+from frontier.wording import nearest
 
 Array = NDArray[np.float64]
 Internal = tuple[Array, Array, Array]

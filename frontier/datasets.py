@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import nearest
 from frontier.metrics import give_back, metrics_table
+from frontier.wording import nearest
 
 _FOLDERS = (Path(__file__).parent / "data", Path(__file__).parent.parent / "data")
 """In an installed wheel, and in a checkout."""

@@ -11,7 +11,6 @@ from rich.markdown import Markdown
 from tabulate import tabulate
 
 from frontier import figures, tables
-from frontier._format import interval_cell, number, p_value_cell
 from frontier.comparison import compare
 from frontier.comparison.results import Comparisons
 from frontier.datasets import load_dataset
@@ -21,6 +20,7 @@ from frontier.pareto import mark_pareto, pareto_set
 from frontier.pareto.marks import mark_differences
 from frontier.problems import parameter
 from frontier.ratios import leave_one_out_ratios
+from frontier.wording import interval_cell, number, p_value_cell
 
 LAYER = 20
 MAX_L0 = 200.0

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from frontier._format import listed, plural
+from frontier.wording import listed, plural
 
 
 class Severity(IntEnum):

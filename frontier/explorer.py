@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import number
 from frontier.fits import fit
 from frontier.fits.curve_fit import FrontierFits
 from frontier.metrics import group_codes, group_columns, metrics_table, usable, values
@@ -19,6 +18,7 @@ from frontier.pareto import pareto_set
 from frontier.ratios import RatioTable, ratio_table
 from frontier.ratios.pairs import reference_family
 from frontier.results import in_words
+from frontier.wording import number
 
 LEAST_FAMILIES = 2
 """For a ratio."""

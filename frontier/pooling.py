@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import View, interval_cell, listed, number, p_value_text, plural
 from frontier.doubts import Doubt, Kind, has
 from frontier.intervals import t_quantile
 from frontier.metrics import give_back
 from frontier.ratios.log_ratio import two_sided
 from frontier.ratios.results import Ratio, RatioTable
 from frontier.results import Result, in_words, varying
+from frontier.wording import View, interval_cell, listed, number, p_value_text, plural
 
 OUTSIDE = "the two families share no level, so that a curve is extrapolated"
 

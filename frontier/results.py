@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_ori
 
 import numpy as np
 
-from frontier._format import View
 from frontier.doubts import Doubt, said
+from frontier.wording import View
 
 if TYPE_CHECKING:
     import cattrs

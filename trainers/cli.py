@@ -143,7 +143,7 @@ def export(
 
     Example: `sae-train export runs/first --out exported --format sae-lens`
     """
-    from frontier._format import nearest
+    from frontier.wording import nearest
     from trainers.export import ExportError
     from trainers.export import export as write
     from trainers.export.runs import known_of_run

@@ -11,7 +11,7 @@ from typing import Any
 import tomlkit
 from pydantic import Field, ValidationError, model_validator
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.architectures import ARCHITECTURES
 from trainers.config_sections import (
     ActivationsSection,

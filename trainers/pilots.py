@@ -17,7 +17,7 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 
-from frontier._format import number
+from frontier.wording import number
 from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.activations.progress import reported

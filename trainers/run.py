@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from frontier._format import listed, plural
+from frontier.wording import listed, plural
 from trainers import checkpoints, ranks
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files

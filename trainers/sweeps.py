@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers import ranks
 from trainers.architectures import ARCHITECTURES
 from trainers.config import FamilySection, RunConfig, write_config

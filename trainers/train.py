@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from frontier._format import listed
+from frontier.wording import listed
 from trainers import checkpoints, ranks
 from trainers.config import RunConfig, write_config
 from trainers.run import Run, RunError, build_run, check_evaluation_text

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import interval_cell, number, p_value_text
 from frontier.comparison.results import Comparison, Comparisons, equal_steepness
 from frontier.doubts import Doubt, Kind, without
 from frontier.fits import fit, guard
@@ -26,6 +25,7 @@ from frontier.ratios.pairs import common_x, common_y, family_names, pairs_with, 
 from frontier.ratios.parallel import Parallelism, parallelism
 from frontier.ratios.results import Ratio, RatioTable, ratio_cell
 from frontier.results import in_words
+from frontier.wording import interval_cell, number, p_value_text
 
 OTHER = {"additive": "log", "log": "additive", "relative": "additive"}
 """The errors model whose answer stands beside the chosen one's."""

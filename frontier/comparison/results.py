@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from frontier._format import View, listed, number, p_value_cell, p_value_text
 from frontier.doubts import Doubt
 from frontier.fits.curve_fit import FrontierFits
 from frontier.metrics import give_back
@@ -17,6 +16,7 @@ from frontier.ratios.observed import ObservedRatio, ObservedRatios
 from frontier.ratios.parallel import Parallelism
 from frontier.ratios.results import Ratio, RatioTable, ratio_cell
 from frontier.results import Group, Result, Rows, varying
+from frontier.wording import View, listed, number, p_value_cell, p_value_text
 
 VERDICTS = ("better", "worse", "crossing", "not separable", "not comparable")
 

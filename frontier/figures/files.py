@@ -18,9 +18,9 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter
 
-from frontier._format import listed, nearest
 from frontier.figures.style import EMBEDDING
 from frontier.tables.latex import LATEX as LATEX_SIGNS
+from frontier.wording import listed, nearest
 
 LATEX = ("pdflatex", "lualatex", "xelatex")
 MATHS = re.compile(r"((?<!\\)\$.*?(?<!\\)\$)")

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
-from frontier._format import nearest, plural
 from frontier.curves import CURVES
 from frontier.figures.panels import (
     EDGE,
@@ -25,6 +24,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.wording import nearest, plural
 
 REACH, LOG_REACH, FARTHEST = 1.25, 1.5, 3.0
 """Curves are drawn beyond the data of their panel by these factors, on linear and on log axes, but never

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
-from frontier._format import listed
 from frontier.figures.families import Look, family_column, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
     EDGE,
@@ -32,6 +31,7 @@ from frontier.figures.panels import (
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.metrics import group_codes, group_columns, metrics_table, values
 from frontier.metrics.checks import TableError
+from frontier.wording import listed
 
 RECONSTRUCTION = ("cosine_similarity", "l2_ratio", "shrinkage")
 HIGH_FREQUENCY = ("frequency_above_10pct", "frequency_above_1pct")

@@ -15,10 +15,10 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, ScalarFormatter
 
-from frontier._format import plural
 from frontier.figures.lines import ems, fitted_title, in_lines, inches
 from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, distinct_texts, figure_text, log_axis
 from frontier.metrics.columns import axis_label
+from frontier.wording import plural
 
 QUIET = "0.4"
 LEAST_WIDTH, LEAST_HEIGHT = 1.5, 0.95

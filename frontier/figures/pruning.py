@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from frontier._format import listed
 from frontier.figures.families import fidelity
 from frontier.figures.panels import EDGE, drawable, finish_axes, new_axes, quiet_legend, say_hidden
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
 from frontier.metrics import group_codes, metrics_table, values
 from frontier.metrics.checks import TableError
+from frontier.wording import listed
 
 TRAINED = "as trained"
 METHODS = ("method", "pruning", "pruning_method", "sparsity_name")

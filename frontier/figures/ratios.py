@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from frontier._format import interval_cell, nearest, number
 from frontier.figures.lines import in_lines, letters_across
 from frontier.figures.panels import EDGE, QUIET, name_rows, telling_parts
 from frontier.figures.style import Style, figure_text, log_axis, row_texts, styles_for
 from frontier.tables import RATIO_COLUMNS, equal_height, ratio_frame
+from frontier.wording import interval_cell, nearest, number
 
 LABEL_SHARE, AXIS_SHARE = 0.4, 0.68
 """Of the figure's width, for the names of the rows and for the words under the axis."""

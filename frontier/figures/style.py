@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
-from frontier._format import nearest, one_line, plural
 from frontier.metrics.columns import USUAL_REFERENCES
+from frontier.wording import nearest, one_line, plural
 
 WIDTHS = {"neurips": (5.5,), "icml": (3.25, 6.75), "acl": (3.03, 6.3)}
 """Inches of text that a figure over one column, or over two, may fill."""

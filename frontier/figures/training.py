@@ -13,7 +13,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from frontier._format import nearest
 from frontier.figures.panels import (
     EDGE,
     LEAST_WIDTH,
@@ -26,6 +25,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.metrics import metrics_table
+from frontier.wording import nearest
 
 METRICS = ("l0", "fvu")
 LABELS = {"loss": "Training loss", "gradient_norm": "Norm of the gradient"}

@@ -12,12 +12,12 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from frontier import intervals as ci
-from frontier._format import View, listed, nearest, number, plural
 from frontier.curves import CURVES
 from frontier.doubts import Doubt, in_text
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, in_words, varying
+from frontier.wording import View, listed, nearest, number, plural
 
 if TYPE_CHECKING:
     from lmfit.model import ModelResult

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from frontier._format import listed, number, plural
 from frontier.doubts import Doubt, Kind
 from frontier.problems import Array, parameter
+from frontier.wording import listed, number, plural
 
 if TYPE_CHECKING:
     from frontier.fits.curve_fit import CurveFit

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from frontier._format import nearest, number, plural
 from frontier.curves import Curve
 from frontier.problems import ERRORS, Array, Problem
+from frontier.wording import nearest, number, plural
 
 PREFERENCE = 2.0
 """Additive errors are chosen when their pooled log-likelihood is higher by more than this."""

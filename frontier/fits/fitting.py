@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from frontier._format import listed, nearest, plural
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
 from frontier.fits import doubts as say
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
@@ -20,6 +19,7 @@ from frontier.fits.residuals import curvature_left
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.metrics import default_y, group_columns, metrics_table, usable
 from frontier.problems import Array, Estimate, Problem, parameter
+from frontier.wording import listed, nearest, plural
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier._format import listed, number, plural
 from frontier.metrics import IDENTITY, group_codes, set_aside_remark, values
 from frontier.metrics.checks import REPEATED, TableError
 from frontier.problems import Array
 from frontier.results import Group, in_words
+from frontier.wording import listed, number, plural
 
 PROTOCOL = ("protocol", "ablation", *IDENTITY)
 """Rows that differ in one of these never meet in one fit unless the column is named in `across`."""

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 from frontier import tables
-from frontier._format import listed, number, p_value_text, plural
 from frontier.comparison.comparing import times_in_words
 from frontier.comparison.results import VERDICTS, Comparison, Comparisons, equal_steepness
 from frontier.doubts import Doubt, Kind, has
@@ -21,6 +20,7 @@ from frontier.ratios.results import ratio_cell
 from frontier.readers import provenance
 from frontier.results import Group, in_words, varying
 from frontier.tables.styles import header
+from frontier.wording import listed, number, p_value_text, plural
 
 ARE = {
     "better": "better", "worse": "worse", "crossing": "better on one side of a crossing only",

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 
 from frontier import __version__
-from frontier._format import plural
 from frontier.readers import SUFFIXES
+from frontier.wording import plural
 
 TEXTS = frozenset({*SUFFIXES, ".yaml", ".yml", ".jsonl"})
 """Files of a folder that readers look into; weights are never hashed."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import number
 from frontier.comparison import Comparisons
 from frontier.curves import CURVES
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
@@ -20,6 +19,7 @@ from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, direction
 from frontier.ratios.results import Ratio, ratio_cell
 from frontier.results import in_words, varying
 from frontier.tables.styles import header
+from frontier.wording import number
 
 SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "p": "pentagon",

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from frontier._format import nearest, number, p_value_cell, plural
 from frontier.curves import Curve
 from frontier.doubts import Doubt, Kind
 from frontier.fits import fit, fit_points
@@ -28,6 +27,7 @@ from frontier.inefficiency.stochastic import STEEPEST, wanted_of
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto import nondominated
 from frontier.problems import parameter
+from frontier.wording import nearest, number, p_value_cell, plural
 
 METHODS = ("stochastic", "quantile")
 MINIMUM_RUNS = 20

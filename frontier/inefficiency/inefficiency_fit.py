@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import erfcx, ndtr
 
-from frontier._format import View, listed, nearest, number, p_value_cell, plural
 from frontier.curves import CURVES
 from frontier.doubts import Doubt, in_text
 from frontier.fits.curve_fit import CurveFit, GroupFailure
@@ -23,6 +22,7 @@ from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.problems import Array, Quantity, x_at
 from frontier.results import Group, Result
+from frontier.wording import View, listed, nearest, number, p_value_cell, plural
 
 
 @dataclass(frozen=True, eq=False, repr=False)

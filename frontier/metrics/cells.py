@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from frontier._format import listed, plural
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import BY_NAME, COLUMNS, Column
+from frontier.wording import listed, plural
 
 MISSING_WORDS = frozenset(
     {"", "na", "n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "—", "–", "?"}

@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from frontier._format import number
 from frontier.metrics.columns import BY_NAME, DERIVED, derive
+from frontier.wording import number
 
 PERCENT_MEDIAN = 1.5
 """A fraction column whose median magnitude exceeds this is in per cent."""

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from frontier._format import listed, number, plural
 from frontier.metrics.checks import add_text, rows_named
+from frontier.wording import listed, number, plural
 
 ABLATIONS = ("mean", "zero")
 """In order of preference where the table does not say which was meant."""

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import listed, nearest, plural
 from frontier.metrics import checks
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
 from frontier.metrics.checks import TableError
@@ -27,6 +26,7 @@ from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
 from frontier.metrics.losses import hits_given, recovered_from_losses
+from frontier.wording import listed, nearest, plural
 
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"

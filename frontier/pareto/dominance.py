@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier._format import listed
+from frontier.wording import listed
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from frontier._format import number
 from frontier.metrics import group_codes, group_columns, values
 from frontier.results import in_words
+from frontier.wording import number
 
 
 def mark_differences(

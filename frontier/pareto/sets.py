@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier._format import listed, nearest, plural
 from frontier.metrics import (
     add_notes,
     default_y,
@@ -27,6 +26,7 @@ from frontier.metrics import (
 )
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
+from frontier.wording import listed, nearest, plural
 
 __all__ = [
     "hypervolume",

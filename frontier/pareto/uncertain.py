@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import listed, nearest, number, plural
 from frontier.metrics import (
     add_notes,
     default_y,
@@ -27,6 +26,7 @@ from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto.sets import mark_pareto, nondominated
 from frontier.problems import Array
 from frontier.seeds.settings import RECIPE, Codes, setting_codes
+from frontier.wording import listed, nearest, number, plural
 
 NOISE = ("se", "seeds")
 SURE = 0.95

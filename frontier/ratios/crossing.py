@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frontier._format import View, interval_cell
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, height
 from frontier.ratios.log_ratio import welch_reach
 from frontier.ratios.pairs import common_x, grid
 from frontier.results import Result
+from frontier.wording import View, interval_cell
 
 POINTS = 400
 """Points of x at which a difference of curves is looked at."""

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from frontier._format import number
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Quantity, height, x_at
@@ -16,6 +15,7 @@ from frontier.ratios import log_ratio as lr
 from frontier.ratios.from_fits import hit_ratio, relative_potency
 from frontier.ratios.pairs import common_x, common_y, grid, refuse_unlike
 from frontier.ratios.results import Ratio
+from frontier.wording import number
 
 POINTS = 200
 

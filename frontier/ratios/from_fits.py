@@ -12,7 +12,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from frontier._format import listed, number
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics.columns import HIGHER_IS_BETTER
@@ -31,6 +30,7 @@ from frontier.ratios.pairs import (
 )
 from frontier.ratios.results import Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
+from frontier.wording import listed, number
 
 LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
 SPARSITY_AXES = ("sparsity", "relative_sparsity")

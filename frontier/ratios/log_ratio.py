@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import fdtrc, fdtri, stdtr
 
-from frontier._format import nearest
 from frontier.intervals import intervals_of, t_quantile
 from frontier.problems import Array, Estimate, Quantity
+from frontier.wording import nearest
 
 METHODS = ("welch", "mover", "profile")
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import View, listed, number, plural
 from frontier.doubts import Doubt, Kind, in_text
 from frontier.fits.points import guard
 from frontier.metrics import (
@@ -28,6 +27,7 @@ from frontier.pareto import pareto_set
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
 from frontier.results import Group, Result, Rows, varying
+from frontier.wording import View, listed, number, plural
 
 Line = tuple[Array, Array]
 """A frontier as a broken line: abscissas in rising order, and heights."""

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from scipy.special import fdtrc
 
-from frontier._format import listed, nearest, number
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.fits.points import PROTOCOL, SHARED_PARENTS
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
 from frontier.results import Group, in_words
+from frontier.wording import listed, nearest, number
 
 SELECTED = 2
 """A frontier that keeps one run in this many or fewer is called selected (coverage of k falls below 90 %)."""

@@ -15,11 +15,11 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import chdtrc
 
-from frontier._format import View, listed, number, p_value_cell
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Problem, parameter
 from frontier.ratios.log_ratio import f_test, two_sided, welch_df
 from frontier.results import Result
+from frontier.wording import View, listed, number, p_value_cell
 
 Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""

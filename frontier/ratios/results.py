@@ -8,10 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from frontier._format import View, interval_cell, number, p_value_cell
 from frontier.doubts import Doubt, in_text
 from frontier.metrics import give_back
 from frontier.results import Group, Result, Rows, in_words, varying
+from frontier.wording import View, interval_cell, number, p_value_cell
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import chdtri, ndtri, stdtr
 
-from frontier._format import nearest
 from frontier.problems import Array, parameter, x_at
 from frontier.ratios.log_ratio import log_estimate
+from frontier.wording import nearest
 
 if TYPE_CHECKING:
     from frontier.fits.curve_fit import CurveFit

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from frontier._format import listed
+from frontier.wording import listed
 
 Row = dict[str, Any]
 RECOGNISED = "recognised: "

@@ -18,12 +18,12 @@ import frontier.readers.sae_lens as sae_lens
 import frontier.readers.sparsify as sparsify
 import frontier.readers.tables as tables
 import frontier.readers.wandb as wandb
-from frontier._format import listed
 from frontier.metrics import metrics_table, require_metrics
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import from_records
 from frontier.readers.found import RECOGNISED, Found, flat
 from frontier.readers.opening import json_file, yaml_file
+from frontier.wording import listed
 
 YAML = (".yaml", ".yml")
 KINDS = (*tables.SUFFIXES, *YAML)

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from frontier._format import listed, nearest
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import canonical_name
 from frontier.metrics.frames import from_records
 from frontier.readers.opening import bounded, decode, json_file, json_lines
+from frontier.wording import listed, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
 

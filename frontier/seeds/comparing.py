@@ -17,7 +17,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import nctdtrinc
 
-from frontier._format import listed, nearest, number, plural
 from frontier.comparison import default_groups
 from frontier.doubts import Doubt, Kind
 from frontier.fits import guard
@@ -43,6 +42,7 @@ from frontier.seeds.settings import lack_of_fit as lack_of_fit
 from frontier.seeds.settings import paired_batches as paired_batches
 from frontier.seeds.settings import setting_codes as setting_codes
 from frontier.seeds.settings import within_setting as within_setting
+from frontier.wording import listed, nearest, number, plural
 
 DESIGNS = ("seed_is_unit", "paired", "runs_independent")
 POWER = 0.8

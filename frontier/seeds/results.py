@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import View, number, p_value_cell, plural
 from frontier.doubts import Doubt, in_text
 from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.results import Group, Result
+from frontier.wording import View, number, p_value_cell, plural
 
 
 @dataclass(frozen=True, eq=False)

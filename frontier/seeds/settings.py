@@ -12,7 +12,6 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
-from frontier._format import View, number, p_value_cell, plural
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.intervals import Interval, t_quantile
@@ -21,6 +20,7 @@ from frontier.metrics.checks import TableError
 from frontier.problems import Array
 from frontier.ratios.log_ratio import two_sided
 from frontier.results import Group, Result
+from frontier.wording import View, number, p_value_cell, plural
 
 Codes = NDArray[np.integer[Any]]
 

@@ -12,7 +12,6 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import stdtr
 
-from frontier._format import View, interval_cell, listed, number
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.intervals import t_quantile
@@ -21,6 +20,7 @@ from frontier.ratios import log_ratio as lr
 from frontier.ratios import relative_potency
 from frontier.results import Group, Result
 from frontier.selection.candidates import CURVES, Contest, specs_of
+from frontier.wording import View, interval_cell, listed, number
 
 EDGE = 0.1
 """Within this share of a family's range of log y from its end, the choice of curve begins to matter."""

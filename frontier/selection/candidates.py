@@ -11,13 +11,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier._format import listed, number
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import PERFECT
 from frontier.fits.errors_model import errors_named
 from frontier.problems import Array, Estimate, Problem
+from frontier.wording import listed, number
 
 CURVES = ("linear", "power", "hill")
 

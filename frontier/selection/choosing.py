@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from frontier._format import listed, number
 from frontier.curves import curve_named
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
@@ -31,6 +30,7 @@ from frontier.selection.curve_selection import (
     label,
     times_as_likely,
 )
+from frontier.wording import listed, number
 
 UNLIKELY = 10.0
 """A fitted curve less likely than the best one by this factor is doubted."""

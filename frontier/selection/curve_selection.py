@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from frontier._format import View, number, plural
 from frontier.doubts import Doubt, in_text
 from frontier.results import Group, Result
+from frontier.wording import View, number, plural
 
 TIE = 2.0
 """Below this delta a choice between two curves is wrong in more than 16 % of cases: they tie."""

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import View, listed, nearest, number, plural
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import is_perfect
@@ -22,6 +21,7 @@ from frontier.ratios import Ratio, hit_ratio, refuse_unlike, relative_potency
 from frontier.results import Result
 from frontier.selection.candidates import specs_of
 from frontier.selection.design import Apart, Design, Width, gathered, greedy, without_strays
+from frontier.wording import View, listed, nearest, number, plural
 
 GOALS = ("halve", "tell_apart")
 CANDIDATES = 60

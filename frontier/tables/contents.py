@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import interval_cell, number, p_value_cell
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.metrics.frames import to_pandas
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
+from frontier.wording import interval_cell, number, p_value_cell
 
 RATIO_COLUMNS = (
     "family", "reference", "quantity", "y", "at", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted",

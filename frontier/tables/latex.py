@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import DataRow, Line, TableFormat, tabulate
 
-from frontier._format import one_line
+from frontier.wording import one_line
 
 if TYPE_CHECKING:
     from frontier.tables.styles import Field, Sheet

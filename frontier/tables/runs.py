@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier._format import listed, nearest
 from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import COLUMNS
 from frontier.pareto import mark_pareto
 from frontier.tables.styles import HEADERS, Field, Sheet, filled, header, number_notes
+from frontier.wording import listed, nearest
 
 ALWAYS = ("l0",)
 """Columns of runs that are shown even where they are constant."""

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from tabulate import tabulate
 
-from frontier._format import nearest, one_line
 from frontier.tables.latex import latex_number as latex_number
 from frontier.tables.latex import latex_sheet
 from frontier.tables.latex import latex_text as latex_text
+from frontier.wording import nearest, one_line
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.text import EVALUATION_SHARE, Document, TextError
 
 PREFIX = "datasets:"

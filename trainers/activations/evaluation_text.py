@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frontier._format import listed, plural
+from frontier.wording import listed, plural
 from trainers.activations.corpora import corpus_of
 from trainers.activations.progress import Callback
 from trainers.activations.sources import Text, TokenWindows, default_length, token_windows

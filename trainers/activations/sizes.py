@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from frontier._format import nearest, number
+from frontier.wording import nearest, number
 
 UNITS = {
     "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12,

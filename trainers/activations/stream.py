@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.activations.buffers import Buffer, agreed, filled, processes
 from trainers.activations.cache import CachedHarvest
 from trainers.activations.harvest import CHUNK_TOKENS, ActivationError, Harvest

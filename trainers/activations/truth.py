@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.activations.directions import unit_directions
 
 MAGNITUDES = ("half_normal", "lognormal", "constant")

@@ -46,7 +46,7 @@ def architecture(name: str, **given: Any) -> Architecture:
         If the name or an option is unknown (the nearest names are offered), or an option has a value of
         another type or out of its range.
     """
-    from frontier._format import nearest
+    from frontier.wording import nearest
 
     kind = ARCHITECTURES.get(name)
     if kind is None:

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from frontier._format import listed, plural
+from frontier.wording import listed, plural
 from trainers.activations.progress import Callback, reported
 from trainers.evaluate.results import Evaluation, EvaluationError
 from trainers.evaluate.tally import Tally, total

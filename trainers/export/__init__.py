@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.export import dictionary_learning, sae_lens
 from trainers.export.files import ExportError, LayoutError, write_folder
 from trainers.sae import SAE

@@ -15,8 +15,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from frontier._format import listed, nearest, one_line
 from frontier.readers.opening import bounded
+from frontier.wording import listed, nearest, one_line
 
 LARGEST_JSON = 4 * 2**20
 """Bytes of a configuration; those of the libraries have a few thousand."""

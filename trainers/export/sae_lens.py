@@ -24,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.export.facts import BLOCK, block, identity
 from trainers.export.files import (
     ExportError,

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 
 import frontier
-from frontier._format import listed, nearest, one_line
+from frontier.wording import listed, nearest, one_line
 
 SHIPPED = "tiny_lm"
 _PACKAGE = Path(frontier.__file__).parent

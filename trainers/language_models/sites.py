@@ -42,7 +42,7 @@ from typing import Any
 
 from torch import nn
 
-from frontier._format import listed, nearest
+from frontier.wording import listed, nearest
 
 
 class SiteError(ValueError):

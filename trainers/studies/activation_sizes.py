@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from frontier import Interval
-from frontier._format import View
 from frontier.results import Result
+from frontier.wording import View
 from trainers.language_models import LanguageModel
 
 RESAMPLES = 400

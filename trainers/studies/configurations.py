@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.architectures import ARCHITECTURES
 from trainers.config import RunConfig, checked
 from trainers.studies.equal_compute import equal_size

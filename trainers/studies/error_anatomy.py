@@ -21,7 +21,7 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from frontier import Interval
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.activations.progress import Callback, reported
 from trainers.evaluate.accumulators import jackknife_error, without_each
 from trainers.language_models import LanguageModel

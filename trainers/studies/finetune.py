@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.language_models import LanguageModel, kl_from
 from trainers.sae import SAE, fold_scale
 from trainers.steps.decoder import clip, normalise, remove_parallel

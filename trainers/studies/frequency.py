@@ -17,8 +17,8 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from frontier import Interval
-from frontier._format import View, listed, nearest, number, plural
 from frontier.results import Result
+from frontier.wording import View, listed, nearest, number, plural
 from trainers.evaluate.results import Evaluation, EvaluationError
 
 SHARES = {

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.activations.progress import Callback
 from trainers.evaluate import evaluate
 from trainers.evaluate.results import Evaluation, joined

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
-from frontier._format import nearest
 from frontier.intervals import t_quantile
+from frontier.wording import nearest
 from trainers.evaluate.accumulators import jackknife_error, metrics_of, without_each
 from trainers.evaluate.results import Evaluation, EvaluationError
 

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from frontier._format import nearest
+from frontier.wording import nearest
 from trainers.activations.progress import Callback
 from trainers.architectures.topk import is_among_highest
 from trainers.evaluate import evaluate

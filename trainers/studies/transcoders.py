@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from frontier import Interval, fit, select_curve
-from frontier._format import View, number
 from frontier.fits.curve_fit import CurveFit
 from frontier.results import Result
+from frontier.wording import View, number
 
 CURVES = ("linear(intercept=0)", "linear", "power", "hill(n=1)", "hill")
 

@@ -17,8 +17,8 @@ import torch
 from scipy.stats import t as student
 
 from frontier import Interval
-from frontier._format import View, nearest, number
 from frontier.results import Result
+from frontier.wording import View, nearest, number
 from trainers.activations import SyntheticStream, recovery, synthetic_stream
 from trainers.activations.positions import seeded
 from trainers.architectures import architecture

@@ -7,10 +7,10 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from frontier._format import nearest
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.intervals import t_quantile
+from frontier.wording import nearest
 from trainers.evaluate.results import Evaluation
 
 GAMMA = r"$\gamma = E\Vert\hat{x}\Vert^2\,/\,E[\hat{x}\cdot x]$"
