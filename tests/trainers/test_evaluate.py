@@ -14,10 +14,11 @@ from after_training_cases import SITE, D, F, Foreign, V
 
 import frontier
 import frontier.curves
+from frontier.studies.batch_sums import jackknife_error, without_each
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK
 from trainers.evaluate import Evaluation, EvaluationError, evaluate, one_pass
-from trainers.evaluate.accumulators import FiringCounts, frequency_shares, jackknife_error, without_each
+from trainers.evaluate.firing_counts import FiringCounts, frequency_shares
 from trainers.evaluate.linear_error import LinearError
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.sae import SAE

@@ -7,11 +7,12 @@ import torch
 from after_training_cases import SITE, D, F, Foreign, counted_activations, language_model, relu_sae, text
 from matplotlib import pyplot as plt
 
+from frontier.studies.evaluation import EvaluationError
+from frontier.studies.figures import plot_finetuning
 from trainers.architectures import BatchTopK, Gated, JumpReLU, ReLU, TopK
 from trainers.evaluate import evaluate
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, save_sae
-from trainers.studies.figures import plot_finetuning
 from trainers.studies.finetune import KL, MSE, FineTuning, SplicedText, _Tuned, finetune
 from trainers.studies.variants import VariantError
 
@@ -200,6 +201,6 @@ def test_the_figure_shows_shares_of_the_parents(model):
     ax = plot_finetuning(found)
     share = found.table["kl"][1] / found.table["kl"][0]
     assert share == pytest.approx(float(ax.containers[0].lines[0].get_ydata()[0]))
-    with pytest.raises(VariantError, match="beside its parent"):
+    with pytest.raises(EvaluationError, match="beside its parent"):
         plot_finetuning(evaluate([sae], model, fresh, SITE, protocol="p"))
     plt.close("all")

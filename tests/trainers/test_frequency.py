@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from frontier import Interval
-from trainers.evaluate.results import Evaluation, EvaluationError
-from trainers.studies.frequency import (
+from frontier.studies.evaluation import Evaluation, EvaluationError
+from frontier.studies.frequency import (
     densities,
     how_many,
     most_frequent,
@@ -128,7 +128,7 @@ def test_densities_hold_every_latent_once(evaluation):
 def test_figures_draw_every_family(evaluation):
     from matplotlib import pyplot as plt
 
-    from trainers.studies.figures.frequency import plot_densities, plot_shares
+    from frontier.studies.figures.frequency import plot_densities, plot_shares
 
     table = pd.concat([family("a", truth(DELTAS)), family("silent", np.zeros(6))])
     ax = plot_shares(table, SHARE)

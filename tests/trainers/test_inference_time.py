@@ -10,10 +10,10 @@ from after_training_cases import SITE, D, F, Foreign, counted_activations, langu
 from matplotlib import pyplot as plt
 from scipy.optimize import nnls
 
+from frontier.studies.figures import plot_inference_time
 from trainers.architectures import ReLU
 from trainers.evaluate import evaluate
 from trainers.sae import SAE
-from trainers.studies.figures import plot_inference_time
 from trainers.studies.inference_time import (
     METHODS,
     Pursued,

@@ -13,12 +13,9 @@ from scipy import stats
 from scipy.interpolate import PchipInterpolator
 
 import frontier
-from trainers.architectures import TopK
-from trainers.evaluate import evaluate
-from trainers.evaluate.results import EvaluationError, joined
-from trainers.sae import SAE
-from trainers.studies.figures import plot_pruning, plot_pruning_frontiers
-from trainers.studies.paired_frontiers import (
+from frontier.studies.evaluation import EvaluationError, joined
+from frontier.studies.figures import plot_pruning, plot_pruning_frontiers
+from frontier.studies.paired_frontiers import (
     LeftOut,
     _between,
     changes,
@@ -27,8 +24,11 @@ from trainers.studies.paired_frontiers import (
     families_of,
     over_saes,
 )
+from frontier.studies.pruning_costs import compare_methods, pruning_costs
+from trainers.architectures import TopK
+from trainers.evaluate import evaluate
+from trainers.sae import SAE
 from trainers.studies.prune import METHODS, Pruned, latent_statistics, latent_thresholds, prune
-from trainers.studies.pruning_costs import compare_methods, pruning_costs
 from trainers.studies.variants import SharedCodes, VariantError, linear_decoder
 
 torch.set_num_threads(1)
@@ -322,7 +322,7 @@ def test_more_faults(sae, statistics, model, pruned):
         latent_statistics(sae, [])
     with pytest.raises(VariantError, match="no thresholds for 'top k'"):
         latent_thresholds("top k", 1, statistics)
-    with pytest.raises(VariantError, match="holds no pruned SAEs"):
+    with pytest.raises(EvaluationError, match="holds no pruned SAEs"):
         pruning_costs(evaluate([sae], model, text(model, 2), SITE, protocol="p"))
     with pytest.raises(EvaluationError, match="no SAE 's9'"):
         LeftOut(pruned).metric("s9", "l0")

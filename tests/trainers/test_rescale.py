@@ -7,12 +7,12 @@ from after_training_cases import SITE, D, F, Foreign, counted_activations, langu
 from matplotlib import pyplot as plt
 from scipy.optimize import lsq_linear
 
+from frontier.studies.figures import plot_shrinkage
 from trainers import recipes
 from trainers.architectures import Gated, TopK
 from trainers.evaluate import evaluate
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, save_sae
-from trainers.studies.figures import plot_shrinkage
 from trainers.studies.rescale import (
     LARGEST,
     SMALLEST_GAIN,

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from frontier.figures import paper_style
+from frontier.studies.evaluation import Evaluation
+from frontier.studies.figures import plot_densities, plot_inference_time
 from tests.test_figures import clashes
-from trainers.evaluate.results import Evaluation
-from trainers.studies.figures import plot_densities, plot_inference_time
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from frontier import metrics_table
+from frontier.studies.transcoders import steepness
 from trainers.config import checked
 from trainers.evaluate.runs import evaluate_run
 from trainers.studies import configurations as studies
-from trainers.studies.transcoders import steepness
 from trainers.train import train
 
 S = 1 / np.array([64, 32, 16, 8, 4, 3, 2])

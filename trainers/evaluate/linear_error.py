@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.evaluate.accumulators import jackknife_error
+from frontier.studies.batch_sums import jackknife_error
 
 GROUPS = 8
 """Batches are dealt into so many groups, half of them even: enough for a standard error."""

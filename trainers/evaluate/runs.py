@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from frontier.studies.evaluation import joined
 from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, members, run_config
 from trainers.evaluate import Evaluation, evaluate
-from trainers.evaluate.results import joined
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE

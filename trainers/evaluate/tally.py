@@ -10,16 +10,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from trainers.evaluate.accumulators import (
+from frontier.studies.batch_sums import (
     PER_MEMBER,
     SHARED,
-    FiringCounts,
     jackknife_error,
     metrics_of,
     without_each,
 )
+from frontier.studies.evaluation import Evaluation, EvaluationError
+from trainers.evaluate.firing_counts import FiringCounts
 from trainers.evaluate.linear_error import LinearError
-from trainers.evaluate.results import Evaluation, EvaluationError
 
 
 class Tally:

@@ -14,12 +14,12 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from frontier.studies.evaluation import Evaluation, joined
+from frontier.studies.paired_frontiers import LeftOut, estimate
 from frontier.wording import nearest
 from trainers.activations.progress import Callback
 from trainers.evaluate import evaluate
-from trainers.evaluate.results import Evaluation, joined
 from trainers.language_models import LanguageModel
-from trainers.studies.paired_frontiers import LeftOut, estimate
 from trainers.studies.pursuit import gradient_pursuit, orthogonal_matching_pursuit
 from trainers.studies.variants import (
     Variant,

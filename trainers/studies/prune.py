@@ -22,11 +22,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frontier.studies.evaluation import Evaluation, joined
+from frontier.studies.pruning_costs import METHODS
 from frontier.wording import nearest
 from trainers.activations.progress import Callback
 from trainers.architectures.topk import is_among_highest
 from trainers.evaluate import evaluate
-from trainers.evaluate.results import Evaluation, joined
 from trainers.language_models import LanguageModel
 from trainers.studies.variants import (
     SharedCodes,
@@ -38,7 +39,6 @@ from trainers.studies.variants import (
     variant_identity,
 )
 
-METHODS = ("top k", "share of maximum", "quantile", "global threshold")
 KEPT = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 """Shares of the L0 that the default strengths of every method keep, on training text."""
 

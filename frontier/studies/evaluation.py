@@ -13,8 +13,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
+from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
 from frontier.wording import nearest
-from trainers.evaluate.accumulators import jackknife_error, metrics_of, without_each
 
 METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
 

@@ -18,7 +18,7 @@ from frontier.figures.panels import (
     quiet_legend,
 )
 from frontier.figures.style import Style, log_axis, styles_for
-from trainers.evaluate.results import Evaluation
+from frontier.studies.evaluation import Evaluation
 
 
 def plot_inference_time(

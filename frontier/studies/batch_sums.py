@@ -16,12 +16,6 @@ PER_MEMBER = ("l0", "l1", "squared_error", "cosine", "l2_ratio", "reconstruction
 SHARED = ("tokens", "predictions", "centred_squares", "ce_clean", "ce_zero", "ce_mean")
 """Summed once for all SAEs."""
 
-BLOCKS = 32
-"""Firing counts are kept for so many blocks of batches at most (they are long, and one per SAE)."""
-
-ABOVE = {"frequency_above_10pct": 0.1, "frequency_above_1pct": 0.01}
-BELOW = 1e-5
-
 
 def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
     """Every metric that is a ratio of sums, in the shape of the sums.
@@ -51,16 +45,6 @@ def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
         }
 
 
-def frequency_shares(counts: np.ndarray, tokens: np.ndarray) -> dict[str, np.ndarray]:
-    """Shares of latents by how often they fire, from counts `[..., F]` and tokens `[...]`."""
-    frequency = counts / np.maximum(np.asarray(tokens, dtype=float), 1)[..., None]
-    return {
-        "alive_fraction": (counts > 0).mean(-1),
-        **{name: (frequency > limit).mean(-1) for name, limit in ABOVE.items()},
-        "frequency_below_1e5": (frequency < BELOW).mean(-1),
-    }
-
-
 def without_each(parts: np.ndarray) -> np.ndarray:
     """Totals over the first axis with one part left out at a time, `[B, ...]` of `[B, ...]`."""
     return parts.sum(0) - parts
@@ -81,41 +65,3 @@ def jackknife_error(left_out: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore"):
         spread = np.square(left_out - left_out.mean(0)).sum(0)
         return np.sqrt((count - 1) / count * spread)
-
-
-class FiringCounts:
-    """How often each latent fired, per block of batches.
-
-    Parameters
-    ----------
-    sizes : list of int
-        Latents of each SAE.
-    batches : int
-        Batches that will come.
-    """
-
-    def __init__(self, sizes: list[int], batches: int) -> None:
-        self._batches, self._blocks = batches, min(batches, BLOCKS)
-        self._counts = [np.zeros((self._blocks, size), dtype=np.int64) for size in sizes]
-        self._tokens = np.zeros(self._blocks, dtype=np.int64)
-
-    def add_tokens(self, batch: int, tokens: int) -> None:
-        """Count the tokens of a batch, once for all SAEs."""
-        self._tokens[batch * self._blocks // self._batches] += tokens
-
-    def add(self, batch: int, member: int, counts: np.ndarray) -> None:
-        """Count what fired in a batch, `[F]`."""
-        self._counts[member][batch * self._blocks // self._batches] += counts
-
-    def total(self, member: int) -> np.ndarray:
-        """Firings of each latent over all batches `[F]`."""
-        return self._counts[member].sum(0)
-
-    def shares(self, member: int) -> dict[str, float]:
-        """The shares of latents by frequency, each with its standard error."""
-        counts = self._counts[member]
-        found = frequency_shares(counts.sum(0), self._tokens.sum())
-        left = frequency_shares(without_each(counts), without_each(self._tokens))
-        return {k: float(v) for k, v in found.items()} | {
-            f"{k}_se": float(jackknife_error(v)) for k, v in left.items()
-        }

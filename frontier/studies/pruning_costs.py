@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from trainers.evaluate.results import Evaluation
-from trainers.studies.paired_frontiers import LeftOut, estimate, over_saes
-from trainers.studies.prune import METHODS
-from trainers.studies.variants import VariantError
+from frontier.studies.evaluation import Evaluation, EvaluationError
+from frontier.studies.paired_frontiers import LeftOut, estimate, over_saes
 
+METHODS = ("top k", "share of maximum", "quantile", "global threshold")
 BEST_OF_THE_POST = "global threshold"
 
 
@@ -67,13 +66,13 @@ def pruned_rows(evaluation: Evaluation) -> pd.DataFrame:
 
     Raises
     ------
-    VariantError
+    EvaluationError
         If there are none.
     """
     table = evaluation.table
     found = table[table["parent"].notna() & table["sparsity_name"].isin(METHODS)] if "parent" in table else []
     if not len(found):
-        raise VariantError("this evaluation holds no pruned SAEs; `prune` makes one")
+        raise EvaluationError("this evaluation holds no pruned SAEs; `prune` makes one")
     base = [f.removesuffix(f" + {m}") for f, m in zip(found["family"], found["sparsity_name"], strict=True)]
     return found.assign(method=found["sparsity_name"], base=base)
 

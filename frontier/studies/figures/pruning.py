@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import COLOURS, MARKERS, REFERENCE_COLOUR, Style, figure_text, log_axis
-from trainers.evaluate.results import Evaluation
-from trainers.studies.paired_frontiers import LeftOut, estimate
-from trainers.studies.prune import METHODS
-from trainers.studies.pruning_costs import pruned_rows
+from frontier.studies.evaluation import Evaluation
+from frontier.studies.paired_frontiers import LeftOut, estimate
+from frontier.studies.pruning_costs import METHODS, pruned_rows
 
 ORDER = ("global threshold", "quantile", "share of maximum", "top k")
 STYLES = {m: Style(c, k) for m, c, k in zip(ORDER, COLOURS, MARKERS, strict=False)}

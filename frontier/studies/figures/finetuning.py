@@ -10,9 +10,8 @@ from matplotlib.axes import Axes
 
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from trainers.evaluate.results import Evaluation
-from trainers.studies.paired_frontiers import LeftOut, estimate
-from trainers.studies.variants import VariantError
+from frontier.studies.evaluation import Evaluation, EvaluationError
+from frontier.studies.paired_frontiers import LeftOut, estimate
 
 NAMES = {"kl": "KL", "mse": "MSE", "ce_sae": "Cross-entropy", "fvu": "FVU"}
 
@@ -29,14 +28,14 @@ def plot_finetuning(
 
     Raises
     ------
-    VariantError
+    EvaluationError
         If the evaluation has no rows with a parent in it.
     """
     ax = new_axes()[0] if ax is None else ax
     table, left = evaluation.table, LeftOut(evaluation)
     tuned = table[table["parent"].isin(table["run_id"])] if "parent" in table else table[:0]
     if not len(tuned):
-        raise VariantError("no fine-tuned SAE stands beside its parent in this evaluation")
+        raise EvaluationError("no fine-tuned SAE stands beside its parent in this evaluation")
     looks, handles = styles_for(list(dict.fromkeys(tuned["family"])), None, styles), {}
     ax.axhline(1, color="0.75", linewidth=0.6, linestyle=":", zorder=0)
     for family, rows in tuned.groupby("family", sort=False):

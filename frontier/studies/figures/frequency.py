@@ -22,8 +22,8 @@ from frontier.figures.panels import (
     quiet_legend,
 )
 from frontier.figures.style import Style, log_axis, styles_for
-from trainers.evaluate.results import Evaluation
-from trainers.studies.frequency import delta_ce, densities, share_curves
+from frontier.studies.evaluation import Evaluation
+from frontier.studies.frequency import delta_ce, densities, share_curves
 
 DECADES = 10.0 ** np.arange(-9, 1)
 NEVER: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "x-small", "color": QUIET}

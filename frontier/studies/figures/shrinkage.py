@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.intervals import t_quantile
+from frontier.studies.evaluation import Evaluation
 from frontier.wording import nearest
-from trainers.evaluate.results import Evaluation
 
 GAMMA = r"$\gamma = E\Vert\hat{x}\Vert^2\,/\,E[\hat{x}\cdot x]$"
 

@@ -21,9 +21,9 @@ import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
 from frontier.intervals import t_quantile
+from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
+from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import nearest
-from trainers.evaluate.accumulators import jackknife_error, metrics_of, without_each
-from trainers.evaluate.results import Evaluation, EvaluationError
 
 
 @dataclass(frozen=True)

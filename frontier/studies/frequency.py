@@ -18,8 +18,8 @@ from scipy.stats import t as student
 
 from frontier import Interval
 from frontier.results import Result
+from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import View, listed, nearest, number, plural
-from trainers.evaluate.results import Evaluation, EvaluationError
 
 SHARES = {
     "frequency_above_10pct": "firing on more than 10 % of tokens",
