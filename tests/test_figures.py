@@ -448,7 +448,7 @@ def written(text, renderer):
 
 def clashes(figure):
     """Pairs of visible texts that overlap, and texts that leave the figure."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
     texts = [t for t in figure.findobj(mpl.text.Text) if t.get_text().strip() and t.get_visible()]
     ticks = {

@@ -2,10 +2,15 @@
 
 import ast
 import shutil
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import nbformat
 import pytest
+from IPython.utils.capture import capture_output
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -50,18 +55,38 @@ def test_it_holds_prose_and_calls(path):
                 assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the Jupyter client, not of the notebook
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
-def test_it_runs_without_a_warning(path, tmp_path):
-    from nbclient import NotebookClient
+@contextmanager
+def notebook_shell(folder, monkeypatch):
+    """IPython in this process, in `folder`, with the figures of notebooks; nothing of it stays behind."""
+    from IPython.core.interactiveshell import InteractiveShell
+    from traitlets.config import Config
 
+    class Shell(InteractiveShell):
+        def enable_gui(self, gui=None):
+            """There is no window to draw in."""
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    for hook in ("displayhook", "excepthook"):
+        monkeypatch.setattr(sys, hook, getattr(sys, hook))
+    with mpl.rc_context():
+        shell = Shell.instance(config=Config(HistoryManager={"enabled": False}))
+        shell.run_line_magic("matplotlib", "inline")
+        yield shell
+    Shell.clear_instance()
+    plt.switch_backend("agg")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=name)
+def test_it_runs_without_a_warning(path, tmp_path, monkeypatch):
+    """Warnings are errors here, as everywhere; what else a cell complains of goes to its standard error."""
     here = shutil.copytree(FOLDER, tmp_path / "notebooks")
-    notebook = nbformat.read(here / path.name, as_version=4)
-    place = {"metadata": {"path": str(here)}}
-    NotebookClient(notebook, timeout=300, kernel_name="python3", resources=place).execute()
-    for cell in code_cells(notebook):
-        for output in cell.outputs:
-            assert output.output_type != "error" and output.get("name") != "stderr", output
-            shown = output.get("text", "") + str(output.get("data", {}).get("text/plain", ""))
-            assert "Warning" not in shown, shown
+    with notebook_shell(here, monkeypatch) as shell:
+        for cell in code_cells(nbformat.read(here / path.name, as_version=4)):
+            with capture_output() as seen:
+                done = shell.run_cell(cell.source)
+            done.raise_error()
+            assert seen.stderr == "", seen.stderr
+            shown = [seen.stdout, *(str(output.data.get("text/plain", "")) for output in seen.outputs)]
+            assert "Warning" not in "".join(shown), shown

@@ -10,6 +10,7 @@ import sysconfig
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -150,6 +151,7 @@ def _places(source: str | Path) -> list[_Place]:
     return [_Place(file, name, False, cut) for file, name in zip(files, names, strict=True)]
 
 
+@cache
 def standard_library_files() -> tuple[Path, list[Path]]:
     """The folder of Python's standard library, and its source files that hold running text.
 

@@ -92,10 +92,17 @@ def give_height(panels: np.ndarray) -> None:
     """Make a figure so high that every panel keeps `LEAST_HEIGHT` beside titles, labels and the legend."""
     figure, place = panels[0].figure, panels[0].get_subplotspec()
     if isinstance(figure, Figure) and place is not None:
-        figure.draw_without_rendering()
+        lay_out(figure)
         least = min(ax.get_window_extent().height for ax in panels) / figure.dpi
         missing = place.get_gridspec().nrows * max(0.0, LEAST_HEIGHT - least)
         figure.set_figheight(figure.get_figheight() + missing)
+
+
+def lay_out(figure: Figure) -> None:
+    """Give every axes its place, which matplotlib does no earlier than it draws."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 def panels_for(
