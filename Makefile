@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test lint bench coverage gallery docs interop clean
+.PHONY: demo test test-quick lint bench coverage gallery docs interop clean
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -13,6 +13,10 @@ demo: .venv/.demo
 test: .venv/.dev
 	@$(BROWSER)
 	.venv/bin/python -m pytest -q
+
+# For daily work: without notebooks, pages, training runs and simulations.
+test-quick: .venv/.dev
+	.venv/bin/python -m pytest -q -m 'not slow and not interop'
 
 lint: .venv/.dev
 	.venv/bin/ruff format --check .

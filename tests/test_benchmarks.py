@@ -14,6 +14,8 @@ from benchmarks import measuring, page
 from frontier.pareto import dominance, nondominated
 from frontier.pareto.dominance import Dominance
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = ("pareto_sets", "start_up", "evaluation", "fits", "scaling", "torchrun", "training")

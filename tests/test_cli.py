@@ -69,6 +69,7 @@ def test_fit(table, tmp_path):
     assert {p.name for p in tmp_path.glob("*.png")} == {"fits.png", "fits_log.png"}
 
 
+@pytest.mark.slow
 def test_level(table):
     # 95 %: README and docs; a lower level has limits inside
     widths = {}
@@ -88,6 +89,7 @@ def test_compare(table, tmp_path):
     assert len(pd.read_csv(tmp_path / "verdicts.csv")) == 3
 
 
+@pytest.mark.slow
 def test_demo(tmp_path):
     done = run("demo", "--out", tmp_path)
     for text in ("6.28", "1.49", "baseline row", "L0 321", "2.25 to 2.78", "cross", "beats it", "wrote"):

@@ -183,6 +183,7 @@ def test_fvu_is_the_axis_where_there_is_no_loss():
     assert compare(rows).fits[0].y_name == "fvu"
 
 
+@pytest.mark.slow
 def test_noise_alone_is_no_crossing():
     # 60 pairs of parallel frontiers, the family 1.3 times as potent, 10 % noise. The interpolated points
     # cross in most; a verdict of crossing is right in none. Equal n is rejected in 5 %: 8 is a 99 % limit.

@@ -117,6 +117,7 @@ def test_the_readme_explains_every_column():
     assert canonical_name("sparsity_coefficient") == "sparsity_setting"
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_tables(wheel, tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         assert {f"frontier/data/{name}.csv" for name in NAMES} <= set(archive.namelist())

@@ -44,6 +44,7 @@ def test_no_page_names_a_place_on_one_machine(path):
     assert not re.search(r"(?<![\w.])/(work|tmp|home|root)/", path.read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_the_code_of_how_to_report_gives_the_numbers_of_its_text():
     import matplotlib.pyplot as plt
 

@@ -477,6 +477,7 @@ def clashes(figure):
     return out, pairs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", ["neurips", "icml", "acl"])
 def test_no_text_overlaps_or_is_cut_off(venue, layer20, hill20, gemma):
     with paper_style(venue, 1 if venue == "neurips" else 2):
@@ -584,6 +585,7 @@ def test_log_ticks_are_few_and_inside(ratio):
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["pdf", "png", "svg"])
 def test_saving_twice_gives_the_same_bytes(kind, tmp_path, hill20):
     for name in ("one", "two"):

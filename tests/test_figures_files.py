@@ -110,6 +110,7 @@ def test_pgf_without_a_latex_says_so(hill20, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_gallery_draws_every_figure_and_a_page(tmp_path, monkeypatch):
     kept = ("fits", "ratios", "attainment", "pruning")
     entries = [e for e in (*gallery.published(), *gallery.simulated()) if e.name in kept]

@@ -9,6 +9,8 @@ import frontier
 from frontier import figures
 from tests.test_figures import HOOKS, clashes, power_families
 
+pytestmark = pytest.mark.slow
+
 LEAST = (0.8, 0.8)
 """Inches, across and upwards, below which the axes of a panel are not readable."""
 

@@ -283,6 +283,7 @@ def test_a_torn_last_line_is_left_out_and_other_files_are_refused(log, tmp_path)
 # Layout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", ["neurips", "icml", "acl"])
 def test_no_text_overlaps_or_is_cut_off(venue, trained, log):
     with paper_style(venue, 1 if venue == "neurips" else 2):

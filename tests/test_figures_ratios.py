@@ -168,6 +168,7 @@ def test_a_doubtful_ratio_is_hollow():
 # Nothing overlaps
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", ["neurips", "icml", "acl"])
 def test_no_text_overlaps_or_is_cut_off(venue, hill20):
     with paper_style(venue, 1 if venue == "neurips" else 2):

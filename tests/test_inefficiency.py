@@ -100,6 +100,7 @@ def test_profile_limits_against_scipy():
 # Known truth
 
 
+@pytest.mark.slow
 def test_less_biased_than_the_pareto_set():
     """40 searches of 40 runs; at 600 searches k is 7 % low from the Pareto set, 1 % from all runs."""
     rng = np.random.default_rng(1)
@@ -118,6 +119,7 @@ def test_less_biased_than_the_pareto_set():
     assert abs(np.mean(ours)) < 0.03
 
 
+@pytest.mark.slow
 def test_covers_the_true_frontier_where_the_pareto_set_does_not():
     """L0 at hit 0.02: 93 % of the intervals cover it, 1 % of the Pareto set's (600 searches)."""
     rng = np.random.default_rng(2)

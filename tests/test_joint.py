@@ -32,6 +32,7 @@ def test_the_region_holds_more_than_the_separate_intervals(hill20):
     assert not region["open"].any()
 
 
+@pytest.mark.slow
 def test_the_region_covers():
     # 300 tables with known truth: the truth's sum of squares lies below the threshold in about 95 %
     rng = np.random.default_rng(5)

@@ -323,6 +323,7 @@ def test_mean_over_the_overlap_of_parallel_curves_is_the_ratio():
     assert mean_hit_ratio(a, b).ratio < 1
 
 
+@pytest.mark.slow
 def test_relative_potency_has_known_coverage():
     # Truth known by construction; 400 tables, one fixed seed; binomial 99.9 % band around 95 %: 0.909 to
     # 0.982.

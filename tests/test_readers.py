@@ -268,6 +268,7 @@ names = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.dictionaries(names, cells, max_size=8), max_size=5))
 def test_any_records_give_a_table_or_one_line(records):

@@ -159,6 +159,7 @@ def test_it_can_be_read_without_a_mouse_or_eyes(page):
     assert next(a for t, a in page.elements if t == "html")["lang"] == "en"
 
 
+@pytest.mark.slow
 def test_same_input_same_bytes(layer20, tmp_path):
     one, two = (frontier.report(layer20, tmp_path / n, "baseline", **ADDITIVE).read_bytes() for n in "ab")
     assert one == two
@@ -365,6 +366,7 @@ def test_y_that_the_table_calls_its_own(tmp_path):
     assert data_of(html)["frontier"]["y"][0]["name"] == "my<b>loss" and Page(html).count("b") == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -410,6 +412,7 @@ def test_the_command(tmp_path):
     assert "Example" in run("--help").stdout
 
 
+@pytest.mark.slow
 def test_wheel_brings_template_style_and_scripts(wheel):
     root = Path(__file__).parent.parent
     with zipfile.ZipFile(wheel) as archive:

@@ -14,6 +14,8 @@ import pytest
 import frontier
 from tests.test_report import HOSTILE, sweep
 
+pytestmark = pytest.mark.slow
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 NAME = HOSTILE[0]
 

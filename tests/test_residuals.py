@@ -33,6 +33,7 @@ def test_a_curve_that_bends_less_than_the_data_is_named():
     assert curvature_left(hill.fits) == ""
 
 
+@pytest.mark.slow
 def test_false_alarms_are_rare_where_the_curve_is_right():
     rng = np.random.default_rng(8)
     alarms = 0

@@ -315,6 +315,7 @@ def test_polars_in_and_out():
     assert isinstance(frame, pl.DataFrame) and frame["seeds"].to_list() == [3]
 
 
+@pytest.mark.slow
 def test_false_positives_of_the_seed_as_unit():
     """200 null comparisons per rho; at 2,000 Welch gives 3-4 % and the seed bootstrap 18-19 %."""
     spec = importlib.util.spec_from_file_location("seeds_false_positives", BENCH)

@@ -179,6 +179,7 @@ def sets(kind, low, high, sigma, count, seed=0, factor=1.0):
     return pd.DataFrame({"architecture": group, "l0": np.tile(1 / X, count), "loss_recovered": 1 - hit})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "low", "high", "share"),
     [
@@ -516,6 +517,7 @@ def test_fits_that_must_not_meet_are_refused():
         averaged_potency(family, log_fit(reference.y, "power"))
 
 
+@pytest.mark.slow
 def test_mata_t_covers_outside_the_data():
     """FITTING.md: 94 % for Hill on 0.005-0.1 asked at 0.5; the AICc winner has 90 %, wrong curves 58-87 %."""
     count = 250

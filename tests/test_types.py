@@ -40,6 +40,7 @@ def test_a_users_script_is_checked_with_types(tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_wheel_says_that_it_has_types(wheel):
     with zipfile.ZipFile(wheel) as archive:
         assert {"frontier/py.typed", "trainers/py.typed", "frontier/__init__.pyi"} <= set(archive.namelist())

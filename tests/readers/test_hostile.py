@@ -244,6 +244,7 @@ any_yaml = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=350, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changed_json() | changed_bytes() | changed_cells() | any_json | any_bytes | any_yaml)
 @example((".json", b'{"eval_result_metrics": {"sparsity": {"l0": [1]}, "x": {"mse": "a"}}}'))
@@ -257,6 +258,7 @@ def test_any_content_gives_a_table_or_one_line(tmp_path, suffix_and_content):
     table_or_one_line(path)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changed_json() | changed_bytes() | any_json)
 def test_a_spoiled_file_does_not_stop_a_folder(tmp_path, suffix_and_content):

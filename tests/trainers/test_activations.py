@@ -523,6 +523,7 @@ def two_processes(text, tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["live", "cached", "cached_again"])
 def test_two_processes_see_what_one_sees(model, text, two_processes, kind):
     wanted = taken(stream_of(model, text, target_site="resid_post.0", **LIVE), 45)

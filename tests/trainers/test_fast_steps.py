@@ -89,6 +89,7 @@ CASES += [(k, wide_step) for k in GATES if isinstance(k, JumpReLU)]
 GATE_STEPS = pytest.mark.parametrize(("kind", "step"), CASES)
 
 
+@pytest.mark.slow
 @GATE_STEPS
 @pytest.mark.parametrize("bias", [0.0, -2.0])
 def test_every_path_has_the_gradients_of_autograd(kind, step, bias):
@@ -169,6 +170,7 @@ def test_options_without_a_closed_form_are_left_to_autograd():
     assert None not in [closed_forms.closed_form(k) for k in covered]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dead", [[], list(range(0, SIZE, 3)), list(range(SIZE))])
 @pytest.mark.parametrize("k", [0.5, 3, 20])
 @pytest.mark.parametrize(

@@ -53,6 +53,7 @@ def test_the_curve_is_the_maximum_likelihood_one():
     assert curve.count_at(0.2).estimate == pytest.approx(SIZE * float(curve.band([0.2])["share"].iloc[0]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scatter", [0.0, 0.4])
 def test_intervals_cover_the_true_number(scatter):
     """400 families drawn from a known curve; SAEs scatter around it, in logit by `scatter`."""

@@ -123,6 +123,7 @@ def test_omp_is_at_least_as_good_as_gradient_pursuit_on_average():
     assert orthogonal < gradient
 
 
+@pytest.mark.slow
 def test_rows_of_length_zero_and_equal_rows_do_no_harm():
     x, decoder = case(5)
     decoder[3], decoder[7] = 0, decoder[6]

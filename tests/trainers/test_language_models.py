@@ -542,6 +542,7 @@ def test_no_text_without_a_tokenizer():
         lm("llama").encode("x")
 
 
+@pytest.mark.slow
 def test_a_hub_name_offline_is_one_clear_line():
     code = (
         "from trainers.language_models import *\n"

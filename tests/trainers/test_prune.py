@@ -176,6 +176,7 @@ def test_rows_equal_an_evaluation_of_each_alone(model, make):
     assert found.table["sparsity_name"].tolist()[1:] == ["top k", "global threshold", "global threshold"]
 
 
+@pytest.mark.slow
 def test_the_rows_compare_like_any_family(model):
     found = prune([relu_sae(i, bias) for i, bias in enumerate((0.3, 0.0, -0.4))], model, text(model, 2), SITE,
                   training_tokens=text(model, 1), protocol="p", batch_size=4)  # fmt: skip

@@ -19,6 +19,8 @@ from trainers.sweeps import ASKED
 from trainers.text import TextError
 from trainers.train import train
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = [{"architecture": "relu", "settings": [1.0, 4.0]}, {"architecture": "topk", "settings": [4]}]
 
 

@@ -26,6 +26,7 @@ def six():
     return Evaluation(table, pd.DataFrame(), counts, 1_000_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("venue", ["neurips", "icml"])
 def test_six_densities_fit_on_a_page(venue, six):
     with paper_style(venue):

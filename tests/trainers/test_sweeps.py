@@ -11,6 +11,8 @@ from frontier import fit, plan
 from trainers import cli, pilots, sweeps
 from trainers.config import ConfigError, checked, members, read_config, write_config
 
+pytestmark = pytest.mark.slow
+
 TRAINING = {"steps": 30, "batch_size": 256, "dictionary_size": 64, "threads": 1}
 SMALL = {
     "activations": {"tokens": 8000},
@@ -149,7 +151,6 @@ def test_pilots_use_one_seed_one_rate_and_one_size(monkeypatch):
     assert len(members(config)) == 2 * 2 * 2 * 3
 
 
-@pytest.mark.slow
 def test_run_with_targets_trains_and_resumes_from_its_own_file(tmp_path, monkeypatch, capsys):
     config = checked(SMALL | {"families": [{"architecture": "relu", "target_l0": [10, 20]}]})
     write_config(config, tmp_path / "c.toml")

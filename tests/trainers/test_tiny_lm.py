@@ -16,6 +16,8 @@ from trainers import checkpoints, tiny_lm
 from trainers.activations import evaluation_windows
 from trainers.language_models import load_language_model, next_token_losses
 
+pytestmark = pytest.mark.slow
+
 FOLDER = Path(__file__).parents[2] / "data" / "tiny_lm"
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context-length", "16", "--batch-size", "4"]
 

@@ -20,6 +20,8 @@ from trainers.sae_files import load_saes
 from trainers.status import run_status
 from trainers.train import enough_memory, train
 
+pytestmark = pytest.mark.slow
+
 
 def small(**training):
     return checked(

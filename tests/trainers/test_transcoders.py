@@ -11,6 +11,8 @@ from trainers.evaluate.runs import evaluate_run
 from trainers.studies import configurations as studies
 from trainers.train import train
 
+pytestmark = pytest.mark.slow
+
 S = 1 / np.array([64, 32, 16, 8, 4, 3, 2])
 NOISE = 1 + 0.02 * np.array([1, -1, 1, -1, 1, -1, 1])
 
