@@ -98,7 +98,7 @@ kinds); the others' steps are dense, only their selection depends on k, and they
 Where the rest goes (profiles of 2026-11-21, d 128, F 1,024): a TopK step at k/F 0.05 is 36 % encoder, 16 % selection, 26 % sums
 over the selected latents (of them 6 % sorting), and Adam, decoder norms and bookkeeping. A JumpReLU step at density 0.1 needs ∂f
 whole, as with a bandwidth of 2 many pre-activations are within the estimator's window: 24 % encoder, 22 % ∂f, 23 % sums, 7 %
-selection. What these steps do besides products is in compiled loops (`trainers/steps/kernels.py`): with
+selection. What these steps do besides products is in compiled loops (`trainers/steps/closed_forms/kernels.py`): with
 numpy's and torch's passes in their place selection took a third of a TopK step, and 11 cells at d 64 and 128 missed their aims."""
     return text, missed
 

@@ -27,7 +27,7 @@ from frontier.wording import nearest
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PairedEstimate:
     """A number with its standard error and interval.
 
     Attributes
@@ -41,11 +41,6 @@ class Estimate:
     low: float
     high: float
     df: int
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether the whole interval is on one side of 0."""
-        return self.low > 0 or self.high < 0
 
     def __str__(self) -> str:
         return f"{self.value:.4g} [{self.low:.4g}, {self.high:.4g}]"
@@ -144,7 +139,7 @@ def changes(evaluation: Evaluation, metric: str = "ce_sae", level: float = 0.95)
     return pd.DataFrame(rows)
 
 
-def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> Estimate:
+def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> PairedEstimate:
     """The first value, with the jackknife interval that the others `[B]` give.
 
     With several comparisons each interval is widened so that all hold together (Bonferroni).
@@ -154,7 +149,7 @@ def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> E
     return _interval(float(values[0]), se, batches - 1, 1 - (1 - level) / comparisons)
 
 
-def over_saes(values: Sequence[float], level: float = 0.95, comparisons: int = 1) -> Estimate:
+def over_saes(values: Sequence[float], level: float = 0.95, comparisons: int = 1) -> PairedEstimate:
     """The mean over SAEs, one number each, with a t interval: the SAE is the unit. NaN are an error.
 
     >>> print(over_saes([1.0, 2.0, 3.0]))  # 2 ± 4.303 / √3
@@ -170,9 +165,9 @@ def over_saes(values: Sequence[float], level: float = 0.95, comparisons: int = 1
     return _interval(mean, se, len(found) - 1, 1 - (1 - level) / comparisons)
 
 
-def _interval(value: float, se: float, df: int, level: float) -> Estimate:
+def _interval(value: float, se: float, df: int, level: float) -> PairedEstimate:
     half = float(t_quantile(float(df), level)) * se
-    return Estimate(value, se, value - half, value + half, df)
+    return PairedEstimate(value, se, value - half, value + half, df)
 
 
 def _between(x: np.ndarray, y: np.ndarray, at: float) -> float:

@@ -12,10 +12,11 @@ import torch
 from trainers.activations import Batch, Scaling
 from trainers.architectures import BatchTopK, Gated, JumpReLU, Knobs, Matryoshka, PAnneal, ReLU, TopK
 from trainers.family import Family, Member, Schedule
-from trainers.steps import LoopEngine, closed_forms, dense, kernels, selection, sparse, sparse_gates
+from trainers.steps import LoopEngine
+from trainers.steps.closed_forms import by_architecture, dense, kernels, selection, sparse, sparse_gates
+from trainers.steps.closed_forms.memory import Scratch, keep_freed_memory
+from trainers.steps.closed_forms.selection import Encoder
 from trainers.steps.engine import StepOptions
-from trainers.steps.memory import Scratch, keep_freed_memory
-from trainers.steps.selection import Encoder
 
 torch.set_num_threads(1)
 D, SIZE, TOKENS = 16, 150, 600  # three slices, the last a short one; no size a multiple of another
@@ -66,12 +67,12 @@ def dense_step(kind, p, batch, knobs):
 
 def sparse_step(kind, p, batch, knobs):
     bias = "b_gate" if kind.name == "gated" else "b_enc"
-    encoder = closed_forms.encoder_of(kind, p, bias, batch, Scratch())
+    encoder = by_architecture.encoder_of(kind, p, bias, batch, Scratch())
     return getattr(sparse_gates, kind.name)(kind, p, encoder, batch, knobs)
 
 
 def wide_step(kind, p, batch, knobs):
-    encoder = closed_forms.encoder_of(kind, p, "b_enc", batch, Scratch())
+    encoder = by_architecture.encoder_of(kind, p, "b_enc", batch, Scratch())
     return sparse_gates.jumprelu_wide(kind, p, encoder, batch, knobs, Scratch())
 
 
@@ -141,7 +142,7 @@ def test_density_chooses_the_path(kind, bias, wanted, monkeypatch):
     monkeypatch.setattr(sparse_gates, kind.name, lambda *a: taken.append("sparse"))
     p, batch = problem(kind, bias)
     with torch.no_grad():
-        closed_forms.closed_form(kind)(kind, p, {}, batch, Knobs(0.7), Scratch(), False)
+        by_architecture.closed_form(kind)(kind, p, {}, batch, Knobs(0.7), Scratch(), False)
     assert taken == [wanted]
 
 
@@ -155,7 +156,7 @@ def test_jumprelu_has_three_paths(monkeypatch):
         kind = JumpReLU(bandwidth=bandwidth)
         p, batch = problem(kind, bias)
         with torch.no_grad():
-            closed_forms.closed_form(kind)(kind, p, {}, batch, Knobs(0.7), Scratch(), False)
+            by_architecture.closed_form(kind)(kind, p, {}, batch, Knobs(0.7), Scratch(), False)
     assert taken == ["dense", "jumprelu_wide", "jumprelu"]
 
 
@@ -165,9 +166,9 @@ def test_options_without_a_closed_form_are_left_to_autograd():
         Gated(tied=False), Gated(auxiliary=False), Gated(frozen_decoder=False), TopK(independence=0.1),
         Matryoshka(contrastive=0.1),
     ]  # fmt: skip
-    assert [closed_forms.closed_form(k) for k in left] == [None] * len(left)
+    assert [by_architecture.closed_form(k) for k in left] == [None] * len(left)
     covered = [*GATES, TopK(), BatchTopK(), Matryoshka()]
-    assert None not in [closed_forms.closed_form(k) for k in covered]
+    assert None not in [by_architecture.closed_form(k) for k in covered]
 
 
 @pytest.mark.slow
@@ -289,7 +290,9 @@ def test_values_that_are_no_numbers_reach_the_loss(kind):
     batch.input[300, 2] = torch.nan
     state = kind.state(SIZE)
     with torch.no_grad(), np.errstate(all="ignore"):
-        step = closed_forms.closed_form(kind)(kind, p, state, batch, Knobs(2.0, steps=100), Scratch(), False)
+        step = by_architecture.closed_form(kind)(
+            kind, p, state, batch, Knobs(2.0, steps=100), Scratch(), False
+        )
     finite = [step.loss.isfinite()] + [g.isfinite().all() for g in step.gradients.values()]
     assert not all(finite)
 
@@ -311,7 +314,7 @@ def test_paths_do_not_depend_on_who_else_is_trained():
         return family, logs
 
     whole, logs = trained(members, 3)
-    assert logs[0].l0 > closed_forms.SPARSE_BELOW * 128 > logs[2].l0
+    assert logs[0].l0 > by_architecture.SPARSE_BELOW * 128 > logs[2].l0
     for m, member in enumerate(members):
         alone, _ = trained([member], 1)
         for name, value in alone.parameters.items():

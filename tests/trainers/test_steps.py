@@ -23,7 +23,8 @@ from trainers.architectures import (
     TopK,
 )
 from trainers.family import Family, Member, Schedule
-from trainers.steps import LoopEngine, StackedEngine, engine_for, sparse
+from trainers.steps import LoopEngine, StackedEngine, engine_for
+from trainers.steps.closed_forms import sparse
 from trainers.steps.decoder import clip, normalise, remove_parallel
 from trainers.steps.engine import StepOptions
 
@@ -329,7 +330,7 @@ def test_engines_train_transcoders_by_the_book(kind, engine):
     before = family.parameters["W_enc"].clone()
     other = family_of(kind, [member], d_in=D, d_out=4, double=True)
     train(double_rates(engine(family, options_for())), double=True, **how)
-    train(LoopEngine(other, options_for(), sparse_path=False), double=True, **how)
+    train(LoopEngine(other, options_for(), closed_forms=False), double=True, **how)
     assert_families_equal(family, other, rtol=1e-7, atol=1e-8)
     assert (family.parameters["W_enc"] != before).any()
 
@@ -707,13 +708,6 @@ def test_engine_for():
     assert isinstance(engine_for(family, options_for(), "stacked"), StackedEngine)
     with pytest.raises(ValueError, match="auto, loop or stacked, got 'gpu'"):
         engine_for(family, options_for(), "gpu")
-
-
-def test_the_sparse_path_is_taken_where_it_can_be():
-    """It knows no prefixes and no extra penalties."""
-    taken = {i: LoopEngine(family_of(kind), options_for()).sparse for i, kind in enumerate(KINDS)}
-    assert [i for i, yes in taken.items() if yes] == [6, 7]
-    assert not LoopEngine(family_of(TopK()), options_for(), sparse_path=False).sparse
 
 
 def test_remove_parallel():

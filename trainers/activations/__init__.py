@@ -19,18 +19,18 @@ from trainers.activations.recovery import Recovery, recovery
 from trainers.activations.scaling import Batch, Scaling
 from trainers.activations.stream import ActivationStream, activation_stream
 from trainers.activations.synthetic import SyntheticStream, synthetic_stream
-from trainers.activations.truth import Truth, ground_truth
+from trainers.activations.truth import KnownFeatures, ground_truth
 
 __all__ = [
     "ActivationError",
     "ActivationStream",
     "Batch",
     "CacheError",
+    "KnownFeatures",
     "Recovery",
     "Scaling",
     "StreamedCorpus",
     "SyntheticStream",
-    "Truth",
     "activation_stream",
     "evaluation_windows",
     "ground_truth",

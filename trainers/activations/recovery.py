@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from trainers.activations.truth import Truth
+from trainers.activations.truth import KnownFeatures
 
 FOUND = 0.9
 """A feature counts as found above this cosine similarity."""
@@ -34,7 +34,7 @@ class Recovery:
     """[G] row matched to each true feature; -1 for none."""
 
 
-def recovery(W_dec: Tensor, truth: Truth) -> Recovery:
+def recovery(W_dec: Tensor, truth: KnownFeatures) -> Recovery:
     """Recovery of the true directions by decoder rows `[F, d]` (any scale; rows of zeros match nothing).
 
     Raises

@@ -10,7 +10,7 @@ import torch
 
 from trainers.activations.positions import require_same, seeded
 from trainers.activations.scaling import Batch, Scaling, scaling_of
-from trainers.activations.truth import Truth, ground_truth
+from trainers.activations.truth import KnownFeatures, ground_truth
 
 SCALING_ROWS = 16_384
 """Draws that the scale and the mean are measured on."""
@@ -51,7 +51,12 @@ class SyntheticStream:
     """
 
     def __init__(
-        self, truth: Truth, *, batch_size: int = 1024, seed: int = 0, device: str | torch.device = "cpu"
+        self,
+        truth: KnownFeatures,
+        *,
+        batch_size: int = 1024,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")

@@ -19,7 +19,7 @@ MOST_FREQUENT = 0.9
 
 
 @dataclass(frozen=True, eq=False)
-class Truth:
+class KnownFeatures:
     """Features that make up synthetic activations: x = sum_g f_g direction_g + noise.
 
     Feature g fires with its probability and then has a magnitude of mean 1. Firing is correlated through a
@@ -103,7 +103,7 @@ def ground_truth(
     magnitudes: str = "half_normal",
     magnitude_sd: float = 0.25,
     noise: float = 0.0,
-) -> Truth:
+) -> KnownFeatures:
     """A truth of `features` features in R^d of which `l0` fire on average.
 
     Parameters
@@ -135,7 +135,7 @@ def ground_truth(
     )
     inherited = child_chance * chance[parents.clamp(min=0)]
     everyone = torch.where(parents < 0, torch.cat([chance, torch.zeros(features - tops).double()]), inherited)
-    return Truth(
+    return KnownFeatures(
         directions=directions,
         probabilities=everyone,
         parents=parents,

@@ -89,7 +89,7 @@ class JumpReLU(Architecture):
             idle = ((threshold - z).relu() * norms).sum(-1).mean(-1)
             total = total + weighted(knobs.setting, knobs.ramp * smooth) + self.pre_coefficient * idle
         else:
-            l0 = Step.apply(z, threshold, self.bandwidth).sum(-1).mean(-1)
+            l0 = Heaviside.apply(z, threshold, self.bandwidth).sum(-1).mean(-1)
             if self.penalty == "target":
                 off = (weighted(1 / knobs.setting, l0) - 1).square()
                 total = total + knobs.ramp * self.coefficient * variance(target) * off
@@ -108,7 +108,7 @@ class JumpReLU(Architecture):
         return self.penalty != "tanh"
 
 
-class Step(torch.autograd.Function):
+class Heaviside(torch.autograd.Function):
     """1[z > θ]; the gradient goes to θ alone."""
 
     @staticmethod

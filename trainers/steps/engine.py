@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.activations import Batch
+from trainers.architectures import Parameters
 from trainers.family import Family, Schedule
 
 
@@ -19,6 +20,17 @@ class MemberLog(NamedTuple):
     l0: float
     fvu: float
     gradient_norm: float
+
+
+class MemberStep(NamedTuple):
+    """What one batch gives one member."""
+
+    gradients: Parameters
+    loss: Tensor
+    state: Parameters
+    """New values of what is not trained by gradients."""
+    seen: tuple[float, Tensor]
+    """L0 (only where a log is due) and x̂ `[B, d_out]`."""
 
 
 @dataclass(frozen=True)

@@ -9,33 +9,34 @@ import torch
 from torch import Tensor
 
 from trainers.activations import Batch
-from trainers.architectures import Knobs, Matryoshka, TopK
+from trainers.architectures import Knobs
 from trainers.family import Family
 from trainers.steps.closed_forms import closed_form
+from trainers.steps.closed_forms.memory import Scratch, keep_freed_memory
 from trainers.steps.decoder import clip, normalise, remove_parallel
 from trainers.steps.engine import (
     MemberLog,
+    MemberStep,
     StepOptions,
     batch_log,
     load_optimizer,
     member_optimizer,
     optimizer_tensors,
 )
-from trainers.steps.memory import Scratch, keep_freed_memory
-from trainers.steps.sums import Step
 
 
 class LoopEngine:
-    """Members one by one, on a few threads; no member ever sees another."""
+    """Members one by one, on a few threads; no member ever sees another.
+
+    Gradients come from `closed_forms` where an architecture has one there, else from autograd.
+    """
 
     def __init__(
-        self, family: Family, options: StepOptions, threads: int = 1, sparse_path: bool = True
+        self, family: Family, options: StepOptions, threads: int = 1, closed_forms: bool = True
     ) -> None:
         self.family, self.options = family, options
         kind = family.architecture
-        self.sparse = sparse_path and isinstance(kind, TopK) and not isinstance(kind, Matryoshka)
-        self.sparse = self.sparse and not (kind.independence or kind.contrastive or kind.frequency)
-        self.closed_form = closed_form(kind) if sparse_path else None
+        self.closed_form = closed_form(kind) if closed_forms else None
         self.scratch = Scratch()
         keep_freed_memory()
         self.optimizers = [
@@ -79,7 +80,7 @@ class LoopEngine:
                 leaf.grad = None
         return batch_log(loss, entry[0], entry[1], batch.target, norm) if log else None
 
-    def gradients(self, m: int, batch: Batch, knobs: Knobs, log: bool = False) -> Step:
+    def gradients(self, m: int, batch: Batch, knobs: Knobs, log: bool = False) -> MemberStep:
         """Gradients, loss and new state of one member, and (L0, x̂) of the batch."""
         kind, leaves, state = self.family.architecture, self.family.leaves[m], self.family.state_of(m)
         if self.closed_form is not None:
@@ -93,7 +94,7 @@ class LoopEngine:
             n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, found, strict=True)
         }
         l0 = float((losses.latents != 0).sum() / len(batch.input)) if log else 0.0
-        return Step(gradients, losses.total.detach(), losses.state, (l0, losses.reconstruction))
+        return MemberStep(gradients, losses.total.detach(), losses.state, (l0, losses.reconstruction))
 
     def tensors(self) -> dict[str, Tensor]:
         """Adam's memory, by run_id."""

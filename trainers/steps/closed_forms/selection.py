@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.steps import kernels
-from trainers.steps.codes import Codes
-from trainers.steps.memory import Scratch
+from trainers.steps.closed_forms import kernels
+from trainers.steps.closed_forms.codes import Codes
+from trainers.steps.closed_forms.memory import Scratch
 
 SMALLEST = float(np.nextafter(np.float32(0), np.float32(1)))
 """The least positive float32: what is not below it is positive."""

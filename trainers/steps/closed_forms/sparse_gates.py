@@ -12,14 +12,15 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
-from trainers.steps import kernels
-from trainers.steps.codes import Codes
-from trainers.steps.memory import Scratch
-from trainers.steps.selection import SMALLEST, Encoder, codes_from, joined, reaching
-from trainers.steps.sums import Step, through_encoder
+from trainers.steps.closed_forms import kernels
+from trainers.steps.closed_forms.codes import Codes
+from trainers.steps.closed_forms.memory import Scratch
+from trainers.steps.closed_forms.selection import SMALLEST, Encoder, codes_from, joined, reaching
+from trainers.steps.closed_forms.sums import through_encoder
+from trainers.steps.engine import MemberStep
 
 
-def relu(kind: ReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> Step:
+def relu(kind: ReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> MemberStep:
     """One step of ReLU with the L1 penalty λ s Σ f_i n_i."""
     tokens = len(batch.input)
     weight = knobs.setting * knobs.ramp * kind.inside_scale / tokens
@@ -32,10 +33,10 @@ def relu(kind: ReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs
     if kind.free_decoder_norms:
         found["W_dec"].addcmul_((weight * along / norms.clamp_min(1e-30)).unsqueeze(1), p["W_dec"])
     loss = squares / tokens + (slope * along).sum()
-    return Step(found, loss, {}, (len(codes.values) / tokens, x_hat))
+    return MemberStep(found, loss, {}, (len(codes.values) / tokens, x_hat))
 
 
-def jumprelu(kind: JumpReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> Step:
+def jumprelu(kind: JumpReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> MemberStep:
     """One step of JumpReLU with the L0 penalty; ∂θ = −Σ_b (θ ∂f + λ/B) K((z − θ)/ε) / ε."""
     tokens = len(batch.input)
     weight = knobs.setting * knobs.ramp / tokens
@@ -50,12 +51,12 @@ def jumprelu(kind: JumpReLU, p: Parameters, encoder: Encoder, batch: Batch, knob
     jump = np.where(near, thresholds * to_f + z.dtype.type(weight), 0)
     found["threshold"] = codes.latent_sums(jump) / -kind.bandwidth
     active = np.count_nonzero(above)
-    return Step(found, squares / tokens + weight * active, {}, (active / tokens, x_hat))
+    return MemberStep(found, squares / tokens + weight * active, {}, (active / tokens, x_hat))
 
 
 def jumprelu_wide(
     kind: JumpReLU, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs, scratch: Scratch
-) -> Step:
+) -> MemberStep:
     """The same where few latents fire but many are near their thresholds: ∂f is whole, all else sparse."""
     tokens, threshold = len(batch.input), p["threshold"].detach().numpy()
     number = threshold.dtype.type
@@ -77,7 +78,7 @@ def jumprelu_wide(
     found = products(p, codes, batch.input, g, codes.values, np.concatenate(to_f), kind.subtract_decoder_bias)
     found["threshold"] = torch.from_numpy(window / -kind.bandwidth)
     active = len(codes.values)
-    return Step(found, squares / tokens + weight * active, {}, (active / tokens, x_hat))
+    return MemberStep(found, squares / tokens + weight * active, {}, (active / tokens, x_hat))
 
 
 def window_start(kind: JumpReLU, p: Parameters) -> np.ndarray:
@@ -87,7 +88,7 @@ def window_start(kind: JumpReLU, p: Parameters) -> np.ndarray:
     return (start - 1e-5 * (threshold.abs() + kind.bandwidth)).numpy()
 
 
-def gated(kind: Gated, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> Step:
+def gated(kind: Gated, p: Parameters, encoder: Encoder, batch: Batch, knobs: Knobs) -> MemberStep:
     """One step of Gated with tied weights and the frozen auxiliary term; the codes are the open gates."""
     tokens = len(batch.input)
     weight = knobs.setting * knobs.ramp / tokens
@@ -106,7 +107,7 @@ def gated(kind: Gated, p: Parameters, encoder: Encoder, batch: Batch, knobs: Kno
     if kind.rescale:
         found["r_mag"] = (found["W_dec"] * p["W_dec"]).sum(1) - p["b_mag"] * found["b_mag"]
     loss = (squares + squares_open) / tokens + weight * float(codes.values.sum(dtype=np.float64))
-    return Step(found, loss, {}, (np.count_nonzero(f) / tokens, x_hat))
+    return MemberStep(found, loss, {}, (np.count_nonzero(f) / tokens, x_hat))
 
 
 def reconstruction(

@@ -16,9 +16,10 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Gated, JumpReLU, Knobs, Parameters, ReLU
-from trainers.steps import kernels
-from trainers.steps.memory import Scratch
-from trainers.steps.sums import Step, Sums, per_latent, shift_of, slices
+from trainers.steps.closed_forms import kernels
+from trainers.steps.closed_forms.memory import Scratch
+from trainers.steps.closed_forms.sums import Sums, per_latent, shift_of, slices
+from trainers.steps.engine import MemberStep
 
 
 def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
@@ -30,7 +31,7 @@ def errors(p: Parameters, f: Tensor, target: Tensor, x_hat: Tensor, tokens: int)
 
 def relu(
     kind: ReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """One step of ReLU with the L1 penalty λ s Σ f_i n_i."""
     tokens, size = len(batch.input), p["W_enc"].shape[1]
     weight = knobs.setting * knobs.ramp * kind.inside_scale / tokens
@@ -49,12 +50,12 @@ def relu(
     if kind.free_decoder_norms:
         found["W_dec"].addcmul_((weight * along / norms.clamp_min(1e-30)).unsqueeze(1), p["W_dec"])
     loss = sums.squares / tokens + (slope.double() * along).sum()
-    return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
+    return MemberStep(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
 
 
 def jumprelu(
     kind: JumpReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """One step of JumpReLU with the L0 penalty; ∂θ = −Σ_b (θ ∂f + λ/B) K((z − θ)/ε) / ε."""
     tokens, size = len(batch.input), p["W_enc"].shape[1]
     weight, threshold = knobs.setting * knobs.ramp / tokens, p["threshold"].detach().numpy()
@@ -74,12 +75,12 @@ def jumprelu(
     found = sums.finish(p, kind.subtract_decoder_bias)
     found |= {"b_enc": sums.shift, "threshold": window / -kind.bandwidth}
     loss = sums.squares / tokens + weight * sums.active
-    return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
+    return MemberStep(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
 
 
 def gated(
     kind: Gated, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """One step of Gated with tied weights and the frozen auxiliary term.
 
     Codes f and open gates o = relu(π_gate) stand above each other, so that one product decodes both; with the
@@ -114,4 +115,4 @@ def gated(
     if kind.rescale:
         found["r_mag"] = (found["W_dec"] * p["W_dec"]).sum(1) - p["b_mag"] * to_magnitude
     loss = sums.squares / tokens + weight * opened.sum(dtype=torch.float64)
-    return Step(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))
+    return MemberStep(found, loss.to(x_hats.dtype), {}, (sums.active / tokens, x_hats))

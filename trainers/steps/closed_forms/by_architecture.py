@@ -16,10 +16,11 @@ from trainers.architectures import (
     ReLU,
     TopK,
 )
-from trainers.steps import dense, sparse, sparse_gates
-from trainers.steps.memory import Scratch
-from trainers.steps.selection import Encoder, density
-from trainers.steps.sums import Step, shift_of
+from trainers.steps.closed_forms import dense, sparse, sparse_gates
+from trainers.steps.closed_forms.memory import Scratch
+from trainers.steps.closed_forms.selection import Encoder, density
+from trainers.steps.closed_forms.sums import shift_of
+from trainers.steps.engine import MemberStep
 
 
 class ClosedForm(Protocol):
@@ -28,7 +29,7 @@ class ClosedForm(Protocol):
     def __call__(
         self, kind: Architecture, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs,
         scratch: Scratch, log: bool,
-    ) -> Step:  # fmt: skip
+    ) -> MemberStep:  # fmt: skip
         """The step; L0 is only wanted where `log` is set."""
 
 
@@ -55,7 +56,7 @@ NEAR_BELOW = 0.07
 
 def relu(
     kind: ReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """ReLU, sparse or dense by this member's own codes."""
     encoder = encoder_of(kind, p, "b_enc", batch, scratch)
     if density(encoder, 0.0)[0] < SPARSE_BELOW:
@@ -65,7 +66,7 @@ def relu(
 
 def jumprelu(
     kind: JumpReLU, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """JumpReLU, sparse or dense by this member's own codes and those near their thresholds."""
     encoder = encoder_of(kind, p, "b_enc", batch, scratch)
     limits = sparse_gates.window_start(kind, p), p["threshold"].detach().clamp_min(0).numpy()
@@ -79,7 +80,7 @@ def jumprelu(
 
 def gated(
     kind: Gated, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """Gated, sparse or dense by this member's own gates."""
     encoder = encoder_of(kind, p, "b_gate", batch, scratch)
     if density(encoder, 0.0)[0] < SPARSE_BELOW:

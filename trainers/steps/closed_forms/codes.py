@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trainers.steps import kernels
+from trainers.steps.closed_forms import kernels
 
 with warnings.catch_warnings():
     # torch says once in a process that its CSR tensors are in beta state; only their kernel is used here.

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import torch
 from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Parameters
-from trainers.steps.selection import slice_rows
-
-
-class Step(NamedTuple):
-    """What one batch gives one member."""
-
-    gradients: Parameters
-    loss: Tensor
-    state: Parameters
-    """New values of what is not trained by gradients."""
-    seen: tuple[float, Tensor]
-    """L0 (only where a log is due) and x̂ `[B, d_out]`."""
+from trainers.steps.closed_forms.selection import slice_rows
 
 
 class Sums:

@@ -12,9 +12,9 @@ from torch import Tensor
 from trainers.activations import Batch
 from trainers.architectures import Parameters, TopK
 from trainers.architectures.architecture import variance
-from trainers.steps.codes import Codes
-from trainers.steps.memory import Scratch
-from trainers.steps.selection import Encoder, token_codes
+from trainers.steps.closed_forms.codes import Codes
+from trainers.steps.closed_forms.memory import Scratch
+from trainers.steps.closed_forms.selection import Encoder, token_codes
 
 MOST_SPARSE = 0.2
 """Above this density whole matrices are faster than bags of rows."""

@@ -21,18 +21,19 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import BatchTopK, Knobs, Matryoshka, Parameters, TopK
-from trainers.steps.codes import Codes
-from trainers.steps.dead_latents import add_aux_k
-from trainers.steps.memory import Scratch
-from trainers.steps.selection import Encoder, batch_codes, token_codes
-from trainers.steps.sums import Step, shift_of, through_encoder
+from trainers.steps.closed_forms.codes import Codes
+from trainers.steps.closed_forms.dead_latents import add_aux_k
+from trainers.steps.closed_forms.memory import Scratch
+from trainers.steps.closed_forms.selection import Encoder, batch_codes, token_codes
+from trainers.steps.closed_forms.sums import shift_of, through_encoder
+from trainers.steps.engine import MemberStep
 
 Select = Callable[[Encoder, float], Codes]
 
 
 def step(
     kind: TopK, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
-) -> Step:
+) -> MemberStep:
     """One step of TopK, BatchTopK or Matryoshka."""
     select = batch_codes if isinstance(kind, BatchTopK) else token_codes
     return gradients(kind, p, state, batch, knobs, select, scratch)
@@ -41,7 +42,7 @@ def step(
 def gradients(
     kind: TopK, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, select: Select,
     scratch: Scratch | None = None,
-) -> Step:  # fmt: skip
+) -> MemberStep:  # fmt: skip
     """One step with the latents that `select` picks."""
     x, target = batch
     shift = shift_of(p, p["b_enc"], kind.subtract_decoder_bias)
@@ -69,7 +70,7 @@ def gradients(
             loss = loss + add_aux_k(kind, p, shift, batch, target - x_hat, dead, found)
     if kind.subtract_decoder_bias:
         through_encoder(p, found, found["b_enc"])
-    return Step(found, loss, state_after(kind, state, codes), (len(codes.values) / len(x), x_hat))
+    return MemberStep(found, loss, state_after(kind, state, codes), (len(codes.values) / len(x), x_hat))
 
 
 def groups_of(kind: TopK, size: int) -> tuple[list[int], Tensor]:
