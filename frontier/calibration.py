@@ -12,6 +12,7 @@ import pandas as pd
 
 from frontier import intervals as ci
 from frontier.curves import curve_named
+from frontier.errors import Errors, errors_model
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
@@ -23,29 +24,30 @@ from frontier.wording import View, number
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """A curve, the x at which it is observed, and the noise: all that a simulated group needs."""
+    """A curve, the x at which it is observed, and the noise: all that a simulated group needs.
+
+    `sigma` is the residual SD of a point of weight 1; `weights` default to 1.
+    """
 
     curve: str
     parameters: Mapping[str, float]
     x: Array
     sigma: float
-    errors: str
+    errors: str | Errors
     fixed: Mapping[str, float]
+    weights: Array | None = None
 
     @classmethod
     def of(cls, fit: CurveFit) -> Truth:
         """A fit taken for the truth."""
-        return cls(fit.curve, fit.values, fit.x, fit.sigma, fit.errors, fit.fixed)
+        return cls(fit.curve, fit.values, fit.x, fit.sigma, fit.problem.errors, fit.fixed, fit.weights)
 
     def simulate(self, replicates: int, rng: np.random.Generator) -> Problem:
-        """`replicates` data sets at the same x: normal noise on the scale of the errors model."""
-        height = curve_named(self.curve).value(self.x, self.parameters)[:, None]
-        noise = self.sigma * rng.standard_normal((len(self.x), replicates))
-        if self.errors == "log":
-            y = height * np.exp(noise)
-        else:
-            y = height + noise * (height if self.errors == "relative" else 1.0)
-        return Problem.of(self.curve, self.x, y, None, self.errors, self.fixed)
+        """`replicates` data sets at the same x and weights: normal noise on the scale of the errors model."""
+        weights = np.ones_like(self.x) if self.weights is None else self.weights
+        height = curve_named(self.curve).value(self.x, self.parameters)
+        y = errors_model(self.errors).draw(rng, height, self.sigma, weights, replicates)
+        return Problem.of(self.curve, self.x, y, weights, self.errors, self.fixed)
 
     def working(self, quantity: Quantity) -> float:
         """The true value of a quantity on its working scale."""
@@ -139,9 +141,9 @@ def calibrate(
 ) -> Calibration:  # fmt: skip
     """Coverage of the intervals of `fits`, measured on tables simulated from them.
 
-    Every fit is taken for the truth (same N, x, noise, curve and errors model); each simulated table is
-    fitted anew, its intervals are made with the same method and level. Holds the curve and the errors model
-    as right.
+    Every fit is taken for the truth (same N, x, weights, noise, curve and errors model); each simulated table
+    is fitted anew, its intervals are made with the same method and level. Holds the curve and the errors
+    model as right.
 
     Parameters
     ----------

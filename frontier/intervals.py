@@ -223,18 +223,15 @@ def resample(estimate: Estimate, column: int, replicates: int, rng: np.random.Ge
     z = theta[0] + theta[1] * (problem.curve.abscissa(x) - estimate.centre[column])
     fitted = np.exp(theta[2]) * problem.curve.link(z)[0]
     root = np.sqrt(w)
-    relative = {"additive": 1.0, "log": 1.0, "relative": fitted}[problem.errors]
-    residual = (np.log(y) - np.log(fitted) if problem.errors == "log" else (y - fitted) / relative) * root
+    errors = problem.errors.take(np.array([column]))
+    residual = errors.residual(y, fitted) * root
     residual = residual / np.sqrt(np.maximum(1 - leverages(estimate, column), 1e-6))
     residual = residual - residual.mean()
     noise = rng.choice(residual, size=(len(y), replicates)) / root[:, None]
-    if problem.errors == "log":
-        simulated = fitted[:, None] * np.exp(noise)
-    else:
-        simulated = fitted[:, None] + noise * np.reshape(relative, (-1, 1) if np.ndim(relative) else ())
-    return Problem.of(
-        problem.curve, x, simulated, np.repeat(w[:, None], replicates, axis=1), problem.errors, problem.fixed
-    )
+    simulated = errors.observed(fitted[:, None], noise)
+    weights = np.repeat(w[:, None], replicates, axis=1)
+    errors = problem.errors.take(np.full(replicates, column))
+    return Problem.of(problem.curve, x, simulated, weights, errors, problem.fixed)
 
 
 def leave_one_out(problem: Problem) -> Estimate:
@@ -243,21 +240,15 @@ def leave_one_out(problem: Problem) -> Estimate:
     weights = problem.weights[:, columns].copy()
     weights[points, np.arange(len(columns))] = 0.0
     x = problem.x if problem.x.shape[1] == 1 else problem.x[:, columns]
-    return Problem(problem.curve, x, problem.y[:, columns], weights, problem.errors, problem.fixed).fit()
+    errors = problem.errors.take(columns)
+    return Problem(problem.curve, x, problem.y[:, columns], weights, errors, problem.fixed).fit()
 
 
 def leverages(estimate: Estimate, column: int) -> Array:
     """Diagonal of the hat matrix of the linearised fit, one per point of weight above 0."""
-    problem, (a, b, t) = estimate.problem, estimate.solution.theta[:, column]
+    problem = estimate.problem
     inside = problem.weights[:, column] > 0
-    u = problem.abscissa[:, min(column, problem.x.shape[1] - 1)][inside] - estimate.centre[column]
-    z = a + b * u
-    if problem.errors == "log":
-        _, slope, _ = problem.curve.log_link(z)
-        top = np.ones_like(z)
-    else:
-        top, slope, _ = (np.exp(t) * v for v in problem.curve.link(z))
-    jacobian = np.stack([slope, slope * u, top])
+    jacobian = estimate.jacobian(problem.x[:, min(column, problem.x.shape[1] - 1)][inside], column)
     spread = estimate.unscaled_covariance[:, :, column]
     return np.einsum("ip,ij,jp->p", jacobian, spread, jacobian) * estimate.solution.weights[inside, column]
 

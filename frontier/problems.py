@@ -16,10 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from frontier import engine
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+from frontier.errors import Errors, errors_model
 
 Array = NDArray[np.float64]
-
-ERRORS = ("additive", "log", "relative")
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Problem:
     x, y : (points, replicates); x may be (points, 1)
     weights : (points, replicates)
         Case weights; 0 leaves a point out, so that groups of different size stand side by side.
-    errors : {"additive", "log", "relative"}
+    errors : Errors
     fixed : dict of readable parameter to its value
     """
 
@@ -48,7 +47,7 @@ class Problem:
     x: Array
     y: Array
     weights: Array
-    errors: str
+    errors: Errors
     fixed: Mapping[str, float]
 
     @classmethod
@@ -58,7 +57,7 @@ class Problem:
         x: ArrayLike,
         y: ArrayLike,
         weights: ArrayLike | None = None,
-        errors: str = "additive",
+        errors: str | Errors = "additive",
         fixed: Mapping[str, float] | None = None,
     ) -> Problem:
         """A problem from plain arrays; one-dimensional data are one replicate."""
@@ -67,14 +66,15 @@ class Problem:
         x, y = (v[:, None] if v.ndim == 1 else v for v in (x, y))
         w = np.ones_like(y) if weights is None else np.asarray(weights, dtype=float)
         w = np.broadcast_to(w[:, None] if w.ndim == 1 else w, y.shape)
-        return cls(curve, x, y, w, errors, DEFAULT_FIXED[curve.name] if fixed is None else dict(fixed))
+        held = DEFAULT_FIXED[curve.name] if fixed is None else dict(fixed)
+        return cls(curve, x, y, w, errors_model(errors), held)
 
     @classmethod
     def stacked(
         cls,
         curve: str | Curve,
         groups: Sequence[tuple[Array, Array, Array]],
-        errors: str,
+        errors: str | Errors,
         fixed: Mapping[str, float],
     ) -> Problem:
         """Groups of different size as columns: (x, y, weights) each, padded with points of weight 0."""
@@ -85,7 +85,7 @@ class Problem:
             xs[:count, column], ys[:count, column], ws[:count, column] = x, y, w
             if count:
                 xs[count:, column], ys[count:, column] = x[0], y[0]
-        return cls(curve_named(curve), xs, ys, ws, errors, dict(fixed))
+        return cls(curve_named(curve), xs, ys, ws, errors_model(errors), dict(fixed))
 
     @property
     def replicates(self) -> int:
@@ -193,7 +193,8 @@ class Problem:
         def solve(begin: Array, which: NDArray[np.intp]) -> engine.Solution:
             u = (x if x.shape[1] == 1 else x[:, which]) - middle[which]
             return engine.solve(
-                curve, u, self.y[:, columns[which]], weights[:, which], errors=self.errors,
+                curve, u, self.y[:, columns[which]], weights[:, which],
+                errors=self.errors.take(columns[which]),
                 free=(held[0], held[1], held[2]), theta=begin[:, which], reweight=False, infimum=True,
             )  # fmt: skip
 
@@ -287,6 +288,14 @@ class Estimate:
         value, gradient = self.value_and_gradient(quantity)
         spread = np.einsum("ir,ijr,jr->r", gradient, self.covariance, gradient)
         return value, np.sqrt(np.maximum(spread, 0.0))
+
+    def jacobian(self, x: Array, column: int = 0) -> Array:
+        """Derivatives of one column's curve at x by theta, on the scale of its errors, (3, len(x))."""
+        problem, (a, b, log_top) = self.problem, self.solution.theta[:, [column]]
+        errors, u = problem.errors.take(np.array([column])), problem.curve.abscissa(x) - self.centre[column]
+        value, slope, _ = (v[:, 0] for v in errors.seen(problem.curve, (a + b * u)[:, None], log_top))
+        by_top = np.ravel(errors.by_top(value[:, None])[0])
+        return np.where(np.isfinite(value), np.stack([slope, slope * u, by_top]), np.nan)
 
     def readable(self, quantity: Quantity, working: Array) -> Array:
         """A value on the working scale as a user reads it; beyond the largest number it is infinite."""

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 import frontier
 from benchmarks.coverage import FAMILY, RANGES, truth
 from frontier.calibration import Calibration, calibrate, coverage, welch_limits
+from frontier.errors import ADDITIVE
 from frontier.intervals import profile
 from frontier.problems import parameter, x_at
 
@@ -41,9 +42,7 @@ def test_a_wrong_errors_model_is_seen():
     # FITTING section 2.3: additive fits of proportional noise cover k in 74 % in the low range
     t = truth(FAMILY, RANGES["0.005-0.1"][:2], 8, 0.1)
     problem = t.simulate(TABLES, np.random.default_rng(2))
-    wrong = type(problem)(
-        problem.curve, problem.x, problem.y, problem.weights, "additive", problem.fixed
-    ).fit()
+    wrong = type(problem)(problem.curve, problem.x, problem.y, problem.weights, ADDITIVE, problem.fixed).fit()
     found = coverage({}, "k", t.working(parameter("k")), *profile(wrong, parameter("k"), 0.95), 0.95)
     assert 0.70 <= found.covered <= 0.78
 

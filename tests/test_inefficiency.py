@@ -307,8 +307,9 @@ def test_refusals():
         fit_frontier_points(X[:10], Y[:10])
     with pytest.raises(ValueError, match="not positive"):
         fit_frontier_points(X, np.where(X == X[0], -0.001, Y))
-    with pytest.raises(ValueError, match="top must be fixed"):
-        fit_frontier_points(np.geomspace(0.1, 10, 40), Y * 5, free=["top"])
+    for unknown in ({"free": ["top"]}, {"weights": "se"}, {"errors": "log"}):
+        with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(unknown))}'"):
+            fit_frontier(table(), **unknown)
     with pytest.raises(ValueError, match="lie on one curve"):
         fit_frontier_points(X, TRUE)
     with pytest.raises(ValueError, match="never reaches y = 2"):

@@ -16,7 +16,7 @@ from frontier.fits import fit_points
 from frontier.fits.errors_model import log_likelihoods
 from frontier.selection import select_curve, select_curves
 from frontier.selection.averaging import AveragedRatio, averaged_potency, mata_t
-from frontier.selection.candidates import aicc, drawn
+from frontier.selection.candidates import aicc
 from frontier.selection.curve_selection import CurveSelection, CurveSelections
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
@@ -208,13 +208,6 @@ def test_gap_between_hill_and_power(low, high, gap, points):
     assert_allclose(one.gap, gap, rtol=0.2)
     assert_allclose(one.delta, math.sqrt(8) * one.gap / s.sigma, rtol=1e-9)
     assert_allclose((2 * 0.1 / one.gap) ** 2, points, rtol=0.2)
-
-
-def test_noise_is_drawn_on_the_scale_of_the_errors():
-    f, e = np.array([[0.1], [0.4]]), np.array([[0.5], [-0.2]])
-    assert_allclose(np.log(drawn(f, e, "log")) - np.log(f), e)
-    assert_allclose(drawn(f, e, "additive") - f, e)
-    assert_allclose(drawn(f, e, "relative") / f - 1, e)
 
 
 @pytest.mark.parametrize("sigma", [0.16, 0.08, 0.05, 0.03])

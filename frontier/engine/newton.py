@@ -29,6 +29,7 @@ from frontier.engine.objective import (
     to_search,
 )
 from frontier.engine.starts import distinct, started
+from frontier.errors import Errors, errors_model
 
 Bools = NDArray[np.bool_]
 Columns = NDArray[np.intp]
@@ -96,7 +97,7 @@ def solve(
     y: Array,
     weights: Array | None = None,
     *,
-    errors: str = "additive",
+    errors: str | Errors = "additive",
     free: tuple[bool, bool, bool] = (True, True, False),
     theta: Array | None = None,
     reweight: bool = True,
@@ -111,7 +112,7 @@ def solve(
     y : (points, replicates)
     weights : like y, optional
         Case weights, one over a known variance up to a factor; 0 leaves a point out.
-    errors : {"additive", "log", "relative"}
+    errors : errors model, or its name
     free : which of a, b, log top are estimated
     theta : (3, replicates), optional
         Values of the fixed parameters and starting values of the free ones; NaN where a start is to be found.
@@ -128,13 +129,13 @@ def solve(
     weights = np.broadcast_to(1.0 if weights is None else weights, y.shape)
     if theta is None:
         theta = np.array([[np.nan], [np.nan], [0.0]]) + np.zeros(replicates)
-    if errors == "relative" and not reweight:
-        errors = "additive"
+    errors = errors_model(errors) if reweight else errors_model(errors).held
     parts = []
     with np.errstate(all="ignore"):
         for block in _blocks(points, replicates):
             ub = u if u.shape[1] == 1 else u[:, block]
-            task = Task.of(curve, errors, free, ub, y[:, block], weights[:, block])
+            own = errors.take(np.arange(replicates)[block])
+            task = Task.of(curve, own, free, ub, y[:, block], weights[:, block])
             parts.append(_solution(task, _best(task, theta[:, block], infimum)))
     if len(parts) == 1:
         return parts[0]

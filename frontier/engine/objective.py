@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frontier.curves import Array, Curve
+from frontier.errors import Errors
 
 ROUNDING = 1e-15
 """Residuals below this share of the data are rounding."""
@@ -46,7 +47,7 @@ class Task:
     """
 
     curve: Curve
-    errors: str
+    errors: Errors
     free: tuple[int, ...]
     u: Array
     y: Array
@@ -58,20 +59,19 @@ class Task:
     anchor: Array
 
     @classmethod
-    def of(cls, curve: Curve, errors: str, free: tuple[bool, ...], u: Array, y: Array, w: Array) -> Task:
+    def of(cls, curve: Curve, errors: Errors, free: tuple[bool, ...], u: Array, y: Array, w: Array) -> Task:
         """A task from data; points of weight 0 may hold any numbers."""
         inside = w > 0
         if not inside.all():
             middle = np.sum(np.where(inside, u, 0.0), axis=0) / np.maximum(inside.sum(axis=0), 1)
             u, y = np.where(inside, u, middle), np.where(inside, y, 1.0)
-        target = np.log(y) if errors == "log" else y
+        target = errors.scale(y)
         largest = np.max(np.abs(y), axis=0, where=inside, initial=1e-300)
         peak = np.max(y, axis=0, where=inside, initial=-np.inf)
         peak = np.where(peak > 0, peak, largest)
-        size = np.ones_like(y) if errors == "relative" else target
-        size = 1 + np.abs(target) if errors == "log" else size
+        size, positive = errors.size(y), np.maximum(y, 1e-3 * peak)
         noise = ROUNDING**2 * np.einsum("nr,nr,nr->r", w, size, size)
-        weigh = w * np.maximum(y, 1e-3 * peak) ** 2 if errors == "additive" else w
+        weigh = w * (positive / errors.spread(positive)) ** 2
         anchor = (weigh * u).sum(axis=0) / weigh.sum(axis=0)
         which = tuple(i for i in range(3) if free[i])
         return cls(curve, errors, which, u, y, target, w, peak, RELATIVE_FLOOR * largest, noise, anchor)
@@ -81,6 +81,7 @@ class Task:
         y = np.take(self.y, columns, axis=1)
         return replace(
             self,
+            errors=self.errors.take(columns),
             u=self.u if self.u.shape[1] == 1 else np.take(self.u, columns, axis=1),
             y=y,
             target=y if self.target is self.y else np.take(self.target, columns, axis=1),
@@ -93,9 +94,9 @@ class Task:
 
     def weights_at(self, theta: Array) -> Array:
         """The weights of the squares at theta: w, or w / f^2 for relative errors."""
-        if self.errors != "relative":
+        if not self.errors.reweighted:
             return self.w
-        value = np.exp(theta[2]) * self.curve.link(theta[0] + theta[1] * self.u)[0]
+        value = self.errors.seen(self.curve, theta[0] + theta[1] * self.u, theta[2])[0]
         return self.w / np.maximum(value, self.floor) ** 2
 
 
@@ -105,51 +106,34 @@ def sums(task: Task, theta: Array, *, top: bool) -> Array:
     Rows are those of GRADIENT, HESSIAN (of the objective) and INFORMATION (J'WJ); 10 of them without `top`,
     else 17. An objective that does not exist is infinite.
     """
-    value, d1, d2 = _value(task, theta)
-    gap, u = task.target - value, task.u
+    u = task.u
+    z = theta[1] * u
+    z += theta[0]
+    value, d1, d2 = task.errors.seen(task.curve, z, theta[2])
+    gap = task.target - value
     out = np.zeros((17 if top else 10, theta.shape[1]))
-    w, bend = _relative(task, value, gap, out[0]) if task.errors == "relative" else (task.w, task.w)
+    w, bend = _relative(task, value, gap, out[0]) if task.errors.reweighted else (task.w, task.w)
     pull = w * gap
     slope, lean = pull * d1, w * d1
     info = lean * d1
     curvature = (info if bend is w else bend * d1 * d1) - pull * d2
     out[1] = 0.5 * np.einsum("nr,nr->r", pull, gap)
-    if task.errors != "relative":
+    if not task.errors.reweighted:
         out[0] = out[1]
     out[2], out[3] = -slope.sum(0), -np.einsum("nr,nr->r", slope, u)
     for row, terms in ((4, curvature), (7, info)):
         by_u = terms * u
         out[row], out[row + 1], out[row + 2] = terms.sum(0), by_u.sum(0), np.einsum("nr,nr->r", by_u, u)
     if top and task.curve.has_top:
-        if task.errors == "log":
-            out[10], out[13], out[16] = -pull.sum(0), w.sum(0), w.sum(0)
-            turn = lean
-        else:
-            excess = bend * value - pull
-            out[10], out[13], out[16] = (
-                -(pull * value).sum(0),
-                (excess * value).sum(0),
-                (w * value**2).sum(0),
-            )
-            turn, lean = excess * d1, lean * value
+        by_top, again = task.errors.by_top(value)
+        excess = bend * by_top - again * pull
+        out[10], out[13] = -(pull * by_top).sum(0), (excess * by_top).sum(0)
+        out[16] = (w * by_top**2).sum(0)
+        turn, lean = excess * d1, lean * by_top
         out[11], out[12] = turn.sum(0), (turn * u).sum(0)
         out[14], out[15] = lean.sum(0), (lean * u).sum(0)
     out[0] = np.where(np.isfinite(out[0]), out[0], np.inf)
     return out
-
-
-def _value(task: Task, theta: Array) -> tuple[Array, Array, Array]:
-    """The curve, or its logarithm for log errors, and two derivatives by z = a + b u."""
-    log, t = task.errors == "log", theta[2]
-    z = theta[1] * task.u
-    z += theta[0]
-    value, d1, d2 = (task.curve.log_link if log else task.curve.link)(z)
-    if not t.any():
-        return value, d1, d2
-    if log:
-        return value + t, d1, d2
-    scale = np.exp(t)
-    return scale * value, scale * d1, scale * d2
 
 
 def _relative(task: Task, value: Array, gap: Array, objective: Array) -> tuple[Array, Array]:

@@ -17,9 +17,7 @@ def _tilt(task: Task, theta: Array) -> Array:
     curve = task.curve
     y = np.maximum(task.y, 1e-3 * task.peak)
     slope = 1.0 - np.minimum(y * np.exp(-theta[2]), 0.999) if curve.has_top else np.ones_like(y)
-    if curve.log_x:
-        return slope * (y / task.peak) if task.errors == "additive" else slope
-    return slope if task.errors == "additive" else task.peak / y
+    return slope * (y if curve.log_x else 1.0) / task.errors.spread(y)
 
 
 def started(task: Task, theta: Array, plain: bool = False) -> Array:
@@ -42,7 +40,7 @@ def started(task: Task, theta: Array, plain: bool = False) -> Array:
         start[0] = np.where(empty_a, a, theta[0])
     else:
         start[0], start[1] = np.where(empty_a, a, theta[0]), np.where(empty_b, b, theta[1])
-    if task.curve.name == "linear" and task.errors != "additive":
+    if not task.curve.log_x and task.errors.positive_curve:
         return _positive_line(task, start)
     return start
 

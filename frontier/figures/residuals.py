@@ -27,8 +27,6 @@ from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, log_axi
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.fits.residuals import residuals
 
-WORDS = {"additive": "Residual of {y}", "log": "Residual of log {y}", "relative": "Residual of {y} / fitted"}
-
 
 def plot_residual(
     fit: CurveFit,
@@ -59,7 +57,7 @@ def plot_residual(
     if (fit.x > 0).all():
         log_axis(ax.xaxis)
     y = figure_text(fit.y_name.replace("_", " "))
-    label_axes(ax, column_label(fit.x_name), WORDS[fit.errors].format(y=y))
+    label_axes(ax, column_label(fit.x_name), fit.problem.errors.residual_name.format(y=y))
     return ax
 
 

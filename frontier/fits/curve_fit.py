@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from frontier import intervals as ci
 from frontier.curves import CURVES
 from frontier.doubts import Doubt, in_text
+from frontier.errors import Errors
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, in_words, varying
@@ -158,7 +159,7 @@ class CurveFit(Result):
         low, high = (repeated.readable(height(x), v) for v in ci.wald(repeated, height(x), level))
         if prediction:
             reach = float(ci.t_quantile(self.df, level)) * self.sigma
-            low, high = _with_noise(y, low, high, reach, self.errors)
+            low, high = _with_noise(y, low, high, reach, self.problem.errors)
         return pd.DataFrame({"x": x, "y": y, "low": low, "high": high})
 
     def repeated(self, times: int) -> Estimate:
@@ -320,9 +321,8 @@ def _matches(group: Group, wanted: Any) -> bool:
     return all(v in group.values() for v in wanted)
 
 
-def _with_noise(y: Array, low: Array, high: Array, reach: float, errors: str) -> tuple[Array, Array]:
+def _with_noise(y: Array, low: Array, high: Array, reach: float, errors: Errors) -> tuple[Array, Array]:
     """A confidence band widened by the spread of one further point, on the scale of the errors."""
-    if errors == "log":
-        return y * np.exp(-np.hypot(np.log(y / low), reach)), y * np.exp(np.hypot(np.log(high / y), reach))
-    noise = reach * (y if errors == "relative" else 1.0)
-    return y - np.hypot(y - low, noise), y + np.hypot(high - y, noise)
+    middle, noise = errors.scale(y), reach * errors.step(y)
+    below, above = np.hypot(middle - errors.scale(low), noise), np.hypot(errors.scale(high) - middle, noise)
+    return errors.unscale(middle - below), errors.unscale(middle + above)

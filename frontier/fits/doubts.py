@@ -114,8 +114,8 @@ def _rows(rows: Sequence[object]) -> str:
 
 def is_perfect(fit: CurveFit) -> bool:
     """Whether the residuals are zero to rounding."""
-    scale = np.sum(np.log(fit.y) ** 2) if fit.errors == "log" else np.sum(fit.y**2)
-    return fit.rss < PERFECT * max(float(scale), 1e-300)
+    scale = float((fit.weights * fit.problem.errors.size(fit.y) ** 2).sum())
+    return fit.rss < PERFECT * max(scale, 1e-300)
 
 
 def _perfect(fit: CurveFit) -> Iterator[Doubt]:

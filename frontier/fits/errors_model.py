@@ -7,56 +7,24 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from frontier.curves import Curve
-from frontier.problems import ERRORS, Array, Problem
-from frontier.wording import nearest, number, plural
+from frontier.errors import ADDITIVE, LOG
+from frontier.problems import Array, Problem
+from frontier.wording import number, plural
 
 PREFERENCE = 2.0
 """Additive errors are chosen when their pooled log-likelihood is higher by more than this."""
-_SPELLINGS = {
-    "log_y": "log",
-    "logy": "log",
-    "lognormal": "log",
-    "absolute": "additive",
-    "proportional": "relative",
-}
 
 Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""
 
 
-def errors_named(errors: str) -> str:
-    """'auto', 'additive', 'log' or 'relative'.
-
-    Raises
-    ------
-    ValueError
-        For any other word; nearest names are offered.
-    """
-    word = str(errors).lower().replace("-", "_")
-    word = _SPELLINGS.get(word, word)
-    if word not in ("auto", *ERRORS):
-        raise ValueError(f"unknown errors model {errors!r}{nearest(word, ('auto', *ERRORS))}")
-    return word
-
-
 def log_likelihoods(curve: Curve, groups: Sequence[Data], fixed: Mapping[str, float]) -> dict[str, Array]:
     """Maximised log-likelihood of y per group under additive and under log errors; NaN where a fit failed.
 
-    -N/2 (log(2 pi rss / N) + 1), for log errors minus the Jacobian sum(log y), so that both are densities of
-    y. Source: Box & Cox (1964), section 3.
+    Both are densities of y (see `Errors.log_likelihood`).
     """
-    out = {}
-    for errors in ("additive", "log"):
-        problem = Problem.stacked(curve, groups, errors, fixed)
-        n, rss = problem.n_points, problem.fit().solution.rss
-        inside = problem.weights > 0
-        with np.errstate(divide="ignore", invalid="ignore"):
-            value = -0.5 * n * (np.log(2 * np.pi * rss / n) + 1)
-        value = value + 0.5 * np.log(np.where(inside, problem.weights, 1.0)).sum(axis=0)
-        if errors == "log":
-            value = value - np.where(inside, np.log(problem.y), 0.0).sum(axis=0)
-        out[errors] = value
-    return out
+    problems = [Problem.stacked(curve, groups, errors, fixed) for errors in (ADDITIVE, LOG)]
+    return {p.errors.name: p.errors.log_likelihood(p.y, p.fit().solution.rss, p.weights) for p in problems}
 
 
 def choose_errors(curve: Curve, groups: Sequence[Data], fixed: Mapping[str, float]) -> tuple[str, str]:

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+from frontier.errors import errors_named
 from frontier.fits import doubts as say
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
-from frontier.fits.errors_model import choose_errors, errors_named
+from frontier.fits.errors_model import choose_errors
 from frontier.fits.points import Points, guard, points_of
 from frontier.fits.residuals import curvature_left
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
@@ -274,7 +275,7 @@ def _one(
         for p in curve.parameters
     }
     found = CurveFit(
-        curve.name, g.group, problem.errors, parameters, dict(fixed), g.x, g.y, g.weights, g.rows,
+        curve.name, g.group, problem.errors.name, parameters, dict(fixed), g.x, g.y, g.weights, g.rows,
         settings.x_name, settings.y_name, g.runs, float(estimate.solution.rss[i]),
         float(np.sqrt(estimate.variance[i])), float(problem.df[i]), settings.level, settings.intervals,
         facts=g.facts,
@@ -283,7 +284,7 @@ def _one(
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}
         found = replace(found, parameters=blank)
     doubts = list(say.fit_doubts(found))
-    if problem.errors == "relative" and asked == "log":
+    if problem.errors.reweighted and asked == "log":
         doubts.insert(0, say.non_positive(g.name, g.y, g.rows))
     doubts += say.jackknife_doubt(found, _decisive(settings), left_out, leverages(found.estimate, 0))
     return replace(found, doubts=tuple(doubts))

@@ -78,12 +78,10 @@ def _rss(fit: CurveFit, names: tuple[str, ...], working: Array) -> Array:
     values = {n: _readable(fit, n, w)[None, :] for n, w in zip(names, working, strict=True)}
     values |= {n: np.full((1, working.shape[1]), v) for n, v in fit.fixed.items()}
     curve = fit.problem.curve
-    weights = fit.estimate.solution.weights
+    weights, errors = fit.estimate.solution.weights, fit.problem.errors.held
     with np.errstate(all="ignore"):
         fitted = curve.function(fit.x[:, None], **{p: values[p] for p in curve.parameters})
-        log = fit.errors == "log"
-        gap = np.log(fit.y)[:, None] - np.log(fitted) if log else fit.y[:, None] - fitted
-        total = (weights * gap**2).sum(axis=0)
+        total = (weights * errors.residual(fit.y[:, None], fitted) ** 2).sum(axis=0)
     return np.where(np.isfinite(total), total, np.inf)
 
 

@@ -10,6 +10,7 @@ from lmfit.model import ModelResult
 from numpy.typing import ArrayLike
 
 from frontier.curves import CURVES, DEFAULT_FIXED, Curve, hill, linear, power
+from frontier.errors import ADDITIVE
 from frontier.problems import Problem
 
 if TYPE_CHECKING:
@@ -76,18 +77,16 @@ MODELS = {"linear": LinearModel, "power": PowerModel, "hill": HillModel}
 
 def lmfit_fit(fit: CurveFit) -> ModelResult:
     """A finished fit, run again by lmfit from its optimum with its data, weights and fixed parameters."""
+    curve, errors = fit.problem.curve, fit.problem.errors.held
+    weights, data = np.sqrt(fit.estimate.solution.weights[:, 0]), errors.scale(fit.y)
+
+    def on_scale(x: Any, **parameters: float) -> Any:
+        return errors.scale(curve.function(x, **parameters))
+
     model = MODELS[fit.curve]()
-    data = fit.y
-    weights = np.sqrt(fit.estimate.solution.weights[:, 0])
-    if fit.errors == "log":
-        function = fit.problem.curve.function
-
-        def logarithm(x: Any, **parameters: float) -> Any:
-            return np.log(function(x, **parameters))
-
-        names = list(fit.parameters)
-        model = Model(logarithm, independent_vars=["x"], param_names=names, name=f"log({fit.curve})")
-        data = np.log(fit.y)
+    if errors is not ADDITIVE:
+        name = f"{errors.name}({fit.curve})"
+        model = Model(on_scale, independent_vars=["x"], param_names=list(fit.parameters), name=name)
     parameters = model.make_params(**fit.values)
     for name in fit.fixed:
         parameters[name].set(vary=False)

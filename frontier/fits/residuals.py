@@ -18,10 +18,7 @@ SIGNIFICANT = 0.05
 def residuals(fit: CurveFit) -> Array:
     """Residuals on the scale of the errors model, in order of x; shape (points,)."""
     order = np.argsort(fit.x, kind="stable")
-    y, fitted = fit.y[order], fit.predict(fit.x)[order]
-    if fit.errors == "log":
-        return np.log(y) - np.log(fitted)
-    return (y - fitted) / (fitted if fit.errors == "relative" else 1.0)
+    return fit.problem.errors.residual(fit.y, fit.predict(fit.x))[order]
 
 
 def runs_test(groups: Sequence[Array]) -> float:

@@ -9,7 +9,7 @@ that a small share of the runs lies below.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,8 +44,13 @@ def fit_frontier(
     quantile: float = 0.1,
     replicates: int = 999,
     seed: int = 0,
+    x: str = "sparsity",
     y: str | None = None,
-    **options: Any,
+    max_l0: float | None = None,
+    fixed: Mapping[str, float] | None = None,
+    level: float = 0.95,
+    family: str = "family",
+    across: Sequence[str] = (),
 ) -> InefficiencyFits:
     """The frontier of every group, from all its runs.
 
@@ -62,8 +67,8 @@ def fit_frontier(
     method : {"stochastic", "quantile"}
     y : column name
         Default performance_hit; lower must be better.
-    **options
-        `x`, `max_l0`, `fixed`, `level`, `family`, `across` of `frontier.fit`.
+    x, max_l0, fixed, level, family, across
+        As in `frontier.fit`. Runs are not weighted.
 
     Raises
     ------
@@ -85,7 +90,10 @@ def fit_frontier(
     (1982), ibid. 18, 275, for the wrong skew; Koenker & Bassett (1978), Econometrica 46, 33.
     """
     _check(method, curve, quantile)
-    found = fit(table, curve, by, y=y, errors="log", **options)
+    found = fit(
+        table, curve, by, x=x, y=y, errors="log", max_l0=max_l0, fixed=fixed, level=level, family=family,
+        across=across,
+    )  # fmt: skip
     fits: list[InefficiencyFit] = []
     failures = list(found.failures)
     for ordinary in map(_in_log, found):
@@ -106,9 +114,10 @@ def fit_frontier_points(
     quantile: float = 0.1,
     replicates: int = 999,
     seed: int = 0,
-    **options: Any,
+    fixed: Mapping[str, float] | None = None,
+    level: float = 0.95,
 ) -> InefficiencyFit:
-    """One frontier from plain arrays; parameters are those of `fit_frontier` (`fixed`, `level`).
+    """One frontier from plain arrays; parameters are those of `fit_frontier`.
 
     Raises
     ------
@@ -116,7 +125,7 @@ def fit_frontier_points(
         When the arrays cannot carry a frontier.
     """
     _check(method, curve, quantile)
-    ordinary = fit_points(x, y, curve, errors="log", **options)
+    ordinary = fit_points(x, y, curve, errors="log", fixed=fixed, level=level)
     reason = _unfit(ordinary)
     if reason:
         raise ValueError(reason)
@@ -150,8 +159,6 @@ def _unfit(ordinary: CurveFit) -> str:
         return f"{ordinary.y_name} is better when higher; a frontier from below needs e.g. performance_hit."
     if ordinary.errors != "log":
         return f"Some y of group {ordinary.name} are not positive, so log y is undefined."
-    if "top" in ordinary.problem.free_names:
-        return "The top must be fixed: excess and a free top cannot be told apart."
     if ordinary.n_points < MINIMUM_RUNS:
         return (
             f"Group {ordinary.name} has {plural(ordinary.n_points, 'run')}; telling excess from noise needs "

@@ -15,7 +15,7 @@ from frontier.fits.points import PROTOCOL, SHARED_PARENTS
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
 from frontier.results import Group, in_words
-from frontier.wording import listed, nearest, number
+from frontier.wording import listed, nearest
 
 SELECTED = 2
 """A frontier that keeps one run in this many or fewer is called selected (coverage of k falls below 90 %)."""
@@ -124,8 +124,7 @@ def pair_doubts(fit: CurveFit, reference: CurveFit) -> list[Doubt]:
     both = " and ".join(names)
     doubts = []
     if _unequal_spread(fit, reference):
-        unit = (1.0, "") if fit.errors == "additive" else (100, " %")
-        one, two = (f"{number(unit[0] * f.sigma, 2)}{unit[1]}" for f in (fit, reference))
+        one, two = (f.problem.errors.sigma_text(f.sigma) for f in (fit, reference))
         text = f"Residual SD {one} in {names[0]}, {two} in {names[1]}; Welch degrees of freedom used."
         spreads = dict(zip(names, (fit.sigma, reference.sigma), strict=True))
         doubts.append(Doubt(Kind.unequal_noise, text, both, numbers=spreads))

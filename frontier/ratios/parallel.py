@@ -15,6 +15,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import chdtrc
 
+from frontier.errors import Errors
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Problem, parameter
 from frontier.ratios.log_ratio import f_test, two_sided, welch_df
@@ -111,7 +112,7 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
         if p not in first.free_names:
             raise ValueError(f"{p!r} is not a free parameter; free are {listed(first.free_names)}")
     data = [(f.x, f.y, _weights(f)) for f in fits]
-    errors = "additive" if first.errors == "relative" else first.errors
+    errors = first.errors.held
     rss, common, separate = (
         _all_shared(first, data, errors) if not own else _one_held(first, data, errors, tuple(shared), fits)
     )
@@ -160,20 +161,20 @@ def _weights(fit: CurveFit) -> Array:
 
 
 def _all_shared(
-    first: Problem, data: Sequence[Data], errors: str
+    first: Problem, data: Sequence[Data], errors: Errors
 ) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
     """One curve through all groups."""
     x, y, w = (np.concatenate([d[i] for d in data]) for i in range(3))
     estimate = Problem.of(first.curve, x, y, w, errors, first.fixed).fit()
     values = {p: float(estimate.parameters[p][0]) for p in first.free_names}
     fitted = first.curve.value(x, {p: float(v[0]) for p, v in estimate.parameters.items()})
-    square = w * (np.log(y) - np.log(fitted)) ** 2 if errors == "log" else w * (y - fitted) ** 2
+    square = w * errors.residual(y, fitted) ** 2
     edges = np.cumsum([len(d[0]) for d in data])[:-1]
     return np.array([part.sum() for part in np.split(square, edges)]), values, [{} for _ in data]
 
 
 def _one_held(
-    first: Problem, data: Sequence[Data], errors: str, shared: tuple[str, ...], fits: list[CurveFit]
+    first: Problem, data: Sequence[Data], errors: Errors, shared: tuple[str, ...], fits: list[CurveFit]
 ) -> tuple[Array, dict[str, float], list[dict[str, float]]]:
     """One shared parameter: a search over its value, all groups refitted in one engine call each time."""
     if len(shared) > 1:

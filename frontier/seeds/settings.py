@@ -173,12 +173,7 @@ def lack_of_fit(fit: CurveFit, table: Any = None) -> LackOfFit:
             f"{plural(settings, 'setting')} of {fit.name} cannot test a curve of {free} parameters"
         )
     fitted = fit.predict(fit.x)
-    gap = fit.y - fitted
-    residual = {
-        "log": lambda: np.log(fit.y / fitted),
-        "relative": lambda: gap / fitted,
-        "additive": lambda: gap,
-    }[fit.errors]()
+    residual = fit.problem.errors.residual(fit.y, fitted)
     within = _within(residual, code, fit.weights)
     lack = max(float((fit.weights * residual**2).sum()) - within, 0.0)
     if not within > 0:

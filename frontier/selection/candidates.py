@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+from frontier.errors import errors_model, errors_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import PERFECT
-from frontier.fits.errors_model import errors_named
 from frontier.problems import Array, Estimate, Problem
 from frontier.wording import listed, number
 
@@ -108,17 +108,10 @@ def _spec(fit: CurveFit, name: str, errors: str) -> Spec:
 def log_likelihood(estimate: Estimate) -> Array:
     """Maximised log-likelihood of y, per column; NaN where the fit failed.
 
-    -N/2 (log(2 pi rss / N) + 1) + sum(log w) / 2, w the weights at the optimum; for log errors minus the
-    Jacobian sum(log y), so that errors models compare too. With relative errors the curve is the reweighted
-    one, which is near the likelihood's maximum but not at it.
-    Source: Burnham & Anderson (2002), section 2.2; Box & Cox (1964), section 3, for the Jacobian.
+    Errors models compare by it too (see `Errors.log_likelihood`).
     """
     problem, s = estimate.problem, estimate.solution
-    inside, n = problem.weights > 0, problem.n_points
-    value = -0.5 * n * (np.log(2 * np.pi * np.maximum(s.rss, 1e-300) / n) + 1)
-    value = value + 0.5 * np.log(np.where(inside, s.weights, 1.0)).sum(axis=0)
-    if problem.errors == "log":
-        value = value - np.log(np.where(inside, problem.y, 1.0)).sum(axis=0)
+    value = problem.errors.log_likelihood(problem.y, s.rss, s.weights)
     return np.where(estimate.converged, value, np.nan)
 
 
@@ -169,8 +162,8 @@ class Contest:
 
     def _fitted(self, spec: Spec) -> tuple[Estimate | None, str]:
         x, y = self.fit.x, self.fit.y
-        if spec.errors == "log" and (y <= 0).any():
-            return None, "log errors need y > 0"
+        if not errors_model(spec.errors).defined(y).all():
+            return None, f"{spec.errors} errors need y > 0"
         if spec.curve.log_x and (x <= 0).any():
             return None, f"{spec.curve.name} needs x > 0"
         if len(np.unique(x)) < spec.k:
@@ -235,9 +228,8 @@ class Contest:
         i = int(np.nanargmax(self.log_likelihoods))
         best, y = self.estimates[i], self.fit.y
         assert best is not None
-        errors = self.specs[i].errors
-        squares = np.log(y) ** 2 if errors == "log" else y**2 if errors == "additive" else np.ones_like(y)
-        return float(best.solution.rss[0]) < PERFECT * float((self.fit.weights * squares).sum())
+        size = best.problem.errors.size(y)
+        return float(best.solution.rss[0]) < PERFECT * float((self.fit.weights * size**2).sum())
 
     @cached_property
     def simulated(self) -> Array:
@@ -257,25 +249,18 @@ class Contest:
             if self.estimates[truth] is None or not sigma > 0:
                 continue
             noise = sigma * draws / np.sqrt(self.fit.weights)[:, None]
-            y = drawn(self.fitted(truth)[:, None], noise, spec.errors)
+            y = errors_model(spec.errors).observed(self.fitted(truth)[:, None], noise)
             for i, rival in enumerate(self.specs):
                 if self.estimates[i] is not None:
                     out[truth, i] = self._likelihood_of_draws(rival, y, self.estimates[i])
         return out
 
     def _likelihood_of_draws(self, spec: Spec, y: Array, near: Estimate | None) -> Array:
-        impossible = (y <= 0).any(axis=0) if spec.errors == "log" else np.zeros(y.shape[1], bool)
+        impossible = ~errors_model(spec.errors).defined(y).all(axis=0)
         found = log_likelihood(
             spec.fit(self.fit.x, np.where(impossible, 1.0, y), self.fit.weights, near=near)
         )
         return np.where(impossible | np.isnan(found), -np.inf, found)
-
-
-def drawn(fitted: Array, noise: Array, errors: str) -> Array:
-    """Simulated heights: noise in the logarithm, in proportion to the curve, or added."""
-    if errors == "log":
-        return fitted * np.exp(noise)
-    return fitted * (1 + noise) if errors == "relative" else fitted + noise
 
 
 def confusion(contests: Sequence[Contest], index: NDArray[np.intp]) -> Array:

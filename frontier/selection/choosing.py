@@ -16,6 +16,7 @@ from scipy.special import ndtr
 
 from frontier.curves import curve_named
 from frontier.doubts import Doubt, Kind
+from frontier.errors import errors_model
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.problems import Array
 from frontier.results import Group
@@ -196,7 +197,7 @@ def _doubts(t: _Tally, found: Sequence[Candidate], rival: Candidate | None) -> I
         text = "Residuals are zero to rounding: there is no noise to judge a choice of curve by."
         yield Doubt(Kind.no_noise, text)
     elif rival is not None and rival.delta < TIE:
-        gap = f"{number(rival.gap, 2)}" if best.errors == "additive" else f"{number(100 * rival.gap, 2)} %"
+        gap = errors_model(best.errors).sigma_text(rival.gap)
         needed = number(float(f"{t.n * (TIE / rival.delta) ** 2:.2g}")) if rival.delta > 0 else "unlimited"
         text = (
             f"models tie: where the data lie, {label(best, found)} and {label(rival, found)} differ by {gap} "

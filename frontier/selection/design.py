@@ -165,19 +165,9 @@ class _Precision:
 
 
 def _jacobian(fit: CurveFit, x: Array) -> Array:
-    """Derivatives of the curve on the scale of the errors with respect to a, b, log top, (3, places)."""
-    estimate, curve = fit.estimate, fit.problem.curve
-    a, b, t = estimate.solution.theta[:, 0]
-    u = curve.abscissa(x) - estimate.centre[0]
-    if fit.errors == "log":
-        value, slope, _ = curve.log_link(a + b * u)
-        top = np.where(np.isfinite(value), 1.0, np.nan)
-    else:
-        value, slope, _ = (np.exp(t) * v for v in curve.link(a + b * u))
-        floor = RELATIVE_FLOOR * fit.y.max()
-        per = 1 / np.maximum(value, floor) if fit.errors == "relative" else np.ones_like(value)
-        slope, top = per * slope, per * value
-    return np.where(np.isfinite(value), np.stack([slope, slope * u, top]), np.nan)
+    """Derivatives of the curve by a, b, log top, in residuals of equal spread, (3, places)."""
+    height = np.maximum(fit.predict(x), RELATIVE_FLOOR * fit.y.max())
+    return fit.estimate.jacobian(x) / fit.problem.errors.step(height)
 
 
 class Apart:
@@ -222,7 +212,7 @@ class _Gap:
         fixed = self.fit.x, self.fit.predict(self.fit.x), self.fit.weights
         more = self.places[used], self.heights[used], self.weight * self.counts[used]
         x, y, w = (np.concatenate(pair) for pair in zip(fixed, more, strict=True))
-        fine = np.isfinite(self.heights) & ((self.heights > 0) | (self.fit.errors != "log"))
+        fine = self.fit.problem.errors.defined(self.heights)
         trial_x, trial_y = np.append(self.places, x[0]), np.append(np.where(fine, self.heights, y[0]), y[0])
         trial_w = np.append(np.full(len(self.places), self.weight), 0.0)
         columns = len(trial_x)

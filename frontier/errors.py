@@ -1,0 +1,252 @@
+"""How y scatters around a curve: one object per errors model, and nothing about errors anywhere else.
+
+A model says on which scale of y the residuals have one spread sigma, and all else follows: which y it takes,
+residuals, simulated y, the likelihood of y, and the curve as least squares sees it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from frontier.curves import Array, Curve
+from frontier.wording import nearest, number
+
+
+class Errors:
+    """Errors of constant spread on some scale of y (here y itself).
+
+    Arrays broadcast; the first axis is points where a method sums. `sigma` is the residual SD on the scale,
+    of a point of weight 1; a point of weight w has sigma / sqrt(w).
+
+    Attributes
+    ----------
+    name : str
+        What users call it.
+    residual_name : str
+        Label of a residual axis, with {y} for the name of y.
+    as_share : bool
+        Whether sigma is a share of the height (shown in per cent) and not an amount of y.
+    positive_curve : bool
+        Whether the curve must lie above 0.
+    reweighted : bool
+        Whether the weights of the squares follow the fitted curve.
+    """
+
+    name: ClassVar[str] = ""
+    residual_name: ClassVar[str] = "Residual of {y}"
+    as_share: ClassVar[bool] = True
+    positive_curve: ClassVar[bool] = False
+    reweighted: ClassVar[bool] = False
+
+    def __repr__(self) -> str:
+        return f"<{self.name} errors>"
+
+    @property
+    def held(self) -> Errors:
+        """The model of the squares once their weights are held where they are."""
+        return self
+
+    def take(self, columns: NDArray[np.intp]) -> Errors:
+        """The same for some of the columns of a batch."""
+        return self
+
+    def defined(self, y: ArrayLike) -> NDArray[np.bool_]:
+        """Which y the model gives a density, shape of y."""
+        return np.isfinite(np.asarray(y, dtype=float))
+
+    def scale(self, y: ArrayLike) -> Array:
+        """The y on the scale on which residuals are taken."""
+        return np.asarray(y, dtype=float)
+
+    def unscale(self, s: ArrayLike) -> Array:
+        """The inverse of `scale`."""
+        return np.asarray(s, dtype=float)
+
+    def step(self, fitted: ArrayLike) -> Array | float:
+        """SD of scale(y) around scale(fitted), over sigma."""
+        return 1.0
+
+    def spread(self, fitted: ArrayLike) -> Array:
+        """SD of y at a fitted height, over sigma, to first order."""
+        return np.ones_like(np.asarray(fitted, dtype=float))
+
+    def variance(self, fitted: ArrayLike) -> Array:
+        """Variance of y at a fitted height, over sigma^2, to first order."""
+        return self.spread(fitted) ** 2
+
+    def size(self, y: ArrayLike) -> Array:
+        """How large y is on the scale of the residuals: what rounding is measured against."""
+        return np.abs(self.scale(y))
+
+    def residual(self, y: ArrayLike, fitted: ArrayLike) -> Array:
+        """Residual of y from a fitted height, on the scale on which all have the spread sigma."""
+        return np.asarray((self.scale(y) - self.scale(fitted)) / self.step(fitted))
+
+    def observed(self, fitted: ArrayLike, residual: ArrayLike) -> Array:
+        """The y that has this residual."""
+        return self.unscale(self.scale(fitted) + self.step(fitted) * np.asarray(residual, dtype=float))
+
+    def draw(
+        self, rng: np.random.Generator, fitted: Array, sigma: float, weights: ArrayLike = 1.0,
+        replicates: int = 1,
+    ) -> Array:  # fmt: skip
+        """Simulated y, (points, replicates), around fitted heights of shape (points,)."""
+        sd = sigma / np.sqrt(np.broadcast_to(np.asarray(weights, dtype=float), fitted.shape))
+        return self.observed(fitted[:, None], sd[:, None] * rng.standard_normal((len(fitted), replicates)))
+
+    def log_jacobian(self, y: ArrayLike) -> Array:
+        """Logarithm of |d scale / dy|, shape of y: what makes densities of scale(y) densities of y."""
+        return np.zeros_like(np.asarray(y, dtype=float))
+
+    def log_likelihood(self, y: Array, rss: Array, weights: Array) -> Array:
+        """Maximised log-likelihood of y, per column, of a fit with this weighted sum of squares.
+
+        -N/2 (log(2 pi rss / N) + 1) + sum(log w) / 2 + sum(log Jacobian); points of weight 0 do not count.
+        `weights` are those at the optimum. With reweighted errors the curve is near the maximum, not at it.
+        Source: Burnham & Anderson (2002), section 2.2; Box & Cox (1964), section 3, for the Jacobian.
+        """
+        inside = weights > 0
+        n = inside.sum(axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            value = -0.5 * n * (np.log(2 * np.pi * np.maximum(rss, 1e-300) / n) + 1)
+        value = value + 0.5 * np.log(np.where(inside, weights, 1.0)).sum(axis=0)
+        return np.asarray(
+            value + np.where(inside, self.log_jacobian(np.where(inside, y, 1.0)), 0.0).sum(axis=0)
+        )
+
+    def seen(self, curve: Curve, z: Array, log_top: Array) -> tuple[Array, Array, Array]:
+        """The curve top * h(z) on this scale, and two derivatives by z (see `curves`)."""
+        value, d1, d2 = curve.link(z)
+        if not log_top.any():
+            return value, d1, d2
+        top = np.exp(log_top)
+        return top * value, top * d1, top * d2
+
+    def by_top(self, value: Array) -> tuple[Array, Array | float]:
+        """How a value v of `seen` moves with t = log top: (k, m).
+
+        dv/dt = k, d2v/dt2 = m k, d2v/dtdz = m dv/dz.
+        """
+        return value, 1.0
+
+    def sigma_text(self, sigma: float) -> str:
+        """A residual SD for readers.
+
+        >>> LOG.sigma_text(0.05), ADDITIVE.sigma_text(0.004)
+        ('5 %', '0.0040')
+        """
+        return f"{number(100 * sigma, 2)} %" if self.as_share else number(sigma, 2)
+
+
+class Additive(Errors):
+    """One spread at every height: y = f + e."""
+
+    name = "additive"
+    as_share = False
+
+
+class Log(Errors):
+    """Spread in proportion to the height, and y above 0: log y = log f + e."""
+
+    name = "log"
+    residual_name = "Residual of log {y}"
+    positive_curve = True
+
+    def defined(self, y: ArrayLike) -> NDArray[np.bool_]:
+        """Positive y."""
+        return np.asarray(y, dtype=float) > 0
+
+    def scale(self, y: ArrayLike) -> Array:
+        """The logarithm."""
+        return np.log(y)
+
+    def unscale(self, s: ArrayLike) -> Array:
+        """The exponential."""
+        return np.exp(s)
+
+    def spread(self, fitted: ArrayLike) -> Array:
+        """The height itself."""
+        return np.asarray(fitted, dtype=float)
+
+    def size(self, y: ArrayLike) -> Array:
+        """One more than |log y|: y near 1 is no smaller than others."""
+        return 1 + np.abs(self.scale(y))
+
+    def log_jacobian(self, y: ArrayLike) -> Array:
+        """Minus log y."""
+        return -np.log(y)
+
+    def seen(self, curve: Curve, z: Array, log_top: Array) -> tuple[Array, Array, Array]:
+        """The logarithm of the curve, without loss where the curve is tiny."""
+        value, d1, d2 = curve.log_link(z)
+        return (value + log_top if log_top.any() else value), d1, d2
+
+    def by_top(self, value: Array) -> tuple[Array, Array | float]:
+        """The logarithm of the curve moves with log top one to one."""
+        return np.ones_like(value), 0.0
+
+
+class Relative(Errors):
+    """Spread in proportion to the height, on the scale of y: y = f (1 + e), by reweighting."""
+
+    name = "relative"
+    residual_name = "Residual of {y} / fitted"
+    positive_curve = True
+    reweighted = True
+
+    @property
+    def held(self) -> Errors:
+        """Additive, with weights 1 / f^2."""
+        return ADDITIVE
+
+    def step(self, fitted: ArrayLike) -> Array:
+        """The height itself."""
+        return np.asarray(fitted, dtype=float)
+
+    def spread(self, fitted: ArrayLike) -> Array:
+        """The height itself."""
+        return np.asarray(fitted, dtype=float)
+
+    def size(self, y: ArrayLike) -> Array:
+        """One: residuals are shares."""
+        return np.ones_like(np.asarray(y, dtype=float))
+
+
+ADDITIVE, LOG, RELATIVE = Additive(), Log(), Relative()
+ERRORS: dict[str, Errors] = {e.name: e for e in (ADDITIVE, LOG, RELATIVE)}
+_SPELLINGS = {
+    "log_y": "log",
+    "logy": "log",
+    "lognormal": "log",
+    "absolute": "additive",
+    "proportional": "relative",
+}
+
+
+def errors_named(errors: str | Errors) -> str:
+    """'auto', or the name of an errors model.
+
+    Raises
+    ------
+    ValueError
+        For any other word; nearest names are offered.
+    """
+    if isinstance(errors, Errors):
+        return errors.name
+    word = str(errors).lower().replace("-", "_")
+    word = _SPELLINGS.get(word, word)
+    if word not in ("auto", *ERRORS):
+        raise ValueError(f"unknown errors model {errors!r}{nearest(word, ('auto', *ERRORS))}")
+    return word
+
+
+def errors_model(errors: str | Errors) -> Errors:
+    """The errors model of a name; a model stays itself.
+
+    >>> errors_model("log").residual(2.0, 1.0).round(4)
+    array(0.6931)
+    """
+    return errors if isinstance(errors, Errors) else ERRORS[errors_named(errors)]
