@@ -19,7 +19,8 @@ from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_a
 from frontier.ratios.log_ratio import welch_reach
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family
 from frontier.results import Group, Result, in_words
-from frontier.wording import View, number
+from frontier.views import View
+from frontier.wording import number
 
 
 @dataclass(frozen=True, eq=False)

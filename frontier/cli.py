@@ -23,6 +23,7 @@ from frontier.cli_options import (
     Out,
     Reference,
     Source,
+    Verbose,
     XAxis,
     YAxis,
 )
@@ -96,7 +97,7 @@ def fit(
     source: Source, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     level: Level = 0.95, family: Family = "family", across: Across = None, every_row: EveryRow = False,
-    out: Out = None,
+    out: Out = None, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """A curve through every group's frontier, with intervals and doubts.
 
@@ -111,7 +112,7 @@ def fit(
         table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
         across=across, every_row=every_row,
     )  # fmt: skip
-    console.print(repr(found), markup=False, soft_wrap=True)
+    console.print(found.to_text(verbose=verbose), markup=False, soft_wrap=True)
     if not len(found):
         fail("no group could be fitted")
     if out:
@@ -124,6 +125,7 @@ def compare(
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
     level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
+    verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Every family against the reference: verdicts, ratios with intervals, doubts.
 
@@ -142,7 +144,7 @@ def compare(
     if not len(found):
         reasons(found, table)
         fail("no pair of families could be compared")
-    show_comparison(found)
+    console.print(found.to_text(verbose=verbose), markup=False, soft_wrap=True)
     if out:
         wrote(write_comparison(found, out))
 
@@ -270,13 +272,6 @@ def differences(marked: pd.DataFrame) -> None:
 
     for line in mark_differences(marked):
         console.print(f"* {line}", markup=False, soft_wrap=True)
-
-
-def show_comparison(found: Comparisons) -> None:
-    """Print verdicts, the ratio table and the doubts."""
-    console.print(repr(found), markup=False, soft_wrap=True)
-    console.print()
-    console.print(repr(found.ratios), markup=False, soft_wrap=True)
 
 
 def reasons(found: Comparisons, table: pd.DataFrame) -> None:

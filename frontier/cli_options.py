@@ -72,3 +72,6 @@ Across = Annotated[
     ),
 ]
 EveryRow = Annotated[bool, typer.Option("--all", help="Fit all SAEs, not only the Pareto-optimal ones.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Print every doubt, remark and number, not only the headline.")
+]

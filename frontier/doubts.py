@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
-from frontier.wording import listed, plural
+from frontier.wording import plural
 
 
 class Severity(IntEnum):
@@ -41,7 +41,6 @@ class Kind(StrEnum):
 
     undefined = "undefined", Severity.grave, "A ratio does not exist"
     no_overlap = "no overlap", Severity.grave, "The families share no level"
-    crossing = "crossing", Severity.grave, "The frontiers cross"
     not_parallel = "not parallel", Severity.grave, "No single ratio exists"
     confounded = "confounded", Severity.grave, "The families differ in more than their architecture"
     dependent = "dependent", Severity.grave, "Points come from one SAE and err alike"
@@ -50,6 +49,7 @@ class Kind(StrEnum):
     no_noise = "no noise", Severity.grave, "Residuals are zero to rounding"
     wrong_skew = "wrong skew", Severity.grave, "The runs show no one-sided excess"
 
+    crossing = "crossing", Severity.caution, "The observed frontiers cross"
     influence = "influence", Severity.caution, "One SAE decides"
     leverage = "leverage", Severity.caution, "One SAE fixes one direction of the curve"
     no_interval = "no interval", Severity.caution, "There is no interval"
@@ -137,45 +137,72 @@ def in_text(doubts: Iterable[Doubt]) -> str:
     return " ".join(map(str, doubts))
 
 
+NAMED = 3
+"""More places than these are counted, not named."""
+
+
 @dataclass(frozen=True)
 class DoubtGroup:
-    """Doubts of one kind, each with the places (cells, comparisons) that it concerns."""
+    """Doubts of one kind, each with the place (cell, comparison) that it concerns; "" for the whole."""
 
     kind: Kind
-    doubts: tuple[Doubt, ...]
-    places: tuple[str, ...]
+    pairs: tuple[tuple[str, Doubt], ...]
+    noun: str = "cell"
+
+    @property
+    def doubts(self) -> tuple[Doubt, ...]:
+        """The doubts, each once."""
+        return tuple(dict.fromkeys(d for _, d in self.pairs))
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """The places, each once."""
+        return tuple(dict.fromkeys(p for p, _ in self.pairs if p))
 
     @property
     def sentence(self) -> str:
-        """The doubt where there is one, else what all have in common and how many places it concerns."""
-        first, count = self.doubts[0], len(self.places)
-        where = listed(self.places, 3)
-        if len(self.doubts) > 1:
-            place = f"in {plural(count, 'cell')}" if count > 1 else where or f"({len(self.doubts)} times)"
-            return f"{self.kind.heading} {place}: {first}"
-        if count > 1:
-            return f"{first} ({plural(count, 'cell')}: {where})"
-        return f"{where}: {first}" if where else str(first)
+        """All in one sentence: the doubt itself where there is one, else what they share and where."""
+        first, count = self.doubts[0], len(self.doubts)
+        if count == 1:
+            return self._with_places(first, self.places)
+        if len(self.places) > 1:
+            return f"{self.kind.heading} in {self._counted(self.places)}."
+        return f"{self._with_places(first, self.places)} And {count - 1} more of this kind."
+
+    @property
+    def sentences(self) -> list[str]:
+        """Every doubt, with all its places."""
+        places = {d: [p for p, same in self.pairs if same == d and p] for d in self.doubts}
+        return [self._with_places(d, where, len(where)) for d, where in places.items()]
+
+    def _counted(self, places: Sequence[str], most: int = NAMED) -> str:
+        count = plural(len(places), self.noun)
+        return f"{count} ({'; '.join(places)})" if len(places) <= most else count
+
+    def _with_places(self, doubt: Doubt, places: Sequence[str], most: int = NAMED) -> str:
+        if len(places) > 1:
+            return f"In {self._counted(places, most)}: {doubt}"
+        named = places and places[0] not in (doubt.family, doubt.cell)
+        return f"{places[0]}: {doubt}" if named else str(doubt)
 
 
-def grouped(doubts: Iterable[tuple[str, Doubt]]) -> tuple[DoubtGroup, ...]:
-    """Doubts with their places, gathered by kind, the worst kind first; equal ones become one.
+def placed(doubts: Iterable[Doubt], place: str = "") -> tuple[tuple[str, Doubt], ...]:
+    """Doubts with the place that they concern."""
+    return tuple((place, d) for d in doubts)
+
+
+def grouped(doubts: Iterable[tuple[str, Doubt]], noun: str = "cell") -> tuple[DoubtGroup, ...]:
+    """Doubts with their places, each a `noun`, gathered by kind, the worst first; equal pairs become one.
 
     >>> pairs = [(f"layer {i}", Doubt(Kind.tie, "Hill and power tie.")) for i in (1, 2)]
-    >>> [g.sentence for g in grouped([*pairs, ("layer 1", Doubt(Kind.crossing, "They cross."))])]
-    ['layer 1: They cross.', 'Hill and power tie. (2 cells: layer 1, layer 2)']
+    >>> pairs.append(("layer 1", Doubt(Kind.crossing, "They cross.")))
+    >>> [g.sentence for g in grouped(pairs)]
+    ['layer 1: They cross.', 'In 2 cells (layer 1; layer 2): Hill and power tie.']
     """
     found: dict[Kind, list[tuple[str, Doubt]]] = {}
-    for place, doubt in doubts:
+    for place, doubt in dict.fromkeys(doubts):
         found.setdefault(doubt.kind, []).append((place, doubt))
-    return tuple(
-        DoubtGroup(kind, tuple(dict.fromkeys(d for _, d in found[kind])), _named(p for p, _ in found[kind]))
-        for kind in sorted(found, key=RANK.__getitem__)
-    )
-
-
-def _named(places: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(p for p in places if p))
+    return tuple(DoubtGroup(kind, tuple(found[kind]), noun) for kind in sorted(found, key=RANK.__getitem__))
 
 
 def worst_first(doubts: Sequence[Doubt]) -> tuple[Doubt, ...]:

@@ -14,7 +14,8 @@ from scipy.special import stdtrit
 
 from frontier.problems import Array, Estimate, Problem, Quantity
 from frontier.results import Result
-from frontier.wording import View, interval_cell, nearest
+from frontier.views import View
+from frontier.wording import interval_cell, nearest
 
 REACH = np.log(1e6)
 """A profile that stays below the threshold this far from the estimate (a factor of a million) is open."""

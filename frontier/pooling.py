@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.doubts import Doubt, Kind, has
+from frontier.doubts import Doubt, Kind, has, placed
 from frontier.intervals import t_quantile
 from frontier.metrics import give_back
 from frontier.ratios.log_ratio import two_sided
 from frontier.ratios.results import Ratio, RatioTable
 from frontier.results import Result, in_words, varying
-from frontier.wording import View, interval_cell, listed, number, p_value_text, plural
+from frontier.views import View
+from frontier.wording import interval_cell, listed, number, p_value_text, plural
 
 OUTSIDE = "the two families share no level, so that a curve is extrapolated"
 
@@ -107,8 +108,8 @@ class PooledRatio(Result):
         pooled = interval_cell(self.ratio, self.low, self.high)
         rows.append(("pooled", pooled, number(len(self.cells) - 1), "1"))
         headers = ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight")
-        remarks = (self.sentence, *map(str, self.doubts), *(f"left out: {x}" for x in self.left_out))
-        return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks)
+        remarks = (self.sentence, *(f"left out: {x}" for x in self.left_out))
+        return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks, placed(self.doubts))
 
 
 def pool_ratios(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_ori
 import numpy as np
 
 from frontier.doubts import Doubt, said
-from frontier.wording import View
+from frontier.views import View
 
 if TYPE_CHECKING:
     import cattrs
@@ -55,6 +55,10 @@ class Result:
 
     def __repr__(self) -> str:
         return self._view().text()
+
+    def to_text(self, *, verbose: bool = False, width: int | None = None) -> str:
+        """The result as text of `width` columns (default: the terminal's); `verbose` leaves nothing out."""
+        return self._view().text(width, verbose=verbose)
 
     def _repr_html_(self) -> str:
         return self._view().html()
@@ -139,6 +143,26 @@ def varying(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
     """The group columns in which the rows differ."""
     rows = list(rows)
     return [c for c in columns if len({str(r.group.get(c)) for r in rows}) > 1]
+
+
+def telling(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
+    """Of the columns in which the rows differ, those that tell groups apart: of two that go together, one.
+
+    The one with the shorter values stays: layer 3 goes with blocks.3.hook_resid_post.
+    """
+    groups = [r.group for r in rows]
+    kept: list[str] = []
+    differing = [c for c in columns if len({str(g.get(c)) for g in groups}) > 1]
+    for column in sorted(differing, key=lambda c: max(len(str(g.get(c))) for g in groups)):
+        own = [str(g.get(column)) for g in groups]
+        if not any(_paired(own, [str(g.get(c)) for g in groups]) for c in kept):
+            kept.append(column)
+    return [c for c in columns if c in kept]
+
+
+def _paired(one: Sequence[str], two: Sequence[str]) -> bool:
+    """Whether each value of the one goes with one value of the other."""
+    return len(set(one)) == len(set(two)) == len(set(zip(one, two, strict=True)))
 
 
 def in_words(group: Group) -> str:

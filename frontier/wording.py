@@ -1,12 +1,10 @@
-"""How numbers and tables look: one formatter, two faces (text and HTML)."""
+"""How numbers and names look in words and cells."""
 
 from __future__ import annotations
 
 import difflib
-import html
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
 PLAIN_RANGE = (1e-4, 1e6)
 """Magnitudes outside this range are written with an exponent."""
@@ -81,13 +79,13 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun[:-1]}ies" if noun.endswith("y") else f"{count} {noun}s"
 
 
-def listed(values: Sequence[object], most: int = 8) -> str:
+def listed(values: Sequence[object], most: int = 8, between: str = ", ") -> str:
     """Names in one line, the tail counted.
 
     >>> listed(["a", "b", "c"], most=2)
     'a, b and 1 more'
     """
-    shown = ", ".join(str(v) for v in values[:most])
+    shown = between.join(str(v) for v in values[:most])
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
 
 
@@ -108,40 +106,6 @@ def nearest(name: str, known: Iterable[object]) -> str:
 def one_line(text: object) -> str:
     """Text without line breaks and control characters (a terminal would obey some of them)."""
     return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
-
-
-@dataclass(frozen=True)
-class View:
-    """What a result shows: a title, a table of ready cells, and remarks under it."""
-
-    title: str
-    headers: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    remarks: tuple[str, ...] = field(default=())
-
-    def text(self) -> str:
-        """The view for a terminal."""
-        from tabulate import tabulate
-
-        rows = [[one_line(c) for c in row] for row in self.rows]
-        table = tabulate(rows, self.headers, tablefmt="simple", disable_numparse=True)
-        remarks = "\n".join(f"* {one_line(r)}" for r in self.remarks)
-        return "\n\n".join(part for part in (one_line(self.title), table, remarks) if part)
-
-    def html(self) -> str:
-        """The view for a notebook; every cell is escaped."""
-        head = "".join(f'<th style="text-align:left">{html.escape(h)}</th>' for h in self.headers)
-        body = "".join(
-            "<tr>" + "".join(f'<td style="text-align:left">{html.escape(c)}</td>' for c in row) + "</tr>"
-            for row in self.rows
-        )
-        remarks = "".join(f"<li>{html.escape(r)}</li>" for r in self.remarks)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>" if head else ""
-        return (
-            f"<div><p><strong>{html.escape(self.title)}</strong></p>{table}"
-            + (f"<ul>{remarks}</ul>" if remarks else "")
-            + "</div>"
-        )
 
 
 def _decimals_for(value: float, digits: int) -> int:

@@ -17,6 +17,14 @@ settings.load_profile("same")
 ADDITIVE = {"errors": "additive"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def wide_terminal():
+    """What is said stands in one line, where tests look for it; tests of widths ask for theirs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "400")
+        yield
+
+
 @pytest.fixture(scope="session")
 def gemma():
     return frontier.load_dataset("gated_gemma7b")

@@ -193,5 +193,5 @@ def test_doubts_of_one_kind_are_told_together():
     worst, many = grouped(pairs)
     assert worst.sentence == "layer 3: They cross."
     assert many.places == tuple(f"layer {i}" for i in range(7)) and len(many.doubts) == 7
-    assert many.sentence == "k is extrapolated in 7 cells: k is 0 times the largest x."
+    assert many.sentence == "k is extrapolated in 7 cells."
     assert worst_first([d for _, d in pairs])[0].kind is Kind.crossing

@@ -173,7 +173,7 @@ def _one(
     doubts = _doubts(f, ref, potency, parallel, seen)
     if verdict == "crossing":
         doubts = without(doubts, [Kind.crossing])
-    if row:
+    if row and not potency.ratio_low <= span[0] <= span[1] <= potency.ratio_high:  # more than noise does
         low, high = (number(v) for v in span)
         text = f"Leaving out one SAE moves relative potency between {low} and {high}; {row} decides."
         moved = {"from": span[0], "to": span[1]}

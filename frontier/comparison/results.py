@@ -8,15 +8,17 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.doubts import Doubt
+from frontier.comparison.screen import screen
+from frontier.doubts import Doubt, placed
 from frontier.fits.curve_fit import FrontierFits
 from frontier.metrics import give_back
 from frontier.ratios.crossing import Crossing
 from frontier.ratios.observed import ObservedRatio, ObservedRatios
 from frontier.ratios.parallel import Parallelism
 from frontier.ratios.results import Ratio, RatioTable, ratio_cell
-from frontier.results import Group, Result, Rows, varying
-from frontier.wording import View, listed, number, p_value_cell, p_value_text
+from frontier.results import Group, Result, Rows
+from frontier.views import View
+from frontier.wording import listed, number, p_value_cell, p_value_text
 
 VERDICTS = ("better", "worse", "crossing", "not separable", "not comparable")
 
@@ -73,7 +75,7 @@ class Comparison(Result):
             )
         )
         headers = ("quantity", f"ratio [{100 * self.potency.level:g} %]", "where", "p")
-        return View(self.sentence, headers, rows, tuple(map(str, self.doubts)))
+        return View(self.sentence, headers, rows, doubts=placed(self.doubts))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -104,30 +106,7 @@ class Comparisons(Rows[Comparison]):
         return give_back(pd.DataFrame([_record(c) for c in self.comparisons]), backend)
 
     def _view(self) -> View:
-        columns = varying(self.ratios.group_columns, self.comparisons)
-        rows = tuple(
-            (
-                *(str(c.group[v]) for v in columns), c.family, c.verdict,
-                ratio_cell(c.potency), number(c.potency.at), ratio_cell(c.hits), number(c.hits.at),
-                _observed_cell(c), _parallel_cell(c),
-            )
-            for c in self.comparisons
-        )  # fmt: skip
-        height = self.comparisons[0].potency.height if self.comparisons else "hit"
-        headers = (
-            *columns, "family", "is", "relative potency", f"at {height}", f"{height} ratio", "at L0",
-            "observed potency", "parallel?",
-        )  # fmt: skip
-        remarks = [*(c.sentence for c in self.comparisons), *self.notes]
-        remarks = list(dict.fromkeys(remarks))
-        several = len({c.family for c in self.comparisons}) > 1
-        for c in self.comparisons:
-            cell = [*(str(c.group[v]) for v in columns), *([c.family] if several else [])]
-            remarks += [f"{', '.join(cell)}: {d}" if cell else str(d) for d in dict.fromkeys(c.doubts)]
-        if not self.comparisons:
-            return View("Nothing could be compared", (), (), tuple(remarks))
-        reference = self.comparisons[0].reference
-        return View(f"Compared with {reference}", headers, rows, tuple(remarks))
+        return screen(self)
 
 
 def equal_steepness(parallel: Parallelism | None, other: Parallelism | None) -> str:
@@ -141,19 +120,6 @@ def equal_steepness(parallel: Parallelism | None, other: Parallelism | None) -> 
         if p
     ]
     return f"Equal {parallel.parameter}: {'; '.join(answers)}."
-
-
-def _observed_cell(c: Comparison) -> str:
-    o = c.observed_potency
-    if o is None or math.isnan(o.ratio):
-        return "no common range"
-    return f"{number(o.ratio)} ({number(o.ratio_min)} to {number(o.ratio_max)})"
-
-
-def _parallel_cell(c: Comparison) -> str:
-    if c.parallel is None:
-        return ""
-    return f"{'no' if c.parallel.rejected else 'not rejected'}, p {p_value_cell(c.parallel.p_welch)}"
 
 
 def _record(c: Comparison) -> dict[str, Any]:

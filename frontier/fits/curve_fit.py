@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike
 
 from frontier import intervals as ci
 from frontier.curves import CURVES
-from frontier.doubts import Doubt, in_text
+from frontier.doubts import Doubt, in_text, placed
 from frontier.errors import Errors
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
-from frontier.results import Group, Result, in_words, varying
-from frontier.wording import View, listed, nearest, number, plural
+from frontier.results import Group, Result, in_words, telling
+from frontier.views import View
+from frontier.wording import listed, nearest, number, plural
 
 if TYPE_CHECKING:
     from lmfit.model import ModelResult
@@ -198,7 +199,7 @@ class CurveFit(Result):
             f"{number(self.df)} degrees of freedom; {self.interval_method} intervals"
         )
         headers = ("parameter", f"estimate [{100 * self.level:g} % interval]")
-        return View(title, headers, rows, (*map(str, self.doubts), remark))
+        return View(title, headers, rows, (remark,), placed(self.doubts))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -275,21 +276,27 @@ class FrontierFits(Result):
     def _view(self) -> View:
         curve = CURVES[self.curve]
         everyone: tuple[CurveFit | GroupFailure, ...] = (*self.fits, *self.failures)
-        shown = varying(self.group_columns, everyone) or list(self.group_columns)
+        shown = telling(self.group_columns, everyone) or list(self.group_columns)
+        fixed = self.fits[0].fixed if self.fits else {}
+        names = [p for p in curve.parameters if p not in fixed]
         rows = [
-            (*(str(f.group[c]) for c in shown), *f.cells, str(f.n_points), f.errors, str(len(f.doubts) or ""))
+            (
+                *(str(f.group[c]) for c in shown), *(str(f[p]) for p in names), str(f.n_points), f.errors,
+                str(len(f.doubts) or ""),
+            )
             for f in self.fits
-        ]
+        ]  # fmt: skip
         for failure in self.failures:
-            blank = ("not fitted", *[""] * (len(curve.parameters) - 1))
+            blank = ("not fitted", *[""] * (len(names) - 1))
             rows.append((*(str(failure.group[c]) for c in shown), *blank, str(failure.n_points), "", "1"))
-        headers = (*shown, *curve.parameters, "points", "errors", "doubts")
-        doubts = dict.fromkeys(d for f in self.fits for d in f.doubts)
-        remarks = [*self.notes, *map(str, doubts), *dict.fromkeys(f.reason for f in self.failures)]
+        headers = (*shown, *names, "points", "errors", "doubts")
+        doubts = tuple(pair for f in self.fits for pair in placed(f.doubts, f.name))
+        remarks = (*self.notes, *(f.reason for f in self.failures))
         title = f"{plural(len(self.fits), f'{self.curve.capitalize()} fit')}"
         if self.fits:
             title += f": {self.fits[0].y_name} against {self.fits[0].x_name}"
-        return View(title, headers, tuple(rows), tuple(remarks))
+            title += "".join(f", {p} = {number(v)} fixed" for p, v in fixed.items())
+        return View(title, headers, tuple(rows), remarks, doubts, place="group")
 
 
 def _repeat(estimate: Estimate, times: int) -> Estimate:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.special import erfcx, ndtr
 
 from frontier.curves import CURVES
-from frontier.doubts import Doubt, in_text
+from frontier.doubts import Doubt, in_text, placed
 from frontier.fits.curve_fit import CurveFit, GroupFailure
 from frontier.inefficiency.quantile import QuantileFrontier
 from frontier.inefficiency.stochastic import StochasticFrontier, wanted_of
@@ -22,7 +22,8 @@ from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.problems import Array, Quantity, x_at
 from frontier.results import Group, Result
-from frontier.wording import View, listed, nearest, number, p_value_cell, plural
+from frontier.views import View
+from frontier.wording import listed, nearest, number, p_value_cell, plural
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -134,7 +135,7 @@ class InefficiencyFit(Result):
                 f"(no excess: p = {p_value_cell(self.p_excess)}); profile-likelihood intervals"
             )
         headers = ("", *(f"{n} [{100 * f.level:g} %]" for n in self.parameters))
-        return View(title, headers, tuple(rows), (*map(str, self.doubts), remark))
+        return View(title, headers, tuple(rows), (remark,), placed(self.doubts))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -194,9 +195,9 @@ class InefficiencyFits(Result):
             *(f"{n}, Pareto set only" for n in names),
             "mean excess",
         )
-        said = [*self.notes, *(f"{f.ordinary.name}: {d}" for f in self.fits for d in f.doubts)]
-        said += [f.reason for f in self.failures]
-        return View(f"{plural(len(self.fits), 'frontier')} from all runs", headers, tuple(rows), tuple(said))
+        said = (*self.notes, *(f.reason for f in self.failures))
+        doubts = tuple(pair for f in self.fits for pair in placed(f.doubts, f.ordinary.name))
+        return View(f"{plural(len(self.fits), 'frontier')} from all runs", headers, tuple(rows), said, doubts)
 
 
 def _record(f: InefficiencyFit) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from frontier.problems import Array, height
 from frontier.ratios.log_ratio import welch_reach
 from frontier.ratios.pairs import common_x, grid
 from frontier.results import Result
-from frontier.wording import View, interval_cell
+from frontier.views import View
+from frontier.wording import interval_cell
 
 POINTS = 400
 """Points of x at which a difference of curves is looked at."""

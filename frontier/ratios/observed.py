@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.doubts import Doubt, Kind, in_text
+from frontier.doubts import Doubt, Kind, in_text, placed
 from frontier.fits.points import guard
 from frontier.metrics import (
     default_y,
@@ -27,7 +27,8 @@ from frontier.pareto import pareto_set
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
 from frontier.results import Group, Result, Rows, varying
-from frontier.wording import View, listed, number, plural
+from frontier.views import View
+from frontier.wording import listed, number, plural
 
 Line = tuple[Array, Array]
 """A frontier as a broken line: abscissas in rising order, and heights."""
@@ -124,9 +125,9 @@ class ObservedRatios(Rows[ObservedRatio]):
         headers = (
             *columns, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0",
         )  # fmt: skip
-        doubts = dict.fromkeys(d for r in self.ratios for d in r.doubts)
+        doubts = placed(d for r in self.ratios for d in r.doubts)
         title = "Observed ratios (interpolated between Pareto points)"
-        return View(title, headers, rows, (*self.notes, *map(str, doubts)))
+        return View(title, headers, rows, self.notes, doubts)
 
 
 def observed_potency(

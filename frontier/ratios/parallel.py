@@ -20,7 +20,8 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Problem, parameter
 from frontier.ratios.log_ratio import f_test, two_sided, welch_df
 from frontier.results import Result
-from frontier.wording import View, listed, number, p_value_cell
+from frontier.views import View
+from frontier.wording import listed, number, p_value_cell
 
 Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""

@@ -8,10 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.doubts import Doubt, in_text
+from frontier.doubts import Doubt, in_text, placed
 from frontier.metrics import give_back
-from frontier.results import Group, Result, Rows, in_words, varying
-from frontier.wording import View, interval_cell, number, p_value_cell
+from frontier.results import Group, Result, Rows, in_words, telling
+from frontier.views import View
+from frontier.wording import interval_cell, number, p_value_cell
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,24 +114,30 @@ class RatioTable(Rows[Ratio]):
         return ratios_table(self, style="latex")
 
     def _view(self) -> View:
-        columns = varying(self.group_columns, self.ratios)
+        columns = telling(self.group_columns, self.ratios)
+        sides = {k: list(dict.fromkeys(getattr(r, k) for r in self.ratios)) for k in ("family", "reference")}
+        shown = [k for k, names in sides.items() if len(names) > 1]
         rows = [
             (
-                *(str(r.group[c]) for c in columns), r.family, r.reference, r.quantity,
-                "" if r.at is None else number(r.at), ratio_cell(r), p_value_cell(r.p_value), r.verdict,
+                *(str(r.group[c]) for c in columns), *(getattr(r, k) for k in shown),
+                r.quantity.replace("_", " "), "" if r.at is None else number(r.at), ratio_cell(r),
+                p_value_cell(r.p_value), r.verdict,
             )
             for r in self.ratios
         ]  # fmt: skip
         level = self.ratios[0].level if self.ratios else 0.95
-        headers = (
-            *columns, "family", "reference", "quantity", "at", f"ratio [{100 * level:g} %]", "p", "family is",
-        )  # fmt: skip
-        return View("Ratios: family / reference", headers, tuple(rows), (*self.notes, *self._doubts(columns)))
+        headers = (*columns, *shown, "quantity", "at", f"ratio [{100 * level:g} %]", "p", "family is")
+        family, reference = (k if k in shown else (*names, k)[0] for k, names in sides.items())
+        title = f"Ratios: {family} / {reference}"
+        return View(title, headers, tuple(rows), self.notes, self._doubts(columns))
 
-    def _doubts(self, columns: list[str]) -> list[str]:
-        """Each doubt once per cell, though several of its rows share it."""
-        pairs = [(in_words({c: r.group[c] for c in columns}), d) for r in self.ratios for d in r.doubts]
-        return [f"{cell}: {d}" if cell else str(d) for cell, d in dict.fromkeys(pairs)]
+    def _doubts(self, columns: list[str]) -> tuple[tuple[str, Doubt], ...]:
+        several = len({r.family for r in self.ratios}) > 1
+        pairs: list[tuple[str, Doubt]] = []
+        for r in self.ratios:
+            where = in_words({c: r.group[c] for c in columns})
+            pairs += placed(r.doubts, ", ".join(p for p in (where, r.family if several else "") if p))
+        return tuple(pairs)
 
 
 def ratio_cell(r: Ratio) -> str:

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.doubts import Doubt, in_text
+from frontier.doubts import Doubt, in_text, placed
 from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.metrics.columns import HIGHER_IS_BETTER
-from frontier.results import Group, Result
-from frontier.wording import View, number, p_value_cell, plural
+from frontier.results import Group, Result, in_words
+from frontier.views import View
+from frontier.wording import number, p_value_cell, plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,13 +166,13 @@ class SeedComparisons(Result):
             f"over {y}",
             "p",
         )
-        said = [
-            *(c.sentence for c in self.comparisons),
-            *self.notes,
-            *map(str, dict.fromkeys(d for c in self.comparisons for d in c.doubts)),
-        ]
+        said = (*(c.sentence for c in self.comparisons), *self.notes)
+        doubts: list[tuple[str, Doubt]] = []
+        for c in self.comparisons:
+            where = in_words({v: c.group[v] for v in varying if v in c.group})
+            doubts += placed(c.doubts, ", ".join(p for p in (where, c.family) if p))
         title = f"Seeds compared with {first.reference} ({first.design})" if first else "Seeds compared"
-        return View(title, headers, rows, tuple(said))
+        return View(title, headers, rows, said, tuple(doubts))
 
 
 def _cells(d: SeedDifference) -> tuple[str, str, str]:

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
-from frontier.doubts import Doubt, Kind
+from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
 from frontier.intervals import Interval, t_quantile
 from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, usable, values
@@ -20,7 +20,8 @@ from frontier.metrics.checks import TableError
 from frontier.problems import Array
 from frontier.ratios.log_ratio import two_sided
 from frontier.results import Group, Result
-from frontier.wording import View, number, p_value_cell, plural
+from frontier.views import View
+from frontier.wording import number, p_value_cell, plural
 
 Codes = NDArray[np.integer[Any]]
 
@@ -218,7 +219,7 @@ class PairedBatches(Result):
             title,
             ("treatment", f"difference [{100 * self.difference.level:g} %]", "df", "p"),
             rows,
-            tuple(map(str, self.doubts)),
+            doubts=placed(self.doubts),
         )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import stdtr
 
-from frontier.doubts import Doubt, Kind
+from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
 from frontier.intervals import t_quantile
 from frontier.problems import Array, x_at
@@ -20,7 +20,8 @@ from frontier.ratios import log_ratio as lr
 from frontier.ratios import relative_potency
 from frontier.results import Group, Result
 from frontier.selection.candidates import CURVES, Contest, specs_of
-from frontier.wording import View, interval_cell, listed, number
+from frontier.views import View
+from frontier.wording import interval_cell, listed, number
 
 EDGE = 0.1
 """Within this share of a family's range of log y from its end, the choice of curve begins to matter."""
@@ -115,7 +116,7 @@ class AveragedRatio(Result):
         where = "".join(f", {v}" for v in self.group.values())
         title = f"Relative potency of {self.family} against {self.reference} at y = {number(self.at)}{where}"
         headers = ("curve", "weight", f"ratio [{100 * self.level:g} %]")
-        return View(title, headers, rows, (*map(str, self.doubts), self.sentence))
+        return View(title, headers, rows, (self.sentence,), placed(self.doubts))
 
 
 def averaged_potency(

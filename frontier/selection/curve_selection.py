@@ -9,9 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.doubts import Doubt, in_text
+from frontier.doubts import Doubt, in_text, placed
 from frontier.results import Group, Result
-from frontier.wording import View, number, plural
+from frontier.views import View
+from frontier.wording import number, plural
 
 TIE = 2.0
 """Below this delta a choice between two curves is wrong in more than 16 % of cases: they tie."""
@@ -152,7 +153,7 @@ class CurveSelection(Result):
         headers = ("curve", "log L", "AICc", "weight", "best is × as likely", "delta", "right if true")
         title = f"Curves for {self.name}: {plural(self.n_points, 'point')}"
         title += f" in {plural(self.groups, 'group')}" if self.groups > 1 else ""
-        return View(title, headers, tuple(rows), (*map(str, self.doubts), self.sentence, *self.notes))
+        return View(title, headers, tuple(rows), (self.sentence, *self.notes), placed(self.doubts))
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,8 +199,14 @@ class CurveSelections(Result):
             best = label(s.best, s.candidates) if s.best else ""
             rows.append((name, best, *cells, number(s.delta, 2), number(s.probability_right, 2)))
         headers = ("group", "likeliest", *(f"weight {c}" for c in curves), "delta", "right choice")
-        remarks = (*map(str, self.pooled.doubts), f"All groups together: {self.pooled.sentence}", *self.notes)
-        return View(f"Curves for {plural(len(self), 'group')}", headers, tuple(rows), remarks)
+        remarks = (f"All groups together: {self.pooled.sentence}", *self.notes)
+        return View(
+            f"Curves for {plural(len(self), 'group')}",
+            headers,
+            tuple(rows),
+            remarks,
+            placed(self.pooled.doubts),
+        )
 
 
 def times_as_likely(ratio: float) -> str:

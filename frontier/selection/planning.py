@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.doubts import Doubt, Kind
+from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import is_perfect
 from frontier.problems import Array, Quantity, height, parameter, x_at
@@ -21,7 +21,8 @@ from frontier.ratios import Ratio, hit_ratio, refuse_unlike, relative_potency
 from frontier.results import Result
 from frontier.selection.candidates import specs_of
 from frontier.selection.design import Apart, Design, Width, gathered, greedy, without_strays
-from frontier.wording import View, listed, nearest, number, plural
+from frontier.views import View
+from frontier.wording import listed, nearest, number, plural
 
 GOALS = ("halve", "tell_apart")
 CANDIDATES = 60
@@ -115,8 +116,10 @@ class Plan(Result):
 
     def _view(self) -> View:
         rows = tuple((a.family, number(a.at), str(a.count)) for a in self.additions)
-        remarks = (*map(str, self.doubts), self.sentence, *self.notes)
-        return View(f"Plan: {self.quantity}", ("family", self.axis, "SAEs"), rows, remarks)
+        remarks = (self.sentence, *self.notes)
+        return View(
+            f"Plan: {self.quantity}", ("family", self.axis, "SAEs"), rows, remarks, placed(self.doubts)
+        )
 
 
 def plan(

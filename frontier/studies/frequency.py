@@ -19,7 +19,8 @@ from scipy.stats import t as student
 from frontier import Interval
 from frontier.results import Result
 from frontier.studies.evaluation import Evaluation, EvaluationError
-from frontier.wording import View, listed, nearest, number, plural
+from frontier.views import View
+from frontier.wording import listed, nearest, number, plural
 
 SHARES = {
     "frequency_above_10pct": "firing on more than 10 % of tokens",

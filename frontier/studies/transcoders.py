@@ -13,7 +13,8 @@ from typing import Any
 from frontier import Interval, fit, select_curve
 from frontier.fits.curve_fit import CurveFit
 from frontier.results import Result
-from frontier.wording import View, number
+from frontier.views import View
+from frontier.wording import number
 
 CURVES = ("linear(intercept=0)", "linear", "power", "hill(n=1)", "hill")
 

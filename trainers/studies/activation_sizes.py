@@ -15,7 +15,7 @@ from torch import Tensor
 
 from frontier import Interval
 from frontier.results import Result
-from frontier.wording import View
+from frontier.views import View
 from trainers.language_models import LanguageModel
 
 RESAMPLES = 400

@@ -18,7 +18,8 @@ from scipy.stats import t as student
 
 from frontier import Interval
 from frontier.results import Result
-from frontier.wording import View, nearest, number
+from frontier.views import View
+from frontier.wording import nearest, number
 from trainers.activations import SyntheticStream, recovery, synthetic_stream
 from trainers.activations.positions import seeded
 from trainers.architectures import architecture

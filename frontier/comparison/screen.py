@@ -1,0 +1,139 @@
+"""A comparison on one screen: a row for each pair; where they are many, a matrix or counts of verdicts."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from frontier.doubts import Doubt, placed
+from frontier.ratios.results import ratio_cell
+from frontier.results import in_words, telling
+from frontier.views import View
+from frontier.wording import number, p_value_cell, plural
+
+if TYPE_CHECKING:
+    from frontier.comparison.results import Comparison, Comparisons
+
+PAIRS = 16
+"""More pairs than these, of several families, are shown as a matrix."""
+TOLD = 3
+"""As many comparisons, or fewer, are told in a sentence each."""
+CELLS = 30
+"""More cells than these are shown as counts of verdicts, one row per family."""
+SIGNS = {"better": "+", "worse": "−", "not separable": "=", "crossing": "×", "not comparable": "?"}
+
+
+def screen(found: Comparisons) -> View:
+    """Verdicts and potencies first; all other numbers, and every sentence, when all is asked for."""
+    pairs = found.comparisons
+    if not pairs:
+        return View("Nothing could be compared", remarks=found.notes)
+    columns = telling(found.ratios.group_columns, pairs)
+    families = list(dict.fromkeys(c.family for c in pairs))
+    many = len(pairs) > PAIRS and len(families) > 1
+    table = _matrix(found, columns, families) if many else _listing(found, columns)
+    details = []
+    if many and len(table[1]) > CELLS:
+        details.append(View("Cell by cell", *table))
+        table = _summary(found, families)
+    headers, rows, legend = table
+    told = [c.claim or c.sentence for c in pairs] if len(pairs) == 1 else [c.sentence for c in pairs]
+    remarks = (*legend, *(told if len(pairs) <= TOLD else ()), *found.notes)
+    doubts: list[tuple[str, Doubt]] = []
+    for c in pairs:
+        where = in_words({v: c.group[v] for v in columns if v in c.group})
+        doubts += placed(c.doubts, ", ".join(p for p in (where, c.family if len(families) > 1 else "") if p))
+    evidence = _evidence(found, columns)
+    if len(pairs) > TOLD:
+        evidence = replace(evidence, remarks=tuple(told))
+    ratios = replace(found.ratios._view(), remarks=(), doubts=())
+    title = f"Compared with {pairs[0].reference}"
+    return View(title, headers, rows, remarks, tuple(doubts), (*details, evidence, ratios), "comparison")
+
+
+Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]
+"""Headers, rows, and remarks that explain them."""
+
+
+def _listing(found: Comparisons, columns: list[str]) -> Table:
+    first = found[0].potency
+    headers = (
+        *columns, "family", "is", f"relative potency [{100 * first.level:g} %]", f"at {first.height}",
+    )  # fmt: skip
+    rows = tuple(
+        (*_names(c, columns), c.family, c.verdict, ratio_cell(c.potency), number(c.potency.at)) for c in found
+    )
+    return headers, rows, ()
+
+
+def _matrix(found: Comparisons, columns: list[str], families: list[str]) -> Table:
+    """Cells by families: the verdict's sign and the relative potency."""
+    cells: dict[tuple[str, ...], dict[str, Comparison]] = {}
+    for c in found:
+        cells.setdefault(_names(c, columns), {})[c.family] = c
+    rows = tuple(
+        (*names, *(_sign(of[f]) if f in of else "" for f in families)) for names, of in cells.items()
+    )
+    signs = ", ".join(f"{SIGNS[v]} {v}" for v in _verdicts(found))
+    return (*columns, *families), rows, (f"Relative potency after the verdict's sign: {signs}.",)
+
+
+def _summary(found: Comparisons, families: list[str]) -> Table:
+    """Families by verdicts: in how many cells each holds; the family of largest relative potency first."""
+    verdicts = _verdicts(found)
+    rows = []
+    for family in families:
+        own = [c for c in found if c.family == family]
+        known = sorted(c.potency.ratio for c in own if c.verdict != "not comparable")
+        cells = (str(sum(c.verdict == v for c in own)) for v in verdicts)
+        median = statistics.median(known) if known else math.nan
+        span = f"{number(known[0])} to {number(known[-1])}" if known else ""
+        rows.append((median, (family, *cells, number(median), span)))
+    rows.sort(key=lambda row: -row[0] if row[0] == row[0] else math.inf)
+    headers = ("family", *verdicts, "median potency", "from least to most")
+    count = plural(len({_names(c, list(found.ratios.group_columns)) for c in found}), "cell")
+    return headers, tuple(r for _, r in rows), (f"Verdicts counted over {count}.",)
+
+
+def _verdicts(found: Comparisons) -> list[str]:
+    """The verdicts that occur, in their usual order."""
+    there = {c.verdict for c in found}
+    return [v for v in SIGNS if v in there]
+
+
+def _evidence(found: Comparisons, columns: list[str]) -> View:
+    height = found[0].hits.height
+    headers = (
+        *columns, "family", "is", f"{height} ratio", "at L0", "observed potency", "p of equal steepness",
+        "one SAE left out",
+    )  # fmt: skip
+    rows = tuple(
+        (
+            *_names(c, columns), c.family, c.verdict, ratio_cell(c.hits), number(c.hits.at), _observed(c),
+            p_value_cell(c.parallel.p_welch) if c.parallel else "", _range(c.potency_range),
+        )
+        for c in found
+    )  # fmt: skip
+    return View("Beside the verdicts", headers, rows)
+
+
+def _names(c: Comparison, columns: list[str]) -> tuple[str, ...]:
+    return tuple(str(c.group.get(v, "")) for v in columns)
+
+
+def _sign(c: Comparison) -> str:
+    value = "" if c.verdict == "not comparable" else number(c.potency.ratio)
+    return SIGNS[c.verdict] + value
+
+
+def _observed(c: Comparison) -> str:
+    o = c.observed_potency
+    if o is None or math.isnan(o.ratio):
+        return "no common range"
+    return f"{number(o.ratio)} ({number(o.ratio_min)} to {number(o.ratio_max)})"
+
+
+def _range(ends: tuple[float, float]) -> str:
+    return "" if math.isnan(ends[0]) else f"{number(ends[0])} to {number(ends[1])}"
