@@ -3,53 +3,55 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from numbers import Number
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
-from frontier.metrics.columns import BY_NAME, COLUMNS, Column
+from frontier.metrics.columns import COLUMNS, Column, canonical_name
+from frontier.metrics.number_format import MARKS, decide, question, shows, spec_of, written
 from frontier.wording import listed, plural
 
 MISSING_WORDS = frozenset(
-    {"", "na", "n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "—", "–", "?"}
+    {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "—", "–", "?"}
 )
 SCALES = {"k": 1e3, "m": 1e6, "b": 1e9}
-_SCALED = re.compile(r"(\d+(?:\.\d+)?)\s*([kmb])")
-_THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{3})+")
 
 
-def number_in(text: str, spec: Column) -> float:
+def number_in(text: str, spec: Column, decimal: str = ".") -> float:
     """The number that a cell's text means in column `spec`; NaN when it means none.
 
-    Per cent becomes a fraction where the column has no unit, '1,024' and '16k' are read in counts; a width of
-    '16k' is 16384, as everybody means it.
+    Per cent becomes a fraction where the column has no unit, '1,024' and '16k' are read in counts and L0; a
+    width of '16k' is 16384, as everybody means it. `decimal` is the file's decimal mark.
 
     >>> from frontier.metrics.columns import BY_NAME as column
     >>> number_in("97.5 %", column["loss_recovered"]), number_in("16k", column["dictionary_size"])
     (0.975, 16384.0)
-    >>> number_in("500M", column["tokens_trained"]), number_in("1,024", column["l0"])
-    (500000000.0, nan)
+    >>> number_in("500M", column["tokens_trained"]), number_in("1.024", column["l0"], ",")
+    (500000000.0, 1024.0)
     """
-    text = text.strip().replace("−", "-")
-    if text.endswith("%") and not spec.unit:
-        return _plain(text[:-1]) / 100
-    if spec.kind == "count":
-        if _THOUSANDS.fullmatch(text):
-            return float(text.replace(",", ""))
-        scaled = _SCALED.fullmatch(text.lower())
-        if scaled:
-            value, scale = float(scaled[1]), SCALES[scaled[2]]
-            return value * scale if spec.unit == "tokens" else _width(value, scale)
-    return _plain(text)
+    number = written(text)
+    if number is None:
+        return _special(text)
+    mark = shows(text, spec)
+    value = number.value(mark if mark in MARKS else decimal)
+    if number.percent:
+        return value / 100 if not spec.unit else float("nan")
+    if not number.scale:
+        return value
+    if spec.kind == "count" and spec.unit != "tokens":
+        return _width(value, SCALES[number.scale])
+    return value * SCALES[number.scale] if spec.kind == "count" or spec.name == "l0" else float("nan")
 
 
-def _plain(text: str) -> float:
+def _special(text: str) -> float:
     try:
-        return float(pd.to_numeric(text.strip(), errors="coerce"))
-    except OverflowError:
-        return float("inf")
+        return float(text)  # 'inf', and digits of other scripts
+    except ValueError:
+        return float("nan")
 
 
 def _width(value: float, scale: float) -> float:
@@ -68,68 +70,209 @@ def holds_nothing(column: pd.Series) -> bool:
     return all(str(cell).strip().lower() in MISSING_WORDS for cell in column.dropna())
 
 
+def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """A file's text columns as numbers wherever they hold them, its marks decided once for all columns.
+
+    Returned are the table and what there is to say about the marks.
+
+    Cells that are no numbers, and those with a per-cent sign or a scale ('16k'), stay text in columns of the
+    metrics table (`read_numbers` says what they mean); other columns with such cells stay as they are.
+
+    Raises
+    ------
+    TableError
+        When a mark in a column of the metrics table may be decimal or stand between thousands.
+
+    >>> frame = pd.DataFrame({"l0": ["500", "1.010"], "loss_recovered": ["0,712", "0,801"]})
+    >>> table, said = numbers_from_text(frame)
+    >>> table["l0"].tolist(), said
+    ([500.0, 1010.0], ["decimal commas: read '1.010' as 1010 and '0,712' as 0.712"])
+    """
+    shown: dict[str, set[str]] = {}
+    texts: dict[str, list[str]] = {}
+    commas: dict[str, float] = {}
+    for column in [c for c in table.columns if _is_text(table[c].dtype)]:
+        name = canonical_name(str(column)) or str(column)
+        plain = _written_by_programs(table[column], spec_of(name)) if decimal != "," else None
+        if plain is not None:
+            table[column], shown[name] = plain
+            continue
+        found = [text.strip() for text in _texts(table[column])]
+        if _may_be_numbers(found, spec_of(name)):
+            texts[column] = found
+            shown.setdefault(name, set()).update(shows(text, spec_of(name)) for text in found)
+    marks = decide(shown, decimal)
+    for column, found in texts.items():
+        name = canonical_name(str(column)) or str(column)
+        spec, mark = spec_of(name), marks[name]
+        if mark is None and "?" in shown[name]:
+            if not _known(spec):
+                continue
+            raise question(str(column), next(t for t in found if shows(t, spec) == "?"))
+        read = {t: _cell(t, spec, mark or ".") for t in found}
+        if mark == ",":
+            commas |= {t: v for t, v in read.items() if isinstance(v, float) and not t.isdecimal()}
+        table[column] = _column([_looked_up(read, cell) for cell in table[column]], table.index)
+    told = [next((f"{t!r} as {v:.10g}" for t, v in commas.items() if m in t), "") for m in (".", ",")]
+    return table, [f"decimal commas: read {' and '.join(filter(None, told))}"] if any(told) else []
+
+
+def _written_by_programs(column: pd.Series, spec: Column | None) -> tuple[pd.Series, set[str]] | None:
+    """A column of text that Python itself reads, with what it shows; None where a mark needs thought."""
+    cells = column.tolist()
+    texts = [cell for cell in cells if isinstance(cell, str)]
+    if (
+        not texts
+        or any(not isinstance(cell, str) and not _is_missing(cell) for cell in cells)
+        or (spec is not None and spec.kind == "count" and any("." in text for text in texts))
+    ):
+        return None
+    if not _known(spec) and any(text[:1] == "0" and text[1:2].isdigit() for text in texts):
+        return None
+    dotted = [text for text in texts if "." in text]
+    if dotted and not any(shows(text, spec) == "." for text in dotted):
+        return None
+    try:
+        if len(texts) == len(cells) and not dotted and all(map(str.isdecimal, texts)):
+            return pd.Series(list(map(int, texts)), column.index, dtype="int64"), {""}
+        numbers = [float(cell) if isinstance(cell, str) else np.nan for cell in cells]
+    except (ValueError, OverflowError):
+        return None
+    return pd.Series(numbers, column.index, dtype=float), {"."} if dotted else {""}
+
+
+def _known(spec: Column | None) -> bool:
+    """Whether a column of the metrics table holds numbers."""
+    return spec is not None and spec.kind != "identity"
+
+
+def _texts(column: pd.Series) -> Iterable[str]:
+    return dict.fromkeys(cell for cell in column if isinstance(cell, str))
+
+
+def _is_text(kind: object) -> bool:
+    return bool(
+        pd.api.types.is_object_dtype(kind)
+        or pd.api.types.is_string_dtype(kind)
+        or isinstance(kind, pd.CategoricalDtype)
+    )
+
+
+def _may_be_numbers(texts: list[str], spec: Column | None) -> bool:
+    """Whether a column is to be read: one of our number columns, or one of plain numbers only."""
+    if _known(spec):
+        return True
+    for text in texts:
+        number = written(text)
+        if number is None:
+            if text.lower() not in MISSING_WORDS:
+                return False
+        elif number.percent or number.scale or not text[-1].isdigit() or re.match(r"[+-]?0\d", text):
+            return False  # a name such as '0012', '64k' or '3 layers'
+    return bool(texts)
+
+
+def _cell(text: str, spec: Column | None, decimal: str) -> float | int | str | None:
+    """What stands in for a cell's text: a number, a number with its sign or scale, or the text itself."""
+    number = written(text)
+    if number is None:
+        return None if text.lower() in MISSING_WORDS else text
+    mark = shows(text, spec)
+    value = number.value(mark if mark in MARKS else decimal)
+    if number.percent or number.scale:
+        return f"{value!r}{'%' if number.percent else number.scale}"
+    return int(number.digits) if number.digits.lstrip("+-").isdigit() and not number.power else value
+
+
+def _looked_up(read: dict[str, Any], cell: Any) -> Any:
+    return read[cell.strip()] if isinstance(cell, str) else cell
+
+
+def _column(cells: list[Any], index: pd.Index) -> pd.Series:
+    """The cells as a column of whole numbers, of numbers, or of what they are."""
+    kinds = {type(cell) for cell in cells}
+    if kinds == {int} and all(abs(cell) < 2**63 for cell in cells):
+        return pd.Series(cells, index, dtype="int64")
+    try:
+        if bool not in kinds and str not in kinds:
+            return pd.Series([np.nan if pd.isna(cell) else float(cell) for cell in cells], index, dtype=float)
+    except (TypeError, ValueError, OverflowError):
+        pass
+    return pd.Series(cells, index, dtype=object)
+
+
 def read_numbers(table: pd.DataFrame) -> Iterator[str]:
     """Number columns as float64: text that means a number is read, other text becomes missing."""
+    worded = []
     for name in numeric_columns(table):
-        column = table[name]
-        kind = column.dtype
+        kind = table[name].dtype
         if kind == np.float64:
             continue
         if pd.api.types.is_bool_dtype(kind):
             raise TableError(f"column {name} holds true/false, expected numbers")
         if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind):
-            table[name] = column.to_numpy(dtype=float, na_value=np.nan)
-        elif (
-            pd.api.types.is_string_dtype(kind)
-            or pd.api.types.is_object_dtype(kind)
-            or isinstance(kind, pd.CategoricalDtype)
-        ):
-            yield from _read_text(table, name)
+            table[name] = table[name].to_numpy(dtype=float, na_value=np.nan)
+        elif _is_text(kind):
+            worded.append(name)
         else:
             raise TableError(f"column {name} holds {kind}, expected numbers")
+    shown = {n: {shows(t, spec_of(n)) for t in _texts(table[n])} for n in worded}
+    marks = decide(shown)
+    for name in worded:
+        if marks[name] is None and "?" in shown[name]:
+            spec = spec_of(name)
+            raise question(name, next(t for t in _texts(table[name]) if shows(t, spec) == "?").strip())
+        yield from _read_text(table, name, marks[name] or ".")
 
 
-def _read_text(table: pd.DataFrame, name: str) -> Iterator[str]:
-    cells = table[name]
-    if (
-        pd.api.types.is_object_dtype(cells.dtype)
-        and pd.api.types.infer_dtype(cells, skipna=True) == "boolean"
-    ):
-        raise TableError(f"column {name} holds true/false, expected numbers")
-    numbers = _fast_numbers(cells)
-    left = np.isnan(numbers) & cells.notna().to_numpy()
-    texts = cells[left].astype(object).map(lambda cell: str(cell).strip())
-    spec = BY_NAME[name.removesuffix("_se")]
-    meaning = {text: number_in(text, spec) for text in texts.unique()}
-    numbers[left] = texts.map(meaning).to_numpy(dtype=float)
+def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
+    cells, spec = table[name], spec_of(name)
+    assert spec is not None
+    numbers, texts, meaning = np.full(len(cells), np.nan), [], {}
+    for i, cell in enumerate(cells):
+        if isinstance(cell, Number) and not isinstance(cell, (bool, complex)):
+            numbers[i] = _as_float(cell)
+        elif not _is_missing(cell):
+            text = str(cell).strip()
+            if text not in meaning:
+                meaning[text] = number_in(text, spec, decimal)
+            numbers[i] = meaning[text]
+            texts.append((i, text))
     bad_words = sorted(
         t for t, value in meaning.items() if np.isnan(value) and t.lower() not in MISSING_WORDS
     )
-    bad = left.copy()
-    bad[left] = texts.isin(bad_words).to_numpy()
+    bad = np.zeros(len(cells), dtype=bool)
+    bad[[i for i, text in texts if text in set(bad_words)]] = True
     if bad.any() and np.isnan(numbers).all():
-        raise TableError(
-            f"column {name} holds text, expected numbers; {rows_named(bad, table)} hold {_quoted(bad_words)}"
-        )
+        what = "true/false" if {w.lower() for w in bad_words} <= {"true", "false"} else "text"
+        where = rows_named(bad, table)
+        raise TableError(f"column {name} holds {what}, expected numbers; {where} hold {_quoted(bad_words)}")
     table[name] = numbers
-    yield from _readings(name, texts, meaning)
+    yield from _readings(name, [text for _, text in texts], meaning)
     if bad.any():
         yield f"{name}: text {_quoted(bad_words)} in {rows_named(bad, table)} is not a number; set to missing"
         add_text(table, "doubts", bad, f"{name} was text")
 
 
-def _fast_numbers(cells: pd.Series) -> np.ndarray:
+def _is_missing(cell: object) -> bool:
+    return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell))
+
+
+def _as_float(cell: Any) -> float:
     try:
-        return pd.to_numeric(cells, errors="coerce").to_numpy(dtype=float, na_value=np.nan, copy=True)
-    except (OverflowError, TypeError):  # an integer beyond float64
-        return np.full(len(cells), np.nan)
+        return float(cell)
+    except OverflowError:  # an integer beyond float64
+        return float("inf") if cell > 0 else float("-inf")
 
 
-def _readings(name: str, texts: pd.Series, meaning: dict[str, float]) -> Iterator[str]:
-    percent = int(texts.str.endswith("%").sum()) if len(texts) else 0
+def _readings(name: str, texts: list[str], meaning: dict[str, float]) -> Iterator[str]:
+    percent = sum(text.endswith("%") for text in texts)
     if percent and any(t.endswith("%") and np.isfinite(v) for t, v in meaning.items()):
         yield f"{name}: {plural(percent, 'value')} written with % read as fractions"
-    short = [f"{t!r} as {v:.0f}" for t, v in meaning.items() if np.isfinite(v) and not t.endswith("%")]
+    short = [
+        f"{t!r} as {v:.0f}" for t, v in meaning.items()
+        if np.isfinite(v) and not t.endswith("%") and np.isnan(_special(t.replace("−", "-")))
+    ]  # fmt: skip
     if short:
         yield f"{name}: read {listed(short, 3)}"
 

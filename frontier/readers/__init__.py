@@ -18,24 +18,40 @@ from frontier.metrics import (
     require_metrics,
     set_aside_remark,
 )
+from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
-from frontier.readers.found import RECOGNISED, Found, Origin
+from frontier.metrics.frames import to_pandas
+from frontier.metrics.number_format import decimal_given
+from frontier.readers.found import RECOGNISED, Found, Options, Origin
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file, scan
 from frontier.readers.tables import SUFFIXES, check_path
 
 
-def read(source: Any, *, backend: str = "pandas") -> Any:
+def read(
+    source: Any,
+    *,
+    backend: str = "pandas",
+    decimal: str | None = None,
+    thousands: str | None = None,
+    rows_at: str | None = None,
+) -> Any:
     """The metrics table behind a file, a folder or a data frame.
 
     Parameters
     ----------
     source : path, or pandas/polars frame, or list of records
         A file or a folder (scanned to the bottom) of SAELens, SAEBench, dictionary_learning, sparsify,
-        OpenMOSS or Weights & Biases, or plain tables: CSV, TSV, Parquet, JSON, JSON lines.
+        OpenMOSS or Weights & Biases, or plain tables: CSV, TSV, Markdown, Excel (needs openpyxl), Parquet,
+        JSON, JSON lines; compressed (.gz, .bz2, .xz, .zst, .zip) or not.
     backend : {"pandas", "polars"}
         The kind of frame to give back.
+    decimal, thousands : str, optional
+        The marks in numbers that are text, where the file does not show which of '.' and ',' is which.
+    rows_at : str, optional
+        Where the rows are, where there are several places: a list inside JSON ('results.per_sae'), a sheet of
+        a workbook, a file in a ZIP archive.
 
     Returns
     -------
@@ -46,16 +62,18 @@ def read(source: Any, *, backend: str = "pandas") -> Any:
     Raises
     ------
     TableError
-        When a file is missing or broken, when nothing in a folder can be read, or when there is no L0 or no
-        fidelity column.
+        When a file is missing or broken, when nothing in a folder can be read, when a mark in a number may be
+        decimal or not, or when there is no L0 or no fidelity column.
     """
+    options = Options(decimal_given(decimal, thousands), rows_at)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         origin = str(path)
-        table = _from_path(path)
+        table = _from_path(path, options)
     else:
         origin = f"this {type(source).__name__}"
-        table = metrics_table(source)
+        frame, said = numbers_from_text(to_pandas(source), options.decimal)
+        table = add_notes(metrics_table(frame), *said)
         if PROVENANCE not in table.attrs:
             write(table, _plain_origin(table))
     require_metrics(table, origin)
@@ -63,12 +81,14 @@ def read(source: Any, *, backend: str = "pandas") -> Any:
     return give_back(add_notes(table, remark) if remark else table, backend)
 
 
-def _from_path(path: Path) -> pd.DataFrame:
+def _from_path(path: Path, options: Options) -> pd.DataFrame:
     folder = check_path(path, KINDS)
-    found = scan(str(path)) if folder else Found()
+    found = Found(options)
+    if folder:
+        scan(str(path), found)
     kind = "" if folder else read_file(str(path), found)
     if kind == PLAIN:
-        table = _named(str(path), found.frames[0][1])
+        table = add_notes(_named(str(path), found.frames[0][1]), *found.said)
         write(table, _plain_origin(table))
         return table
     if kind == "configuration" and not found.rows:

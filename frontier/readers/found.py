@@ -25,6 +25,22 @@ class Origin(NamedTuple):
     changes: Changes
 
 
+@dataclass(frozen=True)
+class Options:
+    """What the user says about files that do not say it themselves.
+
+    Attributes
+    ----------
+    decimal : str or None
+        The decimal mark of numbers in text, '.' or ','.
+    rows_at : str or None
+        Where the rows are: a list inside JSON, a sheet of a workbook, a file in a ZIP archive.
+    """
+
+    decimal: str | None = None
+    rows_at: str | None = None
+
+
 @dataclass
 class Found:
     """Rows of any tools, collected as plain dicts; one frame is built at the end.
@@ -43,8 +59,11 @@ class Found:
         Rows by a key, and facts from other files that belong to the row of that key.
     broken, ignored : list
         Files that could not be read, with the reason; files that hold no metrics.
+    repeats : int
+        SAEs that had been read from another file already.
     """
 
+    options: Options = Options()
     rows: list[Row] = field(default_factory=list)
     frames: list[tuple[str, pd.DataFrame]] = field(default_factory=list)
     said: dict[str, list[str]] = field(default_factory=dict)
@@ -53,6 +72,7 @@ class Found:
     extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    repeats: int = 0
 
     def add(self, row: Row, tool: str, version: str = "", changes: Iterable[tuple[str, str]] = ()) -> None:
         """One SAE."""

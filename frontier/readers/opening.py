@@ -32,7 +32,7 @@ def bounded(path: str, most: int = LARGEST) -> bytes:
     try:
         size = os.fstat(handle).st_size
         if size > most:
-            raise TableError(f"it has {size / 2**20:.0f} MB; at most {most / 2**20:.0f} MB are read")
+            raise TableError(too_large(size, most))
         content = os.read(handle, size)
         while len(content) < size and (more := os.read(handle, size - len(content))):
             content += more
@@ -41,9 +41,18 @@ def bounded(path: str, most: int = LARGEST) -> bytes:
         os.close(handle)
 
 
+def too_large(size: int, most: int = LARGEST) -> str:
+    """Why a file of so many bytes is not read."""
+    return f"it has {size / 2**20:.0f} MB; at most {most / 2**20:.0f} MB are read"
+
+
 def json_file(path: str) -> Any:
     """The content of a JSON file; JSON lines under the wrong ending become a list."""
-    content = bounded(path)
+    return json_content(bounded(path))
+
+
+def json_content(content: bytes) -> Any:
+    """What the bytes of a JSON file say; JSON lines become a list."""
     if not content:
         raise TableError("it is empty")
     decoded = decode(content)
@@ -52,14 +61,49 @@ def json_file(path: str) -> Any:
     except json.JSONDecodeError as error:
         if error.msg == "Extra data" and "\n" in decoded.strip():
             return json_lines(decoded)
-        raise
+        raise TableError(_not_json(error, decoded)) from error
+    except RecursionError:
+        raise TableError("it is nested too deeply (recursion)") from None
+
+
+def _not_json(error: json.JSONDecodeError, decoded: str) -> str:
+    if error.pos >= len(decoded.rstrip()):
+        return "it ends in the middle of a value: the file seems cut off"
+    near = decoded[error.pos : error.pos + 20].split("\n")[0]
+    return f"line {error.lineno}, column {error.colno} is not JSON, at {near!r}"
 
 
 def decode(content: bytes) -> str:
-    """UTF-8 with or without a byte-order mark, or UTF-16 with one."""
-    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-        return content.decode("utf-16")
+    """UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+
+    >>> decode("l0;größe".encode("utf-16-le")), decode("l0".encode("utf-8-sig"))
+    ('l0;größe', 'l0')
+    """
+    if b"\0" in content[:4] or content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        content = content[: len(content) // 2 * 2]
+        return content.decode(json.detect_encoding(content)).removeprefix("\ufeff")
     return content.removeprefix(codecs.BOM_UTF8).decode()
+
+
+def decode_table(content: bytes) -> tuple[str, str]:
+    """As `decode`, or Windows' cp1252, in which spreadsheets save; and what to say about it.
+
+    Raises
+    ------
+    TableError
+        When it is none of them, or no text at all.
+    """
+    try:
+        return decode(content), ""
+    except UnicodeDecodeError:
+        pass
+    try:
+        text = content.decode("cp1252")
+    except UnicodeDecodeError:
+        text = "\0"
+    if re.search(r"[\x00-\x08\x0e-\x1f]", text):
+        raise TableError("it is no text in UTF-8, UTF-16 or Windows' cp1252")
+    return text, "it is not UTF-8 text: read as Windows' cp1252"
 
 
 def json_lines(content: str) -> list[Any]:
@@ -70,26 +114,28 @@ def json_lines(content: str) -> list[Any]:
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise TableError(f"line {i} is not JSON: {error.msg} at column {error.colno}") from error
+                raise TableError(f"line {i} is not JSON: {_not_json(error, line)}") from error
+            except RecursionError:
+                raise TableError(f"line {i} is nested too deeply (recursion)") from None
     return records
 
 
-def yaml_file(path: str) -> Any:
-    """The content of a YAML file: plain values only, no tags, no Python objects, no aliases."""
+def yaml_content(content: bytes) -> Any:
+    """What the bytes of a YAML file say: plain values only, no tags, no Python objects, no aliases."""
     import yaml
 
-    content = decode(bounded(path, LARGEST_YAML))
+    if len(content) > LARGEST_YAML:
+        raise TableError(too_large(len(content), LARGEST_YAML))
+    said = decode(content)
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     depth = 0
-    for event in yaml.parse(
-        content, Loader=loader
-    ):  # the loader in C would overflow its stack on deep nesting
+    for event in yaml.parse(said, Loader=loader):  # the loader in C would overflow its stack on deep nesting
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST_YAML:
             raise TableError(f"it is nested more than {DEEPEST_YAML} deep")
         if isinstance(event, yaml.AliasEvent):  # they let a small file unfold into a huge one
             raise TableError("it has YAML aliases, which no list of SAEs has")
-    return yaml.load(content, Loader=loader)  # the safe loader: no tags but those of plain values
+    return yaml.load(said, Loader=loader)  # the safe loader: no tags but those of plain values
 
 
 def python_dict(cell: object) -> dict[str, Any]:

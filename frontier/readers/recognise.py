@@ -6,11 +6,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+import frontier.readers.compressed as compressed
 import frontier.readers.dictionary_learning as dictionary_learning
 import frontier.readers.openmoss as openmoss
 import frontier.readers.sae_bench as sae_bench
@@ -19,14 +19,18 @@ import frontier.readers.sparsify as sparsify
 import frontier.readers.tables as tables
 import frontier.readers.wandb as wandb
 from frontier.metrics import metrics_table, require_metrics
+from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
+from frontier.metrics.columns import canonical_name
 from frontier.metrics.frames import from_records
 from frontier.readers.found import RECOGNISED, Found, flat
-from frontier.readers.opening import json_file, yaml_file
+from frontier.readers.nested import rows_in
+from frontier.readers.opening import json_content, yaml_content
 from frontier.wording import listed
 
 YAML = (".yaml", ".yml")
-KINDS = (*tables.SUFFIXES, *YAML)
+PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
+KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip")
 """Endings of files that are looked into."""
 
 MANY = 200
@@ -43,16 +47,16 @@ def read_file(path: str, found: Found) -> str:
     """
     suffix = os.path.splitext(path)[1].lower()
     try:
+        suffix, content = compressed.unpacked(path, PLAIN_KINDS, found.options.rows_at)
         if suffix == ".json":
-            return _json(json_file(path), path, found)
+            return _json(json_content(content), path, found)
         if suffix in YAML:
-            return _yaml(yaml_file(path), path, found)
-    except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
-        raise tables.cannot_read(path, suffix, error) from error
-    frame = tables.read_records(Path(path))
-    try:
+            return _yaml(yaml_content(content), path, found)
+        frame, said = tables.read_table(suffix, content, found.options)
+        for remark in said:
+            found.say(remark, path)
         return _frame(frame, path, found)
-    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
         raise tables.cannot_read(path, suffix, error) from error
 
 
@@ -68,8 +72,27 @@ def _json(content: Any, path: str, found: Found) -> str:
         if openmoss.is_log(content[0]):
             openmoss.read_records(content, path, found)
             return "OpenMOSS metrics"
-    found.frames.append((path, from_records(content)))
+    frame, said = numbers_from_text(_records_of(content, found), found.options.decimal)
+    for remark in said:
+        found.say(remark, path)
+    found.frames.append((path, frame))
     return "plain table"
+
+
+def _records_of(content: Any, found: Found) -> pd.DataFrame:
+    """A table of the shapes that everybody writes, or of the rows inside."""
+    try:
+        table, problem = from_records(content), None
+    except TableError as error:
+        table, problem = pd.DataFrame(), error
+    if found.options.rows_at is None and "l0" in {canonical_name(str(c)) for c in table.columns}:
+        return table
+    rows = rows_in(content, found.options.rows_at)
+    if rows is not None:
+        return from_records(rows)
+    if problem is not None:
+        raise problem
+    return table
 
 
 def _json_dict(content: dict[str, Any], path: str, found: Found) -> str:
@@ -132,15 +155,15 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
 
 
-def scan(folder: str) -> Found:
-    """Every result file in a folder and the folders in it; broken ones are named in a remark.
+def scan(folder: str, found: Found) -> None:
+    """Every result file in a folder and the folders in it into `found`; broken ones are named in a remark.
 
     Raises
     ------
     TableError
         When none can be read.
     """
-    found, kinds = Found(), Counter[str]()
+    kinds = Counter[str]()
     files = list(_files(folder))
     for path in _tracked(files):
         frames, rows = len(found.frames), len(found.rows)
@@ -167,7 +190,6 @@ def scan(folder: str) -> Found:
             f"{folder}: no SAE metrics in {len(files)} files ending in {listed(KINDS, 12)} "
             f"({len(found.broken)} broken, {len(found.ignored)} of other content){reason}"
         )
-    return found
 
 
 def _keep_tables_of_metrics(found: Found, first: int) -> None:

@@ -1,53 +1,85 @@
-"""Plain tables: CSV, TSV, Parquet, JSON and JSON lines."""
+"""Plain tables: separated text, Markdown, Excel, Parquet, JSON lines."""
 
 from __future__ import annotations
 
-import codecs
-import csv
-import re
-import warnings
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
+import frontier.readers.compressed as compressed
+import frontier.readers.spreadsheets as spreadsheets
+from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import canonical_name
 from frontier.metrics.frames import from_records
-from frontier.readers.opening import bounded, decode, json_file, json_lines
+from frontier.readers.found import Options
+from frontier.readers.headers import named
+from frontier.readers.opening import decode, decode_table, json_lines
+from frontier.readers.separated import read_grid
 from frontier.wording import listed, nearest
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson")
+SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson", *spreadsheets.SUFFIXES)
+TEXTS = (".txt", ".md", ".markdown", ".dat")
+"""Endings of files that are read as tables where they are named, and not looked into in folders."""
+
+MOST_CELLS = 50_000_000
+"""Cells of a Parquet file, which may claim any number of rows in a few bytes."""
+
+HINTS = {
+    "a pickle, which can run code and is never opened": (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"),
+    "an array file without column names": (".npy", ".npz", ".safetensors", ".h5", ".hdf5"),
+    "an old or another spreadsheet": (".xls", ".xlsb", ".ods", ".numbers"),
+    "a web page": (".html", ".htm"),
+    "another column file": (".feather", ".arrow", ".orc", ".dta", ".sav", ".rds"),
+    "a picture or a document": (".pdf", ".png", ".jpg", ".jpeg", ".svg", ".docx", ".ipynb"),
+}
+"""What files of other endings are, for those who try them."""
+
+BEGINNINGS = (
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook: let its name end in .zip or .xlsx"),
+    (b"\x1f\x8b", "compressed with gzip: let its name end in .gz"),
+    (b"\x28\xb5\x2f\xfd", "compressed with Zstandard: let its name end in .zst"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook: save it as .xlsx or CSV"),
+    (b"PAR1", "Parquet: let its name end in .parquet"),
+    (b"%PDF", "a PDF: copy its table into a CSV file"),
+    (b"\x89PNG", "a picture"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'"),
+    (b"<!doctype", "a web page: download the raw file instead"),
+    (b"<html", "a web page: download the raw file instead"),
+    (b"{", "JSON: let its name end in .json"),
+    (b"[{", "JSON: let its name end in .json"),
+)
+"""First bytes of what is saved under a wrong ending, and what to do."""
 
 
-def read_records(path: Path) -> pd.DataFrame:
-    """The file as a frame under its own column names.
+def read_table(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    """The table in a file's bytes, under its own column names, and what there is to say.
 
     Raises
     ------
     TableError
-        One line that names the file and what was expected.
+        When there is none; it says what was found and what would make it readable.
     """
-    suffix = path.suffix.lower()
-    if check_path(path):
-        raise TableError(f"{path} is a folder; expected a file ending in {listed(SUFFIXES)}")
-    try:
-        return _READERS[suffix](path)
-    except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
-        raise cannot_read(path, suffix, error) from error
+    if not content:
+        raise TableError("it is empty")
+    table, said = _READERS[suffix](suffix, content, options)
+    table, marks = numbers_from_text(table, options.decimal)
+    return table, said + marks
 
 
 def cannot_read(path: Path | str, suffix: str, error: Exception) -> TableError:
     """One line on why a file could not be read."""
     said = str(error).strip().splitlines()
-    reason = said[0][:300] if said else type(error).__name__
+    reason = said[0][:600] if said else type(error).__name__
     if isinstance(error, UnicodeDecodeError):
         reason = "it is not UTF-8 text"
-    elif isinstance(error, (KeyError, AttributeError, TypeError)):
-        reason = f"its content is not as expected ({reason})"
+    elif not isinstance(error, (TableError, ImportError, OSError)):
+        reason = f"its content is not as expected ({reason[:200]})"
     return TableError(f"{path} cannot be read as {suffix[1:]}: {reason}")
 
 
-def check_path(path: Path, kinds: tuple[str, ...] = SUFFIXES) -> bool:
+def check_path(path: Path, kinds: tuple[str, ...]) -> bool:
     """Whether the path is a folder; if it is a file, it is one of a known ending that holds something.
 
     Raises
@@ -61,88 +93,61 @@ def check_path(path: Path, kinds: tuple[str, ...] = SUFFIXES) -> bool:
         raise TableError(f"{str(path)[:80]!r} is no path: {type(error).__name__}") from error
     if not exists:
         files = path.parent.glob("*") if path.parent.is_dir() else ()
-        siblings = sorted(p.name for p in files if p.suffix.lower() in kinds)
+        siblings = sorted(p.name for p in files if p.name.lower().endswith(kinds))
         raise TableError(f"no file {path}" + (nearest(path.name, siblings[:100]) if siblings else ""))
     if folder:
         return True
-    suffix = path.suffix.lower()
-    if suffix not in kinds:
-        raise TableError(
-            f"{path}: unknown kind of file {suffix or '(no ending)'!r}; expected {listed(kinds, 12)}"
-        )
+    if not path.name.lower().endswith((*kinds, *TEXTS)):
+        raise TableError(f"{path}: {_unknown(path)}; expected {listed(kinds, 12)}")
     if not path.stat().st_size:
         raise TableError(f"{path} is empty")
     return False
 
 
-def _encoding(content: bytes) -> str:
-    """UTF-8 with or without a byte-order mark, or UTF-16 with one, as spreadsheets save 'Unicode text'."""
-    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return "utf-16" if wide else "utf-8-sig"
+def _unknown(path: Path) -> str:
+    stem = path.with_suffix("") if path.suffix.lower() in compressed.SUFFIXES else path
+    suffix = stem.suffix.lower()
+    known = next((what for what, endings in HINTS.items() if suffix in endings), "")
+    hint = f", {known}: save its table as CSV or Parquet" if known else ""
+    return f"unknown kind of file {suffix or '(no ending)'!r}{hint}"
 
 
-def _read_separated(path: Path) -> pd.DataFrame:
-    with path.open("rb") as file:
-        encoding = _encoding(file.read(4))
-    with path.open(encoding=encoding, newline="") as file:
-        sample = file.read(1 << 16)
-    head = sample.lstrip("\r\n").split("\n", 1)[0]
-    tabs = path.suffix.lower() == ".tsv" and "\t" in head
-    separator = "\t" if tabs else max(",;\t|", key=head.count)
-    _refuse_twice(next(csv.reader([head], delimiter=separator), []))
-    commas = separator == ";" and re.search(r"(?:^|;)\s*-?\d+,\d+\s*(?:;|\r?$)", sample, re.MULTILINE)
-    with warnings.catch_warnings():
-        # More cells than names would shift all columns by one; pandas only warns.
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        warnings.simplefilter("ignore", pd.errors.DtypeWarning)
-        table = pd.read_csv(
-            path,
-            sep=separator,
-            encoding=encoding,
-            skipinitialspace=True,
-            index_col=False,
-            low_memory=False,
-            decimal="," if commas else ".",
+def _read_text(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    for beginning, what in BEGINNINGS:
+        if content[:40].lstrip().lower().startswith(beginning.lower()):
+            raise TableError(f"it is {what}")
+    text, encoding = decode_table(content)
+    grid = read_grid(text, tabs=suffix == ".tsv")
+    table, said = named(grid.cells, grid.names)
+    return table, [*([encoding] if encoding else []), *grid.remarks, *said]
+
+
+def _read_workbook(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    return spreadsheets.read_workbook(content, options.rows_at)
+
+
+def _read_json_lines(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    return from_records(json_lines(decode(content))), []
+
+
+def _read_parquet(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    import pyarrow.parquet
+
+    facts = pyarrow.parquet.read_metadata(io.BytesIO(content))
+    if facts.num_rows * facts.num_columns > MOST_CELLS:
+        raise TableError(
+            f"it has {facts.num_rows} rows of {facts.num_columns} columns, more than the {MOST_CELLS} cells "
+            "that are read"
         )
-    return _without_nameless(table)
-
-
-def _refuse_twice(names: list[str]) -> None:
-    """Pandas would call the second of two equal names 'l0.1', and nobody would know."""
-    known = [n.strip() for n in names if canonical_name(n)]
-    for name in known:
-        if known.count(name) > 1:
-            raise TableError(f"column {name!r} stands in the header twice")
-
-
-def _without_nameless(table: pd.DataFrame) -> pd.DataFrame:
-    """The table without a nameless first column of row numbers (`to_csv`), and nameless empty ones."""
-    nameless = [c for c in table.columns if re.fullmatch(r"Unnamed: \d+", str(c))]
-    empty = [c for c in nameless if table[c].isna().all()]
-    counts = [c for c in nameless if c == "Unnamed: 0" and pd.api.types.is_integer_dtype(table[c].dtype)]
-    return table.drop(columns=[*empty, *counts])
-
-
-def _read_json(path: Path) -> pd.DataFrame:
-    return from_records(json_file(str(path)))
-
-
-def _read_json_lines(path: Path) -> pd.DataFrame:
-    return from_records(json_lines(decode(bounded(str(path)))))
-
-
-def _read_parquet(path: Path) -> pd.DataFrame:
-    table = pd.read_parquet(path, engine="pyarrow")
+    table = pd.read_parquet(io.BytesIO(content), engine="pyarrow")
     table.attrs = {}  # a file cannot say that it was checked
-    return table
+    return table, []
 
 
-_READERS = {
-    ".csv": _read_separated,
-    ".tsv": _read_separated,
-    ".parquet": _read_parquet,
-    ".pq": _read_parquet,
-    ".json": _read_json,
-    ".jsonl": _read_json_lines,
-    ".ndjson": _read_json_lines,
+_Reader = Callable[[str, bytes, Options], tuple[pd.DataFrame, list[str]]]
+_READERS: dict[str, _Reader] = {
+    **dict.fromkeys((".csv", ".tsv", *TEXTS), _read_text),
+    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
+    **dict.fromkeys((".jsonl", ".ndjson"), _read_json_lines),
+    **dict.fromkeys(spreadsheets.SUFFIXES, _read_workbook),
 }

@@ -242,7 +242,7 @@ def test_one_run_holds_many_hookpoints(tables):
 def test_broken_files_are_named_and_the_rest_is_read(tmp_path):
     shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
     (tmp_path / "truncated.json").write_text('{"metrics/l0": 3, "metr')
-    (tmp_path / "latin.csv").write_bytes("l0,größe\n1,2\n".encode("latin-1"))
+    (tmp_path / "latin.csv").write_bytes(b"l0,gr\x81e\n1,2\n")
     (tmp_path / "empty.json").write_text("")
     (tmp_path / "other.json").write_text('{"name": "a package", "version": "1"}')
     (tmp_path / "notes.txt").write_text("not looked at")

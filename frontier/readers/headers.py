@@ -1,0 +1,163 @@
+"""A grid of cells as a table: which row holds the names, what lies around the table, which way up it is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pandas as pd
+
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import canonical_name
+from frontier.metrics.number_format import written
+from frontier.wording import listed, plural
+
+LOOKED_AT = 12
+"""Rows among which the header is looked for."""
+
+UNITS = re.compile(
+    r"[(\[].*[)\]]|%|-|nats?(?:\s*(?:/|per)\s*tok(?:en)?)?|latents?|tokens?|fraction|percent|count|float|int"
+)
+_FORMULA = re.compile(r'="(.*)"', re.DOTALL)
+
+
+def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """The table in a grid, under its own names, and what was left out around it.
+
+    Raises
+    ------
+    TableError
+        When a row has cells beyond the header, or a known name stands in it twice.
+
+    >>> grid = pd.DataFrame([["Sweep 3", None], ["l0", "loss recovered"], [None, "%"], ["8", "91"]])
+    >>> named(grid)[0].to_dict("records")
+    [{'l0': '8', 'loss recovered %': '91'}]
+    """
+    said: list[str] = []
+    cells = _without_formulas(cells).dropna(how="all").reset_index(drop=True)
+    if names is None:
+        first, last = _header(cells)
+        names = tuple(_names(cells.iloc[first : last + 1]))
+        if first:
+            said.append(f"{plural(first, 'line')} above the header left out")
+        cells = cells.iloc[last + 1 :].reset_index(drop=True)
+    cells = _within_header(cells, names)
+    table = cells.set_axis(_told_apart(list(names)), axis=1)
+    repeated = (table.astype(object) == pd.Series(names, table.columns)).all(axis=1)
+    if repeated.any():
+        said.append(f"{plural(int(repeated.sum()), 'row')} equal to the header left out")
+        table = table[~repeated].reset_index(drop=True)
+    return _upright(_row_names(table), said), said
+
+
+def _header(cells: pd.DataFrame) -> tuple[int, int]:
+    """The first and the last row that names the columns."""
+    rows = [_texts(cells, i) for i in range(min(LOOKED_AT, len(cells)))]
+    if not rows:
+        return 0, 0
+    wordy = [i for i, row in enumerate(rows) if row and not any(written(text) for text in row)]
+    several = [i for i in wordy if len(rows[i]) > 1] or wordy or [0]
+    first = max(several, key=lambda i: (_recognised(rows[i]), -i))
+    if not _recognised(rows[first]):
+        first = next((i for i, row in enumerate(rows) if len(row) > 1), 0)
+    last = first
+    while last + 1 in wordy and last < first + 2 and _continues(rows[first], rows[last + 1]):
+        last += 1
+    return first, last
+
+
+def _continues(names: list[str], row: list[str]) -> bool:
+    """Whether a row below the names is one of units, or names further."""
+    return all(UNITS.fullmatch(text.lower()) for text in row) or _recognised(row) > len(row) / 2
+
+
+def _names(rows: pd.DataFrame) -> Iterator[str]:
+    """One name per column: the part that is known, with a per-cent sign from any row."""
+    for column in rows.columns:
+        parts = ["" if pd.isna(cell) else str(cell).strip() for cell in rows[column]]
+        words = [part for part in parts if part and not (part != parts[0] and UNITS.fullmatch(part.lower()))]
+        known = next((word for word in reversed(words) if canonical_name(word)), " ".join(words))
+        percent = " %" if "%" not in known and any(part.strip("()[] ") == "%" for part in parts[1:]) else ""
+        yield known + percent
+
+
+def _within_header(cells: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
+    """The cells under a name; a nameless column at the right end has to be empty."""
+    width = len(names)
+    while width and not names[width - 1]:
+        width -= 1
+    beyond = cells.iloc[:, width:].notna().any(axis=1)
+    if width and beyond.any():
+        row = cells.loc[beyond.idxmax()]
+        raise TableError(
+            f"a row has {int(row.notna().to_numpy().nonzero()[0].max()) + 1} cells where the header names "
+            f"{width} columns: {listed([str(c) for c in row.dropna()], 6)}"
+        )
+    return cells.iloc[:, : len(names)]
+
+
+def _told_apart(names: list[str]) -> list[str]:
+    """Names that are all different; nobody would know which of two known ones is meant.
+
+    Raises
+    ------
+    TableError
+        When a known name stands there twice.
+    """
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        count = seen.get(name, 0)
+        seen[name] = count + 1
+        if not name:
+            names[i] = f"Unnamed: {i}"
+        elif count and canonical_name(name):
+            raise TableError(f"column {name!r} stands in the header twice; one row per SAE is wanted")
+        elif count:
+            names[i] = f"{name}.{count}"
+    return names
+
+
+def _row_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Nameless columns: row numbers and empty ones go, a first one of text names the runs."""
+    nameless = [c for c in table.columns if re.fullmatch(r"Unnamed: \d+", str(c))]
+    table = table.drop(columns=[c for c in nameless if table[c].isna().all()])
+    first = "Unnamed: 0"
+    if first not in table:
+        return table
+    if all(re.fullmatch(r"\d+(?:\.0)?", str(cell)) for cell in table[first].dropna()):
+        return table.drop(columns=first)
+    named = any(canonical_name(str(c)) == "run_id" for c in table.columns)
+    return table if named else table.rename(columns={first: "run_id"})
+
+
+def _upright(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """A table whose first column holds the names of the metrics, turned so that each SAE is a row."""
+    if not len(table.columns) or "l0" in {canonical_name(str(c)) for c in table.columns}:
+        return table
+    labels = [str(cell) for cell in table.iloc[:, 0]]
+    if "l0" not in {canonical_name(label) for label in labels} or len(set(labels)) < len(labels):
+        return table
+    said.append("the table lies on its side (metrics as rows): turned")
+    turned = table.set_axis(labels, axis=0).iloc[:, 1:].T
+    named = any(canonical_name(label) == "run_id" for label in labels)
+    turned.columns.name = None
+    return turned.reset_index(drop=True) if named else turned.rename_axis("run_id").reset_index()
+
+
+def _texts(cells: pd.DataFrame, row: int) -> list[str]:
+    return [str(cell).strip() for cell in cells.iloc[row] if not pd.isna(cell) and str(cell).strip()]
+
+
+def _recognised(texts: list[str]) -> int:
+    return sum(canonical_name(text) is not None for text in texts)
+
+
+def _without_formulas(cells: pd.DataFrame) -> pd.DataFrame:
+    """The text inside Excel's way to keep text text: `="relu"`."""
+    marked = [c for c in cells.columns if cells[c].astype(str).str.startswith('="').any()]
+    for column in marked:
+        cells[column] = [
+            found[1] if isinstance(cell, str) and (found := _FORMULA.fullmatch(cell)) else cell
+            for cell in cells[column]
+        ]
+    return cells

@@ -1,0 +1,179 @@
+"""Text with separators, and Markdown tables, as a grid of cells; what lay around the grid is told."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from dataclasses import dataclass
+
+import pandas as pd
+
+from frontier.metrics.checks import TableError
+from frontier.wording import plural
+
+SEPARATORS = ",;\t|"
+MOST_COLUMNS = 50_000
+SAMPLE = 50
+"""Lines that the separator is judged by."""
+
+_DECLARED = re.compile(r'"?sep=(.|\\t)"?,*;*', re.IGNORECASE)
+_RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?")
+_EMPHASIS = re.compile(r"\*\*|__|`")
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells of text under column numbers, nothing taken for a header yet, and what there is to say.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        Text, or missing where a cell is empty.
+    names : tuple of str or None
+        The header, where the layout itself tells it (Markdown).
+    """
+
+    cells: pd.DataFrame
+    remarks: tuple[str, ...] = ()
+    names: tuple[str, ...] | None = None
+
+
+def read_grid(text: str, tabs: bool = False) -> Grid:
+    r"""The cells of a text.
+
+    Parameters
+    ----------
+    tabs : bool
+        The file's ending says that tabs separate.
+
+    Raises
+    ------
+    TableError
+        When rows have more cells than the header, or there are too many columns.
+
+    >>> read_grid("# of today\nsep=;\nl0;mse\n8,5;0,25\n").cells.to_numpy().tolist()
+    [['l0', 'mse'], ['8,5', '0,25']]
+    """
+    if "\0" in text:
+        raise TableError("it is no text: it holds zero bytes")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if any("|" in line and _RULE.fullmatch(line.strip()) for line in lines[:1000]):
+        return _markdown(lines)
+    lines, declared, remarks = _without_comments(lines)
+    separator = declared or _separator(lines, tabs)
+    return Grid(_cells(lines, separator), remarks)
+
+
+def _without_comments(lines: list[str]) -> tuple[list[str], str, tuple[str, ...]]:
+    """The lines without comments and `sep=`, the declared separator, and a remark.
+
+    A comment right above rows of as many cells holds their names, as `numpy.savetxt` writes them.
+    """
+    declared, comments, start = "", [], len(lines)
+    for i, line in enumerate(lines):
+        told = _DECLARED.fullmatch(line.strip("\ufeff "))
+        if told:
+            declared = "\t" if told[1] == "\\t" else told[1]
+        elif line.lstrip().startswith(("#", "//")):
+            comments.append(line)
+        elif line.strip():
+            start = i
+            break
+    rest = lines[start:]
+    if comments and rest and _as_wide(comments[-1], rest[0]):
+        header = comments.pop().lstrip()
+        rest = [re.sub(r"^#+\s*(?=\w)", "", header), *rest]
+    if not any('"' in line for line in rest):  # a quoted cell may hold such a line
+        bare = [line for line in rest if not line.startswith("#") or re.search(r"[,;\t|]", line)]
+        comments += rest[: len(rest) - len(bare)]
+        rest = bare
+    said = f"{plural(len(comments), 'comment line')} left out" if comments else ""
+    return rest, declared, (said,) if said else ()
+
+
+def _as_wide(comment: str, row: str) -> bool:
+    return any(comment.count(mark) == row.count(mark) > 0 for mark in SEPARATORS)
+
+
+def _separator(lines: list[str], tabs: bool) -> str:
+    """The separator by which most lines have as many cells as one another, and several."""
+    sample = [_bare(line) for line in lines[: 4 * SAMPLE] if line.strip()][:SAMPLE]
+    if tabs and sample and "\t" in sample[0]:
+        return "\t"
+    best, most = ",", (0.0, 0)
+    for separator in SEPARATORS:
+        widths = [line.count(separator) for line in sample]
+        width = max(sorted(set(widths)), key=widths.count, default=0)
+        if width and (score := (widths.count(width) / len(widths), width)) > most:
+            best, most = separator, score
+    return best
+
+
+def _bare(line: str) -> str:
+    """A line without its quoted cells, which may hold separators."""
+    return re.sub(r'"[^"]*"', "", line)
+
+
+def _cells(lines: list[str], separator: str) -> pd.DataFrame:
+    """The cells as text; as many columns as the widest of the first rows has."""
+    width = 1 + max((_bare(line).count(separator) for line in lines[:SAMPLE]), default=0)
+    if width > MOST_COLUMNS:
+        raise TableError(
+            f"it has {width} columns, more than the {MOST_COLUMNS} that are read: one row per SAE is wanted, "
+            "one column per metric"
+        )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                io.StringIO("\n".join(lines)), sep=separator, header=None, names=list(range(width)),
+                dtype=str, skipinitialspace=True, index_col=False, low_memory=False,
+            )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        raise _too_wide(str(error), separator) from error
+
+
+def _too_wide(said: str, separator: str) -> TableError:
+    found = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", said)
+    if found:
+        hint = " (commas as decimal marks need quotes, or ; between cells)" if separator == "," else ""
+        return TableError(
+            f"row {found[2]} has {found[3]} cells where the rows above have {found[1]} or fewer{hint}"
+        )
+    if "EOF inside string" in said:
+        return TableError('a cell that begins with " never ends; the file seems cut off')
+    return TableError(f"its rows are no table ({said[:100]})")
+
+
+def _markdown(lines: list[str]) -> Grid:
+    """The one table of a Markdown text; the prose around it is left out.
+
+    Raises
+    ------
+    TableError
+        When there are several.
+    """
+    rules = [i for i, line in enumerate(lines) if i and "|" in line and _RULE.fullmatch(line.strip())]
+    rules = [i for i in rules if "|" in lines[i - 1]]
+    if len(rules) > 1:
+        raise TableError(
+            f"it holds {len(rules)} Markdown tables, with the headers "
+            f"{'; '.join(lines[i - 1].strip()[:60] for i in rules[:3])}: save the one that is meant alone"
+        )
+    (rule,) = rules
+    names, rows = _markdown_row(lines[rule - 1]), []
+    for line in lines[rule + 1 :]:
+        if "|" not in line:
+            break
+        rows.append(_markdown_row(line))
+    wide = next((row for row in rows if len(row) > len(names)), None)
+    if wide is not None:
+        raise TableError(f"a row of the Markdown table has {len(wide)} cells, its header {len(names)}")
+    cells = pd.DataFrame([row + [""] * (len(names) - len(row)) for row in rows], columns=range(len(names)))
+    return Grid(cells.replace("", None), names=tuple(names))
+
+
+def _markdown_row(line: str) -> list[str]:
+    inner = re.sub(r"^\||(?<!\\)\|$", "", line.strip())
+    return [_EMPHASIS.sub("", cell).replace("\\|", "|").strip() for cell in re.split(r"(?<!\\)\|", inner)]
