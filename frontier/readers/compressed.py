@@ -49,7 +49,7 @@ def _decompressed(raw: bytes, suffix: str) -> bytes:
     if suffix == ".bz2":
         return bz2.BZ2File(io.BytesIO(raw)).read(LARGEST + 1)
     if suffix == ".xz":
-        stream = lzma.LZMADecompressor(memlimit=2 * LARGEST)
+        stream = lzma.LZMADecompressor(memlimit=2**29)
         content = stream.decompress(raw, LARGEST + 1)
         if not stream.eof and len(content) <= LARGEST:
             raise EOFError("it ends too early")
@@ -79,7 +79,9 @@ def _from_zip(path: str, kinds: tuple[str, ...], member: str | None) -> tuple[st
             raise TableError(f"no {member!r} in this archive{nearest(member, names)}")
         if member is None and len(names) != 1:
             found = (
-                f"{len(names)} tables ({listed(names, 5)})" if names else f"no table ({listed(inside, 5)})"
+                f"{len(names)} tables ({listed(names, 5)})"
+                if names
+                else f"no table ({listed(list(inside), 5)})"
             )
             hint = f'; name one: rows_at="{names[0]}", or unpack it and read the folder' if names else ""
             raise TableError(f"this archive holds {found}{hint}")

@@ -47,7 +47,7 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
     if repeated.any():
         said.append(f"{plural(int(repeated.sum()), 'row')} equal to the header left out")
         table = table[~repeated].reset_index(drop=True)
-    return _upright(_row_names(table), said), said
+    return _upright(_row_names(table), names, said), said
 
 
 def _header(cells: pd.DataFrame) -> tuple[int, int]:
@@ -91,7 +91,8 @@ def _within_header(cells: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
         row = cells.loc[beyond.idxmax()]
         raise TableError(
             f"a row has {int(row.notna().to_numpy().nonzero()[0].max()) + 1} cells where the header names "
-            f"{width} columns: {listed([str(c) for c in row.dropna()], 6)}"
+            f"{width} columns: {listed([str(c) for c in row.dropna()], 6)} (commas as decimal marks need quotes, "
+            "or ; between the cells)"
         )
     return cells.iloc[:, : len(names)]
 
@@ -130,7 +131,7 @@ def _row_names(table: pd.DataFrame) -> pd.DataFrame:
     return table if named else table.rename(columns={first: "run_id"})
 
 
-def _upright(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+def _upright(table: pd.DataFrame, names: tuple[str, ...], said: list[str]) -> pd.DataFrame:
     """A table whose first column holds the names of the metrics, turned so that each SAE is a row."""
     if not len(table.columns) or "l0" in {canonical_name(str(c)) for c in table.columns}:
         return table
@@ -138,10 +139,11 @@ def _upright(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     if "l0" not in {canonical_name(label) for label in labels} or len(set(labels)) < len(labels):
         return table
     said.append("the table lies on its side (metrics as rows): turned")
-    turned = table.set_axis(labels, axis=0).iloc[:, 1:].T
-    named = any(canonical_name(label) == "run_id" for label in labels)
-    turned.columns.name = None
-    return turned.reset_index(drop=True) if named else turned.rename_axis("run_id").reset_index()
+    turned = table.set_axis(labels, axis=0).iloc[:, 1:].T.reset_index(drop=True)
+    top = names[0] if names and canonical_name(names[0]) else "run_id"
+    if len(names) == len(turned) + 1 and "run_id" not in labels:
+        turned.insert(0, top, list(names[1:]))
+    return turned
 
 
 def _texts(cells: pd.DataFrame, row: int) -> list[str]:
