@@ -91,8 +91,8 @@ def _within_header(cells: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
         row = cells.loc[beyond.idxmax()]
         raise TableError(
             f"a row has {int(row.notna().to_numpy().nonzero()[0].max()) + 1} cells where the header names "
-            f"{width} columns: {listed([str(c) for c in row.dropna()], 6)} (commas as decimal marks need quotes, "
-            "or ; between the cells)"
+            f"{width} columns: {listed([str(c) for c in row.dropna()], 6)} "
+            "(commas as decimal marks need quotes, or ; between the cells)"
         )
     return cells.iloc[:, : len(names)]
 
