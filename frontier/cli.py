@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -26,6 +26,7 @@ from frontier.cli_options import (
     Verbose,
     XAxis,
     YAxis,
+    reads,
 )
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
     from frontier.comparison.results import Comparisons
     from frontier.fits.curve_fit import FrontierFits
+
+Reading = dict[str, Any]
 
 app = typer.Typer(
     name="sae-frontier",
@@ -65,8 +68,14 @@ def entry(
 
 
 @app.command()
+@reads
 def pareto(
-    source: Source, by: By = None, y: YAxis = None, family: Family = "family", out: Out = None
+    source: Source,
+    reading: Reading,
+    by: By = None,
+    y: YAxis = None,
+    family: Family = "family",
+    out: Out = None,
 ) -> None:
     """The SAEs that no other SAE of their group beats.
 
@@ -77,7 +86,7 @@ def pareto(
     from frontier.outputs import write_figure, write_table
     from frontier.readers import read
 
-    table = read(source)
+    table = read(source, **reading)
     said(table)
     y = y or metrics.default_y(table)
     marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
@@ -93,8 +102,9 @@ def pareto(
 
 
 @app.command()
+@reads
 def fit(
-    source: Source, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    source: Source, reading: Reading, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     level: Level = 0.95, family: Family = "family", across: Across = None, every_row: EveryRow = False,
     out: Out = None, verbose: Verbose = False,
@@ -106,7 +116,7 @@ def fit(
     from frontier.outputs import write_fits
     from frontier.readers import read
 
-    table = read(source)
+    table = read(source, **reading)
     said(table)
     found = fitted(
         table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
@@ -120,8 +130,10 @@ def fit(
 
 
 @app.command()
+@reads
 def compare(
-    source: Source, reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    source: Source, reading: Reading, reference: Reference = None, by: By = None,
+    x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
     level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
@@ -135,7 +147,7 @@ def compare(
     from frontier.outputs import write_comparison
     from frontier.readers import read
 
-    table = read(source)
+    table = read(source, **reading)
     said(table)
     found = run(
         table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
@@ -150,8 +162,10 @@ def compare(
 
 
 @app.command()
+@reads
 def report(
     source: Source,
+    reading: Reading,
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path("report.html"),
     reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
@@ -169,12 +183,15 @@ def report(
     wrote([write(
         source, out, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0,
         at=at, level=level, family=family, across=split(across) or (), title=title, date=date,
+        reading=reading,
     )])  # fmt: skip
 
 
 @app.command()
+@reads
 def calibrate(
-    source: Source, reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    source: Source, reading: Reading, reference: Reference = None, by: By = None,
+    x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     tables: Annotated[int, typer.Option("--tables", min=10, help="Simulated tables.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
@@ -190,7 +207,7 @@ def calibrate(
     from frontier.readers import read
 
     found = fitted(
-        read(source),
+        read(source, **reading),
         curve,
         by,
         x=x,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,8 +32,8 @@ class ErrorsName(StrEnum):
 Source = Annotated[
     Path,
     typer.Argument(
-        help="Table with one row per SAE (CSV, TSV, Parquet, JSON, JSON lines), or a file or folder of "
-        "results that another tool wrote.",
+        help="Table with one row per SAE (CSV, TSV, Markdown, Excel, Parquet, JSON, JSON lines; packed or "
+        "not), or a file or folder of results that another tool wrote.",
         show_default=False,
     ),
 ]
@@ -75,3 +78,36 @@ EveryRow = Annotated[bool, typer.Option("--all", help="Fit all SAEs, not only th
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print every doubt, remark and number, not only the headline.")
 ]
+
+READING: dict[str, Any] = {
+    "decimal": Annotated[
+        str | None, typer.Option("--decimal", help="Decimal mark of numbers in text, . or , where unclear.")
+    ],
+    "thousands": Annotated[
+        str | None, typer.Option("--thousands", help="Mark between thousands in text, where unclear.")
+    ],
+    "rows_at": Annotated[
+        str | None,
+        typer.Option("--rows-at", help="Which list inside JSON, sheet, or file in a ZIP holds the rows."),
+    ],
+}
+"""Options of `frontier.read`, which every command that reads takes."""
+
+
+def reads(command: Callable[..., None]) -> Callable[..., None]:
+    """A command that takes the options of `read` too, and gets those given as its dict `reading`."""
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for p in signature.parameters.values() if p.name != "reading"]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+        for name, kind in READING.items()
+    ]
+
+    @functools.wraps(command)
+    def run(**given: Any) -> None:
+        said = {name: value for name in READING if (value := given.pop(name, None)) is not None}
+        command(**given, reading=said)
+
+    run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    run.__annotations__ = {p.name: p.annotation for p in [*own, *added]} | {"return": None}
+    return run

@@ -14,11 +14,9 @@ from typing import Any
 import pandas as pd
 
 from frontier import __version__
-from frontier.readers import SUFFIXES
+from frontier.readers.recognise import KINDS
 from frontier.wording import plural
 
-TEXTS = frozenset({*SUFFIXES, ".yaml", ".yml", ".jsonl"})
-"""Files of a folder that readers look into; weights are never hashed."""
 MOST = 200
 """So many files of a folder are listed one by one."""
 PACKAGES = ("numpy", "scipy", "pandas", "lmfit", "moocore", "statsmodels", "plotly")
@@ -34,7 +32,7 @@ class InputFile:
 
 
 def input_files(source: Any, table: pd.DataFrame) -> tuple[InputFile, ...]:
-    """The files behind a table, by name; for a table in memory one entry, the digest of its CSV."""
+    """The files behind a table, by name, no weights; for one in memory one entry, the digest of its CSV."""
     if not isinstance(source, (str, os.PathLike)):
         text = table.to_csv(index=False).encode()
         name = f"table in memory, {plural(len(table), 'row')} (digest of its CSV)"
@@ -42,7 +40,7 @@ def input_files(source: Any, table: pd.DataFrame) -> tuple[InputFile, ...]:
     path = Path(source).expanduser()
     if path.is_file():
         return (_hashed(path, path.name),)
-    inside = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix.lower() in TEXTS)
+    inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(KINDS))
     files = tuple(_hashed(p, p.relative_to(path).as_posix()) for p in inside)
     return files if len(files) <= MOST else (_together(files), *files[:MOST])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def report(
     family: str = "family",
     title: str = "",
     date: str = "",
+    reading: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Path:
     """The path of one HTML file that tells a comparison: verdicts, doubts, figures, tables, provenance.
@@ -53,6 +54,8 @@ def report(
         Default: which families are compared with which.
     date : str, optional
         Day of making, printed as given.
+    reading : dict, optional
+        Options of `frontier.read`.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def report(
     else:
         if table is not None:
             raise ValueError("`table` goes with Comparisons; here the first argument is the table")
-        rows = with_family(read(source), family)
+        rows = with_family(read(source, **(reading or {})), family)
         found = compare(rows, reference or only_family(rows, family), by, family=family, **options)
         files = input_files(source, rows)
     said = contents(found, rows, files, title=title, date=date, y=options.get("y"))

@@ -18,6 +18,7 @@ from frontier.wording import listed, plural
 MISSING_WORDS = frozenset(
     {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "—", "–", "?"}
 )
+TRUTH = {"true": True, "false": False}
 SCALES = {"k": 1e3, "m": 1e6, "b": 1e9}
 
 
@@ -98,7 +99,10 @@ def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[
             table[column], shown[name] = plain
             continue
         found = [text.strip() for text in _texts(table[column])]
-        if _may_be_numbers(found, spec_of(name)):
+        if found and not _known(spec_of(name)) and {text.lower() for text in found} <= TRUTH.keys():
+            cells = [TRUTH[c.strip().lower()] if isinstance(c, str) else c for c in table[column]]
+            table[column] = pd.Series(cells, table.index).infer_objects()
+        elif _may_be_numbers(found, spec_of(name)):
             texts[column] = found
             shown.setdefault(name, set()).update(shows(text, spec_of(name)) for text in found)
     marks = decide(shown, decimal)

@@ -173,3 +173,16 @@ def test_every_digit_of_a_float_survives(tmp_path):
     frame = pd.DataFrame({"l0": values * 100, "loss_recovered": values})
     frame.to_csv(tmp_path / "t.csv", index=False)
     assert read(tmp_path / "t.csv")["loss_recovered"].tolist() == values.tolist()
+
+
+def test_the_command_takes_the_options(tmp_path):
+    from typer.testing import CliRunner
+
+    from frontier.cli import app
+
+    (tmp_path / "t.csv").write_text(QUESTIONS["dots"])
+    with pytest.raises(TableError, match="--thousands"):
+        CliRunner().invoke(app, ["pareto", str(tmp_path / "t.csv")], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["pareto", str(tmp_path / "t.csv"), "--thousands", "."])
+    assert done.exit_code == 0
+    assert "1010" in done.output
