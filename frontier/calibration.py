@@ -12,11 +12,11 @@ import pandas as pd
 
 from frontier import intervals as ci
 from frontier.curves import curve_named
+from frontier.distributions import welch_reach
 from frontier.errors import Errors, errors_model
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
-from frontier.ratios.log_ratio import welch_reach
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family
 from frontier.results import Group, Result, in_words
 from frontier.views import View

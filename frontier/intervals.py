@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
+from frontier.distributions import t_quantile
 from frontier.problems import Array, Estimate, Problem, Quantity
 from frontier.results import Result
 from frontier.views import View
@@ -49,20 +49,6 @@ class Interval(Result):
         return View(
             "", ("estimate", f"{100 * self.level:g} % interval"), ((f"{self.estimate:.6g}", str(self)),)
         )
-
-
-def t_quantile(df: Array | float, level: float) -> Array:
-    """Two-sided quantile of t: the `level` share lies within plus or minus it; NaN without df.
-
-    Raises
-    ------
-    ValueError
-        When `level` is no fraction between 0 and 1.
-    """
-    if not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise ValueError(f"level must be a fraction between 0 and 1, such as 0.95; found {level!r}")
-    df = np.asarray(df, dtype=float)
-    return np.where(df > 0, stdtrit(np.maximum(df, 1e-9), 0.5 + level / 2), np.nan)
 
 
 def wald(estimate: Estimate, quantity: Quantity, level: float) -> tuple[Array, Array]:

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, has, placed
-from frontier.intervals import t_quantile
 from frontier.metrics import give_back
-from frontier.ratios.log_ratio import two_sided
 from frontier.ratios.results import Ratio, RatioTable
 from frontier.results import Result, in_words, varying
 from frontier.views import View

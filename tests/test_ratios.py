@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
+from frontier.distributions import holm
 from frontier.doubts import Kind, has, in_text
 from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
 from frontier.ratios.curves import (
@@ -17,7 +18,7 @@ from frontier.ratios.curves import (
     mean_relative_potency,
     relative_potency_curve,
 )
-from frontier.ratios.log_ratio import LogEstimate, holm, mover, welch
+from frontier.ratios.log_ratio import LogEstimate, mover, welch
 
 X = np.geomspace(0.004, 0.3, 9)
 
@@ -211,10 +212,10 @@ def test_simultaneous_intervals_are_ordered():
     assert width[None] < width["dunnett"] < width["bonferroni"]
     # Dunnett's two-sided 5 % point for 3 comparisons with a control, correlation 1/2, 20 df: 2.54
     # (Dunnett 1964, table II; scipy.stats.multivariate_t gives 2.5404)
-    from frontier.ratios.simultaneous import _multivariate_t_quantile
+    from frontier.distributions import multivariate_t_quantile
 
     corr = 0.5 * np.eye(3) + 0.5
-    assert _multivariate_t_quantile(corr, 20, 0.95) == pytest.approx(2.54, abs=0.02)
+    assert multivariate_t_quantile(corr, 20, 0.95) == pytest.approx(2.54, abs=0.02)
     with pytest.raises(ValueError, match="did you mean 'dunnett'"):
         ratio_table(fits, simultaneous="dunett")
 

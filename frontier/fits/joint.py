@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pandas as pd
 
+from frontier.distributions import f_quantile
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import is_perfect
 from frontier.problems import Array, parameter
-from frontier.ratios.log_ratio import f_quantile
 
 FAR = 1e3
 """A ray that has not left the region this many standard errors out is open."""

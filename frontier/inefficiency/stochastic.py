@@ -16,8 +16,9 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import chdtrc, erfcx, log_ndtr
 
 from frontier.curves import CURVES, Curve
+from frontier.distributions import t_quantile
 from frontier.fits.curve_fit import CurveFit
-from frontier.intervals import REACH, Interval, t_quantile
+from frontier.intervals import REACH, Interval
 from frontier.problems import Array, Quantity
 
 STEEPEST = math.atan(10.0)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from frontier.distributions import welch_reach
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, height
-from frontier.ratios.log_ratio import welch_reach
 from frontier.ratios.pairs import common_x, grid
 from frontier.results import Result
 from frontier.views import View

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from frontier.distributions import welch_reach
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Quantity, height, x_at
@@ -150,7 +151,7 @@ def _band(
         logs, gradient = _log_values(f, quantity)
         parts.append((logs, np.einsum("ir,ij,jr->r", gradient, f.estimate.covariance[:, :, 0], gradient)))
     (a, va), (b, vb) = parts
-    reach = lr.welch_reach(va, fit.df, vb, reference.df, level)
+    reach = welch_reach(va, fit.df, vb, reference.df, level)
     value = a - b
     ends = {"ratio_low": np.exp(value - reach), "ratio_high": np.exp(value + reach)}
     return pd.DataFrame({"at": at, "ratio": np.exp(value), **ends})

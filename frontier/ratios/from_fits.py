@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from frontier.distributions import holm
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics.columns import HIGHER_IS_BETTER
@@ -237,7 +238,7 @@ def _adjusted(rows: list[Ratio]) -> list[Ratio]:
     out = list(rows)
     for quantity in {r.quantity for r in rows}:
         index = [i for i, r in enumerate(rows) if r.quantity == quantity]
-        for i, p in zip(index, lr.holm(np.array([rows[i].p_value for i in index])), strict=True):
+        for i, p in zip(index, holm(np.array([rows[i].p_value for i in index])), strict=True):
             out[i] = replace(rows[i], p_adjusted=float(p))
     return out
 

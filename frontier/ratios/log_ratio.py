@@ -11,12 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import fdtrc, fdtri, stdtr
+from scipy.special import fdtrc
 
-from frontier.intervals import intervals_of, t_quantile
-from frontier.problems import Array, Estimate, Quantity
+from frontier.distributions import t_quantile, two_sided, welch_df
+from frontier.intervals import intervals_of
+from frontier.problems import Estimate, Quantity
 from frontier.wording import nearest
 
 METHODS = ("welch", "mover", "profile")
@@ -83,21 +83,6 @@ def welch(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
     low = -math.inf if one.low == -math.inf or two.high == math.inf else value - reach
     high = math.inf if one.high == math.inf or two.low == -math.inf else value + reach
     return _consistent(LogRatio(value, low, high, two_sided(value / se, df), df), level)
-
-
-def welch_df(v1: ArrayLike, df1: ArrayLike, v2: ArrayLike, df2: ArrayLike) -> Array:
-    """Degrees of freedom of a difference of two independent estimates with variances v1 and v2.
-
-    Source: Satterthwaite (1946).
-    """
-    a, b = np.asarray(v1, dtype=float), np.asarray(v2, dtype=float)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((a + b) ** 2 / (a**2 / df1 + b**2 / df2))
-
-
-def welch_reach(v1: Array, df1: ArrayLike, v2: Array, df2: ArrayLike, level: float) -> Array:
-    """Half-width of the interval of a difference of two independent estimates; broadcasts."""
-    return t_quantile(welch_df(v1, df1, v2, df2), level) * np.sqrt(v1 + v2)
 
 
 def mover(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
@@ -177,39 +162,6 @@ def method_named(method: str) -> str:
     if method not in METHODS:
         raise ValueError(f"unknown ratio method {method!r}{nearest(method, METHODS)}")
     return method
-
-
-def two_sided(t: float, df: float) -> float:
-    """Two-sided p value of a t statistic."""
-    return float(2 * stdtr(df, -abs(t)))
-
-
-def f_test(extra: float, extra_df: float, rss: float, df: float) -> tuple[float, float]:
-    """Extra-sum-of-squares F and its p value. Source: Bates & Watts (1988), section 3.10."""
-    if not (df > 0 and rss > 0 and extra_df > 0):
-        return math.nan, math.nan
-    f = max(extra, 0.0) / extra_df / (rss / df)
-    return f, float(fdtrc(extra_df, df, f))
-
-
-def holm(p_values: Array) -> Array:
-    """Holm-adjusted p values; missing ones stay missing. Source: Holm (1979).
-
-    statsmodels' `multipletests` gives the same and collects garbage on every call (50 ms); the tests hold the
-    two equal.
-    """
-    p = np.asarray(p_values, dtype=float)
-    out = np.full(p.shape, np.nan)
-    known = np.flatnonzero(np.isfinite(p))
-    order = known[np.argsort(p[known], kind="stable")]
-    steps = p[order] * np.arange(len(order), 0, -1)
-    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
-    return out
-
-
-def f_quantile(level: float, extra_df: float, df: float) -> float:
-    """Quantile of F."""
-    return float(fdtri(extra_df, df, level))
 
 
 def _log_slope(estimate: Estimate, quantity: Quantity, working: float, readable: float) -> float:

@@ -15,10 +15,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import chdtrc
 
+from frontier.distributions import f_test, two_sided, welch_df
 from frontier.errors import Errors
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Problem, parameter
-from frontier.ratios.log_ratio import f_test, two_sided, welch_df
 from frontier.results import Result
 from frontier.views import View
 from frontier.wording import listed, number, p_value_cell

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import chdtri, ndtri, stdtr
+from scipy.special import stdtr
 
+from frontier.distributions import multivariate_t_quantile
 from frontier.problems import Array, parameter, x_at
 from frontier.ratios.log_ratio import log_estimate
 from frontier.wording import nearest
@@ -45,7 +46,7 @@ def joint_level(
         return bonferroni
     correlation = _correlation(known, pairs)
     df = min(r.df for r in known)
-    critical = _multivariate_t_quantile(correlation, df, level)
+    critical = multivariate_t_quantile(correlation, df, level)
     return min(float(1 - 2 * stdtr(df, -critical)), bonferroni)
 
 
@@ -74,17 +75,3 @@ def _correlation(rows: Sequence[Ratio], pairs: Sequence[tuple[CurveFit, CurveFit
             if i != j and cells[i] == cells[j]:
                 matrix[i, j] = math.sqrt(shared[i] * shared[j] / (own[i] * own[j]))
     return matrix
-
-
-def _multivariate_t_quantile(correlation: Array, df: float, level: float) -> float:
-    """Two-sided equicoordinate quantile, by quasi-random draws with a fixed seed (about 3 digits).
-
-    SciPy's multivariate-t integral takes whole degrees of freedom only; Welch's are not whole.
-    """
-    from scipy.stats import qmc
-
-    draws = qmc.Sobol(len(correlation) + 1, seed=1).random(2**15)
-    draws = np.clip(draws, 1e-12, 1 - 1e-12)
-    normal = ndtri(draws[:, :-1]) @ np.linalg.cholesky(correlation + 1e-12 * np.eye(len(correlation))).T
-    chi = np.sqrt(chdtri(df, draws[:, -1]) / df)
-    return float(np.quantile(np.abs(normal).max(axis=1) / chi, level))

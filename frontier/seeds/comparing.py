@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import nctdtrinc
 
 from frontier.comparison import default_groups
+from frontier.distributions import holm, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind
 from frontier.fits import guard
-from frontier.intervals import Interval, t_quantile
+from frontier.intervals import Interval
 from frontier.metrics import (
     default_y,
     group_codes,
@@ -33,7 +34,6 @@ from frontier.metrics import (
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.problems import Array
-from frontier.ratios.log_ratio import holm, two_sided
 from frontier.ratios.pairs import reference_family
 from frontier.results import Group
 from frontier.seeds.curves import Runs, SeedCurve, local_gap, setting_variances, swapped, upright

@@ -12,13 +12,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import fdtrc
 
+from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
-from frontier.intervals import Interval, t_quantile
+from frontier.intervals import Interval
 from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, usable, values
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
-from frontier.ratios.log_ratio import two_sided
 from frontier.results import Group, Result
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural

@@ -12,9 +12,9 @@ import pandas as pd
 from scipy.optimize import brentq
 from scipy.special import stdtr
 
+from frontier.distributions import t_quantile
 from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
-from frontier.intervals import t_quantile
 from frontier.problems import Array, x_at
 from frontier.ratios import log_ratio as lr
 from frontier.ratios import relative_potency

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import numpy as np
 
+from frontier.distributions import t_quantile
 from frontier.engine.objective import RELATIVE_FLOOR
 from frontier.fits.curve_fit import CurveFit
-from frontier.intervals import t_quantile
 from frontier.problems import Array, Problem, Quantity
 from frontier.ratios.log_ratio import log_estimate
 from frontier.selection.candidates import Spec

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
-from frontier.intervals import t_quantile
+from frontier.distributions import t_quantile
 from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import nearest

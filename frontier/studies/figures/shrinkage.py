@@ -7,9 +7,9 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from frontier.distributions import t_quantile
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from frontier.intervals import t_quantile
 from frontier.studies.evaluation import Evaluation
 from frontier.wording import nearest
 
