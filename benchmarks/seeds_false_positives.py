@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.seeds import compare_seeds
-from frontier.seeds.results import SeedComparisons
+from frontier.seeds.seed_comparison import SeedComparisons
 
 SETTINGS = 8
 SIGMA = 0.01

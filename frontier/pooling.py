@@ -13,7 +13,7 @@ import pandas as pd
 from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, has, placed
 from frontier.metrics import give_back
-from frontier.ratios.results import Ratio, RatioTable
+from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.results import Result, in_words, varying
 from frontier.views import View
 from frontier.wording import interval_cell, listed, number, p_value_text, plural

@@ -12,7 +12,7 @@ import frontier
 from frontier.distributions import holm
 from frontier.doubts import Kind, has, in_text
 from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
-from frontier.ratios.curves import (
+from frontier.ratios.bands import (
     hit_ratio_curve,
     mean_hit_ratio,
     mean_relative_potency,

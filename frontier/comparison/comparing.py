@@ -23,7 +23,7 @@ from frontier.ratios.crossing import Crossing, crossing, significant_sides
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
 from frontier.ratios.pairs import common_x, common_y, family_names, pairs_with, reference_family, shared_group
 from frontier.ratios.parallel import Parallelism, parallelism
-from frontier.ratios.results import Ratio, RatioTable, ratio_cell
+from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
 from frontier.results import in_words
 from frontier.wording import interval_cell, number, p_value_text
 

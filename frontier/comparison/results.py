@@ -15,7 +15,7 @@ from frontier.metrics import give_back
 from frontier.ratios.crossing import Crossing
 from frontier.ratios.observed import ObservedRatio, ObservedRatios
 from frontier.ratios.parallel import Parallelism
-from frontier.ratios.results import Ratio, RatioTable, ratio_cell
+from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
 from frontier.results import Group, Result, Rows
 from frontier.views import View
 from frontier.wording import listed, number, p_value_cell, p_value_text

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from frontier.doubts import Doubt, placed
-from frontier.ratios.results import ratio_cell
+from frontier.ratios.ratio import ratio_cell
 from frontier.results import in_words, telling
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural

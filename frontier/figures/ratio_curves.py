@@ -26,7 +26,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.ratios.curves import hit_ratio_curve, relative_potency_curve
+from frontier.ratios.bands import hit_ratio_curve, relative_potency_curve
 from frontier.ratios.pairs import family_names, pairs_with, reference_family, shared_group
 
 Pair = tuple[CurveFit, CurveFit]

@@ -16,7 +16,7 @@ from frontier.html_report.inputs import InputFile, versions
 from frontier.metrics import default_y, notes, set_aside_remark, values
 from frontier.metrics.columns import AXIS_LABELS, BY_NAME, axis_label, direction
 from frontier.pareto import mark_pareto
-from frontier.ratios.results import ratio_cell
+from frontier.ratios.ratio import ratio_cell
 from frontier.readers import provenance
 from frontier.results import Group, in_words, varying
 from frontier.tables.styles import header

@@ -16,7 +16,7 @@ from frontier.html_report.contents import axis_title, cells, marked_for
 from frontier.metrics import group_codes, values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, direction
-from frontier.ratios.results import Ratio, ratio_cell
+from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.results import in_words, varying
 from frontier.tables.styles import header
 from frontier.wording import number

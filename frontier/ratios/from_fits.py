@@ -29,7 +29,7 @@ from frontier.ratios.pairs import (
     refuse_unlike,
     shared_group,
 )
-from frontier.ratios.results import Ratio, RatioTable
+from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
 from frontier.wording import listed, number
 

@@ -16,7 +16,7 @@ from frontier.wording import nearest
 
 if TYPE_CHECKING:
     from frontier.fits.curve_fit import CurveFit
-    from frontier.ratios.results import Ratio
+    from frontier.ratios.ratio import Ratio
 
 KINDS = ("bonferroni", "dunnett")
 

@@ -36,8 +36,8 @@ from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
 from frontier.results import Group
-from frontier.seeds.curves import Runs, SeedCurve, local_gap, setting_variances, swapped, upright
-from frontier.seeds.results import SeedComparison, SeedComparisons, SeedDifference
+from frontier.seeds.seed_comparison import SeedComparison, SeedComparisons, SeedDifference
+from frontier.seeds.seed_curve import Runs, SeedCurve, local_gap, setting_variances, swapped, upright
 from frontier.seeds.settings import lack_of_fit as lack_of_fit
 from frontier.seeds.settings import paired_batches as paired_batches
 from frontier.seeds.settings import setting_codes as setting_codes

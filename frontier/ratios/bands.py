@@ -15,7 +15,7 @@ from frontier.problems import Array, Quantity, height, x_at
 from frontier.ratios import log_ratio as lr
 from frontier.ratios.from_fits import hit_ratio, relative_potency
 from frontier.ratios.pairs import common_x, common_y, grid, refuse_unlike
-from frontier.ratios.results import Ratio
+from frontier.ratios.ratio import Ratio
 from frontier.wording import number
 
 POINTS = 200
