@@ -22,4 +22,8 @@ _load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 def __getattr__(name: str) -> Any:
     if name in __all__:
         return _load(name)
+    from frontier.renamed import PUBLIC, public
+
+    if name in PUBLIC:
+        return public(name)
     raise AttributeError(f"module 'frontier' has no attribute {name!r}")

@@ -76,8 +76,8 @@ def trained(run: Path) -> Iterator[Entry]:
     table = metrics_table(pd.read_parquet(run / "metrics.parquet"))
     fits = fit(pareto_set(table), "hill")
     for name, title, call, draw in (
-        ("trained_frontiers", "Frontiers of five architectures", "plot_frontier(table)",
-         lambda: figures.plot_frontier(table)),
+        ("trained_frontiers", "Frontiers of five architectures", "plot_frontiers(table)",
+         lambda: figures.plot_frontiers(table)),
         ("trained_potency", "Relative potency of each architecture", "plot_potencies(fits)",
          lambda: figures.plot_potencies(fits)),
         ("reconstruction", "Direction, length and bias of the reconstruction by L0; thin lines: perfect",

@@ -21,13 +21,13 @@ from frontier.figures import (
     Style,
     family_styles,
     paper_style,
-    plot_fit,
     plot_fits,
-    plot_frontier,
     plot_frontiers,
     plot_ratios,
     save_figure,
 )
+from frontier.figures.fits import draw_fit
+from frontier.figures.frontiers import draw_frontier
 from frontier.figures.panels import panel_titles
 from frontier.figures.style import (
     COLOURS,
@@ -100,7 +100,7 @@ RATIOS = pd.DataFrame(
 
 
 def test_frontier_joins_the_pareto_rows_and_shows_the_others_faint(resid):
-    ax = plot_frontier(resid)
+    ax = draw_frontier(resid)
     front = frontier.pareto_set(resid[resid["family"] == "baseline"])
     drawn = line(ax, "baseline")
     np.testing.assert_array_equal(drawn.get_xdata(), front["l0"])
@@ -111,7 +111,7 @@ def test_frontier_joins_the_pareto_rows_and_shows_the_others_faint(resid):
 
 
 def test_frontier_axes(resid):
-    ax = plot_frontier(resid)
+    ax = draw_frontier(resid)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("L0 (active latents per token)", "Loss recovered")
     assert ax.get_title() == ""
@@ -119,7 +119,7 @@ def test_frontier_axes(resid):
 
 
 def test_frontier_draws_derived_columns_on_log_axes(resid):
-    ax = plot_frontier(resid, y="delta_ce", log_y=True)
+    ax = draw_frontier(resid, y="delta_ce", log_y=True)
     assert ax.get_yscale() == "log"
     assert ax.get_ylabel().replace("\n", " ") == "Δ cross-entropy (nats per token)"
     drawn = line(ax, "gated")
@@ -127,7 +127,7 @@ def test_frontier_draws_derived_columns_on_log_axes(resid):
 
 
 def test_frontier_of_a_table_without_loss_recovered_draws_fvu():
-    ax = plot_frontier(pd.DataFrame({"l0": [1.0, 2, 4], "fvu": [0.4, 0.2, 0.3]}))
+    ax = draw_frontier(pd.DataFrame({"l0": [1.0, 2, 4], "fvu": [0.4, 0.2, 0.3]}))
     assert ax.get_ylabel() == "Fraction of variance unexplained"
     np.testing.assert_array_equal(line(ax, "_frontier").get_xdata(), [1, 2])
     assert ax.get_legend() is None
@@ -135,27 +135,27 @@ def test_frontier_of_a_table_without_loss_recovered_draws_fvu():
 
 def test_frontier_draws_into_the_axes_it_is_given(resid):
     ax = Figure().subplots()
-    assert plot_frontier(resid, ax) is ax
+    assert draw_frontier(resid, ax) is ax
     assert plt.get_fignums() == []
 
 
 def test_frontier_says_how_many_rows_it_cannot_draw(layer20):
     mlp = layer20[layer20["site"] == "MLP"]
-    assert plot_frontier(mlp).get_title("right") == "1 not shown"  # L0 = -91.1
-    assert plot_frontier(mlp[mlp["l0"] > 0]).get_title("right") == ""
+    assert draw_frontier(mlp).get_title("right") == "1 not shown"  # L0 = -91.1
+    assert draw_frontier(mlp[mlp["l0"] > 0]).get_title("right") == ""
 
 
 def test_frontier_leaves_non_positive_values_off_log_axes():
     table = pd.DataFrame(
         {"l0": [1.0, 2, 4], "ce_sae": [3.0, 2.5, 2.0], "ce_clean": 2.0, "loss_recovered": [0.1, 0.5, 1.0]}
     )
-    ax = plot_frontier(table, y="delta_ce", log_y=True)
+    ax = draw_frontier(table, y="delta_ce", log_y=True)
     np.testing.assert_array_equal(line(ax, "_frontier").get_ydata(), [1.0, 0.5])
     assert ax.get_title("right") == "1 not shown"
 
 
 def test_frontier_of_several_sites_uses_kinds_of_lines(layer20):
-    ax = plot_frontier(layer20)
+    ax = draw_frontier(layer20)
     assert {line(ax, f"baseline, {s}").get_linestyle() for s in ("Resid", "MLP", "Attn")} == {"-", "--", ":"}
     assert len({line(ax, f"gated, {s}").get_color() for s in ("Resid", "MLP", "Attn")}) == 1
     assert legend_words(ax.get_legend()) == ["baseline", "gated", "Resid", "MLP", "Attn"]
@@ -163,7 +163,7 @@ def test_frontier_of_several_sites_uses_kinds_of_lines(layer20):
 
 def test_frontier_is_not_changed_by_the_order_of_rows(resid):
     shuffled = resid.sample(frac=1, random_state=np.random.default_rng(3))
-    one, two = plot_frontier(resid), plot_frontier(shuffled)
+    one, two = draw_frontier(resid), draw_frontier(shuffled)
     for family in ("baseline", "gated"):
         a, b = line(one, family), line(two, family)
         np.testing.assert_array_equal(a.get_xydata(), b.get_xydata())
@@ -172,7 +172,7 @@ def test_frontier_is_not_changed_by_the_order_of_rows(resid):
 
 def test_frontier_leaves_its_table_alone(resid):
     before = resid.copy(deep=True)
-    plot_frontier(resid)
+    draw_frontier(resid)
     pd.testing.assert_frame_equal(resid, before)
 
 
@@ -181,7 +181,7 @@ def test_frontier_leaves_its_table_alone(resid):
 )
 def test_a_mistake_is_said_before_a_figure_is_opened(resid, options):
     with pytest.raises(TableError):
-        plot_frontier(resid, **options)
+        draw_frontier(resid, **options)
     assert plt.get_fignums() == []
 
 
@@ -201,7 +201,7 @@ def test_frontiers_has_one_panel_per_group_under_one_legend(layer20):
 
 def test_fit_draws_points_curve_and_band(hill20):
     fit = hill20["Resid", "gated"]
-    ax = plot_fit(fit)
+    ax = draw_fit(fit)
     points, curve = line(ax, fit.name), line(ax, "_curve")
     np.testing.assert_array_equal(points.get_xdata(), fit.x)
     np.testing.assert_array_equal(points.get_ydata(), fit.y)
@@ -216,7 +216,7 @@ def test_fit_draws_points_curve_and_band(hill20):
 @pytest.mark.parametrize("log", [False, True])
 def test_fit_is_dashed_where_the_data_end(hill20, log):
     fit = hill20["Attn", "baseline"]
-    ax = plot_fit(fit, log=log)
+    ax = draw_fit(fit, log=log)
     curve = line(ax, "_curve").get_xdata()
     assert (curve.min(), curve.max()) == pytest.approx((fit.x.min(), fit.x.max()))
     below, above = lines(ax, "_beyond")
@@ -232,21 +232,21 @@ def test_fit_is_dashed_where_the_data_end(hill20, log):
 def test_fit_axes_do_not_follow_the_band(front20):
     few = front20[(front20["site"] == "MLP") & (front20["family"] == "baseline")].iloc[[0, 3, 5]]
     wide = frontier.fit(few, "hill", by=["site"], errors="additive")[0]
-    with_band, without = plot_fit(wide), plot_fit(wide, band=False)
+    with_band, without = draw_fit(wide), draw_fit(wide, band=False)
     assert with_band.get_ylim() == without.get_ylim()
     assert wide.band(wide.x)["high"].max() > with_band.get_ylim()[1]
 
 
 def test_fit_without_a_finite_band_is_drawn_without():
     x = np.array([0.01, 0.02, 0.04, 0.08])
-    ax = plot_fit(frontier.fit_points(x, 2 * x, "linear", errors="additive"))
+    ax = draw_fit(frontier.fit_points(x, 2 * x, "linear", errors="additive"))
     assert len(lines(ax, "_curve")) == 1
 
 
 def test_fit_drops_what_log_axes_cannot_show():
     x = np.array([0.01, 0.02, 0.04, 0.08, 0.1])
     fit = frontier.fit_points(x, np.array([-0.01, 0.1, 0.32, 0.66, 0.82]), "linear", errors="additive")
-    ax = plot_fit(fit, log=True)
+    ax = draw_fit(fit, log=True)
     assert line(ax, fit.name).get_xdata().tolist() == x[1:].tolist()
     drawn = np.concatenate([a.get_ydata() for a in (*lines(ax, "_curve"), *lines(ax, "_beyond"))])
     assert (drawn[np.isfinite(drawn)] > 0).all() and np.isnan(drawn).any()
@@ -393,7 +393,7 @@ def test_the_reference_can_be_named_and_styles_given(resid):
     assert (
         family_styles(["relu", "baseline"])["relu"].colour in COLOURS
     )  # two usual references: neither is one
-    ax = plot_frontier(resid, styles={"gated": Style("#ff0000", "D")})
+    ax = draw_frontier(resid, styles={"gated": Style("#ff0000", "D")})
     assert (line(ax, "gated").get_color(), line(ax, "gated").get_marker()) == ("#ff0000", "D")
 
 
@@ -494,8 +494,8 @@ def test_no_text_overlaps_or_is_cut_off(venue, layer20, hill20, gemma):
             assert clashes(axes[0].figure) == ([], [])
     with paper_style(venue):
         singles = [
-            plot_frontier(layer20),
-            plot_fit(hill20[0]),
+            draw_frontier(layer20),
+            draw_fit(hill20[0]),
             plot_ratios(RATIOS),
             plot_ratios(RATIOS, quantity="k"),
         ]
@@ -509,13 +509,13 @@ def test_many_families_fit_into_a_column():
     with paper_style("icml"):
         (ax,) = plot_fits(frontier.fit(table, "power"))
         assert clashes(ax.figure) == ([], [])
-        assert clashes(plot_frontier(table).figure)[0] == []
+        assert clashes(draw_frontier(table).figure)[0] == []
     assert legend_words(ax.figure.legends[0])[0] == "relu"
 
 
 def test_names_from_files_are_drawn_as_they_are():
     names = [r"$\frac{a}$", "_hidden", "two\nlines", "relu"]
-    axes = [plot_frontier(power_families(names)), *plot_fits(frontier.fit(power_families(names), "power"))]
+    axes = [draw_frontier(power_families(names)), *plot_fits(frontier.fit(power_families(names), "power"))]
     for ax in axes:
         ax.figure.canvas.draw()
     words = legend_words(axes[0].get_legend())
@@ -548,7 +548,7 @@ def test_points_that_log_axes_cannot_show_are_counted():
     (log,) = plot_fits(fits, log=True)
     assert log.get_title("right").replace("\n", " ") == "2 points at or below 0 not shown"
     assert plot_fits(fits)[0].get_title("right") == ""
-    assert "1 point at or below 0" in plot_fit(fits[0], log=True).get_title("right").replace("\n", " ")
+    assert "1 point at or below 0" in draw_fit(fits[0], log=True).get_title("right").replace("\n", " ")
 
 
 # Ticks
@@ -599,7 +599,7 @@ def test_saving_twice_gives_the_same_bytes(kind, tmp_path, hill20):
 
 def test_saved_files_are_what_venues_ask_for(tmp_path, resid):
     with paper_style("icml"):
-        ax = plot_frontier(resid)
+        ax = draw_frontier(resid)
     pdf, png, svg = save_figure(ax, tmp_path / "new" / "folder" / "n0.5", ("pdf", "png", "svg"))
     assert [p.name for p in (pdf, png, svg)] == ["n0.5.pdf", "n0.5.png", "n0.5.svg"]
     assert b"/CIDFontType2" in pdf.read_bytes() and b"/Type3" not in pdf.read_bytes()
@@ -610,7 +610,7 @@ def test_saved_files_are_what_venues_ask_for(tmp_path, resid):
 
 
 def test_saving_knows_its_formats(tmp_path, resid):
-    ax = plot_frontier(resid)
+    ax = draw_frontier(resid)
     with pytest.raises(ValueError, match="unknown figure format 'pgn'; did you mean 'png'"):
         save_figure(ax, tmp_path / "a", "pgn")
     assert save_figure(ax.figure, tmp_path / "a.pdf", "png") == [tmp_path / "a.png"]

@@ -14,11 +14,11 @@ from frontier.figures import (
     files,
     paper_style,
     plot_evidence,
-    plot_fit,
     plot_fits,
     plot_ratios,
     save_figure,
 )
+from frontier.figures.fits import draw_fit
 from tests.test_figures import power_families
 
 LATEX = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed (pdflatex)")
@@ -43,7 +43,7 @@ def test_the_same_figure_gives_the_same_bytes_without_dates(kind, hill20, tmp_pa
 
 def test_letters_of_a_pdf_are_embedded_as_type_42(hill20, tmp_path):
     with paper_style():
-        (path,) = save_figure(plot_fit(hill20[0]), tmp_path / "one", "pdf")
+        (path,) = save_figure(draw_fit(hill20[0]), tmp_path / "one", "pdf")
     text = path.read_bytes()
     assert b"/Type3" not in text and b"/FontFile2" in text  # TrueType outlines, which are Type 42
 
@@ -53,7 +53,7 @@ def test_pgf_takes_the_document_s_letters_and_holds_no_strange_sign(hill20, tmp_
     written = []
     for name in ("one", "two"):
         with paper_style():
-            (path,) = save_figure(plot_fit(hill20[0]), tmp_path / name, "pgf")
+            (path,) = save_figure(draw_fit(hill20[0]), tmp_path / name, "pgf")
         written.append(path.read_text(encoding="utf-8"))
     assert written[0] == written[1]
     assert r"\begin{pgfpicture}" in written[0] and r"\ensuremath{-}" in written[0]
@@ -106,7 +106,7 @@ def test_a_pgf_of_bars_has_no_hatches_but_the_figure_keeps_them(hill20, tmp_path
 def test_pgf_without_a_latex_says_so(hill20, tmp_path, monkeypatch):
     monkeypatch.setattr(files.shutil, "which", lambda name: None)
     with pytest.raises(RuntimeError, match="needs a LaTeX to measure letters: none of pdflatex"):
-        save_figure(plot_fit(hill20[0]), tmp_path / "one", "pgf")
+        save_figure(draw_fit(hill20[0]), tmp_path / "one", "pgf")
     assert list(tmp_path.iterdir()) == []
 
 

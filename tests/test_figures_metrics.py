@@ -15,7 +15,6 @@ from frontier.figures import (
     plot_attainment,
     plot_frequencies,
     plot_high_frequency,
-    plot_metric,
     plot_metrics,
     plot_pruning,
     plot_reconstruction,
@@ -23,6 +22,7 @@ from frontier.figures import (
     plot_training,
     training_log,
 )
+from frontier.figures.metrics_by import draw_metric
 from frontier.metrics.checks import TableError
 from frontier.metrics.frequencies import frequency_bins, latents_by_frequency
 from frontier.pareto.uncertain import attainment
@@ -58,7 +58,7 @@ def trained():
 
 
 def test_a_metric_is_drawn_in_order_of_x(trained):
-    ax = plot_metric(trained.sample(frac=1, random_state=np.random.default_rng(0)), y="cosine_similarity")
+    ax = draw_metric(trained.sample(frac=1, random_state=np.random.default_rng(0)), y="cosine_similarity")
     rows = trained[trained["family"] == "relu"].sort_values("l0")
     np.testing.assert_array_equal(line(ax, "relu").get_xdata(), rows["l0"])
     np.testing.assert_array_equal(line(ax, "relu").get_ydata(), rows["cosine_similarity"])
@@ -69,7 +69,7 @@ def test_a_metric_is_drawn_in_order_of_x(trained):
 
 def test_seeds_are_joined_one_by_one(trained):
     twice = pd.concat([trained.assign(seed=0), trained.assign(seed=1, l0=trained["l0"] * 1.1)])
-    ax = plot_metric(twice, y="shrinkage")
+    ax = draw_metric(twice, y="shrinkage")
     assert [len(lines(ax, label)) for label in ("relu", "_seed")] == [1, 3]
     assert (np.diff(line(ax, "relu").get_xdata()) > 0).all() and len(line(ax, "relu").get_xdata()) == 3
 
@@ -303,7 +303,7 @@ def test_no_text_overlaps_or_is_cut_off(venue, trained, log):
 
 def test_axes_in_axes_out(trained, log):
     ax = Figure().subplots()
-    assert plot_metric(trained, ax, y="shrinkage") is ax
+    assert draw_metric(trained, ax, y="shrinkage") is ax
     assert plot_pruning(pruned_table(), Figure().subplots()).get_legend() is not None
     assert len(plot_training(log, Figure().subplots(1, 2))) == 2
     assert plt.get_fignums() == []

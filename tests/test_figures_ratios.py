@@ -10,17 +10,16 @@ import frontier
 from frontier.figures import (
     paper_style,
     plot_evidence,
-    plot_hit_ratio,
     plot_hit_ratios,
     plot_potencies,
-    plot_potency,
     plot_ratios,
-    plot_region,
     plot_regions,
-    plot_residual,
     plot_residuals,
 )
-from frontier.figures.metrics_by import plot_metric
+from frontier.figures.metrics_by import draw_metric
+from frontier.figures.ratio_curves import draw_hit_ratio, draw_potency
+from frontier.figures.regions import draw_region
+from frontier.figures.residuals import draw_residual
 from frontier.fits.joint import joint_region
 from frontier.fits.residuals import residuals
 from tests.test_figures import RATIOS, clashes, legend_words, line, lines
@@ -41,7 +40,7 @@ def band(ax):
 
 def test_potency_is_solid_where_both_have_data_and_dashed_beyond(hill20):
     gated, base = hill20["Resid", "gated"], hill20["Resid", "baseline"]
-    ax = plot_potency(gated, base)
+    ax = draw_potency(gated, base)
     curve, beyond = line(ax, "gated"), line(ax, "_beyond")
     x, y = curve.get_xydata()[np.isfinite(curve.get_ydata())].T
     low, high = max(gated.y.min(), base.y.min()), min(gated.y.max(), base.y.max())
@@ -56,7 +55,7 @@ def test_potency_is_solid_where_both_have_data_and_dashed_beyond(hill20):
 
 def test_potency_bars_are_the_ranges_of_both_families(hill20):
     gated, base = hill20["Attn", "gated"], hill20["Attn", "baseline"]
-    ax = plot_potency(gated, base)
+    ax = draw_potency(gated, base)
     for name, fit in (("gated", gated), ("baseline", base)):
         bar = line(ax, f"_range {name}").get_xdata()
         assert bar == pytest.approx([fit.y.min(), fit.y.max()], rel=0.03)
@@ -64,7 +63,7 @@ def test_potency_bars_are_the_ranges_of_both_families(hill20):
 
 def test_potency_band_is_that_of_the_ratio_at_one_level(hill20):
     gated, base = hill20["Resid", "gated"], hill20["Resid", "baseline"]
-    ax = plot_potency(gated, base)
+    ax = draw_potency(gated, base)
     edge = band(ax)[0].get_xy()
     at, low = edge[5]
     # one level at a time, by the function that the tables use; the band is Wald, so only nearly equal
@@ -74,7 +73,7 @@ def test_potency_band_is_that_of_the_ratio_at_one_level(hill20):
 
 def test_curves_against_l0_and_the_axes_they_are_given(hill20):
     ax = Figure().subplots()
-    assert plot_hit_ratio(hill20["MLP", "gated"], hill20["MLP", "baseline"], ax) is ax
+    assert draw_hit_ratio(hill20["MLP", "gated"], hill20["MLP", "baseline"], ax) is ax
     assert ax.get_xlabel().startswith(
         "L0"
     ) and ax.get_ylabel() == "Performance hit:\ngated / baseline".replace("\n", " ")
@@ -103,7 +102,7 @@ def test_panels_of_ratio_curves(hill20):
 
 def test_region_is_the_joint_region_and_its_estimate(hill20):
     fit = hill20["Resid", "gated"]
-    ax = plot_region(fit)
+    ax = draw_region(fit)
     want = joint_region(fit)[["k", "n"]].to_numpy()
     np.testing.assert_allclose(band(ax)[0].get_xy()[: len(want)], want)
     assert line(ax, fit.name).get_xydata()[0] == pytest.approx([fit.values["k"], fit.values["n"]])
@@ -128,7 +127,7 @@ def test_fits_without_a_region_are_named(front20):
 
 def test_residuals_are_those_of_the_fit(hill20):
     fit = hill20["MLP", "gated"]
-    ax = plot_residual(fit)
+    ax = draw_residual(fit)
     drawn = line(ax, fit.name)
     np.testing.assert_allclose(drawn.get_ydata(), residuals(fit))
     np.testing.assert_array_equal(drawn.get_xdata(), np.sort(fit.x))
@@ -176,10 +175,10 @@ def test_no_text_overlaps_or_is_cut_off(venue, hill20):
             assert clashes(function(hill20)[0].figure) == ([], [])
     with paper_style(venue):
         assert clashes(plot_evidence(frontier.select_curves(hill20, replicates=20)).figure) == ([], [])
-        assert clashes(plot_potency(hill20[1], hill20[0]).figure) == ([], [])
+        assert clashes(draw_potency(hill20[1], hill20[0]).figure) == ([], [])
 
 
 def test_metric_and_region_leave_their_inputs_alone(layer20):
     before = layer20.copy(deep=True)
-    plot_metric(layer20, y="shrinkage")
+    draw_metric(layer20, y="shrinkage")
     assert before.equals(layer20)

@@ -2,29 +2,17 @@
 
 from frontier.figures.attainment import plot_attainment
 from frontier.figures.evidence import plot_evidence
+from frontier.figures.files import save_figure
+from frontier.figures.fits import plot_fits
 from frontier.figures.frequencies import plot_frequencies
-from frontier.figures.frontiers import (
-    Style,
-    family_styles,
-    paper_style,
-    plot_fit,
-    plot_fits,
-    plot_frontier,
-    plot_frontiers,
-    plot_ratios,
-    save_figure,
-)
-from frontier.figures.metrics_by import (
-    plot_high_frequency,
-    plot_metric,
-    plot_metrics,
-    plot_reconstruction,
-    plot_settings,
-)
+from frontier.figures.frontiers import plot_frontiers
+from frontier.figures.metrics_by import plot_high_frequency, plot_metrics, plot_reconstruction, plot_settings
 from frontier.figures.pruning import plot_pruning
-from frontier.figures.ratio_curves import plot_hit_ratio, plot_hit_ratios, plot_potencies, plot_potency
-from frontier.figures.regions import plot_region, plot_regions
-from frontier.figures.residuals import plot_residual, plot_residuals
+from frontier.figures.ratio_curves import plot_hit_ratios, plot_potencies
+from frontier.figures.ratios import plot_ratios
+from frontier.figures.regions import plot_regions
+from frontier.figures.residuals import plot_residuals
+from frontier.figures.style import Style, family_styles, paper_style
 from frontier.figures.training import plot_training, training_log
 
 __all__ = [
@@ -33,24 +21,17 @@ __all__ = [
     "paper_style",
     "plot_attainment",
     "plot_evidence",
-    "plot_fit",
     "plot_fits",
     "plot_frequencies",
-    "plot_frontier",
     "plot_frontiers",
     "plot_high_frequency",
-    "plot_hit_ratio",
     "plot_hit_ratios",
-    "plot_metric",
     "plot_metrics",
     "plot_potencies",
-    "plot_potency",
     "plot_pruning",
     "plot_ratios",
     "plot_reconstruction",
-    "plot_region",
     "plot_regions",
-    "plot_residual",
     "plot_residuals",
     "plot_settings",
     "plot_training",

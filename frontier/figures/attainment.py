@@ -41,7 +41,7 @@ def plot_attainment(
     table : anything that `metrics_table` takes
     ax : Axes, optional
         Default: the axes of a new pyplot figure.
-    by, family, reference, styles : as in `plot_frontier`
+    by, family, reference, styles : as in `draw_frontier`
     y : column name, derived ones included
         Default loss recovered (`fvu` where that is unknown).
     run : column name

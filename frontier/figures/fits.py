@@ -11,12 +11,14 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
 from frontier.curves import CURVES
+from frontier.figures.families import family_column
 from frontier.figures.panels import (
     EDGE,
     finish_axes,
     head,
     legend_above,
     new_axes,
+    panel_columns,
     panel_titles,
     panels_for,
     say_instead,
@@ -24,7 +26,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
-from frontier.wording import nearest, plural
+from frontier.wording import plural
 
 REACH, LOG_REACH, FARTHEST = 1.25, 1.5, 3.0
 """Curves are drawn beyond the data of their panel by these factors, on linear and on log axes, but never
@@ -34,7 +36,87 @@ Member = tuple[CurveFit | GroupFailure, Any]
 """A fit, or a group without one, and the name of its series."""
 
 
-def plot_fit(
+def plot_fits(
+    fits: FrontierFits | CurveFit,
+    axes: Any = None,
+    *,
+    reference: Hashable | None = None,
+    log: bool = False,
+    band: bool = True,
+    panels: Sequence[str] | str | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """Points, curve and band of one fit or of all, in one panel per cell (site, layer, ...).
+
+    Beyond its data a curve is dashed and has no band. Groups without a fit are named in their panel.
+
+    Parameters
+    ----------
+    fits : FrontierFits or CurveFit
+    axes : Axes or array of Axes, optional
+        One per panel; default a new pyplot figure, or new axes in `figure`.
+    reference : family, optional
+        Drawn in grey (see `family_styles`).
+    log : bool
+        Both axes logarithmic.
+    band : bool
+        Pointwise, at the fit's level; the axes follow points and curve, not the band.
+    panels : column names, optional
+        Which group columns make panels; default all but the family. [] draws everything in one.
+    styles : dict of family to Style, optional
+        To keep a family's look over several figures.
+    figure : Figure or SubFigure, optional
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+
+    Raises
+    ------
+    ValueError
+        No fit at all, a panel column that the fits do not have, or another number of axes than panels.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> fits = frontier.fit(frontier.pareto_set(table[table["layer"] == 20]), "hill")
+    >>> len(frontier.plot_fits(fits, reference="baseline")), len(frontier.plot_fits(fits[0]))
+    (3, 1)
+    """
+    cells = cells_of(fits, panels)
+    everyone = [m for _, members in cells for m in members]
+    looks = styles_for([name for _, name in everyone], reference, styles)
+    grid, owned = panels_for(len(cells), axes, figure)
+    for ax, (title, members) in zip(grid, cells, strict=True):
+        head(ax, title, _draw_cell(ax, members, looks, log, band))
+    share_labels(grid)
+    legend_above(grid, [name for f, name in everyone if isinstance(f, CurveFit)], looks, owned)
+    return grid
+
+
+def cells_of(
+    fits: FrontierFits | CurveFit, panels: Sequence[str] | str | None = None
+) -> list[tuple[str, list[Member]]]:
+    """Every panel's title and members: fits and failures, each with the name of its series.
+
+    Raises
+    ------
+    ValueError
+        No fit at all, or a panel column that the fits do not have.
+    """
+    if isinstance(fits, CurveFit):
+        named = family_column(list(fits.group), "family")
+        return [("", [(fits, fits.group.get(named, fits.name))])]
+    columns = panel_columns(fits.group_columns, fits.family_column, panels)
+    members = _members(fits, columns)
+    cells = list(dict.fromkeys(_cell(m, columns) for m in members))
+    titles = panel_titles([dict(zip(columns, cell, strict=True)) for cell in cells])
+    return [(t, [m for m in members if _cell(m, columns) == c]) for t, c in zip(titles, cells, strict=True)]
+
+
+def draw_fit(
     fit: CurveFit,
     ax: Axes | None = None,
     *,
@@ -46,7 +128,7 @@ def plot_fit(
     line: Any = "-",
     label: str | None = None,
 ) -> Axes:
-    """The points of one fit, its curve and confidence band; beyond the data dashed and without the band.
+    """One fit in one panel: its points, curve and confidence band; beyond the data dashed, without the band.
 
     Parameters
     ----------
@@ -95,80 +177,6 @@ def _shown(fit: CurveFit, log: bool) -> np.ndarray:
     return (fit.x > 0) & (fit.y > 0) if log else np.full(len(fit.x), True)
 
 
-def plot_fits(
-    fits: FrontierFits,
-    axes: Any = None,
-    *,
-    log: bool = False,
-    band: bool = True,
-    panels: Sequence[str] | str | None = None,
-    figure: Figure | SubFigure | None = None,
-    reference: Hashable | None = None,
-    styles: Mapping[Any, Style] | None = None,
-) -> np.ndarray:
-    """All fits, families together in one panel per cell (site, layer, ...), under one legend.
-
-    Groups without a fit are named in their panel.
-
-    Parameters
-    ----------
-    fits : FrontierFits
-    axes : Axes or array of Axes, optional
-        One per panel; default a new pyplot figure, or new axes in `figure`.
-    log : bool
-        Both axes logarithmic.
-    panels : column names, optional
-        Which group columns make panels; default all but the family. [] draws everything in one.
-    reference : family, optional
-        Drawn in grey (see `family_styles`).
-    styles : dict of family to Style, optional
-        To keep a family's look over several figures.
-
-    Returns
-    -------
-    ndarray of Axes, shape (panels,)
-
-    Raises
-    ------
-    ValueError
-        No fit at all, a panel column that the fits do not have, or another number of axes than panels.
-    """
-    cells = cells_of(fits, panels)
-    everyone = [m for _, members in cells for m in members]
-    looks = styles_for([name for _, name in everyone], reference, styles)
-    grid, owned = panels_for(len(cells), axes, figure)
-    for ax, (title, members) in zip(grid, cells, strict=True):
-        head(ax, title, _draw_cell(ax, members, looks, log, band))
-    share_labels(grid)
-    legend_above(grid, [name for f, name in everyone if isinstance(f, CurveFit)], looks, owned)
-    return grid
-
-
-def cells_of(fits: FrontierFits, panels: Sequence[str] | str | None = None) -> list[tuple[str, list[Member]]]:
-    """Every panel's title and members: fits and failures, each with the name of its series.
-
-    Raises
-    ------
-    ValueError
-        No fit at all, or a panel column that the fits do not have.
-    """
-    columns = _panel_columns(fits, panels)
-    members = _members(fits, columns)
-    cells = list(dict.fromkeys(_cell(m, columns) for m in members))
-    titles = panel_titles([dict(zip(columns, cell, strict=True)) for cell in cells])
-    return [(t, [m for m in members if _cell(m, columns) == c]) for t, c in zip(titles, cells, strict=True)]
-
-
-def _panel_columns(fits: FrontierFits, panels: Sequence[str] | str | None) -> list[str]:
-    if panels is None:
-        return [c for c in fits.group_columns if c != fits.family_column]
-    columns = [panels] if isinstance(panels, str) else list(panels)
-    for column in columns:
-        if column not in fits.group_columns:
-            raise ValueError(f"the fits have no group column {column!r}{nearest(column, fits.group_columns)}")
-    return columns
-
-
 def _members(fits: FrontierFits, columns: list[str]) -> list[Member]:
     """Fits and failures, with the names that tell the curves of one panel apart."""
     everyone: list[CurveFit | GroupFailure] = [*fits.fits, *fits.failures]
@@ -190,7 +198,7 @@ def _draw_cell(ax: Axes, members: list[Member], looks: Mapping[Any, Style], log:
     fitted = [(f, name) for f, name in members if isinstance(f, CurveFit)]
     reach = _reach([f for f, _ in fitted], log) if fitted else None
     for f, name in fitted:
-        plot_fit(f, ax, band=band, log=log, reach=reach, **looks[name]._asdict(), label=str(name))
+        draw_fit(f, ax, band=band, log=log, reach=reach, **looks[name]._asdict(), label=str(name))
     missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
     if not fitted:
         say_instead(ax, "not fitted:", missing)

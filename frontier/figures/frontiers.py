@@ -1,4 +1,4 @@
-"""Figures, each drawn into axes that come in and go out: frontiers here, fits and ratios beside."""
+"""Frontiers: every SAE as a point, the Pareto set of each family joined."""
 
 from __future__ import annotations
 
@@ -11,48 +11,110 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from frontier.figures.families import Look, family_column, fidelity, group_values, legend_entries, looks_of
-from frontier.figures.files import save_figure
-from frontier.figures.fits import plot_fit, plot_fits
 from frontier.figures.panels import (
     EDGE,
     drawable,
     finish_axes,
     legend_above,
     new_axes,
+    panel_columns,
     panel_titles,
     panels_for,
     quiet_legend,
     say_hidden,
     share_labels,
 )
-from frontier.figures.ratios import plot_ratios
-from frontier.figures.style import (
-    Style,
-    family_styles,
-    figure_text,
-    paper_style,
-    styles_for,
-)
+from frontier.figures.style import Style, figure_text, styles_for
 from frontier.metrics import group_codes, group_columns, metrics_table, values
 from frontier.metrics.columns import direction
 from frontier.pareto import mark_pareto
 
-__all__ = [
-    "Style",
-    "family_styles",
-    "paper_style",
-    "plot_fit",
-    "plot_fits",
-    "plot_frontier",
-    "plot_frontiers",
-    "plot_ratios",
-    "save_figure",
-]
-
 FAINT = 0.3
 
 
-def plot_frontier(
+def plot_frontiers(
+    table: Any,
+    axes: Any = None,
+    *,
+    by: Sequence[str] | str | None = None,
+    x: str = "l0",
+    y: str | None = None,
+    family: str = "family",
+    reference: Hashable | None = None,
+    objectives: Mapping[str, str] | None = None,
+    log_x: bool = True,
+    log_y: bool = False,
+    panels: Sequence[str] | str | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """Every SAE as a point, the Pareto set of each family solid and joined, the rest faint.
+
+    One panel per group (model, site, layer) under one legend. How many SAEs could not be drawn stands above
+    each panel.
+
+    Parameters
+    ----------
+    table : anything that `read` takes
+    axes : Axes or array of Axes, optional
+        One per panel; default a new pyplot figure, or new axes in `figure`.
+    by : column names, optional
+        Groups; default model, site and layer where present. Families are always kept apart.
+    x, y : column names, derived ones included
+        Default L0 against loss recovered (`fvu` where that is unknown).
+    family : column name
+        What names the families.
+    reference : family, optional
+        Drawn in grey (see `family_styles`).
+    objectives : dict of column name to "min" or "max", optional
+        What decides the Pareto set; default x and y, loss recovered and the like to be high, others low.
+    log_x, log_y : bool
+        Which axes are logarithmic.
+    panels : column names, optional
+        Which group columns make panels; default all of them. [] draws everything in one, where groups differ
+        in the kind of line.
+    styles : dict of family to Style, optional
+        To keep a family's look over several figures.
+    figure : Figure or SubFigure, optional
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+
+    Raises
+    ------
+    TableError
+        Unknown column or direction, or no usable row.
+    ValueError
+        A panel column that makes no group, or another number of axes than panels.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> axes = frontier.plot_frontiers(table[table["layer"] == 20], reference="baseline")
+    >>> [ax.get_title("left") for ax in axes]
+    ['Resid', 'MLP', 'Attn']
+    """
+    table = metrics_table(table)
+    columns = group_columns(table, by, family)
+    named = family_column(columns, family)
+    cells = panel_columns(columns, named, panels)
+    codes, names = group_codes(table, cells)
+    looks = styles_for(group_values(table, named), reference, styles)
+    grid, owned = panels_for(len(names), axes, figure)
+    mixed = not {*columns} - {named} <= {*cells}
+    options: dict[str, Any] = {"x": x, "y": y, "objectives": objectives, "log_x": log_x, "log_y": log_y}
+    for code, (ax, title) in enumerate(zip(grid, panel_titles(names), strict=True)):
+        rows = table[codes == code]
+        draw_frontier(rows, ax, by=by, family=family, styles=looks, legend=mixed, title=title, **options)
+    share_labels(grid)
+    if not mixed:
+        legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def draw_frontier(
     table: Any,
     ax: Axes | None = None,
     *,
@@ -68,32 +130,7 @@ def plot_frontier(
     legend: bool = True,
     title: str = "",
 ) -> Axes:
-    """Every SAE as a point, the Pareto set of each family solid and joined, the rest faint.
-
-    Groups of several models, sites or layers share the axes and differ in the kind of line;
-    `plot_frontiers` gives each its own panel. How many SAEs could not be drawn stands above the axes.
-
-    Parameters
-    ----------
-    table : anything that `metrics_table` takes
-    ax : Axes, optional
-        Default: the axes of a new pyplot figure.
-    by : column names, optional
-        Groups; default model, site and layer where present. Families are always kept apart.
-    x, y : column names, derived ones included
-        Default L0 against loss recovered (`fvu` where that is unknown).
-    reference : family, optional
-        Drawn in grey (see `family_styles`).
-    objectives : dict of column name to "min" or "max", optional
-        What decides the Pareto set; default x and y, loss recovered and the like to be high, others low.
-    styles : dict of family to Style, optional
-        To keep a family's look over several figures.
-
-    Raises
-    ------
-    TableError
-        Unknown column or direction, or no usable row.
-    """
+    """One panel of `plot_frontiers`, whose parameters it takes; several groups differ in the kind of line."""
     table = metrics_table(table)
     y = fidelity(table) if y is None else y
     goals = objectives or {name: direction(name) for name in (x, y)}
@@ -113,44 +150,6 @@ def plot_frontier(
     if legend:
         quiet_legend(ax, legend_entries(looks))
     return ax
-
-
-def plot_frontiers(
-    table: Any,
-    axes: Any = None,
-    *,
-    by: Sequence[str] | str | None = None,
-    figure: Figure | SubFigure | None = None,
-    family: str = "family",
-    reference: Hashable | None = None,
-    styles: Mapping[Any, Style] | None = None,
-    **options: Any,
-) -> np.ndarray:
-    """`plot_frontier` in one panel per group, under one legend.
-
-    Parameters
-    ----------
-    table, by, family, reference, styles, options : as in `plot_frontier`
-    axes : array of Axes, optional
-        One per panel; default a new pyplot figure, or new axes in `figure`.
-
-    Returns
-    -------
-    ndarray of Axes, shape (panels,)
-    """
-    table = metrics_table(table)
-    columns = group_columns(table, by, family)
-    named = family_column(columns, family)
-    cells = [c for c in columns if c != named]
-    codes, names = group_codes(table, cells)
-    looks = styles_for(group_values(table, named), reference, styles)
-    grid, owned = panels_for(len(names), axes, figure)
-    for code, (ax, title) in enumerate(zip(grid, panel_titles(names), strict=True)):
-        rows = table[codes == code]
-        plot_frontier(rows, ax, by=by, family=family, styles=looks, legend=False, title=title, **options)
-    share_labels(grid)
-    legend_above(grid, looks, looks, owned)
-    return grid
 
 
 def _draw(

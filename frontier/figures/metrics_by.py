@@ -46,7 +46,69 @@ SETTINGS = {
 }
 
 
-def plot_metric(
+def plot_metrics(
+    table: Any,
+    axes: Any = None,
+    *,
+    y: Sequence[str] | str,
+    by: Sequence[str] | str | None = None,
+    x: str = "l0",
+    family: str = "family",
+    reference: Hashable | None = None,
+    log_x: bool = True,
+    log_y: bool = False,
+    styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """One metric or several against another: each SAE a point, the SAEs of a family joined in order of x.
+
+    One panel per metric, under one legend. Runs of several seeds are joined seed by seed; groups of several
+    models, sites or layers differ in the kind of line. How many SAEs could not be drawn stands above.
+
+    Parameters
+    ----------
+    table : anything that `read` takes
+    axes : Axes or array of Axes, optional
+        One per metric; default a new pyplot figure, or new axes in `figure`.
+    y : column name or names, derived ones included
+    by, x, family, reference, log_x, log_y, styles, figure : as in `plot_frontiers`
+
+    Returns
+    -------
+    ndarray of Axes, shape (metrics,)
+
+    Raises
+    ------
+    TableError
+        Unknown column.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> axes = frontier.plot_metrics(table[table["layer"] == 20], y="alive_fraction")
+    >>> [ax.get_ylabel() for ax in axes]
+    ['Latents alive']
+    """
+    table = metrics_table(table)
+    names = [y] if isinstance(y, str) else list(y)
+    for name in names:
+        values(table, name)  # a missing column is said before a figure is opened
+    columns = group_columns(table, by, family)
+    named = family_column(columns, family)
+    looks = styles_for(group_values(table, named), reference, styles)
+    mixed = len(group_codes(table, [c for c in columns if c != named])[1]) > 1
+    grid, owned = panels_for(len(names), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
+    options: dict[str, Any] = {"by": by, "x": x, "family": family, "log_x": log_x, "log_y": log_y}
+    for place, (ax, name) in enumerate(zip(grid, names, strict=True)):
+        draw_metric(table, ax, y=name, styles=looks, legend=mixed and not place, **options)
+        label_axes(ax, column_label(x), column_label(name), narrow=len(names) > 1)
+    if not mixed:
+        legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def draw_metric(
     table: Any,
     ax: Axes | None = None,
     *,
@@ -61,24 +123,7 @@ def plot_metric(
     legend: bool = True,
     title: str = "",
 ) -> Axes:
-    """One metric against another: each SAE a point, the SAEs of a family joined in order of x.
-
-    Runs of several seeds are joined seed by seed; groups of several models, sites or layers differ in the
-    kind of line. How many SAEs could not be drawn stands above the axes.
-
-    Parameters
-    ----------
-    table : anything that `metrics_table` takes
-    ax : Axes, optional
-        Default: the axes of a new pyplot figure.
-    x, y : column names, derived ones included
-    by, family, reference, styles : as in `plot_frontier`
-
-    Raises
-    ------
-    TableError
-        Unknown column.
-    """
+    """One panel of `plot_metrics`, whose parameters it takes."""
     table = metrics_table(table)
     xs, ys = values(table, x), values(table, y)
     columns = group_columns(table, by, family)
@@ -98,44 +143,6 @@ def plot_metric(
     if legend:
         quiet_legend(ax, legend_entries(looks))
     return ax
-
-
-def plot_metrics(
-    table: Any,
-    axes: Any = None,
-    *,
-    y: Sequence[str],
-    figure: Figure | SubFigure | None = None,
-    family: str = "family",
-    reference: Hashable | None = None,
-    styles: Mapping[Any, Style] | None = None,
-    **options: Any,
-) -> np.ndarray:
-    """`plot_metric` in one panel per metric, under one legend.
-
-    Parameters
-    ----------
-    table, family, reference, styles, options : as in `plot_metric`
-    y : column names
-    axes : array of Axes, optional
-        One per metric; default a new pyplot figure, or new axes in `figure`.
-
-    Returns
-    -------
-    ndarray of Axes, shape (metrics,)
-    """
-    table = metrics_table(table)
-    names = [y] if isinstance(y, str) else list(y)
-    for name in names:
-        values(table, name)  # a missing column is said before a figure is opened
-    named = family_column(group_columns(table, None, family), family)
-    looks = styles_for(group_values(table, named), reference, styles)
-    grid, owned = panels_for(len(names), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
-    for ax, name in zip(grid, names, strict=True):
-        plot_metric(table, ax, y=name, family=family, styles=looks, legend=False, **options)
-        label_axes(ax, column_label(options.get("x", "l0")), column_label(name), narrow=True)
-    legend_above(grid, looks, looks, owned)
-    return grid
 
 
 def plot_reconstruction(table: Any, axes: Any = None, **options: Any) -> np.ndarray:
@@ -202,7 +209,7 @@ def plot_settings(
     grid, owned = panels_for(len(set(kinds)), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
     for ax, kind in zip(grid, dict.fromkeys(kinds), strict=True):
         chosen = {"x": "sparsity_setting", "y": "l0", "log_y": True, **options}
-        plot_metric(table[kinds == kind], ax, family=family, styles=looks, legend=False, **chosen)
+        draw_metric(table[kinds == kind], ax, family=family, styles=looks, legend=False, **chosen)
         label_axes(ax, SETTINGS.get(kind) or f"Sparsity setting: {figure_text(kind)}", column_label("l0"))
     legend_above(grid, looks, looks, owned)
     return grid

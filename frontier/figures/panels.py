@@ -18,7 +18,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, ScalarFormatter
 from frontier.figures.lines import ems, fitted_title, in_lines, inches
 from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, distinct_texts, figure_text, log_axis
 from frontier.metrics.columns import axis_label
-from frontier.wording import plural
+from frontier.wording import nearest, plural
 
 QUIET = "0.4"
 LEAST_WIDTH, LEAST_HEIGHT = 1.5, 0.95
@@ -121,6 +121,23 @@ def panels_for(
     if len(given) != count:
         raise ValueError(f"{plural(count, 'panel')} to draw, found {len(given)} axes")
     return given, False
+
+
+def panel_columns(columns: Sequence[str], named: str, wanted: Sequence[str] | str | None) -> list[str]:
+    """The group columns that make panels: those that are wanted, by default all but the family's.
+
+    Raises
+    ------
+    ValueError
+        A column that makes no groups.
+    """
+    if wanted is None:
+        return [c for c in columns if c != named]
+    found = [wanted] if isinstance(wanted, str) else list(wanted)
+    for column in found:
+        if column not in columns:
+            raise ValueError(f"no group column {column!r}{nearest(column, columns)}")
+    return found
 
 
 def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -226,8 +243,8 @@ def sparse_marks(shown: np.ndarray, most: int = 5) -> list[int]:
 
 
 def legend_order(names: Iterable[Any], styles: Mapping[Any, Style]) -> list[Any]:
-    """Families in order of appearance, the reference first."""
-    return sorted(dict.fromkeys(names), key=lambda name: styles[name].colour != REFERENCE_COLOUR)
+    """Families in the order that every figure of them has: the reference first, then by name."""
+    return sorted(dict.fromkeys(names), key=lambda n: (styles[n].colour != REFERENCE_COLOUR, str(n)))
 
 
 def legend_above(panels: np.ndarray, names: Iterable[Any], styles: Mapping[Any, Style], owned: bool) -> None:

@@ -18,7 +18,6 @@ from frontier.figures.panels import (
     head,
     label_axes,
     legend_above,
-    new_axes,
     panel_titles,
     panels_for,
     share_labels,
@@ -37,59 +36,30 @@ WIDEST = 3.0
 """The axis follows the band up to this factor beyond the curves."""
 
 
-def plot_potency(
-    fit: CurveFit,
-    reference: CurveFit,
-    ax: Axes | None = None,
+def plot_potencies(
+    fits: FrontierFits | CurveFit,
+    axes: Any = None,
     *,
+    reference: Hashable | CurveFit | None = None,
     level: float | None = None,
     styles: Mapping[Any, Style] | None = None,
-) -> Axes:
-    """L0(reference) / L0(family) at every hit, with its pointwise band.
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """L0(reference) / L0(family) at every hit, with its pointwise band, one panel per cell.
 
-    The curve is solid where both families have data and dashed, without a band, where one is extrapolated;
+    A curve is solid where both families have data and dashed, without a band, where one is extrapolated;
     bars at the bottom show which hits each family covers.
 
     Parameters
     ----------
-    fit, reference : CurveFit
-    ax : Axes, optional
-        Default: the axes of a new pyplot figure.
-    level : float, optional
-        Of the band; default the fit's.
-    styles : dict of family to Style, optional
-    """
-    return _plot_pair(_potency, fit, reference, ax, level, styles)
-
-
-def plot_hit_ratio(
-    fit: CurveFit,
-    reference: CurveFit,
-    ax: Axes | None = None,
-    *,
-    level: float | None = None,
-    styles: Mapping[Any, Style] | None = None,
-) -> Axes:
-    """hit(family) / hit(reference) at every L0, with its pointwise band.
-
-    Parameters
-    ----------
-    fit, reference, ax, level, styles : as in `plot_potency`
-    """
-    return _plot_pair(_hit_ratio, fit, reference, ax, level, styles)
-
-
-def plot_potencies(fits: FrontierFits, axes: Any = None, **options: Any) -> np.ndarray:
-    """`plot_potency` of every family against the reference, one panel per cell, under one legend.
-
-    Parameters
-    ----------
-    fits : FrontierFits
+    fits : FrontierFits, or one CurveFit with the CurveFit of its reference
     axes : Axes or array of Axes, optional
         One per panel; default a new pyplot figure, or new axes in `figure`.
-    options
-        `reference` (a family; default the one called relu, standard, vanilla or baseline), `level`,
-        `styles`, `figure`.
+    reference : family or CurveFit, optional
+        Default: the family called relu, standard, vanilla or baseline.
+    level : float, optional
+        Of the bands; default the fits'.
+    styles, figure : as in `plot_fits`
 
     Returns
     -------
@@ -99,18 +69,71 @@ def plot_potencies(fits: FrontierFits, axes: Any = None, **options: Any) -> np.n
     ------
     ValueError
         When the reference is not clear, or no family can be compared with it.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> fits = frontier.fit(frontier.pareto_set(table[table["layer"] == 20]), "hill")
+    >>> frontier.plot_potencies(fits)[0].get_ylabel()
+    'L0 of baseline / L0 of gated'
     """
-    return _plot_cells(_potency, fits, axes, **options)
+    return _plot(_potency, fits, axes, reference, level, styles, figure)
 
 
-def plot_hit_ratios(fits: FrontierFits, axes: Any = None, **options: Any) -> np.ndarray:
-    """`plot_hit_ratio` of every family against the reference, one panel per cell, under one legend.
+def plot_hit_ratios(
+    fits: FrontierFits | CurveFit,
+    axes: Any = None,
+    *,
+    reference: Hashable | CurveFit | None = None,
+    level: float | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """hit(family) / hit(reference) at every L0, with its pointwise band, one panel per cell.
 
     Parameters
     ----------
-    fits, axes, options : as in `plot_potencies`
+    fits, axes, reference, level, styles, figure : as in `plot_potencies`
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> fits = frontier.fit(frontier.pareto_set(table[table["layer"] == 20]), "hill")
+    >>> ax, = frontier.plot_hit_ratios(fits["MLP", "gated"], reference=fits["MLP", "baseline"])
+    >>> ax.get_xlabel()
+    'L0 (bars: data range)'
     """
-    return _plot_cells(_hit_ratio, fits, axes, **options)
+    return _plot(_hit_ratio, fits, axes, reference, level, styles, figure)
+
+
+def draw_potency(
+    fit: CurveFit,
+    reference: CurveFit,
+    ax: Axes | None = None,
+    *,
+    level: float | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> Axes:
+    """One pair of `plot_potencies`."""
+    return _plot(_potency, fit, ax, reference, level, styles, None)[0]  # type: ignore[no-any-return]
+
+
+def draw_hit_ratio(
+    fit: CurveFit,
+    reference: CurveFit,
+    ax: Axes | None = None,
+    *,
+    level: float | None = None,
+    styles: Mapping[Any, Style] | None = None,
+) -> Axes:
+    """One pair of `plot_hit_ratios`."""
+    return _plot(_hit_ratio, fit, ax, reference, level, styles, None)[0]  # type: ignore[no-any-return]
 
 
 def _potency(fit: CurveFit, reference: CurveFit, level: float | None) -> tuple[pd.DataFrame, list[str]]:
@@ -135,54 +158,49 @@ def _words(column: str) -> str:
     return figure_text(column.replace("_", " ").capitalize(), 40)
 
 
-def _plot_pair(
+def _plot(
     curve: Curve,
-    fit: CurveFit,
-    reference: CurveFit,
-    ax: Axes | None,
+    fits: FrontierFits | CurveFit,
+    axes: Any,
+    reference: Hashable | CurveFit | None,
     level: float | None,
     styles: Mapping[Any, Style] | None,
-) -> Axes:
-    names = family_names(fit, reference)
-    looks = styles_for(names, names[1], styles)
-    frame, words = curve(fit, reference, level)
-    ax = new_axes()[0] if ax is None else ax
-    _draw(ax, {names[0]: frame}, names[1], looks)
-    label_axes(ax, *words)
-    return ax
-
-
-def _plot_cells(
-    curve: Curve,
-    fits: FrontierFits,
-    axes: Any = None,
-    *,
-    reference: Hashable | None = None,
-    level: float | None = None,
-    figure: Figure | SubFigure | None = None,
-    styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None,
 ) -> np.ndarray:
-    found = [f.group.get(fits.family_column) for f in fits]
-    base = reference_family(found, reference)
+    base, cells = _cells(fits, reference)
+    families = dict.fromkeys(family_names(*pair)[0] for _, pairs in cells for pair in pairs)
+    looks = styles_for([base, *families], base, styles)
+    grid, owned = panels_for(len(cells), axes, figure)
+    for ax, (title, members) in zip(grid, cells, strict=True):
+        drawn = [(family_names(*pair)[0], *curve(*pair, level)) for pair in members]
+        _draw(ax, {name: frame for name, frame, _ in drawn}, base, looks)
+        x, y = drawn[0][2]
+        label_axes(ax, x, y.replace(figure_text(drawn[0][0], 24), "family") if len(families) > 1 else y)
+        head(ax, title)
+    share_labels(grid)
+    legend_above(grid, looks, looks, owned)
+    return grid
+
+
+def _cells(
+    fits: FrontierFits | CurveFit, reference: Hashable | CurveFit | None
+) -> tuple[Any, list[tuple[str, list[Pair]]]]:
+    """The reference family, and every panel's title and pairs."""
+    if isinstance(fits, CurveFit):
+        if not isinstance(reference, CurveFit):
+            raise ValueError(
+                f"one fit is compared with one fit: reference must be a CurveFit, found {reference!r}"
+            )
+        return family_names(fits, reference)[1], [("", [(fits, reference)])]
+    base = reference_family([f.group.get(fits.family_column) for f in fits], reference)
     pairs, notes = pairs_with(fits, base)
     if not pairs:
         raise ValueError(f"no family to compare with {base}: {'; '.join(notes) or 'it is the only one'}")
     cells: dict[tuple[Any, ...], list[Pair]] = {}
     for pair in pairs:
         cells.setdefault(tuple(shared_group(*pair).items()), []).append(pair)
-    looks = styles_for([base, *(family_names(*p)[0] for p in pairs)], base, styles)
-    grid, owned = panels_for(len(cells), axes, figure)
     titles = panel_titles([dict(cell) for cell in cells])
-    for ax, title, members in zip(grid, titles, cells.values(), strict=True):
-        drawn = [(family_names(*pair)[0], *curve(*pair, level)) for pair in members]
-        _draw(ax, {name: frame for name, frame, _ in drawn}, base, looks)
-        x, y = drawn[0][2]
-        several = len({family_names(*p)[0] for p in pairs}) > 1
-        label_axes(ax, x, y.replace(figure_text(drawn[0][0], 24), "family") if several else y)
-        head(ax, title)
-    share_labels(grid)
-    legend_above(grid, looks, looks, owned)
-    return grid
+    return base, list(zip(titles, cells.values(), strict=True))
 
 
 def _draw(ax: Axes, frames: Mapping[Any, pd.DataFrame], reference: Any, looks: Mapping[Any, Style]) -> None:

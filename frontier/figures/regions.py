@@ -41,62 +41,28 @@ WIDEST = 100.0
 """Regions are followed up to this factor beyond the estimates; what lies farther is cut by the axes."""
 
 
-def plot_region(
-    fit: CurveFit,
-    ax: Axes | None = None,
-    *,
-    level: float | None = None,
-    colour: str = REFERENCE_COLOUR,
-    marker: str = "o",
-    line: Any = "-",
-    label: str | None = None,
-) -> Axes:
-    """Estimate and joint likelihood region of a fit's two free parameters; open where the data set no end.
-
-    Parameters
-    ----------
-    fit : CurveFit
-    ax : Axes, optional
-        Default: the axes of a new pyplot figure.
-    level : float, optional
-        Of the region; default the fit's.
-    label : str, optional
-        Name in a legend; default the group.
-
-    Raises
-    ------
-    ValueError
-        When the fit has no such region (see `joint_region`).
-    """
-    region = joint_region(fit, level=level)
-    ax = new_axes()[0] if ax is None else ax
-    look = Style(colour, marker, line)
-    _draw_region(ax, fit, region, look, figure_text(fit.name if label is None else label))
-    head(ax, "", _finish(ax, list(region.columns[:2]), [(fit, region)]))
-    return ax
-
-
 def plot_regions(
-    fits: FrontierFits,
+    fits: FrontierFits | CurveFit,
     axes: Any = None,
     *,
-    level: float | None = None,
-    figure: Figure | SubFigure | None = None,
     reference: Hashable | None = None,
+    level: float | None = None,
     styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
 ) -> np.ndarray:
-    """`plot_region` of all families, one panel per cell (site, layer, ...), under one legend.
+    """Estimate and joint likelihood region of the two free parameters of one fit or of all.
 
-    Fits without a region are named in their panel.
+    Families stand together in one panel per cell (site, layer, ...), under one legend. A region is open where
+    the data set no end; fits without a region are named in their panel.
 
     Parameters
     ----------
-    fits : FrontierFits
+    fits : FrontierFits or CurveFit
     axes : Axes or array of Axes, optional
         One per panel; default a new pyplot figure, or new axes in `figure`.
+    reference, styles, figure : as in `plot_fits`
     level : float, optional
         Of the regions; default the fits'.
-    reference, styles : as in `plot_fits`
 
     Returns
     -------
@@ -105,7 +71,15 @@ def plot_regions(
     Raises
     ------
     ValueError
-        When no fit has a region.
+        When no fit has a region (see `joint_region`).
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> fits = frontier.fit(frontier.pareto_set(table[table["layer"] == 20]), "hill")
+    >>> frontier.plot_regions(fits)[0].get_xlabel()
+    'k (sparsity at half the top)'
     """
     cells = cells_of(fits)
     found = {id(f): _region(f, level) for _, members in cells for f, _ in members if isinstance(f, CurveFit)}
@@ -131,6 +105,41 @@ def plot_regions(
     share_labels(grid)
     legend_above(grid, [n for _, members in cells for _, n in members], looks, owned)
     return grid
+
+
+def draw_region(
+    fit: CurveFit,
+    ax: Axes | None = None,
+    *,
+    level: float | None = None,
+    colour: str = REFERENCE_COLOUR,
+    marker: str = "o",
+    line: Any = "-",
+    label: str | None = None,
+) -> Axes:
+    """One fit of `plot_regions`.
+
+    Parameters
+    ----------
+    fit : CurveFit
+    ax : Axes, optional
+        Default: the axes of a new pyplot figure.
+    level : float, optional
+        Of the region; default the fit's.
+    label : str, optional
+        Name in a legend; default the group.
+
+    Raises
+    ------
+    ValueError
+        When the fit has no such region (see `joint_region`).
+    """
+    region = joint_region(fit, level=level)
+    ax = new_axes()[0] if ax is None else ax
+    look = Style(colour, marker, line)
+    _draw_region(ax, fit, region, look, figure_text(fit.name if label is None else label))
+    head(ax, "", _finish(ax, list(region.columns[:2]), [(fit, region)]))
+    return ax
 
 
 def _region(fit: CurveFit, level: float | None) -> pd.DataFrame | str:

@@ -28,7 +28,55 @@ from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.fits.residuals import residuals
 
 
-def plot_residual(
+def plot_residuals(
+    fits: FrontierFits | CurveFit,
+    axes: Any = None,
+    *,
+    reference: Hashable | None = None,
+    styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
+) -> np.ndarray:
+    """Residuals of one fit or of all on the scale of the errors model, in order of x, around a line at 0.
+
+    Families stand together in one panel per cell (site, layer, ...), under one legend.
+
+    Parameters
+    ----------
+    fits : FrontierFits or CurveFit
+    axes : Axes or array of Axes, optional
+        One per panel; default a new pyplot figure, or new axes in `figure`.
+    reference, styles, figure : as in `plot_fits`
+
+    Returns
+    -------
+    ndarray of Axes, shape (panels,)
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> fits = frontier.fit(frontier.pareto_set(table[table["layer"] == 20]), "hill")
+    >>> frontier.plot_residuals(fits)[0].get_title("left")
+    'Resid'
+    """
+    cells = cells_of(fits)
+    looks = styles_for([name for _, members in cells for _, name in members], reference, styles)
+    grid, owned = panels_for(len(cells), axes, figure)
+    for ax, (title, members) in zip(grid, cells, strict=True):
+        missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
+        for f, name in members:
+            if isinstance(f, CurveFit):
+                draw_residual(f, ax, **looks[name]._asdict(), label=str(name))
+        if len(missing) == len(members):
+            say_instead(ax, "not fitted:", missing)
+            missing = []
+        head(ax, title, f"not fitted: {', '.join(missing)}" if missing else "")
+    share_labels(grid)
+    legend_above(grid, [n for _, members in cells for _, n in members], looks, owned)
+    return grid
+
+
+def draw_residual(
     fit: CurveFit,
     ax: Axes | None = None,
     *,
@@ -37,7 +85,7 @@ def plot_residual(
     line: Any = "-",
     label: str | None = None,
 ) -> Axes:
-    """Residuals of one fit on the scale of its errors model, joined in order of x, around a line at 0.
+    """One fit of `plot_residuals`.
 
     Parameters
     ----------
@@ -59,41 +107,3 @@ def plot_residual(
     y = figure_text(fit.y_name.replace("_", " "))
     label_axes(ax, column_label(fit.x_name), fit.problem.errors.residual_name.format(y=y))
     return ax
-
-
-def plot_residuals(
-    fits: FrontierFits,
-    axes: Any = None,
-    *,
-    figure: Figure | SubFigure | None = None,
-    reference: Hashable | None = None,
-    styles: Mapping[Any, Style] | None = None,
-) -> np.ndarray:
-    """`plot_residual` of all fits, one panel per cell (site, layer, ...), under one legend.
-
-    Parameters
-    ----------
-    fits : FrontierFits
-    axes : Axes or array of Axes, optional
-        One per panel; default a new pyplot figure, or new axes in `figure`.
-    reference, styles : as in `plot_fits`
-
-    Returns
-    -------
-    ndarray of Axes, shape (panels,)
-    """
-    cells = cells_of(fits)
-    looks = styles_for([name for _, members in cells for _, name in members], reference, styles)
-    grid, owned = panels_for(len(cells), axes, figure)
-    for ax, (title, members) in zip(grid, cells, strict=True):
-        missing = [figure_text(name) for f, name in members if not isinstance(f, CurveFit)]
-        for f, name in members:
-            if isinstance(f, CurveFit):
-                plot_residual(f, ax, **looks[name]._asdict(), label=str(name))
-        if len(missing) == len(members):
-            say_instead(ax, "not fitted:", missing)
-            missing = []
-        head(ax, title, f"not fitted: {', '.join(missing)}" if missing else "")
-    share_labels(grid)
-    legend_above(grid, [n for _, members in cells for _, n in members], looks, owned)
-    return grid

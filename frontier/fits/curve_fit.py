@@ -181,9 +181,9 @@ class CurveFit(Result):
 
     def plot(self, ax: Axes | None = None, **style: Any) -> Axes:
         """Points, curve and band; the part beyond the data is drawn dashed."""
-        from frontier.figures import plot_fit
+        from frontier.figures.fits import draw_fit
 
-        return plot_fit(self, ax=ax, **style)
+        return draw_fit(self, ax=ax, **style)
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """One row: the columns of `FrontierFits.to_frame`."""
