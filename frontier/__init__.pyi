@@ -74,8 +74,6 @@ from .selection import select_curves as select_curves
 from .selection.averaging import averaged_potency as averaged_potency
 from .selection.curve_selection import CurveSelection as CurveSelection
 from .selection.planning import plan as plan
-from .tables import fits_table as fits_table
-from .tables import ratios_table as ratios_table
 from .tables import runs_table as runs_table
 
 __version__: str

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from frontier import figures, tables
+from frontier import figures
 from frontier.comparison.results import Comparisons
 from frontier.fits.curve_fit import FrontierFits
 
@@ -33,7 +33,7 @@ def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
 
 def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
     """Table and figures of fits, on both kinds of axes."""
-    files = write_table(fits.to_frame(), out / f"fits{name}", tables.fits_table(fits, style="latex"))
+    files = write_table(fits.to_frame(), out / f"fits{name}", fits.to_latex())
     for suffix, log in (("", False), ("_log", True)):
         files += write_figure(figures.plot_fits(fits, log=log), out / f"fits{name}{suffix}")
     return files
@@ -41,7 +41,7 @@ def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
 
 def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path]:
     """Ratios, fits, verdicts and figures of a comparison."""
-    latex = tables.ratios_table(found.ratios, style="latex")
+    latex = found.ratios.to_latex()
     files = write_table(found.ratios.to_frame(), out / f"ratios{name}", latex)
     files += write_fits(found.fits, out, name)
     found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 LAST = "0.2"
 """The last version that knows the old names."""
+FACES = "a method of the result: to_text, to_markdown, to_latex or to_html"
 
 
 class Old(NamedTuple):
@@ -22,13 +23,15 @@ class Old(NamedTuple):
 
 
 PUBLIC = {
-    "plot_fit": Old("figures.fits", "draw_fit", "plot_fits"),
-    "plot_frontier": Old("figures.frontiers", "draw_frontier", "plot_frontiers"),
-    "plot_hit_ratio": Old("figures.ratio_curves", "draw_hit_ratio", "plot_hit_ratios"),
-    "plot_metric": Old("figures.metrics_by", "draw_metric", "plot_metrics"),
-    "plot_potency": Old("figures.ratio_curves", "draw_potency", "plot_potencies"),
-    "plot_region": Old("figures.regions", "draw_region", "plot_regions"),
-    "plot_residual": Old("figures.residuals", "draw_residual", "plot_residuals"),
+    "plot_fit": Old("figures.fits", "draw_fit", "frontier.plot_fits"),
+    "plot_frontier": Old("figures.frontiers", "draw_frontier", "frontier.plot_frontiers"),
+    "plot_hit_ratio": Old("figures.ratio_curves", "draw_hit_ratio", "frontier.plot_hit_ratios"),
+    "plot_metric": Old("figures.metrics_by", "draw_metric", "frontier.plot_metrics"),
+    "plot_potency": Old("figures.ratio_curves", "draw_potency", "frontier.plot_potencies"),
+    "plot_region": Old("figures.regions", "draw_region", "frontier.plot_regions"),
+    "plot_residual": Old("figures.residuals", "draw_residual", "frontier.plot_residuals"),
+    "fits_table": Old("tables.contents", "fits_table", FACES),
+    "ratios_table": Old("tables.contents", "ratios_table", FACES),
 }
 """Old names of `frontier`."""
 
@@ -36,7 +39,7 @@ PUBLIC = {
 def public(name: str) -> Any:
     """What an old public name stood for, with a warning."""
     old = PUBLIC[name]
-    _warn(f"frontier.{name}", f"frontier.{old.new}", 3)
+    _warn(f"frontier.{name}", old.new, 3)
     return getattr(importlib.import_module(f"frontier.{old.module}"), old.name)
 
 

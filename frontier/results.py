@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_origin
@@ -16,6 +17,8 @@ from frontier.views import View
 
 if TYPE_CHECKING:
     import cattrs
+
+    from frontier.tables.styles import Sheet
 
 Group = dict[str, str | int | float | bool]
 """The values of the group columns that name one group of rows."""
@@ -59,6 +62,30 @@ class Result:
     def to_text(self, *, verbose: bool = False, width: int | None = None) -> str:
         """The result as text of `width` columns (default: the terminal's); `verbose` leaves nothing out."""
         return self._view().text(width, verbose=verbose)
+
+    def to_markdown(self) -> str:
+        """The result in Markdown, nothing left out."""
+        return "\n\n".join(sheet.write("markdown") for sheet in self._sheets())
+
+    def to_html(self) -> str:
+        """The result in HTML, nothing left out."""
+        return "\n".join(sheet.write("html") for sheet in self._sheets())
+
+    def to_latex(self, *, siunitx: bool = False) -> str:
+        """The result in LaTeX, nothing left out.
+
+        Parameters
+        ----------
+        siunitx : bool
+            Numbers for the package siunitx (version 3); the package booktabs is needed in any case.
+        """
+        return "\n\n".join(replace(sheet, siunitx=siunitx).write("latex") for sheet in self._sheets())
+
+    def _sheets(self) -> tuple[Sheet, ...]:
+        """The tables that a paper or a page shows; a subclass may have better ones than its view."""
+        from frontier.tables.styles import sheets_of
+
+        return sheets_of(self._view())
 
     def _repr_html_(self) -> str:
         return self._view().html()

@@ -27,7 +27,7 @@ def test_it_opens_with_the_fits_of_the_first_group(explorer, hill20):
         assert explorer.fits[family].values == pytest.approx(hill20["Resid", family].values)
     assert explorer.reference.value == "baseline"
     assert explorer.ratios["k", "gated"].ratio == pytest.approx(6.03, abs=0.01)  # as in README
-    assert "6.28" in explorer.numbers.value and "relative_potency" in explorer.numbers.value
+    assert "6.28" in explorer.numbers.value and "relative potency" in explorer.numbers.value
     assert bytes(explorer.picture.value[:4]) == b"\x89PNG"
 
 

@@ -1,5 +1,6 @@
 """The README's first example prints what the README says it prints, and its other code imports."""
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,10 @@ README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"
 
 def test_the_first_example_prints_what_stands_under_it():
     code, output = re.search(r"```python\n(import frontier.*?)```\n\n```\n(.*?)```", README, re.S).groups()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    terminal = {**os.environ, "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=terminal
+    )
     assert [line.rstrip() for line in done.stdout.splitlines()] == output.splitlines()
 
 

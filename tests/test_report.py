@@ -111,7 +111,7 @@ def test_the_answer_comes_first_and_is_that_of_compare(page, comparison20):
 def test_tables_are_those_of_the_tables_module(page, comparison20, layer20):
     for text in ("6.28 [5.51, 7.21]", "6.0 [4.3, 8.5]", "0.726 [0.649, 0.813]"):  # README, GATED_DATA
         assert text in page.texts
-    assert frontier.ratios_table(comparison20.ratios, style="latex").split("\n")[0] in page.text
+    assert comparison20.ratios.to_latex().split("\n")[0] in page.text
     marked = [a for t, a in page.elements if t == "tr" and a.get("class") == "pareto"]
     assert len(marked) == 52  # as `sae-frontier pareto` prints for this layer (test_cli)
     assert "52 of 66 are Pareto-optimal within their group, marked by a bar and by 'yes'" in page.text

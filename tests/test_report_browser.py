@@ -303,7 +303,7 @@ def test_latex_is_copied(chromium, gemma_page, comparison20):
         page.locator("#ratios .copy").click()
         page.locator("#ratios .copy", has_text="Copied").wait_for()
         copied = page.evaluate("navigator.clipboard.readText()")
-        assert copied.strip() == frontier.ratios_table(comparison20.ratios, style="latex").strip()
+        assert copied.strip() == comparison20.ratios.to_latex().strip()
 
 
 def luminance(colour):

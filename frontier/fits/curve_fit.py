@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from lmfit.model import ModelResult
     from matplotlib.axes import Axes
 
+    from frontier.tables.styles import Sheet
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CurveFit(Result):
@@ -272,6 +274,11 @@ class FrontierFits(Result):
         from frontier.figures import plot_fits
 
         return plot_fits(self, **options)
+
+    def _sheets(self) -> tuple[Sheet, ...]:
+        from frontier.tables.contents import fits_sheet
+
+        return (fits_sheet(self),)
 
     def _view(self) -> View:
         curve = CURVES[self.curve]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -13,6 +13,9 @@ from frontier.metrics import give_back
 from frontier.results import Group, Result, Rows, in_words, telling
 from frontier.views import View
 from frontier.wording import interval_cell, number, p_value_cell
+
+if TYPE_CHECKING:
+    from frontier.tables.styles import Sheet
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -70,6 +73,9 @@ class Ratio(Result):
     def _view(self) -> View:
         return RatioTable((self,), tuple(self.group))._view()
 
+    def _sheets(self) -> tuple[Sheet, ...]:
+        return RatioTable((self,), tuple(self.group))._sheets()
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RatioTable(Rows[Ratio]):
@@ -101,17 +107,10 @@ class RatioTable(Rows[Ratio]):
         """
         return give_back(pd.DataFrame([_record(r) for r in self.ratios]), backend)
 
-    def to_markdown(self) -> str:
-        """The table in Markdown."""
-        from frontier.tables import ratios_table
+    def _sheets(self) -> tuple[Sheet, ...]:
+        from frontier.tables.contents import ratios_sheet
 
-        return ratios_table(self, style="markdown")
-
-    def to_latex(self) -> str:
-        """The table in LaTeX (booktabs)."""
-        from frontier.tables import ratios_table
-
-        return ratios_table(self, style="latex")
+        return (ratios_sheet(self),)
 
     def _view(self) -> View:
         columns = telling(self.group_columns, self.ratios)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,11 @@ def fits_table(fits: FrontierFits, style: str = "text", *, siunitx: bool = False
     ValueError
         Unknown style.
     """
+    return replace(fits_sheet(fits), siunitx=siunitx).write(style)
+
+
+def fits_sheet(fits: FrontierFits) -> Sheet:
+    """The table that `fits_table` writes."""
     everyone: list[CurveFit | GroupFailure] = [*fits.fits, *fits.failures]
     groups = [g.group for g in everyone]
     shown, constant = _split(groups, fits.group_columns)
@@ -58,7 +64,7 @@ def fits_table(fits: FrontierFits, style: str = "text", *, siunitx: bool = False
         fields.append(Field("Errors", [*(f.errors for f in fitted), *blank]))
     fields.append(Field("Notes", numbers))
     caption = _fits_caption(fits, fitted, constant)
-    return Sheet(caption, filled(fields), tuple(notes), siunitx=siunitx).write(style)
+    return Sheet(caption, filled(fields), tuple(notes))
 
 
 def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None, siunitx: bool = False) -> str:
@@ -80,9 +86,14 @@ def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None, 
     ValueError
         Unknown style.
     """
+    return replace(ratios_sheet(ratios, wide), siunitx=siunitx).write(style)
+
+
+def ratios_sheet(ratios: Any, wide: bool | None = None) -> Sheet:
+    """The table that `ratios_table` writes."""
     frame = ratio_frame(ratios)
     if not len(frame):
-        return Sheet("No ratio.", (Field("Quantity", []), Field("Ratio", []))).write(style)
+        return Sheet("No ratio.", (Field("Quantity", []), Field("Ratio", [])))
     groups = [c for c in frame.columns if c not in RATIO_COLUMNS]
     said = _doubts(frame, ratios)
     quantities = list(dict.fromkeys(frame["quantity"]))
@@ -95,7 +106,7 @@ def ratios_table(ratios: Any, style: str = "text", *, wide: bool | None = None, 
     levels = {r.level for r in ratios} if hasattr(ratios, "to_frame") else set()
     caption = _ratios_caption(frame, constant, levels, getattr(ratios, "notes", ()))
     columns = filled([*fields, Field("Notes", numbers)])
-    return Sheet(caption, columns, tuple(notes), siunitx=siunitx).write(style)
+    return Sheet(caption, columns, tuple(notes))
 
 
 def ratio_frame(ratios: Any) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from tabulate import tabulate
 from frontier.tables.latex import latex_number as latex_number
 from frontier.tables.latex import latex_sheet
 from frontier.tables.latex import latex_text as latex_text
+from frontier.views import View
 from frontier.wording import nearest, one_line
 
 
@@ -68,6 +69,14 @@ class Sheet:
         if style not in STYLES:
             raise ValueError(f"unknown table style {style!r}{nearest(str(style), STYLES)}")
         return STYLES[style](self)
+
+
+def sheets_of(view: View) -> tuple[Sheet, ...]:
+    """What a result shows when nothing is left out, as tables."""
+    cells = zip(*view.rows, strict=True) if view.rows else ((),) * len(view.headers)
+    fields = tuple(Field(h, list(c)) for h, c in zip(view.headers, cells, strict=True))
+    own = Sheet(view.title, fields, tuple(view.said(verbose=True)))
+    return (own, *(sheet for detail in view.details for sheet in sheets_of(detail)))
 
 
 def header(name: str) -> str:
