@@ -12,7 +12,8 @@ import pandas as pd
 
 from frontier.fits import fit
 from frontier.fits.curve_fit import FrontierFits
-from frontier.metrics import group_codes, group_columns, metrics_table, usable, values
+from frontier.groups import group_codes, group_columns
+from frontier.metrics import metrics_table, usable, values
 from frontier.metrics.checks import TableError
 from frontier.pareto import pareto_set
 from frontier.ratios import RatioTable, ratio_table

@@ -11,11 +11,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from frontier.datasets import load_dataset
+from frontier.groups import group_codes, group_columns
 from frontier.metrics import (
     default_y,
     give_back,
-    group_codes,
-    group_columns,
     metrics_table,
     notes,
     require_metrics,

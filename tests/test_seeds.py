@@ -15,15 +15,9 @@ from scipy import stats
 
 import frontier
 from frontier.doubts import Kind
+from frontier.groups import setting_codes
 from frontier.metrics.checks import TableError
-from frontier.seeds import (
-    SeedComparisons,
-    compare_seeds,
-    lack_of_fit,
-    paired_batches,
-    setting_codes,
-    within_setting,
-)
+from frontier.seeds import SeedComparisons, compare_seeds, lack_of_fit, paired_batches, within_setting
 from frontier.seeds.settings import PairedBatches, SettingScatter
 
 BENCH = Path(__file__).parents[1] / "benchmarks" / "seeds_false_positives.py"

@@ -4,12 +4,10 @@ from frontier.comparison.comparing import (
     OTHER,
     Comparisons,
     compare,
-    default_groups,
 )
 
 __all__ = [
     "OTHER",
     "Comparisons",
     "compare",
-    "default_groups",
 ]

@@ -12,9 +12,10 @@ import pandas as pd
 
 from frontier.comparison.results import Comparison, Comparisons, equal_steepness
 from frontier.doubts import Doubt, Kind, without
-from frontier.fits import fit, guard
+from frontier.fits import fit
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.metrics import default_y, group_columns, metrics_table, set_aside_remark, usable
+from frontier.groups import default_groups, group_columns, guard, varies
+from frontier.metrics import default_y, metrics_table, set_aside_remark, usable
 from frontier.metrics.columns import falling_axis
 from frontier.pareto import pareto_set
 from frontier.problems import x_at
@@ -104,20 +105,6 @@ def compare(
     return Comparisons(comparisons, fits, ratios, observed, tuple(said))
 
 
-def default_groups(table: pd.DataFrame, family: str = "family") -> list[str]:
-    """Model, site and layer where present; dictionary_size as well where every size holds every family."""
-    columns = [c for c in group_columns(table, None, family) if c != family]
-    if "dictionary_size" in table and family in table and _differ(table["dictionary_size"]):
-        rows = usable(table)
-        at_size = rows.groupby([*columns, "dictionary_size"], dropna=False)[family].transform("nunique")
-        whole = rows.groupby(columns, dropna=False)[family].transform("nunique") if columns else (
-            rows[family].nunique()
-        )  # fmt: skip
-        if (at_size == whole).all() and _differ(rows[family]):
-            columns.append("dictionary_size")
-    return columns
-
-
 def _seeds_note(
     rows: pd.DataFrame,
     cells: Sequence[str],
@@ -143,17 +130,12 @@ def _seeds_note(
 
 def _several_seeds(rows: pd.DataFrame, columns: Sequence[str]) -> bool:
     """Whether runs of one group and setting (L0 where the setting is unknown) have different seeds."""
-    if "seed" not in rows or not _differ(rows["seed"]):
+    if "seed" not in rows or not varies(rows["seed"]):
         return False
     same = [c for c in dict.fromkeys((*columns, "dictionary_size", "tokens_trained")) if c in rows]
     setting = rows["sparsity_setting"].fillna(rows["l0"]) if "sparsity_setting" in rows else rows["l0"]
     seeds = rows.groupby([*(rows[c] for c in same), setting], dropna=False)["seed"].nunique()
     return bool((seeds > 1).any())
-
-
-def _differ(column: pd.Series) -> bool:
-    """Whether a column holds more than one value, missing ones aside."""
-    return len(column.dropna().unique()) > 1
 
 
 def _one(

@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from frontier.figures.families import family_column, fidelity, legend_entries, looks_of
 from frontier.figures.panels import EDGE, finish_axes, head, new_axes, quiet_legend, sparse_marks
 from frontier.figures.style import Style, figure_text
-from frontier.metrics import group_codes, group_columns, metrics_table
+from frontier.groups import group_codes, group_columns
+from frontier.metrics import metrics_table
 from frontier.pareto.uncertain import attainment
 from frontier.wording import plural
 

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 
 from frontier.figures.panels import QUIET, family_handles, panel_titles
 from frontier.figures.style import Style, styles_for
-from frontier.metrics import default_y, group_codes
+from frontier.groups import group_codes
+from frontier.metrics import default_y
 
 LINES = ("-", "--", ":", "-.")
 

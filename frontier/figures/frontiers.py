@@ -25,7 +25,11 @@ from frontier.figures.panels import (
     share_labels,
 )
 from frontier.figures.style import Style, figure_text, styles_for
-from frontier.metrics import group_codes, group_columns, metrics_table, values
+from frontier.groups import (
+    group_codes,
+    group_columns,
+)
+from frontier.metrics import metrics_table, values
 from frontier.metrics.columns import direction
 from frontier.pareto import mark_pareto
 

@@ -29,7 +29,8 @@ from frontier.figures.panels import (
     say_hidden,
 )
 from frontier.figures.style import Style, figure_text, styles_for
-from frontier.metrics import group_codes, group_columns, metrics_table, values
+from frontier.groups import group_codes, group_columns
+from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
 from frontier.wording import listed
 

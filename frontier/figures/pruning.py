@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from frontier.figures.families import fidelity
 from frontier.figures.panels import EDGE, drawable, finish_axes, new_axes, quiet_legend, say_hidden
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
-from frontier.metrics import group_codes, metrics_table, values
+from frontier.groups import group_codes
+from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
 from frontier.wording import listed
 

@@ -5,7 +5,6 @@ from frontier.fits.fitting import (
     fit,
     fit_groups,
     fit_points,
-    guard,
     held,
 )
 
@@ -14,6 +13,5 @@ __all__ = [
     "fit",
     "fit_groups",
     "fit_points",
-    "guard",
     "held",
 ]

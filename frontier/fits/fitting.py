@@ -15,10 +15,11 @@ from frontier.errors import errors_named
 from frontier.fits import doubts as say
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.fits.errors_model import choose_errors
-from frontier.fits.points import Points, guard, points_of
+from frontier.fits.points import Points, points_of
 from frontier.fits.residuals import curvature_left
+from frontier.groups import group_columns, guard
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
-from frontier.metrics import default_y, group_columns, metrics_table, usable
+from frontier.metrics import default_y, metrics_table, usable
 from frontier.problems import Array, Estimate, Problem, parameter
 from frontier.wording import listed, nearest, plural
 

@@ -9,15 +9,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.metrics import IDENTITY, group_codes, set_aside_remark, values
+from frontier.groups import PROTOCOL, as_text, group_codes
+from frontier.metrics import set_aside_remark, values
 from frontier.metrics.checks import REPEATED, TableError
 from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
-
-PROTOCOL = ("protocol", "ablation", *IDENTITY)
-"""Rows that differ in one of these never meet in one fit unless the column is named in `across`."""
-
 
 FACTS = (*PROTOCOL, "tokens_trained", "dictionary_size")
 """Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
@@ -78,7 +75,7 @@ def points_of(
     inside, remarks = _inside(table, known, missing, max_l0)
     codes, names = group_codes(table, columns)
     labels = _labels(table)
-    facts = {c: _text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
+    facts = {c: as_text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
     runs = np.bincount(codes, inside, len(names))[codes]
     if "group_runs" in table:
         runs = table["group_runs"].to_numpy()
@@ -119,7 +116,7 @@ def _inside(
         remarks.append(f"{plural(int(bad.sum()), 'row')} left out of the fits: {missing} (rows {where})")
     inside &= known
     if "doubts" in table:
-        twice = inside & _text(table["doubts"]).str.contains(REPEATED, regex=False).to_numpy(dtype=bool)
+        twice = inside & as_text(table["doubts"]).str.contains(REPEATED, regex=False).to_numpy(dtype=bool)
         if twice.any():
             remarks.append(
                 f"{plural(int(twice.sum()), 'row')} repeat another row in every column and count twice"
@@ -131,35 +128,6 @@ def _inside(
             count = plural(int(above.sum()), "row")
             remarks.append(f"{count} with L0 above {number(max_l0)} left out as asked")
     return inside, remarks
-
-
-def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> None:
-    """Refuse rows of different protocol, ablation, model, site or layer in one group.
-
-    Missing differs from known: fill the column in where the rows do belong together.
-
-    Raises
-    ------
-    TableError
-        Names the column and what differs.
-    """
-    checked = [c for c in PROTOCOL if c in table and c not in columns and c not in across]
-    if not checked or table.empty:
-        return
-    for column in checked:
-        text = _text(table[column])
-        counts = (
-            text.groupby([table[c] for c in columns], dropna=False).nunique()
-            if columns
-            else pd.Series([text.nunique()])
-        )
-        if counts.max() > 1:
-            found = sorted(text.unique())
-            known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
-            raise TableError(
-                f"rows with different {column} ({listed(found, 5)}) would be compared{known}; "
-                f"add {column!r} to by, keep one of them, or allow it with across=[{column!r}]"
-            )
 
 
 def _in_order(names: list[Group]) -> list[int]:
@@ -178,11 +146,6 @@ def _labels(table: pd.DataFrame) -> list[str]:
     if "l0" not in table:
         return labels
     return [f"{r} (L0 {number(float(v))})" for r, v in zip(labels, values(table, "l0"), strict=True)]
-
-
-def _text(column: pd.Series) -> pd.Series:
-    """A column as text; missing differs from known."""
-    return column.astype("string").fillna("(missing)")
 
 
 def _weights(table: pd.DataFrame, y_name: str, weights: str | None) -> Array:

@@ -12,8 +12,9 @@ import pandas as pd
 from frontier.comparison import Comparisons
 from frontier.curves import CURVES
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.groups import group_codes
 from frontier.html_report.contents import axis_title, cells, marked_for
-from frontier.metrics import group_codes, values
+from frontier.metrics import values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, direction
 from frontier.ratios.ratio import Ratio, ratio_cell

@@ -2,14 +2,11 @@
 
 from frontier.metrics.table import (
     CHECKED,
-    IDENTITY,
     NOTES,
     REASONS,
     add_notes,
     default_y,
     give_back,
-    group_codes,
-    group_columns,
     metrics_table,
     notes,
     require_metrics,
@@ -21,14 +18,11 @@ from frontier.metrics.table import (
 
 __all__ = [
     "CHECKED",
-    "IDENTITY",
     "NOTES",
     "REASONS",
     "add_notes",
     "default_y",
     "give_back",
-    "group_codes",
-    "group_columns",
     "metrics_table",
     "notes",
     "require_metrics",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -31,8 +30,6 @@ from frontier.wording import listed, nearest, plural
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"
 REASONS = ("excluded_because", "doubts")
-IDENTITY = ("model", "site", "layer")
-"""Default groups: rows that differ in one of these never share a frontier."""
 
 
 def metrics_table(source: Any) -> pd.DataFrame:
@@ -160,47 +157,6 @@ def default_y(table: pd.DataFrame) -> str:
     )
 
 
-def group_columns(
-    table: pd.DataFrame, by: Sequence[str] | str | None, family: str | None = "family"
-) -> list[str]:
-    """The columns that name a group: `by` (default model, site, layer where present), families apart.
-
-    The family column is added unless `by` already tells families apart, or `family` is None.
-
-    Raises
-    ------
-    TableError
-        When a named column does not exist.
-    """
-    if by is None:
-        columns = [c for c in IDENTITY if c in table and table[c].notna().any()]
-    else:
-        columns = [by] if isinstance(by, str) else list(by)
-    named = columns if by is not None else []
-    for column in [*named, *([family] if family not in (None, "family") else [])]:
-        if column not in table:
-            raise TableError(f"no column {column!r} to group by{nearest(str(column), list(table.columns))}")
-    if family in table and family not in columns:
-        keys = [c for c in columns if c in ("family", "architecture")] if family == "family" else []
-        if not keys or table.groupby(keys, dropna=False)[str(family)].nunique(dropna=False).max() > 1:
-            columns = [*columns, str(family)]
-    return columns
-
-
-def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, list[dict[str, Any]]]:
-    """One integer per row, and the values that name each group, in order of first appearance.
-
-    Missing group values form a group of their own.
-    """
-    if not columns:
-        return np.zeros(len(table), dtype=np.int64), [{}] if len(table) else []
-    codes = table.groupby(list(columns), sort=False, dropna=False).ngroup().to_numpy()
-    first = np.flatnonzero(np.diff(np.maximum.accumulate(codes), prepend=-1))  # numbered by first appearance
-    names = table[list(columns)].iloc[first]
-    rows = names.itertuples(index=False)
-    return codes, [{c: _scalar(v) for c, v in zip(columns, row, strict=True)} for row in rows]
-
-
 def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     """`table` itself, if it can be placed on a frontier.
 
@@ -231,13 +187,6 @@ def _known(table: pd.DataFrame, column: str) -> bool:
         return bool(np.isfinite(values(table, column)).any())
     except TableError:
         return False
-
-
-def _scalar(value: Any) -> Any:
-    value = value.item() if isinstance(value, np.generic) else value
-    if pd.isna(value):
-        return "(missing)"
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _recognised(table: pd.DataFrame) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from frontier.metrics import group_codes, group_columns, values
+from frontier.groups import group_codes, group_columns
+from frontier.metrics import values
 from frontier.results import in_words
 from frontier.wording import number
 

@@ -14,16 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.metrics import (
-    add_notes,
-    default_y,
-    give_back,
-    group_codes,
-    group_columns,
-    metrics_table,
-    set_aside_remark,
-    values,
-)
+from frontier.groups import group_codes, group_columns
+from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
 from frontier.wording import listed, nearest, plural

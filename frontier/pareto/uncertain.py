@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from frontier.groups import RECIPE, Codes, group_codes, group_columns, setting_codes
 from frontier.metrics import (
     add_notes,
     default_y,
     give_back,
-    group_codes,
-    group_columns,
     metrics_table,
     notes,
     set_aside_remark,
@@ -25,7 +24,6 @@ from frontier.metrics.checks import TableError
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto.sets import mark_pareto, nondominated
 from frontier.problems import Array
-from frontier.seeds.settings import RECIPE, Codes, setting_codes
 from frontier.wording import listed, nearest, number, plural
 
 NOISE = ("se", "seeds")

@@ -11,17 +11,8 @@ import numpy as np
 import pandas as pd
 
 from frontier.doubts import Doubt, Kind, in_text, placed
-from frontier.fits.points import guard
-from frontier.metrics import (
-    default_y,
-    give_back,
-    group_codes,
-    group_columns,
-    metrics_table,
-    set_aside_remark,
-    usable,
-    values,
-)
+from frontier.groups import group_codes, group_columns, guard
+from frontier.metrics import default_y, give_back, metrics_table, set_aside_remark, usable, values
 from frontier.metrics.columns import falling_axis
 from frontier.pareto import pareto_set
 from frontier.problems import Array

@@ -11,7 +11,8 @@ from scipy.special import fdtrc
 
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.fits.points import PROTOCOL, SHARED_PARENTS
+from frontier.fits.points import SHARED_PARENTS
+from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
 from frontier.results import Group, in_words

@@ -7,7 +7,6 @@ from frontier.seeds.comparing import (
     compare_seeds,
     lack_of_fit,
     paired_batches,
-    setting_codes,
     within_setting,
 )
 
@@ -18,6 +17,5 @@ __all__ = [
     "compare_seeds",
     "lack_of_fit",
     "paired_batches",
-    "setting_codes",
     "within_setting",
 ]

@@ -17,20 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import nctdtrinc
 
-from frontier.comparison import default_groups
 from frontier.distributions import holm, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind
-from frontier.fits import guard
+from frontier.groups import default_groups, group_codes, group_columns, guard, setting_codes
 from frontier.intervals import Interval
-from frontier.metrics import (
-    default_y,
-    group_codes,
-    group_columns,
-    metrics_table,
-    set_aside_remark,
-    usable,
-    values,
-)
+from frontier.metrics import default_y, metrics_table, set_aside_remark, usable, values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.problems import Array
@@ -40,7 +31,6 @@ from frontier.seeds.seed_comparison import SeedComparison, SeedComparisons, Seed
 from frontier.seeds.seed_curve import Runs, SeedCurve, local_gap, setting_variances, swapped, upright
 from frontier.seeds.settings import lack_of_fit as lack_of_fit
 from frontier.seeds.settings import paired_batches as paired_batches
-from frontier.seeds.settings import setting_codes as setting_codes
 from frontier.seeds.settings import within_setting as within_setting
 from frontier.wording import listed, nearest, number, plural
 

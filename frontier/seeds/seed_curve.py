@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 
+from frontier.groups import Codes
 from frontier.problems import Array
-from frontier.seeds.settings import Codes
 
 
 @dataclass(frozen=True)

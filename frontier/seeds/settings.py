@@ -9,39 +9,20 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import fdtrc
 
 from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
+from frontier.groups import Codes, group_codes, group_columns, setting_codes
 from frontier.intervals import Interval
-from frontier.metrics import default_y, give_back, group_codes, group_columns, metrics_table, usable, values
+from frontier.metrics import default_y, give_back, metrics_table, usable, values
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
 from frontier.results import Group, Result
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
-
-Codes = NDArray[np.integer[Any]]
-
-RECIPE = (
-    "family", "architecture", "dictionary_size", "sparsity_name", "sparsity_setting", "tokens_trained",
-    "learning_rate", "lr",
-)  # fmt: skip
-"""Runs equal in these (L0 where the setting is unknown) differ by their seed only."""
-
-
-def setting_codes(table: pd.DataFrame, columns: Sequence[str] = ()) -> Codes:
-    """One integer per row: equal for runs of one group (`columns`) that differ by their seed only.
-
-    Runs are replicates when they agree in family, architecture, dictionary size and sparsity setting; where
-    the setting is not known, when they agree in L0 (a TopK family).
-    """
-    keys = pd.DataFrame({c: table[c] for c in dict.fromkeys((*columns, *RECIPE)) if c in table})
-    known = keys["sparsity_setting"].notna() if "sparsity_setting" in keys else pd.Series(False, keys.index)
-    keys["_l0"] = np.where(known.to_numpy(), 0.0, values(table, "l0"))
-    return keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
