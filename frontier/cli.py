@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from frontier.cli_options import (
     Across,
@@ -28,6 +26,8 @@ from frontier.cli_options import (
     YAxis,
     reads,
 )
+from frontier.terminal import console, errors_console, fail, run, say, show
+from frontier.text_tables import terminal_width
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,6 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
 )
-console = Console(highlight=False)
-errors_console = Console(stderr=True, highlight=False)
 
 
 def version(asked: bool) -> None:
@@ -54,7 +52,7 @@ def version(asked: bool) -> None:
     if asked:
         from frontier import __version__
 
-        console.print(f"sae-frontier {__version__}")
+        say(f"sae-frontier {__version__}")
         raise typer.Exit()
 
 
@@ -91,8 +89,9 @@ def pareto(
     y = y or metrics.default_y(table)
     marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
     front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
-    console.print(tables.runs_table(front), markup=False, soft_wrap=True)
-    console.print(f"\n{len(front)} of {len(table)} SAEs are Pareto-optimal.", markup=False)
+    show(tables.runs_table(front, width=terminal_width()))
+    show("")
+    say(f"{len(front)} of {len(table)} SAEs are Pareto-optimal.")
     differences(marked)
     if out:
         files = write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
@@ -122,9 +121,9 @@ def fit(
         table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
         across=across, every_row=every_row,
     )  # fmt: skip
-    console.print(found.to_text(verbose=verbose), markup=False, soft_wrap=True)
+    show(found.to_text(verbose=verbose))
     if not len(found):
-        fail("no group could be fitted")
+        fail("sae-frontier", "no group could be fitted")
     if out:
         wrote([*write_fits(found, out), found.save(out / "fits.json")])
 
@@ -143,20 +142,20 @@ def compare(
 
     Example: `sae-frontier compare sweep.csv --reference relu --by layer --out results`
     """
-    from frontier.comparison import compare as run
+    from frontier.comparison import compare as compared
     from frontier.outputs import write_comparison
     from frontier.readers import read
 
     table = read(source, **reading)
     said(table)
-    found = run(
+    found = compared(
         table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
         level=level, family=family, across=split(across) or (),
     )  # fmt: skip
     if not len(found):
         reasons(found, table)
-        fail("no pair of families could be compared")
-    console.print(found.to_text(verbose=verbose), markup=False, soft_wrap=True)
+        fail("sae-frontier", "no pair of families could be compared")
+    show(found.to_text(verbose=verbose))
     if out:
         wrote(write_comparison(found, out))
 
@@ -203,7 +202,7 @@ def calibrate(
     """
     from rich.progress import Progress
 
-    from frontier.calibration import calibrate as run
+    from frontier.calibration import calibrate as calibrated
     from frontier.readers import read
 
     found = fitted(
@@ -220,11 +219,11 @@ def calibrate(
     )
     with Progress(console=errors_console, transient=True) as bar:
         task = bar.add_task("simulating", total=len(found))
-        result = run(
+        result = calibrated(
             found, reference, tables=tables, seed=seed,
             progress=lambda name: bar.update(task, advance=1, description=name),
         )  # fmt: skip
-    console.print(repr(result), markup=False, soft_wrap=True)
+    show(repr(result))
     if out:
         from frontier.outputs import write_frame
 
@@ -239,17 +238,14 @@ def demo(
 
     Example: `sae-frontier demo --out out/demo`
     """
-    from frontier.demo import run
+    from frontier.demo import run as demonstrate
 
-    wrote(run(out, console))
+    wrote(demonstrate(out, console))
 
 
 def main() -> None:
     """Run the command; bad input ends with one clear line and exit code 2."""
-    try:
-        app()
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        fail(str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error))
+    run(app, "sae-frontier")
 
 
 def fitted(
@@ -280,7 +276,7 @@ def said(table: pd.DataFrame) -> None:
     from frontier.metrics import notes
 
     for note in notes(table):
-        console.print(f"* {note}", markup=False, style="dim", soft_wrap=True)
+        say(note, "* ", "dim")
 
 
 def differences(marked: pd.DataFrame) -> None:
@@ -288,7 +284,7 @@ def differences(marked: pd.DataFrame) -> None:
     from frontier.pareto.marks import mark_differences
 
     for line in mark_differences(marked):
-        console.print(f"* {line}", markup=False, soft_wrap=True)
+        say(line, "* ")
 
 
 def reasons(found: Comparisons, table: pd.DataFrame) -> None:
@@ -297,7 +293,7 @@ def reasons(found: Comparisons, table: pd.DataFrame) -> None:
 
     for reason in dict.fromkeys(found.notes):
         if reason not in notes(table):
-            console.print(f"* {reason}", markup=False, soft_wrap=True)
+            say(reason, "* ")
 
 
 def wrote(files: list[Path]) -> None:
@@ -305,11 +301,5 @@ def wrote(files: list[Path]) -> None:
     folders = sorted({f.parent for f in files})
     for folder in folders:
         names = ", ".join(sorted(f.name for f in files if f.parent == folder))
-        console.print(f"\nwrote {folder}/: {names}", markup=False, soft_wrap=True)
-
-
-def fail(message: str) -> None:
-    """One line on standard error, exit code 2."""
-    line = " ".join(message.split())
-    errors_console.print(f"sae-frontier: {line}", markup=False, soft_wrap=True, style="red")
-    sys.exit(2)
+        show("")
+        say(f"wrote {folder}/: {names}")

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.markdown import Markdown
-from tabulate import tabulate
 
-from frontier import figures, tables
+from frontier import figures, tables, terminal
 from frontier.comparison import compare
 from frontier.comparison.results import Comparisons
 from frontier.datasets import load_dataset
@@ -20,6 +19,7 @@ from frontier.pareto import mark_pareto, pareto_set
 from frontier.pareto.marks import mark_differences
 from frontier.problems import parameter
 from frontier.ratios import leave_one_out_ratios
+from frontier.text_tables import terminal_width, text_table
 from frontier.wording import interval_cell, number, p_value_cell
 
 LAYER = 20
@@ -38,27 +38,27 @@ def run(out: Path, console: Console) -> list[Path]:
         "errors), as in the post that first fitted Hill curves to them.",
     )
     for note in notes(table):
-        console.print(f"* {note}", markup=False, style="dim", soft_wrap=True)
+        terminal.say(note, "* ", "dim")
     full = compare(layer, "baseline", errors="additive")
     cut = compare(layer, "baseline", errors="additive", max_l0=MAX_L0)
     line = compare(layer, "baseline", errors="additive", curve="linear")
     console.print()
-    console.print(repr(full), markup=False, soft_wrap=True)
+    terminal.show(repr(full))
     say(
         console,
         "Ratios of the fitted parameters",
         "k and n of Hill curves, as the literature quotes them; every k lies outside the data.",
     )
     lines = parameter_lines({"Hill": full, f"Hill, L0 ≤ {MAX_L0:g}": cut, "line": line})
-    console.print(lines, markup=False, soft_wrap=True)
+    terminal.show(lines)
     console.print()
     for sentence in decisive_rows(full, cut):
-        console.print(f"* {sentence}", markup=False, soft_wrap=True)
+        terminal.say(sentence, "* ")
     say(console, "Observed ratios", "Interpolated between Pareto points; no curve, no extrapolation.")
-    console.print(repr(full.observed), markup=False, soft_wrap=True)
+    terminal.show(repr(full.observed))
     say(console, "The paper's Pareto marks against the computed set", "All layers. Both marks are kept.")
     for sentence in mark_differences(mark_pareto(table)):
-        console.print(f"* {sentence}", markup=False, soft_wrap=True)
+        terminal.say(sentence, "* ")
     return write(layer, full, cut, out)
 
 
@@ -87,7 +87,7 @@ def parameter_lines(comparisons: dict[str, Comparisons]) -> str:
     order = {s: i for i, s in enumerate(dict.fromkeys(joined["site"]))}
     cells.sort(key=lambda c: order[c[0]])
     headers = ("site", "fit", "parameter", "gated / baseline [95 %]", "baseline / gated", "p")
-    return tabulate(cells, headers, disable_numparse=True)
+    return text_table(headers, cells, terminal_width())[0]
 
 
 def decisive_rows(full: Comparisons, cut: Comparisons) -> list[str]:

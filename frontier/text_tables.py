@@ -60,10 +60,11 @@ def text_table(
         return "", []
     sides = dict(enumerate(align))
     columns, key = _fitted(columns, width)
-    blocks = _blocks(columns, width)
-    return "\n\n".join(
-        _drawn([columns[i] for i in b], [sides.get(i, "left") for i in b]) for b in blocks
-    ), key
+    parts = []
+    for block in _blocks(columns, width):
+        part = _cells_wrapped([columns[i] for i in block], width)
+        parts.append(_drawn(part, [sides.get(i, "left") for i in block]))
+    return "\n\n".join(parts), key
 
 
 def _fitted(columns: Columns, width: int) -> tuple[Columns, list[str]]:
@@ -138,6 +139,8 @@ def _blocks(columns: Columns, width: int) -> list[list[int]]:
     if _total(columns) <= width:
         return [everyone]
     names = next((n for n in everyone[1:] if _distinct(columns[:n])), 1)
+    if _total(columns[:names]) > width // 2:
+        names = 1
     parts: list[list[int]] = []
     for i in everyone[names:]:
         if parts and _total([columns[j] for j in (*parts[-1], i)]) <= width:

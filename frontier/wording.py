@@ -103,9 +103,18 @@ def nearest(name: str, known: Iterable[object]) -> str:
     return f"; there are {', '.join(names)}"
 
 
+def inert(text: object) -> str:
+    r"""Text with a blank for every control character (a terminal would obey some of them) but line breaks.
+
+    >>> inert("a\x1b[31mb\nc")
+    'a [31mb\nc'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else " " for c in str(text))
+
+
 def one_line(text: object) -> str:
-    """Text without line breaks and control characters (a terminal would obey some of them)."""
-    return " ".join("".join(c if c.isprintable() else " " for c in str(text)).split())
+    """Text in one line without control characters."""
+    return " ".join(inert(text).split())
 
 
 def _decimals_for(value: float, digits: int) -> int:

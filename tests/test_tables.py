@@ -292,5 +292,5 @@ def test_small_parts():
     assert number_notes([[], []]) == (["", ""], [])
     assert [header(n) for n in ("l0", "loss_recovered", "k", "")] == ["L0", "Loss recovered", "k", ""]
     empty = Sheet("", (Field("Site", []), Field("k", [])))
-    assert empty.write("text").split() == ["Site", "k", "------", "---"]
+    assert empty.write("text").split() == ["Site", "k", "----", "-"]
     assert empty.write("latex").endswith("\\midrule\n\\bottomrule\n\\end{tabular}")

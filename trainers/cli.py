@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
+
+from frontier import terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -252,7 +253,6 @@ def in_one_line(message: Warning | str, category: type[Warning], *_: object, **_
         errors_console.print(f"sae-train: {message}", markup=False, soft_wrap=True, style="yellow")
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """One line on standard error, exit code 2."""
-    errors_console.print(f"sae-train: {' '.join(message.split())}", markup=False, soft_wrap=True, style="red")
-    sys.exit(2)
+    terminal.fail("sae-train", message)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from frontier import compare, plot_frontiers, plot_ratios, read
+from frontier import compare, plot_frontiers, plot_ratios, read, terminal
 from frontier import demo as published
 from frontier.outputs import write_comparison, write_figure
 from trainers import recipes
@@ -40,9 +40,7 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
     end = time.monotonic()
     table = read(folder / "metrics.parquet")
     found = compare(table, REFERENCE)
-    console.print(repr(found), markup=False, soft_wrap=True)
-    console.print()
-    console.print(repr(found.ratios), markup=False, soft_wrap=True)
+    terminal.show(repr(found))
     console.print(
         f"\nTrained in {middle - start:.0f} s, evaluated on {config.evaluation.windows} held-out windows in "
         f"{end - middle:.0f} s.",

@@ -12,7 +12,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the metrics table.
+    """One column of the metrics table, as the one registry of metrics knows it.
 
     Attributes
     ----------
@@ -23,6 +23,21 @@ class Column:
         Values outside are impossible: an error, or another quantity under this name.
     aliases : tuple of str
         Names that other tools and papers use, compared without case and punctuation.
+    better : str
+        `higher`, `lower`, or empty where neither side is (names, knobs, ratios that are best at 1).
+    falling : str
+        What stands on the y axis of a comparison, where lower must be better: 1 - this column, by name.
+    needs : tuple of str
+        The columns that it can be computed from.
+    top : float or None
+        Where the falling axis levels off as L0 goes to 0: 1 for shares of what is lost. Only such an axis can
+        carry a Hill curve with a fixed top; the others a power law or a line.
+    place : int
+        Its place among the y axes that are taken where nobody names one, from 1; 0: never.
+    label : str
+        On a figure's axis; default: name and unit.
+    pattern : str
+        Regular expression of the names, where a benchmark puts a number into them.
     """
 
     name: str
@@ -32,6 +47,13 @@ class Column:
     low: float | None = None
     aliases: tuple[str, ...] = ()
     high: float | None = None
+    better: str = ""
+    falling: str = ""
+    needs: tuple[str, ...] = ()
+    top: float | None = None
+    place: int = 0
+    label: str = ""
+    pattern: str = ""
 
 
 def _identity(name: str, meaning: str, *aliases: str) -> Column:

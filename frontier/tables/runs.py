@@ -45,6 +45,7 @@ def runs_table(
     italics: str = "",
     siunitx: bool = False,
     long: bool = False,
+    width: int | None = None,
 ) -> str:
     """Runs of a metrics table, one row per SAE; why rows are set aside or doubted as numbered notes.
 
@@ -68,6 +69,8 @@ def runs_table(
         takes a source's own marks.
     siunitx, long : bool
         Of LaTeX: numbers for the package siunitx (version 3); a longtable, for tables over several pages.
+    width : int, optional
+        Of text: columns of the terminal that it must fit; default, no limit.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def runs_table(
         caption = f"{caption} Italics: {ITALICS.get(italics, _in_sentence(italics))}.".strip()
     return Sheet(
         caption, filled([*fields, Field("Notes", numbers)]), tuple(notes), marked,
-        MARKS.get(italics, header(italics)), siunitx, long,
+        MARKS.get(italics, header(italics)), siunitx, long, width,
     ).write(style)  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from tabulate import tabulate
 from frontier.tables.latex import latex_number as latex_number
 from frontier.tables.latex import latex_sheet
 from frontier.tables.latex import latex_text as latex_text
+from frontier.text_tables import paragraph, text_table
 from frontier.views import View
 from frontier.wording import nearest, one_line
 
@@ -48,6 +50,8 @@ class Sheet:
         What the italics mean: the header of that column.
     siunitx, long : bool
         Of LaTeX: numbers for the package siunitx, and a longtable.
+    width : int or None
+        Of text: columns that it must fit.
     """
 
     caption: str
@@ -57,6 +61,7 @@ class Sheet:
     emphasis: str = ""
     siunitx: bool = False
     long: bool = False
+    width: int | None = None
 
     def write(self, style: str) -> str:
         """The table in one of `STYLES`.
@@ -138,10 +143,13 @@ def _text(sheet: Sheet) -> str:
         marks = Field(sheet.emphasis, ["yes" if e else "" for e in sheet.emphasised])
         places = len(sheet.fields) - (sheet.fields[-1].header == "Notes")
         sheet = replace(sheet, fields=(*sheet.fields[:places], marks, *sheet.fields[places:]))
-    cells = [[one_line(c) for c in f.cells] for f in sheet.fields]
-    table = _tabulated(sheet, cells, [f.header for f in sheet.fields], "simple")
-    notes = "\n".join(f"{i}. {note}" for i, note in enumerate(sheet.notes, 1))
-    return "\n\n".join(part for part in (one_line(sheet.caption), table, notes) if part)
+    width = sheet.width or sys.maxsize
+    headers, sides = [f.header for f in sheet.fields], [f.align for f in sheet.fields]
+    table, key = text_table(headers, list(zip(*(f.cells for f in sheet.fields), strict=True)), width, sides)
+    notes = [paragraph(note, width, f"{i}. ") for i, note in enumerate(sheet.notes, 1)]
+    short = paragraph(f"Short: {'; '.join(key)}.", width) if key else ""
+    parts = (paragraph(sheet.caption, width), table, short, "\n".join(notes))
+    return "\n\n".join(part for part in parts if part)
 
 
 def _markdown(sheet: Sheet) -> str:

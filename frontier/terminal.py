@@ -1,0 +1,57 @@
+"""What the commands print: it fits the terminal, which obeys no character of it; bad input is one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from rich.console import Console
+
+from frontier.text_tables import paragraph, terminal_width
+from frontier.wording import inert, one_line
+
+console = Console(highlight=False)
+errors_console = Console(stderr=True, highlight=False)
+
+
+def show(text: str, style: str | None = None) -> None:
+    """Print lines that are ready (tables, results), control characters made blanks."""
+    console.print(inert(text), markup=False, soft_wrap=True, style=style)
+
+
+def say(sentence: object, start: str = "", style: str | None = None) -> None:
+    """Print a sentence in lines that fit, the first one after `start`."""
+    show(paragraph(sentence, terminal_width(), start), style)
+
+
+def fail(command: str, message: object) -> NoReturn:
+    """One line on standard error, exit code 2; a terminal gets it broken between words."""
+    line = one_line(f"{command}: {message}")
+    if errors_console.is_terminal:
+        line = paragraph(line, terminal_width())
+    errors_console.print(line, markup=False, soft_wrap=True, style="red")
+    sys.exit(2)
+
+
+def run(app: Callable[..., object], command: str) -> None:
+    """Run a typer application; what the user can mend ends with one line and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show "≤" gets "?"
+    try:
+        code = app(standalone_mode=False)
+    except (ValueError, OSError, ImportError) as error:
+        fail(command, error)
+    except KeyError as error:
+        fail(command, error.args[0] if error.args else error)
+    except MemoryError as error:
+        fail(command, f"out of memory ({error or 'no room'}); give it fewer rows at a time")
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # an unknown option or command; typer has its own click
+            raise
+        if type(error).__name__ != "NoArgsIsHelpError":  # that one has printed the help
+            path = getattr(getattr(error, "ctx", None), "command_path", command)
+            fail(command, f"{error.format_message()} ({path} --help lists the options)")
+        code = 2
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,176 @@
+"""What is printed fits the terminal, says nothing twice, and is obeyed by no terminal."""
+
+import itertools
+import re
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import sae_frontier
+from hypothesis import given
+from hypothesis import strategies as st
+
+import frontier
+from frontier.text_tables import abbreviations, paragraph, text_table
+
+ESCAPE = "\x1b[31m\x1b]0;owned\x07"
+FAMILIES = (
+    "relu",
+    "gated",
+    "topk",
+    "batch_topk",
+    "jumprelu",
+    "matryoshka_batch_topk",
+    "p_anneal",
+    "gated_v2",
+)
+
+
+def study(groups, families):
+    """Hill frontiers of as many groups and families, 10 % noise, names as SAELens writes them."""
+    noise, rows = np.random.default_rng(1), []
+    for g in range(groups):
+        cell = {
+            "model": ("gemma-2-2b", "pythia-70m-deduped")[g % 2],
+            "site": f"blocks.{g // 2}.hook_resid_post",
+        }
+        for i, family in enumerate(FAMILIES[:families]):
+            x = np.geomspace(0.004, 0.2, 8)
+            y = frontier.hill(x / (0.7 + 0.4 * i), 0.5, 0.9) * np.exp(0.1 * noise.standard_normal(8))
+            rows += [
+                {**cell, "architecture": family, "l0": 1 / a, "loss_recovered": 1 - b}
+                for a, b in zip(x, y, strict=True)
+            ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return frontier.compare(study(3, 3))
+
+
+def grown(found, groups, families):
+    """The comparisons again and again, as those of so many groups and families."""
+    cells = study(groups, 1)[["model", "site"]].drop_duplicates().to_dict("records")
+    pairs = [(cell, family) for cell in cells for family in FAMILIES[1:families]]
+    again = itertools.cycle(found)
+    many = tuple(replace(next(again), group=cell, family=family) for cell, family in pairs)
+    return replace(found, comparisons=many)
+
+
+@pytest.mark.parametrize(("groups", "families", "lines"), [(3, 3, 25), (4, 5, 35), (10, 5, 35), (42, 8, 40)])
+def test_a_comparison_is_one_screen(found, groups, families, lines):
+    many = grown(found, groups, families)
+    for width in (80, 140):
+        text = many.to_text(width=width)
+        assert len(text.splitlines()) <= lines
+        assert max(map(len, text.splitlines())) <= width
+        remarks = re.split(r"\n\* ", text)[1:]
+        assert len(remarks) <= 10 and len(set(remarks)) == len(remarks)
+    whole = many.to_text(width=80, verbose=True)
+    assert max(map(len, whole.splitlines())) <= 80
+    said = re.split(r"\n+\* ", whole)[1:]
+    assert len(set(said)) == len(said)  # nothing twice
+    flat = " ".join(whole.split())
+    for doubt in {d for c in many for d in c.doubts}:
+        assert str(doubt) in flat  # and nothing lost
+
+
+@pytest.mark.parametrize("width", [40, 80, 140])
+def test_every_result_fits(found, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(width))
+    fits = found.fits
+    shown = [found, fits, fits.fits[0], found.ratios, found.observed, found[0], found[0].potency]
+    shown += [
+        frontier.pool_ratios(found.ratios, family="topk"),
+        frontier.select_curve(fits[0], replicates=20),
+    ]
+    for result in shown:
+        assert max(map(len, repr(result).splitlines())) <= width, result
+
+
+WORDS = st.text("abcxyz.-_0123456789", min_size=1, max_size=14)
+CELLS = st.lists(WORDS, max_size=4).map(" ".join)
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda n: st.tuples(
+            st.lists(WORDS, min_size=n, max_size=n),
+            st.lists(st.lists(CELLS, min_size=n, max_size=n), max_size=5),
+        )
+    ),
+    st.integers(30, 90),
+)
+def test_a_table_of_any_words_fits_and_splits_none(table, width):
+    headers, rows = table
+    text, key = text_table(headers, rows, width)
+    assert max(map(len, text.splitlines())) <= width
+    known = {word for row in (headers, *rows) for cell in row for word in cell.split()}
+    short = {line.split(" = ")[0].split(": ")[-1] for line in key}
+    for word in text.split():
+        assert word in known or set(word) == {"-"} or "…" in word or any(word in s.split(", ") for s in short)
+
+
+@given(st.lists(WORDS, min_size=1, max_size=30), st.integers(6, 20))
+def test_short_names_stay_different(names, length):
+    short, _ = abbreviations(names, length)
+    shown = [short.get(n, n) for n in dict.fromkeys(names)]
+    assert len(set(shown)) == len(shown) and all(len(s) <= length for s in shown)
+
+
+def test_a_paragraph_is_the_words_in_lines():
+    text = "k of group Resid is 11 times the largest x; it is an extrapolation."
+    lines = paragraph(text, 30, "* ").splitlines()
+    assert max(map(len, lines)) <= 30 and textwrap.dedent(" ".join(lines)).split()[1:] == text.split()
+
+
+# --- A terminal obeys nothing that comes from a file, a name or an argument -------------------------------
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    table = study(2, 3).replace({"gated": f"gated{ESCAPE}", "gemma-2-2b": f"gemma{ESCAPE}"})
+    table.loc[0, "l0"] = -1
+    path = tmp_path / "table.csv"
+    table.assign(**{f"extra{ESCAPE}": 1}).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "{path}"],
+        ["compare", "{path}", "--verbose"],
+        ["pareto", "{path}"],
+        ["fit", "{path}", "--verbose"],
+        ["fit", "{path}", "--by", f"site{ESCAPE}"],
+        ["compare", "{path}", "--reference", f"gate{ESCAPE}"],
+        ["compare", f"{{path.parent}}/no{ESCAPE}file.csv"],
+        ["compare", "{path}", f"another{ESCAPE}.csv"],
+        ["compare", "{path}", f"--opt{ESCAPE}"],
+        ["compare", "{path}", "--curve", f"hil{ESCAPE}"],
+        ["compare", "{path}", "--level", f"0.9{ESCAPE}"],
+        [f"comp{ESCAPE}"],
+    ],
+)
+def test_no_escape_sequence_reaches_the_terminal(hostile, arguments):
+    done = sae_frontier(*(a.format(path=hostile) for a in arguments))
+    for stream in (done.stdout, done.stderr):
+        assert "\x1b" not in stream and "\x07" not in stream
+    assert (done.returncode == 0) == (done.stderr == "")
+    assert done.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("command", ["pareto", "fit", "compare", "report", "calibrate"])
+def test_out_of_memory_is_one_line(tmp_path, monkeypatch, command):
+    def read(*_, **__):
+        raise MemoryError("Unable to allocate 74.5 GiB")
+
+    monkeypatch.setattr("frontier.readers.read", read)
+    monkeypatch.setattr("frontier.html_report.writing.read", read, raising=False)
+    done = sae_frontier(command, tmp_path)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "out of memory (Unable to allocate 74.5 GiB)" in done.stderr
