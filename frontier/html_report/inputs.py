@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from frontier import __version__
-from frontier.readers.recognise import KINDS
+from frontier.readers.folders import files_in
 from frontier.wording import plural
 
 MOST = 200
@@ -40,7 +40,7 @@ def input_files(source: Any, table: pd.DataFrame) -> tuple[InputFile, ...]:
     path = Path(source).expanduser()
     if path.is_file():
         return (_hashed(path, path.name),)
-    inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(KINDS))
+    inside = sorted(map(Path, files_in(str(path), [])))
     files = tuple(_hashed(p, p.relative_to(path).as_posix()) for p in inside)
     return files if len(files) <= MOST else (_together(files), *files[:MOST])
 

@@ -23,9 +23,10 @@ from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
 from frontier.metrics.frames import to_pandas
 from frontier.metrics.number_format import decimal_given
-from frontier.readers.found import RECOGNISED, Found, Options, Origin
+from frontier.readers.folders import scan
+from frontier.readers.found import RECOGNISED, Found, Options, Origin, printable
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
-from frontier.readers.recognise import KINDS, read_file, scan
+from frontier.readers.recognise import KINDS, read_file
 from frontier.readers.tables import SUFFIXES, check_path
 
 
@@ -113,8 +114,8 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
         origins = by_origin(frame, found.origins)
         parts.append(_flagged(_named(origin, _use_what_there_is(frame))))
         said += notes(parts[0])
-    for name, frame in found.frames:
-        part = _named(name, frame)
+    for path, frame in found.frames:
+        name, part = printable(path), _named(path, frame)
         if "source" not in part:
             part["source"] = name
         for key, columns in _plain_origin(part).items():
@@ -134,6 +135,8 @@ def _columns(found: Found) -> pd.DataFrame:
     for row in found.rows:
         names.update(dict.fromkeys(row))
     columns = {name: [row.get(name) for row in found.rows] for name in names}
+    for name in columns.keys() & {"source", "run_id"}:
+        columns[name] = [printable(cell) if isinstance(cell, str) else cell for cell in columns[name]]
     return pd.DataFrame({n: cells for n, cells in columns.items() if any(c is not None for c in cells)})
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+from frontier.metrics.cells import number_in
+from frontier.metrics.columns import BY_NAME
 from frontier.readers.found import num, text
 
 ARCHITECTURES: tuple[tuple[str, str], ...] = (
@@ -14,13 +16,23 @@ ARCHITECTURES: tuple[tuple[str, str], ...] = (
     ("batch_topk", r"batch[-_ ]?top[-_]?k"),
     ("standard_april_update", r"(?:standard|vanilla)[-_ ]?(?:trainer)?[-_ ]?(?:april[-_ ]?update|new)"),
     ("p_anneal", r"p[-_ ]?anneal"),
-    ("jumprelu", r"jump[-_ ]?relu"),
+    ("jumprelu", r"jump[-_ ]?(?:relu|sae)"),
     ("gated", r"gated"),
     ("topk", r"top[-_]?k"),
     ("standard", r"standard|vanilla"),
     ("relu", r"relu"),
 )
 """Architectures and how they are written in names, the longer names first: each is cut out where found."""
+
+CLASSES = {
+    "autoencoder": "relu",
+    "autoencodernew": "relu",
+    "sparseautoencoder": "relu",
+    "vanillasae": "relu",
+    "sparsecoder": "topk",
+    "sae": "",
+}
+"""Classes of known tools whose names do not tell the architecture."""
 
 MODEL = ("model_name", "lm_name", "model")
 HOOK = ("hook_name", "hook_point", "submodule_name", "hookpoint", "hook_point_in")
@@ -45,12 +57,15 @@ _LAYER = re.compile(r"(?:blocks|layers?|h)[._-](\d+)|(?:^|[._/-])[LR](\d{1,2})(?
 _SITES = (
     ("resid_pre", r"resid_pre"),
     ("resid_mid", r"resid_mid"),
-    ("resid_post", r"resid_post|resid(?!ual_stream_)"),
+    ("resid_post", r"resid_post|resid(?!ual_stream_)|(?:^|[-_/])res(?:[-_/]|$)"),
     ("mlp_out", r"mlp_out|mlp"),
     ("attn_z", r"hook_z|attn_z"),
-    ("attn_out", r"attn_out|attn|attention"),
+    ("attn_out", r"attn_out|attn|attention|(?:^|[-_/])att(?:[-_/]|$)"),
 )
-_WIDTH = re.compile(r"(?:width|dict)[-_]?2(?:pow|\^)(\d{1,2})")
+_WIDTH = re.compile(
+    r"(?:width|dict)[-_]?2(?:pow|\^)(?P<power>\d{1,2})|(?:width|dict|d_sae|latents?)[-_]?(?P<rounded>\d{1,4}[km])\b"
+    r"|-(?P<last>\d{1,4}k)(?:/|$)"
+)
 
 
 @lru_cache(maxsize=4096)
@@ -66,6 +81,16 @@ def architecture_in(name: str) -> str:
         if count:
             found.append(architecture)
     return found[0] if len(found) == 1 else ""
+
+
+def of_class(name: str) -> str:
+    """The architecture that a class, given by name or path, is of; the last part of the path where unknown.
+
+    >>> of_class("dictionary_learning.dictionary.AutoEncoderNew"), of_class("<class 'x.BatchTopKSAE'>")
+    ('relu', 'batch_topk')
+    """
+    last = re.sub(r"^<class '|'>$", "", name.strip()).rpartition(".")[2]
+    return architecture_in(last) or CLASSES.get(last.lower(), last)
 
 
 @lru_cache(maxsize=4096)
@@ -126,8 +151,7 @@ def _identity(config: Mapping[str, Any], names: str) -> tuple[dict[str, Any], li
 
 
 def _architecture(config: Mapping[str, Any], names: str) -> tuple[str, list[tuple[str, str]]]:
-    said = text(_first(config, ("architecture", "trainer_class", "dict_class", "activation")))
-    name = architecture_in(said) or said
+    name = of_class(text(_first(config, ("architecture", "trainer_class", "dict_class", "activation"))))
     trained = architecture_in(text(_first(config, TRAINED_AS)))
     if trained and trained != name:
         return trained, [("architecture", f"saved as {name or 'nothing'}, trained as {trained}")]
@@ -167,4 +191,7 @@ def _first(config: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
 @lru_cache(maxsize=4096)
 def _width_in(names: str) -> float | None:
     found = _WIDTH.search(names)
-    return 2.0 ** int(found[1]) if found else None
+    if found is None:
+        return None
+    rounded = found["rounded"] or found["last"]
+    return number_in(rounded, BY_NAME["dictionary_size"]) if rounded else 2.0 ** int(found["power"])

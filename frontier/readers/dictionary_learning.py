@@ -123,7 +123,9 @@ def ratio_of_means(row: Row) -> list[tuple[str, str]]:
 
 def is_log(metrics: Mapping[str, Any]) -> bool:
     """Whether logged names are those of dictionary_learning."""
-    return "l0" in metrics and ("frac_variance_explained" in metrics or "frac_recovered" in metrics)
+    return bool({"l0", "effective_l0"} & metrics.keys()) and (
+        "frac_variance_explained" in metrics or "frac_recovered" in metrics
+    )
 
 
 def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> None:

@@ -117,8 +117,17 @@ class Found:
             self.owners = {key: row for key, row in self.owners.items() if id(row) not in gone}
 
 
+def printable(name: str) -> str:
+    r"""A file's name as text that can be printed and saved, also where it is not UTF-8.
+
+    >>> printable("caf\udce9.csv")
+    'caf\ufffd.csv'
+    """
+    return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _shown(names: list[str]) -> str:
-    short = [name if len(name) <= 60 else f"...{name[-57:]}" for name in names[:1]]
+    short = [name if len(name) <= 60 else f"...{name[-57:]}" for name in map(printable, names[:1])]
     return short[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 

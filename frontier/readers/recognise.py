@@ -1,11 +1,9 @@
-"""Which tool a file is of: by what stands in it, not by its name. Folders are scanned to the bottom."""
+"""Which tool a file is of: by what stands in it, not by its name."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections import Counter
-from collections.abc import Iterator
+import re
 from typing import Any
 
 import pandas as pd
@@ -18,23 +16,20 @@ import frontier.readers.sae_lens as sae_lens
 import frontier.readers.sparsify as sparsify
 import frontier.readers.tables as tables
 import frontier.readers.wandb as wandb
-from frontier.metrics import metrics_table, require_metrics
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import canonical_name
 from frontier.metrics.frames import from_records
-from frontier.readers.found import RECOGNISED, Found, flat
+from frontier.readers.configs import CLASSES, of_class
+from frontier.readers.found import Found, flat, printable
 from frontier.readers.nested import rows_in
 from frontier.readers.opening import json_content, yaml_content
-from frontier.wording import listed
 
 YAML = (".yaml", ".yml")
 PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
+_CLASS = re.compile(r"\w\.\w|^\w+(?:Trainer|SAE|Auto[Ee]ncoder)\w*$")
 KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip")
 """Endings of files that are looked into."""
-
-MANY = 200
-"""From so many files on a progress bar is shown, on a terminal."""
 
 
 def read_file(path: str, found: Found) -> str:
@@ -57,7 +52,7 @@ def read_file(path: str, found: Found) -> str:
             found.say(remark, path)
         return _frame(frame, path, found)
     except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
-        raise tables.cannot_read(path, suffix, error) from error
+        raise tables.cannot_read(printable(path), suffix, error) from error
 
 
 def _json(content: Any, path: str, found: Found) -> str:
@@ -132,6 +127,10 @@ def _yaml(content: Any, path: str, found: Found) -> str:
 
 def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
     names = [str(name) for name in frame.columns]
+    if wandb.is_chart(names):
+        raise TableError(
+            "it is a Weights & Biases chart, one metric over steps: download the runs table instead"
+        )
     reader, kind = None, "plain table"
     if wandb.is_runs_table(names):
         reader, kind = wandb.read_runs_table, "Weights & Biases runs table"
@@ -147,96 +146,26 @@ def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
         left = reader(_records(frame), path, found)
         frame = pd.DataFrame(left)
     if len(frame) or not reader:
-        found.frames.append((path, frame))
+        found.frames.append((path, _architectures(frame, path, found)))
     return kind
+
+
+def _architectures(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:
+    """A plain table in which an architecture given as a class is one of the usual names."""
+    names = [c for c in frame.columns if canonical_name(str(c)) == "architecture"]
+    classes = [c for c in ("trainer_class", "dict_class") if c in frame]
+    if not names and classes:
+        found.say(f"{classes[0]!r} read as architecture", path)
+        frame, names = frame.rename(columns={classes[0]: "architecture"}), ["architecture"]
+    for name in names:
+        texts = {cell for cell in frame[name] if isinstance(cell, str)}
+        known = {t: of_class(t) for t in texts if t.lower() in CLASSES or _CLASS.search(t)}
+        known = {t: kind for t, kind in known.items() if kind and kind != t}
+        if known:
+            found.say(f"{name}: {'; '.join(f'{t!r} is {kind}' for t, kind in sorted(known.items()))}", path)
+            frame = frame.assign(**{name: [known.get(cell, cell) for cell in frame[name]]})
+    return frame
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(k): v for k, v in row.items()} for row in frame.to_dict("records")]
-
-
-def scan(folder: str, found: Found) -> None:
-    """Every result file in a folder and the folders in it into `found`; broken ones are named in a remark.
-
-    Raises
-    ------
-    TableError
-        When none can be read.
-    """
-    kinds = Counter[str]()
-    files = list(_files(folder))
-    for path in _tracked(files):
-        frames, rows = len(found.frames), len(found.rows)
-        try:
-            kind = read_file(path, found)
-            if len(found.frames) > frames:
-                _keep_tables_of_metrics(found, frames)
-        except (TableError, OSError) as error:
-            found.broken.append(_short(str(error), path, folder))
-            found.forget(rows, frames)
-            continue
-        if (
-            len(found.rows) == rows
-            and len(found.frames) == frames
-            and kind in ("plain table", "configuration")
-        ):
-            found.ignored.append(os.path.relpath(path, folder))
-        else:
-            kinds[kind] += 1
-    _say_files(found, kinds)
-    if not found.rows and not found.frames:
-        reason = f"; {found.broken[0]}" if found.broken else ""
-        raise TableError(
-            f"{folder}: no SAE metrics in {len(files)} files ending in {listed(KINDS, 12)} "
-            f"({len(found.broken)} broken, {len(found.ignored)} of other content){reason}"
-        )
-
-
-def _keep_tables_of_metrics(found: Found, first: int) -> None:
-    """Check each plain table of a folder by itself: scale and names may differ from file to file."""
-    for i in range(len(found.frames) - 1, first - 1, -1):
-        path, frame = found.frames[i]
-        table = metrics_table(frame)
-        try:
-            require_metrics(table, path)
-        except TableError:
-            del found.frames[i]
-        else:
-            found.frames[i] = (path, table)
-
-
-def _files(folder: str) -> Iterator[str]:
-    """Files of known endings in a stable order; a config beside a result is read with it."""
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    beside = any(entry.name == "eval_results.json" for entry in entries)
-    for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
-            if not entry.name.startswith((".", "__")):
-                yield from _files(entry.path)
-        elif entry.name.lower().endswith(KINDS) and not (beside and entry.name == "config.json"):
-            if entry.is_file():  # no pipes and devices, no links to nowhere
-                yield entry.path
-
-
-def _tracked(files: list[str]) -> Any:
-    """The files themselves, under a progress bar where there are many and somebody looks."""
-    if len(files) < MANY or not sys.stderr.isatty():
-        return files
-    from rich.console import Console
-    from rich.progress import track
-
-    return track(files, "Reading", console=Console(stderr=True), transient=True)
-
-
-def _short(message: str, path: str, folder: str) -> str:
-    return message.replace(path, os.path.relpath(path, folder), 1)[:300]
-
-
-def _say_files(found: Found, kinds: Counter[str]) -> None:
-    if kinds:
-        found.say(RECOGNISED + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
-    if found.broken:
-        found.say(f"{len(found.broken)} broken files left out: {'; '.join(found.broken[:5])}"
-                  + (f" and {len(found.broken) - 5} more" if len(found.broken) > 5 else ""))  # fmt: skip
-    if found.ignored:
-        found.say(f"{len(found.ignored)} files without SAE metrics left out: {listed(found.ignored, 3)}")

@@ -66,15 +66,24 @@ def _add(record: dict[str, Any], path: str, found: Found) -> None:
     row, changes = identity({**table(config.get("metadata")), **config}, f"{release}/{sae}")
     row |= {"run_id": key, "protocol": protocol(evaluation), "source": path}
     changes += measured(row, metrics, evaluation, version, found, key)
-    owner = (TOOL, key, row["protocol"], row.get("l0"), row.get("loss_recovered"))
-    if owner in found.owners:
+    owner = (TOOL, key, row["protocol"])
+    if owner in found.owners and _same(found.owners[owner], row):
         found.say("SAELens results that stand in more than one file were read once", key)
+        found.repeats += 1
         return
-    found.owners[owner] = row
+    found.owners.setdefault(owner, row)
     if row["architecture"] == "jumprelu":
         found.say(JUMPRELU, key)
     say_changes(found, TOOL, changes, key)
     found.add(row, TOOL, version, changes)
+
+
+def _same(one: Row, other: Row) -> bool:
+    """Whether two results of one name and protocol are one: floats from CSV may differ in the last digit."""
+    pairs = [(num(one.get(name)), num(other.get(name))) for name in ("l0", "loss_recovered", "ce_sae")]
+    return all(
+        a == b or (a is not None and b is not None and math.isclose(a, b, rel_tol=1e-9)) for a, b in pairs
+    )
 
 
 def protocol(evaluation: Mapping[str, Any]) -> str | None:
@@ -238,18 +247,41 @@ def read_pretrained(content: dict[str, Any], path: str, found: Found) -> None:
             if not isinstance(sae, dict):
                 raise TableError(f"release {text(release)!r} lists something else than SAEs")
             name = f"{text(release)}/{text(sae.get('id'))}"
-            row, changes = identity({"model": table(facts).get("model")}, f"{name}/{text(sae.get('path'))}")
+            hook = _hook(sae)
+            config = {"model": table(facts).get("model"), "hook_name": hook}
+            row, changes = identity(config, f"{name}/{text(sae.get('path'))}")
+            nominal = re.search(r"l0[_-](\d{1,6})", name)
             row |= {"run_id": name, "source": path, "l0": num(sae.get("l0"))}
+            row["hook_name"] = hook or _usual_hook(row)
+            if row["l0"] is None and nominal:
+                row["l0"] = float(nominal[1])
             explained = num(sae.get("variance_explained"))
             row |= {"family": text(release), "explained_variance": explained}
             if explained is not None:
                 row["variance_unexplained"] = 1 - explained
                 found.say("pretrained_saes.yaml: which explained variance is not said", text(release))
-            if row["l0"] is not None and f"l0_{row['l0']:.0f}" in name:
+            if nominal and row["l0"] == float(nominal[1]):
                 row["doubts"] = "l0 is nominal"
             if row["l0"] is not None:
                 found.say("pretrained_saes.yaml: l0 is often nominal; no evaluation is named", text(release))
             found.add(row, "SAELens pretrained_saes.yaml", "", changes)
+
+
+def _hook(sae: Mapping[str, Any]) -> str | None:
+    """The hook point that an entry gives, or that stands in its id or path."""
+    given = text(sae.get("hook_name")) or text(sae.get("hook_point"))
+    found = re.search(
+        r"blocks\.\d{1,3}\.[a-z_.]*hook_[a-z_]+[a-z]", f"{text(sae.get('id'))} {text(sae.get('path'))}"
+    )
+    return given or (found[0] if found else None)
+
+
+def _usual_hook(row: Row) -> str | None:
+    """The hook point at a layer and site, as TransformerLens names it."""
+    if row["layer"] is None or row["site"] is None:
+        return None
+    inner = "attn.hook_z" if row["site"] in ("attn_out", "attn_z") else f"hook_{row['site']}"
+    return f"blocks.{row['layer']}.{inner}"
 
 
 def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> None:

@@ -74,6 +74,8 @@ def cannot_read(path: Path | str, suffix: str, error: Exception) -> TableError:
     reason = said[0][:600] if said else type(error).__name__
     if isinstance(error, UnicodeDecodeError):
         reason = "it is not UTF-8 text"
+    elif isinstance(error, OSError) and error.strerror:
+        reason = error.strerror.lower()
     elif not isinstance(error, (TableError, ImportError, OSError)):
         reason = f"its content is not as expected ({reason[:200]})"
     return TableError(f"{path} cannot be read as {suffix[1:]}: {reason}")

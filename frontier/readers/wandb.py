@@ -14,15 +14,28 @@ from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, Row, flat, num, text
 from frontier.readers.opening import python_dict
 
+L0 = ("l0", "effective_l0")
 MARKS = ("State", "Created", "Runtime", "Sweep", "Notes", "User", "Tags")
 _GROUPS = "|".join(("losses", "metrics", "sparsity", "details", *sae_lens.BLOCKS))
 _MEMBER = re.compile(rf"(?:(?P<name>.+)/)?(?:{_GROUPS})[./].+")
-_FORK = re.compile(r"(?P<name>\w*Trainer\w*-\d+)[/.](?P<key>.+)")
+_TRAINER = re.compile(r"(?P<name>[^/]+?-\d+)[/.](?P<key>.+)")
+"""One trainer of several in a run, whatever its class: `AutoEncoderTopK-0/l0`, `JumpRelu-3.layer`."""
 
 
 def is_runs_table(names: list[str]) -> bool:
-    """Whether a header is that of a runs table downloaded as CSV."""
-    return "Name" in names and sum(mark in names for mark in MARKS) >= 2
+    """Whether a header is that of a runs table downloaded as CSV, or of several SAEs side by side."""
+    told = sum(mark in names for mark in MARKS)
+    return ("Name" in names and (told >= 2 or "State" in names)) or any(map(_is_l0_of_trainer, names))
+
+
+def _is_l0_of_trainer(name: str) -> bool:
+    found = _TRAINER.fullmatch(name)
+    return found is not None and found["key"] in L0
+
+
+def is_chart(names: list[str]) -> bool:
+    """Whether a header is that of a chart downloaded as CSV: one metric over steps, a column per run."""
+    return any(name.endswith(("__MIN", "__MAX")) for name in names)
 
 
 def is_api_export(names: list[str]) -> bool:
@@ -44,6 +57,7 @@ def read_runs_table(records: list[dict[str, Any]], path: str, found: Found) -> l
         before = len(found.rows)
         if not read_run(values, values, name, found):
             left.append({"run_id": name, **{k: v for k, v in values.items() if k not in MARKS}})
+            _finish(left[-1:], path, text(record.get("State")))
         _finish(found.rows[before:], path, text(record.get("State")))
     found.say("Weights & Biases keeps the last logged value, which need not be the final evaluation")
     return left
@@ -62,7 +76,8 @@ def read_api_export(records: list[dict[str, Any]], path: str, found: Found) -> l
         before = len(found.rows)
         if not read_run(summary, config, name, found):
             left.append({"run_id": name, **config, **summary})
-        _finish(found.rows[before:], path, "")
+            _finish(left[-1:], path, text(record.get("state")))
+        _finish(found.rows[before:], path, text(record.get("state")))
     found.say("Weights & Biases keeps the last logged value, which need not be the final evaluation")
     return left
 
@@ -98,18 +113,18 @@ def _members(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """The logged values of each SAE, under names without the SAE's; one SAE alone has the name ''."""
     members: dict[str, dict[str, Any]] = {}
     for key, value in metrics.items():
-        fork, member = _FORK.fullmatch(key), _MEMBER.fullmatch(key)
+        member = _MEMBER.fullmatch(key)
         if num(value) is None:
             continue
-        if fork:
-            members.setdefault(fork["name"], {})[fork["key"]] = value
-        elif member:
+        if member:
             name = member["name"] or ""
             members.setdefault(name, {})[key[len(name) + 1 :] if name else key] = value
+        elif trainer := _TRAINER.fullmatch(key):
+            members.setdefault(trainer["name"], {})[trainer["key"]] = value
     if not members and dictionary_learning.is_log(metrics):
         return {"": dict(metrics)}
     # What a run logs once (tokens, learning rate) is no SAE of its own.
-    return {n: v for n, v in members.items() if any(k.endswith(("/l0", ".l0")) or k == "l0" for k in v)}
+    return {n: v for n, v in members.items() if any(re.split(r"[./]", k)[-1] in L0 for k in v)}
 
 
 def _settings(config: Mapping[str, Any], member: str = "", others: Collection[str] = ()) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 
 import frontier
 from frontier.metrics.columns import COLUMNS
-from frontier.readers import TableError, provenance, read, recognise
+from frontier.readers import TableError, folders, provenance, read
 
 FIXTURES = Path(__file__).parent / "fixtures"
 K = {"standard": 0.9, "relu": 0.9, "gated": 1.6, "topk": 1.8, "batch_topk": 2.1, "jumprelu": 1.9}
@@ -299,12 +299,98 @@ def test_links_in_a_circle_and_pipes(tmp_path):
     shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
     (tmp_path / "good" / "again").symlink_to(tmp_path, target_is_directory=True)
     (tmp_path / "nowhere.json").symlink_to(tmp_path / "missing.json")
+    (tmp_path / "itself.json").symlink_to(tmp_path / "itself.json")
     os.mkfifo(tmp_path / "pipe.json")
-    assert len(read(tmp_path)) == 10
+    table = read(tmp_path)
+    assert len(table) == 10
+    (said,) = [n for n in frontier.notes(table) if "not looked into" in n]
+    for name in (
+        "good/again (a link to a folder",
+        "nowhere.json (a link to nothing)",
+        "pipe.json (no plain file)",
+    ):
+        assert name in said
+    assert "itself.json" in said
+
+
+def test_a_name_that_is_not_utf8(tmp_path):
+    shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
+    name = os.fsencode(tmp_path) + b"/caf\xe9.csv"
+    with open(name, "wb") as file:
+        file.write(b"l0,mse\n1,2\n3,4\n")
+    with open(os.fsencode(tmp_path) + b"/tr\xe9s.json", "wb") as file:
+        file.write(b"{")
+    table = read(tmp_path)
+    assert len(table) == 12
+    assert table["source"].iloc[-1].endswith("caf\ufffd.csv")
+    "\n".join([*frontier.notes(table), table.to_csv()]).encode()
+    assert any("tr\ufffds.json" in note for note in frontier.notes(table))
+    assert len(read(os.fsdecode(name))) == 2
+
+
+def test_a_folder_that_cannot_be_opened(tmp_path, monkeypatch):
+    shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
+    (tmp_path / "locked").mkdir()
+    real = os.scandir
+
+    def scandir(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    table = read(tmp_path)
+    assert len(table) == 10
+    assert "1 not looked into: locked (permission denied)" in frontier.notes(table)
+
+
+def test_three_thousand_levels(tmp_path):
+    shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for level in range(3000):
+            os.mkdir("d", dir_fd=here)
+            deeper = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = deeper
+            if level == 900:  # deeper than Python's stack, not than a path may be long
+                file = os.open("t.csv", os.O_WRONLY | os.O_CREAT, dir_fd=here)
+                os.write(file, b"l0,mse\n1,2\n")
+                os.close(file)
+    finally:
+        os.close(here)
+    table = read(tmp_path)
+    assert len(table) == 11
+    assert any(
+        n.startswith("1 not looked into: d/d/d") and "file name too long" in n for n in frontier.notes(table)
+    )
+    while True:  # pytest itself cannot remove so deep a folder
+        for _ in range(500):
+            os.rename(tmp_path / "d", tmp_path / "top")
+            break
+        inside = tmp_path / "top" / "d"
+        if not inside.exists():
+            shutil.rmtree(tmp_path / "top")
+            break
+        os.rename(inside, tmp_path / "d")
+        shutil.rmtree(tmp_path / "top")
+
+
+def test_a_file_of_a_known_tool_without_a_usable_row_is_not_recognised(tmp_path):
+    shutil.copytree(FIXTURES / "openmoss", tmp_path / "good")
+    (tmp_path / "export.csv").write_text('"Name","State","Created","lr","loss"\n"a","finished","x","1","2"\n')
+    (tmp_path / "short.csv").write_text("Name,State,Created,losses/mse_loss,x-0/l1\na,finished,x,30,2\n")
+    (tmp_path / "a_eval_results.json").write_text('{"eval_result_metrics": {"sparsity": {"l1": 2.0}}}')
+    notes = frontier.notes(read(tmp_path))
+    assert notes[0] == "recognised: 10 OpenMOSS metrics"
+    (said,) = [n for n in notes if "broken files" in n]
+    assert said.startswith("3 broken files left out")
+    assert "export.csv, a Weights & Biases runs table: no L0 column" in said
+    assert "a_eval_results.json, a SAEBench core result: no L0 in 1 row" in said
 
 
 def test_many_files_show_a_progress_bar_on_a_terminal_only(monkeypatch, capsys):
-    monkeypatch.setattr(recognise, "MANY", 5)
+    monkeypatch.setattr(folders, "MANY", 5)
     read(FIXTURES / "openmoss")
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)

@@ -492,6 +492,87 @@ def test_a_crashed_run_is_in_doubt(tmp_path):
     assert read(tmp_path / "t.csv")["doubts"].tolist() == ["run is crashed"]
 
 
+@pytest.mark.parametrize("state", ["crashed", "failed", "killed", "running"])
+def test_unfinished_runs_are_marked_in_every_route(state, tmp_path):
+    head = "Name,State,Created,"
+    routes = {
+        "known tool": f"{head}k,fvu/layers.3\na,{state},x,20,0.2\nb,finished,x,40,0.1\n",
+        "no known tool": f"{head}arch,L0,ce_loss_score\na,{state},x,relu,20,0.9\nb,finished,x,relu,40,0.95\n",
+        "few columns": f"Name,State,L0,ce_loss_score\na,{state},20,0.9\nb,finished,40,0.95\n",
+        "side by side": f"{head}TopK-0/l0,TopK-0/frac_recovered\na,{state},x,20,0.9\nb,finished,x,40,0.95\n",
+        "public API": "name,state,summary,config\n"
+        f"a,{state},\"{{'l0': 20, 'frac_recovered': 1}}\",{{}}\nb,finished,\"{{'l0': 40, 'mse': 1}}\",{{}}\n",
+    }
+    for route, text in routes.items():
+        (tmp_path / "t.csv").write_text(text)
+        table = read(tmp_path / "t.csv").sort_values("l0")
+        assert table["doubts"].iloc[0] == f"run is {state}", route
+        assert "run is" not in str(table["doubts"].iloc[1]), route
+
+
+NAMES = {
+    "AutoEncoderTopK": "topk", "BatchTopKSAE": "batch_topk", "JumpRelu": "jumprelu", "Gated SAE": "gated",
+    "StandardTrainer": "standard", "my.trainer.MatryoshkaBatchTopKTrainer": "matryoshka_batch_topk",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mark", [".", "/"])
+def test_any_trainer_of_a_run_with_several(name, mark, tmp_path):
+    values = {
+        "l0": 0,
+        "effective_l0": 16,
+        "frac_recovered": 0.9,
+        "frac_variance_explained": 0.8,
+        "frac_alive": 1 / 4096,
+    }
+    columns = {f"{name}-{i}{mark}dict_size": 4096 for i in range(3)}
+    for i in range(3):
+        columns |= {f"{name}-{i}/{key}": value * (i + 1) for key, value in values.items()}
+        columns[f"{name}-{i}/frac_alive"] = 1 / 4096
+    line = [",".join(map(str, part)) for part in (columns, columns.values())]
+    (tmp_path / "t.csv").write_text(f"Name,State,Created,{line[0]}\nrun,finished,x,{line[1]}\n")
+    table = read(tmp_path / "t.csv")
+    assert table["l0"].tolist() == [16, 32, 48]
+    assert set(table["architecture"]) == {NAMES[name]}
+    assert table["alive_fraction"].isna().all()
+    assert table["run_id"].tolist() == [f"run/{name}-{i}" for i in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("written", "architecture"),
+    [
+        ("dictionary_learning.dictionary.AutoEncoderNew", "relu"),
+        ("<class 'dictionary_learning.dictionary.AutoEncoder'>", "relu"),
+        ("dictionary_learning.dictionary.GatedAutoEncoder", "gated"),
+        ("dictionary_learning.dictionary.JumpReluAutoEncoder", "jumprelu"),
+        ("dictionary_learning.trainers.top_k.AutoEncoderTopK", "topk"),
+        ("dictionary_learning.trainers.batch_top_k.BatchTopKSAE", "batch_topk"),
+        ("MatryoshkaBatchTopKSAE", "matryoshka_batch_topk"),
+        ("sae_lens.saes.topk_sae.TopKTrainingSAE", "topk"),
+        ("StandardTrainerAprilUpdate", "standard_april_update"),
+        ("PAnnealTrainer", "p_anneal"),
+    ],
+)
+def test_class_names_are_architectures(written, architecture, tmp_path):
+    (row,), _ = logged({"l0": 20, "frac_recovered": 0.9}, {"dict_class": written})
+    assert row["architecture"] == architecture
+    for column in ("architecture", "dict_class"):
+        (tmp_path / "t.csv").write_text(f'{column},l0,mse\n"{written}",20,0.9\n')
+        expected = (
+            architecture
+            if "." in written or column == "dict_class"
+            else read(tmp_path / "t.csv")["family"][0]
+        )
+        assert read(tmp_path / "t.csv")["family"].tolist() == [expected]
+
+
+def test_a_chart_of_one_metric_is_refused_in_words(tmp_path):
+    (tmp_path / "t.csv").write_text("Step,a - metrics/l0,a - metrics/l0__MIN,a - metrics/l0__MAX\n1,2,2,2\n")
+    with pytest.raises(TableError, match="download the runs table instead"):
+        read(tmp_path / "t.csv")
+
+
 def test_runs_of_no_known_tool_are_read_by_their_columns(tmp_path):
     (tmp_path / "t.csv").write_text(
         '"Name","State","Runtime","arch","L0","ce_recovered"\n"a","finished","5","relu","20","0.9"\n'

@@ -1,0 +1,143 @@
+"""Folders, scanned to the bottom: what can be read is read, and what cannot is named."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from frontier.metrics import metrics_table, require_metrics
+from frontier.metrics.checks import TableError
+from frontier.readers.found import RECOGNISED, Found, num, printable
+from frontier.readers.recognise import KINDS, read_file
+from frontier.wording import listed, plural
+
+MANY = 200
+"""From so many files on a progress bar is shown, on a terminal."""
+
+
+def scan(folder: str, found: Found) -> None:
+    """Every result file in a folder and the folders in it into `found`; broken ones are named in a remark.
+
+    Raises
+    ------
+    TableError
+        When none can be read.
+    """
+    kinds, unread = Counter[str](), []
+    files = list(files_in(folder, unread))
+    for path in _tracked(files):
+        name = printable(os.path.relpath(path, folder))
+        frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
+        try:
+            kind = read_file(path, found)
+            problem = _keep_tables_of_metrics(found, frames) if len(found.frames) > frames else ""
+        except (TableError, OSError) as error:
+            found.broken.append(str(error).replace(printable(path), name, 1)[:300])
+            found.forget(rows, frames)
+            continue
+        if any(num(row.get("l0")) is not None for row in found.rows[rows:]) or len(found.frames) > frames:
+            kinds[kind] += 1
+        elif len(found.extras) > extras or found.repeats > repeats:
+            kinds[kind] += 1
+        elif kind in ("plain table", "configuration"):
+            found.ignored.append(name)
+        else:
+            problem = problem or f"no L0 in {plural(len(found.rows) - rows, 'row')}"
+            found.broken.append(f"{name}, a {kind}: {problem}"[:300])
+            found.forget(rows, frames)
+    _say_files(found, kinds, unread)
+    if not found.rows and not found.frames:
+        reason = f"; {found.broken[0]}" if found.broken else ""
+        raise TableError(
+            f"{folder}: no SAE metrics in {len(files)} files ending in {listed(KINDS, 12)} "
+            f"({len(found.broken)} broken, {len(found.ignored)} of other content){reason}"
+        )
+
+
+def _keep_tables_of_metrics(found: Found, first: int) -> str:
+    """Check each plain table of a folder by itself: scale and names may differ from file to file.
+
+    Returned is why the last one without metrics is none.
+    """
+    problem = ""
+    for i in range(len(found.frames) - 1, first - 1, -1):
+        path, frame = found.frames[i]
+        table = metrics_table(frame)
+        try:
+            require_metrics(table, path)
+        except TableError as error:
+            problem = str(error).removeprefix(f"{path}: ")
+            del found.frames[i]
+        else:
+            found.frames[i] = (path, table)
+    return problem
+
+
+def files_in(folder: str, unread: list[str]) -> Iterator[str]:
+    """Files of known endings in a stable order, however deep; a config beside a result is read with it.
+
+    What cannot be looked into goes to `unread`, with the reason.
+    """
+    open_folders = [iter(_entries(folder, folder, unread))]
+    while open_folders:
+        entry = next(open_folders[-1], None)
+        if entry is None:
+            open_folders.pop()
+            continue
+        name = printable(os.path.relpath(entry.path, folder))
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith((".", "__")):
+                    open_folders.append(iter(_entries(entry.path, folder, unread)))
+            elif entry.is_symlink() and entry.is_dir():
+                unread.append(f"{name} (a link to a folder, not followed)")
+            elif entry.name.lower().endswith(KINDS):
+                if entry.is_file():
+                    yield entry.path
+                else:
+                    unread.append(
+                        f"{name} ({'a link to nothing' if entry.is_symlink() else 'no plain file'})"
+                    )
+        except OSError as error:
+            unread.append(f"{name} ({_reason(error)})")
+
+
+def _entries(path: str, folder: str, unread: list[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(path) as opened:
+            entries = sorted(opened, key=lambda entry: entry.name)
+    except OSError as error:
+        unread.append(f"{printable(os.path.relpath(path, folder))} ({_reason(error)})")
+        return []
+    beside = any(entry.name == "eval_results.json" for entry in entries)
+    return [entry for entry in entries if not (beside and entry.name == "config.json")]
+
+
+def _reason(error: OSError) -> str:
+    return (error.strerror or type(error).__name__).lower()
+
+
+def _tracked(files: list[str]) -> Any:
+    """The files themselves, under a progress bar where there are many and somebody looks."""
+    if len(files) < MANY or not sys.stderr.isatty():
+        return files
+    from rich.console import Console
+    from rich.progress import track
+
+    return track(files, "Reading", console=Console(stderr=True), transient=True)
+
+
+def _say_files(found: Found, kinds: Counter[str], unread: list[str]) -> None:
+    if kinds:
+        found.say(RECOGNISED + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    if found.broken:
+        found.say(f"{len(found.broken)} broken files left out: {'; '.join(found.broken[:5])}"
+                  + (f" and {len(found.broken) - 5} more" if len(found.broken) > 5 else ""))  # fmt: skip
+    if found.ignored:
+        found.say(f"{len(found.ignored)} files without SAE metrics left out: {listed(found.ignored, 3)}")
+    if unread:
+        short = [name if len(name) < 120 else f"{name[:40]}...{name[-70:]}" for name in unread]
+        found.say(f"{len(unread)} not looked into: {listed(short, 5)}")
