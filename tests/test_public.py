@@ -98,3 +98,48 @@ def test_families_stand_in_one_order_in_every_legend():
     for axes in drawn:
         legend = axes[0].figure.legends[0]
         assert [t.get_text() for t in legend.get_texts()] == ["relu", "gated", "jumprelu", "topk"]
+
+
+# Tables
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Two families of three seeds and one pruned SAE in a CSV file, with standard errors."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"family": f, "seed": s, "run_id": f"{f}_{l0:g}_{s}", "l0": l0 * float(np.exp(rng.normal(0, 0.02))),
+         "loss_recovered": 1 - 0.3 * (i + 1) * l0**-0.8 * float(np.exp(rng.normal(0, 0.03))),
+         "loss_recovered_se": 0.001, "sparsity_setting": l0, "sparsity_name": "k", "shrinkage": 0.9,
+         "ce_clean": 3.0, "ce_sae": 3.0 + 0.5 * (i + 1) * l0**-0.8, "ce_mean_ablation": 8.0,
+         "frequency_above_10pct": 0.01, "frequency_above_1pct": 0.02}
+        for i, f in enumerate(("gated", "relu")) for l0 in (5.0, 10.0, 20.0, 40.0, 80.0) for s in (0, 1, 2)
+    ]  # fmt: skip
+    rows.append({**rows[0], "run_id": "pruned", "parent": rows[0]["run_id"], "l0": 4.0})
+    path = tmp_path_factory.mktemp("sweep") / "sweep.csv"
+    frame = pd.DataFrame(rows).drop(columns="loss_recovered")
+    frame.to_csv(path, index=False)
+    return path
+
+
+NEEDED = {
+    "hypervolume": {"reference": (200.0, 0.0)}, "plot_metrics": {"y": "ce_sae"}, "lack_of_fit": None,
+    "metrics_table": None, "notes": None, "plot_training": None,
+}  # fmt: skip
+"""What a function cannot do without; None: not a function of a table alone."""
+OF_TABLES = [
+    n for n in FUNCTIONS
+    if "table" in inspect.signature(getattr(frontier, n)).parameters and NEEDED.get(n, {}) is not None
+    and n != "report"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_TABLES)
+def test_what_takes_a_table_takes_a_path(name, sweep):
+    function, options = getattr(frontier, name), NEEDED.get(name, {})
+    one, two = (function(source, **options) for source in (str(sweep), frontier.read(sweep)))
+    assert type(one) is type(two)
+    if isinstance(one, pd.DataFrame):
+        pd.testing.assert_frame_equal(one, two)
+    elif isinstance(one, frontier.Comparisons | frontier.FrontierFits | frontier.ObservedRatios):
+        assert one.to_dict() == two.to_dict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,18 @@ def metrics_table(source: Any) -> pd.DataFrame:
 
     Parameters
     ----------
-    source : pandas, polars or other narwhals-readable data frame, list of dict, or dict of lists
+    source : anything that `read` takes
+        A path, a pandas, polars or other narwhals-readable data frame, a list of dict, or a dict of lists.
 
     Raises
     ------
     TableError
         When it is no table, a number column holds only text, or two columns claim one name.
     """
+    if isinstance(source, (str, Path)):
+        from frontier.readers import read  # readers make metrics tables, so they come after this module
+
+        return read(source)  # type: ignore[no-any-return]
     table = to_pandas(source)
     if table.attrs.get(CHECKED) == _recognised(table) and set(REASONS) <= set(table.columns):
         table = table.copy()
