@@ -18,6 +18,7 @@ from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family
+from frontier.renamed import parameters
 from frontier.results import Group, Result, in_words
 from frontier.views import View
 from frontier.wording import number
@@ -136,9 +137,10 @@ class Calibration(Result):
         return View(f"Coverage of {100 * self.level:g} % intervals", headers, rows, (self.sentence,))
 
 
+@parameters(tables="replicates")
 def calibrate(
-    fits: FrontierFits, reference: str | None = None, *, tables: int = 2000, seed: int = 0,
-    at: float | None = None, progress: Callable[[str], None] | None = None,
+    fits: FrontierFits, reference: str | None = None, *, at: float | None = None, replicates: int = 2000,
+    seed: int = 0, progress: Callable[[str], None] | None = None,
 ) -> Calibration:  # fmt: skip
     """Coverage of the intervals of `fits`, measured on tables simulated from them.
 
@@ -150,6 +152,8 @@ def calibrate(
     ----------
     reference : name of a family, optional
         Where given (or one is usual), k ratios and relative potencies are covered as well.
+    replicates, seed : int
+        Simulated tables, and their random stream.
     progress : called with the name of each group
 
     Raises
@@ -165,7 +169,7 @@ def calibrate(
     for fit in fits:
         say(fit.name)
         truth = Truth.of(fit)
-        estimate = simulated[id(fit)] = truth.simulate(tables, rng).fit()
+        estimate = simulated[id(fit)] = truth.simulate(replicates, rng).fit()
         for name in fit.problem.free_names:
             quantity = parameter(name)
             low, high = ci.limits(estimate, quantity, level, fit.interval_method)

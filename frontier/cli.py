@@ -220,7 +220,7 @@ def calibrate(
     with Progress(console=errors_console, transient=True) as bar:
         task = bar.add_task("simulating", total=len(found))
         result = calibrated(
-            found, reference, tables=tables, seed=seed,
+            found, reference, replicates=tables, seed=seed,
             progress=lambda name: bar.update(task, advance=1, description=name),
         )  # fmt: skip
     show(repr(result))

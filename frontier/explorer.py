@@ -29,9 +29,9 @@ def explore(
     table: Any,
     *,
     reference: str | None = None,
+    y: str | None = None,
     errors: str = "auto",
     family: str = "family",
-    y: str | None = None,
 ) -> Explorer:
     """Hill fits of a table under controls: which group, which families, which range of L0.
 

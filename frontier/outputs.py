@@ -35,7 +35,7 @@ def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
     """Table and figures of fits, on both kinds of axes."""
     files = write_table(fits.to_frame(), out / f"fits{name}", fits.to_latex())
     for suffix, log in (("", False), ("_log", True)):
-        files += write_figure(figures.plot_fits(fits, log=log), out / f"fits{name}{suffix}")
+        files += write_figure(figures.plot_fits(fits, log_axes=log), out / f"fits{name}{suffix}")
     return files
 
 

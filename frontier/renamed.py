@@ -39,7 +39,7 @@ PUBLIC = {
 def public(name: str) -> Any:
     """What an old public name stood for, with a warning."""
     old = PUBLIC[name]
-    _warn(f"frontier.{name}", old.new, 3)
+    _warn(f"frontier.{name}", old.new, 4)
     return getattr(importlib.import_module(f"frontier.{old.module}"), old.name)
 
 
@@ -73,4 +73,4 @@ def parameters(**new_names: str) -> Callable[[F], F]:
 
 def _warn(old: str, new: str, stacklevel: int) -> None:
     text = f"{old} is now {new}; version {LAST} is the last that knows the old name"
-    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel + 1)
+    warnings.warn(text, DeprecationWarning, stacklevel=stacklevel)

@@ -48,12 +48,12 @@ def test_a_wrong_errors_model_is_seen():
 
 
 def test_calibrate_reports_the_users_own_table(tmp_path, hill20):
-    found = calibrate(hill20, "baseline", tables=200, seed=3)
+    found = calibrate(hill20, "baseline", replicates=200, seed=3)
     frame = found.to_frame()
     assert len(frame) == 6 * 2 + 3 * 2
     assert ((frame["covered"] > 0.88) & (frame["covered"] <= 1)).all()
     assert "In 200 simulated tables like yours" in found.sentence and found.sentence in repr(found)
-    again = calibrate(hill20, "baseline", tables=200, seed=3)
+    again = calibrate(hill20, "baseline", replicates=200, seed=3)
     assert again.to_frame().equals(frame)
     assert Calibration.load(found.save(tmp_path / "c.json")).to_frame().equals(frame)
 
@@ -85,4 +85,4 @@ def test_nothing_to_compare_is_no_error():
         for f in "ab"
         for a, b in zip(x, frontier.hill(x, 0.2, 1.0) * np.exp(0.1 * np.cos(37 * x)), strict=True)
     ]
-    assert {c.quantity for c in calibrate(frontier.fit(rows, "hill"), tables=50).coverages} == {"k", "n"}
+    assert {c.quantity for c in calibrate(frontier.fit(rows, "hill"), replicates=50).coverages} == {"k", "n"}

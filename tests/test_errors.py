@@ -106,7 +106,7 @@ def test_simulated_tables_have_the_weights_of_the_fit():
     assert_allclose(problem.weights, np.repeat(weights[:, None], 20_000, axis=1))
     table = pd.DataFrame({"sparsity": x, "performance_hit": y, "w": weights, "family": "a"})
     fits = frontier.fit(table, weights="w", errors="log")
-    known = next(c for c in frontier.calibrate(fits, tables=500).coverages if c.quantity == "k")
+    known = next(c for c in frontier.calibrate(fits, replicates=500).coverages if c.quantity == "k")
     width = np.log(fits[0]["k"].high / fits[0]["k"].low)
     assert 0.5 < known.width / width < 2
 

@@ -274,7 +274,7 @@ def test_fits_of_one_panel_end_together_but_not_absurdly_far(hill20):
 
 
 def test_fits_on_log_axes(hill20):
-    for ax in plot_fits(hill20, log=True):
+    for ax in plot_fits(hill20, log_axes=True):
         assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
 
 
@@ -483,7 +483,7 @@ def test_no_text_overlaps_or_is_cut_off(venue, layer20, hill20, gemma):
     with paper_style(venue, 1 if venue == "neurips" else 2):
         drawn = [
             plot_fits(hill20),
-            plot_fits(hill20, log=True),
+            plot_fits(hill20, log_axes=True),
             plot_frontiers(layer20),
             plot_fits(hill20, panels=[]),
         ]
@@ -545,7 +545,7 @@ def test_points_that_log_axes_cannot_show_are_counted():
     table = power_families(["relu", "topk"])
     table.loc[[5, 11], "loss_recovered"] = 1.0005
     fits = frontier.fit(table, "hill", errors="additive")
-    (log,) = plot_fits(fits, log=True)
+    (log,) = plot_fits(fits, log_axes=True)
     assert log.get_title("right").replace("\n", " ") == "2 points at or below 0 not shown"
     assert plot_fits(fits)[0].get_title("right") == ""
     assert "1 point at or below 0" in draw_fit(fits[0], log=True).get_title("right").replace("\n", " ")

@@ -39,7 +39,7 @@ def hooks():
 
 def of_fits(fits, reference):
     yield figures.plot_fits(fits)
-    yield figures.plot_fits(fits, log=True)
+    yield figures.plot_fits(fits, log_axes=True)
     yield figures.plot_potencies(fits, reference=reference)
     yield figures.plot_hit_ratios(fits, reference=reference)
     yield figures.plot_regions(fits)

@@ -147,7 +147,7 @@ def test_pruning_draws_one_line_per_parent_and_method():
     with pytest.raises(TableError, match="no row has a parent"):
         plot_pruning(pruned_table().drop(columns="parent"))
     with pytest.raises(TableError, match="no column 'how'"):
-        plot_pruning(pruned_table(), method="how")
+        plot_pruning(pruned_table(), pruning="how")
 
 
 # Frequencies

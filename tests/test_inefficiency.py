@@ -196,7 +196,7 @@ def test_scaling_x_scales_k():
 @pytest.mark.parametrize("fixed", [{"n": 1.0}, {"k": 1.0, "top": 1.0}])
 @pytest.mark.parametrize("method", ["stochastic", "quantile"])
 def test_fixed_parameters_stay(fixed, method):
-    found = fit_frontier_points(X, Y, fixed=fixed, method=method, replicates=99)
+    found = fit_frontier_points(X, Y, fixed=fixed, estimator=method, replicates=99)
     for name, value in fixed.items():
         assert found[name].estimate == value and math.isnan(found[name].low)
     free = "k" if "n" in fixed else "n"
@@ -217,14 +217,14 @@ def test_quantile_power_law_against_statsmodels(quantile):
     import statsmodels.api as sm
 
     theirs = sm.QuantReg(np.log(Y), sm.add_constant(np.log(X))).fit(q=quantile).params
-    found = fit_frontier_points(X, Y, "power", method="quantile", quantile=quantile, replicates=99)
+    found = fit_frontier_points(X, Y, "power", estimator="quantile", quantile=quantile, replicates=99)
     assert_allclose(
         [math.log(found["scale"].estimate), found["exponent"].estimate], theirs, rtol=1e-3, atol=1e-3
     )
 
 
 def test_quantile_hill_has_the_least_loss():
-    found = fit_frontier_points(X, Y, method="quantile", replicates=99)
+    found = fit_frontier_points(X, Y, estimator="quantile", replicates=99)
 
     def loss(p: np.ndarray) -> float:
         r = np.log(Y / frontier.hill(X, *np.exp(p)))
@@ -239,13 +239,15 @@ def test_quantile_hill_has_the_least_loss():
 
 def test_quantile_bootstrap_is_seeded_and_refits():
     """Each replicate equals a quantile fit of the resampled runs."""
-    one = fit_frontier_points(X, Y, method="quantile", replicates=199)
-    assert one["k"] == fit_frontier_points(X, Y, method="quantile", replicates=199)["k"]
-    assert one["k"] != fit_frontier_points(X, Y, method="quantile", replicates=199, seed=1)["k"]
+    one = fit_frontier_points(X, Y, estimator="quantile", replicates=199)
+    assert one["k"] == fit_frontier_points(X, Y, estimator="quantile", replicates=199)["k"]
+    assert one["k"] != fit_frontier_points(X, Y, estimator="quantile", replicates=199, seed=1)["k"]
     assert "percentiles of 199 case-bootstrap resamples (seed 0)" in repr(one)
     draws = one.source
     counts = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=199)[0]
-    again = fit_frontier_points(np.repeat(X, counts), np.repeat(Y, counts), method="quantile", replicates=9)
+    again = fit_frontier_points(
+        np.repeat(X, counts), np.repeat(Y, counts), estimator="quantile", replicates=9
+    )
     assert_allclose(
         draws.centre - draws.a[1] / draws.b[1], math.log(again["k"].estimate), rtol=1e-6, atol=1e-9
     )
@@ -262,7 +264,7 @@ def table() -> pd.DataFrame:
 
 
 def test_groups_of_a_table():
-    found = fit_frontier(table(), method="quantile", replicates=99)
+    found = fit_frontier(table(), estimator="quantile", replicates=99)
     assert [f.group["family"] for f in found] == ["gated", "relu"] and len(found) == 2
     assert found["gated"]["k"].estimate > found["relu"]["k"].estimate
     frame = found.to_frame()
@@ -278,9 +280,9 @@ def test_another_family_below_zero_does_not_bar_the_logarithm():
     whole = table()
     one = whole["architecture"] == "relu"
     whole.loc[one, "performance_hit"] = whole.loc[one, "performance_hit"] - 0.01
-    found = fit_frontier(whole, method="quantile", replicates=99)
+    found = fit_frontier(whole, estimator="quantile", replicates=99)
     assert [f.group["family"] for f in found] == ["gated"]
-    alone = fit_frontier(table(), method="quantile", replicates=99)["gated"]
+    alone = fit_frontier(table(), estimator="quantile", replicates=99)["gated"]
     assert_allclose(found["gated"]["k"].low, alone["k"].low, rtol=1e-9)
     assert any("relu are not positive, so log y is undefined" in f.reason for f in found.failures)
 
@@ -298,11 +300,11 @@ def test_json_text_and_html(tmp_path):
 
 def test_refusals():
     with pytest.raises(ValueError, match="unknown method 'stochastik'; did you mean 'stochastic'"):
-        fit_frontier_points(X, Y, method="stochastik")
+        fit_frontier_points(X, Y, estimator="stochastik")
     with pytest.raises(ValueError, match="hill or power, found linear"):
         fit_frontier(table(), "linear")
     with pytest.raises(ValueError, match=r"quantile must lie in \(0, 0\.5\], found 0\.9"):
-        fit_frontier_points(X, Y, method="quantile", quantile=0.9)
+        fit_frontier_points(X, Y, estimator="quantile", quantile=0.9)
     with pytest.raises(ValueError, match="has 10 runs"):
         fit_frontier_points(X[:10], Y[:10])
     with pytest.raises(ValueError, match="not positive"):
@@ -313,4 +315,4 @@ def test_refusals():
     with pytest.raises(ValueError, match="lie on one curve"):
         fit_frontier_points(X, TRUE)
     with pytest.raises(ValueError, match="never reaches y = 2"):
-        fit_frontier_points(X, Y, method="quantile", replicates=9).x_at(2.0)
+        fit_frontier_points(X, Y, estimator="quantile", replicates=9).x_at(2.0)

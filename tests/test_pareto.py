@@ -391,7 +391,7 @@ def test_hypervolume_of_a_staircase():
 
 def test_hypervolume_on_a_log_scale():
     frame = table(l0=[2.0, 4.0], loss_recovered=[0.5, 0.8])
-    found = hypervolume(frame, {"l0": 10.0, "performance_hit": 1.0}, log=["l0"])
+    found = hypervolume(frame, {"l0": 10.0, "performance_hit": 1.0}, log_of=["l0"])
     expected = np.log(10 / 2) * 0.5 + np.log(10 / 4) * 0.3
     assert found["hypervolume"].tolist() == pytest.approx([expected])
     assert found["log_scaled"].tolist() == ["l0"]
@@ -433,9 +433,9 @@ def test_logarithms_that_do_not_exist():
     frame = table(l0=[2.0, 4.0], loss_recovered=[0.5, 1.02])
     reference = {"l0": 10.0, "performance_hit": 1.0}
     with pytest.raises(TableError, match=r"performance_hit has no logarithm at -0\.02"):
-        hypervolume(frame, reference, log=["performance_hit"])
-    with pytest.raises(TableError, match="log names 'L0', which is no objective"):
-        hypervolume(frame, reference, log=["L0"])
+        hypervolume(frame, reference, log_of=["performance_hit"])
+    with pytest.raises(TableError, match="log_of names 'L0', which is no objective"):
+        hypervolume(frame, reference, log_of=["L0"])
 
 
 # Speed

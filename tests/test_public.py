@@ -123,8 +123,8 @@ def sweep(tmp_path_factory):
 
 
 NEEDED = {
-    "hypervolume": {"reference": (200.0, 0.0)}, "plot_metrics": {"y": "ce_sae"}, "lack_of_fit": None,
-    "metrics_table": None, "notes": None, "plot_training": None,
+    "hypervolume": {"worst": {"l0": 200.0, "performance_hit": 1.0}}, "plot_metrics": {"y": "ce_sae"},
+    "lack_of_fit": None, "metrics_table": None, "notes": None, "plot_training": None,
 }  # fmt: skip
 """What a function cannot do without; None: not a function of a table alone."""
 OF_TABLES = [
@@ -143,3 +143,51 @@ def test_what_takes_a_table_takes_a_path(name, sweep):
         pd.testing.assert_frame_equal(one, two)
     elif isinstance(one, frontier.Comparisons | frontier.FrontierFits | frontier.ObservedRatios):
         assert one.to_dict() == two.to_dict()
+
+
+# Words
+
+
+ORDER = (
+    "reference", "by", "x", "y", "errors", "max_l0", "at", "level", "intervals", "replicates", "seed",
+    "objectives", "family", "across", "log_x", "log_y", "panels", "styles", "legend", "title", "figure", "backend",
+)  # fmt: skip
+"""Parameters that several functions share, as they follow each other in all of them."""
+ELSEWHERE = {"pool_ratios": {"family"}}
+"""Words with another meaning: the family that is pooled."""
+GONE = {"method", "draws", "tables", "levels", "log", "log_objectives"}
+"""Words of parameters that had several meanings, or several words for one."""
+
+
+def test_parameters_keep_to_one_word():
+    for name in FUNCTIONS:
+        parameters = inspect.signature(getattr(frontier, name)).parameters
+        assert not GONE & parameters.keys(), name
+        if "seed" in parameters:
+            assert parameters["seed"].default == 0, f"{name}: seed is that of random numbers"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_shared_parameters_have_one_order(name):
+    own = ELSEWHERE.get(name, set())
+    words = [p for p in inspect.signature(getattr(frontier, name)).parameters if p in ORDER and p not in own]
+    assert words == sorted(words, key=ORDER.index)
+
+
+OLD_PARAMETERS = [
+    ("compare", {"method": "welch"}), ("ratio_table", {"method": "welch"}),
+    ("relative_potency", {"method": "welch"}), ("hit_ratio", {"method": "welch"}),
+    ("fit_frontier", {"method": "quantile", "replicates": 9}), ("pareto_probability", {"draws": 9}),
+    ("calibrate", {"tables": 9}), ("compare_seeds", {"seed": "seed"}), ("attainment", {"levels": ["best"]}),
+    ("plot_fits", {"log": True}), ("hypervolume", {"reference": {"l0": 200.0, "performance_hit": 1.0}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), OLD_PARAMETERS)
+def test_an_old_parameter_works_and_names_the_new_one(name, options, sweep, hill20):
+    takes = next(iter(inspect.signature(getattr(frontier, name)).parameters))
+    given = {"table": [sweep], "fits": [hill20], "fit": [hill20[0], hill20[1]]}[takes]
+    old = next(iter(options))
+    with pytest.warns(DeprecationWarning, match=rf"{name}\({old}=...\) is now {name}\(") as seen:
+        found = getattr(frontier, name)(*given, **options)
+    assert found is not None and seen[0].filename == __file__

@@ -93,7 +93,7 @@ def test_exchanging_the_two_gives_the_reciprocal_and_the_same_p(pair):
         *((parameter_ratio(a, b, p), parameter_ratio(b, a, p)) for p in ("k", "n")),
         (relative_potency(a, b), relative_potency(b, a)),
         (hit_ratio(a, b, 30.0), hit_ratio(b, a, 30.0)),
-        (relative_potency(a, b, method="mover"), relative_potency(b, a, method="mover")),
+        (relative_potency(a, b, intervals="mover"), relative_potency(b, a, intervals="mover")),
     ):
         assert abs(one.ratio * two.ratio - 1) < 1e-12
         assert abs(one.ratio_low * two.ratio_high - 1) < 1e-12

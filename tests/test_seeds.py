@@ -279,7 +279,7 @@ def test_training_facts_that_differ_are_doubts():
 def test_refusals():
     table = pd.concat([shifted("gated", A), shifted("relu", B)])
     with pytest.raises(TableError, match=r"no column .sead.*seed"):
-        compare_seeds(table, seed="sead")
+        compare_seeds(table, run="sead")
     with pytest.raises(ValueError, match="unknown design 'pared'; did you mean 'paired'"):
         compare_seeds(table, design="pared")
     with pytest.raises(ValueError, match="same seeds: gated has 0, 1, 2 and relu has 0, 1, 2, 3"):

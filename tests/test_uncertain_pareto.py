@@ -32,7 +32,7 @@ def two(**more: object) -> pd.DataFrame:
 def test_one_noisy_objective_in_closed_form():
     # the second row is on the set when its hit comes out lower: Phi(-0.01 / (0.01 sqrt 2))
     table = two(loss_recovered_se=[0.01, 0.01])
-    found = pareto_probability(table, draws=DRAWS)
+    found = pareto_probability(table, replicates=DRAWS)
     assert found["pareto_probability"][0] == 1
     assert near(found["pareto_probability"][1], stats.norm.cdf(-math.sqrt(0.5)))
     assert list(found["pareto_verdict"]) == ["on", "undecided"]
@@ -41,7 +41,7 @@ def test_one_noisy_objective_in_closed_form():
 
 def test_two_noisy_objectives_in_closed_form():
     # the second row is beaten when both differences are positive
-    found = pareto_probability(two(l0_se=[3.0, 4.0], loss_recovered_se=[0.01, 0.01]), draws=DRAWS)
+    found = pareto_probability(two(l0_se=[3.0, 4.0], loss_recovered_se=[0.01, 0.01]), replicates=DRAWS)
     less, lower = stats.norm.cdf(10 / 5), stats.norm.cdf(0.01 / math.hypot(0.01, 0.01))
     assert near(found["pareto_probability"][1], 1 - less * lower)
     assert near(found["pareto_probability"][0], 1 - (1 - less) * (1 - lower))
@@ -52,7 +52,7 @@ def test_without_noise_it_is_the_pareto_set():
     table = pd.DataFrame(
         {"model": np.repeat(["a", "b"], 20), "l0": rng.uniform(5, 50, 40), "fvu": rng.uniform(0.1, 0.5, 40)}
     )
-    found = pareto_probability(table, objectives={"l0": "min", "fvu": "min"}, draws=5, noise="se")
+    found = pareto_probability(table, objectives={"l0": "min", "fvu": "min"}, replicates=5, noise="se")
     assert (found["pareto_probability"] == found["pareto_optimal"]).all()
     assert set(found["pareto_verdict"]) == {"on", "off"}
 
@@ -70,7 +70,7 @@ def test_groups_families_and_directions():
 
 def test_missing_standard_errors_are_exact_and_said():
     table = two(l0_se=[0.1, np.nan], loss_recovered_se=[np.nan, 0.01])
-    found = pareto_probability(table, draws=DRAWS)
+    found = pareto_probability(table, replicates=DRAWS)
     assert any("l0 is taken as exact in 1 row without l0_se" in n for n in frontier.notes(found))
     assert near(found["pareto_probability"][1], stats.norm.cdf(-1))
 
@@ -79,7 +79,7 @@ def test_rows_set_aside_have_no_probability():
     table = pd.DataFrame(
         {"l0": [10.0, 20.0, np.nan], "performance_hit": [0.2, 0.1, 0.3], "l0_se": [1.0, 1.0, 1.0]}
     )
-    found = pareto_probability(table, draws=50)
+    found = pareto_probability(table, replicates=50)
     assert math.isnan(found["pareto_probability"][2]) and found["pareto_verdict"][2] is None
     assert "pareto_probability" not in table
 
@@ -102,7 +102,7 @@ def test_draws_are_reproducible_whatever_the_blocks(monkeypatch):
 
 def test_three_objectives():
     table = pd.DataFrame({"l0": [10.0, 10.0], "fvu": [0.1, 0.2], "mse": [2.0, 1.0], "mse_se": [0.0, 2.0]})
-    found = pareto_probability(table, objectives={"l0": "min", "fvu": "min", "mse": "min"}, draws=4000)
+    found = pareto_probability(table, objectives={"l0": "min", "fvu": "min", "mse": "min"}, replicates=4000)
     assert found["pareto_probability"][0] == 1
     assert near(found["pareto_probability"][1], stats.norm.cdf(0.5), 4000)
 
@@ -120,7 +120,7 @@ def seeds_table(log_hits: list[list[float]], l0: list[float], **more: object) ->
 def test_seeds_in_closed_form():
     # log hits differ by 0.1, SD 0.1 in both, 3 seeds: P(second below first) is a t probability with 4 df
     table = seeds_table([[-2.1, -2.0, -1.9], [-2.0, -1.9, -1.8]], [10, 20])
-    found = pareto_probability(table, noise="seeds", draws=DRAWS)
+    found = pareto_probability(table, noise="seeds", replicates=DRAWS)
     expected = stats.t.cdf(-0.1 / (0.1 * math.sqrt(2 / 3)), 4)
     assert list(found["runs"]) == [3, 3]
     assert_allclose(found["performance_hit"], np.exp([-2.0, -1.9]))
@@ -135,10 +135,10 @@ def test_seeds_pool_within_the_group_and_need_two_runs():
     one = seeds_table([[-2.0], [-1.0]], [10, 20], architecture="gated")
     two = seeds_table([[-2.1, -1.9], [-1.1, -0.9]], [10, 20], architecture="relu")
     table = pd.concat([one, two])
-    found = pareto_probability(table, noise="seeds", draws=200)
+    found = pareto_probability(table, noise="seeds", replicates=200)
     assert found["pareto_probability"].isna().tolist() == [True, True, False, False]
     assert any("no configuration of gated has two runs" in n for n in frontier.notes(found))
-    together = pareto_probability(table, noise="seeds", family=None, draws=200)
+    together = pareto_probability(table, noise="seeds", family=None, replicates=200)
     assert (
         together["pareto_probability"].notna().all()
         and list(together["family"]) == ["gated"] * 2 + ["relu"] * 2
@@ -151,11 +151,11 @@ def test_refusals():
     with pytest.raises(ValueError, match="unknown noise 'seed'; did you mean 'seeds'"):
         pareto_probability(two(), noise="seed")
     with pytest.raises(ValueError, match="draws must be at least 1, found 0"):
-        pareto_probability(two(), draws=0)
+        pareto_probability(two(), replicates=0)
     with pytest.raises(ValueError, match="unknown level 'mean'"):
-        attainment(two(seed=[0, 1]), levels=["mean"])
+        attainment(two(seed=[0, 1]), surfaces=["mean"])
     with pytest.raises(ValueError, match=r"unknown level 1\.5"):
-        attainment(two(seed=[0, 1]), levels=[1.5])
+        attainment(two(seed=[0, 1]), surfaces=[1.5])
     with pytest.raises(TableError, match="no column 'seed' that tells runs apart"):
         attainment(two())
 
@@ -209,10 +209,10 @@ def test_attainment_of_groups_and_higher_is_better():
         for x in (5.0, 10.0, 40.0)
     ]
     table = pd.DataFrame(rows).sample(frac=1, random_state=3)
-    found = attainment(table, levels=["best", 0.5, "worst"])
+    found = attainment(table, surfaces=["best", 0.5, "worst"])
     assert list(found.columns) == ["family", "level", "l0", "y", "y_name", "runs"]
     assert set(found["level"]) == {"best", "0.5", "worst"} and set(found["runs"]) == {4}
-    up = attainment(table, y="loss_recovered", levels=["best", 0.5, "worst"])
+    up = attainment(table, y="loss_recovered", surfaces=["best", 0.5, "worst"])
     assert_allclose(up["y"], 1 - found["y"])
     at = found[(found["family"] == "relu") & (found["l0"] == 10)].set_index("level")["y"]
     assert at["best"] <= at["0.5"] <= at["worst"]

@@ -25,6 +25,7 @@ from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_pot
 from frontier.ratios.pairs import common_x, common_y, family_names, pairs_with, reference_family, shared_group
 from frontier.ratios.parallel import Parallelism, parallelism
 from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
+from frontier.renamed import parameters
 from frontier.results import in_words
 from frontier.wording import interval_cell, number, p_value_text
 
@@ -32,6 +33,7 @@ OTHER = {"additive": "log", "log": "additive", "relative": "additive"}
 """The errors model whose answer stands beside the chosen one's."""
 
 
+@parameters(method="intervals")
 def compare(
     table: Any,
     reference: str | None = None,
@@ -44,7 +46,7 @@ def compare(
     max_l0: float | None = None,
     at: float | None = None,
     level: float = 0.95,
-    method: str = "welch",
+    intervals: str = "welch",
     simultaneous: str | None = None,
     fixed: Mapping[str, float] | None = None,
     family: str = "family",
@@ -76,7 +78,7 @@ def compare(
     TableError
         Unusable table, or rows of different protocol, ablation, model, site or layer in one comparison.
     ValueError
-        Unknown reference, curve or method.
+        Unknown reference, curve or intervals.
     """
     table = metrics_table(table)
     y = falling_axis(default_y(table) if y is None else y)
@@ -93,7 +95,7 @@ def compare(
         "x": x, "y": y, "max_l0": max_l0, "level": level, "fixed": fixed, "family": family, "across": across,
     }  # fmt: skip
     fits = fit(front, curve, by, errors=errors, **options)
-    ratios = ratio_table(fits, name, at=at, method=method, simultaneous=simultaneous)
+    ratios = ratio_table(fits, name, at=at, intervals=intervals, simultaneous=simultaneous)
     observed = observed_potency(front, name, by, y=y, max_l0=max_l0, family=family, across=across)
     others = {
         model: fit(front, curve, by, errors=OTHER[model], **options) for model in {f.errors for f in fits}

@@ -26,6 +26,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.renamed import parameters
 from frontier.wording import plural
 
 REACH, LOG_REACH, FARTHEST = 1.25, 1.5, 3.0
@@ -36,12 +37,13 @@ Member = tuple[CurveFit | GroupFailure, Any]
 """A fit, or a group without one, and the name of its series."""
 
 
+@parameters(log="log_axes")
 def plot_fits(
     fits: FrontierFits | CurveFit,
     axes: Any = None,
     *,
     reference: Hashable | None = None,
-    log: bool = False,
+    log_axes: bool = False,
     band: bool = True,
     panels: Sequence[str] | str | None = None,
     styles: Mapping[Any, Style] | None = None,
@@ -58,7 +60,7 @@ def plot_fits(
         One per panel; default a new pyplot figure, or new axes in `figure`.
     reference : family, optional
         Drawn in grey (see `family_styles`).
-    log : bool
+    log_axes : bool
         Both axes logarithmic.
     band : bool
         Pointwise, at the fit's level; the axes follow points and curve, not the band.
@@ -90,7 +92,7 @@ def plot_fits(
     looks = styles_for([name for _, name in everyone], reference, styles)
     grid, owned = panels_for(len(cells), axes, figure)
     for ax, (title, members) in zip(grid, cells, strict=True):
-        head(ax, title, _draw_cell(ax, members, looks, log, band))
+        head(ax, title, _draw_cell(ax, members, looks, log_axes, band))
     share_labels(grid)
     legend_above(grid, [name for f, name in everyone if isinstance(f, CurveFit)], looks, owned)
     return grid

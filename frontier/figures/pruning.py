@@ -16,6 +16,7 @@ from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_
 from frontier.groups import group_codes
 from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
+from frontier.renamed import parameters
 from frontier.wording import listed
 
 TRAINED = "as trained"
@@ -23,6 +24,7 @@ METHODS = ("method", "pruning", "pruning_method", "sparsity_name")
 """Column names that say how a row was pruned, unless one is given; the trainer uses the last."""
 
 
+@parameters(method="pruning")
 def plot_pruning(
     table: Any,
     ax: Axes | None = None,
@@ -30,7 +32,7 @@ def plot_pruning(
     x: str = "l0",
     y: str | None = None,
     parent: str = "parent",
-    method: str | None = None,
+    pruning: str | None = None,
     log_x: bool = True,
     log_y: bool = False,
     styles: Mapping[Any, Style] | None = None,
@@ -50,7 +52,7 @@ def plot_pruning(
         Default: the axes of a new pyplot figure.
     x, y : column names, derived ones included
         Default L0 against loss recovered (`fvu` where that is unknown).
-    method : column name, optional
+    pruning : column name, optional
         How a row was pruned; default the first of `METHODS` that the table has.
     styles : dict of method to Style, optional
 
@@ -66,7 +68,7 @@ def plot_pruning(
     xs, ys = values(table, x), values(table, y)
     shown = drawable(table, xs, ys, log_x, log_y)
     parents = _text(table[parent])
-    methods = _methods(table, method)
+    methods = _methods(table, pruning)
     pruned = (parents != "").to_numpy()
     looks = styles_for([m for m in dict.fromkeys(methods[pruned])], None, styles)
     ax = new_axes()[0] if ax is None else ax

@@ -25,6 +25,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.metrics import metrics_table
+from frontier.renamed import parameters
 from frontier.wording import nearest
 
 METRICS = ("l0", "fvu")
@@ -61,17 +62,18 @@ def training_log(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+@parameters(log="history")
 def plot_training(
-    log: Any,
+    history: Any,
     axes: Any = None,
     *,
+    reference: Hashable | None = None,
     families: Any = None,
     metrics: Sequence[str] = METRICS,
     x: str = "step",
     log_y: bool = True,
-    figure: Figure | SubFigure | None = None,
-    reference: Hashable | None = None,
     styles: Mapping[Any, Style] | None = None,
+    figure: Figure | SubFigure | None = None,
 ) -> np.ndarray:
     """Logged metrics by step, one panel per metric and one line per SAE, in its family's colour.
 
@@ -79,7 +81,7 @@ def plot_training(
 
     Parameters
     ----------
-    log : path of a run's `log.jsonl`, or a frame of `training_log`
+    history : path of a run's `log.jsonl`, or a frame of `training_log`
     axes : array of Axes, optional
         One per metric; default a new pyplot figure, or new axes in `figure`.
     families : metrics table or dict of run_id to family, optional
@@ -99,7 +101,7 @@ def plot_training(
     ValueError
         Not a run's log, or a metric that was not logged.
     """
-    frame = log if isinstance(log, pd.DataFrame) else training_log(log)
+    frame = history if isinstance(history, pd.DataFrame) else training_log(history)
     for name in (x, *metrics):
         if name not in frame:
             raise ValueError(f"{name!r} was not logged{nearest(name, [c for c in frame if c != 'run_id'])}")

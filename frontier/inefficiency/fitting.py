@@ -27,6 +27,7 @@ from frontier.inefficiency.stochastic import STEEPEST, wanted_of
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto import nondominated
 from frontier.problems import parameter
+from frontier.renamed import parameters
 from frontier.wording import nearest, number, p_value_cell, plural
 
 METHODS = ("stochastic", "quantile")
@@ -35,20 +36,21 @@ MINIMUM_RUNS = 20
 runs end at an edge (no excess, or no noise), 65 of 20 runs, 30 of 40, 6 of 80."""
 
 
+@parameters(method="estimator")
 def fit_frontier(
     table: Any,
     curve: str | Curve = "hill",
     by: Any = None,
     *,
-    method: str = "stochastic",
+    estimator: str = "stochastic",
     quantile: float = 0.1,
-    replicates: int = 999,
-    seed: int = 0,
     x: str = "sparsity",
     y: str | None = None,
     max_l0: float | None = None,
     fixed: Mapping[str, float] | None = None,
     level: float = 0.95,
+    replicates: int = 999,
+    seed: int = 0,
     family: str = "family",
     across: Sequence[str] = (),
 ) -> InefficiencyFits:
@@ -64,7 +66,7 @@ def fit_frontier(
         All runs, not a Pareto set. They should be tries at one thing: what differs between them besides the
         setting (seed, learning rate, training length) is what the excess measures.
     curve : {"hill", "power"}
-    method : {"stochastic", "quantile"}
+    estimator : {"stochastic", "quantile"}
     y : column name
         Default performance_hit; lower must be better.
     x, max_l0, fixed, level, family, across
@@ -75,7 +77,7 @@ def fit_frontier(
     TableError
         As `fit`.
     ValueError
-        Unknown method or curve, a quantile outside (0, 0.5].
+        Unknown estimator or curve, a quantile outside (0, 0.5].
 
     Notes
     -----
@@ -89,7 +91,7 @@ def fit_frontier(
     Sources: Aigner, Lovell & Schmidt (1977), Journal of Econometrics 6, 21 (as a cost frontier); Waldman
     (1982), ibid. 18, 275, for the wrong skew; Koenker & Bassett (1978), Econometrica 46, 33.
     """
-    _check(method, curve, quantile)
+    _check(estimator, curve, quantile)
     found = fit(
         table, curve, by, x=x, y=y, errors="log", max_l0=max_l0, fixed=fixed, level=level, family=family,
         across=across,
@@ -101,7 +103,7 @@ def fit_frontier(
         if reason:
             failures.append(GroupFailure(ordinary.group, reason, ordinary.n_points))
         else:
-            fits.append(_frontier(ordinary, method, quantile, replicates, seed))
+            fits.append(_frontier(ordinary, estimator, quantile, replicates, seed))
     return InefficiencyFits(tuple(fits), tuple(failures), found.group_columns, found.notes)
 
 
@@ -110,7 +112,7 @@ def fit_frontier_points(
     y: ArrayLike,
     curve: str | Curve = "hill",
     *,
-    method: str = "stochastic",
+    estimator: str = "stochastic",
     quantile: float = 0.1,
     replicates: int = 999,
     seed: int = 0,
@@ -124,17 +126,17 @@ def fit_frontier_points(
     ValueError
         When the arrays cannot carry a frontier.
     """
-    _check(method, curve, quantile)
+    _check(estimator, curve, quantile)
     ordinary = fit_points(x, y, curve, errors="log", fixed=fixed, level=level)
     reason = _unfit(ordinary)
     if reason:
         raise ValueError(reason)
-    return _frontier(ordinary, method, quantile, replicates, seed)
+    return _frontier(ordinary, estimator, quantile, replicates, seed)
 
 
-def _check(method: str, curve: str | Curve, quantile: float) -> None:
-    if method not in METHODS:
-        raise ValueError(f"unknown method {method!r}{nearest(method, METHODS)}")
+def _check(estimator: str, curve: str | Curve, quantile: float) -> None:
+    if estimator not in METHODS:
+        raise ValueError(f"unknown estimator {estimator!r}{nearest(estimator, METHODS)}")
     name = str(getattr(curve, "name", curve)).lower()
     if name == "linear":
         raise ValueError("a frontier in log y needs a positive curve: hill or power, found linear")

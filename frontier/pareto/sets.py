@@ -18,6 +18,7 @@ from frontier.groups import group_codes, group_columns
 from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
+from frontier.renamed import parameters
 from frontier.wording import listed, nearest, plural
 
 __all__ = [
@@ -132,13 +133,14 @@ def _marked(
     return add_notes(table, *(r for r in remarks if r)), codes
 
 
+@parameters(reference="worst", log="log_of")
 def hypervolume(
     table: Any,
-    reference: Mapping[str, float],
+    worst: Mapping[str, float],
     by: Sequence[str] | str | None = None,
     *,
     objectives: Mapping[str, str] | None = None,
-    log: Sequence[str] = (),
+    log_of: Sequence[str] = (),
     family: str | None = "family",
 ) -> pd.DataFrame:
     """Volume between each group's Pareto set and a reference point (moocore), one row per group.
@@ -148,28 +150,28 @@ def hypervolume(
 
     Parameters
     ----------
-    reference : dict of objective to its worst value
-    log : objectives measured on a log scale
+    worst : dict of objective to its worst value
+    log_of : objectives measured on a log scale
 
     Raises
     ------
     TableError
-        When an objective has no reference, a row lies beyond it (it would be ignored in silence), or `log`
+        When an objective has no reference, a row lies beyond it (it would be ignored in silence), or `log_of`
         names something that is no objective or has no logarithm.
     """
     import moocore
 
     marked, codes = _marked(table, by, objectives, family)
     goals = _goals(marked, objectives)
-    for name in log:
+    for name in log_of:
         if name not in goals:
-            raise TableError(f"log names {name!r}, which is no objective{nearest(name, goals)}")
-    missing = [g for g in goals if g not in reference]
+            raise TableError(f"log_of names {name!r}, which is no objective{nearest(name, goals)}")
+    missing = [g for g in goals if g not in worst]
     if missing:
-        raise TableError(f"hypervolume needs a reference for {listed(missing)}, found {dict(reference)}")
+        raise TableError(f"hypervolume needs a reference for {listed(missing)}, found {dict(worst)}")
     inside = marked["excluded_because"].isna().to_numpy()
     usable, codes = marked[inside], codes[inside]
-    scaled = [_scaled(usable, n, sense, float(reference[n]), n in log) for n, sense in goals.items()]
+    scaled = [_scaled(usable, n, sense, float(worst[n]), n in log_of) for n, sense in goals.items()]
     matrix, corner = np.column_stack([column for column, _ in scaled]), [worst for _, worst in scaled]
     order = np.argsort(codes, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
@@ -177,8 +179,8 @@ def hypervolume(
     volumes = {codes[rows[0]]: float(moocore.hypervolume(matrix[rows], ref=corner)) for rows in parts}
     frame = pd.DataFrame(names, index=range(len(names)))
     frame["hypervolume"] = [volumes[code] for code in dict.fromkeys(codes)]
-    frame["reference"] = ", ".join(f"{k} {v:g}" for k, v in reference.items())
-    frame["log_scaled"] = ", ".join(log)
+    frame["reference"] = ", ".join(f"{k} {v:g}" for k, v in worst.items())
+    frame["log_scaled"] = ", ".join(log_of)
     return frame
 
 
@@ -195,7 +197,7 @@ def _scaled(
         return sign * column, sign * worst
     if not (column > 0).all() or worst <= 0:
         low = min(float(column.min()), worst)
-        raise TableError(f"{name} has no logarithm at {low:g}; leave it out of log")
+        raise TableError(f"{name} has no logarithm at {low:g}; leave it out of log_of")
     return sign * np.log(column), sign * float(np.log(worst))
 
 

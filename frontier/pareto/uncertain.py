@@ -24,6 +24,7 @@ from frontier.metrics.checks import TableError
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto.sets import mark_pareto, nondominated
 from frontier.problems import Array
+from frontier.renamed import parameters
 from frontier.wording import listed, nearest, number, plural
 
 NOISE = ("se", "seeds")
@@ -35,11 +36,12 @@ CELLS = 2_000_000
 SE_OF = {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}
 
 
+@parameters(draws="replicates")
 def pareto_probability(
     table: Any,
     by: Sequence[str] | str | None = None,
     *,
-    draws: int = 2000,
+    replicates: int = 2000,
     seed: int = 0,
     objectives: Mapping[str, str] | None = None,
     noise: str | None = None,
@@ -52,8 +54,9 @@ def pareto_probability(
     ----------
     table, by, objectives, family
         As in `pareto_set`: families are kept apart unless `family` is None.
-    draws, seed : int
-        Simulated tables and their random stream; a probability's standard error is at most 0.5 / sqrt(draws).
+    replicates, seed : int
+        Simulated tables and their random stream; the standard error of a probability is at most
+        0.5 / sqrt(replicates).
     noise : {"se", "seeds"}, optional
         Default: "se" where the table has standard errors, else "seeds" where it has seeds.
         "se": each number is drawn from a normal with its standard error over evaluation batches (`l0_se`,
@@ -77,7 +80,7 @@ def pareto_probability(
     TableError
         As `pareto_set`; no configuration with two runs (noise "seeds").
     ValueError
-        Unknown noise, or fewer than one draw.
+        Unknown noise, or fewer than one replicate.
 
     Notes
     -----
@@ -86,15 +89,15 @@ def pareto_probability(
     """
     if noise is not None and noise not in NOISE:
         raise ValueError(f"unknown noise {noise!r}{nearest(noise, NOISE)}")
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, found {draws}")
+    if replicates < 1:
+        raise ValueError(f"replicates must be at least 1, found {replicates}")
     table = metrics_table(table)
     goals = dict(objectives) if objectives else {"l0": "min", default_y(table): "min"}
     noise = _noise_of(table, goals) if noise is None else noise
     marked = mark_pareto(table, by, objectives=goals, family=family)
     columns = group_columns(marked, by, family)
     rng = np.random.default_rng(seed)
-    found = (_by_se if noise == "se" else _by_seeds)(marked, columns, goals, draws, rng)
+    found = (_by_se if noise == "se" else _by_seeds)(marked, columns, goals, replicates, rng)
     return give_back(found, backend)
 
 
@@ -219,13 +222,14 @@ def _noise_of(table: pd.DataFrame, goals: Mapping[str, str]) -> str:
     raise TableError(f"the table tells nothing of noise: it has no {wanted} and no seed column")
 
 
+@parameters(levels="surfaces")
 def attainment(
     table: Any,
     by: Sequence[str] | str | None = None,
     *,
     y: str | None = None,
     run: str = "seed",
-    levels: Sequence[str | float] = ("best", "median", "worst"),
+    surfaces: Sequence[str | float] = ("best", "median", "worst"),
     family: str | None = "family",
     backend: str = "pandas",
 ) -> Any:
@@ -240,6 +244,7 @@ def attainment(
     ----------
     run : column name
         What tells runs of a whole family apart.
+    surfaces : among {"best", "median", "worst"}, and shares from 0 to 1
 
     Returns
     -------
@@ -258,7 +263,7 @@ def attainment(
     Source: Grunert da Fonseca, Fonseca & Hall (2001), EMO 2001, LNCS 1993, 213. Runs are told apart by name:
     the result does not depend on the order of rows.
     """
-    shares = {str(level): _share(level) for level in levels}
+    shares = {str(level): _share(level) for level in surfaces}
     table = metrics_table(table)
     y = default_y(table) if y is None else y
     columns = group_columns(table, by, family)

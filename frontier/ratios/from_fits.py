@@ -31,6 +31,7 @@ from frontier.ratios.pairs import (
 )
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
+from frontier.renamed import parameters
 from frontier.wording import listed, number
 
 LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
@@ -39,13 +40,14 @@ SPARSITY_AXES = ("sparsity", "relative_sparsity")
 Level = float | None
 
 
+@parameters(method="intervals")
 def ratio_table(
     fits: FrontierFits,
     reference: str | None = None,
     *,
     at: float | Sequence[float] | None = None,
-    method: str = "welch",
     level: float | None = None,
+    intervals: str = "welch",
     simultaneous: str | None = None,
 ) -> RatioTable:
     """Every family's parameters against the reference family's, group by group, with the relative potency.
@@ -56,16 +58,16 @@ def ratio_table(
         Default: the one named relu, standard, vanilla or baseline, if there is exactly one.
     at : float or several, optional
         The hits for relative potency; default the geometric middle of each pair's common range.
-    method : {"welch", "mover", "profile"}
+    intervals : {"welch", "mover", "profile"}
     simultaneous : {None, "bonferroni", "dunnett"}
         Widens the intervals so that they hold together over all rows of one quantity.
 
     Raises
     ------
     ValueError
-        Unknown reference, method or adjustment.
+        Unknown reference, intervals or adjustment.
     """
-    lr.method_named(method)
+    lr.method_named(intervals)
     groups = [f.group for f in fits.fits] + [f.group for f in fits.failures]
     name = reference_family([g.get(fits.family_column, "") for g in groups], reference)
     pairs, notes = pairs_with(fits, name)
@@ -77,9 +79,9 @@ def ratio_table(
         rows = []
         for fit, ref in pairs:
             free = [p for p in fit.problem.free_names if p in ref.problem.free_names]
-            rows += [parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=method) for p in free]
+            rows += [parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=intervals) for p in free]
             own = levels.get("relative_potency", asked)
-            rows += [relative_potency(fit, ref, at=v, level=own, method=method) for v in hits]
+            rows += [relative_potency(fit, ref, at=v, level=own, intervals=intervals) for v in hits]
         return rows
 
     rows = build({})
@@ -106,8 +108,14 @@ def parameter_ratio(
     return _ratio(fit, reference, parameter(name), name, None, better, level, method, doubts)
 
 
+@parameters(method="intervals")
 def relative_potency(
-    fit: CurveFit, reference: CurveFit, at: float | None = None, *, level: Level = None, method: str = "welch"
+    fit: CurveFit,
+    reference: CurveFit,
+    at: float | None = None,
+    *,
+    level: Level = None,
+    intervals: str = "welch",
 ) -> Ratio:
     """L0(reference) / L0(family) at equal performance hit `at`; above 1, the family needs fewer latents.
 
@@ -115,6 +123,8 @@ def relative_potency(
     ----------
     at : float, optional
         A height (performance hit); default the geometric middle of the heights that both fits cover.
+    intervals : {"welch", "mover", "profile"}
+        How the interval of the ratio is made.
 
     Returns
     -------
@@ -122,11 +132,17 @@ def relative_potency(
         Doubts say where `at` lies outside the data of one of the fits.
     """
     at, doubts = _height_of(fit, reference, at)
-    return _ratio(fit, reference, x_at(at), "relative_potency", at, "above 1", level, method, doubts)
+    return _ratio(fit, reference, x_at(at), "relative_potency", at, "above 1", level, intervals, doubts)
 
 
+@parameters(method="intervals")
 def hit_ratio(
-    fit: CurveFit, reference: CurveFit, at: float | None = None, *, level: Level = None, method: str = "welch"
+    fit: CurveFit,
+    reference: CurveFit,
+    at: float | None = None,
+    *,
+    level: Level = None,
+    intervals: str = "welch",
 ) -> Ratio:
     """hit(family) / hit(reference) at equal L0 `at`; below 1, the family loses less.
 
@@ -146,8 +162,8 @@ def hit_ratio(
     if not low <= x <= high:
         text = f"{axis} = {number(at)} is outside the range that both cover."
         doubts = [Doubt(Kind.extrapolated, text, quantity="hit_ratio", numbers={"at": float(at)})]
-    method = "welch" if method == "profile" else method
-    return _ratio(fit, reference, height(x), "hit_ratio", at, "below 1", level, method, doubts)
+    intervals = "welch" if intervals == "profile" else intervals
+    return _ratio(fit, reference, height(x), "hit_ratio", at, "below 1", level, intervals, doubts)
 
 
 def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity) -> tuple[Array, list[str]]:

@@ -128,8 +128,8 @@ def observed_potency(
     *,
     y: str | None = None,
     max_l0: float | None = None,
-    family: str = "family",
     objectives: Mapping[str, str] | None = None,
+    family: str = "family",
     across: Sequence[str] = (),
 ) -> ObservedRatios:
     """L0 ratio at equal hit, and hit ratio at equal L0, of the observed Pareto points, without a curve.

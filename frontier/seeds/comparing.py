@@ -26,6 +26,7 @@ from frontier.metrics.checks import TableError
 from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
+from frontier.renamed import parameters
 from frontier.results import Group
 from frontier.seeds.seed_comparison import SeedComparison, SeedComparisons, SeedDifference
 from frontier.seeds.seed_curve import Runs, SeedCurve, local_gap, setting_variances, swapped, upright
@@ -39,13 +40,14 @@ POWER = 0.8
 """Chance of finding the smallest detectable gap."""
 
 
+@parameters(seed="run")
 def compare_seeds(
     table: Any,
     reference: str | None = None,
     by: Sequence[str] | str | None = None,
     *,
     y: str | None = None,
-    seed: str = "seed",
+    run: str = "seed",
     design: str = "seed_is_unit",
     level: float = 0.95,
     family: str = "family",
@@ -66,6 +68,8 @@ def compare_seeds(
         Default as in `ratio_table`.
     by : column names, optional
         Groups; default as in `compare`.
+    run : column name
+        What tells runs of a whole family apart.
     design : {"seed_is_unit", "paired", "runs_independent"}
         Welch's t on the numbers of the seeds; t on their differences where both families share the same
         seeds; or, if you can vouch that every run is an independent training (no data order or
@@ -90,8 +94,8 @@ def compare_seeds(
         raise ValueError(f"unknown design {design!r}{nearest(design, DESIGNS)}")
     table = metrics_table(table)
     y = default_y(table) if y is None else y
-    if seed not in table:
-        raise TableError(f"no column {seed!r} that tells seeds apart{nearest(seed, list(table.columns))}")
+    if run not in table:
+        raise TableError(f"no column {run!r} that tells seeds apart{nearest(run, list(table.columns))}")
     by = default_groups(table, family) if by is None else by
     columns = [c for c in group_columns(table, by, family) if c not in (family, "architecture")]
     guard(usable(table), columns, across)
@@ -104,7 +108,7 @@ def compare_seeds(
     codes, groups = group_codes(rows, columns)
     family_code, families = pd.factorize(rows[column].astype("string"))
     runs = Runs(
-        rows[seed].astype("string").fillna("").to_numpy(object), setting_codes(rows, columns),
+        rows[run].astype("string").fillna("").to_numpy(object), setting_codes(rows, columns),
         np.log(values(rows, "l0")), values(rows, y),
     )  # fmt: skip
     found: list[SeedComparison] = []
