@@ -299,7 +299,7 @@ def test_json_text_and_html(tmp_path):
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="unknown method 'stochastik'; did you mean 'stochastic'"):
+    with pytest.raises(ValueError, match="unknown estimator 'stochastik'; did you mean 'stochastic'"):
         fit_frontier_points(X, Y, estimator="stochastik")
     with pytest.raises(ValueError, match="hill or power, found linear"):
         fit_frontier(table(), "linear")

@@ -150,7 +150,8 @@ def test_what_takes_a_table_takes_a_path(name, sweep):
 
 ORDER = (
     "reference", "by", "x", "y", "errors", "max_l0", "at", "level", "intervals", "replicates", "seed",
-    "objectives", "family", "across", "log_x", "log_y", "panels", "styles", "legend", "title", "figure", "backend",
+    "objectives", "family", "across", "log_x", "log_y", "panels", "styles", "legend", "title", "figure",
+    "backend",
 )  # fmt: skip
 """Parameters that several functions share, as they follow each other in all of them."""
 ELSEWHERE = {"pool_ratios": {"family"}}

@@ -92,7 +92,7 @@ def test_draws_are_reproducible_whatever_the_blocks(monkeypatch):
     table = pd.concat([table.assign(seed=s, sparsity_setting=range(30)) for s in (0, 1)])
     table["fvu"] *= np.exp(0.1 * rng.standard_normal(60))
     for noise in ("se", "seeds"):
-        options = {"objectives": {"l0": "min", "fvu": "min"}, "draws": 100, "noise": noise}
+        options = {"objectives": {"l0": "min", "fvu": "min"}, "replicates": 100, "noise": noise}
         monkeypatch.setattr(uncertain_pareto, "CELLS", 2_000_000)
         whole = pareto_probability(table, **options)["pareto_probability"]
         monkeypatch.setattr(uncertain_pareto, "CELLS", 500)
@@ -150,7 +150,7 @@ def test_seeds_pool_within_the_group_and_need_two_runs():
 def test_refusals():
     with pytest.raises(ValueError, match="unknown noise 'seed'; did you mean 'seeds'"):
         pareto_probability(two(), noise="seed")
-    with pytest.raises(ValueError, match="draws must be at least 1, found 0"):
+    with pytest.raises(ValueError, match="replicates must be at least 1, found 0"):
         pareto_probability(two(), replicates=0)
     with pytest.raises(ValueError, match="unknown level 'mean'"):
         attainment(two(seed=[0, 1]), surfaces=["mean"])
