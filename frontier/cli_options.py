@@ -26,6 +26,7 @@ class ErrorsName(StrEnum):
     auto = "auto"
     additive = "additive"
     log = "log"
+    two_component = "two_component"
     relative = "relative"
 
 

@@ -6,6 +6,7 @@ residuals, simulated y, the likelihood of y, and the curve as least squares sees
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -43,6 +44,11 @@ class Errors:
 
     def __repr__(self) -> str:
         return f"<{self.name} errors>"
+
+    @property
+    def knee_value(self) -> float:
+        """The knee of two components, of one column; NaN for other models."""
+        return float("nan")
 
     @property
     def held(self) -> Errors:
@@ -112,10 +118,13 @@ class Errors:
         n = inside.sum(axis=0)
         with np.errstate(divide="ignore", invalid="ignore"):
             value = -0.5 * n * (np.log(2 * np.pi * np.maximum(rss, 1e-300) / n) + 1)
-        value = value + 0.5 * np.log(np.where(inside, weights, 1.0)).sum(axis=0)
-        return np.asarray(
-            value + np.where(inside, self.log_jacobian(np.where(inside, y, 1.0)), 0.0).sum(axis=0)
-        )
+        return np.asarray(value + self.log_density(y, weights))
+
+    def log_density(self, y: Array, weights: Array) -> Array:
+        """The part of a log-likelihood that does not depend on the fit, per column."""
+        inside = weights > 0
+        terms = 0.5 * np.log(np.where(inside, weights, 1.0)) + self.log_jacobian(np.where(inside, y, 1.0))
+        return np.asarray(np.where(inside, terms, 0.0).sum(axis=0))
 
     def seen(self, curve: Curve, z: Array, log_top: Array) -> tuple[Array, Array, Array]:
         """The curve top * h(z) on this scale, and two derivatives by z (see `curves`)."""
@@ -197,6 +206,10 @@ class Relative(Errors):
     positive_curve = True
     reweighted = True
 
+    def defined(self, y: ArrayLike) -> NDArray[np.bool_]:
+        """Positive y: where y / f + log f has no minimum, there is no fit."""
+        return np.asarray(y, dtype=float) > 0
+
     @property
     def held(self) -> Errors:
         """Additive, with weights 1 / f^2."""
@@ -215,15 +228,99 @@ class Relative(Errors):
         return np.ones_like(np.asarray(y, dtype=float))
 
 
+class TwoComponent(Errors):
+    """A share of the height and a fixed amount: Var(y) = (sigma f)^2 + (sigma knee)^2, for y of any sign.
+
+    The scale is asinh(y / knee), on which that variance is constant to first order; it contains log errors
+    (knee -> 0) and additive ones (knee -> infinity), so that least squares on it always has a minimum.
+
+    Source: Rocke & Durbin (1995), Technometrics 37, 176, for the two components; Durbin, Hardin, Hawkins &
+    Rocke (2002), Bioinformatics 18, S105, and Huber et al. (2002), ibid. S96, for the scale.
+
+    Attributes
+    ----------
+    knee : float, or (replicates,)
+        The height at which both components are equal: sigma_add / sigma_rel.
+
+    Examples
+    --------
+    >>> errors = TwoComponent(0.02)
+    >>> float(errors.spread(0.0)), float(errors.residual(-0.001, 0.0).round(4))
+    (0.02, -0.05)
+    """
+
+    name = "two_component"
+    residual_name = "Residual of asinh({y} / knee)"
+
+    def __init__(self, knee: ArrayLike = np.nan) -> None:
+        self.knee = np.asarray(knee, dtype=float)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, TwoComponent) and np.array_equal(self.knee, other.knee)
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.knee.tobytes()))
+
+    @property
+    def knee_value(self) -> float:
+        """The knee, of one column."""
+        return float(np.ravel(self.knee)[0])
+
+    def take(self, columns: NDArray[np.intp]) -> Errors:
+        """The same, each column with its own knee."""
+        return TwoComponent(self.knee[columns]) if self.knee.ndim else self
+
+    def scale(self, y: ArrayLike) -> Array:
+        """The inverse hyperbolic sine of y / knee: log(2 y / knee) far above the knee, y / knee far below."""
+        return np.asarray(np.arcsinh(np.asarray(y, dtype=float) / self.knee))
+
+    def unscale(self, s: ArrayLike) -> Array:
+        """The knee times sinh."""
+        return np.asarray(self.knee * np.sinh(s))
+
+    def spread(self, fitted: ArrayLike) -> Array:
+        """The root of both squared parts."""
+        return np.asarray(np.hypot(fitted, self.knee))
+
+    def size(self, y: ArrayLike) -> Array:
+        """One more than the scaled |y|."""
+        return 1 + np.abs(self.scale(y))
+
+    def log_jacobian(self, y: ArrayLike) -> Array:
+        """Minus the logarithm of the spread at y."""
+        return -np.log(self.spread(y))
+
+    def seen(self, curve: Curve, z: Array, log_top: Array) -> tuple[Array, Array, Array]:
+        """The curve's asinh by the chain rule."""
+        value, d1, d2 = super().seen(curve, z, log_top)
+        spread = self.spread(value)
+        slope = d1 / spread
+        return self.scale(value), slope, d2 / spread - value / spread * slope**2
+
+    def by_top(self, value: Array) -> tuple[Array, Array | float]:
+        """F / spread(f), which is tanh on this scale, and one minus its square."""
+        share = np.tanh(value)
+        return share, 1 - share**2
+
+
 ADDITIVE, LOG, RELATIVE = Additive(), Log(), Relative()
-ERRORS: dict[str, Errors] = {e.name: e for e in (ADDITIVE, LOG, RELATIVE)}
+ERRORS: dict[str, type[Errors]] = {e.name: e for e in (Additive, Log, Relative, TwoComponent)}
 _SPELLINGS = {
     "log_y": "log",
     "logy": "log",
     "lognormal": "log",
     "absolute": "additive",
     "proportional": "relative",
+    "two_components": "two_component",
+    "rocke_durbin": "two_component",
 }
+
+
+def stacked(models: Sequence[Errors]) -> Errors:
+    """Models of one name as the model of a batch, one column each."""
+    if isinstance(models[0], TwoComponent):
+        return TwoComponent([m.knee_value for m in models])
+    return models[0]
 
 
 def errors_named(errors: str | Errors) -> str:
@@ -243,10 +340,15 @@ def errors_named(errors: str | Errors) -> str:
     return word
 
 
-def errors_model(errors: str | Errors) -> Errors:
-    """The errors model of a name; a model stays itself.
+def errors_model(errors: str | Errors, knee: float = np.nan) -> Errors:
+    """The errors model of a name; a model stays itself. Two components need their knee.
 
     >>> errors_model("log").residual(2.0, 1.0).round(4)
     array(0.6931)
     """
-    return errors if isinstance(errors, Errors) else ERRORS[errors_named(errors)]
+    if isinstance(errors, Errors):
+        return errors
+    name = errors_named(errors)
+    if name == TwoComponent.name:
+        return TwoComponent(knee)
+    return {e.name: e for e in (ADDITIVE, LOG, RELATIVE)}[name]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from frontier.distributions import t_quantile
 from frontier.problems import Array, Estimate, Problem, Quantity
+from frontier.profiles import constrained
 from frontier.results import Result
 from frontier.views import View
 from frontier.wording import interval_cell, nearest
@@ -105,7 +106,7 @@ def _profile_side(
     for turn in range(120):
         d = distance[live]
         held = value[columns[live]] + side * d
-        s, slope = problem.constrained(quantity, held, estimate, columns[live])
+        s, slope = constrained(estimate, quantity, held, columns[live])
         root = np.sqrt(np.maximum(s - rss[live], 0.0) / variance[live])
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = side * slope / (2 * variance[live] * root)

@@ -13,10 +13,13 @@ from frontier import engine
 from frontier.calibration import Truth
 from frontier.cli_options import ErrorsName
 from frontier.curves import HILL, LINEAR, POWER
-from frontier.errors import ADDITIVE, ERRORS, LOG, RELATIVE, errors_model, errors_named
-from frontier.problems import Problem
+from frontier.errors import ADDITIVE, ERRORS, LOG, RELATIVE, TwoComponent, errors_model, errors_named
+from frontier.fits.errors_model import choose_errors, restricted_log_likelihood, two_component
+from frontier.intervals import profile
+from frontier.problems import Problem, parameter
 
-MODELS = list(ERRORS.values())
+TWO = TwoComponent(0.05)
+MODELS = [ADDITIVE, LOG, RELATIVE, TWO]
 FITTED = np.geomspace(0.01, 0.8, 7)
 
 
@@ -66,6 +69,14 @@ def test_log_likelihoods_are_scipys():
         (ADDITIVE, w, lambda s: stats.norm(fitted, s / np.sqrt(w)).logpdf(y)),
         (LOG, w, lambda s: stats.lognorm(s / np.sqrt(w), scale=fitted).logpdf(y)),
         (RELATIVE, w / fitted**2, lambda s: stats.norm(fitted, s * fitted / np.sqrt(w)).logpdf(y)),
+        (
+            TWO,
+            w,
+            lambda s: (
+                stats.norm(np.arcsinh(fitted / 0.05), s / np.sqrt(w)).logpdf(np.arcsinh(y / 0.05))
+                - np.log(np.hypot(y, 0.05))
+            ),
+        ),
     ):
         rss = float((w * errors.residual(y, fitted) ** 2).sum())
         found = errors.log_likelihood(y[:, None], np.array([rss]), weights[:, None])
@@ -122,3 +133,95 @@ def test_the_engine_takes_models_and_names():
     x, y = np.geomspace(0.01, 1, 8)[:, None], np.geomspace(0.01, 0.5, 8)[:, None] ** 0.9
     one, two = (engine.solve(HILL, np.log(x), y, errors=e) for e in (LOG, "log"))
     assert_allclose(one.theta, two.theta, rtol=1e-15)
+
+
+# --- two components ------------------------------------------------------------------------------
+
+
+def noisy(curve_k, share, amount, seed, points=8):
+    rng = np.random.default_rng(seed)
+    x = np.geomspace(1 / 1024, 1 / 8, points)
+    f = HILL.value(x, {"k": curve_k, "n": 1.0, "top": 1.0})
+    return x, f * np.exp(share * rng.standard_normal(points)) + amount * rng.standard_normal(points)
+
+
+@pytest.mark.parametrize("curve", ["hill", "power", "linear"])
+def test_two_components_become_log_and_additive_errors_at_their_ends(curve):
+    x, y = noisy(0.1, 0.05, 0.0, 1)
+    for knee, errors in ((1e-7, LOG), (1e5, ADDITIVE)):
+        one, two = (Problem.of(curve, x, y, None, e).fit() for e in (TwoComponent(knee), errors))
+        sigma = np.sqrt(one.variance) * (knee if errors is ADDITIVE else 1.0)
+        assert_allclose(sigma, np.sqrt(two.variance), rtol=1e-6)
+        for name, value in two.parameters.items():
+            assert_allclose(one.parameters[name], value, rtol=1e-6)
+        values = [restricted_log_likelihood(e) for e in (one, two)]
+        assert_allclose(*values, rtol=1e-6)
+
+
+def test_a_batch_has_a_knee_of_its_own_in_every_column():
+    x, y = noisy(0.1, 0.05, 0.002, 2)
+    knees = np.geomspace(1e-3, 1.0, 5)
+    together = Problem.of("hill", x, np.repeat(y[:, None], 5, axis=1), None, TwoComponent(knees)).fit()
+    alone = [Problem.of("hill", x, y, None, TwoComponent(k)).fit() for k in knees]
+    for name in ("k", "n"):
+        assert_allclose(together.parameters[name], [e.parameters[name][0] for e in alone], rtol=1e-9)
+        low, high = profile(together, parameter(name), 0.95)
+        own = np.array([np.ravel(profile(e, parameter(name), 0.95)) for e in alone])
+        assert_allclose(np.stack([low, high], axis=1), own, rtol=1e-6)
+
+
+def test_both_parts_of_the_noise_are_recovered():
+    """Seven families of 40 points, 5 % and 0.002: the knee is 0.04."""
+    cell = [(*noisy(0.1, 0.05, 0.002, seed, 40), np.ones(40)) for seed in range(7)]
+    (choice,) = choose_errors(HILL, [cell], {"top": 1.0})
+    assert isinstance(choice.errors, TwoComponent) and 0.03 < choice.errors.knee_value < 0.055
+    sigma = [frontier.fit_points(x, y, errors="two_component").sigma for x, y, _ in cell]
+    assert 0.04 < np.mean(sigma) < 0.06
+
+
+def test_the_fixed_part_is_no_smaller_than_a_known_standard_error():
+    cell = [(*noisy(0.1, 0.05, 0.0, seed), np.ones(8)) for seed in range(4)]
+    free, bound = (two_component(HILL, [cell], {"top": 1.0}, se)[0].knee_value for se in (0.0, 0.003))
+    assert free * 0.05 < 0.001 and 0.04 < bound < 0.1
+
+
+def test_a_table_chooses_cell_by_cell():
+    additive = [(*noisy(0.1, 0.0, 0.02, seed), np.ones(8)) for seed in range(4)]
+    log = [(*noisy(0.1, 0.1, 0.0, seed), np.ones(8)) for seed in range(4)]
+    assert [c.errors.name for c in choose_errors(HILL, [additive, log, []], {"top": 1.0})] == [
+        "additive",
+        "log",
+        "log",
+    ]
+    assert choose_errors(HILL, [log], {"top": 1.0})[0].errors is LOG
+
+
+def test_one_slightly_negative_hit_moves_nothing():
+    """Exact Hill curves whose k differ by 3, and one hit of -0.0004."""
+    l0 = 2.0 ** np.arange(3, 11)
+    rows = [
+        {"architecture": f, "l0": a, "loss_recovered": round(1 - float(frontier.hill(1 / a, k, 1.1)), 4)}
+        for f, k in (("relu", 0.05), ("topk", 0.15)) for a in l0
+    ]  # fmt: skip
+    rows[-1]["loss_recovered"] = 1.0004
+    found = frontier.compare(rows, "relu")
+    k = next(r for r in found.ratios if r.quantity == "k")
+    assert_allclose(k.ratio, 3.0, rtol=0.01)
+
+
+def test_noisy_tables_with_hits_below_zero_have_finite_limits():
+    sets, potency, covered = 20, [], 0
+    for seed in range(600):
+        groups = [noisy(k, 0.0, 0.004, 1000 * seed + i) for i, k in enumerate((1 / 22.3, 3 / 22.3))]
+        if len(potency) == sets or not any((y <= 0).any() for _, y in groups):
+            continue
+        rows = pd.DataFrame([
+            {"family": f, "sparsity": a, "performance_hit": b}
+            for f, (x, y) in zip(("relu", "topk"), groups, strict=True) for a, b in zip(x, y, strict=True)
+        ])  # fmt: skip
+        ratios = list(frontier.ratio_table(frontier.fit(rows), "relu"))
+        assert np.isfinite([(r.ratio_low, r.ratio_high) for r in ratios]).all()
+        r = next(r for r in ratios if r.quantity == "relative_potency")
+        potency.append(np.log(r.ratio))
+        covered += r.ratio_low <= 3 <= r.ratio_high
+    assert len(potency) == sets and np.std(potency) < 0.05 and covered >= 17

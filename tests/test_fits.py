@@ -360,15 +360,17 @@ def test_auto_chooses_log_for_proportional_noise_and_additive_for_constant_noise
         assert any("pooled log-likelihood of 6 groups" in n for n in fits.notes)
 
 
-def test_relative_errors_where_some_hit_is_not_positive():
+def test_two_components_where_some_hit_is_not_positive():
     y = frontier.hill(X, 0.4, 1.1) * np.exp(0.1 * np.random.default_rng(5).standard_normal(len(X)))
     y[0] = -0.001
     rows = [{"architecture": "a", "l0": 1 / a, "loss_recovered": 1 - b} for a, b in zip(X, y, strict=True)]
     auto = frontier.fit(rows, "hill")
-    assert auto[0].errors == "relative" and any("relative (variance proportional" in n for n in auto.notes)
+    assert auto[0].errors == "two_component" and any("errors: two-component" in n for n in auto.notes)
     asked = frontier.fit(rows, "hill", errors="log")[0]
-    assert asked.errors == "relative"
+    assert asked.errors == "two_component" and asked.knee == auto[0].knee
+    refused = frontier.fit(rows, "hill", errors="relative")
+    assert "relative errors have no minimum there; use errors='two_component'" in refused.failures[0].reason
     assert str(asked.doubts[0]) == (
         f"1 of 9 y values in group a are not positive (row 0 (L0 {1 / X[0]:.0f})), so log y is undefined. "
-        "Used additive errors with weights 1/fitted."
+        "Used two-component errors."
     )

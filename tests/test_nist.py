@@ -42,7 +42,7 @@ def agrees(estimate, certified, residual_sum):
 
 def started(problem, a, b, log_top):
     """The problem fitted from theta at centre 0, moved to the problem's own centre."""
-    centre = problem._pins[0][0]
+    centre = problem.pins[0][0]
     return problem.fit(np.array([[a + b * centre], [b], [log_top]]))
 
 

@@ -13,7 +13,6 @@ from statsmodels.tools.eval_measures import aicc as statsmodels_aicc
 import frontier
 from frontier.curves import hill, linear, power
 from frontier.fits import fit_points
-from frontier.fits.errors_model import log_likelihoods
 from frontier.selection import select_curve, select_curves
 from frontier.selection.averaging import AveragedRatio, averaged_potency, mata_t
 from frontier.selection.candidates import aicc
@@ -138,10 +137,15 @@ def test_errors_models_compare_by_the_jacobian():
     y = noisy("hill", 0.02, 0.3, 0.1, 9)
     fit = log_fit(y)
     s = select_curve(fit, errors=("additive", "log"), replicates=0)
-    expected = log_likelihoods(fit.problem.curve, [(X, y, np.ones_like(X))], {"top": 1.0})
+    fits = {e: fit_points(X, y, errors=e) for e in ("additive", "log")}
+    sd = {e: np.sqrt(f.rss / len(X)) for e, f in fits.items()}
+    expected = {
+        "additive": stats.norm(fits["additive"].predict(X), sd["additive"]).logpdf(y).sum(),
+        "log": stats.lognorm(sd["log"], scale=fits["log"].predict(X)).logpdf(y).sum(),
+    }
     for c in s.candidates:
         if c.curve == "hill":
-            assert_allclose(c.log_likelihood, expected[c.errors][0], rtol=1e-10)
+            assert_allclose(c.log_likelihood, expected[c.errors], rtol=1e-10)
     assert len(s.candidates) == 6
     assert f"({s.best.errors} errors)" in s.sentence
     assert s.best.log_likelihood == max(c.log_likelihood for c in s.candidates)

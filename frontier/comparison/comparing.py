@@ -29,7 +29,7 @@ from frontier.renamed import parameters
 from frontier.results import in_words
 from frontier.wording import interval_cell, number, p_value_text
 
-OTHER = {"additive": "log", "log": "additive", "relative": "additive"}
+OTHER = {"additive": "log", "log": "additive", "relative": "additive", "two_component": "additive"}
 """The errors model whose answer stands beside the chosen one's."""
 
 

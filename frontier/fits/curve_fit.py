@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,7 +15,7 @@ from numpy.typing import ArrayLike
 from frontier import intervals as ci
 from frontier.curves import CURVES
 from frontier.doubts import Doubt, in_text, placed
-from frontier.errors import Errors
+from frontier.errors import Errors, errors_model
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, in_words, telling
@@ -38,7 +39,7 @@ class CurveFit(Result):
     Attributes
     ----------
     curve, errors : str
-        `errors` is additive, log or relative.
+        `errors` is additive, log, two_component or relative.
     group : dict
         Values of the group columns; empty for plain arrays.
     parameters : dict of str to Interval
@@ -56,6 +57,8 @@ class CurveFit(Result):
         the errors model (of log y for log errors, of y / fitted for relative ones).
     doubts : tuple of Doubt
         Why not to trust the numbers, gravest first.
+    knee : float
+        Two components: the height at which both are equal, sigma_add / sigma_rel; NaN for other errors.
     """
 
     curve: str
@@ -77,6 +80,7 @@ class CurveFit(Result):
     interval_method: str
     doubts: tuple[Doubt, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
+    knee: float = math.nan
 
     def __getitem__(self, name: str) -> Interval:
         try:
@@ -112,7 +116,8 @@ class CurveFit(Result):
     @cached_property
     def problem(self) -> Problem:
         """The fit as a problem of one column."""
-        return Problem.of(self.curve, self.x, self.y, self.weights, self.errors, self.fixed)
+        errors = errors_model(self.errors, self.knee)
+        return Problem.of(self.curve, self.x, self.y, self.weights, errors, self.fixed)
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -178,7 +183,7 @@ class CurveFit(Result):
         """RSS of the power law on the same data and errors; None where it cannot be fitted."""
         if self.curve != "hill":
             return None
-        s = Problem.of("power", self.x, self.y, self.weights, self.errors, {}).fit().solution
+        s = Problem.of("power", self.x, self.y, self.weights, self.problem.errors, {}).fit().solution
         return float(s.rss[0]) if s.converged[0] else None
 
     def plot(self, ax: Axes | None = None, **style: Any) -> Axes:
@@ -193,11 +198,18 @@ class CurveFit(Result):
 
         return give_back(pd.DataFrame([_record(self)]), backend)
 
+    @property
+    def _spread(self) -> str:
+        """The residual SD; of two components both."""
+        if math.isnan(self.knee):
+            return number(self.sigma)
+        return f"{number(100 * self.sigma, 2)} % and {number(self.sigma * self.knee, 2)}"
+
     def _view(self) -> View:
         rows = tuple(zip(self.parameters, self.cells, strict=True))
         title = f"{self.curve.capitalize()} fit of {self.name}: {self.y_name} against {self.x_name}"
         remark = (
-            f"{plural(self.n_points, 'point')}, {self.errors} errors, residual SD {number(self.sigma)}, "
+            f"{plural(self.n_points, 'point')}, {self.errors} errors, residual SD {self._spread}, "
             f"{number(self.df)} degrees of freedom; {self.interval_method} intervals"
         )
         headers = ("parameter", f"estimate [{100 * self.level:g} % interval]")
@@ -259,7 +271,8 @@ class FrontierFits(Result):
         -------
         DataFrame
             The group columns, `curve`, `errors`, `n_points`, for every parameter p the columns p, p_low,
-            p_high (limits missing where p is fixed), `sigma`, `df`, `rss`, `runs`, `extrapolation`
+            p_high (limits missing where p is fixed), `sigma` (and `sigma_add`, the fixed part of two
+            components), `df`, `rss`, `runs`, `extrapolation`
             (k / largest x), and `doubts`, which holds the reason where a group has no fit.
         """
         from frontier.metrics import give_back
@@ -324,6 +337,8 @@ def _record(f: CurveFit) -> dict[str, Any]:
     for name, p in f.parameters.items():
         row |= {name: p.estimate, f"{name}_low": p.low, f"{name}_high": p.high}
     row |= {"sigma": f.sigma, "df": f.df, "rss": f.rss, "runs": f.runs}
+    if not math.isnan(f.knee):
+        row["sigma_add"] = f.sigma * f.knee
     if f.curve == "hill":
         row["extrapolation"] = f["k"].estimate / float(f.x.max())
     return {**row, "doubts": in_text(f.doubts)}

@@ -67,7 +67,7 @@ def non_positive(name: str, y: Array, rows: Sequence[object]) -> Doubt:
     return Doubt(
         Kind.other_errors,
         f"{len(bad)} of {len(y)} y values in group {name} are not positive ({_rows(bad)}), so log y is "
-        "undefined. Used additive errors with weights 1/fitted.",
+        "undefined. Used two-component errors.",
         name,
         numbers={"rows": len(bad)},
     )

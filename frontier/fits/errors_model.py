@@ -1,49 +1,201 @@
-"""Which errors model the data support: constant spread (additive) or spread in proportion to y (log)."""
+"""Which errors model the data support: per cell, by pooled likelihood, among those that take all its y."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from frontier.curves import Curve
-from frontier.errors import ADDITIVE, LOG
-from frontier.problems import Array, Problem
-from frontier.wording import number, plural
+from frontier.errors import ADDITIVE, LOG, Errors, TwoComponent
+from frontier.problems import Array, Estimate, Problem
+from frontier.wording import listed, number, plural
 
 PREFERENCE = 2.0
-"""Additive errors are chosen when their pooled log-likelihood is higher by more than this."""
+"""Log errors give way to another model whose pooled log-likelihood is higher by more than this."""
+KNEES = 24
+"""Knees tried per cell, equally spaced in the logarithm; the best is refined between its neighbours."""
+LARGEST_BATCH = 2**22
+"""Numbers in the arrays of one engine call of the search for a knee."""
+LOST = -1e6
+"""Log-likelihood of a group that finds no optimum at a knee, so that another knee is chosen."""
+ROUNDING = 1e-24
+"""A residual sum of squares below this share of the squares favours no errors model."""
+NEAR_ZERO = 1e-3
+"""The smallest knee, as a share of the largest |y|, where some y is nearer to 0 than that or below it."""
 
 Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""
 
 
-def log_likelihoods(curve: Curve, groups: Sequence[Data], fixed: Mapping[str, float]) -> dict[str, Array]:
-    """Maximised log-likelihood of y per group under additive and under log errors; NaN where a fit failed.
+@dataclass(frozen=True)
+class Choice:
+    """The errors model of one cell, and how much higher its log-likelihood is than the next one's."""
 
-    Both are densities of y (see `Errors.log_likelihood`).
+    errors: Errors
+    over: str = ""
+    gain: float = math.nan
+    groups: int = 0
+
+
+def choose_errors(
+    curve: Curve, cells: Sequence[Sequence[Data]], fixed: Mapping[str, float], known_se: ArrayLike = 0.0
+) -> list[Choice]:
+    """The errors model of each cell, which is a sequence of groups.
+
+    Candidates are those defined for every y of the cell; likelihoods are pooled over its groups. Log errors
+    stay unless additive errors, or two components beyond the better of these, are higher by more than
+    `PREFERENCE`; where some y <= 0, two components replace additive errors when higher by 1 (AIC).
     """
-    problems = [Problem.stacked(curve, groups, errors, fixed) for errors in (ADDITIVE, LOG)]
-    return {p.errors.name: p.errors.log_likelihood(p.y, p.fit().solution.rss, p.weights) for p in problems}
+    two = two_component(curve, cells, fixed, known_se)
+    groups, owner = _usable(cells)
+    knees = np.array([float(t.knee) for t in two])[owner]
+    models: list[Errors] = [LOG, ADDITIVE, TwoComponent(knees)]
+    found = np.array([_log_likelihoods(curve, groups, m, fixed) for m in models])
+    out = []
+    for i, cell in enumerate(cells):
+        positive = all(LOG.defined(y).all() for _, y, _ in cell)
+        own = found[int(not positive) :, owner == i]
+        known = np.isfinite(own).all(axis=0)
+        candidates = [m for m in (LOG, ADDITIVE, two[i]) if positive or m is not LOG]
+        if known.any():
+            out.append(_chosen(candidates, own[:, known].sum(axis=1), positive, int(known.sum())))
+        else:
+            out.append(Choice(candidates[0]))
+    return out
 
 
-def choose_errors(curve: Curve, groups: Sequence[Data], fixed: Mapping[str, float]) -> tuple[str, str]:
-    """The errors model for groups of positive y, pooled, and the evidence in one sentence.
+def _chosen(candidates: Sequence[Errors], total: Array, positive: bool, groups: int) -> Choice:
+    best = 0
+    for i in range(1, len(total)):
+        if total[i] - total[best] > (PREFERENCE if positive else 1.0):
+            best = i
+    rival = max((i for i in range(len(total)) if i != best), key=lambda i: float(total[i]))
+    return Choice(candidates[best], candidates[rival].name, float(total[best] - total[rival]), groups)
 
-    Log errors unless the pooled log-likelihood of additive ones is higher by more than `PREFERENCE`.
+
+def two_component(
+    curve: Curve, cells: Sequence[Sequence[Data]], fixed: Mapping[str, float], known_se: ArrayLike = 0.0
+) -> list[TwoComponent]:
+    """Two components per cell, with the knee whose log-likelihood, pooled over the cell's groups, is highest.
+
+    `known_se` is the standard error of y, per cell: the additive part is no smaller where the data let it be.
     """
-    enough = [g for g in groups if (g[1] > 0).all() and len(np.unique(g[0])) > 2]
-    if not enough:
-        return "log", "errors: log y by default; no group has points to compare errors models on"
-    found = log_likelihoods(curve, enough, fixed)
-    gain = found["log"] - found["additive"]
-    gain = gain[np.isfinite(gain)]
-    if not gain.size:
-        return "log", "errors: log y by default; the errors models could not be compared"
-    total = float(gain.sum())
-    chosen = "additive" if -total > PREFERENCE else "log"
-    side = "log y" if total >= 0 else "additive"
-    return chosen, (
-        f"errors: {'log y' if chosen == 'log' else 'additive'} (the pooled log-likelihood of "
-        f"{plural(len(gain), 'group')} is {number(abs(total))} higher for {side} errors)"
+    groups, owner = _usable(cells)
+    if not groups:
+        return [TwoComponent(float(_knees(cell)[0])) for cell in cells]
+    knees = np.array([_knees(cell) for cell in cells])
+    se = np.broadcast_to(np.asarray(known_se, dtype=float), len(cells))[:, None]
+    rows = np.arange(len(cells))
+    best = np.zeros(len(cells), dtype=int)
+    for _ in range(2):
+        total, sigma = _profile(curve, groups, owner, fixed, knees)
+        total = np.where(knees * sigma >= se, total, -np.inf)
+        best = np.where(np.isfinite(total).any(axis=1), total.argmax(axis=1), knees.shape[1] - 1)
+        chosen = knees[rows, best]
+        ends = [knees[rows, np.clip(best + d, 0, knees.shape[1] - 1)] for d in (-1, 1)]
+        knees = np.geomspace(*ends, KNEES // 2, axis=1)
+    return [TwoComponent(float(k)) for k in chosen]
+
+
+def _profile(
+    curve: Curve, groups: Sequence[Data], owner: NDArray[np.intp], fixed: Mapping[str, float], knees: Array
+) -> tuple[Array, Array]:
+    """Pooled log-likelihood and residual SD of every cell at each of its knees, (cells, knees) each."""
+    cells, tried = knees.shape
+    total, rss, df = np.zeros((cells, tried)), np.zeros((cells, tried)), np.zeros(cells)
+    longest = max((len(x) for x, _, _ in groups), default=1)
+    size = max(LARGEST_BATCH // max(longest * len(groups), 1), 1)
+    problem = Problem.stacked(curve, groups, ADDITIVE, fixed)
+    np.add.at(df, owner, problem.df)
+    for start in range(0, tried, size):
+        part = knees[owner, start : start + size]  # (groups, some knees)
+        found = _repeated(problem, part)
+        value, squares = (np.reshape(v, part.shape) for v in found)
+        lost = ~np.isfinite(value)
+        np.add.at(total[:, start : start + size], owner, np.where(lost, LOST, value))
+        np.add.at(rss[:, start : start + size], owner, np.where(lost, 0.0, squares))
+    return total, np.sqrt(rss / np.maximum(df, 1.0)[:, None])
+
+
+def _repeated(problem: Problem, knees: Array) -> tuple[Array, Array]:
+    """Log-likelihoods and sums of squares of each column at each of its knees, flat."""
+    times = knees.shape[1]
+    errors = TwoComponent(knees.ravel())
+    x, y, w = (np.repeat(v, times, axis=1) for v in (problem.x, problem.y, problem.weights))
+    estimate = Problem(problem.curve, x, y, w, errors, problem.fixed).fit()
+    return restricted_log_likelihood(estimate), estimate.solution.rss
+
+
+def restricted_log_likelihood(estimate: Estimate) -> Array:
+    """Log-likelihood of y with the curve's parameters integrated out and sigma maximised, per column.
+
+    -df/2 (log(2 pi rss / df) + 1) - log|J'WJ| / 2 + sum(log w) / 2 + sum(log Jacobian), df = N - p. The
+    maximised likelihood favours a model under which the curve can pass through its steep end: with 6 points
+    it took additive errors for two components in 80 % of simulated cells of seven families, this one in 16 %.
+    Source: Patterson & Thompson (1971), Biometrika 58, 545; Harville (1974), ibid. 61, 383.
+    """
+    problem, s = estimate.problem, estimate.solution
+    free = problem.free_theta
+    information = np.moveaxis(s.information[np.ix_(free, free)], -1, 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = problem.df * np.log(np.maximum(s.rss, 1e-300) / problem.df)
+        return np.asarray(
+            problem.errors.log_density(problem.y, problem.weights)
+            - 0.5 * (problem.df * (np.log(2 * np.pi) + 1) + spread + np.linalg.slogdet(information)[1])
+        )
+
+
+def _log_likelihoods(
+    curve: Curve, groups: Sequence[Data], errors: Errors, fixed: Mapping[str, float]
+) -> Array:
+    """Log-likelihood of each group; NaN where y is outside the model, or the residuals are rounding alone."""
+    if not groups:
+        return np.empty(0)
+    problem = Problem.stacked(curve, groups, errors, fixed)
+    inside = problem.weights > 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        taken = np.where(inside, errors.defined(problem.y), True).all(axis=0)
+        y = np.where(taken, problem.y, 1.0)
+        estimate = replace(problem, y=y).fit()
+        rss, value = estimate.solution.rss, restricted_log_likelihood(estimate)
+        size = np.where(inside, problem.weights * errors.size(y) ** 2, 0.0).sum(axis=0)
+    return np.where(taken & (rss > ROUNDING * size), value, np.nan)
+
+
+def _usable(cells: Sequence[Sequence[Data]]) -> tuple[list[Data], NDArray[np.intp]]:
+    """All groups with three or more distinct x, and the cell of each."""
+    pairs = [(g, i) for i, cell in enumerate(cells) for g in cell if len(np.unique(g[0])) > 2]
+    return [g for g, _ in pairs], np.array([i for _, i in pairs], dtype=np.intp)
+
+
+def _knees(cell: Sequence[Data]) -> Array:
+    """From a tenth of the smallest |y| to ten times the largest."""
+    size = np.concatenate([np.abs(y) for _, y, _ in cell]) if cell else np.ones(1)
+    largest = float(size.max(initial=0.0)) or 1.0
+    smallest = max(0.1 * float(size.min(initial=largest)), NEAR_ZERO * largest)
+    return np.geomspace(smallest, 10 * largest, KNEES)
+
+
+def evidence(choices: Sequence[Choice]) -> str:
+    """One sentence on what was chosen, and how clearly."""
+    words = {"log": "log y", "additive": "additive", "two_component": "two-component"}
+    counts = Counter(words[c.errors.name] for c in choices)
+    told = [c for c in choices if c.groups]
+    if not told:
+        return "errors: log y by default; no group has points to compare errors models on"
+    if len(counts) > 1:
+        parts = listed([f"{name} in {plural(count, 'cell')}" for name, count in counts.items()])
+        return f"errors: {parts} (each cell by its pooled log-likelihood)"
+    total = sum(c.gain for c in told)
+    rivals = listed(list(dict.fromkeys(words[c.over] for c in told)))
+    chosen = next(iter(counts))
+    side, against = (chosen, rivals) if total >= 0 else (rivals, chosen)
+    return (
+        f"errors: {chosen} (the pooled log-likelihood of {plural(sum(c.groups for c in told), 'group')} is "
+        f"{number(abs(total))} higher for {side} errors than for {against})"
     )

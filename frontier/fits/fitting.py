@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
-from frontier.errors import errors_named
+from frontier.errors import ADDITIVE, LOG, RELATIVE, Errors, TwoComponent, errors_model, errors_named, stacked
 from frontier.fits import doubts as say
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
-from frontier.fits.errors_model import choose_errors
+from frontier.fits.errors_model import choose_errors, two_component
+from frontier.fits.errors_model import evidence as evidence_of
 from frontier.fits.points import Points, points_of
 from frontier.fits.residuals import curvature_left
 from frontier.groups import group_columns, guard
@@ -65,10 +66,11 @@ def fit(
         Groups; default model, site and layer where present. Families are always kept apart.
     x, y : column names
         Default sparsity (1/L0) and performance_hit (`fvu` where loss recovered is unknown).
-    errors : {"auto", "additive", "log", "relative"}
-        Additive: least squares in y. Log: least squares in log y. Relative: variance proportional to
-        fitted^2. Auto: log, unless the likelihood pooled over groups prefers additive by more than 2;
-        relative in cells where log is undefined (some y <= 0).
+    errors : {"auto", "additive", "log", "two_component", "relative"}
+        Additive: least squares in y. Log: least squares in log y. Two components: a share of the fitted
+        height and a fixed amount (Rocke & Durbin), for y of any sign. Relative: variance proportional to
+        fitted^2, for positive y. Auto: chosen per cell by the likelihood pooled over its groups among the
+        models that take all its y; log where the others are not higher by more than 2.
     max_l0 : float, optional
         Rows with a larger L0 are left out.
     fixed : dict of parameter to value
@@ -183,22 +185,23 @@ def fit_groups(
     chosen, evidence = _errors_of(groups, errors, settings, cells)
     outcome: dict[int, CurveFit | GroupFailure] = {}
     for i, g in enumerate(groups):
-        reason = _unfit(g, settings)
+        reason = _unfit(g, settings, chosen[i])
         if reason:
             outcome[i] = GroupFailure(g.group, reason, len(g.x))
-    for model in dict.fromkeys(chosen):
-        ready = [i for i in range(len(groups)) if chosen[i] == model and i not in outcome]
+    for model in dict.fromkeys(e.name for e in chosen):
+        ready = [i for i, e in enumerate(chosen) if e.name == model and i not in outcome]
         if ready:
-            found = _fit_batch([groups[i] for i in ready], model, settings, errors)
+            together = stacked([chosen[i] for i in ready])
+            found = _fit_batch([groups[i] for i in ready], together, settings, errors)
             outcome |= dict(zip(ready, found, strict=True))
-    able = [i for i, g in enumerate(groups) if not _unfit(g, settings)]
-    failed = {i for i in able if chosen[i] == "relative" != errors and isinstance(outcome[i], GroupFailure)}
-    again = [i for i in able if cells[i] in {cells[j] for j in failed}]
+    able = [i for i, g in enumerate(groups) if not _unfit(g, settings, chosen[i])]
+    fell_back = {cells[i] for i in able if isinstance(outcome[i], GroupFailure) and chosen[i].name != errors}
+    again = [i for i in able if cells[i] in fell_back and isinstance(chosen[i], TwoComponent)]
     if again:  # a cell keeps one errors model, so all of it changes over
-        found = _fit_batch([groups[i] for i in again], "additive", settings, errors)
+        found = _fit_batch([groups[i] for i in again], ADDITIVE, settings, errors)
         outcome |= dict(zip(again, found, strict=True))
         count = plural(len(again), "group")
-        evidence += f"; additive in {count} of cells where relative errors found no optimum"
+        evidence += f"; additive in {count} of cells where two-component errors found no optimum"
     ordered = [outcome[i] for i in range(len(groups))]
     fits = tuple(f for f in ordered if isinstance(f, CurveFit))
     failures = tuple(f for f in ordered if isinstance(f, GroupFailure))
@@ -207,28 +210,26 @@ def fit_groups(
 
 def _errors_of(
     groups: Sequence[Points], errors: str, settings: Settings, cells: Sequence[tuple[Any, ...]]
-) -> tuple[list[str], str]:
-    """The errors model of each group."""
-    if errors in ("additive", "relative"):
-        return [errors] * len(groups), ""
-    barred = {cell for cell, g in zip(cells, groups, strict=True) if (g.y <= 0).any()}
-    base, evidence = errors, ""
+) -> tuple[list[Errors], str]:
+    """The errors model of each group, and one sentence on how it was chosen."""
+    if errors in (ADDITIVE.name, RELATIVE.name):
+        return [errors_model(errors)] * len(groups), ""
+    names = list(dict.fromkeys(cells))
+    members = [[g for g, c in zip(groups, cells, strict=True) if c == name] for name in names]
+    data = [[(g.x, g.y, g.weights) for g in m if len(g.x)] for m in members]
+    se = [max((g.known_se for g in m), default=0.0) for m in members]
     if errors == "auto":
-        data = [
-            (g.x, g.y, g.weights) for g, c in zip(groups, cells, strict=True) if c not in barred and len(g.x)
-        ]
-        base, evidence = choose_errors(settings.curve, data, settings.fixed) if data else ("log", "")
-    if base == "additive":
-        return ["additive"] * len(groups), evidence
-    chosen = ["relative" if cell in barred else "log" for cell in cells]
-    if barred and errors == "auto":
-        count = plural(sum(c == "relative" for c in chosen), "group")
-        evidence = f"{evidence}; " if evidence else "errors: "
-        evidence += f"relative (variance proportional to fitted^2) in {count} where some y <= 0"
-    return chosen, evidence
+        choices = choose_errors(settings.curve, data, settings.fixed, se)
+        own = dict(zip(names, (c.errors for c in choices), strict=True))
+        return [own[c] for c in cells], evidence_of(choices)
+    wanted = [errors != LOG.name or not all(LOG.defined(y).all() for _, y, _ in d) for d in data]
+    ready = [i for i, w in enumerate(wanted) if w]
+    two = two_component(settings.curve, [data[i] for i in ready], settings.fixed, [se[i] for i in ready])
+    found: dict[tuple[Any, ...], Errors] = {names[i]: t for i, t in zip(ready, two, strict=True)}
+    return [found.get(c, LOG) for c in cells], ""
 
 
-def _unfit(g: Points, settings: Settings) -> str:
+def _unfit(g: Points, settings: Settings, errors: Errors) -> str:
     """Why a group cannot carry the curve; empty when it can."""
     free = len(settings.curve.parameters) - len(settings.fixed)
     distinct = len(np.unique(g.x))
@@ -236,11 +237,17 @@ def _unfit(g: Points, settings: Settings) -> str:
         return say.too_few(g.name, distinct, free)
     if settings.curve.log_x and not (g.y > 0).any():
         return f"No y value in group {g.name} is positive; a {settings.curve.name} curve cannot pass below 0."
+    if not errors.defined(g.y).all():
+        bad = int((~errors.defined(g.y)).sum())
+        return (
+            f"{bad} of {len(g.y)} y values in group {g.name} are not positive, and {errors.name} errors have "
+            "no minimum there; use errors='two_component' or 'additive'."
+        )
     return ""
 
 
 def _fit_batch(
-    groups: list[Points], errors: str, settings: Settings, asked: str
+    groups: list[Points], errors: Errors, settings: Settings, asked: str
 ) -> list[CurveFit | GroupFailure]:
     data = [(g.x, g.y, g.weights) for g in groups]
     problem = Problem.stacked(settings.curve, data, errors, settings.fixed)
@@ -279,13 +286,13 @@ def _one(
         curve.name, g.group, problem.errors.name, parameters, dict(fixed), g.x, g.y, g.weights, g.rows,
         settings.x_name, settings.y_name, g.runs, float(estimate.solution.rss[i]),
         float(np.sqrt(estimate.variance[i])), float(problem.df[i]), settings.level, settings.intervals,
-        facts=g.facts,
+        facts=g.facts, knee=problem.errors.take(np.array([i])).knee_value,
     )  # fmt: skip
     if say.is_perfect(found):
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}
         found = replace(found, parameters=blank)
     doubts = list(say.fit_doubts(found))
-    if problem.errors.reweighted and asked == "log":
+    if asked == LOG.name != problem.errors.name and (g.y <= 0).any():
         doubts.insert(0, say.non_positive(g.name, g.y, g.rows))
     doubts += say.jackknife_doubt(found, _decisive(settings), left_out, leverages(found.estimate, 0))
     return replace(found, doubts=tuple(doubts))

@@ -35,6 +35,8 @@ class Points:
     rows: tuple[str, ...]
     runs: int
     facts: dict[str, str] = field(default_factory=dict)
+    known_se: float = 0.0
+    """Median standard error of y, 0 where the table has none."""
 
     @property
     def name(self) -> str:
@@ -68,6 +70,7 @@ def points_of(
         Unknown column, or no usable row in any group.
     """
     x, y, w = values(table, x_name), values(table, y_name), _weights(table, y_name, weights)
+    se = values(table, _se_column(y_name)) if _se_column(y_name) in table else np.zeros(len(table))
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0)
     if log_x:
         known &= x > 0
@@ -87,7 +90,8 @@ def points_of(
         own |= _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
-        groups.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own))
+        known_se = _median(se[rows])
+        groups.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own, known_se))
     if not any(len(g.x) for g in groups):
         why = "; ".join(r for r in remarks if r)
         raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")
@@ -148,12 +152,22 @@ def _labels(table: pd.DataFrame) -> list[str]:
     return [f"{r} (L0 {number(float(v))})" for r, v in zip(labels, values(table, "l0"), strict=True)]
 
 
+def _se_column(y_name: str) -> str:
+    """The column that holds the standard errors of y."""
+    return {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}.get(y_name, f"{y_name}_se")
+
+
+def _median(se: Array) -> float:
+    known = se[np.isfinite(se) & (se > 0)]
+    return float(np.median(known)) if known.size else 0.0
+
+
 def _weights(table: pd.DataFrame, y_name: str, weights: str | None) -> Array:
     if weights is None:
         return np.ones(len(table))
     if weights != "se":
         return values(table, weights)
-    column = {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}.get(y_name, f"{y_name}_se")
+    column = _se_column(y_name)
     if column not in table:
         raise TableError(
             f"weights='se' needs the column {column}; the table has {listed(list(table.columns), 30)}"

@@ -17,6 +17,7 @@ from scipy.special import fdtrc
 from frontier.distributions import t_quantile, two_sided, welch_df
 from frontier.intervals import intervals_of
 from frontier.problems import Estimate, Quantity
+from frontier.profiles import constrained
 from frontier.wording import nearest
 
 METHODS = ("welch", "mover", "profile")
@@ -122,7 +123,7 @@ def pooled_profile(one: Estimate, two: Estimate, quantity: Quantity, level: floa
     column = np.zeros(1, dtype=np.intp)
 
     def held(e: Estimate, at: float) -> float:
-        return float(e.problem.constrained(quantity, np.array([at]), e, column)[0][0])
+        return float(constrained(e, quantity, np.array([at]), column)[0][0])
 
     def joint(difference: float) -> float:
         """Smallest total RSS with log one - log two = difference; its optimum lies between the estimates."""

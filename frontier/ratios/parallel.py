@@ -105,7 +105,7 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
         When the fits differ in curve or errors, or a shared parameter is fixed or unknown.
     """
     fits = list(fits)
-    if len(fits) < 2 or len({(f.curve, f.errors) for f in fits}) != 1:
+    if len(fits) < 2 or len({(f.curve, f.problem.errors) for f in fits}) != 1:
         raise ValueError("shared_fit needs two or more fits of one curve with one errors model")
     first = fits[0].problem
     own = [p for p in first.free_names if p not in shared]
@@ -152,7 +152,8 @@ def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
     spread = math.hypot(*se)
     together = float(welch_df(se[0] ** 2, df[0], se[1] ** 2, df[1]))
     p = two_sided((value[0] - value[1]) / spread, together) if spread > 0 else math.nan
-    p_f = shared_fit([fit, reference], [name]).p_f if fit.errors == reference.errors else math.nan
+    alike = fit.problem.errors == reference.problem.errors
+    p_f = shared_fit([fit, reference], [name]).p_f if alike else math.nan
     return Parallelism(name, value[0], value[1], p, p_f, fit.errors)
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
-from frontier.errors import errors_model, errors_named
+from frontier.errors import Errors, TwoComponent, errors_model, errors_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import PERFECT
+from frontier.fits.errors_model import two_component
 from frontier.problems import Array, Estimate, Problem
 from frontier.wording import listed, number
 
@@ -28,13 +29,18 @@ class Spec:
 
     curve: Curve
     fixed: dict[str, float]
-    errors: str
+    model: Errors
+
+    @property
+    def errors(self) -> str:
+        """Name of the errors model."""
+        return self.model.name
 
     @property
     def label(self) -> str:
         """The curve's name, with what is fixed or freed against the default.
 
-        >>> Spec(curve_named("hill"), {"n": 1.0, "top": 1.0}, "log").label
+        >>> Spec(curve_named("hill"), {"n": 1.0, "top": 1.0}, LOG).label
         'hill(n=1)'
         """
         usual = DEFAULT_FIXED[self.curve.name]
@@ -48,7 +54,7 @@ class Spec:
         return len(self.curve.parameters) - len(self.fixed) + 1
 
     def fit(
-        self, x: Array, y: Array, weights: Array, errors: str | None = None, near: Estimate | None = None
+        self, x: Array, y: Array, weights: Array, errors: Errors | None = None, near: Estimate | None = None
     ) -> Estimate:
         """The curve fitted to each column of y (points, replicates).
 
@@ -59,7 +65,7 @@ class Spec:
         start = None
         if near is not None and not (self.curve.has_top and "top" not in self.fixed):
             start = np.repeat(near.solution.theta, y.shape[1], axis=1)
-        return Problem.of(self.curve, x, y, w, errors or self.errors, self.fixed).fit(start)
+        return Problem.of(self.curve, x, y, w, errors or self.model, self.fixed).fit(start)
 
 
 def specs_of(fit: CurveFit, curves: Sequence[str], errors: str | Sequence[str] | None) -> tuple[Spec, ...]:
@@ -75,15 +81,24 @@ def specs_of(fit: CurveFit, curves: Sequence[str], errors: str | Sequence[str] |
     """
     curves = (curves,) if isinstance(curves, str) else curves
     models = (errors,) if isinstance(errors, str) else (errors or (fit.errors,))
-    models = tuple(fit.errors if m == "auto" else errors_named(m) for m in models)
-    specs = {(s.label, s.errors): s for m in models for s in (_spec(fit, c, m) for c in curves)}
+    names = tuple(fit.errors if m == "auto" else errors_named(m) for m in models)
+    specs = {(s.label, s.errors): s for m in names for s in (_spec(fit, c, _model(fit, m)) for c in curves)}
     if len(specs) < 2:
         names = listed([s.label for s in specs.values()])
         raise ValueError(f"a choice needs two or more candidates, found {names}")
     return tuple(specs.values())
 
 
-def _spec(fit: CurveFit, name: str, errors: str) -> Spec:
+def _model(fit: CurveFit, name: str) -> Errors:
+    """The fit's own errors model where it has this name; two components are estimated else."""
+    if name == fit.errors:
+        return fit.problem.errors
+    if name == TwoComponent.name:
+        return two_component(fit.problem.curve, [[(fit.x, fit.y, fit.weights)]], fit.fixed)[0]
+    return errors_model(name)
+
+
+def _spec(fit: CurveFit, name: str, errors: Errors) -> Spec:
     found = re.fullmatch(r"\s*(\w+)\s*(?:\((.*)\))?\s*", name)
     if not found:
         raise ValueError(f"cannot read the candidate {name!r}; write e.g. 'hill' or 'hill(n=1)'")
@@ -162,7 +177,7 @@ class Contest:
 
     def _fitted(self, spec: Spec) -> tuple[Estimate | None, str]:
         x, y = self.fit.x, self.fit.y
-        if not errors_model(spec.errors).defined(y).all():
+        if not spec.model.defined(y).all():
             return None, f"{spec.errors} errors need y > 0"
         if spec.curve.log_x and (x <= 0).any():
             return None, f"{spec.curve.name} needs x > 0"
@@ -215,7 +230,7 @@ class Contest:
         for i, rival in enumerate(self.specs):
             if rival.label == own.label or self.estimates[i] is None or not variance > 0:
                 continue
-            found = rival.fit(self.fit.x, y, self.fit.weights, own.errors)
+            found = rival.fit(self.fit.x, y, self.fit.weights, own.model)
             squared = float(found.solution.rss[0]) / variance
             out[i] = np.nan if rival.k > own.k and not squared > 1e-12 else squared
         return out
@@ -249,14 +264,14 @@ class Contest:
             if self.estimates[truth] is None or not sigma > 0:
                 continue
             noise = sigma * draws / np.sqrt(self.fit.weights)[:, None]
-            y = errors_model(spec.errors).observed(self.fitted(truth)[:, None], noise)
+            y = spec.model.observed(self.fitted(truth)[:, None], noise)
             for i, rival in enumerate(self.specs):
                 if self.estimates[i] is not None:
                     out[truth, i] = self._likelihood_of_draws(rival, y, self.estimates[i])
         return out
 
     def _likelihood_of_draws(self, spec: Spec, y: Array, near: Estimate | None) -> Array:
-        impossible = ~errors_model(spec.errors).defined(y).all(axis=0)
+        impossible = ~spec.model.defined(y).all(axis=0)
         found = log_likelihood(
             spec.fit(self.fit.x, np.where(impossible, 1.0, y), self.fit.weights, near=near)
         )

@@ -205,7 +205,7 @@ def _doubts(t: _Tally, found: Sequence[Candidate], rival: Candidate | None) -> I
             "points spread like these at this noise, or a wider range."
         )
         yield Doubt(Kind.tie, text, quantity=label(rival, found), numbers={"delta": rival.delta})
-    own = Spec(curve_named(fit.curve), fit.fixed, fit.errors).label
+    own = Spec(curve_named(fit.curve), fit.fixed, fit.problem.errors).label
     fitted = next((c for c in found if c.curve == own and c.errors == best.errors), None)
     if fitted is not None and fitted.evidence_ratio > UNLIKELY:
         times = times_as_likely(fitted.evidence_ratio)

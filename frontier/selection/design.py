@@ -220,6 +220,6 @@ class _Gap:
             np.vstack([np.repeat(base[:, None], columns, axis=1), trial])
             for base, trial in ((x, trial_x), (y, trial_y), (w, trial_w))
         )
-        found = Problem.of(self.rival.curve, xs, ys, ws, self.fit.errors, self.rival.fixed).fit()
+        found = Problem.of(self.rival.curve, xs, ys, ws, self.fit.problem.errors, self.rival.fixed).fit()
         squared = found.solution.rss / self.fit.sigma**2
         self.now, self.trials = float(squared[-1]), np.where(fine, squared[:-1], np.nan)

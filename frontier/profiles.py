@@ -1,0 +1,82 @@
+"""Fits with one quantity held: what a profile of the sum of squares is made of."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontier import engine
+from frontier.problems import Array, Estimate, Problem, Quantity
+
+
+def constrained(
+    start: Estimate, quantity: Quantity, working: Array, columns: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Fits of `columns` with `quantity` held at `working` (see `Estimate.working`).
+
+    Weights stay those of the optimum in `start`, so relative errors keep theirs.
+
+    Returns
+    -------
+    rss, slope : (len(columns),) each
+        `slope` is the derivative of rss with respect to the held value; NaN where it did not converge.
+    """
+    problem = start.problem
+    centre, template, free = problem.pins
+    curve = problem.curve
+    held = list(free)
+    theta = template[:, columns].copy()
+    middle = centre[columns].copy()
+    best = start.solution.theta[:, columns]
+    if quantity.kind == "parameter" and quantity.name == curve.steepness:
+        theta[1], held[1] = working, False
+    elif quantity.kind == "parameter" and quantity.name == "top":
+        theta[2], held[2] = working, False
+    else:
+        held[0] = False
+        theta[0], middle = _held_height(problem, quantity, working, columns, theta)
+    moves = quantity.kind == "x_at" or (quantity.kind == "parameter" and quantity.name == "k")
+    shift = best.copy()
+    shift[0] = best[0] + best[1] * (middle - centre[columns])
+    if quantity.kind == "parameter" and quantity.name == curve.steepness and curve.has_top:
+        shift[0] = best[0] * working / best[1]  # keep k
+    if free[2]:  # keep the height at the middle of the data
+        b = np.where(np.isnan(theta[1]) | held[1], best[1], theta[1])
+        a = theta[0] if not held[0] else shift[0]
+        before = curve.log_link(best[0])[0]
+        shift[2] = best[2] + before - curve.log_link(a + b * (centre[columns] - middle))[0]
+    theta = np.where(np.array(held)[:, None], shift, theta)
+    x = problem.abscissa if problem.x.shape[1] == 1 else problem.abscissa[:, columns]
+    weights, still = start.solution.weights[:, columns], np.array(held)
+
+    def solve(begin: Array, which: NDArray[np.intp]) -> engine.Solution:
+        u = (x if x.shape[1] == 1 else x[:, which]) - middle[which]
+        return engine.solve(
+            curve, u, problem.y[:, columns[which]], weights[:, which],
+            errors=problem.errors.take(columns[which]),
+            free=(held[0], held[1], held[2]), theta=begin[:, which], reweight=False, infimum=True,
+        )  # fmt: skip
+
+    s = solve(theta, np.arange(len(columns)))
+    lost = np.flatnonzero(~s.converged)
+    if lost.size and (still[0] or still[1]):  # start again, from the data instead of from the neighbour
+        again = solve(np.where((still & [True, True, False])[:, None], np.nan, theta), lost)
+        s = s.replaced(lost, again)
+    index = {curve.steepness: 1, "top": 2}.get(quantity.name, 0) if quantity.kind == "parameter" else 0
+    slope = -s.theta[1] * s.gradient[0] if moves else s.gradient[index]
+    return s.rss, slope
+
+
+def _held_height(
+    problem: Problem, quantity: Quantity, working: Array, columns: NDArray[np.intp], theta: Array
+) -> tuple[Array, Array]:
+    """(a, centre) that hold a location parameter, an x_at, or a height (on the link's scale)."""
+    curve = problem.curve
+    at = np.broadcast_to(np.asarray(quantity.at, dtype=float), (problem.replicates,))[columns]
+    if quantity.kind == "x_at":
+        return curve.inverse_link(at / np.exp(theta[2])), working
+    if quantity.kind == "height":
+        return working, curve.abscissa(at)
+    if curve.has_top:
+        return np.zeros_like(working), working
+    return working, np.zeros_like(working)
