@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -27,8 +25,8 @@ class Column:
         `higher`, `lower`, or empty where neither side is (names, knobs, ratios that are best at 1).
     falling : str
         What stands on the y axis of a comparison, where lower must be better: 1 - this column, by name.
-    needs : tuple of str
-        The columns that it can be computed from.
+    needs, formula : tuple of str, function
+        The columns that it can be computed from, and how.
     top : float or None
         Where the falling axis levels off as L0 goes to 0: 1 for shares of what is lost. Only such an axis can
         carry a Hill curve with a fixed top; the others a power law or a line.
@@ -50,10 +48,15 @@ class Column:
     better: str = ""
     falling: str = ""
     needs: tuple[str, ...] = ()
+    formula: Callable[..., np.ndarray] | None = None
     top: float | None = None
     place: int = 0
     label: str = ""
     pattern: str = ""
+
+
+def _one_minus(share: np.ndarray) -> np.ndarray:
+    return 1 - share
 
 
 def _identity(name: str, meaning: str, *aliases: str) -> Column:
@@ -61,13 +64,16 @@ def _identity(name: str, meaning: str, *aliases: str) -> Column:
 
 
 COLUMNS: tuple[Column, ...] = (
-    _identity("architecture", "kind of SAE", "arch", "sae_architecture", "sae_class", "sae_type"),
+    _identity("architecture", "kind of SAE", "arch", "sae_architecture", "sae_class", "sae_type", "sae_kind",
+              "sae_arch"),
     _identity("model", "language model", "model_name", "lm_name", "lm"),
-    _identity("site", "where in the layer: residual stream, MLP, attention", "hook_site", "location"),
+    _identity("site", "where in the layer: residual stream, MLP, attention", "hook_site", "location",
+              "hook_name", "hook_point", "hook", "hookpoint", "submodule_name"),
     _identity("layer", "index of the layer, from 0", "hook_layer", "layer_index", "layer_idx"),
     _identity("seed", "random seed of the training run", "random_seed"),
     _identity("run_id", "name of one trained SAE", "run_name", "sae_id", "sae_name", "unique_id"),
-    _identity("family", "one recipe, trained at several sparsity settings; default: architecture"),
+    _identity("family", "one recipe, trained at several sparsity settings; default: architecture",
+              "method", "variant", "sae_method", "sae_variant", "recipe"),
     _identity("sparsity_name", "what the setting is: lambda, k, target L0"),
     _identity("protocol", "evaluation: corpus, context length, special tokens", "eval_protocol"),
     _identity("ablation", "what loss recovered is measured against: zero or mean", "ablation_type"),
@@ -84,38 +90,58 @@ COLUMNS: tuple[Column, ...] = (
            ("training_tokens", "n_training_tokens", "n_training_samples")),
     Column("l0", "real", "latents per token", "mean number of non-zero latents per token", 0,
            ("l0_norm", "l0_mean", "mean_l0", "avg_l0", "average_l0", "l0_sparsity", "metrics/l0",
-            "sparsity.l0", "l_0")),
+            "sparsity.l0", "l_0"), better="lower", label="L0 (active latents per token)"),
     Column("ce_clean", "real", "nats per token", "cross-entropy of the model itself", 0,
            ("ce_loss_without_sae", "loss_original", "ce_loss_clean", "original_loss", "clean_loss",
             "downstream_loss_original", "clean_ce", "clean_ce_loss")),
     Column("ce_sae", "real", "nats per token", "cross-entropy with the SAE spliced in", 0,
            ("ce_loss_with_sae", "loss_reconstructed", "reconstructed_loss", "downstream_loss_reconstructed",
-            "sae_loss", "sae_ce", "spliced_loss", "sae_ce_loss")),
+            "sae_loss", "sae_ce", "spliced_loss", "sae_ce_loss"), better="lower", place=8),
     Column("ce_zero_ablation", "real", "nats per token", "cross-entropy with the site set to zero", 0,
            ("ce_loss_with_ablation", "loss_zero", "zero_ablation_loss", "downstream_loss_ablated",
             "ce_ablated", "ce_loss_zero_ablation", "zero_abl_loss", "0_abl_ce_loss")),
     Column("ce_mean_ablation", "real", "nats per token", "cross-entropy with the site set to its mean", 0,
            ("mean_ablation_loss", "loss_mean_ablation", "mean_abl_loss")),
     Column("loss_recovered", "fraction", "", "(ce_ablated - ce_sae) / (ce_ablated - ce_clean)", None,
-           ("ce_loss_score", "frac_recovered", "fraction_recovered", "ce_recovered", "pct_ce_recovered",
-            "percent_ce_recovered", "loss_recovered_pct", "frac_loss_recovered", "ce_loss_recovered",
-            "recovered", "ce_score", "downstream_loss_recovered", "fraction_of_loss_recovered")),
+           ("ce_loss_score", "frac_recovered", "fraction_recovered", "ce_recovered", "frac_loss_recovered",
+            "ce_loss_recovered", "recovered", "ce_score", "downstream_loss_recovered",
+            "fraction_of_loss_recovered"),
+           better="higher", falling="performance_hit", place=1, label="Loss recovered"),
     Column("performance_hit", "fraction", "", "1 - loss_recovered", None,
-           ("fraction_unrecovered", "unrecovered_loss", "loss_unrecovered")),
+           ("fraction_unrecovered", "unrecovered_loss", "loss_unrecovered"), better="lower",
+           needs=("loss_recovered",), formula=_one_minus, top=1, place=1, label="Performance hit, 1 − loss recovered"),
     Column("delta_ce", "real", "nats per token", "ce_sae - ce_clean", None,
-           ("delta_lm_loss", "delta_loss", "ce_increase", "ce_loss_increase")),
-    Column("loss_recovered_zero", "fraction", "", "loss recovered against zero ablation"),
+           ("delta_lm_loss", "delta_loss", "ce_increase", "ce_loss_increase", "ce_delta", "lm_loss_increase"),
+           better="lower", needs=("ce_sae", "ce_clean"), formula=np.subtract, place=2,
+           label="Δ cross-entropy (nats per token)"),
+    Column("loss_recovered_zero", "fraction", "", "loss recovered against zero ablation", better="higher",
+           top=1),
     Column("kl", "real", "nats per token", "mean KL(clean || with SAE)", 0,
-           ("kl_div_with_sae", "kl_divergence", "kl_div")),
-    Column("mse", "real", "squared activation", "mean over tokens of |x - x_hat|^2", 0, ("mse_loss",)),
+           ("kl_div_with_sae", "kl_divergence", "kl_div"), better="lower", place=4,
+           label="KL divergence (nats per token)"),
+    Column("mse", "real", "squared activation", "mean over tokens of |x - x_hat|^2", 0, ("mse_loss",),
+           better="lower", place=5, label="Mean squared error"),
     Column("fvu", "real", "", "sum |x - x_hat|^2 / sum |x - mean x|^2", 0,
-           ("normalized_mse", "fraction_variance_unexplained", "frac_variance_unexplained")),
-    Column("cosine_similarity", "real", "", "mean cos(x, x_hat)", -1, ("cossim", "cos_sim", "cosine_sim"), 1),
+           ("normalized_mse", "fraction_variance_unexplained", "frac_variance_unexplained"), better="lower",
+           top=1, place=3, label="Fraction of variance unexplained"),
+    Column("explained_variance", "fraction", "", "1 - fvu by one of the three definitions of this name: the "
+           "source does not say which", None,
+           ("variance_explained", "explained_var", "var_explained", "fraction_of_variance_explained",
+            "fraction_variance_explained", "fve"), 1, better="higher", falling="variance_unexplained",
+           place=6),
+    Column("explained_variance_legacy", "fraction", "", "mean over tokens of 1 - |e|^2 / |x - mean x|^2", None,
+           (), 1, better="higher", top=1, place=7),
+    Column("explained_variance_about_zero", "fraction", "", "1 - SSE / (S - (S/d)^2) with S = E|x|^2: about "
+           "zero, too large", None, (), 1, better="higher", top=1, place=7),
+    Column("frac_variance_explained", "fraction", "", "1 - var(e) / var(x), residual centred: a constant bias "
+           "is free", None, (), 1, better="higher", top=1, place=7),
+    Column("cosine_similarity", "real", "", "mean cos(x, x_hat)", -1, ("cossim", "cos_sim", "cosine_sim"), 1,
+           better="higher", top=1, place=9),
     Column("l2_ratio", "real", "", "mean |x_hat| / |x|", 0, ()),
     Column("shrinkage", "real", "", "gamma = E|x_hat|^2 / E[x_hat . x]", None,
            ("gamma", "relative_reconstruction_bias")),
     Column("alive_fraction", "fraction", "", "share of latents that fired in the evaluation", 0,
-           ("frac_alive", "alive", "fraction_alive", "alive_pct", "pct_alive"), 1),
+           ("frac_alive", "alive", "fraction_alive"), 1, better="higher"),
     Column("frequency_above_10pct", "fraction", "", "share of latents firing on over 10 % of tokens", 0,
            ("freq_over_10_percent",), 1),
     Column("frequency_above_1pct", "fraction", "", "share of latents firing on over 1 % of tokens", 0,
@@ -124,187 +150,65 @@ COLUMNS: tuple[Column, ...] = (
            (), 1),
 )  # fmt: skip
 
+COMPUTED: tuple[Column, ...] = (
+    Column("sparsity", "real", "", "1 / l0", better="higher", needs=("l0",), formula=np.reciprocal,
+           label="Sparsity, 1 / L0"),
+    Column("relative_sparsity", "real", "", "d_model / l0", better="higher", needs=("d_model", "l0"), formula=np.divide,
+           label="Relative sparsity, d_model / L0"),
+    Column("expansion_factor", "real", "", "dictionary_size / d_model", needs=("dictionary_size", "d_model"),
+           formula=np.divide),
+    Column("variance_unexplained", "real", "", "1 - explained_variance, whose definition is not given",
+           better="lower", needs=("explained_variance",), formula=_one_minus, top=1, place=6),
+)  # fmt: skip
+"""Columns that are computed on demand and not kept."""
+
+
+def _downstream(name: str, better: str, meaning: str, names: str) -> Column:
+    return Column(name, "fraction", "", meaning, better=better, pattern=rf"(?!.*(?:std|num|llm))(?:.*_)?{names}")
+
+
+DOWNSTREAM: tuple[Column, ...] = (
+    _downstream("absorption", "lower", "share of a feature's tokens that other latents absorb",
+                r"absorption(?:_(?:rate|fraction|first_letter))?(?:_score)?"),
+    _downstream("ravel", "higher", "RAVEL: one attribute changed and the others kept",
+                r"(?:ravel(?:_(?:disentangle(?:ment)?|cause|iso(?:lation)?))?|disentanglement)(?:_score)?"),
+    _downstream("scr", "higher", "spurious correlation removed by ablating the best latents",
+                r"scr(?:_(?:metric|dir[12]))?(?:_threshold)?(?:_\d+)?(?:_score)?"),
+    _downstream("tpp", "higher", "targeted probe perturbation: the wanted class changed, the others kept",
+                r"tpp(?:_metric)?(?:_threshold)?(?:_\d+)?(?:_(?:total_metric|intended_diff_only|score))?"),
+    _downstream("sparse_probing", "higher", "accuracy of a probe on the best latents",
+                r"(?:sparse|sae)_prob(?:ing|e)(?:_sae)?(?:_(?:top|k))?(?:_?\d+)?(?:_test)?"
+                r"(?:_(?:accuracy|acc|f1|auc|auroc|score))?"),
+    _downstream("unlearning", "higher", "knowledge removed while the rest is kept", r"unlearning(?:_score)?"),
+    _downstream("autointerp", "higher", "accuracy of explanations of latents",
+                r"auto_?interp(?:retability)?(?:_(?:score|accuracy|acc))?"),
+)  # fmt: skip
+"""Metrics of SAEBench's other evaluations; they keep their names, in which numbers may stand."""
+
 BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}
 
-DERIVED: dict[str, tuple[str, ...]] = {
-    "sparsity": ("l0",),
-    "relative_sparsity": ("d_model", "l0"),
-    "performance_hit": ("loss_recovered",),
-    "delta_ce": ("ce_sae", "ce_clean"),
-    "expansion_factor": ("dictionary_size", "d_model"),
-}
+DERIVED: dict[str, tuple[str, ...]] = {c.name: c.needs for c in (*COLUMNS, *COMPUTED) if c.needs}
 """Columns computed on demand, and what each needs."""
 
 
 def derive(column: str, *sources: np.ndarray) -> np.ndarray:
-    """A derived column from the columns that `DERIVED` names for it.
+    """A computed column from the columns that `DERIVED` names for it.
 
     >>> derive("performance_hit", np.array([0.75])), derive("relative_sparsity", np.array([8]), np.array([2]))
     (array([0.25]), array([4.]))
     """
+    formula = next(c.formula for c in (*COLUMNS, *COMPUTED) if c.name == column and c.formula)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        if column == "sparsity":
-            return 1 / sources[0]
-        if column == "performance_hit":
-            return 1 - sources[0]
-        if column == "delta_ce":
-            return sources[0] - sources[1]
-        return sources[0] / sources[1]
+        return formula(*(np.asarray(s, dtype=float) for s in sources))
 
 
-FIDELITY = (
-    "loss_recovered",
-    "performance_hit",
-    "ce_sae",
-    "delta_ce",
-    "kl",
-    "fvu",
-    "mse",
-    "cosine_similarity",
-    "explained_variance",
-    "explained_variance_legacy",
-    "variance_unexplained",
-    "explained_variance_about_zero",
-    "frac_variance_explained",
+FIDELITY: tuple[str, ...] = tuple(
+    c.name for c in sorted((*COLUMNS, *COMPUTED), key=lambda c: c.place) if c.place
 )
-"""A table needs L0 and at least one of these."""
+"""A table needs L0 and at least one of these, or a metric whose direction is known; the first is preferred."""
+
+ONE_MINUS = "1 - "
+"""A column's name after this is the falling axis of one that rises to 1."""
 
 USUAL_REFERENCES = ("relu", "standard", "vanilla", "baseline")
 """Families that others are compared with, where exactly one of them is in the table."""
-
-HIGHER_IS_BETTER = (
-    "loss_recovered",
-    "loss_recovered_zero",
-    "cosine_similarity",
-    "alive_fraction",
-    "sparsity",
-    "relative_sparsity",
-)
-"""Of the columns above; in all others less is better."""
-
-
-def direction(column: str) -> str:
-    """'max' where more of a column is better, else 'min'."""
-    return "max" if column in HIGHER_IS_BETTER else "min"
-
-
-def falling_axis(column: str) -> str:
-    """`column` itself, if less of it is better, as the y axis of a comparison must be.
-
-    Raises
-    ------
-    ValueError
-        Otherwise; names the axis to take instead.
-    """
-    if column in HIGHER_IS_BETTER:
-        instead = "performance_hit" if column.startswith("loss_recovered") else "one where less is better"
-        raise ValueError(f"y = {column} is better when higher; a comparison takes {instead}")
-    return column
-
-
-AXIS_LABELS: dict[str, str] = {
-    "sparsity": "Sparsity, 1 / L0",
-    "relative_sparsity": "Relative sparsity, d_model / L0",
-    "performance_hit": "Performance hit, 1 − loss recovered",
-    "delta_ce": "Δ cross-entropy (nats per token)",
-    "l0": "L0 (active latents per token)",
-    "loss_recovered": "Loss recovered",
-    "fvu": "Fraction of variance unexplained",
-    "kl": "KL divergence (nats per token)",
-    "mse": "Mean squared error",
-}
-
-
-def slug(name: str) -> str:
-    """A column name without case and punctuation; signs and Greek letters become words.
-
-    >>> slug("% CE Recovered"), slug("metrics.sparsity.L0"), slug("Sparsity λ")
-    ('pct_ce_recovered', 'metrics_sparsity_l0', 'sparsity_lambda')
-    """
-    text = "".join(SPELLED.get(letter, letter) for letter in str(name).lower())
-    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
-
-
-SPELLED = {"%": " pct ", "λ": " lambda ", "γ": " gamma ", "δ": " delta "}
-
-ALIASES: dict[str, str] = {slug(a): c.name for c in COLUMNS for a in (c.name, *c.aliases)}
-
-NESTED = re.compile(
-    r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|metadata|summary|config"
-    r"|model_performance_preservation|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity"
-    r"|misc_metrics|token_stats|trainer)[./]"
-)
-"""Prefixes of nested result files, peeled off before a name is looked up."""
-
-GENERIC_SETTING = frozenset({"sparsity_setting", "sparsity_coefficient", "sparsity_penalty"})
-"""Names of the sparsity setting that do not say what is set."""
-
-
-@lru_cache(maxsize=4096)
-def canonical_name(name: str) -> str | None:
-    """The metrics-table column behind a name as other tools write it; None when it is not one.
-
-    >>> canonical_name("metrics.model_performance_preservation.ce_loss_score"), canonical_name("colour")
-    ('loss_recovered', None)
-    """
-    return ALIASES.get(_peeled(name))
-
-
-def setting_name(name: str) -> str | None:
-    """What the sparsity setting is, where its column's name tells: 'k', 'lambda', 'target_l0'.
-
-    >>> setting_name("trainer.k"), setting_name("sparsity_coefficient")
-    ('k', None)
-    """
-    peeled = _peeled(name)
-    return None if peeled in GENERIC_SETTING else peeled.removeprefix("sparsity_")
-
-
-def says_percent(name: str) -> bool:
-    """Whether a column's name says that its values are per cent; '10_percent' there is a threshold.
-
-    >>> says_percent("% CE recovered"), says_percent("alive_pct"), says_percent("freq_over_10_percent")
-    (True, True, False)
-    """
-    return re.search(r"(?:^|(?<![0-9])_)(?:pct|percent|percentage)(?:_|$)", slug(name)) is not None
-
-
-def read_names(names: Sequence[str], empty: Collection[str]) -> tuple[dict[str, str], list[str]]:
-    """Which column is read as which of ours, and what to say about it.
-
-    Where several columns claim one name, the exact name wins, then the first; a column with no values
-    (`empty`) wins over nothing.
-    """
-    claims: dict[str, list[str]] = {}
-    for name in names:
-        target = canonical_name(name)
-        if target:
-            claims.setdefault(target, []).append(name)
-    mapping, remarks = {}, []
-    for target, claimed in claims.items():
-        first, *others = sorted(claimed, key=lambda c: (c in empty, c != target))
-        mapping[first] = target
-        if first != target:
-            remarks.append(f"{first!r} read as {target}")
-        for other in others:
-            if other == target:  # empty, and its name is taken
-                mapping[other] = f"{target} (empty)"
-            remarks.append(f"{other!r} also reads as {target}; {first!r} is used, the other is carried along")
-    return mapping, remarks
-
-
-def axis_label(column: str) -> str:
-    """A column's label on a figure's axis."""
-    spec = BY_NAME.get(column)
-    unit = f" ({spec.unit})" if spec and spec.unit else ""
-    return AXIS_LABELS.get(column, column.replace("_", " ").capitalize() + unit)
-
-
-def _peeled(name: str) -> str:
-    text = str(name).strip().lower()
-    while slug(text) not in ALIASES:
-        shorter = NESTED.sub("", text)
-        if shorter == text:
-            break
-        text = shorter
-    return slug(text)

@@ -1,0 +1,241 @@
+"""Which columns can be an axis, which way they are better, and which curves may hold for them.
+
+What is known of a metric stands in the registry (`columns`); for others the user says it, and it travels
+with the table. A direction is never guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import BY_NAME, COMPUTED, DERIVED, FIDELITY, ONE_MINUS, derive
+from frontier.metrics.names import canonical_name, column_named
+from frontier.wording import listed, nearest, number
+
+BETTER = "frontier_better"
+SIDES = ("higher", "lower")
+
+
+def values(table: pd.DataFrame, column: str) -> np.ndarray:
+    """A column's numbers, computed ones (sparsity, performance_hit, 1 - explained_variance, ...) on demand.
+
+    Returns
+    -------
+    ndarray of float, shape (rows,)
+
+    Raises
+    ------
+    TableError
+        When the table has neither the column nor what it is computed from; nearest names are offered.
+    """
+    needs = DERIVED.get(column, ())
+    if needs and all(n in table for n in needs):
+        return derive(column, *(_floats(table, n) for n in needs))
+    if column in table:
+        return _floats(table, column)
+    if column.startswith(ONE_MINUS):
+        return 1 - values(table, column.removeprefix(ONE_MINUS))
+    if needs:
+        lacking = [n for n in needs if n not in table]
+        raise TableError(f"{column} needs {listed(lacking)}; the table has {listed(list(table.columns), 30)}")
+    raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
+
+
+def standard_error_of(column: str) -> str:
+    """The column that holds the standard error of a y axis: a difference has that of what it is made of.
+
+    >>> standard_error_of("performance_hit"), standard_error_of("1 - ravel"), standard_error_of("fvu")
+    ('loss_recovered_se', 'ravel_se', 'fvu_se')
+    """
+    made_of = DERIVED.get(column, (column.removeprefix(ONE_MINUS),))
+    return f"{made_of[0]}_se"
+
+
+def with_better(table: pd.DataFrame, better: Mapping[str, str] | str | None) -> pd.DataFrame:
+    """The table, which from now on knows which side of some metrics is better.
+
+    Parameters
+    ----------
+    better : dict of column to "higher" or "lower"; or one of the two words
+        A word alone is about the one number column that the registry does not know.
+
+    Raises
+    ------
+    TableError
+        Another word, a column that does not exist, or a word alone where several columns could be meant.
+    """
+    if better is None:
+        return table
+    if isinstance(better, str):
+        better = {_the_unknown(table, better): better}
+    for column, side in better.items():
+        if side not in SIDES:
+            raise TableError(f"better must be 'higher' or 'lower', found {side!r} for {column}")
+        values(table, column)  # raises where there is no such column, or it holds text
+    table.attrs[BETTER] = {**table.attrs.get(BETTER, {}), **better}
+    return table
+
+
+def better_of(table: pd.DataFrame, column: str) -> str:
+    """'higher' or 'lower', as the user or else the registry says; empty where neither does."""
+    said = table.attrs.get(BETTER, {}).get(column)
+    return said or known_better(column)
+
+
+def known_better(column: str) -> str:
+    """What the registry says of a column's better side; empty where it does not know.
+
+    >>> known_better("ce_sae"), known_better("1 - ravel"), known_better("l2_ratio")
+    ('lower', 'lower', '')
+    """
+    spec = column_named(column)
+    return spec.better if spec else ""
+
+
+def goal(table: pd.DataFrame, column: str) -> str:
+    """'max' where more of a column is better, 'min' where less is.
+
+    Raises
+    ------
+    TableError
+        Where nobody has said so; says what to type.
+    """
+    better = better_of(table, column)
+    if not better:
+        values(table, column)
+        raise TableError(
+            f"is a higher or a lower {column} better? Nobody has said: better={{{column!r}: 'higher'}} "
+            "where the table is read, --better higher (or lower) in the command"
+        )
+    return "max" if better == "higher" else "min"
+
+
+def falling_axis(table: pd.DataFrame, column: str) -> str:
+    """The y axis of a comparison of `column`, where lower must be better: itself, or 1 minus it.
+
+    Raises
+    ------
+    TableError
+        Where nobody has said which side is better, or where better is higher without a bound.
+    """
+    column = column if column in table else canonical_name(column) or column
+    if goal(table, column) == "min":
+        return column
+    spec = column_named(column)
+    if spec and spec.falling:
+        return spec.falling
+    if spec and (spec.kind == "fraction" or spec.high == 1):
+        return ONE_MINUS + column
+    most = values(table, column)
+    largest = float(np.nanmax(most)) if np.isfinite(most).any() else np.nan
+    if spec or not largest <= 1:
+        raise TableError(
+            f"y = {column} is better when higher and has no bound (largest value {number(largest)}), so no "
+            "axis falls to 0; give it as a share of the best possible value, or take another y"
+        )
+    return ONE_MINUS + column
+
+
+def has_top(column: str) -> bool:
+    """Whether a y axis levels off at a known height, so that a Hill curve with a fixed top may hold.
+
+    >>> has_top("fvu"), has_top("1 - explained_variance_legacy"), has_top("delta_ce")
+    (True, True, False)
+    """
+    spec = column_named(column)
+    return spec is not None and spec.top is not None
+
+
+def usual_curve(y: str) -> str:
+    """The curve that is fitted where nobody names one: Hill where the axis has a top, else a power law."""
+    return "hill" if has_top(y) else "power"
+
+
+def usual_curve_remark(y: str) -> str:
+    """What to say of that choice; empty where it is the Hill curve."""
+    if has_top(y):
+        return ""
+    return f"{y} has no known upper bound: a power law is fitted, not a Hill curve with top 1"
+
+
+def default_y(table: pd.DataFrame) -> str:
+    """What stands on the y axis where nobody says: the first that the table knows, less being better.
+
+    The order is the registry's: `performance_hit`, `delta_ce` (where no ablated loss is given), `fvu`, `kl`,
+    `mse`, 1 - explained variance in its definitions, `ce_sae`, 1 - `cosine_similarity`; at last the one other
+    metric whose better side is known.
+
+    Raises
+    ------
+    TableError
+        When there is none of them, or several others.
+    """
+    for column in FIDELITY:
+        axis = falling_axis(table, column)
+        if is_known(table, axis):
+            return axis
+    others = other_metrics(table)
+    if len(others) == 1:
+        return falling_axis(table, others[0])
+    if others:
+        raise TableError(f"which metric is y? The table has {listed(others, 12)}; name one (y=, --y)")
+    raise TableError(f"no default y axis ({listed(FIDELITY)}); {question(table)}")
+
+
+def other_metrics(table: pd.DataFrame) -> list[str]:
+    """Metrics of the table beside the usual ones, whose better side the registry or the user knows."""
+    named = [str(c) for c in table.columns if str(c) not in BY_NAME and str(c) not in _computed()]
+    return [c for c in named if better_of(table, c) and is_known(table, c)]
+
+
+def question(table: pd.DataFrame) -> str:
+    """What to type where a table holds only metrics that the registry does not know."""
+    unknown = unknown_numbers(table)
+    if not unknown:
+        return f"name a column; the table has {listed([str(c) for c in table.columns], 30)}"
+    return (
+        f"if {' or '.join(unknown[:3])} is a metric, say which side is better: "
+        f"better={{{unknown[0]!r}: 'higher'}} (or 'lower'), --y {unknown[0]!r} --better higher in the command"
+    )
+
+
+def unknown_numbers(table: pd.DataFrame) -> list[str]:
+    """Number columns that the registry does not know."""
+    return [
+        str(c)
+        for c in table.columns
+        if column_named(str(c).removesuffix("_se")) is None
+        and pd.api.types.is_numeric_dtype(table[c].dtype)
+        and not pd.api.types.is_bool_dtype(table[c].dtype)
+    ]
+
+
+def is_known(table: pd.DataFrame, column: str) -> bool:
+    """Whether a column, or what it is computed from, holds any number."""
+    try:
+        return bool(np.isfinite(values(table, column)).any())
+    except TableError:
+        return False
+
+
+def _the_unknown(table: pd.DataFrame, side: str) -> str:
+    unknown: Sequence[str] = unknown_numbers(table)
+    if len(unknown) != 1:
+        found = listed(unknown, 12) or "no number column that is not known already"
+        raise TableError(f"better={side!r} is about which column? Found {found}; say better={{name: {side!r}}}")
+    return unknown[0]
+
+
+def _computed() -> set[str]:
+    return {c.name for c in COMPUTED}
+
+
+def _floats(table: pd.DataFrame, column: str) -> np.ndarray:
+    try:
+        return table[column].to_numpy(dtype=float, na_value=np.nan)
+    except (TypeError, ValueError):
+        raise TableError(f"column {column} holds text, expected numbers") from None

@@ -1,0 +1,155 @@
+"""Names of columns: as other tools write them, as this project does, and on axes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+from frontier.metrics.columns import BY_NAME, COLUMNS, COMPUTED, DOWNSTREAM, ONE_MINUS, Column
+
+
+def slug(name: str) -> str:
+    """A column name without case and punctuation; signs and Greek letters become words.
+
+    >>> slug("% CE Recovered"), slug("metrics.sparsity.L0"), slug("Sparsity λ")
+    ('pct_ce_recovered', 'metrics_sparsity_l0', 'sparsity_lambda')
+    """
+    text = "".join(SPELLED.get(letter, letter) for letter in str(name).lower())
+    return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
+
+
+SPELLED = {"%": " pct ", "λ": " lambda ", "γ": " gamma ", "δ": " delta "}
+
+ALIASES: dict[str, str] = {slug(a): c.name for c in COLUMNS for a in (c.name, *c.aliases)}
+
+NESTED = re.compile(
+    r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|metadata|summary|config"
+    r"|model_performance_preservation|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity"
+    r"|misc_metrics|token_stats|trainer)[./]"
+)
+"""Prefixes of nested result files, peeled off before a name is looked up."""
+
+_PERCENT = re.compile(r"(?:^|(?<![0-9])_)(?:pct|perc|percent|percentage)(?:_|$)")
+
+GENERIC_SETTING = frozenset({"sparsity_setting", "sparsity_coefficient", "sparsity_penalty"})
+"""Names of the sparsity setting that do not say what is set."""
+
+
+@lru_cache(maxsize=4096)
+def canonical_name(name: str) -> str | None:
+    """The metrics-table column behind a name as other tools write it; None when it is not one.
+
+    >>> canonical_name("metrics.model_performance_preservation.ce_loss_score"), canonical_name("colour")
+    ('loss_recovered', None)
+    """
+    return ALIASES.get(_peeled(name))
+
+
+def setting_name(name: str) -> str | None:
+    """What the sparsity setting is, where its column's name tells: 'k', 'lambda', 'target_l0'.
+
+    >>> setting_name("trainer.k"), setting_name("sparsity_coefficient")
+    ('k', None)
+    """
+    peeled = _peeled(name)
+    return None if peeled in GENERIC_SETTING else peeled.removeprefix("sparsity_")
+
+
+def says_percent(name: str) -> bool:
+    """Whether a column's name says that its values are per cent; '10_percent' there is a threshold.
+
+    >>> says_percent("% CE recovered"), says_percent("alive_pct"), says_percent("freq_over_10_percent")
+    (True, True, False)
+    """
+    return _PERCENT.search(slug(name)) is not None
+
+
+def read_names(names: Sequence[str], empty: Collection[str]) -> tuple[dict[str, str], list[str]]:
+    """Which column is read as which of ours, and what to say about it.
+
+    Where several columns claim one name, the exact name wins, then the first; a column with no values
+    (`empty`) wins over nothing.
+    """
+    claims: dict[str, list[str]] = {}
+    for name in names:
+        target = canonical_name(name)
+        if target:
+            claims.setdefault(target, []).append(name)
+    mapping, remarks = {}, []
+    for target, claimed in claims.items():
+        first, *others = sorted(claimed, key=lambda c: (c in empty, c != target))
+        mapping[first] = target
+        if first != target:
+            remarks.append(f"{first!r} read as {target}")
+        for other in others:
+            if other == target:  # empty, and its name is taken
+                mapping[other] = f"{target} (empty)"
+            remarks.append(f"{other!r} also reads as {target}; {first!r} is used, the other is carried along")
+    return mapping, remarks
+
+
+@lru_cache(maxsize=4096)
+def column_named(name: str) -> Column | None:
+    """What the registry knows of a column of the metrics table; None where it knows nothing.
+
+    >>> column_named("scr_metric_threshold_10").better, column_named("1 - cosine_similarity").better
+    ('higher', 'lower')
+    >>> column_named("colour") is None
+    True
+    """
+    if name.startswith(ONE_MINUS):
+        of = column_named(name.removeprefix(ONE_MINUS))
+        if of is None:
+            return Column(name, "real", "", name, better="lower")
+        low = None if of.high is None else 1 - of.high
+        return Column(name, of.kind, of.unit, f"1 - ({of.meaning})", low, better="lower", top=of.top)
+    known = {**BY_NAME, **{c.name: c for c in COMPUTED}}.get(name)
+    if known:
+        return known
+    word = _without_percent(slug(name))
+    found = next((c for c in DOWNSTREAM if re.fullmatch(c.pattern, word)), None)
+    return replace(found, name=name) if found else None
+
+
+def axis_label(column: str) -> str:
+    """A column's label on a figure's axis."""
+    spec = column_named(column)
+    if spec and spec.label:
+        return spec.label
+    unit = f" ({spec.unit})" if spec and spec.unit else ""
+    words = column.replace(ONE_MINUS, "1 − ").replace("_", " ")
+    return words[:1].upper() + words[1:] + unit
+
+
+def _without_percent(word: str) -> str:
+    """A slug without the words that say per cent.
+
+    >>> _without_percent("pct_ce_recovered"), _without_percent("freq_over_10_percent")
+    ('ce_recovered', 'freq_over_10_percent')
+    """
+    return _PERCENT.sub("_", word).strip("_") if _PERCENT.search(word) else word
+
+
+def _peeled(name: str) -> str:
+    text = str(name).strip().lower()
+    while (word := _known_word(text)) is None:
+        shorter = NESTED.sub("", text)
+        if shorter == text:
+            return slug(text)
+        text = shorter
+    return word
+
+
+def _known_word(text: str) -> str | None:
+    """The alias that a name is; for shares also with a word for per cent around it."""
+    word = slug(text)
+    if word in ALIASES:
+        return word
+    bare = _without_percent(word)
+    return bare if bare in ALIASES and _is_share(BY_NAME[ALIASES[bare]]) else None
+
+
+def _is_share(spec: Column) -> bool:
+    return spec.kind == "fraction" or spec.name == "fvu"
