@@ -80,15 +80,15 @@ def pareto(
     Example: `sae-frontier pareto sweep.csv --by layer --out results`
     """
     from frontier import figures, metrics, pareto, tables
-    from frontier.metrics.columns import direction
+    from frontier.metrics.axes import goal
     from frontier.outputs import write_figure, write_table
     from frontier.readers import read
 
     table = read(source, **reading)
     said(table)
     y = y or metrics.default_y(table)
-    marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
-    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
+    marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
+    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
     show(tables.runs_table(front, width=terminal_width()))
     show("")
     say(f"{len(front)} of {len(table)} SAEs are Pareto-optimal.")
@@ -255,11 +255,13 @@ def fitted(
 ) -> FrontierFits:  # fmt: skip
     """The curve through the Pareto set, or through every row, of every group."""
     from frontier import fits, metrics, pareto
-    from frontier.metrics.columns import direction
+    from frontier.metrics.axes import goal
 
     y = y or metrics.default_y(table)
     if not every_row:
-        table = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: direction(y)}, family=family)
+        table = pareto.pareto_set(
+            table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family
+        )
     return fits.fit(
         table, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
         family=family, across=split(across) or (),

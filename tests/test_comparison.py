@@ -203,11 +203,10 @@ def test_without_a_common_hit_the_hit_at_equal_l0_decides():
     assert "at L0" in found.sentence and "they share no hit" in found.sentence
 
 
-def test_axes_where_more_is_better_are_refused_in_comparisons():
+def test_axes_where_more_is_better_are_compared_as_what_is_missing():
     rows = runs("relu", 0.2) + runs("topk", 0.4, seed=1)
     for call in (compare, frontier.observed_potency):
-        with pytest.raises(ValueError, match="a comparison takes performance_hit"):
-            call(rows, "relu", y="loss_recovered")
+        assert repr(call(rows, "relu", y="loss_recovered")) == repr(call(rows, "relu", y="performance_hit"))
 
 
 def test_a_hit_below_zero_does_not_stop_a_comparison():

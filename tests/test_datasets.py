@@ -11,7 +11,7 @@ import pytest
 
 from frontier.datasets import NAMES, load_dataset
 from frontier.metrics import set_aside
-from frontier.metrics.columns import canonical_name
+from frontier.metrics.names import canonical_name
 
 ROOT = Path(__file__).parent.parent
 

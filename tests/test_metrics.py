@@ -24,7 +24,8 @@ from frontier.metrics import (
     values,
 )
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import COLUMNS, canonical_name, slug
+from frontier.metrics.columns import COLUMNS
+from frontier.metrics.names import canonical_name, slug
 
 
 def small(**columns):
@@ -78,7 +79,7 @@ def test_names_of_other_tools(name, ours):
 # Quantities that look alike and are not: reciprocal, another norm, other definitions.
 @pytest.mark.parametrize(
     "name",
-    ["downstream_loss_ratio", "l2_loss", "losses/mse_loss", "explained_variance", "l1", "sparsity", "colour"],
+    ["downstream_loss_ratio", "l2_loss", "losses/mse_loss", "l2_norm_error", "l1", "sparsity", "colour"],
 )
 def test_names_that_mean_something_else(name):
     assert canonical_name(name) is None
@@ -518,7 +519,7 @@ def test_default_y():
     assert default_y(metrics_table(pd.DataFrame({"l0": [1.0], "mse": [1.0], "fvu": [0.1]}))) == "fvu"
     assert default_y(metrics_table(pd.DataFrame({"L0": [1.0], "delta LM loss": [0.1]}))) == "delta_ce"
     with pytest.raises(TableError, match="no default y axis"):
-        default_y(metrics_table(pd.DataFrame({"l0": [1.0], "cossim": [0.9]})))
+        default_y(metrics_table(pd.DataFrame({"l0": [1.0], "l2_ratio": [0.9]})))
 
 
 def test_require_metrics_lists_what_was_found():

@@ -16,7 +16,7 @@ from frontier.fits import fit
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.groups import default_groups, group_columns, guard, varies
 from frontier.metrics import default_y, metrics_table, set_aside_remark, usable
-from frontier.metrics.columns import falling_axis
+from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto import pareto_set
 from frontier.problems import x_at
 from frontier.ratios import hit_ratio, leave_one_out_ratios, parameter_ratio, ratio_table, relative_potency
@@ -51,6 +51,7 @@ def compare(
     fixed: Mapping[str, float] | None = None,
     family: str = "family",
     across: Sequence[str] = (),
+    better: Mapping[str, str] | str | None = None,
 ) -> Comparisons:
     """Every family against the reference, from a metrics table to verdicts.
 
@@ -70,6 +71,8 @@ def compare(
         range.
     across : column names
         Columns among protocol, ablation, model, site, layer whose values may meet in one comparison.
+    better : "higher" or "lower", or dict of column to one of them
+        Which side of a metric that is not known here is better; a word alone is about `y`.
 
     Other parameters are those of `fit` and `ratio_table`.
 
@@ -80,8 +83,8 @@ def compare(
     ValueError
         Unknown reference, curve or intervals.
     """
-    table = metrics_table(table)
-    y = falling_axis(default_y(table) if y is None else y)
+    table = with_better(metrics_table(table), better, y)
+    y = falling_axis(table, default_y(table) if y is None else y)
     by = default_groups(table, family) if by is None else by
     columns = group_columns(table, by, family)
     cells = [c for c in columns if c not in (family, "architecture")]

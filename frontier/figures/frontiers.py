@@ -30,7 +30,7 @@ from frontier.groups import (
     group_columns,
 )
 from frontier.metrics import metrics_table, values
-from frontier.metrics.columns import direction
+from frontier.metrics.axes import goal
 from frontier.pareto import mark_pareto
 
 FAINT = 0.3
@@ -137,7 +137,7 @@ def draw_frontier(
     """One panel of `plot_frontiers`, whose parameters it takes; several groups differ in the kind of line."""
     table = metrics_table(table)
     y = fidelity(table) if y is None else y
-    goals = objectives or {name: direction(name) for name in (x, y)}
+    goals = objectives or {name: goal(table, name) for name in (x, y)}
     marked = mark_pareto(table, by, objectives=goals, family=family)
     columns = group_columns(marked, by, family)
     xs, ys = values(marked, x), values(marked, y)

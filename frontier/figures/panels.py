@@ -17,7 +17,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, ScalarFormatter
 
 from frontier.figures.lines import ems, fitted_title, in_lines, inches
 from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, distinct_texts, figure_text, log_axis
-from frontier.metrics.columns import axis_label
+from frontier.metrics.names import axis_label
 from frontier.wording import nearest, plural
 
 QUIET = "0.4"

@@ -50,6 +50,8 @@ class CurveFit(Result):
         What each point is called: its index label in the table, and its L0.
     runs : int
         SAEs behind the frontier that the points were selected from.
+    y_better : str
+        'higher' or 'lower': which side of y is better; empty where nobody has said.
     facts : dict
         What else must be equal for a comparison to be fair: protocol, ablation, model, ...
     rss, sigma, df : float
@@ -81,6 +83,7 @@ class CurveFit(Result):
     doubts: tuple[Doubt, ...] = ()
     facts: dict[str, str] = field(default_factory=dict)
     knee: float = math.nan
+    y_better: str = ""
 
     def __getitem__(self, name: str) -> Interval:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frontier.doubts import Doubt, Kind
+from frontier.metrics.axes import has_top
 from frontier.problems import Array, parameter
 from frontier.wording import listed, number, plural
 
@@ -78,7 +79,7 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
     yield from _perfect(fit)
     yield from _above_top(fit)
     if fit.curve == "hill":
-        if fit.fixed.get("top") == 1.0 and fit.y_name not in ("performance_hit", "fvu", "y"):
+        if fit.fixed.get("top") == 1.0 and not (fit.y_name == "y" or has_top(fit.y_name)):
             text = (
                 f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; free it or use "
                 "curve='power'."

@@ -21,6 +21,7 @@ from frontier.fits.residuals import curvature_left
 from frontier.groups import group_columns, guard
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.metrics import default_y, metrics_table, usable
+from frontier.metrics.axes import better_of
 from frontier.problems import Array, Estimate, Problem, parameter
 from frontier.wording import listed, nearest, plural
 
@@ -35,6 +36,7 @@ class Settings:
     intervals: str
     x_name: str
     y_name: str
+    y_better: str = ""
 
 
 def fit(
@@ -101,7 +103,7 @@ def fit(
     table = metrics_table(table)
     y = default_y(table) if y is None else y
     columns = group_columns(table, by, family)
-    settings = Settings(spec, held(spec, fixed, free), level, intervals, x, y)
+    settings = Settings(spec, held(spec, fixed, free), level, intervals, x, y, better_of(table, y))
     groups, remarks = points_of(
         table, columns, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights, across=across
     )
@@ -286,7 +288,7 @@ def _one(
         curve.name, g.group, problem.errors.name, parameters, dict(fixed), g.x, g.y, g.weights, g.rows,
         settings.x_name, settings.y_name, g.runs, float(estimate.solution.rss[i]),
         float(np.sqrt(estimate.variance[i])), float(problem.df[i]), settings.level, settings.intervals,
-        facts=g.facts, knee=problem.errors.take(np.array([i])).knee_value,
+        facts=g.facts, knee=problem.errors.take(np.array([i])).knee_value, y_better=settings.y_better,
     )  # fmt: skip
     if say.is_perfect(found):
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from frontier.groups import PROTOCOL, as_text, group_codes
 from frontier.metrics import set_aside_remark, values
+from frontier.metrics.axes import standard_error_of
 from frontier.metrics.checks import REPEATED, TableError
 from frontier.problems import Array
 from frontier.results import Group, in_words
@@ -70,7 +71,11 @@ def points_of(
         Unknown column, or no usable row in any group.
     """
     x, y, w = values(table, x_name), values(table, y_name), _weights(table, y_name, weights)
-    se = values(table, _se_column(y_name)) if _se_column(y_name) in table else np.zeros(len(table))
+    se = (
+        values(table, standard_error_of(y_name))
+        if standard_error_of(y_name) in table
+        else np.zeros(len(table))
+    )
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0)
     if log_x:
         known &= x > 0
@@ -152,11 +157,6 @@ def _labels(table: pd.DataFrame) -> list[str]:
     return [f"{r} (L0 {number(float(v))})" for r, v in zip(labels, values(table, "l0"), strict=True)]
 
 
-def _se_column(y_name: str) -> str:
-    """The column that holds the standard errors of y."""
-    return {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}.get(y_name, f"{y_name}_se")
-
-
 def _median(se: Array) -> float:
     known = se[np.isfinite(se) & (se > 0)]
     return float(np.median(known)) if known.size else 0.0
@@ -167,7 +167,7 @@ def _weights(table: pd.DataFrame, y_name: str, weights: str | None) -> Array:
         return np.ones(len(table))
     if weights != "se":
         return values(table, weights)
-    column = _se_column(y_name)
+    column = standard_error_of(y_name)
     if column not in table:
         raise TableError(
             f"weights='se' needs the column {column}; the table has {listed(list(table.columns), 30)}"

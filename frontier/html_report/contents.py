@@ -14,7 +14,8 @@ from frontier.comparison.results import VERDICTS, Comparison, Comparisons, equal
 from frontier.doubts import Doubt, Kind, has
 from frontier.html_report.inputs import InputFile, versions
 from frontier.metrics import default_y, notes, set_aside_remark, values
-from frontier.metrics.columns import AXIS_LABELS, BY_NAME, axis_label, direction
+from frontier.metrics.axes import goal
+from frontier.metrics.names import axis_label, column_named
 from frontier.pareto import mark_pareto
 from frontier.ratios.ratio import ratio_cell
 from frontier.readers import provenance
@@ -226,7 +227,7 @@ def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[Sheet, ...]
 
 def marked_for(found: Comparisons, table: pd.DataFrame, y: str) -> pd.DataFrame:
     """The table with `pareto_optimal` for L0 and `y`, in the comparisons' own groups."""
-    goals = {"l0": "min", y: direction(y)}
+    goals = {"l0": "min", y: goal(table, y)}
     return mark_pareto(table, cells(found), objectives=goals, family=found.fits.family_column or None)
 
 
@@ -257,8 +258,8 @@ def axis_title(column: str) -> str:
     >>> axis_title("l0"), axis_title("ce_sae")
     ('L0 (active latents per token)', 'CE with SAE (nats per token)')
     """
-    spec = BY_NAME.get(column)
-    if column in AXIS_LABELS or spec is None:
+    spec = column_named(column)
+    if spec is None or spec.label:
         return axis_label(column)
     return header(column) + (f" ({spec.unit})" if spec.unit else "")
 

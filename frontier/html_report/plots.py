@@ -15,8 +15,9 @@ from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.groups import group_codes
 from frontier.html_report.contents import axis_title, cells, marked_for
 from frontier.metrics import values
+from frontier.metrics.axes import better_of
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, direction
+from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.results import in_words, varying
 from frontier.tables.styles import header
@@ -102,7 +103,7 @@ def _known(table: pd.DataFrame, columns: Iterable[str]) -> dict[str, np.ndarray]
 
 def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str]) -> dict[str, Any]:
     xs, ys = axes(table, y)
-    marks = {name: marked_for(found, table, name)["pareto_optimal"].to_numpy(dtype=bool) for name in ys}
+    marks = {name: _marks(found, table, name) for name in ys}
     columns = cells(found)
     codes, groups = group_codes(table, columns)
     labels = panel_names(groups)
@@ -122,11 +123,22 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
                 "pareto": {c: [int(m) for m in marks[c][rows]] for c in ys},
             }
         )
-    return {"x": [_axis(c) for c in xs], "y": [_axis(c) for c in ys], "panels": panels}
+    return {
+        "x": [_axis(c, better_of(table, c)) for c in xs],
+        "y": [_axis(c, better_of(table, c)) for c in ys],
+        "panels": panels,
+    }
 
 
-def _axis(column: str) -> dict[str, str]:
-    return {"name": column, "label": axis_title(column), "better": direction(column)}
+def _marks(found: Comparisons, table: pd.DataFrame, y: str) -> np.ndarray:
+    """Which rows are Pareto-optimal; none where no side of `y` is better."""
+    if not better_of(table, y):
+        return np.zeros(len(table), dtype=bool)
+    return marked_for(found, table, y)["pareto_optimal"].to_numpy(dtype=bool)
+
+
+def _axis(column: str, better: str) -> dict[str, str]:
+    return {"name": column, "label": axis_title(column), "better": better}
 
 
 def panel_names(groups: list[dict[str, Any]]) -> list[str]:

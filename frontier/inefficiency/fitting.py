@@ -24,7 +24,7 @@ from frontier.inefficiency.inefficiency_fit import InefficiencyFit as Inefficien
 from frontier.inefficiency.inefficiency_fit import InefficiencyFits as InefficiencyFits
 from frontier.inefficiency.quantile import QuantileFrontier
 from frontier.inefficiency.stochastic import STEEPEST, wanted_of
-from frontier.metrics.columns import HIGHER_IS_BETTER
+from frontier.metrics.axes import known_better
 from frontier.pareto import nondominated
 from frontier.problems import parameter
 from frontier.renamed import parameters
@@ -157,7 +157,7 @@ def _in_log(ordinary: CurveFit) -> CurveFit:
 
 def _unfit(ordinary: CurveFit) -> str:
     """Why a group cannot carry a frontier; empty when it can."""
-    if ordinary.y_name in HIGHER_IS_BETTER:
+    if known_better(ordinary.y_name) == "higher":
         return f"{ordinary.y_name} is better when higher; a frontier from below needs e.g. performance_hit."
     if ordinary.errors != "log":
         return f"Some y of group {ordinary.name} are not positive, so log y is undefined."

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import BY_NAME, COMPUTED, DERIVED, FIDELITY, ONE_MINUS, derive
+from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, derive
 from frontier.metrics.names import canonical_name, column_named
 from frontier.wording import listed, nearest, number
 
@@ -55,13 +55,15 @@ def standard_error_of(column: str) -> str:
     return f"{made_of[0]}_se"
 
 
-def with_better(table: pd.DataFrame, better: Mapping[str, str] | str | None) -> pd.DataFrame:
+def with_better(
+    table: pd.DataFrame, better: Mapping[str, str] | str | None, y: str | None = None
+) -> pd.DataFrame:
     """The table, which from now on knows which side of some metrics is better.
 
     Parameters
     ----------
     better : dict of column to "higher" or "lower"; or one of the two words
-        A word alone is about the one number column that the registry does not know.
+        A word alone is about `y`, or else about the one number column that the registry does not know.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def with_better(table: pd.DataFrame, better: Mapping[str, str] | str | None) -> 
     if better is None:
         return table
     if isinstance(better, str):
-        better = {_the_unknown(table, better): better}
+        better = {y or _the_unknown(table, better): better}
     for column, side in better.items():
         if side not in SIDES:
             raise TableError(f"better must be 'higher' or 'lower', found {side!r} for {column}")
@@ -188,8 +190,10 @@ def default_y(table: pd.DataFrame) -> str:
 
 def other_metrics(table: pd.DataFrame) -> list[str]:
     """Metrics of the table beside the usual ones, whose better side the registry or the user knows."""
-    named = [str(c) for c in table.columns if str(c) not in BY_NAME and str(c) not in _computed()]
-    return [c for c in named if better_of(table, c) and is_known(table, c)]
+    usual = {*BY_NAME, *DERIVED}
+    return [
+        c for c in map(str, table.columns) if c not in usual and better_of(table, c) and is_known(table, c)
+    ]
 
 
 def question(table: pd.DataFrame) -> str:
@@ -226,12 +230,10 @@ def _the_unknown(table: pd.DataFrame, side: str) -> str:
     unknown: Sequence[str] = unknown_numbers(table)
     if len(unknown) != 1:
         found = listed(unknown, 12) or "no number column that is not known already"
-        raise TableError(f"better={side!r} is about which column? Found {found}; say better={{name: {side!r}}}")
+        raise TableError(
+            f"better={side!r} is about which column? Found {found}; say better={{name: {side!r}}}"
+        )
     return unknown[0]
-
-
-def _computed() -> set[str]:
-    return {c.name for c in COMPUTED}
 
 
 def _floats(table: pd.DataFrame, column: str) -> np.ndarray:

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
-from frontier.metrics.columns import COLUMNS, Column, canonical_name
-from frontier.metrics.number_format import MARKS, decide, question, shows, spec_of, written
+from frontier.metrics.columns import COLUMNS, Column
+from frontier.metrics.names import canonical_name, spec_of
+from frontier.metrics.number_format import MARKS, decide, question, shows, written
 from frontier.wording import listed, plural
 
 MISSING_WORDS = frozenset(

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterable, Iterator
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.columns import BY_NAME, DERIVED, derive
+from frontier.metrics.columns import DERIVED, derive
+from frontier.metrics.names import spec_of
 from frontier.wording import number
 
 PERCENT_MEDIAN = 1.5
@@ -57,8 +58,12 @@ def add_text(table: pd.DataFrame, column: str, mask: np.ndarray, text: str | pd.
 
 def numeric_columns(table: pd.DataFrame) -> list[str]:
     """The table's columns that hold numbers by contract, their `_se` companions included."""
-    numbers = {c.name for c in BY_NAME.values() if c.kind != "identity"}
-    return [c for c in table.columns if c in numbers or (str(c).endswith("_se") and str(c)[:-3] in numbers)]
+    return [c for c in table.columns if _is_number_column(str(c))]
+
+
+def _is_number_column(name: str) -> bool:
+    spec = spec_of(name)
+    return spec is not None and spec.kind != "identity"
 
 
 def sentinels(table: pd.DataFrame) -> Iterator[str]:
@@ -78,14 +83,15 @@ def fractions(table: pd.DataFrame, said: Collection[str] = ()) -> Iterator[str]:
     `PERCENT_MEDIAN` is enough, elsewhere the median has to be.
     """
     for name in numeric_columns(table):
-        if name not in BY_NAME or BY_NAME[name].kind != "fraction":
+        spec = spec_of(str(name))
+        if spec is None or str(name).endswith("_se") or (spec.kind != "fraction" and name not in said):
             continue
         sizes = np.abs(table[name].to_numpy())
         finite = sizes[np.isfinite(sizes)]
         if not finite.size:
             continue
         typical = float(np.max(finite) if name in said else np.median(finite))
-        percent = typical > PERCENT_MEDIAN and not (BY_NAME[name].high and typical > 100 * (1 + 1e-6))
+        percent = typical > PERCENT_MEDIAN and not (spec.high and typical > 100 * (1 + 1e-6))
         if percent:
             for column in (name, f"{name}_se"):
                 if column in table:
@@ -176,7 +182,8 @@ def other_meanings(table: pd.DataFrame) -> Iterator[str]:
 def whole_counts(table: pd.DataFrame) -> None:
     """Counts as integers where nothing is missing."""
     for name in numeric_columns(table):
-        if name in BY_NAME and BY_NAME[name].kind == "count":
+        spec = spec_of(str(name))
+        if spec is not None and spec.kind == "count":
             values = table[name].to_numpy()
             if (np.isfinite(values) & (values % 1 == 0) & (np.abs(values) < 2**53)).all():
                 table[name] = values.astype(np.int64)
@@ -242,8 +249,10 @@ def impossible_values(table: pd.DataFrame) -> Iterator[str]:
     for name in numeric_columns(table):
         if name == "l0":
             continue
-        spec = BY_NAME.get(name)
-        low, high = (0.0, None) if spec is None else (spec.low, spec.high)  # a standard error is at least 0
+        spec = spec_of(str(name))
+        low, high = (
+            (0.0, None) if spec is None or str(name).endswith("_se") else (spec.low, spec.high)
+        )  # a standard error is at least 0
         values = table[name].to_numpy()
         bad = np.isinf(values)
         if low is not None:

@@ -109,7 +109,8 @@ COLUMNS: tuple[Column, ...] = (
            better="higher", falling="performance_hit", place=1, label="Loss recovered"),
     Column("performance_hit", "fraction", "", "1 - loss_recovered", None,
            ("fraction_unrecovered", "unrecovered_loss", "loss_unrecovered"), better="lower",
-           needs=("loss_recovered",), formula=_one_minus, top=1, place=1, label="Performance hit, 1 − loss recovered"),
+           needs=("loss_recovered",), formula=_one_minus, top=1, place=1,
+           label="Performance hit, 1 − loss recovered"),
     Column("delta_ce", "real", "nats per token", "ce_sae - ce_clean", None,
            ("delta_lm_loss", "delta_loss", "ce_increase", "ce_loss_increase", "ce_delta", "lm_loss_increase"),
            better="lower", needs=("ce_sae", "ce_clean"), formula=np.subtract, place=2,
@@ -129,12 +130,12 @@ COLUMNS: tuple[Column, ...] = (
            ("variance_explained", "explained_var", "var_explained", "fraction_of_variance_explained",
             "fraction_variance_explained", "fve"), 1, better="higher", falling="variance_unexplained",
            place=6),
-    Column("explained_variance_legacy", "fraction", "", "mean over tokens of 1 - |e|^2 / |x - mean x|^2", None,
-           (), 1, better="higher", top=1, place=7),
-    Column("explained_variance_about_zero", "fraction", "", "1 - SSE / (S - (S/d)^2) with S = E|x|^2: about "
-           "zero, too large", None, (), 1, better="higher", top=1, place=7),
-    Column("frac_variance_explained", "fraction", "", "1 - var(e) / var(x), residual centred: a constant bias "
-           "is free", None, (), 1, better="higher", top=1, place=7),
+    Column("explained_variance_legacy", "fraction", "", "mean over tokens of 1 - |e|^2 / |x - mean x|^2",
+           None, (), 1, better="higher", top=1, place=7),
+    Column("explained_variance_about_zero", "fraction", "", "1 - SSE / (S - (S/d)^2), S = E|x|^2: about zero "
+           "and too large", None, (), 1, better="higher", top=1, place=7),
+    Column("frac_variance_explained", "fraction", "", "1 - var(e) / var(x), residual centred: a constant "
+           "bias is free", None, (), 1, better="higher", top=1, place=7),
     Column("cosine_similarity", "real", "", "mean cos(x, x_hat)", -1, ("cossim", "cos_sim", "cosine_sim"), 1,
            better="higher", top=1, place=9),
     Column("l2_ratio", "real", "", "mean |x_hat| / |x|", 0, ()),
@@ -153,8 +154,8 @@ COLUMNS: tuple[Column, ...] = (
 COMPUTED: tuple[Column, ...] = (
     Column("sparsity", "real", "", "1 / l0", better="higher", needs=("l0",), formula=np.reciprocal,
            label="Sparsity, 1 / L0"),
-    Column("relative_sparsity", "real", "", "d_model / l0", better="higher", needs=("d_model", "l0"), formula=np.divide,
-           label="Relative sparsity, d_model / L0"),
+    Column("relative_sparsity", "real", "", "d_model / l0", better="higher", needs=("d_model", "l0"),
+           formula=np.divide, label="Relative sparsity, d_model / L0"),
     Column("expansion_factor", "real", "", "dictionary_size / d_model", needs=("dictionary_size", "d_model"),
            formula=np.divide),
     Column("variance_unexplained", "real", "", "1 - explained_variance, whose definition is not given",
@@ -164,7 +165,9 @@ COMPUTED: tuple[Column, ...] = (
 
 
 def _downstream(name: str, better: str, meaning: str, names: str) -> Column:
-    return Column(name, "fraction", "", meaning, better=better, pattern=rf"(?!.*(?:std|num|llm))(?:.*_)?{names}")
+    return Column(
+        name, "fraction", "", meaning, better=better, pattern=rf"(?!.*(?:std|num|llm))(?:.*_)?{names}"
+    )
 
 
 DOWNSTREAM: tuple[Column, ...] = (
@@ -205,7 +208,7 @@ def derive(column: str, *sources: np.ndarray) -> np.ndarray:
 FIDELITY: tuple[str, ...] = tuple(
     c.name for c in sorted((*COLUMNS, *COMPUTED), key=lambda c: c.place) if c.place
 )
-"""A table needs L0 and at least one of these, or a metric whose direction is known; the first is preferred."""
+"""A table needs L0 and at least one of these, or a metric whose better side is known; the usual first."""
 
 ONE_MINUS = "1 - "
 """A column's name after this is the falling axis of one that rises to 1."""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import NESTED, canonical_name
+from frontier.metrics.names import NESTED, canonical_name
 
 LISTS = (list, tuple, np.ndarray, pd.Series)
 

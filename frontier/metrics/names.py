@@ -113,6 +113,17 @@ def column_named(name: str) -> Column | None:
     return replace(found, name=name) if found else None
 
 
+def spec_of(name: str) -> Column | None:
+    """What the registry knows of a column that is kept in the table, or of what a `_se` column belongs to.
+
+    >>> spec_of("l0_se").name, spec_of("sparsity") is None, spec_of("colour") is None
+    ('l0', True, True)
+    """
+    name = name.removesuffix("_se")
+    computed = name.startswith(ONE_MINUS) or any(c.name == name for c in COMPUTED)
+    return None if computed else column_named(name)
+
+
 def axis_label(column: str) -> str:
     """A column's label on a figure's axis."""
     spec = column_named(column)

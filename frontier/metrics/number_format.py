@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import BY_NAME, Column
+from frontier.metrics.columns import Column
+from frontier.metrics.names import spec_of
 
 MARKS = {".": ",", ",": "."}
 """Each decimal mark, and the one that can then only stand between thousands."""
@@ -128,11 +129,6 @@ def shows(text: str, spec: Column | None) -> str:
     if spec is not None and spec.kind == "count" and number.digits.endswith(".0"):
         return ""  # a whole number as programs write it, whatever the file's marks
     return number.shows
-
-
-def spec_of(name: str) -> Column | None:
-    """The column of the metrics table that a name, or its `_se` companion, stands for."""
-    return BY_NAME.get(name.removesuffix("_se"))
 
 
 def decimal_given(decimal: str | None, thousands: str | None) -> str | None:

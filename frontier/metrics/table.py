@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from frontier.metrics import checks
+from frontier.metrics.axes import default_y as default_y
+from frontier.metrics.axes import other_metrics, question, unknown_numbers, with_better
+from frontier.metrics.axes import values as values
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import (
-    COLUMNS,
-    DERIVED,
-    FIDELITY,
-    canonical_name,
-    derive,
-    read_names,
-    says_percent,
-    setting_name,
-)
+from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
 from frontier.metrics.losses import hits_given, recovered_from_losses
-from frontier.wording import listed, nearest, plural
+from frontier.metrics.names import canonical_name, read_names, says_percent, setting_name
+from frontier.wording import listed, plural
 
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"
 REASONS = ("excluded_because", "doubts")
 
 
-def metrics_table(source: Any) -> pd.DataFrame:
+def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None) -> pd.DataFrame:
     """A checked copy of `source` under this project's column names.
 
     Columns under other tools' names are renamed, per cent becomes fractions, text and sentinels become
@@ -45,6 +40,9 @@ def metrics_table(source: Any) -> pd.DataFrame:
     ----------
     source : anything that `read` takes
         A path, a pandas, polars or other narwhals-readable data frame, a list of dict, or a dict of lists.
+    better : dict of column to "higher" or "lower", optional
+        Which side of a metric that the registry does not know is better; a word alone where only one is
+        unknown. The table carries it along.
 
     Raises
     ------
@@ -54,10 +52,10 @@ def metrics_table(source: Any) -> pd.DataFrame:
     if isinstance(source, (str, Path)):
         from frontier.readers import read  # readers make metrics tables, so they come after this module
 
-        return read(source)  # type: ignore[no-any-return]
+        return read(source, better=better)  # type: ignore[no-any-return]
     table = to_pandas(source)
     if table.attrs.get(CHECKED) == _recognised(table) and set(REASONS) <= set(table.columns):
-        table = table.copy()
+        table = with_better(table.copy(), better)
         return add_notes(table, *checks.impossible_l0(table))
     table, names, remarks = _renamed(flat(table))
     for column in REASONS:
@@ -84,7 +82,7 @@ def metrics_table(source: Any) -> pd.DataFrame:
         table["family"] = given.where(given.notna(), table["architecture"])
     table = _ordered(table)
     table.attrs[CHECKED] = _recognised(table)
-    return add_notes(table, *remarks)
+    return add_notes(with_better(table, better), *remarks)
 
 
 def notes(table: pd.DataFrame) -> tuple[str, ...]:
@@ -119,50 +117,6 @@ def set_aside_remark(table: pd.DataFrame) -> str:
     return f"{sum(counts.values())} of {plural(len(table), 'row')} set aside: {reasons}"
 
 
-def values(table: pd.DataFrame, column: str) -> np.ndarray:
-    """A column's numbers, derived ones (sparsity, performance_hit, ...) computed on demand.
-
-    Returns
-    -------
-    ndarray of float, shape (rows,)
-
-    Raises
-    ------
-    TableError
-        When the table has neither the column nor what it is derived from; nearest names are offered.
-    """
-    needs = DERIVED.get(column, ())
-    if needs and all(n in table for n in needs):
-        return derive(column, *(_floats(table, n) for n in needs))
-    if column in table:
-        return _floats(table, column)
-    if needs:
-        lacking = [n for n in needs if n not in table]
-        raise TableError(f"{column} needs {listed(lacking)}; the table has {listed(list(table.columns), 30)}")
-    raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
-
-
-def default_y(table: pd.DataFrame) -> str:
-    """What stands on the y axis where nobody says: the first of these that the table knows.
-
-    `performance_hit`, `delta_ce` (where no ablated loss is given), `fvu`, `kl`, `mse`, and at last
-    `variance_unexplained`, one minus an explained variance whose definition its source does not give.
-
-    Raises
-    ------
-    TableError
-        When there is none of them.
-    """
-    for column in ("performance_hit", "delta_ce", "fvu", "kl", "mse", "variance_unexplained"):
-        needs = (column, *DERIVED.get(column, ()))
-        if any(n in table for n in needs) and _known(table, column):
-            return column
-    raise TableError(
-        "no default y axis (loss_recovered, delta_ce, fvu, kl, mse); name a column; "
-        f"the table has {listed(list(table.columns), 30)}"
-    )
-
-
 def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     """`table` itself, if it can be placed on a frontier.
 
@@ -174,25 +128,12 @@ def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     found = listed([str(c) for c in table.columns if c not in REASONS], 30)
     if "l0" not in table:
         raise TableError(f"{origin}: no L0 column (l0, L0, l0_norm, ...) among {found or 'no columns'}")
-    if not any(c in table for c in FIDELITY):
-        raise TableError(f"{origin}: no fidelity column ({listed(FIDELITY)}) among {found}")
+    if not any(c in table for c in FIDELITY) and not other_metrics(table):
+        asked = f"; {question(table)}" if unknown_numbers(table) else ""
+        raise TableError(f"{origin}: no fidelity column ({listed(FIDELITY)}) among {found}{asked}")
     if not len(table):
         raise TableError(f"{origin}: no rows")
     return table
-
-
-def _floats(table: pd.DataFrame, column: str) -> np.ndarray:
-    try:
-        return table[column].to_numpy(dtype=float, na_value=np.nan)
-    except (TypeError, ValueError):
-        raise TableError(f"column {column} holds text, expected numbers") from None
-
-
-def _known(table: pd.DataFrame, column: str) -> bool:
-    try:
-        return bool(np.isfinite(values(table, column)).any())
-    except TableError:
-        return False
 
 
 def _recognised(table: pd.DataFrame) -> list[str]:

@@ -20,8 +20,8 @@ from frontier.metrics import (
     usable,
     values,
 )
+from frontier.metrics.axes import goal, standard_error_of
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.pareto.sets import mark_pareto, nondominated
 from frontier.problems import Array
 from frontier.renamed import parameters
@@ -33,7 +33,6 @@ SURE = 0.95
 LEVELS: dict[str, float] = {"best": 0.0, "median": 0.5, "worst": 1.0}
 CELLS = 2_000_000
 """Points drawn at once, which bounds the memory."""
-SE_OF = {"performance_hit": "loss_recovered_se", "delta_ce": "ce_sae_se"}
 
 
 @parameters(draws="replicates")
@@ -121,9 +120,9 @@ def _by_se(
 
 def _standard_errors(rows: pd.DataFrame, name: str) -> tuple[Array, str]:
     """Standard errors of one objective, 0 where unknown, and a remark on those."""
-    column = next((c for c in (f"{name}_se", SE_OF.get(name, "")) if c in rows), "")
+    column = next((c for c in (f"{name}_se", standard_error_of(name)) if c in rows), "")
     if not column:
-        return np.zeros(len(rows)), f"{name} is taken as exact: no column {SE_OF.get(name, name + '_se')}"
+        return np.zeros(len(rows)), f"{name} is taken as exact: no column {standard_error_of(name)}"
     se = values(rows, column)
     missing = int((~np.isfinite(se)).sum())
     remark = f"{name} is taken as exact in {plural(missing, 'row')} without {column}" if missing else ""
@@ -214,11 +213,11 @@ def _told(table: pd.DataFrame, probability: Array, draws: int, remarks: Sequence
 
 def _noise_of(table: pd.DataFrame, goals: Mapping[str, str]) -> str:
     """Which noise the table tells of."""
-    if any(SE_OF.get(g, f"{g}_se") in table for g in goals):
+    if any(standard_error_of(g) in table for g in goals):
         return "se"
     if "seed" in table and table["seed"].notna().any():
         return "seeds"
-    wanted = " or ".join(SE_OF.get(g, f"{g}_se") for g in goals)
+    wanted = " or ".join(standard_error_of(g) for g in goals)
     raise TableError(f"the table tells nothing of noise: it has no {wanted} and no seed column")
 
 
@@ -274,7 +273,7 @@ def attainment(
     rows = rows[known & (rows[run].notna().to_numpy() | bool(rows[run].isna().all()))]
     if rows.empty:
         raise TableError(f"no usable row with {run}, l0 and {y}; {set_aside_remark(table)}")
-    sign = -1.0 if y in HIGHER_IS_BETTER else 1.0
+    sign = -1.0 if goal(table, y) == "max" else 1.0
     codes, groups = group_codes(rows, columns)
     labels = pd.factorize(rows[run].astype("string").fillna("(missing)"))[0]
     l0, height = values(rows, "l0"), sign * values(rows, y)

@@ -1,7 +1,6 @@
 """Ratios of architectures, from fits and from observed points, and whether one ratio exists."""
 
 from frontier.ratios.from_fits import (
-    LOWER_IS_BETTER,
     SPARSITY_AXES,
     Level,
     Ratio,
@@ -15,7 +14,6 @@ from frontier.ratios.from_fits import (
 )
 
 __all__ = [
-    "LOWER_IS_BETTER",
     "SPARSITY_AXES",
     "Level",
     "Ratio",

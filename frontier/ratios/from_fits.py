@@ -15,7 +15,7 @@ import numpy as np
 from frontier.distributions import holm
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.metrics.columns import HIGHER_IS_BETTER
+from frontier.metrics.axes import known_better
 from frontier.problems import Array, Quantity, height, parameter, x_at
 from frontier.ratios import log_ratio as lr
 from frontier.ratios.pairs import (
@@ -34,7 +34,6 @@ from frontier.ratios.simultaneous import joint_level
 from frontier.renamed import parameters
 from frontier.wording import listed, number
 
-LOWER_IS_BETTER = ("performance_hit", "delta_ce", "fvu", "mse", "kl")
 SPARSITY_AXES = ("sparsity", "relative_sparsity")
 
 Level = float | None
@@ -200,7 +199,7 @@ def _ratio(
     family, ref = family_names(fit, reference)
     return Ratio(
         shared_group(fit, reference), family, ref, name, at, _exp(found.value), _exp(found.low),
-        _exp(found.high), found.p_value, found.df, _better(better, fit), level, method, fit.errors,
+        _exp(found.high), found.p_value, found.df, _better(name, better, fit), level, method, fit.errors,
         (*doubts, *pair_doubts(fit, reference)), y_name=fit.y_name,
     )  # fmt: skip
 
@@ -259,14 +258,16 @@ def _adjusted(rows: list[Ratio]) -> list[Ratio]:
     return out
 
 
-def _better(when: str, fit: CurveFit) -> str:
-    """Which side is better, given what the axes mean."""
-    if fit.x_name not in (*SPARSITY_AXES, "l0") or not when:
+def _better(name: str, when: str, fit: CurveFit) -> str:
+    """On which side of 1 a ratio is better, given what the axes mean; `when` is for y that falls with x."""
+    side = fit.y_better or known_better(fit.y_name)
+    if not side or fit.x_name not in (*SPARSITY_AXES, "l0"):
         return ""
-    if fit.y_name in LOWER_IS_BETTER and fit.x_name in SPARSITY_AXES:
-        return when
-    known = fit.y_name in (*LOWER_IS_BETTER, *HIGHER_IS_BETTER)
-    return when if known and when == "above 1" and fit.x_name == "l0" else ""
+    if name == "relative_potency":  # fewer latents at equal y
+        return "above 1"
+    if name == "hit_ratio":
+        return "below 1" if side == "lower" else "above 1"
+    return when if side == "lower" and fit.x_name in SPARSITY_AXES else ""
 
 
 def _named(fit: CurveFit, reference: CurveFit) -> list[tuple[str, CurveFit]]:

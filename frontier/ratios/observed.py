@@ -13,7 +13,7 @@ import pandas as pd
 from frontier.doubts import Doubt, Kind, in_text, placed
 from frontier.groups import group_codes, group_columns, guard
 from frontier.metrics import default_y, give_back, metrics_table, set_aside_remark, usable, values
-from frontier.metrics.columns import falling_axis
+from frontier.metrics.axes import falling_axis
 from frontier.pareto import pareto_set
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
@@ -153,7 +153,7 @@ def observed_potency(
         As `pareto_set` and `ratio_table`.
     """
     table = metrics_table(table)
-    y = falling_axis(default_y(table) if y is None else y)
+    y = falling_axis(table, default_y(table) if y is None else y)
     cells = [c for c in group_columns(table, by, family) if c not in (family, "architecture")]
     guard(usable(table), cells, across)
     front = pareto_set(table, by, objectives=objectives or {"l0": "min", y: "min"}, family=family)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from frontier.metrics import (
     require_metrics,
     set_aside_remark,
 )
+from frontier.metrics.axes import with_better
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
@@ -37,6 +39,7 @@ def read(
     decimal: str | None = None,
     thousands: str | None = None,
     rows_at: str | None = None,
+    better: Mapping[str, str] | str | None = None,
 ) -> Any:
     """The metrics table behind a file, a folder or a data frame.
 
@@ -53,6 +56,8 @@ def read(
     rows_at : str, optional
         Where the rows are, where there are several places: a list inside JSON ('results.per_sae'), a sheet of
         a workbook, a file in a ZIP archive.
+    better : dict of column to "higher" or "lower", or one of the words
+        Which side of a metric that is not known here is better; a word alone where only one is unknown.
 
     Returns
     -------
@@ -77,6 +82,7 @@ def read(
         table = add_notes(metrics_table(frame), *said)
         if PROVENANCE not in table.attrs:
             write(table, _plain_origin(table))
+    table = with_better(table, better)
     require_metrics(table, origin)
     remark = set_aside_remark(table)
     return give_back(add_notes(table, remark) if remark else table, backend)

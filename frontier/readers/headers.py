@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import canonical_name
+from frontier.metrics.names import canonical_name
 from frontier.metrics.number_format import written
 from frontier.wording import listed, plural
 

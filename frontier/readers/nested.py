@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import canonical_name
+from frontier.metrics.names import canonical_name
 from frontier.readers.configs import architecture_in
 from frontier.readers.found import flat
 from frontier.wording import listed, nearest

@@ -18,8 +18,8 @@ import frontier.readers.tables as tables
 import frontier.readers.wandb as wandb
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import canonical_name
 from frontier.metrics.frames import from_records
+from frontier.metrics.names import canonical_name
 from frontier.readers.configs import CLASSES, of_class
 from frontier.readers.found import Found, flat, printable
 from frontier.readers.nested import rows_in

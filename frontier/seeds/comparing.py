@@ -22,8 +22,8 @@ from frontier.doubts import Doubt, Kind
 from frontier.groups import default_groups, group_codes, group_columns, guard, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import default_y, metrics_table, set_aside_remark, usable, values
+from frontier.metrics.axes import goal
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import HIGHER_IS_BETTER
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
 from frontier.renamed import parameters
@@ -124,12 +124,18 @@ def compare_seeds(
         for other in (f for f in members if f != name):
             pair = {f: runs.where(members[f]) for f in (other, name)}
             facts = _unlike(rows, {f: members[f] for f in pair})
-            found.append(_compare(group, pair, y, design, level, facts))
+            found.append(_compare(group, pair, y, goal(table, y) == "max", design, level, facts))
     return SeedComparisons(_adjusted(found), tuple(columns), tuple(remarks))
 
 
 def _compare(
-    group: Group, pair: Mapping[str, Runs], y: str, design: str, level: float, facts: Sequence[Doubt]
+    group: Group,
+    pair: Mapping[str, Runs],
+    y: str,
+    rises: bool,
+    design: str,
+    level: float,
+    facts: Sequence[Doubt],
 ) -> SeedComparison:
     doubts: list[Doubt] = []
     split = {n: _seeds(n, runs, doubts) for n, runs in pair.items()}
@@ -139,12 +145,14 @@ def _compare(
     positive = all((runs.y > 0).all() for runs in pair.values())
     found = []
     for ratio in (False, True):
-        turn = swapped(positive, y in HIGHER_IS_BETTER) if ratio else upright
+        turn = swapped(positive, rises) if ratio else upright
         curves = {n: [turn(label, runs) for label, runs in seeds.items()] for n, seeds in split.items()}
         found.append(_difference(ratio, curves, design, level, positive, doubts))
     said = tuple(dict.fromkeys([*doubts, *facts]))
     one, two = pair
-    return SeedComparison(group, one, two, y, design, found[0], found[1], said)
+    return SeedComparison(
+        group, one, two, y, design, found[0], found[1], said, "higher" if rises else "lower"
+    )
 
 
 def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> list[Doubt]:

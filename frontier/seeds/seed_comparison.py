@@ -13,7 +13,7 @@ import pandas as pd
 from frontier.doubts import Doubt, in_text, placed
 from frontier.intervals import Interval
 from frontier.metrics import give_back
-from frontier.metrics.columns import HIGHER_IS_BETTER
+from frontier.metrics.axes import known_better
 from frontier.results import Group, Result, in_words
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
@@ -74,6 +74,7 @@ class SeedComparison(Result):
     gap: SeedDifference
     relative_potency: SeedDifference
     doubts: tuple[Doubt, ...] = ()
+    y_better: str = ""
 
     @property
     def verdict(self) -> str:
@@ -83,7 +84,9 @@ class SeedComparison(Result):
             return ""
         if low <= 0 <= high:
             return "not separable"
-        return "better" if (low > 0) == (self.y_name in HIGHER_IS_BETTER) else "worse"
+        return (
+            "better" if (low > 0) == ((self.y_better or known_better(self.y_name)) == "higher") else "worse"
+        )
 
     @property
     def sentence(self) -> str:
