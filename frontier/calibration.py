@@ -160,6 +160,16 @@ def calibrate(
     ------
     ValueError
         Unknown reference.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> found = frontier.calibrate(fits, "baseline", replicates=50)
+    >>> sorted({c.quantity for c in found.coverages})
+    ['k', 'k ratio', 'n', 'relative potency']
     """
     say = progress or (lambda _: None)
     rng = np.random.default_rng(seed)

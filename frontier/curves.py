@@ -27,13 +27,27 @@ Internal = tuple[Array, Array, Array]
 
 
 def linear(x: ArrayLike, slope: ArrayLike, intercept: ArrayLike = 0.0) -> Array:
-    """Straight line: intercept + slope * x."""
+    """Straight line: intercept + slope * x.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> frontier.linear([1, 2], slope=3, intercept=1)
+    array([4., 7.])
+    """
     x, slope, intercept = (np.asarray(v, dtype=float) for v in (x, slope, intercept))
     return np.asarray(intercept + slope * x)
 
 
 def power(x: ArrayLike, scale: ArrayLike, exponent: ArrayLike) -> Array:
-    """Power law for x > 0: scale * x**exponent."""
+    """Power law for x > 0: scale * x**exponent.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> frontier.power([1, 4], scale=2, exponent=0.5)
+    array([2., 4.])
+    """
     x, scale, exponent = (np.asarray(v, dtype=float) for v in (x, scale, exponent))
     return np.asarray(scale * x**exponent)
 

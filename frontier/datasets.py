@@ -38,6 +38,12 @@ def load_dataset(name: str, *, backend: str = "pandas") -> Any:
     ------
     ValueError
         When there is no such table; nearest names are offered.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> len(frontier.load_dataset("gated_gemma7b"))
+    176
     """
     if name not in NAMES:
         raise ValueError(f"no data set {name!r}{nearest(str(name), NAMES)}")

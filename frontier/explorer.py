@@ -49,6 +49,11 @@ def explore(
         Without ipywidgets (the extra `notebooks`).
     TableError
         When the table has no usable row.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> explorer = frontier.explore("sweep.csv", reference="relu")  # doctest: +SKIP
     """
     return Explorer(metrics_table(table), reference, errors, family, y)
 

@@ -140,6 +140,16 @@ def pool_ratios(
     ------
     ValueError
         When fewer than two cells have a finite interval, or the family is not named and there are several.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> pooled = frontier.pool_ratios(frontier.ratio_table(fits))
+    >>> pooled.quantity
+    'relative_potency'
     """
     rows = [r for r in ratios if r.quantity == quantity and (family is None or r.family == family)]
     if not rows:

@@ -25,13 +25,6 @@ def table(tmp_path_factory, layer20):
     return path
 
 
-@pytest.fixture(autouse=True)
-def figures_closed():
-    yield
-    if "matplotlib.pyplot" in sys.modules:
-        sys.modules["matplotlib.pyplot"].close("all")
-
-
 def test_the_entry_point_is_this_command(table):
     """The one test here that starts a new Python: words, exit code and encoding as in a shell."""
     start = [sys.executable, "-c", "from frontier.cli import main; main()"]

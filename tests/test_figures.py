@@ -41,12 +41,6 @@ from frontier.figures.style import (
 from frontier.metrics.checks import TableError
 
 
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def resid(layer20):
     return layer20[layer20["site"] == "Resid"].reset_index(drop=True)

@@ -1,6 +1,5 @@
 """Figures of several panels at the widths of papers: readable, no text on another or off the page."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,12 +12,6 @@ pytestmark = pytest.mark.slow
 
 LEAST = (0.8, 0.8)
 """Inches, across and upwards, below which the axes of a panel are not readable."""
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture(scope="module")

@@ -29,12 +29,6 @@ from frontier.pareto.uncertain import attainment
 from tests.test_figures import clashes, legend_words, line, lines
 
 
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
-
-
 @pytest.fixture
 def trained():
     """Two families over lambda and one over k, with every metric that the figures show."""

@@ -25,12 +25,6 @@ from frontier.fits.residuals import residuals
 from tests.test_figures import RATIOS, clashes, legend_words, line, lines
 
 
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
-
-
 def band(ax):
     return [p for p in ax.get_children() if isinstance(p, Polygon)]
 

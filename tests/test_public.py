@@ -1,8 +1,10 @@
 """The public surface: results write themselves, old names warn, one word has one meaning."""
 
+import doctest
 import inspect
+import re
+from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,12 +13,6 @@ import frontier
 from frontier import renamed
 
 FUNCTIONS = [n for n in frontier.__all__ if inspect.isfunction(getattr(frontier, n))]
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
 
 
 # Results write themselves
@@ -192,3 +188,30 @@ def test_an_old_parameter_works_and_names_the_new_one(name, options, sweep, hill
     with pytest.warns(DeprecationWarning, match=rf"{name}\({old}=...\) is now {name}\(") as seen:
         found = getattr(frontier, name)(*given, **options)
     assert found is not None and seen[0].filename == __file__
+
+
+# Examples and the table of questions
+
+
+def test_every_function_has_an_example():
+    for name in FUNCTIONS:
+        assert ">>> " in getattr(frontier, name).__doc__, name
+
+
+WRAPPED = [n for n in FUNCTIONS if hasattr(getattr(frontier, n), "__wrapped__")]
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_the_examples_of_decorated_functions_run(name):
+    """`--doctest-modules` runs the others; it does not find these."""
+    function = getattr(frontier, name)
+    example = doctest.DocTestParser().get_doctest(function.__doc__, {}, name, None, None)
+    options = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    assert doctest.DocTestRunner(optionflags=options).run(example).failed == 0
+
+
+def test_every_function_answers_a_question():
+    page = (Path(__file__).parent.parent / "docs" / "questions.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("|") and "frontier." in line]
+    named = [re.search(r"`frontier\.(\w+)\(", row)[1] for row in rows]
+    assert sorted(named) == sorted(FUNCTIONS)

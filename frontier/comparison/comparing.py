@@ -82,6 +82,15 @@ def compare(
         Unusable table, or rows of different protocol, ablation, model, site or layer in one comparison.
     ValueError
         Unknown reference, curve or intervals.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> found = frontier.compare(table, reference="baseline")
+    >>> len(found), found["Resid", "gated"].reference
+    (3, 'baseline')
     """
     table = with_better(metrics_table(table), better, y)
     y = falling_axis(table, default_y(table) if y is None else y)

@@ -52,6 +52,17 @@ def plot_attainment(
     ------
     TableError
         As `attainment`.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> recipes = {"relu": 0.5, "gated": 0.3}
+    >>> table = [
+    ...     {"family": f, "seed": s, "l0": l0, "loss_recovered": 1 - scale * (1 + 0.02 * s) * l0**-0.8}
+    ...     for f, scale in recipes.items() for l0 in (5, 10, 20, 40) for s in (0, 1, 2)
+    ... ]
+    >>> frontier.plot_attainment(table).get_ylabel()
+    'Loss recovered'
     """
     table = metrics_table(table)
     y = fidelity(table) if y is None else y

@@ -64,6 +64,15 @@ def save_figure(
         Unknown format.
     RuntimeError
         PGF without a LaTeX.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> import tempfile
+    >>> fit = frontier.fit_points([0.01, 0.02, 0.04], [0.1, 0.2, 0.3], "power")
+    >>> written = frontier.save_figure(frontier.plot_fits(fit), f"{tempfile.mkdtemp()}/fits", "svg")
+    >>> [path.name for path in written]
+    ['fits.svg']
     """
     kinds = [str(f).lower().lstrip(".") for f in ([formats] if isinstance(formats, str) else formats)]
     for kind in kinds:

@@ -51,6 +51,13 @@ def plot_frequencies(
     ------
     ValueError
         Without an SAE, with no tokens, or with counts above the number of tokens.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> counts = {"relu": [0, 3, 40, 900], "topk": [2, 5, 80, 300]}
+    >>> frontier.plot_frequencies(counts, tokens=10_000).get_xlabel()
+    'Firing frequency (share of tokens)'
     """
     found = {name: np.asarray(c, dtype=float).ravel() for name, c in counts.items()}
     _check(found, tokens)

@@ -158,6 +158,13 @@ def plot_reconstruction(table: Any, axes: Any = None, **options: Any) -> np.ndar
     ------
     TableError
         When it has none of them.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> len(frontier.plot_reconstruction(table[table["layer"] == 20]))
+    1
     """
     table = metrics_table(table)
     known = [c for c in RECONSTRUCTION if c in table and table[c].notna().any()]
@@ -175,6 +182,13 @@ def plot_high_frequency(table: Any, axes: Any = None, *, x: str = "delta_ce", **
     ----------
     table, axes, options : as in `plot_metrics`
     x : column name
+
+    Examples
+    --------
+    >>> import frontier
+    >>> shares = {"frequency_above_10pct": 0.01, "frequency_above_1pct": 0.05}
+    >>> len(frontier.plot_high_frequency([{"l0": 9, "ce_sae": 3.3, "ce_clean": 3.1, **shares}]))
+    2
     """
     return plot_metrics(table, axes, y=HIGH_FREQUENCY, x=x, **{"log_x": False, **options})
 
@@ -199,6 +213,13 @@ def plot_settings(
     ------
     TableError
         When the table knows no sparsity setting.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> frontier.plot_settings(table[table["layer"] == 20])[0].get_ylabel()
+    'L0 (active latents per token)'
     """
     table = metrics_table(table)
     if "sparsity_setting" not in table or not table["sparsity_setting"].notna().any():

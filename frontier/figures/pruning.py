@@ -60,6 +60,16 @@ def plot_pruning(
     ------
     TableError
         Without a column `parent`, or when no row has one.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = [
+    ...     {"run_id": "a", "l0": 20, "loss_recovered": 0.95},
+    ...     {"run_id": "b", "parent": "a", "l0": 12, "loss_recovered": 0.93},
+    ... ]
+    >>> frontier.plot_pruning(table).get_ylabel()
+    'Loss recovered'
     """
     table = metrics_table(table)
     if parent not in table or not table[parent].notna().any():

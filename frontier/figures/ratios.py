@@ -67,6 +67,15 @@ def plot_ratios(
     ------
     ValueError
         When there is nothing of this quantity to draw.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> frontier.plot_ratios(frontier.ratio_table(fits)).get_xscale()
+    'log'
     """
     frame = ratio_frame(ratios)
     quantity = _quantity(frame, quantity)

@@ -62,6 +62,15 @@ def paper_style(venue: str = "neurips", columns: int = 1) -> Iterator[float]:
     ------
     ValueError
         Unknown venue, or more columns than it has.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> fit = frontier.fit_points([0.01, 0.02, 0.04], [0.1, 0.2, 0.3], "power")
+    >>> with frontier.paper_style("icml") as width:
+    ...     axes = frontier.plot_fits(fit)
+    >>> width
+    3.25
     """
     widths = WIDTHS.get(str(venue).lower())
     if widths is None:
@@ -112,6 +121,13 @@ def family_styles(families: Iterable[Hashable], reference: Hashable | None = Non
     vanilla or baseline, if there is exactly one. The architectures in `KNOWN` look the same in every figure;
     other families take what is left. Colour-blind readers can tell the colours apart. Colours start again
     after six, with another kind of line, and markers after eleven, so that 66 families differ.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> styles = frontier.family_styles(["topk", "relu"])
+    >>> list(styles), styles["relu"].marker
+    (['relu', 'topk'], 'o')
     """
     names = list(dict.fromkeys(families))
     if reference is None:

@@ -46,6 +46,16 @@ def training_log(path: str | Path) -> pd.DataFrame:
     ------
     ValueError
         When the file is no such log.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> path = Path(tempfile.mkdtemp(), "log.jsonl")
+    >>> _ = path.write_text('{"step": 1, "tokens": 64, "members": {"relu_1": {"l0": 40.0}}}')
+    >>> frontier.training_log(path)["l0"].tolist()
+    [40.0]
     """
     rows = []
     lines = Path(path).read_text(encoding="utf-8").splitlines()
@@ -100,6 +110,14 @@ def plot_training(
     ------
     ValueError
         Not a run's log, or a metric that was not logged.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> import pandas as pd
+    >>> logged = {"step": [1, 2], "run_id": "relu_1", "l0": [40.0, 20.0], "fvu": [0.5, 0.3]}
+    >>> len(frontier.plot_training(pd.DataFrame(logged)))
+    2
     """
     frame = history if isinstance(history, pd.DataFrame) else training_log(history)
     for name in (x, *metrics):

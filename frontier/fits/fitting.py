@@ -98,6 +98,15 @@ def fit(
         Unknown column, no usable row, or rows that must not meet in one fit.
     ValueError
         Unknown curve, parameter, errors model or interval method.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> round(fits["Resid", "gated"]["k"].estimate, 2)
+    6.28
     """
     spec = curve_named(curve)
     table = metrics_table(table)
@@ -135,6 +144,14 @@ def fit_points(
     ------
     ValueError
         When the arrays do not match, hold NaN, or cannot carry the curve.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> x = [0.01, 0.02, 0.04, 0.08]
+    >>> fit = frontier.fit_points(x, [0.05, 0.09, 0.17, 0.29], "hill")
+    >>> round(fit["k"].estimate, 2), round(fit["n"].estimate, 2)
+    (0.2, 0.99)
     """
     xs, ys = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
     if xs.shape != ys.shape or xs.ndim != 1:

@@ -36,6 +36,15 @@ def joint_region(fit: CurveFit, *, level: float | None = None, points: int = 180
     ------
     ValueError
         When the fit has not two free parameters, no degrees of freedom, or no residuals.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> list(frontier.joint_region(fits[0]).columns)
+    ['k', 'n', 'open']
     """
     names = fit.problem.free_names
     if len(names) != 2:

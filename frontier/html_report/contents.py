@@ -41,7 +41,7 @@ class Card:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class TableSection:
     """One table of the page: ready HTML and LaTeX, made by `frontier.tables`, which escapes every cell."""
 
     key: str
@@ -60,7 +60,7 @@ class Contents:
     lead: tuple[str, ...]
     cards: tuple[Card, ...]
     limits: tuple[tuple[str, str], ...]
-    sheets: tuple[Sheet, ...]
+    sheets: tuple[TableSection, ...]
     excluded: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     provenance: pd.DataFrame
@@ -208,7 +208,7 @@ def limits(found: Comparisons) -> tuple[tuple[str, str], ...]:
     return tuple((str(doubt), listed(list(names), 6)) for doubt, names in where.items())
 
 
-def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[Sheet, ...]:
+def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[TableSection, ...]:
     """Ratios, fits and runs as HTML and LaTeX."""
     made = []
     if len(found.ratios):
@@ -222,7 +222,7 @@ def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[Sheet, ...]
     optimal = marked["pareto_optimal"].tolist()
     share = f"{sum(optimal)} of {len(optimal)} are Pareto-optimal within their group"
     lead = f"One row per SAE. {share}, marked by a bar and by 'yes'."
-    return (*made, Sheet("runs", "Runs", lead, mark_rows(runs.html, optimal), runs.latex))
+    return (*made, TableSection("runs", "Runs", lead, mark_rows(runs.html, optimal), runs.latex))
 
 
 def marked_for(found: Comparisons, table: pd.DataFrame, y: str) -> pd.DataFrame:
@@ -236,9 +236,9 @@ def cells(found: Comparisons) -> list[str]:
     return [c for c in found.fits.group_columns if c != found.fits.family_column]
 
 
-def _sheet(key: str, title: str, lead: str, write: object, what: object) -> Sheet:
+def _sheet(key: str, title: str, lead: str, write: object, what: object) -> TableSection:
     assert callable(write)
-    return Sheet(key, title, lead, write(what, style="html"), write(what, style="latex"))
+    return TableSection(key, title, lead, write(what, style="html"), write(what, style="latex"))
 
 
 def mark_rows(html: str, marks: Iterable[bool]) -> str:

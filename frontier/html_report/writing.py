@@ -62,6 +62,15 @@ def report(
     ------
     TableError, ValueError
         As `read` and `compare` do; also when options are given beside Comparisons.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> import tempfile
+    >>> frontier.report(table, f"{tempfile.mkdtemp()}/page.html", "baseline").name
+    'page.html'
     """
     if isinstance(source, Comparisons):
         if reference is not None or by is not None or options:

@@ -90,6 +90,17 @@ def fit_frontier(
 
     Sources: Aigner, Lovell & Schmidt (1977), Journal of Econometrics 6, 21 (as a cost frontier); Waldman
     (1982), ibid. 18, 275, for the wrong skew; Koenker & Bassett (1978), Econometrica 46, 33.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> import numpy as np
+    >>> l0 = np.geomspace(5, 200, 30)
+    >>> excess = np.tile([0.0, 0.1, 0.3], 10)
+    >>> table = {"l0": l0, "loss_recovered": 1 - 0.5 * l0**-0.8 * np.exp(excess)}
+    >>> found = frontier.fit_frontier(table, "power")
+    >>> round(found[0]["exponent"].estimate, 1)
+    0.8
     """
     _check(estimator, curve, quantile)
     found = fit(

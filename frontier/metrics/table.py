@@ -48,6 +48,13 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     ------
     TableError
         When it is no table, a number column holds only text, or two columns claim one name.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.metrics_table([{"L0": 5, "frac_recovered": 0.8}])
+    >>> list(table.columns[:2])
+    ['l0', 'loss_recovered']
     """
     if isinstance(source, (str, Path)):
         from frontier.readers import read  # readers make metrics tables, so they come after this module
@@ -86,7 +93,15 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
 
 
 def notes(table: pd.DataFrame) -> tuple[str, ...]:
-    """What was recognised, changed, flagged and set aside on reading; polars frames carry no notes."""
+    """What was recognised, changed, flagged and set aside on reading; polars frames carry no notes.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.metrics_table([{"L0": 5, "frac_recovered": 0.8}])
+    >>> frontier.notes(table)
+    ("'L0' read as l0", "'frac_recovered' read as loss_recovered")
+    """
     return tuple(getattr(table, "attrs", {}).get(NOTES, ()))
 
 

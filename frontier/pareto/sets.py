@@ -61,6 +61,13 @@ def pareto_set(
     ------
     TableError
         Unknown column or direction, or no usable row.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = {"l0": [5, 9, 9], "loss_recovered": [0.8, 0.9, 0.7]}
+    >>> frontier.pareto_set(table)["l0"].tolist()
+    [5.0, 9.0]
     """
     marked, codes = _marked(table, by, objectives, family)
     first = next(iter(objectives)) if objectives else "l0"
@@ -77,7 +84,18 @@ def is_pareto_optimal(
     objectives: Mapping[str, str] | None = None,
     family: str | None = "family",
 ) -> pd.Series:
-    """True for the rows of `pareto_set`, aligned with the rows of `table`."""
+    """True for the rows of `pareto_set`, aligned with the rows of `table`.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = {"l0": [5, 9, 9], "loss_recovered": [0.8, 0.9, 0.7]}
+    >>> frontier.is_pareto_optimal(table)
+    0     True
+    1     True
+    2    False
+    Name: pareto_optimal, dtype: bool
+    """
     marked = mark_pareto(table, by, objectives=objectives, family=family)
     index = table.index if isinstance(table, pd.DataFrame) else marked.index
     return pd.Series(marked["pareto_optimal"].to_numpy(), index=index, name="pareto_optimal")
@@ -102,6 +120,13 @@ def mark_pareto(
     ------
     TableError
         As `pareto_set`.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = {"l0": [5, 9, 9], "loss_recovered": [0.8, 0.9, 0.7]}
+    >>> frontier.mark_pareto(table)["pareto_optimal"].tolist()
+    [True, True, False]
     """
     return give_back(_marked(table, by, objectives, family)[0], backend)
 
@@ -158,6 +183,14 @@ def hypervolume(
     TableError
         When an objective has no reference, a row lies beyond it (it would be ignored in silence), or `log_of`
         names something that is no objective or has no logarithm.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = {"l0": [5, 9, 9], "loss_recovered": [0.8, 0.9, 0.7]}
+    >>> found = frontier.hypervolume(table, {"l0": 10, "performance_hit": 1})
+    >>> found["hypervolume"].tolist()
+    [4.1]
     """
     import moocore
 

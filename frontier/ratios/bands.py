@@ -41,6 +41,16 @@ def relative_potency_curve(
     DataFrame
         Columns `at` (the hit), `ratio`, `ratio_low`, `ratio_high` (pointwise, log scale, Welch degrees of
         freedom), `in_family`, `in_reference` (whether the hit lies inside that fit's data).
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> curve = frontier.relative_potency_curve(fits["Resid", "gated"], fits["Resid", "baseline"], points=5)
+    >>> list(curve.columns[:4])
+    ['at', 'ratio', 'ratio_low', 'ratio_high']
     """
     refuse_unlike(fit, reference)
     heights = np.concatenate([fit.y, reference.y])
@@ -64,6 +74,16 @@ def hit_ratio_curve(
     """hit(family) / hit(reference) against L0 (or x), over the range that either fit covers.
 
     Columns as in `relative_potency_curve`; `at` is L0 where x is sparsity.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> curve = frontier.hit_ratio_curve(fits["Resid", "gated"], fits["Resid", "baseline"], points=5)
+    >>> list(curve.columns[:4])
+    ['at', 'ratio', 'ratio_low', 'ratio_high']
     """
     refuse_unlike(fit, reference)
     xs = np.concatenate([fit.x, reference.x])
@@ -81,6 +101,16 @@ def mean_relative_potency(fit: CurveFit, reference: CurveFit, *, level: float | 
     ------
     ValueError
         When the heights of the two fits do not overlap.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> ratio = frontier.mean_relative_potency(fits["Resid", "gated"], fits["Resid", "baseline"])
+    >>> round(ratio.ratio, 1)
+    2.6
     """
     low, high = common_y(fit, reference)
     middle = relative_potency(fit, reference, level=level)
@@ -94,6 +124,16 @@ def mean_hit_ratio(fit: CurveFit, reference: CurveFit, *, level: float | None = 
     ------
     ValueError
         When the ranges do not overlap.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> ratio = frontier.mean_hit_ratio(fits["Resid", "gated"], fits["Resid", "baseline"])
+    >>> round(ratio.ratio, 2)
+    0.44
     """
     low, high = common_x(fit, reference)
     return _mean(fit, reference, low, high, hit_ratio(fit, reference, level=level), "x values")

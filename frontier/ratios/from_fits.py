@@ -65,6 +65,16 @@ def ratio_table(
     ------
     ValueError
         Unknown reference, intervals or adjustment.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> ratios = frontier.ratio_table(fits, reference="baseline")
+    >>> round(ratios["Resid", "k"].ratio, 1)
+    6.0
     """
     lr.method_named(intervals)
     groups = [f.group for f in fits.fits] + [f.group for f in fits.failures]
@@ -129,6 +139,16 @@ def relative_potency(
     -------
     Ratio
         Doubts say where `at` lies outside the data of one of the fits.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> ratio = frontier.relative_potency(fits["Resid", "gated"], fits["Resid", "baseline"])
+    >>> round(ratio.ratio, 2)
+    2.57
     """
     at, doubts = _height_of(fit, reference, at)
     return _ratio(fit, reference, x_at(at), "relative_potency", at, "above 1", level, intervals, doubts)
@@ -149,6 +169,16 @@ def hit_ratio(
     ----------
     at : float, optional
         An L0 (or a value of x, where x is no sparsity); default the geometric middle of the common range.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> ratio = frontier.hit_ratio(fits["Resid", "gated"], fits["Resid", "baseline"], at=50)
+    >>> ratio.quantity, round(ratio.ratio, 2)
+    ('hit_ratio', 0.51)
     """
     low, high = common_x(fit, reference)
     axis = "L0" if fit.x_name == "sparsity" else fit.x_name

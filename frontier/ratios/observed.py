@@ -151,6 +151,15 @@ def observed_potency(
     ------
     TableError, ValueError
         As `pareto_set` and `ratio_table`.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> found = frontier.observed_potency(table, reference="baseline")
+    >>> len(found)
+    6
     """
     table = metrics_table(table)
     y = falling_axis(table, default_y(table) if y is None else y)

@@ -103,6 +103,16 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
     ------
     ValueError
         When the fits differ in curve or errors, or a shared parameter is fixed or unknown.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> shared = frontier.shared_fit([fits["Attn", "gated"], fits["Attn", "baseline"]], ["n"])
+    >>> list(shared.shared)
+    ['n']
     """
     fits = list(fits)
     if len(fits) < 2 or len({(f.curve, f.problem.errors) for f in fits}) != 1:
@@ -137,6 +147,15 @@ def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
     ------
     ValueError
         When the curves differ or the steepness is fixed (they are parallel by construction).
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> frontier.parallelism(fits["Resid", "gated"], fits["Resid", "baseline"]).rejected
+    True
     """
     name = fit.problem.curve.steepness
     if fit.curve != reference.curve:

@@ -70,6 +70,12 @@ def read(
     TableError
         When a file is missing or broken, when nothing in a folder can be read, when a mark in a number may be
         decimal or not, or when there is no L0 or no fidelity column.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> frontier.read([{"L0": 5, "ce_loss_score": 0.8}])["loss_recovered"].tolist()
+    [0.8]
     """
     options = Options(decimal_given(decimal, thousands), rows_at)
     if isinstance(source, (str, os.PathLike)):

@@ -70,6 +70,17 @@ def within_setting(
     ------
     TableError
         When no setting was run twice.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> recipes = {"relu": 0.5, "gated": 0.3}
+    >>> table = [
+    ...     {"family": f, "seed": s, "l0": l0, "loss_recovered": 1 - scale * (1 + 0.02 * s) * l0**-0.8}
+    ...     for f, scale in recipes.items() for l0 in (5, 10, 20, 40) for s in (0, 1, 2)
+    ... ]
+    >>> frontier.within_setting(table).runs
+    (12, 12)
     """
     table = metrics_table(table)
     y = default_y(table) if y is None else y
@@ -143,6 +154,18 @@ def lack_of_fit(fit: CurveFit, table: Any = None) -> LackOfFit:
     ------
     ValueError
         No replicates, too few settings, or a table that is not the fitted one.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> recipes = {"relu": 0.5, "gated": 0.3}
+    >>> table = [
+    ...     {"family": f, "seed": s, "l0": l0, "loss_recovered": 1 - scale * (1 + 0.02 * s) * l0**-0.8}
+    ...     for f, scale in recipes.items() for l0 in (5, 10, 20, 40) for s in (0, 1, 2)
+    ... ]
+    >>> fit = frontier.fit(table, "power")["gated"]
+    >>> round(frontier.lack_of_fit(fit, table).p_value, 1)
+    1.0
     """
     code = np.unique(fit.x if table is None else _settings_of(fit, table), return_inverse=True)[1]
     settings, points, free = int(code.max()) + 1, fit.n_points, len(fit.problem.free_names)
@@ -214,6 +237,13 @@ def paired_batches(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> Paired
     ------
     ValueError
         When the two are not vectors of one length of two or more finite numbers.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> gap = frontier.paired_batches([3.1, 3.4, 2.9, 3.2], [3.0, 3.2, 2.8, 3.1])
+    >>> round(gap.difference.estimate, 3), gap.df
+    (0.125, 3)
     """
     one, two = (np.asarray(v, dtype=float) for v in (a, b))
     if one.shape != two.shape or one.ndim != 1 or len(one) < 2 or not np.isfinite([one, two]).all():

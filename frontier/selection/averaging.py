@@ -151,6 +151,16 @@ def averaged_potency(
     ------
     ValueError
         When the fits must not be compared, or fewer than two curves are named.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> averaged = frontier.averaged_potency(fits["Resid", "gated"], fits["Resid", "baseline"], at=0.01)
+    >>> round(averaged.ratio, 1)
+    2.0
     """
     level = fit.level if level is None else level
     plain = relative_potency(fit, reference, at, level=level)

@@ -70,6 +70,16 @@ def select_curve(
     ------
     ValueError
         Unknown curve, parameter or errors model, or fewer than two candidates.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> choice = frontier.select_curve(fits["Resid", "gated"], replicates=0)
+    >>> choice.candidates[0].curve
+    'hill'
     """
     if isinstance(fit, FrontierFits):
         return select_curves(fit, curves, errors=errors, replicates=replicates, seed=seed).pooled
@@ -93,6 +103,16 @@ def select_curves(
     ------
     ValueError
         As `select_curve`, or when there is no fit.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> choices = frontier.select_curves(fits, replicates=0)
+    >>> len(choices)
+    6
     """
     if not fits.fits:
         raise ValueError("there is no fit to select a curve for")

@@ -171,6 +171,16 @@ def plan(
     ------
     ValueError
         Unknown goal, quantity or curve; fits that must not be compared or have no noise; an empty range.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> table = table[table["layer"] == 20]
+    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
+    >>> found = frontier.plan(fits["Attn", "gated"], fits["Attn", "baseline"], goal="halve")
+    >>> print(type(found).__name__)
+    Plan
     """
     if goal not in GOALS:
         raise ValueError(f"unknown goal {goal!r}{nearest(goal, GOALS)}")

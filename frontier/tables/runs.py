@@ -78,6 +78,16 @@ def runs_table(
         Unknown style or layout.
     TableError
         Unknown column.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> runs = [{"l0": 5, "loss_recovered": 0.8}, {"l0": 9, "loss_recovered": 0.9}]
+    >>> print(frontier.runs_table(runs, "markdown"))
+    |   L0 |   Loss recovered |
+    |-----:|-----------------:|
+    |    5 |              0.8 |
+    |    9 |              0.9 |
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}{nearest(str(layout), LAYOUTS)}")

@@ -1,6 +1,5 @@
 """Figures of studies: their size, and what their legends and labels say."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,12 +8,6 @@ from frontier.figures import paper_style
 from frontier.studies.evaluation import Evaluation
 from frontier.studies.figures import plot_densities, plot_inference_time
 from tests.test_figures import clashes
-
-
-@pytest.fixture(autouse=True)
-def no_open_figures():
-    yield
-    plt.close("all")
 
 
 @pytest.fixture
