@@ -186,7 +186,7 @@ def test_the_fixed_part_is_no_smaller_than_a_known_standard_error():
 
 
 def test_a_table_chooses_cell_by_cell():
-    additive = [(*noisy(0.1, 0.0, 0.02, seed), np.ones(8)) for seed in range(4)]
+    additive = [(*noisy(0.1, 0.0, 0.003, seed), np.ones(8)) for seed in range(5)]
     log = [(*noisy(0.1, 0.1, 0.0, seed), np.ones(8)) for seed in range(4)]
     assert [c.errors.name for c in choose_errors(HILL, [additive, log, []], {"top": 1.0})] == [
         "additive",

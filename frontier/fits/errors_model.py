@@ -47,35 +47,42 @@ def choose_errors(
 ) -> list[Choice]:
     """The errors model of each cell, which is a sequence of groups.
 
-    Candidates are those defined for every y of the cell; likelihoods are pooled over its groups. Log errors
-    stay unless additive errors, or two components beyond the better of these, are higher by more than
-    `PREFERENCE`; where some y <= 0, two components replace additive errors when higher by 1 (AIC).
+    Candidates are those defined for every y of the cell; likelihoods are pooled over its groups. A cell has
+    what all cells together prefer, log errors where nothing is higher by more than `PREFERENCE`, unless its
+    own likelihood is higher for another model by more than that.
     """
     two = two_component(curve, cells, fixed, known_se)
     groups, owner = _usable(cells)
     knees = np.array([float(t.knee) for t in two])[owner]
     models: list[Errors] = [LOG, ADDITIVE, TwoComponent(knees)]
-    found = np.array([_log_likelihoods(curve, groups, m, fixed) for m in models])
+    found = np.array([_log_likelihoods(curve, groups, m, fixed) for m in models]).reshape(3, -1)
+    positive = np.array([all(LOG.defined(y).all() for _, y, _ in cell) for cell in cells])
+    found[0, ~positive[owner]] = -np.inf
+    known = np.isfinite(found[1:]).all(axis=0) & (np.isfinite(found[0]) | ~positive[owner])
+    total = np.array([np.bincount(owner[known], row[known], len(cells)) for row in found])
+    count = np.bincount(owner[known], minlength=len(cells))
+    usual = (
+        _preferred(total[:, positive & (count > 0)].sum(axis=1), 0) if (positive & (count > 0)).any() else 1
+    )
     out = []
-    for i, cell in enumerate(cells):
-        positive = all(LOG.defined(y).all() for _, y, _ in cell)
-        own = found[int(not positive) :, owner == i]
-        known = np.isfinite(own).all(axis=0)
-        candidates = [m for m in (LOG, ADDITIVE, two[i]) if positive or m is not LOG]
-        if known.any():
-            out.append(_chosen(candidates, own[:, known].sum(axis=1), positive, int(known.sum())))
-        else:
-            out.append(Choice(candidates[0]))
+    for i in range(len(cells)):
+        start = usual if positive[i] or usual else 2
+        best = _preferred(total[:, i], start) if count[i] else (0 if positive[i] else start)
+        own: list[Errors] = [LOG, ADDITIVE, two[i]]
+        rival = 1 - best if best < 2 and positive[i] else 2 if best < 2 else int(total[1, i] >= total[0, i])
+        out.append(Choice(own[best], own[rival].name, float(total[best, i] - total[rival, i]), int(count[i])))
     return out
 
 
-def _chosen(candidates: Sequence[Errors], total: Array, positive: bool, groups: int) -> Choice:
-    best = 0
-    for i in range(1, len(total)):
-        if total[i] - total[best] > (PREFERENCE if positive else 1.0):
-            best = i
-    rival = max((i for i in range(len(total)) if i != best), key=lambda i: float(total[i]))
-    return Choice(candidates[best], candidates[rival].name, float(total[best] - total[rival]), groups)
+def _preferred(total: Array, usual: int) -> int:
+    """The model with the highest log-likelihood where it exceeds that of the usual one by `PREFERENCE`.
+
+    Two components, which hold the other two as special cases, must exceed both.
+    """
+    plain = usual
+    if usual < 2 and total[1 - usual] - total[usual] > PREFERENCE:
+        plain = 1 - usual
+    return 2 if total[2] - total[plain] > PREFERENCE else plain
 
 
 def two_component(
