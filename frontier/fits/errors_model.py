@@ -47,9 +47,10 @@ def choose_errors(
 ) -> list[Choice]:
     """The errors model of each cell, which is a sequence of groups.
 
-    Candidates are those defined for every y of the cell; likelihoods are pooled over its groups. A cell has
-    what all cells together prefer, log errors where nothing is higher by more than `PREFERENCE`, unless its
-    own likelihood is higher for another model by more than that.
+    Candidates are those defined for every y of the cell; likelihoods are pooled over its groups. Additive
+    errors are usual where all cells together prefer them to log errors by more than `PREFERENCE`, log errors
+    else; a cell has another model where its own likelihood is higher by more than that. Where log errors are
+    usual and some y <= 0, two components take their place.
     """
     two = two_component(curve, cells, fixed, known_se)
     groups, owner = _usable(cells)
@@ -61,9 +62,9 @@ def choose_errors(
     known = np.isfinite(found[1:]).all(axis=0) & (np.isfinite(found[0]) | ~positive[owner])
     total = np.array([np.bincount(owner[known], row[known], len(cells)) for row in found])
     count = np.bincount(owner[known], minlength=len(cells))
-    usual = (
-        _preferred(total[:, positive & (count > 0)].sum(axis=1), 0) if (positive & (count > 0)).any() else 1
-    )
+    plain = positive & (count > 0)
+    together = total[:2, plain].sum(axis=1)
+    usual = int(not plain.any() or together[1] - together[0] > PREFERENCE)
     out = []
     for i in range(len(cells)):
         start = usual if positive[i] or usual else 2
