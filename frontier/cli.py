@@ -157,7 +157,7 @@ def compare(
         fail("sae-frontier", "no pair of families could be compared")
     show(found.to_text(verbose=verbose))
     if out:
-        wrote(write_comparison(found, out))
+        wrote(write_comparison(found, out, table=table))
 
 
 @app.command()

@@ -110,12 +110,8 @@ def decisive_rows(full: Comparisons, cut: Comparisons) -> list[str]:
 
 def write(layer: pd.DataFrame, full: Comparisons, cut: Comparisons, out: Path) -> list[Path]:
     """Figures and tables of the demo."""
-    files = write_comparison(full, out) + write_comparison(cut, out, f"_max_l0_{MAX_L0:g}")
+    files = write_comparison(full, out, table=layer) + write_comparison(cut, out, f"_max_l0_{MAX_L0:g}")
     front = pareto_set(layer)
     files += write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
-    drawn = {
-        "frontier": figures.plot_frontiers(layer, reference="baseline"),
-        "frontier_delta_ce": figures.plot_frontiers(layer, y="delta_ce", log_y=True, reference="baseline"),
-        "relative_potency": figures.plot_ratios(full.ratios, quantity="relative_potency"),
-    }
-    return files + [file for name, axes in drawn.items() for file in write_figure(axes, out / name)]
+    nats = figures.plot_frontiers(layer, y="delta_ce", log_y=True, reference="baseline")
+    return files + write_figure(nats, out / "frontier_delta_ce")

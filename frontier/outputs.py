@@ -11,6 +11,7 @@ import pandas as pd
 
 from frontier import figures
 from frontier.comparison.results import Comparisons
+from frontier.csv_cells import quoted_frame
 from frontier.fits.curve_fit import FrontierFits
 
 
@@ -18,7 +19,7 @@ def write_frame(frame: pd.DataFrame, stem: Path) -> list[Path]:
     """The frame as CSV, Parquet and JSON lines, under one stem."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".jsonl")]
-    frame.to_csv(files[0], index=False)
+    quoted_frame(frame).to_csv(files[0], index=False)
     frame.to_parquet(files[1], index=False)
     frame.to_json(files[2], orient="records", lines=True)
     return files
@@ -39,13 +40,28 @@ def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
     return files
 
 
-def write_comparison(found: Comparisons, out: Path, name: str = "") -> list[Path]:
-    """Ratios, fits, verdicts and figures of a comparison."""
+def write_comparison(
+    found: Comparisons, out: Path, name: str = "", table: pd.DataFrame | None = None
+) -> list[Path]:
+    """Ratios, fits, verdicts and figures of a comparison; with its table, the frontiers as well."""
     latex = found.ratios.to_latex()
     files = write_table(found.ratios.to_frame(), out / f"ratios{name}", latex)
     files += write_fits(found.fits, out, name)
-    found.to_frame().to_csv(out / f"verdicts{name}.csv", index=False)
-    return [*files, out / f"verdicts{name}.csv", found.save(out / f"comparison{name}.json")]
+    files += write_frame(found.to_frame(), out / f"verdicts{name}")
+    forest = figures.plot_ratios(found.ratios, quantity="relative_potency")
+    files += write_figure(forest, out / f"relative_potency{name}")
+    if table is not None:
+        files += write_figure(_frontiers(found, table), out / f"frontier{name}")
+    return [*files, found.save(out / f"comparison{name}.json")]
+
+
+def _frontiers(found: Comparisons, table: pd.DataFrame) -> Any:
+    """The runs with each family's frontier, on the axis and in the groups of the comparison."""
+    y = found.fits.fits[0].y_name
+    return figures.plot_frontiers(
+        table, by=list(found.ratios.group_columns), y="loss_recovered" if y == "performance_hit" else y,
+        family=found.fits.family_column, reference=found[0].reference,
+    )  # fmt: skip
 
 
 def write_figure(axes: Any, stem: Path) -> list[Path]:

@@ -187,6 +187,16 @@ def telling(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
     return [c for c in columns if c in kept]
 
 
+def held(columns: Sequence[str], rows: Iterable[Grouped], shown: Sequence[str] = ()) -> str:
+    """The values that all rows share, in brackets after a title; without the columns that are shown."""
+    groups = [r.group for r in rows]
+    if not groups:
+        return ""
+    equal = {c: groups[0][c] for c in columns if c in groups[0] and c not in shown}
+    words = in_words({c: v for c, v in equal.items() if all(g.get(c) == v for g in groups)})
+    return f" ({words})" if words else ""
+
+
 def _paired(one: Sequence[str], two: Sequence[str]) -> bool:
     """Whether each value of the one goes with one value of the other."""
     return len(set(one)) == len(set(two)) == len(set(zip(one, two, strict=True)))

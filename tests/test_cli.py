@@ -80,6 +80,9 @@ def test_compare(table, tmp_path):
     ratios = pd.read_csv(tmp_path / "ratios.csv")
     assert round(ratios.query("site == 'Resid' and quantity == 'k'")["ratio"].item(), 2) == 6.03
     assert len(pd.read_csv(tmp_path / "verdicts.csv")) == 3
+    # the figures of `demo`: the forest of ratios and the frontiers
+    drawn = {p.name for p in tmp_path.iterdir()}
+    assert {"relative_potency.png", "relative_potency.pdf", "frontier.png", "frontier.pdf"} <= drawn
 
 
 @pytest.mark.slow

@@ -242,6 +242,8 @@ def test_latex_holds_no_command_from_a_name(hostile_fits):
         ratios_table(hostile_ratios(hostile_fits), "latex"),
         runs_table(hostile_table(), "latex"),
     ):
+        needs, text = text.split("\n", 1)
+        assert needs == r"% needs \usepackage{booktabs}"
         commands = set(re.findall(r"\\([a-zA-Z]+)", text))
         assert commands <= {
             "begin", "end", "toprule", "midrule", "bottomrule", "par", "smallskip", "noindent", "linewidth",

@@ -124,8 +124,8 @@ def test_html_has_no_padding_and_closes_what_it_opens(hill20, layer20):
 def test_a_document_with_figures_and_tables_compiles(hill20, gemma, tmp_path):
     with paper_style():
         save_figure(plot_fits(hill20), tmp_path / "fits", ("pdf", "pgf"))
-    have = {p for p in ("siunitx", "longtable", "booktabs") if _has(f"{p}.sty")}
-    if have != {"siunitx", "longtable", "booktabs"}:
+    have = {p for p in ("siunitx", "longtable", "booktabs", "pgf") if _has(f"{p}.sty")}
+    if have != {"siunitx", "longtable", "booktabs", "pgf"}:
         pytest.skip(f"LaTeX has only the packages {sorted(have)}")
     ratios = ratios_table(frontier.ratio_table(hill20, "baseline"), "latex", siunitx=True)
     body = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -222,11 +223,27 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
         for line in found_of_targets(folder, table):
             console.print(line, markup=False, soft_wrap=True)
         console.print(f"\nwrote {folder}/metrics.parquet: {len(table)} SAEs", markup=False, soft_wrap=True)
-        console.print(
-            f"`sae-frontier compare {folder}/metrics.parquet` compares the families",
-            markup=False,
-            soft_wrap=True,
-        )
+        terminal.say(next_step(table, folder / "metrics.parquet"))
+
+
+def next_step(table: pd.DataFrame, path: Path) -> str:
+    """The command that makes the most of these SAEs: families that a curve can be fitted to are compared."""
+    from frontier import fit, pareto_set
+    from frontier.ratios.pairs import reference_family
+
+    try:
+        fitted = list(dict.fromkeys(str(f.group["family"]) for f in fit(pareto_set(table), "hill")))
+    except ValueError:
+        fitted = []
+    at, choice = shlex.quote(str(path)), ""
+    if len(fitted) < 2:
+        command, does = ("fit", "fits its frontier") if fitted else ("pareto", "shows the frontier")
+        return f"`sae-frontier {command} {at}` {does}"
+    try:
+        reference_family(fitted)
+    except ValueError:
+        choice = f" --reference {shlex.quote(fitted[0])}"
+    return f"`sae-frontier compare {at}{choice}` compares the families"
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from frontier import compare, plot_frontiers, plot_ratios, read, terminal
+from frontier import compare, read, terminal
 from frontier import demo as published
-from frontier.outputs import write_comparison, write_figure
+from frontier.outputs import write_comparison
 from trainers import recipes
 from trainers.evaluate.runs import evaluate_run
 from trainers.run import RunError
@@ -46,8 +46,5 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
         f"{end - middle:.0f} s.",
         markup=False,
     )
-    files = [folder / "metrics.parquet", *write_comparison(found, out, "_trained")]
-    files += write_figure(plot_frontiers(table, reference=REFERENCE), out / "frontier_trained")
-    ratios = plot_ratios(found.ratios, quantity="relative_potency")
-    files += write_figure(ratios, out / "relative_potency_trained")
+    files = [folder / "metrics.parquet", *write_comparison(found, out, "_trained", table)]
     return files + published.run(out / "published", console)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -19,6 +19,9 @@ from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
 from frontier.results import Group, Result, Rows
 from frontier.views import View
 from frontier.wording import listed, number, p_value_cell, p_value_text
+
+if TYPE_CHECKING:
+    from frontier.tables.styles import Sheet
 
 VERDICTS = ("better", "worse", "crossing", "not separable", "not comparable")
 
@@ -107,6 +110,11 @@ class Comparisons(Rows[Comparison]):
 
     def _view(self) -> View:
         return screen(self)
+
+    def _sheets(self) -> tuple[Sheet, ...]:
+        from frontier.tables.styles import sheets_of
+
+        return sheets_of(screen(self, list(self.ratios.group_columns)))
 
 
 def equal_steepness(parallel: Parallelism | None, other: Parallelism | None) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from frontier.doubts import Doubt, placed
 from frontier.ratios.ratio import ratio_cell
-from frontier.results import in_words, telling
+from frontier.results import held, in_words, telling
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
 
@@ -25,12 +25,16 @@ CELLS = 30
 SIGNS = {"better": "+", "worse": "−", "not separable": "=", "crossing": "×", "not comparable": "?"}
 
 
-def screen(found: Comparisons) -> View:
-    """Verdicts and potencies first; all other numbers, and every sentence, when all is asked for."""
+def screen(found: Comparisons, columns: list[str] | None = None) -> View:
+    """Verdicts and potencies first; all other numbers, and every sentence, when all is asked for.
+
+    `columns` are the group columns to show; default, those that tell the cells apart.
+    """
     pairs = found.comparisons
     if not pairs:
         return View("Nothing could be compared", remarks=found.notes)
-    columns = telling(found.ratios.group_columns, pairs)
+    grouped = found.ratios.group_columns
+    columns = telling(grouped, pairs) if columns is None else columns
     families = list(dict.fromkeys(c.family for c in pairs))
     many = len(pairs) > PAIRS and len(families) > 1
     table = _matrix(found, columns, families) if many else _listing(found, columns)
@@ -49,7 +53,7 @@ def screen(found: Comparisons) -> View:
     if len(pairs) > TOLD:
         evidence = replace(evidence, remarks=tuple(told))
     ratios = replace(found.ratios._view(), remarks=(), doubts=())
-    title = f"Compared with {pairs[0].reference}"
+    title = f"Compared with {pairs[0].reference}{held(grouped, pairs, columns)}"
     return View(title, headers, rows, remarks, tuple(doubts), (*details, evidence, ratios), "comparison")
 
 

@@ -18,7 +18,7 @@ from frontier.doubts import Doubt, in_text, placed
 from frontier.errors import Errors, errors_model
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
-from frontier.results import Group, Result, in_words, telling
+from frontier.results import Group, Result, held, in_words, telling
 from frontier.views import View
 from frontier.wording import listed, nearest, number, plural
 
@@ -319,6 +319,7 @@ class FrontierFits(Result):
         if self.fits:
             title += f": {self.fits[0].y_name} against {self.fits[0].x_name}"
             title += "".join(f", {p} = {number(v)} fixed" for p, v in fixed.items())
+        title += held(self.group_columns, everyone, shown)
         return View(title, headers, tuple(rows), remarks, doubts, place="group")
 
 

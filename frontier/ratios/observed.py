@@ -17,7 +17,7 @@ from frontier.metrics.axes import falling_axis
 from frontier.pareto import pareto_set
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
-from frontier.results import Group, Result, Rows, varying
+from frontier.results import Group, Result, Rows, held, telling
 from frontier.views import View
 from frontier.wording import listed, number, plural
 
@@ -104,7 +104,7 @@ class ObservedRatios(Rows[ObservedRatio]):
         return give_back(pd.DataFrame(rows), backend)
 
     def _view(self) -> View:
-        columns = varying(self.group_columns, self.ratios)
+        columns = telling(self.group_columns, self.ratios)
         rows = tuple(
             (
                 *(str(r.group[c]) for c in columns), r.family, r.reference, r.quantity, number(r.ratio),
@@ -117,7 +117,8 @@ class ObservedRatios(Rows[ObservedRatio]):
             *columns, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0",
         )  # fmt: skip
         doubts = placed(d for r in self.ratios for d in r.doubts)
-        title = "Observed ratios (interpolated between Pareto points)"
+        title = "Observed ratios, interpolated between Pareto points"
+        title += held(self.group_columns, self.ratios, columns)
         return View(title, headers, rows, self.notes, doubts)
 
 

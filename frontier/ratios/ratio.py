@@ -10,7 +10,7 @@ import pandas as pd
 
 from frontier.doubts import Doubt, in_text, placed
 from frontier.metrics import give_back
-from frontier.results import Group, Result, Rows, in_words, telling
+from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View
 from frontier.wording import interval_cell, number, p_value_cell
 
@@ -127,7 +127,7 @@ class RatioTable(Rows[Ratio]):
         level = self.ratios[0].level if self.ratios else 0.95
         headers = (*columns, *shown, "quantity", "at", f"ratio [{100 * level:g} %]", "p", "family is")
         family, reference = (k if k in shown else (*names, k)[0] for k, names in sides.items())
-        title = f"Ratios: {family} / {reference}"
+        title = f"Ratios: {family} / {reference}{held(self.group_columns, self.ratios, columns)}"
         return View(title, headers, tuple(rows), self.notes, self._doubts(columns))
 
     def _doubts(self, columns: list[str]) -> tuple[tuple[str, Doubt], ...]:

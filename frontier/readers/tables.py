@@ -10,6 +10,7 @@ import pandas as pd
 
 import frontier.readers.compressed as compressed
 import frontier.readers.spreadsheets as spreadsheets
+from frontier.csv_cells import unquoted_frame
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import from_records
@@ -121,6 +122,8 @@ def _read_text(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFr
     text, encoding = decode_table(content)
     grid = read_grid(text, tabs=suffix == ".tsv")
     table, said = named(grid.cells, grid.names)
+    if "'" in text:
+        table = unquoted_frame(table)
     return table, [*([encoding] if encoding else []), *grid.remarks, *said]
 
 

@@ -14,7 +14,7 @@ from frontier.doubts import Doubt, in_text, placed
 from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.metrics.axes import known_better
-from frontier.results import Group, Result, in_words
+from frontier.results import Group, Result, held, in_words, telling
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
 
@@ -145,10 +145,10 @@ class SeedComparisons(Result):
         return give_back(pd.DataFrame([_record(c) for c in self.comparisons]), backend)
 
     def _view(self) -> View:
-        varying = [c for c in self.group_columns if len({str(x.group.get(c)) for x in self.comparisons}) > 1]
+        shown = telling(self.group_columns, self.comparisons)
         rows = tuple(
             (
-                *(str(c.group[v]) for v in varying),
+                *(str(c.group[v]) for v in shown),
                 c.family,
                 c.verdict,
                 *_cells(c.gap),
@@ -159,7 +159,7 @@ class SeedComparisons(Result):
         first = self.comparisons[0] if self.comparisons else None
         y = first.y_name if first else "y"
         headers = (
-            *varying,
+            *shown,
             "family",
             "is",
             f"gap in {y}",
@@ -172,9 +172,10 @@ class SeedComparisons(Result):
         said = (*(c.sentence for c in self.comparisons), *self.notes)
         doubts: list[tuple[str, Doubt]] = []
         for c in self.comparisons:
-            where = in_words({v: c.group[v] for v in varying if v in c.group})
+            where = in_words({v: c.group[v] for v in shown if v in c.group})
             doubts += placed(c.doubts, ", ".join(p for p in (where, c.family) if p))
         title = f"Seeds compared with {first.reference} ({first.design})" if first else "Seeds compared"
+        title += held(self.group_columns, self.comparisons, shown)
         return View(title, headers, rows, said, tuple(doubts))
 
 

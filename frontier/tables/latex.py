@@ -12,7 +12,7 @@ from frontier.wording import one_line
 if TYPE_CHECKING:
     from frontier.tables.styles import Field, Sheet
 
-NUMBERS = re.compile(r"-?\binf\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|±")
+NUMBERS = re.compile(r"[<>] ?|-?\binf\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|±")
 PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(e[+-]?\d+)?")
 
 
@@ -44,16 +44,22 @@ def latex_sheet(sheet: Sheet) -> str:
         table = f"\\begingroup{size}\\setlength{{\\tabcolsep}}{{{gap}pt}}\n{table}\\endgroup"
     notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
     below = "\n".join([latex_text(sheet.caption), *notes]).strip()
-    if not below:
-        return table
-    opening = r"\noindent\begin{minipage}{\linewidth}\footnotesize"
-    return "\n".join([table, "", r"\par\smallskip", opening, below, r"\end{minipage}"])
+    if below:
+        opening = r"\noindent\begin{minipage}{\linewidth}\footnotesize"
+        table = "\n".join([table, "", r"\par\smallskip", opening, below, r"\end{minipage}"])
+    return f"% {needed(sheet)}\n{table}"
+
+
+def needed(sheet: Sheet) -> str:
+    """What a document needs in its preamble for this table, in words."""
+    packages = ["booktabs", *(["longtable"] if sheet.long else []), *(["siunitx"] if sheet.siunitx else [])]
+    return f"needs \\usepackage{{{','.join(packages)}}}" + (" (siunitx 3)" if sheet.siunitx else "")
 
 
 LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "#": r"\#", "$": r"\$", "%": r"\%", "&": r"\&",
     "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}",
-    "<": r"\textless{}", ">": r"\textgreater{}", "–": "--", "—": "---", "…": r"\ldots{}", "²": "$^2$",
+    "<": "$<$", ">": "$>$", "–": "--", "—": "---", "…": r"\ldots{}", "²": "$^2$",
     "³": "$^3$", "−": "$-$", "×": r"$\times$", "±": r"$\pm$", "∞": r"$\infty$", "≤": r"$\le$", "≥": r"$\ge$",
     "→": r"$\to$", "‖": r"$\Vert$", "Δ": r"$\Delta$", "α": r"$\alpha$", "β": r"$\beta$", "γ": r"$\gamma$",
     "ε": r"$\epsilon$", "λ": r"$\lambda$", "μ": r"$\mu$", "σ": r"$\sigma$", "τ": r"$\tau$", "θ": r"$\theta$",
@@ -80,8 +86,8 @@ def latex_number(cell: str) -> str:
 
 def _one_number(match: re.Match[str]) -> str:
     text = match[0]
-    if text == "±":
-        return r"$\pm$"
+    if text[0] in "±<>":
+        return LATEX[text[0]]
     if "inf" in text:
         return text.replace("inf", r"$\infty$") if text[0] != "-" else r"$-\infty$"
     if "e" in text:
@@ -123,7 +129,7 @@ def _emphasised(cells: list[str], sheet: Sheet, *, is_s: bool) -> list[str]:
 
 def _one_num(match: re.Match[str]) -> str:
     text = match[0]
-    return _one_number(match) if text == "±" or "inf" in text else rf"\num{{{text}}}"
+    return _one_number(match) if text[0] in "±<>" or "inf" in text else rf"\num{{{text}}}"
 
 
 def _symbols(text: str) -> str:

@@ -1,0 +1,83 @@
+"""Every kind of LaTeX table as a reader meets it: compiled with the packages it names, and read back."""
+
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import frontier
+from frontier.tables import runs_table
+
+PDFLATEX, PDFTOTEXT = shutil.which("pdflatex"), shutil.which("pdftotext")
+pytestmark = pytest.mark.skipif(not (PDFLATEX and PDFTOTEXT), reason="pdflatex or pdftotext is not installed")
+NAME = "a<b>_50%"
+
+
+@pytest.fixture(scope="module")
+def found():
+    """Two sites; a family with a tiny p value and signs in its name that LaTeX prints as others."""
+    rows = [
+        {
+            "architecture": name, "model": "m_1", "site": site, "l0": l0,
+            "loss_recovered": 1 - float(frontier.hill(1 / l0, k, 0.9)) * (1 + 1e-4 * (-1) ** i),
+        }
+        for site in ("resid", "mlp")
+        for name, k in (("relu", 0.3), (NAME, 1.0))
+        for i, l0 in enumerate(np.geomspace(5, 400, 24))
+    ]  # fmt: skip
+    return frontier.compare(pd.DataFrame(rows), errors="log")
+
+
+def page(text, folder):
+    """The words on the page of a document that holds a table and the packages that its first line names."""
+    packages = re.fullmatch(r"% needs \\usepackage\{([a-z,]+)\}.*", text.splitlines()[0])[1].split(",")
+    for name in packages:
+        if subprocess.run(["kpsewhich", f"{name}.sty"], capture_output=True).returncode:
+            pytest.skip(f"LaTeX has no package {name}")
+    used = "".join(rf"\usepackage{{{p}}}" for p in packages)
+    head = rf"\documentclass{{article}}\usepackage[landscape,margin=1cm]{{geometry}}{used}"
+    document = f"{head}\\begin{{document}}\n{text}\n\\end{{document}}\n"
+    (folder / "page.tex").write_text(document, encoding="utf-8")
+    command = [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    words = [str(PDFTOTEXT), "-layout", "page.pdf", "-"]
+    return plain(subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True).stdout)
+
+
+def plain(text):
+    """Without blanks, and without underscores: OT1 draws those as rules."""
+    return re.sub(r"[\s_]", "", text)
+
+
+KINDS = {
+    "fits": lambda found: found.fits.to_latex(),
+    "one fit": lambda found: found.fits.fits[0].to_latex(),
+    "ratios": lambda found: found.ratios.to_latex(),
+    "ratios, siunitx": lambda found: found.ratios.to_latex(siunitx=True),
+    "comparisons": lambda found: found.to_latex(),
+    "one comparison": lambda found: found.comparisons[0].to_latex(),
+    "observed": lambda found: found.observed.to_latex(),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_compiles_and_reads_as_written(found, kind, tmp_path):
+    assert any(r.p_value < 1e-16 for r in found.ratios)
+    words = page(KINDS[kind](found), tmp_path)
+    assert "¡" not in words and "¿" not in words
+    if kind != "one fit":
+        assert plain(NAME) in words
+    if "ratios" in kind:
+        assert re.search("<(1×)?10", words)  # p < 1e-16
+    for group in ("m_1", "resid", "mlp"):  # what the numbers are about stands beside them
+        assert plain(group) in words or (group == "mlp" and kind.startswith("one"))
+
+
+def test_runs_on_several_pages(found, tmp_path):
+    table = frontier.load_dataset("gated_gemma7b")
+    words = page(runs_table(table, "latex", long=True), tmp_path)
+    assert "¡" not in words and words.count("baseline") > 10
