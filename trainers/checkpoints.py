@@ -10,16 +10,24 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from frontier.writing import DRAFT, DamagedError, check_sums, naming, to_disk, write_sums
 from trainers import ranks
+from trainers.tensor_files import write_tensors
 
 KEPT = 2
 """So many checkpoints stay; older ones are removed once a newer one is complete."""
+FORMAT = 2
+"""From 2 on a checkpoint has digests of its files, and without them it is not read."""
+NEEDED = {"step": int, "stream": dict, "diverged": dict, "config": dict}
+"""What the state of a run must hold."""
+SECTIONS = {"model", "activations", "training", "families"}
+"""What its configuration must hold."""
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that is missing, torn or of another run."""
+    """A checkpoint that is missing, torn, damaged or of another run."""
 
 
 def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> Path:
@@ -39,18 +47,19 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[
     CheckpointError
         If the disk is full or the folder cannot be written; the earlier checkpoints are untouched.
     """
-    final, draft = folder / f"step_{step:09d}", folder / f".draft_{step:09d}"
+    final, draft = folder / f"step_{step:09d}", folder / f"{DRAFT}{step:09d}"
     fault: Exception | None = None
     try:
         if ranks.is_first():
             shutil.rmtree(draft, ignore_errors=True)
-            draft.mkdir(parents=True)
+            with naming(draft, "no part of it was written"):
+                draft.mkdir(parents=True)
     except OSError as error:
         fault = error
     ranks.barrier()
     try:
         write_part(draft, tensors, state, f"part{ranks.rank()}")
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         fault = fault or error
     failed = ranks.any_true(fault is not None)
     try:
@@ -73,20 +82,22 @@ def save(folder: Path, step: int, tensors: dict[str, torch.Tensor], state: dict[
 
 
 def write_part(draft: Path, tensors: dict[str, torch.Tensor], state: dict[str, Any], part: str) -> None:
-    """Tensors and state of one process, on disk to the last byte."""
-    save_file({k: v.detach().contiguous().cpu() for k, v in tensors.items()}, draft / f"{part}.safetensors")
-    (draft / f"{part}.json").write_text(json.dumps(state), encoding="utf-8")
-    for name in (f"{part}.safetensors", f"{part}.json"):
-        _to_disk(draft / name)
+    """Tensors, state and digests of one process, on disk to the last byte."""
+    names = [f"{part}.safetensors", f"{part}.json"]
+    about = {"format": FORMAT, "processes": ranks.world_size(), **state}
+    with naming(draft, "it was taken away again"):
+        write_tensors(tensors, draft / names[0])
+        (draft / names[1]).write_text(json.dumps(about), encoding="utf-8")
+        write_sums(draft, names, f"{part}.sha256")
 
 
 def publish(draft: Path, final: Path) -> None:
     """Give a complete draft its final name."""
-    _to_disk(draft)
+    to_disk(draft)
     if final.exists():  # a run that was resumed before this step writes it again
         shutil.rmtree(final)
     os.replace(draft, final)
-    _to_disk(final.parent)
+    to_disk(final.parent)
 
 
 def latest(folder: Path) -> Path | None:
@@ -101,43 +112,54 @@ def load(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     Raises
     ------
     CheckpointError
-        If a file is missing or torn.
+        If a file is missing, torn, or not as it was written.
     """
     tensors: dict[str, torch.Tensor] = {}
     state: dict[str, Any] = {}
-    parts = sorted(checkpoint.glob("*.json"))
+    parts = sorted(checkpoint.glob("part*.json"))
     if not parts:
         raise CheckpointError(f"{checkpoint} has no state; wanted part0.json and part0.safetensors")
     for part in parts:
         try:
-            content = json.loads(part.read_text(encoding="utf-8"))
-            if not isinstance(content, dict):
-                raise ValueError(f"{part.name} is not a JSON object")
+            content = _part(part)
             for key, value in content.items():
                 state[key] = state.get(key, {}) | value if isinstance(value, dict) else value
             tensors |= load_file(part.with_suffix(".safetensors"))
-        except (OSError, ValueError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"{part.parent} cannot be read: {error}") from error
+    if len(parts) != state.pop("processes", len(parts)):
+        raise CheckpointError(f"{checkpoint} has {len(parts)} of its parts, the others are missing")
+    state.pop("format", None)
     return tensors, state
+
+
+def _part(part: Path) -> dict[str, Any]:
+    """The state in one part, if its files are as they were written."""
+    checked = check_sums(part.parent, f"{part.stem}.sha256")
+    content = json.loads(part.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{part.name} is not a JSON object")
+    wanted = {part.name, part.with_suffix(".safetensors").name}
+    if content.get("format", 1) >= FORMAT and not wanted <= set(checked):
+        raise DamagedError(f"{part.stem}.sha256 is missing or lists other files")
+    return content
+
+
+def whole_state(checkpoint: Path, state: dict[str, Any]) -> None:
+    """Nothing, if the state of a run has all that it needs.
+
+    Raises
+    ------
+    CheckpointError
+        Names what is missing or of another kind.
+    """
+    wrong = [k for k, kind in NEEDED.items() if not isinstance(state.get(k), kind)]
+    if "config" not in wrong and not SECTIONS <= state["config"].keys():
+        wrong.append("config")
+    if wrong:
+        raise CheckpointError(f"{checkpoint} cannot be read: its state has no usable {', '.join(wrong)}")
 
 
 def complete(folder: Path) -> list[Path]:
     """The complete checkpoints of a folder, oldest first."""
     return sorted(p for p in folder.glob("step_*") if p.is_dir())
-
-
-def _to_disk(path: Path) -> None:
-    """Flush a file or folder to the disk (folders cannot be flushed on every system)."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        if path.is_dir():
-            return
-        raise
-    try:
-        os.fsync(handle)
-    except OSError:
-        if not path.is_dir():  # a full disk may show only here
-            raise
-    finally:
-        os.close(handle)

@@ -6,6 +6,8 @@ import json
 import os
 import shlex
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -24,7 +26,9 @@ METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
 
 app = typer.Typer(
     name="sae-train",
-    help="Train families of sparse autoencoders on one stream of activations, and measure them.",
+    help="Train families of sparse autoencoders on one stream of activations, and measure them.\n\n"
+    "A first run: `sae-train init sweep.toml`, then `sae-train run sweep.toml --out runs/first`. Stopped by "
+    "Ctrl-C, Slurm or a power cut it goes on with `sae-train resume runs/first`.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",
@@ -42,6 +46,18 @@ class Format(StrEnum):
 
     sae_lens = "sae-lens"
     dictionary_learning = "dictionary-learning"
+
+
+@app.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
+) -> None:
+    """Options of the command itself."""
+    if version:
+        from frontier import __version__
+
+        console.print(f"sae-train {__version__}")
+        raise typer.Exit
 
 
 @app.command()
@@ -91,7 +107,7 @@ def run(
     from trainers.train import train
 
     checked = read_config(config, change or ())
-    with ranks.process_group(), alone_in(out):
+    with resumable(out), ranks.process_group(), alone_in(out):
         if not (out / "config.toml").exists():  # else train says what is in the way
             checked, _ = settled(checked, out, progress=not quiet)
         trained = train(checked, out, progress=not quiet)
@@ -111,8 +127,9 @@ def resume(folder: Folder, quiet: Quiet = False) -> None:
     from trainers.train import train
 
     piloting = (folder / ASKED).exists() and not (folder / "config.toml").exists()
+    piloting = piloting and not (folder / "checkpoints").exists()
     checked = read_config(folder / ASKED) if piloting else run_config(folder)
-    with ranks.process_group(), alone_in(folder):
+    with resumable(folder), ranks.process_group(), alone_in(folder):
         if piloting:
             checked, _ = settled(checked, folder, progress=not quiet)
         trained = train(checked, folder, progress=not quiet, resume=not piloting)
@@ -130,7 +147,7 @@ def evaluate(folder: Folder, quiet: Quiet = False) -> None:
     from trainers.run import alone_in
 
     run_config(folder)  # says so where there is no run, before anything is made there
-    with ranks.process_group(), alone_in(folder):
+    with resumable(folder, "evaluate"), ranks.process_group(), alone_in(folder):
         finish(folder, None, quiet)
 
 
@@ -145,22 +162,30 @@ def export(
 
     Example: `sae-train export runs/first --out exported --format sae-lens`
     """
-    from frontier.wording import nearest
+    from frontier.wording import listed, nearest
+    from frontier.writing import file_names
     from trainers.export import ExportError
     from trainers.export import export as write
     from trainers.export.runs import known_of_run
     from trainers.sae_files import load_saes
 
-    saes = {s.identity["run_id"]: s for s in load_saes(folder / "saes")}
+    found = list(load_saes(folder / "saes"))
+    saes = {s.identity["run_id"]: s for s in found}
+    if len(saes) < len(found):
+        fail(f"{folder / 'saes'} has several SAEs of one run_id; there are {listed(sorted(saes))}")
     for name in only or ():
         if name not in saes:
             fail(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
     known, refused = known_of_run(folder), {}
+    places = dict(zip(saes, file_names(saes), strict=True))
     for name in only or saes:
         try:
-            write(saes[name], out / name, str(layout), known=known.get(name))
+            write(saes[name], out / places[name], str(layout), known=known.get(name))
         except ExportError as error:
             refused[name] = error
+            continue
+        if places[name] != name:
+            console.print(f"{name!r} is no name for a folder; it is in {places[name]}", markup=False)
     console.print(f"wrote {len(only or saes) - len(refused)} SAEs to {out}", markup=False, soft_wrap=True)
     if refused:
         fail("; ".join(f"{name} was not written: {error}" for name, error in refused.items()))
@@ -244,6 +269,21 @@ def next_step(table: pd.DataFrame, path: Path) -> str:
     except ValueError:
         choice = f" --reference {shlex.quote(fitted[0])}"
     return f"`sae-frontier compare {at}{choice}` compares the families"
+
+
+@contextmanager
+def resumable(folder: Path, how: str = "resume") -> Iterator[None]:
+    """Inside, a signal ends the work in order, with a word on how to go on and the exit code for shells."""
+    from trainers.interruption import Stopped, raising
+
+    try:
+        with raising():
+            yield
+    except Stopped as stopped:
+        errors_console.print(
+            f"sae-train: {stopped}; `sae-train {how} {folder}` goes on", markup=False, soft_wrap=True
+        )
+        raise typer.Exit(stopped.exit_code) from stopped
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -12,6 +13,7 @@ import tomlkit
 from pydantic import Field, ValidationError, model_validator
 
 from frontier.wording import nearest
+from frontier.writing import file_name, write_text
 from trainers.architectures import ARCHITECTURES
 from trainers.config_sections import (
     ActivationsSection,
@@ -88,16 +90,39 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
 
 
 def run_config(folder: Path) -> RunConfig:
-    """The configuration in the folder of a run.
+    """The configuration in the folder of a run; where the file is lost, that of the newest checkpoint, said.
 
     Raises
     ------
     ConfigError
         If the folder holds no run; else as `read_config`.
     """
-    if not (folder / "config.toml").exists():
-        raise ConfigError(f"there is no run in {folder}: it has no config.toml")
-    return read_config(folder / "config.toml")
+    path = folder / "config.toml"
+    if has_content(path):
+        return read_config(path)
+    found = _checkpointed(folder / "checkpoints")
+    if found is None:
+        lost = "is empty, and there is no checkpoint that has its content" if path.exists() else "is missing"
+        raise ConfigError(f"there is no run in {folder}: config.toml {lost}")
+    warnings.warn(f"{path} is lost; the configuration in the last checkpoint is taken", stacklevel=2)
+    return found
+
+
+def has_content(path: Path) -> bool:
+    """Whether a file is there and holds more than what a torn write leaves: nothing, or zeros."""
+    return path.is_file() and bool(path.read_bytes().strip(b"\0 \t\r\n"))
+
+
+def _checkpointed(folder: Path) -> RunConfig | None:
+    """The configuration that the newest readable checkpoint was written with."""
+    from trainers import checkpoints
+
+    for one in reversed(checkpoints.complete(folder)):
+        try:
+            return checked(checkpoints.load(one)[1]["config"], str(one))
+        except (checkpoints.CheckpointError, ConfigError, KeyError):
+            continue
+    return None
 
 
 def checked(content: dict[str, Any], name: str = "configuration") -> RunConfig:
@@ -175,7 +200,7 @@ def write_config(config: RunConfig, path: Path, explained: bool = False) -> None
     for family in config.families:
         families.append(_table(family, explained and family is config.families[0]))
     document.add("families", families)
-    path.write_text(tomlkit.dumps(document), encoding="utf-8")
+    write_text(path, tomlkit.dumps(document))
 
 
 def _table(section: Section, explained: bool) -> Any:
@@ -235,6 +260,9 @@ def members(config: RunConfig) -> list[MemberPlan]:
                     seed=seed, learning_rate=rate, dictionary_size=size,
                 )
             )  # fmt: skip
+    for member in found:
+        if file_name(member.run_id) != member.run_id:
+            raise ConfigError(f"{member.run_id!r} is no name for a folder; give the family a shorter one")
     names = [m.run_id for m in found]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:

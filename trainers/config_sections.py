@@ -7,7 +7,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
+from frontier.writing import file_name
 from trainers.architectures import Architecture, architecture
+
+LONGEST_NAME = 120
+"""Bytes of a family's name."""
 
 
 class Section(BaseModel):
@@ -124,7 +128,7 @@ class FamilySection(Section):
 
     architecture: str
     """relu, gated, jumprelu, topk, batch_topk, matryoshka or p_anneal."""
-    name: str | None = Field(None, pattern=r"^[^./\\\s][^/\\]*$")
+    name: str | None = None
     """The family's name in tables, figures and folders; the architecture's by default."""
     settings: list[float] | None = Field(None, min_length=1)
     """The sweep: λ, or k for the TopK kinds."""
@@ -138,6 +142,17 @@ class FamilySection(Section):
     """Instead of that of the training section."""
     seeds: list[NonNegativeInt] | None = Field(None, min_length=1)
     """Instead of those of the training section."""
+
+    @field_validator("name")
+    @classmethod
+    def names_a_folder(cls, value: str | None) -> str | None:
+        """A name that can begin the names of folders, with room for setting and seed."""
+        if value is not None and (file_name(value) != value or len(value.encode()) > LONGEST_NAME):
+            raise ValueError(
+                f'must be a name for folders: at most {LONGEST_NAME} bytes, no / \\ : * ? " < > |, no dot in '
+                "front"
+            )
+        return value
 
     @field_validator("dictionary_size", "learning_rate", "settings", "target_l0")
     @classmethod

@@ -10,6 +10,7 @@ import torch
 from tabulate import tabulate
 from torch import Tensor
 
+from frontier.writing import write_text
 from trainers.activations import evaluation_windows
 from trainers.language_models import LanguageModel, load_language_model, next_token_losses
 
@@ -94,8 +95,7 @@ def write_card(folder: Path) -> Path:
         uniform=float(torch.tensor(257.0).log()), last=recipe["layers"] - 1,
         table=tabulate(rows, headers, "github", floatfmt=("", "", ".1f", ".3f", ".3f")),
     )  # fmt: skip
-    (folder / "README.md").write_text(text, encoding="utf-8")
-    return folder / "README.md"
+    return write_text(folder / "README.md", text)
 
 
 def main() -> None:

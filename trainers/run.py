@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from frontier.wording import listed, plural
+from frontier.writing import naming
 from trainers import checkpoints, ranks
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files
@@ -78,36 +80,55 @@ class Run:
         state = {
             "step": self.step, "stream": self.stream.state(), "diverged": self.diverged(),
             "config": self.config.model_dump(mode="json"), "model": self.model.revision,
-            "widths": [self.stream.d_in, self.stream.d_out],
+            "widths": [self.stream.d_in, self.stream.d_out], "torch": torch.__version__,
         }  # fmt: skip
         checkpoints.save(folder, self.step, tensors, state)
 
     def restore(self, checkpoint: Path) -> None:
-        """Go on from a checkpoint.
+        """Go on from a checkpoint; another version of torch than it was written with is named.
 
         Raises
         ------
+        CheckpointError
+            If it lacks something, or does not fit this run's tensors.
         RunError
             If it is of another configuration or another model; what differs is listed.
         """
         tensors, state = checkpoints.load(checkpoint)
+        checkpoints.whole_state(checkpoint, state)
         found = changed_fields(state["config"], self.config.model_dump(mode="json"))
         if found:
             raise RunError(f"{checkpoint} was trained with another configuration: {'; '.join(found)}")
         widths = [self.stream.d_in, self.stream.d_out]
-        if state["widths"] != widths:
+        if state.get("widths") != widths:
             raise RunError(
-                f"{checkpoint} has activations of width {state['widths']}, the model gives {widths}"
+                f"{checkpoint} has activations of width {state.get('widths')}, the model gives {widths}"
             )
-        if state["model"] != self.model.revision:
+        if state.get("model") != self.model.revision:
             raise RunError(
-                f"{checkpoint} was trained on model {state['model']}, {self.model.name} is "
+                f"{checkpoint} was trained on model {state.get('model')}, {self.model.name} is "
                 f"{self.model.revision}"
             )
+        try:
+            self._take(tensors, state)
+        except (KeyError, TypeError, RuntimeError) as error:  # a tensor that is missing or of another shape
+            raise checkpoints.CheckpointError(f"{checkpoint} does not fit this run: {error}") from error
+        if state.get("torch", torch.__version__) != torch.__version__:
+            warnings.warn(
+                f"{checkpoint.name} was written with torch {state['torch']}, this is torch "
+                f"{torch.__version__}: the run goes on, but its weights may differ in their last digits from "
+                "those of a run that was never stopped",
+                stacklevel=4,
+            )
+
+    def _take(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+        """Take up the tensors and the state of a checkpoint."""
         for family, engine in zip(self.families, self.engines, strict=True):
             family.load_tensors(tensors)
             names = [m.run_id for m in family.members]
-            family.diverged.update({names.index(k): v for k, v in state["diverged"].items() if k in names})
+            diverged = {names.index(k): v for k, v in state["diverged"].items() if k in names}
+            family.diverged.clear()
+            family.diverged.update(diverged)
             engine.load_tensors(tensors)
         self.stream.restore(state["stream"])
         self.step = state["step"]
@@ -210,9 +231,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     if not ranks.is_first():
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
+        with naming(folder / ".lock"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / ".lock").touch()
         lock.acquire(timeout=0)
     except Timeout as error:
         raise RunError(

@@ -7,6 +7,7 @@ import json
 import platform
 import sys
 import time
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
@@ -24,7 +25,9 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from frontier.writing import naming, write_json
 from trainers import ranks
+from trainers.log_lines import forget_after
 from trainers.run import Run, RunError
 from trainers.steps.engine import MemberLog
 
@@ -40,8 +43,9 @@ class RunLog:
     def __enter__(self) -> RunLog:
         suffix = "" if ranks.world_size() == 1 else f".{ranks.rank()}"
         path = self.folder / f"log{suffix}.jsonl"
-        forget_after(path, self.run.step)
-        self.file: IO[str] = path.open("a", encoding="utf-8")
+        with naming(path):
+            forget_after(path, self.run.step)
+            self.file: IO[str] = path.open("a", encoding="utf-8")
         self.other = other_logger(self.run, self.folder)
         self.bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
@@ -81,29 +85,17 @@ class RunLog:
             )  # fmt: skip
         if new:
             line["diverged"] = new
-        self.file.write(json.dumps(line) + "\n")
-        self.file.flush()
+        with naming(Path(self.file.name), "the checkpoints are intact"):
+            self.file.write(json.dumps(line) + "\n")
+            self.file.flush()
         if self.other:
             self.other(step, logs)
 
     def __exit__(self, *_: object) -> None:
         if self.live.is_started:
             self.live.stop()
-        self.file.close()
-
-
-def forget_after(path: Path, step: int) -> None:
-    """Take out the lines of steps that a resumed run makes again."""
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError):  # the line that a kill cut short
-            continue
-    path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        with suppress(OSError):  # of a full disk, which has been said
+            self.file.close()
 
 
 def member_table(logs: dict[str, MemberLog]) -> Table:
@@ -153,4 +145,4 @@ def environment(path: Path, run: Run) -> None:
         "activations": run.stream.description,
         "model": {"name": run.model.name, "revision": run.model.revision},
     }  # fmt: skip
-    path.write_text(json.dumps(about, indent=2, default=str) + "\n", encoding="utf-8")
+    write_json(path, about, indent=2, default=str)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
+from frontier.writing import check_sums, whole_folder
 from trainers.architectures import Architecture, Parameters, architecture, options
 from trainers.sae import SAE
+from trainers.tensor_files import write_tensors
 
 FORMAT = 1
 
@@ -22,28 +23,24 @@ class SAEFileError(ValueError):
 
 
 def save_sae(sae: SAE, folder: Path) -> Path:
-    """Write one SAE; its folder appears complete or not at all."""
-    draft = folder.with_name(f".draft_{folder.name}")
-    draft.mkdir(parents=True, exist_ok=True)
-    save_file({k: v.contiguous() for k, v in sae.parameters.items()}, draft / "sae.safetensors")
+    """Write one SAE; its folder appears complete, with digests of its files, or not at all."""
     about = {
         "format": FORMAT, "architecture": sae.architecture.name, "options": options(sae.architecture),
         "identity": sae.identity,
     }  # fmt: skip
-    (draft / "sae.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    if folder.exists():
-        shutil.rmtree(folder)
-    draft.replace(folder)
+    with whole_folder(folder) as draft:
+        write_tensors(sae.parameters, draft / "sae.safetensors")
+        (draft / "sae.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
 def load_sae(folder: str | Path) -> SAE:
-    """Read one SAE.
+    """Read one SAE; without a `run_id` of its own it has that of its folder.
 
     Raises
     ------
     SAEFileError
-        If a file is missing, torn, or of a later format.
+        If a file is missing, torn, not as it was written, or of a later format.
     """
     folder = Path(folder)
     try:
@@ -53,7 +50,9 @@ def load_sae(folder: str | Path) -> SAE:
         kind = architecture(about["architecture"], **about["options"])
         parameters = load_file(folder / "sae.safetensors")
         _check_shapes(kind, parameters)
-        return SAE(kind, parameters, dict(about["identity"]))
+        check_sums(folder)
+        identity = {"run_id": folder.name, **about["identity"]}
+        return SAE(kind, parameters, identity | {"run_id": str(identity["run_id"])})
     except SAEFileError:
         raise
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:

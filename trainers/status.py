@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,13 @@ from rich.table import Table
 
 from trainers import checkpoints
 from trainers.config import members, run_config
+from trainers.log_lines import log_lines, logs_of
 
 
 def run_status(folder: str | Path) -> Group:
-    """Steps, speed, checkpoints, and L0 and FVU of every member at the last log line.
+    """Steps, speed, checkpoints, and L0 and FVU of every member at the last step.
+
+    Values that were logged before the last step are not shown: a resumed run may have logged elsewhere.
 
     Raises
     ------
@@ -23,51 +25,39 @@ def run_status(folder: str | Path) -> Group:
     """
     folder = Path(folder)
     config = run_config(folder)
-    logs = [last_line(p) for p in sorted(folder.glob("log*.jsonl"))]
-    steps = max((log["step"] for log in logs if log), default=0)
-    found = {k: v for log in logs if log for k, v in log["members"].items()}
-    stopped = {
-        k: v
-        for path in folder.glob("log*.jsonl")
-        for line in lines(path)
-        for k, v in line.get("diverged", {}).items()
-    }
+    lines = [line for path in logs_of(folder) for line in log_lines(path)]
     newest = checkpoints.latest(folder / "checkpoints")
-    head = [f"{folder}: step {steps} of {config.training.steps}"]
+    reached = int(newest.name.removeprefix("step_")) if newest else 0
+    due = reached if reached == config.training.steps else reached - reached % config.training.log_every
+    steps = max([due, *(line["step"] for line in lines)])
+    head = [f"{folder}: step {max(steps, reached)} of {config.training.steps}"]
     head.append("finished and evaluated" if (folder / "metrics.parquet").exists() else "not evaluated yet")
     head.append(f"last checkpoint {newest.name}" if newest else "no checkpoint yet")
     table = Table(box=None, pad_edge=False)
     for name in ("SAE", "L0", "FVU", "loss"):
         table.add_column(name, justify="left" if name == "SAE" else "right")
+    stopped = {k: v for line in lines for k, v in line.get("diverged", {}).items()}
+    logged = _by_member(lines)
     for member in members(config):
-        entry = found.get(member.run_id)
+        step, entry = logged.get(member.run_id, (0, {}))
         if member.run_id in stopped:
             table.add_row(member.run_id, f"diverged at step {stopped[member.run_id] + 1}", "", "")
-        elif entry:
-            table.add_row(member.run_id, f"{entry['l0']:.1f}", f"{entry['fvu']:.3f}", f"{entry['loss']:.3g}")
+        elif step == steps and entry:
+            table.add_row(member.run_id, *(f"{entry[k]:{f}}" for k, f in SHOWN.items()))
         else:
-            table.add_row(member.run_id, "", "", "")
+            table.add_row(member.run_id, f"last logged at step {step}" if step else "", "", "")
     return Group("; ".join(head), table)
 
 
-def last_step(folder: Path) -> int:
-    """The step of the last log line of a run; 0 before the first."""
-    logs = [last_line(p) for p in sorted(folder.glob("log*.jsonl"))]
-    return max((log["step"] for log in logs if log), default=0)
+SHOWN = {"l0": ".1f", "fvu": ".3f", "loss": ".3g"}
+"""What is shown of a member, and how."""
 
 
-def last_line(path: Path) -> dict[str, Any] | None:
-    """The last whole line of a log."""
-    found = lines(path)
-    return found[-1] if found else None
-
-
-def lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; one that a kill cut short is left out."""
-    found = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            found.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
+def _by_member(lines: list[dict[str, Any]]) -> dict[str, tuple[int, dict[str, float]]]:
+    """The newest step of each member, and what was logged there."""
+    found: dict[str, tuple[int, dict[str, float]]] = {}
+    for line in sorted(lines, key=lambda entry: entry["step"]):
+        for name, entry in line.get("members", {}).items():
+            if isinstance(entry, dict) and all(isinstance(entry.get(k), int | float) for k in SHOWN):
+                found[name] = line["step"], entry
     return found

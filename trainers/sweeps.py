@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.wording import nearest
+from frontier.writing import write_json
 from trainers import ranks
 from trainers.architectures import ARCHITECTURES
 from trainers.config import FamilySection, RunConfig, write_config
@@ -137,7 +137,6 @@ def settled(
     if not any(f.target_l0 for f in config.families):
         return config, []
     if folder is not None and ranks.is_first():
-        Path(folder).mkdir(parents=True, exist_ok=True)
         write_config(config, Path(folder) / ASKED)
     asked = [f for f in config.families if f.target_l0 and not is_its_target(f)]
     pilots = pilots_of(config, asked, progress) if asked else {}
@@ -152,8 +151,8 @@ def settled(
         for n in [name_of(f)]
     ]
     if folder is not None and ranks.is_first():
-        text = json.dumps([s.to_dict() for s in sweeps.values()], indent=2)
-        (Path(folder) / "sweep.json").write_text(text + "\n", encoding="utf-8")
+        write_json(Path(folder) / "sweep.json", [s.to_dict() for s in sweeps.values()],
+                   indent=2, allow_nan=True)  # fmt: skip
     return with_families(config, families), list(sweeps.values())
 
 

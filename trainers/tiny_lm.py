@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
+from frontier.writing import write_json
 from trainers import checkpoints
 from trainers.text import STANDARD_LIBRARY, content_hash, documents
 
@@ -194,8 +195,8 @@ def write(model: GPT2LMHeadModel, recipe: Recipe, out: Path, card: dict) -> None
     # The class name that every version of transformers knows.
     about = json.loads((out / "tokenizer_config.json").read_text(encoding="utf-8"))
     about["tokenizer_class"] = "PreTrainedTokenizerFast"
-    (out / "tokenizer_config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-    (out / "training.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    write_json(out / "tokenizer_config.json", about, indent=2)
+    write_json(out / "training.json", card, indent=2)
 
 
 def main() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from frontier.wording import listed
+from frontier.writing import file_name, remove_drafts
 from trainers import checkpoints, ranks
-from trainers.config import RunConfig, write_config
+from trainers.config import RunConfig, has_content, write_config
+from trainers.interruption import Stopped, held
+from trainers.log_lines import last_step
 from trainers.run import Run, RunError, build_run, check_evaluation_text
 from trainers.run_log import RunLog, environment
 from trainers.sae_files import save_sae
-from trainers.status import last_step
 from trainers.steps.engine import MemberLog
 
 
@@ -36,6 +39,8 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
         If the folder holds another run, nothing to resume, or memory runs out.
     CheckpointError
         If a checkpoint cannot be written or read; the last complete one is intact.
+    Stopped
+        After SIGINT, SIGTERM or SIGUSR1: the step was finished and a checkpoint written.
     """
     folder = Path(folder)
     if not resume and (folder / "config.toml").exists():
@@ -46,16 +51,17 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
         if resume:
             go_on(run, folder)
         if ranks.is_first():
-            folder.mkdir(parents=True, exist_ok=True)
-            write_config(config, folder / "config.toml")
+            remove_drafts(folder / "saes")
+            if not (resume and has_content(folder / "config.toml")):
+                write_config(config, folder / "config.toml")
             environment(folder / "environment.json", run)
         ranks.barrier()
-        with RunLog(run, folder, progress) as log:
-            for logs in steps(run, folder):
+        with RunLog(run, folder, progress) as log, held() as signalled:
+            for logs in steps(run, folder, signalled):
                 log.write(run.step, logs)
     saes = run.saes()
     for sae in saes:
-        save_sae(sae, folder / "saes" / sae.identity["run_id"])
+        save_sae(sae, folder / "saes" / file_name(sae.identity["run_id"]))
     if not ranks.any_true(bool(saes)):
         raise RunError(
             f"every member diverged ({listed([f'{k} at step {v}' for k, v in run.diverged().items()], 3)}); "
@@ -91,8 +97,16 @@ def go_on(run: Run, folder: Path) -> None:
         )
 
 
-def steps(run: Run, folder: Path) -> Iterator[dict[str, MemberLog] | None]:
-    """Train to the end; after each step its log, where one is due."""
+def steps(
+    run: Run, folder: Path, signalled: Callable[[], int | None] = lambda: None
+) -> Iterator[dict[str, MemberLog] | None]:
+    """Train to the end; after each step its log, where one is due.
+
+    Raises
+    ------
+    Stopped
+        After a step and a checkpoint, if `signalled` gives a number in any process.
+    """
     training = run.config.training
     while run.step < training.steps:
         due = (run.step + 1) % training.log_every == 0 or run.step + 1 == training.steps
@@ -103,9 +117,13 @@ def steps(run: Run, folder: Path) -> Iterator[dict[str, MemberLog] | None]:
                 if entry is not None:
                     logs[member.run_id] = entry
         run.step += 1
-        if run.step % training.checkpoint_every == 0 or run.step == training.steps:
+        stop = ranks.any_true(signalled() is not None)
+        if stop or run.step % training.checkpoint_every == 0 or run.step == training.steps:
             run.save(folder / "checkpoints")
         yield logs if due else None
+        if stop:
+            place = f" after step {run.step} of {training.steps}, which is saved"
+            raise Stopped(signalled() or signal.SIGTERM, place)
 
 
 @contextmanager

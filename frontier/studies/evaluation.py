@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
 from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
 from frontier.wording import nearest
+from frontier.writing import whole_file
 
 METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
 
@@ -81,16 +79,15 @@ class Evaluation:
 
     def save(self, folder: str | Path) -> Path:
         """Write `metrics.parquet`, `batches.parquet` and `frequencies.safetensors`."""
+        from safetensors.numpy import save_file
+
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / ".draft"
-        for name, write in (
-            (METRICS_FILE, lambda: self.table.to_parquet(draft, index=False)),
-            (BATCHES_FILE, lambda: self.batches.to_parquet(draft, index=False)),
-            (FREQUENCIES_FILE, lambda: save_file(self.frequencies, draft, {"tokens": str(self.tokens)})),
-        ):
-            write()
-            os.replace(draft, folder / name)
+        with whole_file(folder / METRICS_FILE) as draft:
+            self.table.to_parquet(draft, index=False)
+        with whole_file(folder / BATCHES_FILE) as draft:
+            self.batches.to_parquet(draft, index=False)
+        with whole_file(folder / FREQUENCIES_FILE) as draft:
+            save_file(self.frequencies, draft, {"tokens": str(self.tokens)})
         return folder
 
     @classmethod
@@ -102,6 +99,8 @@ class Evaluation:
         EvaluationError
             If a file is missing or torn.
         """
+        from safetensors import SafetensorError, safe_open
+
         folder = Path(folder)
         try:
             table, batches = (pd.read_parquet(folder / name) for name in (METRICS_FILE, BATCHES_FILE))

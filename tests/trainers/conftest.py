@@ -1,6 +1,7 @@
-"""One thread in every test of the trainers, and in what they start: sums keep their order."""
+"""One thread in every test of the trainers, and in what they start: sums keep their order; a small run."""
 
 import os
+import shutil
 
 import pytest
 import torch
@@ -15,3 +16,23 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A small run, trained and evaluated; see `small_runs`."""
+    from small_runs import small
+
+    from trainers.evaluate.runs import evaluate_run
+    from trainers.train import train
+
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train(small(), folder, progress=False)
+    evaluate_run(folder, progress=False)
+    return folder
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of it, to spoil."""
+    return shutil.copytree(finished, tmp_path / "copied")

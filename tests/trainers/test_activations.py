@@ -240,9 +240,12 @@ def test_a_torn_chunk_is_made_again(model, text, tmp_path):
     files[0].write_bytes(files[0].read_bytes()[:-100])
     files[1].write_bytes(b"")
     save_file({"input": torch.zeros(3, 16)}, files[2])
+    flipped = bytearray(files[3].read_bytes())
+    flipped[-5] ^= 1  # one bit of one activation
+    files[3].write_bytes(flipped)
     again = stream_of(model, text, cache=tmp_path, **LIVE)
     assert same(taken(again, 70), wanted)
-    assert sorted(again._reader.remade) == [0, 1, 2]
+    assert sorted(again._reader.remade) == [0, 1, 2, 3]
     last = stream_of(model, text, cache=tmp_path, **LIVE)
     assert same(taken(last, 70), wanted) and not last._reader.remade
 
@@ -285,7 +288,7 @@ def test_a_full_disk_ends_the_cache_and_not_the_run(model, text, tmp_path, monke
         raise OSError(28, "No space left on device")
 
     stream = stream_of(model, text, cache=tmp_path, **LIVE)
-    monkeypatch.setattr("trainers.activations.cache.save_file", full)
+    monkeypatch.setattr("trainers.tensor_files.save_file", full)
     with pytest.warns(UserWarning, match="No space left on device.*harvested each time"):
         found = taken(stream, 30)
     assert same(found, taken(stream_of(model, text, **LIVE), 30))

@@ -4,13 +4,15 @@ The kills are simulated: the call that a kill would cut off raises, and the fold
 """
 
 import errno
+import json
 import os
+import random
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from trainers import checkpoints, ranks
+from trainers import checkpoints, ranks, tensor_files
 from trainers.checkpoints import CheckpointError, latest, load, save
 
 torch.set_num_threads(1)
@@ -66,7 +68,7 @@ def test_a_step_can_be_written_again(tmp_path):
     assert "more" in load(latest(tmp_path))[0]
 
 
-@pytest.mark.parametrize("where", ["os.replace", "os.fsync", "trainers.checkpoints.save_file"])
+@pytest.mark.parametrize("where", ["os.replace", "os.fsync", "trainers.tensor_files.save_file"])
 def test_a_kill_leaves_the_last_checkpoint(tmp_path, monkeypatch, where):
     """Killed before the rename, while flushing, or while writing: step 10 is what a new process finds."""
     saved(tmp_path, 5, 10)
@@ -97,7 +99,7 @@ def test_the_tensors_are_written_under_another_name_first(tmp_path, monkeypatch)
 
     monkeypatch.setattr("os.replace", watched)
     save(tmp_path, 3, *content(3))
-    assert seen == [(["part0.json", "part0.safetensors"], False)]
+    assert seen == [(["part0.json", "part0.safetensors", "part0.sha256"], False)]
 
 
 @pytest.mark.parametrize(
@@ -109,16 +111,15 @@ def test_a_full_disk(tmp_path, monkeypatch, error, earlier):
     """The error names the step, the reason, and which checkpoint is intact; nothing half-written is left."""
     saved(tmp_path, *earlier)
 
-    def full(tensors, path):
+    def full(tensors, path, metadata):
         path.write_bytes(b"half of")
         raise error
 
-    monkeypatch.setattr(checkpoints, "save_file", full)
+    monkeypatch.setattr(tensor_files, "save_file", full)
     with pytest.raises(CheckpointError) as found:
         save(tmp_path, 15, *content(15))
     assert "step 15" in str(found.value)
-    assert str(error) in str(found.value)
-    assert found.value.__cause__ is error
+    assert str(error).removeprefix("[Errno 28] ") in str(found.value)
     assert ("step_000000010 is intact" if earlier else "no earlier one") in str(found.value)
     assert [p.name for p in sorted(tmp_path.iterdir())] == [f"step_{s:09d}" for s in earlier]
     if earlier:
@@ -191,12 +192,51 @@ def test_parts_of_several_processes_are_one(tmp_path, monkeypatch):
     """Two parts, written as two ranks would: tensors and nested state are united, plain values agree."""
     draft = tmp_path / "step_000000004"
     draft.mkdir()
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
     for rank, member in enumerate("ab"):
         state = {"step": 4, "diverged": {member: rank}}
         checkpoints.write_part(draft, {f"{member}/W": torch.full((2,), float(rank))}, state, f"part{rank}")
     tensors, state = load(draft)
     assert {k: v.tolist() for k, v in tensors.items()} == {"a/W": [0, 0], "b/W": [1, 1]}
     assert state == {"step": 4, "diverged": {"a": 0, "b": 1}}
+
+
+def test_a_part_that_is_missing_is_missed(tmp_path, monkeypatch):
+    monkeypatch.setattr(ranks, "world_size", lambda: 2)
+    saved(tmp_path, 4)
+    with pytest.raises(CheckpointError, match="has 1 of its parts"):
+        load(latest(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["part0.json", "part0.safetensors", "part0.sha256"])
+def test_any_flipped_bit_is_found(tmp_path, name):
+    """200 bits, drawn over the file: each must be found, as `save` wrote none of these files."""
+    saved(tmp_path, 10)
+    path = latest(tmp_path) / name
+    data, draw = path.read_bytes(), random.Random(0)
+    for _ in range(200):
+        place, bit = draw.randrange(len(data)), 1 << draw.randrange(8)
+        path.write_bytes(data[:place] + bytes([data[place] ^ bit]) + data[place + 1 :])
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            load(latest(tmp_path))
+
+
+def test_a_checkpoint_without_its_digests_is_none_unless_it_is_of_version_0_1(tmp_path):
+    saved(tmp_path, 10)
+    (latest(tmp_path) / "part0.sha256").unlink()
+    with pytest.raises(CheckpointError, match=r"part0\.sha256 is missing"):
+        load(latest(tmp_path))
+    (latest(tmp_path) / "part0.json").write_text(json.dumps(content(10)[1]))  # as 0.1 wrote it
+    assert_holds(latest(tmp_path), 10)
+
+
+def test_tensors_get_the_permissions_of_the_umask(tmp_path):
+    before = os.umask(0o027)
+    try:
+        found = save(tmp_path, 1, *content(1))
+    finally:
+        os.umask(before)
+    assert {oct(p.stat().st_mode & 0o777) for p in found.iterdir()} == {"0o640"}
 
 
 def test_when_another_process_fails_this_one_does_too(tmp_path, monkeypatch):

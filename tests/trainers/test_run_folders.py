@@ -1,15 +1,15 @@
 """Folders of runs: torn, changed, shared and half-made ones lose nothing and mislead nobody."""
 
 import shutil
-import sys
 
 import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from small_runs import FAMILIES, said, small, weights
 
-from trainers import checkpoints, cli
-from trainers.config import checked, read_config, write_config
+from trainers import checkpoints
+from trainers.config import read_config, write_config
 from trainers.evaluate import EvaluationError, evaluate
 from trainers.evaluate.runs import evaluate_run
 from trainers.language_models import load_language_model
@@ -20,49 +20,6 @@ from trainers.text import TextError
 from trainers.train import train
 
 pytestmark = pytest.mark.slow
-
-FAMILIES = [{"architecture": "relu", "settings": [1.0, 4.0]}, {"architecture": "topk", "settings": [4]}]
-
-
-def small(families=FAMILIES, **sections):
-    plain = {
-        "activations": {"tokens": 6000, "buffer_tokens": 4096},
-        "training": {"steps": 12, "batch_size": 256, "dictionary_size": 64, "checkpoint_every": 5},
-        "evaluation": {"windows": 8, "batch_size": 2},
-        "families": families,
-    }
-    for name, values in sections.items():
-        plain[name] = plain.get(name, {}) | values
-    return checked(plain)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("runs") / "whole"
-    train(small(), folder, progress=False)
-    evaluate_run(folder, progress=False)
-    return folder
-
-
-@pytest.fixture
-def copied(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "copied")
-
-
-def weights(folder):
-    return {s.identity["run_id"]: s.parameters for s in load_saes(folder / "saes")}
-
-
-def said(monkeypatch, capsys, *words):
-    """Exit code of the command, and what it printed and complained, each in one line."""
-    monkeypatch.setattr(sys, "argv", ["sae-train", *map(str, words)])
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stopped:
-        code = stopped.code or 0
-    out, err = (" ".join(text.split()) for text in capsys.readouterr())
-    return code, out, err
 
 
 def test_a_torn_checkpoint_gives_way_to_the_one_before(copied, finished):

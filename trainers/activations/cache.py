@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 import shutil
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from frontier.writing import WriteError, whole_file, write_json
 from trainers.activations.harvest import Harvest, Rows
 from trainers.activations.sizes import readable
+from trainers.tensor_files import write_tensors
 
 MANIFEST = "activations.json"
 OVERHEAD = 512
 """Bytes that a chunk's file needs beside its numbers, at most."""
+DIGEST = "sha256"
+"""In the metadata of a chunk's file: of its tensors."""
 
 
 class CacheError(RuntimeError):
@@ -27,8 +32,9 @@ class CacheError(RuntimeError):
 class CachedHarvest:
     """A harvest that keeps its chunks on disk and reads them from there the next time.
 
-    A chunk appears under its name only when it is complete; one that is torn or has another shape is made
-    again. Where the limit allows only some chunks, the first ones are kept, the others harvested each time.
+    A chunk appears under its name only when it is complete; one that is torn, damaged or of another shape
+    is made again. Where the limit allows only some chunks, the first ones are kept, the others harvested each
+    time.
 
     Parameters
     ----------
@@ -44,7 +50,8 @@ class CachedHarvest:
     def __init__(self, harvest: Harvest, folder: Path, limit: int) -> None:
         self.harvest, self.folder = harvest, Path(folder)
         self.remade: list[int] = []
-        """Chunks that were found torn and made again."""
+        """Chunks that were found torn or damaged and made again."""
+        self._compared: set[Path] = set()
         self._open()
         self.kept = self._chunks_within(limit)
         """Chunks below this number are kept on disk."""
@@ -70,7 +77,7 @@ class CachedHarvest:
                     raise CacheError(
                         f"{self.folder} is not empty and has no {MANIFEST}; name an empty folder"
                     )
-                _write(file, json.dumps(ours, indent=2) + "\n")
+                write_json(file, ours, indent=2)
                 return
             theirs = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -112,7 +119,7 @@ class CachedHarvest:
         if harvest.target_site is not None:
             shapes["target"] = (rows, harvest.d_out)
         try:
-            found = load_file(file)
+            found = self._read(file)
         except (OSError, SafetensorError):
             found = {}
         if {k: tuple(v.shape) for k, v in found.items()} != shapes or any(
@@ -122,28 +129,37 @@ class CachedHarvest:
             return None
         return found["input"], found.get("target")
 
+    def _read(self, file: Path) -> dict[str, Tensor]:
+        """The tensors of a file, none if they are not as written; compared once, as they are read often."""
+        with safe_open(file, framework="pt") as opened:
+            found = {name: opened.get_tensor(name) for name in opened.keys()}
+            wanted = (opened.metadata() or {}).get(DIGEST)
+        if file in self._compared or wanted is None:  # caches of version 0.1 have no digests
+            return found
+        if digest_of(found) != wanted:
+            return {}
+        self._compared.add(file)
+        return found
+
     def _save(self, file: Path, rows: Rows) -> None:
         """Write a chunk; when the disk is full nothing more is kept, with a word."""
-        draft = file.with_name(f".draft_{uuid4().hex}")
-        tensors = {
-            k: v.cpu().contiguous() for k, v in zip(("input", "target"), rows, strict=True) if v is not None
-        }
+        tensors = {k: v for k, v in zip(("input", "target"), rows, strict=True) if v is not None}
         try:
-            file.parent.mkdir(exist_ok=True)
-            save_file(tensors, draft)
-            os.replace(draft, file)
-        except (OSError, SafetensorError) as error:
-            draft.unlink(missing_ok=True)
+            with whole_file(file) as draft:
+                write_tensors(tensors, draft, {DIGEST: digest_of(tensors)})
+        except WriteError as error:
             self.kept = 0
             free = shutil.disk_usage(self.folder).free
             warnings.warn(
-                f"the activation cache {self.folder} cannot be written ({error}; {readable(free)} free): "
-                "from here on activations are harvested each time",
+                f"{error} ({readable(free)} free). From here on activations are harvested each time",
                 stacklevel=2,
             )
 
 
-def _write(file: Path, text: str) -> None:
-    draft = file.with_name(f".draft_{uuid4().hex}")
-    draft.write_text(text, encoding="utf-8")
-    os.replace(draft, file)
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors' names and bytes."""
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        found.update(name.encode())
+        found.update(tensors[name].contiguous().cpu().view(torch.uint8).numpy().data)
+    return found.hexdigest()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from frontier.studies.evaluation import joined
+from frontier.writing import remove_drafts
 from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, members, run_config
@@ -17,6 +18,9 @@ from trainers.language_models import LanguageModel, load_language_model
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_saes
+
+ORDER = ["family", "dictionary_size", "learning_rate", "sparsity_setting", "seed"]
+"""Of the rows: numbers as numbers."""
 
 
 def evaluate_run(
@@ -37,6 +41,8 @@ def evaluate_run(
         model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
     check_model(saes, model, config)
     part = folder / f".evaluation_{ranks.rank()}"
+    if ranks.is_first():
+        remove_drafts(folder)
     mine = ranks.mine(saes)
     if mine:
         evaluated(mine, model, config, progress and ranks.is_first()).save(part)
@@ -44,7 +50,7 @@ def evaluate_run(
     if ranks.is_first():
         parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]
         found = joined([Evaluation.load(p) for p in parts])
-        replace(found, table=found.table.sort_values("run_id", ignore_index=True)).save(folder)
+        replace(found, table=found.table.sort_values(ORDER, ignore_index=True)).save(folder)
         for done in parts:
             shutil.rmtree(done)
     ranks.barrier()

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from frontier.wording import nearest
+from frontier.writing import DamagedError, check_sums
 from trainers.export import dictionary_learning, sae_lens
 from trainers.export.files import ExportError, LayoutError, write_folder
 from trainers.sae import SAE
@@ -31,6 +32,8 @@ def export(
 ) -> Path:
     """The folder, in which SAELens or dictionary_learning find this SAE; it appears complete or not at all.
 
+    Beside their files it has the digests of these (`SHA256SUMS`), which `load` compares.
+
     Parameters
     ----------
     layout : {"sae-lens", "dictionary-learning"}
@@ -43,6 +46,8 @@ def export(
     ------
     ExportError
         If the layout is unknown, or cannot hold this SAE exactly.
+    WriteError
+        If the folder cannot be written.
     """
     name = layout.replace("_", "-")
     if name not in LAYOUTS:
@@ -69,12 +74,12 @@ def load(folder: str | Path) -> SAE:
         raise LayoutError(f"{folder} holds several layouts ({', '.join(complete)}); keep the files of one")
     if not complete:
         raise LayoutError(f"{folder} {_what_is_missing(folder, layouts)}")
-    if complete == ["ours"]:
-        try:
-            return load_sae(folder)
-        except SAEFileError as error:
-            raise LayoutError(" ".join(str(error).split())) from error
-    return LAYOUTS[complete[0]].read(folder)
+    try:
+        found = load_sae(folder) if complete == ["ours"] else LAYOUTS[complete[0]].read(folder)
+        check_sums(folder)
+    except (SAEFileError, DamagedError) as error:
+        raise LayoutError(" ".join(str(error).split())) from error
+    return found
 
 
 def _what_is_missing(folder: Path, layouts: Mapping[str, tuple[str, str]]) -> str:

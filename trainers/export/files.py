@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-import shutil
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
 from frontier.readers.opening import bounded
 from frontier.wording import listed, nearest, one_line
+from frontier.writing import whole_folder
+from trainers.tensor_files import write_tensors
 
 LARGEST_JSON = 4 * 2**20
 """Bytes of a configuration; those of the libraries have a few thousand."""
@@ -38,23 +41,18 @@ class LayoutError(ValueError):
 
 
 def write_folder(folder: Path, contents: Mapping[str, Any]) -> Path:
-    """Write files of a folder: tensors by the ending of the name, the rest as JSON."""
-    draft = folder.with_name(f".draft_{folder.name}")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    for name, content in contents.items():
-        if name.endswith(".safetensors"):
-            save_file(content, draft / name)
-        elif name.endswith(".pt"):
-            torch.save(content, draft / name)
-        else:
-            text = json.dumps(content, indent=2, allow_nan=False)
-            (draft / name).write_text(text + "\n", encoding="utf-8")
-    if not folder.exists():
-        return draft.replace(folder)
-    for name in contents:
-        (draft / name).replace(folder / name)
-    draft.rmdir()
+    """Write files of a folder, and their digests: tensors by the ending of the name, the rest as JSON."""
+    with whole_folder(folder) as draft:
+        for name, content in contents.items():
+            if name.endswith(".safetensors"):
+                write_tensors(content, draft / name)
+            elif name.endswith(".pt"):
+                packed = io.BytesIO()
+                torch.save(content, packed)
+                (draft / name).write_bytes(packed.getbuffer())
+            else:
+                text = json.dumps(content, indent=2, allow_nan=False)
+                (draft / name).write_text(text + "\n", encoding="utf-8")
     return folder
 
 
@@ -105,7 +103,9 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         if packed:
             raise LayoutError(f"{path} holds compressed records ({listed(packed, 2)}); PyTorch writes none")
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's remarks on protocols: it is read or refused
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise LayoutError(
             f"{path} holds more than tensors, or is no PyTorch file, and was not loaded: {_first(error)}"

@@ -20,7 +20,11 @@ _PACKAGE = Path(frontier.__file__).parent
 SHIPPED_FOLDERS = (_PACKAGE / "data" / SHIPPED, _PACKAGE.parent / "data" / SHIPPED)
 """In an installed wheel, and in a checkout."""
 
+NO_HUB = ("connect", "Connect", "Timeout", "offline", "Offline", "resolve host", "Max retries")
+"""What errors say where the hub cannot be reached."""
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+HUB_SECONDS = 10
+"""Patience with the hub when it is asked whether it has a model."""
 DTYPES = ("float32", "bfloat16", "float16", "float64")
 
 
@@ -35,6 +39,8 @@ def load_folder_or_name(
     source, label = _source(name)
     if isinstance(source, Path):
         _check_folder(source)
+    else:
+        _check_hub(source)
     config = _config(source, label)
     return _model(source, label, pick_dtype(dtype)), _tokenizer(source), config, label
 
@@ -95,6 +101,17 @@ def _check_folder(folder: Path) -> None:
             "when they are read; save the model again with save_pretrained, which writes safetensors"
         )
     raise LanguageModelError(f"{folder} holds no weights; wanted model.safetensors")
+
+
+def _check_hub(name: str) -> None:
+    """Nothing, if a model is in the local cache or on the hub; asked once (transformers asks many times)."""
+    from huggingface_hub import model_info, try_to_load_from_cache
+
+    try:
+        if not isinstance(try_to_load_from_cache(name, "config.json"), str):
+            model_info(name, timeout=HUB_SECONDS)
+    except Exception as error:  # of the hub, of its network library, or of a name that is none
+        raise _failed(name, name, error) from error
 
 
 def _config(source: str | Path, label: str) -> dict[str, Any]:
@@ -165,8 +182,10 @@ def _failed(source: str | Path, label: str, error: Exception) -> LanguageModelEr
         why = (
             f"it has no safetensors weights on the hub, and pickled ones are not read ({_first_line(error)})"
         )
-    elif any(word in text for word in ("connect", "offline", "Offline", "resolve host", "Max retries")):
+    elif any(word in f"{type(error).__name__} {text}" for word in NO_HUB):
         why = "it is not in the local cache and the hub cannot be reached; give a folder, or go online once"
+    elif type(error).__name__ == "RepositoryNotFoundError":
+        why = "the hub has none of that name, or it is private; a folder is given with a slash, as ./model"
     else:
         why = _first_line(error)
     return LanguageModelError(f"no language model {label!r}: {why}")
