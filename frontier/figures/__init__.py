@@ -1,6 +1,7 @@
 """Figures: axes in, axes out; one function per figure of a paper."""
 
 from frontier.figures.attainment import plot_attainment
+from frontier.figures.collapse import plot_collapse
 from frontier.figures.evidence import plot_evidence
 from frontier.figures.files import save_figure
 from frontier.figures.fits import plot_fits
@@ -20,6 +21,7 @@ __all__ = [
     "family_styles",
     "paper_style",
     "plot_attainment",
+    "plot_collapse",
     "plot_evidence",
     "plot_fits",
     "plot_frequencies",
