@@ -343,8 +343,8 @@ def errors_named(errors: str | Errors) -> str:
 def errors_model(errors: str | Errors, knee: float = np.nan) -> Errors:
     """The errors model of a name; a model stays itself. Two components need their knee.
 
-    >>> errors_model("log").residual(2.0, 1.0).round(4)
-    array(0.6931)
+    >>> float(errors_model("log").residual(2.0, 1.0).round(4))
+    0.6931
     """
     if isinstance(errors, Errors):
         return errors

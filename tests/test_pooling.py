@@ -8,7 +8,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import frontier
-from frontier.pooling import pool_ratios
+from benchmarks.verdict_parts.pooling import further_cell
+from frontier.pooling import pool_ratios, random_effects
 from frontier.ratios import Ratio
 
 
@@ -43,6 +44,39 @@ def test_against_statsmodels_with_many_degrees_of_freedom():
     assert_allclose(
         math.log(found.high / found.ratio), max(reach, t.ppf(0.975, 4) * theirs.sd_eff_w_re), rtol=1e-3
     )
+
+
+def test_few_degrees_of_freedom_widen_weights_but_not_tau():
+    """By hand: tau from the raw variances, weights 1 / (v df / (df - 2) + tau^2), t(m - 1) on every side."""
+    from scipy.stats import chi2, t
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    effects, raw = np.array([0.1, 0.9, 1.4, 0.4, 2.0]), np.array([0.04, 0.03, 0.09, 0.01, 0.06])
+    df = np.array([4.0, 6.0, 10.0, 4.0, 6.0])
+    found = random_effects(effects, raw, df, 0.95)
+    assert_allclose(found.tau**2, combine_effects(effects, raw, method_re="iterated").tau2, rtol=1e-6)
+    wide = raw * df / (df - 2)
+    w = 1 / (wide + found.tau**2)
+    mean = (w * effects).sum() / w.sum()
+    se = math.sqrt(max((w * (effects - mean) ** 2).sum() / 4, 1.0) / w.sum())
+    assert_allclose([found.mean, found.se, found.reach], [mean, se, t.ppf(0.975, 4) * se], rtol=1e-9)
+    assert_allclose(
+        found.q, ((effects - (effects / wide).sum() / (1 / wide).sum()) ** 2 / wide).sum(), rtol=1e-9
+    )
+    upper = (found.ahead / t.ppf(0.975, 4)) ** 2 - se**2
+    v = 1 / (raw + upper)
+    assert_allclose((v * (effects - (v * effects).sum() / v.sum()) ** 2).sum(), chi2.ppf(0.4, 4), rtol=1e-6)
+    pooled = pool_ratios(
+        [cell(str(i), e, math.sqrt(s)) for i, (e, s) in enumerate(zip(effects, raw, strict=True))], "k"
+    )
+    assert_allclose(pooled.p_heterogeneity, chi2.sf(pooled.q, 4), rtol=1e-12)
+
+
+def test_a_further_cell_is_covered():
+    # small: 95 % binomial error of 100 tables is 4 points; the whole table is benchmarks.verdict_parts.pooling
+    rows = further_cell(100)
+    assert rows["further cell covered"].min() >= 0.87 and 0.93 <= rows["further cell covered"].mean() <= 0.98
+    assert rows["mean covered"].mean() >= 0.94
 
 
 def test_homogeneous_cells():
