@@ -73,7 +73,7 @@ def test_few_degrees_of_freedom_widen_weights_but_not_tau():
 
 
 def test_a_further_cell_is_covered():
-    # small: 95 % binomial error of 100 tables is 4 points; the whole table is benchmarks.verdict_parts.pooling
+    # Small: 95 % binomial error of 100 tables is 4 points; `make verdicts` runs thousands.
     rows = further_cell(100)
     assert rows["further cell covered"].min() >= 0.87 and 0.93 <= rows["further cell covered"].mean() <= 0.98
     assert rows["mean covered"].mean() >= 0.94
