@@ -188,7 +188,7 @@ def _pruned() -> pd.DataFrame:
         for method, cost in (("global threshold", 0.05), ("share of maximum", 0.09), ("quantile", 0.14)):
             for share in (0.1, 0.2, 0.35, 0.5, 0.7):
                 lost = hit + cost * share**2 * l0**-0.3
-                new = {"run_id": f"relu_{l0:g} {method} {share}", "parent": f"relu_{l0:g}", "method": method}
+                new = {"run_id": f"relu_{l0:g} {method} {share}", "parent": f"relu_{l0:g}", "pruning": method}
                 rows.append({**new, "l0": l0 * (1 - share), "loss_recovered": 1 - lost})
     return pd.DataFrame(rows)
 

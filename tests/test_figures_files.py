@@ -22,6 +22,11 @@ from frontier.figures.fits import draw_fit
 from tests.test_figures import power_families
 
 LATEX = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no LaTeX is installed (pdflatex)")
+WITH_PGF = pytest.mark.skipif(
+    shutil.which("kpsewhich") is None
+    or bool(subprocess.run(["kpsewhich", "pgf.sty"], capture_output=True).returncode),
+    reason="LaTeX has no package pgf",
+)
 
 
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
@@ -67,6 +72,7 @@ def test_a_label_for_latex_keeps_mathematics_and_nothing_else():
 
 
 @LATEX
+@WITH_PGF
 def test_names_in_a_pgf_are_typeset_as_they_read(tmp_path):
     fits = frontier.fit(power_families(["relu", *HOSTILE]), "power")
     with paper_style():

@@ -117,7 +117,7 @@ def pruned_table():
         {
             "run_id": f"{p}-{m}-{q}",
             "parent": p,
-            "method": m,
+            "pruning": m,
             "l0": l0 * q,
             "loss_recovered": y - 0.05 * (1 - q),
         }
@@ -136,7 +136,7 @@ def test_pruning_draws_one_line_per_parent_and_method():
     np.testing.assert_allclose(first.get_ydata(), [0.925, 0.94, 0.95])
     np.testing.assert_array_equal(line(ax, "as trained").get_xdata(), [20, 40])
     assert legend_words(ax.get_legend()) == ["as trained", "quantile", "threshold"]
-    renamed = pruned_table().rename(columns={"method": "sparsity_name"})  # as the trainer writes it
+    renamed = pruned_table().rename(columns={"pruning": "sparsity_name"})  # as the trainer writes it
     assert len(lines(plot_pruning(renamed), "quantile")) == 2
     with pytest.raises(TableError, match="no row has a parent"):
         plot_pruning(pruned_table().drop(columns="parent"))
@@ -150,12 +150,20 @@ def test_pruning_draws_one_line_per_parent_and_method():
 def test_frequencies_are_shares_of_all_latents():
     counts = np.array([0, 0, 1, 10, 100, 100, 1000, 5000])
     ax = plot_frequencies({"relu": counts}, 10_000, per_decade=1)
-    steps = next(p for p in ax.patches if p.get_label() == "relu: 25 % dead")
-    values, edges, _ = steps.get_data()
-    np.testing.assert_allclose(edges, [1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
+    (steps,) = (c for c in ax.collections if c.get_label() == "relu: 25 % dead")
+    corners = steps.get_paths()[0].vertices
+    edges = np.array([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
+    np.testing.assert_allclose(np.unique(corners[:, 0]), edges, rtol=1e-9)
     # Up to 1e-4 one latent, 1e-3 one, 1e-2 two, 1e-1 one, 1 one, of eight: "above 1 %" starts at an edge.
-    np.testing.assert_allclose(values, [1 / 8, 1 / 8, 2 / 8, 1 / 8, 1 / 8])
+    heights = [corners[np.isclose(corners[:, 0], e), 1].max() for e in edges]
+    np.testing.assert_allclose(heights, [1 / 8, 1 / 8, 2 / 8, 2 / 8, 1 / 8, 1 / 8])
     assert [v.get_xdata()[0] for v in lines(ax, "_landmark")] == [0.01, 0.1]
+
+
+def test_an_sae_that_never_fires_is_in_the_legend_alone():
+    ax = plot_frequencies({"relu": [3, 40], "gated": [0, 0], "topk": [5, 0]}, 1000)
+    assert [c.get_label() for c in ax.collections] == ["topk: 50 % dead", "relu"]
+    assert legend_words(ax.figure.legends[0]) == ["relu", "gated: 100 % dead", "topk: 50 % dead"]
 
 
 @pytest.mark.parametrize(

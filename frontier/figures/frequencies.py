@@ -7,17 +7,21 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-from frontier.figures.panels import QUIET, label_axes, new_axes, quiet_legend
+from frontier.figures.panels import QUIET, figure_legend, label_axes, new_axes
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
+from frontier.metrics.frequencies import PER_DECADE, frequency_bins
+from frontier.wording import number
 
 LANDMARKS = {1e-5: "0.001 %", 0.01: "1 %", 0.1: "10 %"}
 """Firing frequencies that the literature counts latents below or above."""
+ABOVE = 1e-12
+"""Edges are moved by this factor, in logarithms: a frequency on an edge belongs below it."""
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
 
 
@@ -62,28 +66,47 @@ def plot_frequencies(
     found = {name: np.asarray(c, dtype=float).ravel() for name, c in counts.items()}
     _check(found, tokens)
     looks = styles_for(found, reference, styles)
+    owned = ax is None
     ax = new_axes()[0] if ax is None else ax
     edges = frequency_bins(tokens, per_decade)
-    handles: dict[str, Any] = {}
-    for place, (name, fired) in enumerate(found.items()):
-        share = latents_by_frequency(fired, tokens, per_decade) / len(fired)
-        line, label = LINES[place % len(LINES)], _label(name, fired)
-        colour, width = looks[name].colour, float(mpl.rcParams["lines.linewidth"])
-        ax.stairs(share, edges, color=colour, linestyle=line, linewidth=width, label=label, zorder=3)
-        ax.stairs(share, edges, fill=True, color=colour, alpha=0.1, label="_fill", zorder=2)
-        handles[label] = Line2D([], [], color=colour, linestyle=line)
+    log_axis(ax.xaxis)
+    handles = _draw(ax, found, tokens, edges, looks)
     for frequency in LANDMARKS:
         if edges[0] < 0.999 * frequency:
             ax.axvline(frequency, color=QUIET, linewidth=0.6, linestyle=":", zorder=1, label="_landmark")
-    log_axis(ax.xaxis)
     ax.set_xlim(edges[0], 1)
     ax.set_ylim(bottom=0)
     ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.10g} %"))
     ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.4g} %"))
     label_axes(ax, "Firing frequency (share of tokens)", f"Latents, per 1/{per_decade} decade")
-    if legend:
-        quiet_legend(ax, handles)
+    if legend and len(handles) > 1:
+        figure_legend(ax, handles, owned)
     return ax
+
+
+def _draw(
+    ax: Axes, counts: Mapping[Any, np.ndarray], tokens: int, edges: np.ndarray, looks: Mapping[Any, Style]
+) -> dict[str, Line2D]:
+    """One histogram per SAE, each latent weighing one over all of them; the entries of the legend."""
+    import seaborn as sns
+
+    labels = {name: _label(name, fired) for name, fired in counts.items()}
+    frames = [
+        pd.DataFrame({"frequency": fired[fired > 0] / tokens, "share": 1 / len(fired), "name": labels[name]})
+        for name, fired in counts.items()
+    ]
+    colours = {label: looks[name].colour for name, label in labels.items()}
+    width = float(mpl.rcParams["lines.linewidth"])
+    kinds = {label: LINES[place % len(LINES)] for place, label in enumerate(colours)}
+    sns.histplot(
+        pd.concat(frames, ignore_index=True), x="frequency", weights="share", hue="name",
+        hue_order=[*colours], palette=colours, bins=list(np.log10(edges) + ABOVE), element="step",
+        alpha=0.1, linewidth=width, legend=False, ax=ax,
+    )  # fmt: skip
+    fired = [label for label, frame in zip(colours, frames, strict=True) if len(frame)]
+    for label, drawn in zip(fired, reversed(ax.collections), strict=True):
+        drawn.set(label=label, linestyle=kinds[label])
+    return {label: Line2D([], [], color=colours[label], linestyle=kind) for label, kind in kinds.items()}
 
 
 def _check(counts: Mapping[Any, np.ndarray], tokens: int) -> None:
@@ -98,4 +121,4 @@ def _check(counts: Mapping[Any, np.ndarray], tokens: int) -> None:
 
 def _label(name: Any, fired: np.ndarray) -> str:
     dead = float((fired == 0).mean())
-    return f"{figure_text(name)}: {100 * dead:.2g} % dead" if dead else figure_text(name)
+    return f"{figure_text(name)}: {number(100 * dead, 2)} % dead" if dead else figure_text(name)

@@ -20,7 +20,7 @@ from frontier.renamed import parameters
 from frontier.wording import listed
 
 TRAINED = "as trained"
-METHODS = ("method", "pruning", "pruning_method", "sparsity_name")
+COLUMNS = ("pruning", "pruning_method", "sparsity_name")
 """Column names that say how a row was pruned, unless one is given; the trainer uses the last."""
 
 
@@ -53,7 +53,7 @@ def plot_pruning(
     x, y : column names, derived ones included
         Default L0 against loss recovered (`fvu` where that is unknown).
     pruning : column name, optional
-        How a row was pruned; default the first of `METHODS` that the table has.
+        How a row was pruned; default the first of `COLUMNS` that the table has.
     styles : dict of method to Style, optional
 
     Raises
@@ -105,7 +105,7 @@ def _methods(table: pd.DataFrame, method: str | None) -> np.ndarray:
     """How each row was pruned; one nameless method without a column."""
     if method is not None and method not in table:
         raise TableError(f"no column {method!r}; the table has {listed(list(table.columns), 30)}")
-    column = method or next((c for c in METHODS if c in table), "")
+    column = method or next((c for c in COLUMNS if c in table), "")
     if not column:
         return np.full(len(table), "pruned", dtype=object)
     return table[column].astype("string").fillna("pruned").to_numpy(dtype=object)
