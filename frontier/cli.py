@@ -26,7 +26,7 @@ from frontier.cli_options import (
     YAxis,
     reads,
 )
-from frontier.terminal import console, errors_console, fail, run, say, show
+from frontier.terminal import console, errors_console, fail, run, say, show, show_result
 from frontier.text_tables import terminal_width
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def fit(
         table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
         across=across, every_row=every_row,
     )  # fmt: skip
-    show(found.to_text(verbose=verbose))
+    show_result(found, verbose=verbose)
     if not len(found):
         fail("sae-frontier", "no group could be fitted")
     if out:
@@ -155,7 +155,7 @@ def compare(
     if not len(found):
         reasons(found, table)
         fail("sae-frontier", "no pair of families could be compared")
-    show(found.to_text(verbose=verbose))
+    show_result(found, verbose=verbose)
     if out:
         wrote(write_comparison(found, out, table=table))
 
@@ -195,6 +195,7 @@ def calibrate(
     tables: Annotated[int, typer.Option("--tables", min=10, help="Simulated tables.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
     level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
+    verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """What the intervals cover on tables like yours: same N, x, noise and curve, simulated and fitted anew.
 
@@ -223,7 +224,7 @@ def calibrate(
             found, reference, replicates=tables, seed=seed,
             progress=lambda name: bar.update(task, advance=1, description=name),
         )  # fmt: skip
-    show(repr(result))
+    show_result(result, verbose=verbose)
     if out:
         from frontier.outputs import write_frame
 

@@ -43,7 +43,7 @@ def run(out: Path, console: Console) -> list[Path]:
     cut = compare(layer, "baseline", errors="additive", max_l0=MAX_L0)
     line = compare(layer, "baseline", errors="additive", curve="linear")
     console.print()
-    terminal.show(repr(full))
+    terminal.show_result(full, all_with=f"{out}/comparison.json")
     say(
         console,
         "Ratios of the fitted parameters",
@@ -55,7 +55,7 @@ def run(out: Path, console: Console) -> list[Path]:
     for sentence in decisive_rows(full, cut):
         terminal.say(sentence, "* ")
     say(console, "Observed ratios", "Interpolated between Pareto points; no curve, no extrapolation.")
-    terminal.show(repr(full.observed))
+    terminal.show_result(full.observed, verbose=True)
     say(console, "The paper's Pareto marks against the computed set", "All layers. Both marks are kept.")
     for sentence in mark_differences(mark_pareto(table)):
         terminal.say(sentence, "* ")

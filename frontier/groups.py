@@ -122,7 +122,8 @@ def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> Non
             known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
             raise TableError(
                 f"rows with different {column} ({listed(found, 5)}) would be compared{known}; "
-                f"add {column!r} to by, keep one of them, or allow it with across=[{column!r}]"
+                f"add {column!r} to by (--by {','.join([*columns, column])}), keep one of them, or allow it "
+                f"with across=[{column!r}] (--across {column})"
             )
 
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
 from frontier.text_tables import paragraph, terminal_width
 from frontier.wording import inert, one_line
+
+if TYPE_CHECKING:
+    from frontier.results import Result
 
 console = Console(highlight=False)
 errors_console = Console(stderr=True, highlight=False)
@@ -18,6 +21,11 @@ errors_console = Console(stderr=True, highlight=False)
 def show(text: str, style: str | None = None) -> None:
     """Print lines that are ready (tables, results), control characters made blanks."""
     console.print(inert(text), markup=False, soft_wrap=True, style=style)
+
+
+def show_result(result: Result, *, verbose: bool = False, all_with: str = "--verbose") -> None:
+    """Print a result on one screen, or all of it; `all_with` is said to show what one screen leaves out."""
+    show(result._view().text(verbose=verbose, all_with=all_with))
 
 
 def say(sentence: object, start: str = "", style: str | None = None) -> None:
@@ -46,7 +54,7 @@ def run(app: Callable[..., object], command: str) -> None:
     except KeyError as error:
         fail(command, error.args[0] if error.args else error)
     except MemoryError as error:
-        fail(command, f"out of memory ({error or 'no room'}); give it fewer rows at a time")
+        fail(command, f"out of memory ({error or 'no room'}); give it fewer rows")
     except Exception as error:
         if not hasattr(error, "format_message"):  # an unknown option or command; typer has its own click
             raise

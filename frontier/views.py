@@ -14,6 +14,7 @@ ROWS = 44
 """Rows of a table that one screen shows."""
 LINES = 5
 """Remarks, and kinds of doubt, that one screen shows."""
+IN_PYTHON = "print(result.to_text(verbose=True))"
 NAMES = 10
 """Abbreviations that one screen explains."""
 
@@ -45,8 +46,11 @@ class View:
     details: tuple[View, ...] = ()
     place: str = "cell"
 
-    def text(self, width: int | None = None, *, verbose: bool = False) -> str:
-        """The view for a terminal of `width` columns; `verbose` shows every row, remark, doubt and detail."""
+    def text(self, width: int | None = None, *, verbose: bool = False, all_with: str = IN_PYTHON) -> str:
+        """The view for a terminal of `width` columns; `verbose` shows every row, remark, doubt and detail.
+
+        `all_with` is said to show what one screen leaves out.
+        """
         width = terminal_width() if width is None else width
         table, key, left = self._fitted(width, len(self.rows) if verbose else ROWS)
         said = "\n".join(paragraph(s, width, "* ") for s in self.said(verbose=verbose))
@@ -57,7 +61,7 @@ class View:
         if verbose:
             parts += [v.text(width, verbose=True) for v in self.details]
         elif hidden := self.hidden(left):
-            parts.append(paragraph(f"{hidden}: --verbose, or .to_text(verbose=True)", width, "… "))
+            parts.append(paragraph(f"{hidden}: {all_with}", width, "… "))
         return "\n\n".join(p for p in parts if p)
 
     def _fitted(self, width: int, lines: int) -> tuple[str, list[str], int]:

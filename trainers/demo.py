@@ -40,7 +40,7 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
     end = time.monotonic()
     table = read(folder / "metrics.parquet")
     found = compare(table, REFERENCE)
-    terminal.show(repr(found))
+    terminal.show_result(found, all_with=f"{out}/comparison_trained.json")
     console.print(
         f"\nTrained in {middle - start:.0f} s, evaluated on {config.evaluation.windows} held-out windows in "
         f"{end - middle:.0f} s.",

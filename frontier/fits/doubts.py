@@ -50,7 +50,7 @@ def above_top(name: str, y: str, above: int, count: int, top: float) -> str:
     """Why a Hill curve cannot be fitted to values that are not below its top."""
     return (
         f"{above} of {count} {y} values in group {name} are not below the top of the curve, {number(top)}. "
-        "Compare performance_hit, set another top, or fit curve='power'."
+        "Use curve='power' (--curve power), or set another top: fixed={'top': ...}."
     )
 
 
@@ -81,8 +81,8 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
     if fit.curve == "hill":
         if fit.fixed.get("top") == 1.0 and not (fit.y_name == "y" or has_top(fit.y_name)):
             text = (
-                f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; free it or use "
-                "curve='power'."
+                f"A top of 1 has no meaning for {fit.y_name}, and k depends on it; use curve='power' "
+                "(--curve power)."
             )
             yield Doubt(Kind.arbitrary_top, text, quantity=fit.y_name, numbers={"top": 1.0})
         yield from _extrapolated_k(fit)
@@ -132,7 +132,7 @@ def _above_top(fit: CurveFit) -> Iterator[Doubt]:
             if value >= top:
                 text = (
                     f"y = {number(float(value))} in row {row} exceeds the curve's top ({number(top)}). "
-                    "Kept; check units or use free=['top']."
+                    "Kept; check units, or use curve='power' (--curve power)."
                 )
                 yield Doubt(Kind.above_top, text, row=row, numbers={"y": float(value), "top": top})
 

@@ -260,7 +260,7 @@ def _unfit(g: Points, settings: Settings, errors: Errors) -> str:
         bad = int((~errors.defined(g.y)).sum())
         return (
             f"{bad} of {len(g.y)} y values in group {g.name} are not positive, and {errors.name} errors have "
-            "no minimum there; use errors='two_component' or 'additive'."
+            "no minimum there; use errors='two_component' or 'additive' (--errors)."
         )
     return ""
 

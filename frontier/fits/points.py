@@ -25,6 +25,12 @@ SHARED_PARENTS = "shared parents"
 """A fact of groups in which one SAE, pruned or pursued at several strengths, gives several points."""
 
 
+MINIMUM_RUNS = 20
+"""Of a frontier from all runs (`fit_frontier`). With fewer, the runs seldom tell excess from noise: at 5 %
+noise and 10 % mean excess, 92 of 100 fits of 10 runs end at an edge (no excess, or no noise), 65 of 20 runs,
+30 of 40, 6 of 80."""
+
+
 @dataclass(frozen=True, eq=False)
 class Points:
     """The data of one group."""

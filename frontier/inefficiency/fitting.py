@@ -20,6 +20,7 @@ from frontier.curves import Curve
 from frontier.doubts import Doubt, Kind
 from frontier.fits import fit, fit_points
 from frontier.fits.curve_fit import CurveFit, GroupFailure
+from frontier.fits.points import MINIMUM_RUNS as MINIMUM_RUNS
 from frontier.inefficiency.inefficiency_fit import InefficiencyFit as InefficiencyFit
 from frontier.inefficiency.inefficiency_fit import InefficiencyFits as InefficiencyFits
 from frontier.inefficiency.quantile import QuantileFrontier
@@ -31,9 +32,6 @@ from frontier.renamed import parameters
 from frontier.wording import nearest, number, p_value_cell, plural
 
 METHODS = ("stochastic", "quantile")
-MINIMUM_RUNS = 20
-"""With fewer, the runs seldom tell excess from noise: at 5 % noise and 10 % mean excess, 92 of 100 fits of 10
-runs end at an edge (no excess, or no noise), 65 of 20 runs, 30 of 40, 6 of 80."""
 
 
 @parameters(method="estimator")

@@ -11,7 +11,7 @@ from scipy.special import fdtrc
 
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.fits.points import SHARED_PARENTS
+from frontier.fits.points import MINIMUM_RUNS, SHARED_PARENTS
 from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
@@ -38,7 +38,9 @@ def reference_family(families: Sequence[Any], reference: Any = None) -> str:
         return reference
     usual = [f for f in known if f.lower() in USUAL_REFERENCES]
     if len(usual) != 1:
-        raise ValueError(f"name the reference family; there are {listed(known, 12)}")
+        raise ValueError(
+            f"name the reference family; there are {listed(known, 12)} (reference=, --reference)"
+        )
     return usual[0]
 
 
@@ -159,9 +161,10 @@ def _doubts_of_one(name: str, fit: CurveFit) -> Iterator[Doubt]:
         )
         yield Doubt(Kind.dependent, text, name, numbers=counts)
     if fit.runs >= SELECTED * fit.n_points:
+        instead = " (fit_frontier uses all runs)" if fit.runs >= MINIMUM_RUNS else ""
         text = (
             f"{name} is fitted to the {fit.n_points} Pareto-optimal of {fit.runs} runs: winners are lucky, "
-            "which intervals do not count (fit_frontier uses all runs)."
+            f"which intervals do not count{instead}."
         )
         yield Doubt(Kind.selected, text, name, numbers=counts)
 

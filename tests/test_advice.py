@@ -1,0 +1,97 @@
+"""Advice in a message works: with that command, on that table."""
+
+import re
+import shlex
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import sae_frontier
+
+import frontier
+
+
+def table(names=("relu", "topk"), sites=("resid", "mlp"), protocols=("pile",), **columns):
+    x = np.geomspace(0.005, 0.2, 8)
+    return pd.DataFrame(
+        {
+            "architecture": name, "site": site, "layer": 3, "protocol": protocol, "l0": 1 / a,
+            "loss_recovered": 1 - b * (1 + 0.02 * (-1) ** i), **columns,
+        }
+        for site in sites
+        for protocol in protocols
+        for k, name in zip((0.3, 0.6), names, strict=True)
+        for i, (a, b) in enumerate(zip(x, frontier.hill(x, k, 1.0), strict=True))
+    )  # fmt: skip
+
+
+@pytest.fixture
+def saved(tmp_path):
+    def save(rows):
+        rows.to_csv(tmp_path / "table.csv", index=False)
+        return tmp_path / "table.csv"
+
+    return save
+
+
+def advised(text):
+    """The options in brackets of a message, each as words."""
+    return [shlex.split(option) for option in re.findall(r"\((--[^)]+)\)", text)]
+
+
+def test_protocols_that_differ(saved):
+    path = saved(table(protocols=("pile", "owt")))
+    for command in ("compare", "fit"):
+        refused = sae_frontier(command, path)
+        options = advised(refused.stderr)
+        assert refused.returncode == 2 and [o[0] for o in options] == ["--by", "--across"]
+        for option in options:
+            done = sae_frontier(command, path, *option)
+            assert done.returncode == 0, (option, done.stderr)
+
+
+def test_no_usual_reference(saved):
+    path = saved(table(names=("gated", "topk")))
+    refused = sae_frontier("compare", path)
+    assert "there are gated, topk (reference=, --reference)" in refused.stderr
+    for name in ("gated", "topk"):
+        assert sae_frontier("compare", path, "--reference", name).returncode == 0
+
+
+def test_an_axis_without_a_top(saved):
+    rows = table()
+    path = saved(rows.assign(delta_ce=30 * (1 - rows["loss_recovered"])).drop(columns="loss_recovered"))
+    doubted = sae_frontier("compare", path, "--curve", "hill", "--verbose")
+    advice = {tuple(o) for o in advised(doubted.stdout)}
+    assert advice == {("--curve", "power")}
+    done = sae_frontier("compare", path, "--curve", "power")
+    assert done.returncode == 0 and done.stdout.count("better") >= 2
+
+
+def test_values_without_a_logarithm(saved):
+    rows = table()
+    rows.loc[0, "loss_recovered"] = 1.001
+    path = saved(rows)
+    doubted = sae_frontier("fit", path, "--errors", "relative", "--verbose")
+    said = doubted.stdout + doubted.stderr
+    assert "use errors='two_component' or 'additive' (--errors)" in " ".join(said.split())
+    for model in ("two_component", "additive"):
+        assert sae_frontier("fit", path, "--errors", model).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["compare", "fit"])
+def test_all_is_shown_as_said(saved, command):
+    path = saved(table(dictionary_size=4096))
+    short = sae_frontier(command, path).stdout
+    assert short.rstrip().endswith(": --verbose")
+    assert len(sae_frontier(command, path, "--verbose").stdout) > len(short)
+
+
+def test_fit_frontier_is_named_where_it_works():
+    for runs, named in ((2, False), (5, True)):
+        rows = pd.concat([table(sites=("resid",)).assign(seed=s) for s in range(runs)], ignore_index=True)
+        noise = np.random.default_rng(0).standard_normal(len(rows))
+        rows["loss_recovered"] = 1 - (1 - rows["loss_recovered"]) * np.exp(0.2 * np.abs(noise))
+        said = " ".join(str(d) for c in frontier.compare(rows) for d in c.doubts)
+        assert ("fit_frontier uses all runs" in said) == named, said
+    assert len(frontier.fit_frontier(rows, by=["site"])) == 2
