@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import subprocess
@@ -16,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+from frontier.writing import write_json
 
 RESULTS = Path("benchmarks/results")
 Times = dict[str, list[float]]
@@ -65,10 +66,7 @@ def processor() -> str:
 
 def write(name: str, record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """Write one result file."""
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
-    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    return path
+    return write_json(folder / f"{name}.json", record, indent=1, allow_nan=True)
 
 
 def arguments(about: str | None, quick: str) -> argparse.ArgumentParser:

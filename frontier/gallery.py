@@ -23,6 +23,7 @@ from frontier.metrics import metrics_table
 from frontier.pareto import pareto_set
 from frontier.ratios import ratio_table
 from frontier.selection import select_curves
+from frontier.writing import write_text
 
 PAPER = "Gated SAE paper, Gemma-7B, layer 20 (arXiv 2404.16014, Tables 1-4)"
 RUN = "a demonstration run on the shipped byte-level model"
@@ -119,10 +120,8 @@ def make(out: Path, run: Path | None = None, docs: Path | None = None) -> list[P
             files += figures.save_figure(drawn, out / entry.name, ("pdf", "svg", "png"))
             plt.close(np.ravel(np.asarray(drawn, dtype=object))[0].figure)
     for folder, pictures in ((out, out), *([(docs, docs / "gallery")] if docs else [])):
-        page = folder / "gallery.md"
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(_page(entries, "" if folder == pictures else "gallery/"), encoding="utf-8")
-        files.append(page)
+        text = _page(entries, "" if folder == pictures else "gallery/")
+        files.append(write_text(folder / "gallery.md", text))
     if docs:
         files += [_shrink(out / f"{e.name}.png", docs / "gallery" / f"{e.name}.png") for e in entries]
     return files

@@ -13,23 +13,24 @@ from frontier import figures
 from frontier.comparison.results import Comparisons
 from frontier.csv_cells import quoted_frame
 from frontier.fits.curve_fit import FrontierFits
+from frontier.writing import whole_file, write_text
 
 
 def write_frame(frame: pd.DataFrame, stem: Path) -> list[Path]:
     """The frame as CSV, Parquet and JSON lines, under one stem."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     files = [stem.with_suffix(s) for s in (".csv", ".parquet", ".jsonl")]
-    quoted_frame(frame).to_csv(files[0], index=False)
-    frame.to_parquet(files[1], index=False)
-    frame.to_json(files[2], orient="records", lines=True)
+    with whole_file(files[0]) as draft:
+        quoted_frame(frame).to_csv(draft, index=False)
+    with whole_file(files[1]) as draft:
+        frame.to_parquet(draft, index=False)
+    with whole_file(files[2]) as draft:
+        frame.to_json(draft, orient="records", lines=True)
     return files
 
 
 def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
     """The frame as CSV, Parquet, JSON lines and LaTeX, under one stem."""
-    files = write_frame(frame, stem)
-    stem.with_suffix(".tex").write_text(latex, encoding="utf-8")
-    return [*files, stem.with_suffix(".tex")]
+    return [*write_frame(frame, stem), write_text(stem.with_suffix(".tex"), latex)]
 
 
 def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from frontier.doubts import Doubt, said
 from frontier.views import View
+from frontier.writing import write_json
 
 if TYPE_CHECKING:
     import cattrs
@@ -113,9 +114,7 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Write the result as JSON and return the path."""
-        path = Path(path)
-        path.write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        return path
+        return write_json(path, self.to_dict(), indent=1)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -21,6 +21,7 @@ from matplotlib.ticker import FixedFormatter
 from frontier.figures.style import EMBEDDING
 from frontier.tables.latex import LATEX as LATEX_SIGNS
 from frontier.wording import listed, nearest
+from frontier.writing import whole_file
 
 LATEX = ("pdflatex", "lualatex", "xelatex")
 MATHS = re.compile(r"((?<!\\)\$.*?(?<!\\)\$)")
@@ -82,17 +83,16 @@ def save_figure(
     while not isinstance(whole, Figure):
         whole = whole.figure
     stem = Path(stem)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     name = stem.stem if stem.suffix.lower().lstrip(".") in FORMATS else stem.name
     written = [stem.with_name(f"{name}.{kind}") for kind in kinds]
     settings: Any = {**EMBEDDING, **(_pgf() if "pgf" in kinds else EMBEDDING)}
     with mpl.rc_context(settings):
         for path, kind in zip(written, kinds, strict=True):
             about: Any = {"metadata": FORMATS[kind]} if FORMATS[kind] else {}
-            with ready_for_latex(whole) if kind == "pgf" else nullcontext():
-                whole.savefig(path, format=kind, dpi=300, **about)
-            if kind == "pgf":
-                path.write_text(_without_signs(path.read_text(encoding="utf-8")), encoding="utf-8")
+            with whole_file(path) as draft, ready_for_latex(whole) if kind == "pgf" else nullcontext():
+                whole.savefig(draft, format=kind, dpi=300, **about)
+                if kind == "pgf":
+                    draft.write_text(_without_signs(draft.read_text(encoding="utf-8")), encoding="utf-8")
     return written
 
 

@@ -18,6 +18,7 @@ from frontier.html_report.plots import figures
 from frontier.metrics import add_notes, metrics_table, usable
 from frontier.metrics.axes import with_better
 from frontier.readers import read
+from frontier.writing import write_bytes
 
 ONE_NAME = "all SAEs"
 """The family of a table that names none."""
@@ -86,10 +87,8 @@ def report(
         found = compare(rows, reference or only_family(rows, family), by, family=family, **options)
         files = input_files(source, rows)
     said = contents(found, rows, files, title=title, date=date, y=options.get("y"))
-    target = Path(path).expanduser()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(page(said, figures(found, rows, said.y)).encode(errors="replace"))
-    return target
+    made = page(said, figures(found, rows, said.y)).encode(errors="replace")
+    return write_bytes(Path(path).expanduser(), made)
 
 
 def with_family(table: pd.DataFrame, family: str) -> pd.DataFrame:
