@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,7 @@ from frontier.cli_options import (
     YAxis,
     reads,
 )
-from frontier.terminal import console, errors_console, fail, run, say, show, show_result
+from frontier.terminal import console, fail, run, say, show, show_result, wrote
 from frontier.text_tables import terminal_width
 
 if TYPE_CHECKING:
@@ -201,9 +202,8 @@ def calibrate(
 
     Example: `sae-frontier calibrate sweep.csv --reference relu --tables 2000`
     """
-    from rich.progress import Progress
-
     from frontier.calibration import calibrate as calibrated
+    from frontier.progress import reported
     from frontier.readers import read
 
     found = fitted(
@@ -218,12 +218,11 @@ def calibrate(
         family=family,
         across=across,
     )
-    with Progress(console=errors_console, transient=True) as bar:
-        task = bar.add_task("simulating", total=len(found))
+    with reported(True, "simulating", len(found)) as done:
+        counted = itertools.count(1)
         result = calibrated(
-            found, reference, replicates=tables, seed=seed,
-            progress=lambda name: bar.update(task, advance=1, description=name),
-        )  # fmt: skip
+            found, reference, replicates=tables, seed=seed, progress=lambda name: done(next(counted))
+        )
     show_result(result, verbose=verbose)
     if out:
         from frontier.outputs import write_frame
@@ -297,12 +296,3 @@ def reasons(found: Comparisons, table: pd.DataFrame) -> None:
     for reason in dict.fromkeys(found.notes):
         if reason not in notes(table):
             say(reason, "* ")
-
-
-def wrote(files: list[Path]) -> None:
-    """Say which files were written."""
-    folders = sorted({f.parent for f in files})
-    for folder in folders:
-        names = ", ".join(sorted(f.name for f in files if f.parent == folder))
-        show("")
-        say(f"wrote {folder}/: {names}")

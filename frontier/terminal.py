@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
@@ -31,6 +32,15 @@ def show_result(result: Result, *, verbose: bool = False, all_with: str = "--ver
 def say(sentence: object, start: str = "", style: str | None = None) -> None:
     """Print a sentence in lines that fit, the first one after `start`."""
     show(paragraph(sentence, terminal_width(), start), style)
+
+
+def wrote(files: list[Path]) -> None:
+    """Say which files were written."""
+    folders = sorted({f.parent for f in files})
+    for folder in folders:
+        names = ", ".join(sorted(f.name for f in files if f.parent == folder))
+        show("")
+        say(f"wrote {folder}/: {names}")
 
 
 def fail(command: str, message: object) -> NoReturn:

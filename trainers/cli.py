@@ -214,10 +214,9 @@ def demo(
 
     Example: `sae-train demo --out out/demo`
     """
-    from frontier.cli import wrote
     from trainers.demo import run as demonstrate
 
-    wrote(demonstrate(out, console, fast=fast, progress=not quiet))
+    terminal.wrote(demonstrate(out, console, fast=fast, progress=not quiet))
 
 
 def found_of_targets(folder: Path, table: pd.DataFrame) -> list[str]:

@@ -17,10 +17,10 @@ import torch
 from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 
+from frontier.progress import reported
 from frontier.wording import number
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.activations.progress import reported
 from trainers.config import FamilySection, RunConfig
 from trainers.recipes import SWEEPS
 from trainers.run import Run, build_run

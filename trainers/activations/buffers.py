@@ -13,8 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from frontier.progress import Callback, reported
 from trainers.activations.harvest import ActivationError, Harvest, Rows, check_finite
-from trainers.activations.progress import Callback, reported
 
 
 class ChunkReader(Protocol):

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frontier.progress import Callback
 from frontier.wording import listed, plural
 from trainers.activations.corpora import corpus_of
-from trainers.activations.progress import Callback
 from trainers.activations.sources import Text, TokenWindows, default_length, token_windows
 from trainers.text import STANDARD_LIBRARY, TextError
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frontier.progress import Callback, reported
 from trainers.activations.corpora import StreamedCorpus, corpus_of
-from trainers.activations.progress import Callback, reported
 from trainers.activations.token_arrays import ARRAY_FILES, checked_array, read_array
 from trainers.text import EVALUATION_SHARE, STANDARD_LIBRARY, ContentHash, TextError, documents, windows
 

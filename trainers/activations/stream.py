@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from frontier.progress import Callback
 from frontier.wording import nearest
 from trainers.activations.buffers import Buffer, agreed, filled, processes
 from trainers.activations.cache import CachedHarvest
 from trainers.activations.harvest import CHUNK_TOKENS, ActivationError, Harvest
 from trainers.activations.positions import require_same, seeded
-from trainers.activations.progress import Callback
 from trainers.activations.scaling import Batch, Scaling, scaling_of
 from trainers.activations.sizes import bytes_of, readable
 from trainers.activations.sources import Text, token_windows

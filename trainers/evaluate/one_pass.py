@@ -20,9 +20,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from frontier.progress import Callback, reported
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import listed, plural
-from trainers.activations.progress import Callback, reported
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
 

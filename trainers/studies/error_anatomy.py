@@ -21,9 +21,9 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from frontier import Interval
+from frontier.progress import Callback, reported
 from frontier.studies.batch_sums import jackknife_error, without_each
 from frontier.wording import nearest
-from trainers.activations.progress import Callback, reported
 from trainers.language_models import LanguageModel
 
 PREDICTORS = ("input", "latents")

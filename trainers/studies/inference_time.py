@@ -14,10 +14,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from frontier.progress import Callback
 from frontier.studies.evaluation import Evaluation, joined
 from frontier.studies.paired_frontiers import LeftOut, estimate
 from frontier.wording import nearest
-from trainers.activations.progress import Callback
 from trainers.evaluate import evaluate
 from trainers.language_models import LanguageModel
 from trainers.studies.pursuit import gradient_pursuit, orthogonal_matching_pursuit

@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from frontier.progress import Callback
 from frontier.studies.evaluation import Evaluation, joined
 from frontier.studies.pruning_costs import METHODS
 from frontier.wording import nearest
-from trainers.activations.progress import Callback
 from trainers.architectures.topk import is_among_highest
 from trainers.evaluate import evaluate
 from trainers.language_models import LanguageModel

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch.distributed as dist
 from rich.console import Console
 from rich.errors import LiveError
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -38,7 +38,7 @@ def reported(progress: bool | Callback, what: str, total: int) -> Iterator[Calla
 def _bar() -> Progress | None:
     """A started bar, or None where there is no terminal or another bar has it."""
     console = Console(stderr=True)
-    first = not (dist.is_available() and dist.is_initialized()) or dist.get_rank() == 0
+    first = os.environ.get("RANK", "0") == "0"  # torchrun numbers its processes
     if not (first and console.is_terminal):
         return None
     columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
