@@ -121,7 +121,7 @@ def draw_potency(
     styles: Mapping[Any, Style] | None = None,
 ) -> Axes:
     """One pair of `plot_potencies`."""
-    return _plot(_potency, fit, ax, reference, level, styles, None)[0]  # type: ignore[no-any-return]
+    return _plot(_potency, fit, ax, reference, level, styles, None)[0]
 
 
 def draw_hit_ratio(
@@ -133,7 +133,7 @@ def draw_hit_ratio(
     styles: Mapping[Any, Style] | None = None,
 ) -> Axes:
     """One pair of `plot_hit_ratios`."""
-    return _plot(_hit_ratio, fit, ax, reference, level, styles, None)[0]  # type: ignore[no-any-return]
+    return _plot(_hit_ratio, fit, ax, reference, level, styles, None)[0]
 
 
 def _potency(fit: CurveFit, reference: CurveFit, level: float | None) -> tuple[pd.DataFrame, list[str]]:

@@ -59,7 +59,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     if isinstance(source, (str, Path)):
         from frontier.readers import read  # readers make metrics tables, so they come after this module
 
-        return read(source, better=better)  # type: ignore[no-any-return]
+        return read(source, better=better)
     table = to_pandas(source)
     if table.attrs.get(CHECKED) == _recognised(table) and set(REASONS) <= set(table.columns):
         table = with_better(table.copy(), better)
