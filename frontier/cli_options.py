@@ -91,6 +91,10 @@ READING: dict[str, Any] = {
         str | None,
         typer.Option("--rows-at", help="Which list inside JSON, sheet, or file in a ZIP holds the rows."),
     ],
+    "checkpoints": Annotated[
+        str | None,
+        typer.Option("--checkpoints", help="Of one SAE at several steps: last (default), or all."),
+    ],
 }
 """Options of `frontier.read`, which every command that reads takes."""
 

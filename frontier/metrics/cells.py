@@ -128,7 +128,7 @@ def _written_by_programs(column: pd.Series, spec: Column | None) -> tuple[pd.Ser
     texts = [cell for cell in cells if isinstance(cell, str)]
     if (
         not texts
-        or any(not isinstance(cell, str) and not _is_missing(cell) for cell in cells)
+        or any(not isinstance(cell, str) and not is_missing(cell) for cell in cells)
         or (spec is not None and spec.kind == "count" and any("." in text for text in texts))
     ):
         return None
@@ -237,7 +237,7 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
     for i, cell in enumerate(cells):
         if isinstance(cell, Number) and not isinstance(cell, (bool, complex)):
             numbers[i] = _as_float(cell)
-        elif not _is_missing(cell):
+        elif not is_missing(cell):
             text = str(cell).strip()
             if text not in meaning:
                 meaning[text] = number_in(text, spec, decimal)
@@ -259,7 +259,8 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
         add_text(table, "doubts", bad, f"{name} was text")
 
 
-def _is_missing(cell: object) -> bool:
+def is_missing(cell: object) -> bool:
+    """Whether a cell holds nothing, in any of the ways that pandas has for it."""
     return cell is None or cell is pd.NA or cell is pd.NaT or (isinstance(cell, float) and np.isnan(cell))
 
 

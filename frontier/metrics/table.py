@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.metrics import checks
+from frontier.metrics import checks, finished
 from frontier.metrics.axes import default_y as default_y
 from frontier.metrics.axes import other_metrics, question, unknown_numbers, with_better
 from frontier.metrics.axes import values as values
@@ -81,6 +81,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         checks.hits_outside,
         checks.other_meanings,
         checks.duplicates,
+        *finished.CHECKS,
     ):
         remarks += check(table)
     checks.whole_counts(table)

@@ -40,6 +40,7 @@ def read(
     thousands: str | None = None,
     rows_at: str | None = None,
     better: Mapping[str, str] | str | None = None,
+    checkpoints: str = "last",
 ) -> Any:
     """The metrics table behind a file, a folder or a data frame.
 
@@ -58,6 +59,9 @@ def read(
         a workbook, a file in a ZIP archive.
     better : dict of column to "higher" or "lower", or one of the words
         Which side of a metric that is not known here is better; a word alone where only one is unknown.
+    checkpoints : {"last", "all"}
+        Of an SAE that stands there at several steps, the last is taken and the others are set aside; or all
+        are taken.
 
     Returns
     -------
@@ -77,7 +81,9 @@ def read(
     >>> frontier.read([{"L0": 5, "ce_loss_score": 0.8}])["loss_recovered"].tolist()
     [0.8]
     """
-    options = Options(decimal_given(decimal, thousands), rows_at)
+    if checkpoints not in ("last", "all"):
+        raise ValueError(f'checkpoints must be "last" or "all", found {checkpoints!r}')
+    options = Options(decimal_given(decimal, thousands), rows_at, checkpoints == "all")
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         origin = str(path)
@@ -85,7 +91,7 @@ def read(
     else:
         origin = f"this {type(source).__name__}"
         frame, said = numbers_from_text(to_pandas(source), options.decimal)
-        table = add_notes(metrics_table(frame), *said)
+        table = add_notes(metrics_table(options.marked(frame)), *said)
         if PROVENANCE not in table.attrs:
             write(table, _plain_origin(table))
     table = with_better(table, better)
@@ -101,7 +107,7 @@ def _from_path(path: Path, options: Options) -> pd.DataFrame:
         scan(str(path), found)
     kind = "" if folder else read_file(str(path), found)
     if kind == PLAIN:
-        table = add_notes(_named(str(path), found.frames[0][1]), *found.said)
+        table = add_notes(_named(str(path), options.marked(found.frames[0][1])), *found.said)
         write(table, _plain_origin(table))
         return table
     if kind == "configuration" and not found.rows:
@@ -124,17 +130,17 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
     if found.rows:
         frame = _columns(found)
         origins = by_origin(frame, found.origins)
-        parts.append(_flagged(_named(origin, _use_what_there_is(frame))))
+        parts.append(_flagged(_named(origin, found.options.marked(_use_what_there_is(frame)))))
         said += notes(parts[0])
     for path, frame in found.frames:
-        name, part = printable(path), _named(path, frame)
+        name, part = printable(path), _named(path, found.options.marked(frame))
         if "source" not in part:
             part["source"] = name
         for key, columns in _plain_origin(part).items():
             origins[key] = {c: n + origins.get(key, {}).get(c, 0) for c, n in columns.items()}
         said += [f"{name}: {note}" for note in notes(part)]
         parts.append(part)
-    table = parts[0] if len(parts) == 1 else _together(origin, parts)
+    table = parts[0] if len(parts) == 1 else _together(origin, parts, found.options)
     said += [n for n in notes(table) if n not in said]
     table.attrs[NOTES] = []
     write(table, origins)
@@ -185,14 +191,14 @@ def _flagged(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def _together(origin: str, parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _together(origin: str, parts: list[pd.DataFrame], options: Options) -> pd.DataFrame:
     """Checked tables one below the other."""
     bare = [part.dropna(axis="columns", how="all") for part in parts]
     for part in bare:
         part.attrs = {}
     table = pd.concat(bare, ignore_index=True)
     table.attrs.pop(CHECKED, None)
-    return _named(origin, table)
+    return _named(origin, options.marked(table))
 
 
 def _plain_origin(table: pd.DataFrame) -> dict[Origin, dict[str, int]]:

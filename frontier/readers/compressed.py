@@ -17,11 +17,12 @@ from frontier.wording import listed, nearest
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 
-def unpacked(path: str, kinds: tuple[str, ...], member: str | None = None) -> tuple[str, bytes]:
-    """The ending of what is in a file, and its bytes, decompressed where the last ending says so.
+def unpacked(path: str, suffix: str, kinds: tuple[str, ...], member: str | None = None) -> tuple[str, bytes]:
+    """The ending of what is in a compressed file, and its bytes.
 
     Parameters
     ----------
+    suffix : one of `SUFFIXES`, in which the path ends
     kinds : endings of members that are looked for in a ZIP archive
     member : the one that is meant, where there are several
 
@@ -30,17 +31,13 @@ def unpacked(path: str, kinds: tuple[str, ...], member: str | None = None) -> tu
     TableError
         When it is broken, larger than the bound when unpacked, locked, or an archive of several tables.
     """
-    stem, suffix = os.path.splitext(path)
-    suffix = suffix.lower()
-    if suffix not in SUFFIXES:
-        return suffix, bounded(path)
     try:
         if suffix == ".zip":
             return _from_zip(path, kinds, member)
         content = _decompressed(bounded(path), suffix)
     except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError) as error:
         raise TableError(f"its {suffix[1:]} compression is broken or cut off ({error})") from error
-    return os.path.splitext(stem)[1].lower(), _checked(content)
+    return os.path.splitext(path[: -len(suffix)])[1].lower(), _checked(content)
 
 
 def _decompressed(raw: bytes, suffix: str) -> bytes:

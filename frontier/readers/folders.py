@@ -29,13 +29,14 @@ def scan(folder: str, found: Found) -> None:
     kinds, unread = Counter[str](), []
     files = list(files_in(folder, unread))
     for path in _tracked(files):
-        name = printable(os.path.relpath(path, folder))
         frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
         try:
             kind = read_file(path, found)
             problem = _keep_tables_of_metrics(found, frames) if len(found.frames) > frames else ""
         except (TableError, OSError) as error:
-            found.broken.append(str(error).replace(printable(path), name, 1)[:300])
+            name = _inside(path, folder)
+            said = str(error).replace(printable(path), name, 1)
+            found.broken.append((said if said.startswith(name) else f"{name}: {said}")[:300])
             found.forget(rows, frames)
             continue
         if any(num(row.get("l0")) is not None for row in found.rows[rows:]) or len(found.frames) > frames:
@@ -43,8 +44,9 @@ def scan(folder: str, found: Found) -> None:
         elif len(found.extras) > extras or found.repeats > repeats:
             kinds[kind] += 1
         elif kind in ("plain table", "configuration"):
-            found.ignored.append(name)
+            found.ignored.append(_inside(path, folder))
         else:
+            name = _inside(path, folder)
             problem = problem or f"no L0 in {plural(len(found.rows) - rows, 'row')}"
             found.broken.append(f"{name}, a {kind}: {problem}"[:300])
             found.forget(rows, frames)
@@ -65,7 +67,7 @@ def _keep_tables_of_metrics(found: Found, first: int) -> str:
     problem = ""
     for i in range(len(found.frames) - 1, first - 1, -1):
         path, frame = found.frames[i]
-        table = metrics_table(frame)
+        table = metrics_table(found.options.marked(frame))
         try:
             require_metrics(table, path)
         except TableError as error:
@@ -87,22 +89,22 @@ def files_in(folder: str, unread: list[str]) -> Iterator[str]:
         if entry is None:
             open_folders.pop()
             continue
-        name = printable(os.path.relpath(entry.path, folder))
+        problem = ""
         try:
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith((".", "__")):
                     open_folders.append(iter(_entries(entry.path, folder, unread)))
             elif entry.is_symlink() and entry.is_dir():
-                unread.append(f"{name} (a link to a folder, not followed)")
+                problem = "a link to a folder, not followed"
             elif entry.name.lower().endswith(KINDS):
                 if entry.is_file():
                     yield entry.path
                 else:
-                    unread.append(
-                        f"{name} ({'a link to nothing' if entry.is_symlink() else 'no plain file'})"
-                    )
+                    problem = "a link to nothing" if entry.is_symlink() else "no plain file"
         except OSError as error:
-            unread.append(f"{name} ({_reason(error)})")
+            problem = _reason(error)
+        if problem:
+            unread.append(f"{_inside(entry.path, folder)} ({problem})")
 
 
 def _entries(path: str, folder: str, unread: list[str]) -> list[os.DirEntry[str]]:
@@ -110,10 +112,14 @@ def _entries(path: str, folder: str, unread: list[str]) -> list[os.DirEntry[str]
         with os.scandir(path) as opened:
             entries = sorted(opened, key=lambda entry: entry.name)
     except OSError as error:
-        unread.append(f"{printable(os.path.relpath(path, folder))} ({_reason(error)})")
+        unread.append(f"{_inside(path, folder)} ({_reason(error)})")
         return []
     beside = any(entry.name == "eval_results.json" for entry in entries)
     return [entry for entry in entries if not (beside and entry.name == "config.json")]
+
+
+def _inside(path: str, folder: str) -> str:
+    return printable(os.path.relpath(path, folder))
 
 
 def _reason(error: OSError) -> str:

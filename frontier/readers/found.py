@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from frontier.metrics.finished import EVERY_CHECKPOINT
 from frontier.wording import listed
 
 Row = dict[str, Any]
@@ -35,10 +36,18 @@ class Options:
         The decimal mark of numbers in text, '.' or ','.
     rows_at : str or None
         Where the rows are: a list inside JSON, a sheet of a workbook, a file in a ZIP archive.
+    every_checkpoint : bool
+        Intermediate checkpoints count as SAEs.
     """
 
     decimal: str | None = None
     rows_at: str | None = None
+    every_checkpoint: bool = False
+
+    def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame, which now says itself whether its checkpoints are wanted."""
+        frame.attrs[EVERY_CHECKPOINT] = self.every_checkpoint
+        return frame
 
 
 @dataclass

@@ -23,7 +23,7 @@ from frontier.metrics.names import canonical_name
 from frontier.readers.configs import CLASSES, of_class
 from frontier.readers.found import Found, flat, printable
 from frontier.readers.nested import rows_in
-from frontier.readers.opening import json_content, yaml_content
+from frontier.readers.opening import bounded, json_content, yaml_content
 
 YAML = (".yaml", ".yml")
 PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
@@ -42,7 +42,10 @@ def read_file(path: str, found: Found) -> str:
     """
     suffix = os.path.splitext(path)[1].lower()
     try:
-        suffix, content = compressed.unpacked(path, PLAIN_KINDS, found.options.rows_at)
+        if suffix in compressed.SUFFIXES:
+            suffix, content = compressed.unpacked(path, suffix, PLAIN_KINDS, found.options.rows_at)
+        else:
+            content = bounded(path)
         if suffix == ".json":
             return _json(json_content(content), path, found)
         if suffix in YAML:

@@ -88,11 +88,18 @@ def _same(one: Row, other: Row) -> bool:
 
 def protocol(evaluation: Mapping[str, Any]) -> str | None:
     """Corpus, context length and special tokens of an `eval_cfg` or `eval_config`."""
-    parts = [text(evaluation.get("dataset"))]
-    if text(evaluation.get("context_size")):
-        parts.append(f"{text(evaluation.get('context_size'))} tokens")
     special = evaluation.get("exclude_special_tokens_from_reconstruction")
-    if isinstance(special, bool):
+    return _protocol(
+        text(evaluation.get("dataset")),
+        text(evaluation.get("context_size")),
+        special if isinstance(special, bool) else None,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _protocol(dataset: str, context: str, special: bool | None) -> str | None:
+    parts = [dataset, f"{context} tokens" if context else ""]
+    if special is not None:
         parts.append(f"special tokens {'excluded' if special else 'included'}")
     return ", ".join(p for p in parts if p) or None
 

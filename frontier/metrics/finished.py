@@ -1,0 +1,301 @@
+"""Which rows are finished SAEs, each once: not steps of one run, not batches of one evaluation, not sums.
+
+Each check takes the table being built and yields remarks; rows that are no finished SAE get a reason in
+`excluded_because`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+
+from frontier.metrics.cells import is_missing
+from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
+from frontier.metrics.columns import BY_NAME, COLUMNS
+from frontier.metrics.names import canonical_name, slug
+from frontier.wording import listed, number, plural
+
+EVERY_CHECKPOINT = "frontier_every_checkpoint"
+"""Attribute of a table whose intermediate checkpoints are wanted."""
+
+STEPS = frozenset(
+    "step global_step trainer_global_step training_step train_step steps n_steps training_steps iteration"
+    " iterations iter epoch checkpoint ckpt checkpoint_step".split()
+)
+TOKENS = frozenset("tokens tokens_seen n_tokens num_tokens tokens_trained training_tokens_seen".split())
+CLOCKS = frozenset({"timestamp", "runtime"})
+"""Columns of a logged history: its rows are moments of one run where nothing names a run."""
+
+BATCHES = re.compile(
+    r"(?:eval_)?(?:batch|window|prompt|doc|document|sequence|seq|example|sample|input)(?:_(?:idx|index|id|no|number))?"
+)
+KNOBS = frozenset(
+    "lr learning_rate batch_size bandwidth warmup expansion_factor l1_penalty k target_l0".split()
+)
+SIZES = frozenset(
+    "n_inputs num_inputs n_eval_inputs eval_size n_prompts eval_tokens n_eval_tokens num_eval_tokens"
+    " n_batches num_batches eval_batches n_eval_batches num_eval_batches n_eval_reconstruction_batches"
+    " total_tokens_eval_reconstruction".split()
+)
+STATES = frozenset(
+    {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
+)
+SUMMARIES = frozenset(
+    {"mean", "average", "avg", "median", "std", "sd", "total", "sum", "min", "max", "mean ± std"}
+)
+
+_STEP_IN_NAME = re.compile(
+    r"[_\-./ =]?(?:global_|training_|train_)?(?:steps?|checkpoints?|ckpt|iter(?:ation)?s?)[_\-= /]*"
+    r"(?P<step>\d+(?:\.\d+)?)(?P<scale>[kmb]?)(?=$|[_\-./ ])"
+    r"|(?:^|[_\-/ ])ae_(?P<ae>\d+)(?=$|\.pt)"
+    r"|[_\-./ ](?P<before>\d+(?:\.\d+)?)(?P<unit>[kmb]?)[_\- ]?(?:steps|tokens|toks)(?=$|[_\-./ ])"
+    r"|[_\-./ ](?P<end>final|last|latest)(?=$|[_\-./ ])",
+    re.IGNORECASE,
+)
+_STEP_WORDS = ("step", "ckpt", "checkpoint", "iter", "ae_", "tok", "final", "last", "latest")
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
+
+
+def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
+    """Runs that a column of states calls crashed, failed, killed or still running: a doubt."""
+    for name in [c for c in table.columns if slug(c) in ("state", "status", "run_state")]:
+        states = pd.Series(_words(table[name], str.strip), table.index).str.lower()
+        bad = states.isin(STATES).to_numpy()
+        if bad.any():
+            add_text(table, "doubts", bad, ("run is " + states).to_numpy(dtype=object))
+            yield f"{name}: {listed(sorted(set(states[bad])))} in {rows_named(bad, table)}; kept"
+
+
+def summary_rows(table: pd.DataFrame) -> Iterator[str]:
+    """Rows that a spreadsheet adds below a table: means, sums."""
+    for name in [c for c in ("run_id", "architecture", "family") if c in table]:
+        if not any(str(cell).strip().lower() in SUMMARIES for cell in set(map(str, table[name].tolist()))):
+            continue
+        words = pd.Series(_words(table[name], str.strip), table.index).str.lower()
+        rows = words.isin(SUMMARIES).to_numpy() & table["excluded_because"].isna().to_numpy()
+        if rows.any():
+            add_text(table, "excluded_because", rows, "a row of sums or means, not an SAE")
+            yield f"{rows_named(rows, table)}: {listed(sorted(set(words[rows])))}, no SAE; set aside"
+
+
+def batches(table: pd.DataFrame) -> Iterator[str]:
+    """Rows that are batches of evaluations: nobody can say how to average what they hold.
+
+    Raises
+    ------
+    TableError
+        When a column counts batches (texts, windows) through which one SAE goes.
+    """
+    for name in [c for c in table.columns if BATCHES.fullmatch(slug(c))]:
+        keys = _keys(table, table.get("run_id"), texts=False)
+        once = not pd.DataFrame({"key": keys, "batch": _words(table[name], str)}).duplicated().any()
+        per_sae = table[name].groupby(keys).nunique()
+        if once and len(table) > 2 and 2 * int((per_sae > 1).sum()) > len(per_sae):
+            raise TableError(
+                f"rows are batches, not SAEs: column {name} has up to {int(per_sae.max())} values for one "
+                "SAE; give one row per SAE, its losses and L0 averaged over the batches"
+            )
+    return iter(())
+
+
+def checkpoints(table: pd.DataFrame) -> Iterator[str]:
+    """Rows of one SAE at several steps: the last one that is usable is the SAE, the others are set aside."""
+    if table.attrs.get(EVERY_CHECKPOINT):
+        return
+    runs, in_names = _names_and_steps(table)
+    said = [(c, _steps(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
+    if in_names is not None:
+        said.append(("run_id", in_names))
+    said = [(name, steps) for name, steps in said if (steps != steps[:1]).any()]
+    if not said:
+        return
+    clocks = any(slug(c) in CLOCKS for c in table.columns)
+    ready = table["excluded_because"].isna().to_numpy() & _has_fidelity(table)
+    keys = _keys(table, runs, texts=True)
+    for name, steps in said:
+        rows = pd.DataFrame({"key": keys, "step": steps})[ready]
+        if not rows["step"].notna().any() or not _are_runs(table, name, rows, clocks):
+            continue
+        rows["step"] = rows["step"].fillna(np.inf)
+        last = rows.groupby("key")["step"].transform("max")
+        early = np.zeros(len(table), dtype=bool)
+        early[np.flatnonzero(ready)[(rows["step"] < last).to_numpy()]] = True
+        if early.any():
+            reason = np.array(
+                [f"intermediate checkpoint ({name} {number(float(s), 6)})" for s in steps], dtype=object
+            )
+            add_text(
+                table, "excluded_because", early, reason if name != "run_id" else "intermediate checkpoint"
+            )
+            yield (
+                f"{plural(int(early.sum()), 'intermediate checkpoint')} set aside by {name}, the last of "
+                'each SAE kept; read(..., checkpoints="all") or --checkpoints all takes them too'
+            )
+
+
+def _are_runs(table: pd.DataFrame, name: str, rows: pd.DataFrame, clocks: bool) -> bool:
+    """Whether rows of one key are steps of one SAE: named or set alike, logged by a clock, or a full grid."""
+    if "run_id" in table or clocks or _knobs(table):
+        return True
+    sizes = pd.crosstab(rows["key"], rows["step"].fillna(np.inf)).to_numpy()
+    grid = sizes.shape[1] > 1 and bool((sizes == sizes[:, :1]).all())
+    return grid and (slug(name) in STEPS or int(sizes[0, 0]) > 1)
+
+
+def repeats(table: pd.DataFrame) -> Iterator[str]:
+    """SAEs that stand in several sources: the first counts, unless its numbers differ."""
+    if "source" not in table or table["source"].nunique() < 2:
+        return
+    if "run_id" in table and table["run_id"].notna().all() and table["run_id"].is_unique:
+        return
+    numbers = [c for c in numeric_columns(table) if table[c].notna().any()]
+    keys = _keys(table, table.get("run_id"), texts=True)
+    if "run_id" in table:
+        keys = np.where(table["run_id"].notna(), keys, -1 - np.arange(len(table)))
+    facts = table[numbers].astype(float).round(9).assign(key=keys)
+    if "run_id" not in table:
+        facts = facts.drop(columns="key").join(
+            table.drop(columns=["source", "doubts", "excluded_because", *numbers])
+        )
+    facts = facts.astype(str)
+    free = table["excluded_because"].isna().to_numpy()
+    again = facts.duplicated(keep="first").to_numpy() & free
+    first = table["source"].groupby([facts[c] for c in facts.columns]).transform("first")
+    again &= (first != table["source"]).to_numpy()
+    share = pd.Series(again).groupby(table["source"].to_numpy()).transform("mean").to_numpy()
+    again &= share >= 0.5  # a tie between files is no copy
+    if again.any():
+        add_text(table, "excluded_because", again, "stands in another source too")
+        yield f"{rows_named(again, table)} repeat SAEs of {listed(sorted(set(first[again])), 3)}; set aside"
+    if "run_id" in table:
+        yield from _told_otherwise(table, keys, free & ~again)
+
+
+def _told_otherwise(table: pd.DataFrame, keys: np.ndarray, rows: np.ndarray) -> Iterator[str]:
+    """SAEs of one name and setting whose numbers differ between sources: a doubt."""
+    sources = table["source"].where(rows).groupby(keys).transform("nunique").to_numpy()
+    twice = rows & (sources > 1) & (keys >= 0)
+    if twice.any():
+        add_text(table, "doubts", twice, "another source has other numbers for this SAE")
+        yield f"{rows_named(twice, table)}: several sources have the same SAE with other numbers; kept"
+
+
+def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
+    """SAEs evaluated on half as much as others, or less: their numbers are noisier."""
+    for name in [c for c in table.columns if _last(c) in SIZES]:
+        sizes = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
+        if not np.isfinite(sizes).any():
+            continue
+        most = float(np.nanmax(sizes))
+        few = np.isfinite(sizes) & (sizes <= most / 2)
+        if few.any():
+            add_text(table, "doubts", few, f"evaluated on less than others ({_last(name)})")
+            yield (
+                f"{name}: from {number(float(np.nanmin(sizes)), 6)} to {number(most, 6)}: "
+                f"{rows_named(few, table)} were evaluated on half as much as others, or less"
+            )
+
+
+# --- keys ----------------------------------------------------------------------------------------
+
+
+def _keys(table: pd.DataFrame, runs: pd.Series | None, *, texts: bool) -> np.ndarray:
+    """One integer per row, equal for rows that nothing but time (or numbers measured) tells apart."""
+    names = [c.name for c in COLUMNS if c.kind == "identity" and c.name not in ("source", "run_id")]
+    names += ["dictionary_size", "d_model", *_knobs(table)]
+    if texts:
+        names += [c for c in table.columns if _tells_apart(table, str(c))]
+    columns = {n: _words(table[n], without_step) for n in dict.fromkeys(names) if n in table}
+    if runs is not None:
+        columns["run_id"] = _words(runs, str)
+    if not columns:
+        return np.zeros(len(table), dtype=np.int64)
+    return pd.DataFrame(columns).groupby(list(columns), sort=False).ngroup().to_numpy()
+
+
+def _words(column: pd.Series, cleaned: Callable[[str], str]) -> list[str]:
+    return ["" if is_missing(cell) else cleaned(str(cell)) for cell in column.astype(object)]
+
+
+def _knobs(table: pd.DataFrame) -> list[str]:
+    """Columns of settings that hold something."""
+    return [
+        c for c in table.columns
+        if (canonical_name(str(c)) == "sparsity_setting" or _last(c) in KNOBS) and table[c].notna().any()
+    ]  # fmt: skip
+
+
+def _tells_apart(table: pd.DataFrame, name: str) -> bool:
+    """Whether a column that is carried along is text that names something, and no moment."""
+    if name in BY_NAME or name in ("doubts", "excluded_because") or slug(name) in STEPS | TOKENS:
+        return False
+    if re.search(r"time|date|created|state|status|url|note", slug(name)):
+        return False
+    return bool(
+        pd.api.types.is_string_dtype(table[name].dtype) or pd.api.types.is_object_dtype(table[name].dtype)
+    )
+
+
+def _names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
+    """The names of the SAEs without the step in them, and the steps, where names have any."""
+    if "run_id" not in table:
+        return None, None
+    names = table["run_id"]
+    together = "\n".join(map(str, names.tolist())).lower()
+    if not any(word in together for word in _STEP_WORDS):
+        return names, None
+    steps = _steps(names, in_names=True)
+    if not np.isfinite(steps).any():
+        return names, None
+    return pd.Series(_words(names, without_step), names.index), steps
+
+
+@lru_cache(maxsize=8192)
+def without_step(name: str) -> str:
+    """A name without the step, checkpoint or 'final' in it.
+
+    >>> without_step("trainer_3_step_4882"), without_step("topk/checkpoint-500"), without_step("topk_final")
+    ('trainer_3', 'topk', 'topk')
+    """
+    return _STEP_IN_NAME.sub("", name)
+
+
+def _steps(cells: Iterable[object], in_names: bool = False) -> np.ndarray:
+    """The steps that cells give: numbers, or in names; 'final' is infinite."""
+    if isinstance(cells, pd.Series) and pd.api.types.is_numeric_dtype(cells.dtype):
+        return cells.to_numpy(dtype=float, na_value=np.nan)
+    return np.array([_step(cell, in_names) for cell in cells], dtype=float)
+
+
+def _step(cell: object, in_names: bool) -> float:
+    if isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool):
+        return float(cell)
+    if not isinstance(cell, str):
+        return np.nan
+    found = _STEP_IN_NAME.search(f" {cell}")
+    if found is None:
+        plain = re.fullmatch(r"(\d+)(?:\.pt)?", cell.strip())
+        return float(plain[1]) if plain and not in_names else np.nan
+    if found["end"]:
+        return np.inf
+    digits = found["step"] or found["ae"] or found["before"]
+    return float(digits) * _SCALES[(found["scale"] or found["unit"] or "").lower()]
+
+
+def _has_fidelity(table: pd.DataFrame) -> np.ndarray:
+    """Rows that hold any metric but L0: a history logs its metrics at different steps."""
+    metrics = [c for c in numeric_columns(table) if c not in ("l0", "tokens_trained") and BY_NAME.get(c)
+               and BY_NAME[c].kind != "count" and c != "sparsity_setting"]  # fmt: skip
+    return table[metrics].notna().any(axis=1).to_numpy() if metrics else np.ones(len(table), dtype=bool)
+
+
+def _last(name: object) -> str:
+    return slug(re.split(r"[./]", str(name))[-1])
+
+
+CHECKS = (batches, unfinished_runs, summary_rows, checkpoints, repeats, evaluation_sizes)
+"""In the order in which they are done."""
