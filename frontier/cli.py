@@ -105,7 +105,7 @@ def pareto(
 @reads
 def fit(
     source: Source, reading: Reading, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
-    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     level: Level = 0.95, family: Family = "family", across: Across = None, every_row: EveryRow = False,
     out: Out = None, verbose: Verbose = False,
 ) -> None:  # fmt: skip
@@ -134,7 +134,7 @@ def fit(
 def compare(
     source: Source, reading: Reading, reference: Reference = None, by: By = None,
     x: XAxis = "sparsity", y: YAxis = None,
-    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
     level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
     verbose: Verbose = False,
@@ -150,7 +150,7 @@ def compare(
     table = read(source, **reading)
     said(table)
     found = compared(
-        table, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
+        table, reference, split(by), curve=curve, x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
         level=level, family=family, across=split(across) or (),
     )  # fmt: skip
     if not len(found):
@@ -168,7 +168,7 @@ def report(
     reading: Reading,
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path("report.html"),
     reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
-    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
     level: Level = 0.95, family: Family = "family", across: Across = None,
     title: Annotated[str, typer.Option("--title", help="Default: who is compared with whom.")] = "",
@@ -181,7 +181,7 @@ def report(
     from frontier.html_report import report as write
 
     wrote([write(
-        source, out, reference, split(by), curve=str(curve), x=x, y=y, errors=str(errors), max_l0=max_l0,
+        source, out, reference, split(by), curve=curve, x=x, y=y, errors=str(errors), max_l0=max_l0,
         at=at, level=level, family=family, across=split(across) or (), title=title, date=date,
         reading=reading,
     )])  # fmt: skip
@@ -192,7 +192,7 @@ def report(
 def calibrate(
     source: Source, reading: Reading, reference: Reference = None, by: By = None,
     x: XAxis = "sparsity", y: YAxis = None,
-    curve: CurveOption = CurveName.hill, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
+    curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
     tables: Annotated[int, typer.Option("--tables", min=10, help="Simulated tables.")] = 2000,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
     level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
@@ -249,7 +249,7 @@ def main() -> None:
 
 
 def fitted(
-    table: pd.DataFrame, curve: CurveName, by: list[str] | None, *, x: str, y: str | None,
+    table: pd.DataFrame, curve: CurveName | None, by: list[str] | None, *, x: str, y: str | None,
     errors: ErrorsName, max_l0: float | None, level: float, family: str, across: list[str] | None,
     every_row: bool = False,
 ) -> FrontierFits:  # fmt: skip
@@ -263,14 +263,15 @@ def fitted(
             table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family
         )
     return fits.fit(
-        table, str(curve), split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
+        table, curve, split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
         family=family, across=split(across) or (),
     )  # fmt: skip
 
 
 def split(names: list[str] | None) -> list[str] | None:
-    """Column names given by repeating an option or with commas."""
-    return [n.strip() for name in names for n in name.split(",") if n.strip()] if names else None
+    """Column names given by repeating an option or with commas; 'none' for no column."""
+    found = [n.strip() for name in names or () for n in name.split(",") if n.strip()]
+    return [] if found == ["none"] else found or None
 
 
 def said(table: pd.DataFrame) -> None:

@@ -42,14 +42,18 @@ By = Annotated[
     list[str] | None,
     typer.Option(
         "--by",
-        help="Group column; repeat or separate with commas. Default: model, site, layer where present.",
+        help="Group column; repeat or separate with commas; none for one group. Default: model, site, layer "
+        "where present.",
     ),
 ]
 XAxis = Annotated[str, typer.Option("--x", help="Column of the x axis.")]
 YAxis = Annotated[
     str | None, typer.Option("--y", help="Column of the y axis. Default: performance_hit, else fvu.")
 ]
-CurveOption = Annotated[CurveName, typer.Option("--curve", help="Curve to fit.")]
+CurveOption = Annotated[
+    CurveName | None,
+    typer.Option("--curve", help="Curve to fit. Default: hill where y has an upper bound, else power."),
+]
 ErrorsOption = Annotated[
     ErrorsName, typer.Option("--errors", help="Errors model; auto chooses by pooled likelihood and says so.")
 ]
@@ -81,6 +85,25 @@ Verbose = Annotated[
 ]
 
 READING: dict[str, Any] = {
+    "columns": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            help="theirs=ours: read a column of the source as one of ours, or as 'ignored'; repeat for more.",
+        ),
+    ],
+    "where": Annotated[
+        str | None,
+        typer.Option("--where", help="Rows to keep, by comparisons: \"protocol == 'a' and l0 < 200\"."),
+    ],
+    "better": Annotated[
+        list[str] | None,
+        typer.Option(
+            "--better",
+            help="Which side of a metric that is not known here is better: higher or lower (of --y), or "
+            "name=higher.",
+        ),
+    ],
     "decimal": Annotated[
         str | None, typer.Option("--decimal", help="Decimal mark of numbers in text, . or , where unclear.")
     ],
@@ -99,6 +122,33 @@ READING: dict[str, Any] = {
 """Options of `frontier.read`, which every command that reads takes."""
 
 
+def pairs(texts: list[str], usage: str) -> dict[str, str]:
+    """What was given as 'name=value', several times.
+
+    >>> pairs(["Active latents=l0"], "--map theirs=ours")
+    {'Active latents': 'l0'}
+    """
+    for text in texts:
+        if "=" not in text.strip("="):
+            raise ValueError(f"expected {usage}, found {text!r}")
+    return {name.strip(): value.strip() for name, _, value in (text.rpartition("=") for text in texts)}
+
+
+def sides(texts: list[str], y: str | None) -> dict[str, str] | str:
+    """Which side of which metric is better; a word alone is about y, or the one metric that is not known.
+
+    >>> sides(["higher"], "score"), sides(["lower"], None), sides(["score=higher"], None)
+    ({'score': 'higher'}, 'lower', {'score': 'higher'})
+    """
+    words = [text for text in texts if "=" not in text]
+    named = pairs([text for text in texts if "=" in text], "--better name=higher")
+    if words and y is None and not named and len(words) == 1:
+        return words[0]
+    if words and y is None:
+        raise ValueError(f"--better {words[0]} is about which metric? Say --better name={words[0]}")
+    return {**named, **{str(y): word for word in words}}
+
+
 def reads(command: Callable[..., None]) -> Callable[..., None]:
     """A command that takes the options of `read` too, and gets those given as its dict `reading`."""
     signature = inspect.signature(command, eval_str=True)
@@ -111,6 +161,10 @@ def reads(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**given: Any) -> None:
         said = {name: value for name in READING if (value := given.pop(name, None)) is not None}
+        if "columns" in said:
+            said["columns"] = pairs(said["columns"], "--map theirs=ours")
+        if "better" in said:
+            said["better"] = sides(said["better"], given.get("y"))
         command(**given, reading=said)
 
     run.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]

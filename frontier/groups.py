@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.metrics import usable, values
+from frontier.metrics import unread_columns, usable, values
 from frontier.metrics.checks import TableError
 from frontier.wording import listed, nearest
 
@@ -28,6 +28,10 @@ RECIPE = (
     "learning_rate", "lr",
 )  # fmt: skip
 """Runs equal in these (L0 where the setting is unknown) differ by their seed only."""
+
+
+CLEAN = 3
+"""A column splits a group cleanly where each of its values stands in at least so many rows."""
 
 
 def group_columns(
@@ -107,8 +111,12 @@ def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> Non
     TableError
         Names the column and what differs.
     """
+    for column in [across] if isinstance(across, str) else across:
+        if column not in table:
+            near = nearest(column, [str(c) for c in table.columns])
+            raise TableError(f"no column {column!r} for values to meet across{near}")
     checked = [c for c in PROTOCOL if c in table and c not in columns and c not in across]
-    if not checked or table.empty:
+    if table.empty:
         return
     for column in checked:
         text = as_text(table[column])
@@ -125,6 +133,42 @@ def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> Non
                 f"add {column!r} to by (--by {','.join([*columns, column])}), keep one of them, or allow it "
                 f"with across=[{column!r}] (--across {column})"
             )
+    ask_of_unread(table, columns, across)
+
+
+def ask_of_unread(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
+    """Ask about a text column that nobody reads and that would split a group cleanly.
+
+    It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
+
+    Raises
+    ------
+    TableError
+        Names the column, its values, and what to type.
+    """
+    own = [c for c in ("family", "architecture") if c in table]
+    inside = list(dict.fromkeys([*columns, *own]))
+    codes = group_codes(table, inside)[0]
+    for column in unread_columns(table):
+        if column in columns or column in across or not _is_text(table[column]):
+            continue
+        sizes = table.groupby([codes, table[column]], sort=False).size()
+        per_group = sizes.groupby(level=0).agg(["size", "min"])
+        clean = per_group[(per_group["size"] > 1) & (per_group["min"] >= CLEAN)]
+        if len(clean):
+            found = [f"{v} ({n} rows)" for v, n in sizes[clean.index[0]].items()]
+            by = [*(c for c in columns if c not in own), column]
+            families = f"columns={{{column!r}: 'family'}} (--map '{column}=family') if families, "
+            raise TableError(
+                f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
+                f"Say what it is: {'' if own else families}by={by} (--by '{','.join(by)}') if groups, "
+                f"across=[{column!r}] (--across '{column}') if they may be pooled"
+            )
+
+
+def _is_text(column: pd.Series) -> bool:
+    cells = column.dropna()
+    return bool(len(cells)) and all(isinstance(cell, str) for cell in cells)
 
 
 def varies(column: pd.Series) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 
 from frontier.doubts import Doubt, said
 from frontier.views import View
+from frontier.wording import folded
 from frontier.writing import write_json
 
 if TYPE_CHECKING:
@@ -160,6 +161,9 @@ class Rows(Result, Generic[R]):
             return self._rows[key]
         wanted = key if isinstance(key, tuple) else (key,)
         found = [r for r in self._rows if all(w in self._labels(r) for w in wanted)]
+        if not found:
+            names = {folded(w) for w in wanted}
+            found = [r for r in self._rows if names <= {folded(v) for v in self._labels(r)}]
         if len(found) != 1:
             raise KeyError(f"{len(found)} {self._noun} match {key!r}; {self._how}")
         return found[0]

@@ -89,6 +89,15 @@ def listed(values: Sequence[object], most: int = 8, between: str = ", ") -> str:
     return shown if len(values) <= most else f"{shown} and {len(values) - most} more"
 
 
+def folded(name: object) -> object:
+    """A name as it is compared where no name is exactly equal: without regard to case.
+
+    >>> folded("ReLU") == folded("relu"), folded(3)
+    (True, 3)
+    """
+    return name.casefold() if isinstance(name, str) else name
+
+
 def nearest(name: str, known: Iterable[object]) -> str:
     """The end of an error message: the nearest known names, or all of them.
 

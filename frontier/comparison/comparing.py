@@ -39,7 +39,7 @@ def compare(
     reference: str | None = None,
     by: Sequence[str] | str | None = None,
     *,
-    curve: str = "hill",
+    curve: str | None = None,
     x: str = "sparsity",
     y: str | None = None,
     errors: str = "auto",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, held, in_words, telling
 from frontier.views import View
-from frontier.wording import listed, nearest, number, plural
+from frontier.wording import folded, listed, nearest, number, plural
 
 if TYPE_CHECKING:
     from lmfit.model import ModelResult
@@ -256,11 +256,14 @@ class FrontierFits(Result):
         if isinstance(key, (int, np.integer)) and not any(key in f.group.values() for f in self.fits):
             return self.fits[key]
         wanted = key if isinstance(key, dict) else (key if isinstance(key, tuple) else (key,))
-        found = [f for f in self.fits if _matches(f.group, wanted)]
+        everyone = [*self.fits, *self.failures]
+        exact = any(_matches(f.group, wanted, lambda v: v) for f in everyone)
+        same = (lambda v: v) if exact else folded
+        found = [f for f in self.fits if _matches(f.group, wanted, same)]
         if len(found) == 1:
             return found[0]
         for failure in self.failures:
-            if _matches(failure.group, wanted):
+            if _matches(failure.group, wanted, same):
                 raise KeyError(f"group {key!r} has no fit: {failure.reason}")
         names = [in_words(f.group) for f in (found or self.fits)]
         raise KeyError(
@@ -348,10 +351,10 @@ def _record(f: CurveFit) -> dict[str, Any]:
     return {**row, "doubts": in_text(f.doubts)}
 
 
-def _matches(group: Group, wanted: Any) -> bool:
+def _matches(group: Group, wanted: Any, same: Callable[[Any], Any]) -> bool:
     if isinstance(wanted, dict):
-        return all(group.get(k) == v for k, v in wanted.items())
-    return all(v in group.values() for v in wanted)
+        return all(k in group and same(group[k]) == same(v) for k, v in wanted.items())
+    return all(same(v) in map(same, group.values()) for v in wanted)
 
 
 def _with_noise(y: Array, low: Array, high: Array, reach: float, errors: Errors) -> tuple[Array, Array]:

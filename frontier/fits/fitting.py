@@ -21,7 +21,7 @@ from frontier.fits.residuals import curvature_left
 from frontier.groups import group_columns, guard
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.metrics import default_y, metrics_table, usable
-from frontier.metrics.axes import better_of
+from frontier.metrics.axes import better_of, usual_curve, usual_curve_remark
 from frontier.problems import Array, Estimate, Problem, parameter
 from frontier.wording import listed, nearest, plural
 
@@ -41,7 +41,7 @@ class Settings:
 
 def fit(
     table: Any,
-    curve: str | Curve = "hill",
+    curve: str | Curve | None = None,
     by: Sequence[str] | str | None = None,
     *,
     x: str = "sparsity",
@@ -64,6 +64,7 @@ def fit(
     ----------
     table : anything that `metrics_table` takes
     curve : {"linear", "power", "hill"}
+        Default: Hill with top 1 where y is a share of what can be lost, else a power law.
     by : column names, optional
         Groups; default model, site and layer where present. Families are always kept apart.
     x, y : column names
@@ -108,9 +109,9 @@ def fit(
     >>> round(fits["Resid", "gated"]["k"].estimate, 2)
     6.28
     """
-    spec = curve_named(curve)
     table = metrics_table(table)
     y = default_y(table) if y is None else y
+    spec = curve_named(usual_curve(y) if curve is None else curve)
     columns = group_columns(table, by, family)
     settings = Settings(spec, held(spec, fixed, free), level, intervals, x, y, better_of(table, y))
     groups, remarks = points_of(
@@ -120,7 +121,8 @@ def fit(
     cells = [tuple(v for c, v in g.group.items() if c not in (family, "architecture")) for g in groups]
     fits, failures, evidence = fit_groups(groups, errors_named(errors), settings, cells)
     family_column = family if family in columns else ("architecture" if "architecture" in columns else "")
-    notes = tuple(r for r in (*remarks, evidence, curvature_left(fits)) if r)
+    chosen = usual_curve_remark(y) if curve is None else ""
+    notes = tuple(r for r in (*remarks, chosen, evidence, curvature_left(fits)) if r)
     return FrontierFits(spec.name, fits, failures, tuple(columns), family_column, notes)
 
 

@@ -12,6 +12,7 @@ from frontier.metrics.table import (
     require_metrics,
     set_aside,
     set_aside_remark,
+    unread_columns,
     usable,
     values,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "require_metrics",
     "set_aside",
     "set_aside_remark",
+    "unread_columns",
     "usable",
     "values",
 ]

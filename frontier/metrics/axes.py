@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, derive
+from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Column, derive
 from frontier.metrics.names import canonical_name, column_named
 from frontier.wording import listed, nearest, number
 
@@ -128,10 +128,9 @@ def falling_axis(table: pd.DataFrame, column: str) -> str:
     if goal(table, column) == "min":
         return column
     spec = column_named(column)
-    if spec and spec.falling:
-        return spec.falling
-    if spec and (spec.kind == "fraction" or spec.high == 1):
-        return ONE_MINUS + column
+    known = known_falling(spec) if spec else ""
+    if known:
+        return known
     most = values(table, column)
     largest = float(np.nanmax(most)) if np.isfinite(most).any() else np.nan
     if spec or not largest <= 1:
@@ -140,6 +139,18 @@ def falling_axis(table: pd.DataFrame, column: str) -> str:
             "axis falls to 0; give it as a share of the best possible value, or take another y"
         )
     return ONE_MINUS + column
+
+
+def known_falling(spec: Column) -> str:
+    """What falls to 0 where a metric of the registry gets better; empty where nothing does.
+
+    >>> known_falling(column_named("loss_recovered")), known_falling(column_named("cosine_similarity"))
+    ('performance_hit', '1 - cosine_similarity')
+    """
+    if spec.better == "lower":
+        return spec.name
+    rises_to_one = spec.better == "higher" and (spec.kind == "fraction" or spec.high == 1)
+    return spec.falling or (ONE_MINUS + spec.name if rises_to_one else "")
 
 
 def has_top(column: str) -> bool:

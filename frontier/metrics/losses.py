@@ -15,6 +15,11 @@ ABLATIONS = ("mean", "zero")
 """In order of preference where the table does not say which was meant."""
 
 
+WEAK = 0.01
+"""Nats that ablation must cost for loss recovered to be more than noise: the standard error of a loss over
+128 batches is about 0.003 nats, which is then a third of the whole range."""
+
+
 class _Bounds(NamedTuple):
     """Loss recovered as the losses give it, and how far their rounding lets it be from that."""
 
@@ -88,6 +93,34 @@ def _in_sources(table: pd.DataFrame, mask: np.ndarray) -> str:
     """' in a.csv, b.csv': the sources of the rows of a mask; empty where no column tells."""
     named = table["source"][mask].dropna().unique() if "source" in table else ()
     return f" in {listed(list(named), 3)}" if len(named) else ""
+
+
+def weak_ablations(table: pd.DataFrame) -> Iterator[str]:
+    """Loss recovered where ablation lowers the loss, or hardly changes it: a ratio of two numbers near zero.
+
+    Where it lowers the loss the ratio is one of two negatives and means nothing: it becomes missing. Where it
+    raises the loss by less than `WEAK` nats the value stays, in doubt.
+    """
+    ablated = [f"ce_{name}_ablation" for name in ABLATIONS if f"ce_{name}_ablation" in table]
+    if not ablated or not {"loss_recovered", "ce_clean"} <= set(table.columns):
+        return
+    harm = pd.DataFrame({c: table[c] - table["ce_clean"] for c in ablated}).max(axis="columns").to_numpy()
+    known = np.isfinite(harm) & table["loss_recovered"].notna().to_numpy()
+    lower, weak = known & (harm <= 0), known & (harm > 0) & (harm < WEAK)
+    if lower.any():
+        table["loss_recovered"] = table["loss_recovered"].mask(lower)
+        if "performance_hit" in table:
+            table["performance_hit"] = table["performance_hit"].mask(lower)
+        add_text(table, "doubts", lower, "loss_recovered is undefined: ablation does not raise the loss")
+        where = rows_named(lower, table)
+        yield f"loss_recovered: ablation does not raise the loss in {where}; set to missing"
+    if weak.any():
+        least = number(float(harm[weak].min()))
+        add_text(table, "doubts", weak, f"ablation raises the loss by less than {WEAK} nats")
+        yield (
+            f"loss_recovered: ablation raises the loss by {least} nats only in {rows_named(weak, table)}, so "
+            "its noise is as large as itself; delta_ce does not divide by that"
+        )
 
 
 def hits_given(table: pd.DataFrame) -> Iterator[str]:

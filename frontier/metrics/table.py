@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from frontier.metrics import checks, finished
+from frontier.metrics.axes import better_of, other_metrics, question, unknown_numbers, with_better
 from frontier.metrics.axes import default_y as default_y
-from frontier.metrics.axes import other_metrics, question, unknown_numbers, with_better
 from frontier.metrics.axes import values as values
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
 from frontier.metrics.checks import TableError
@@ -19,13 +19,20 @@ from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
-from frontier.metrics.losses import hits_given, recovered_from_losses
-from frontier.metrics.names import canonical_name, read_names, says_percent, setting_name
+from frontier.metrics.identity import models_or_architectures, places
+from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
+from frontier.metrics.names import canonical_name, read_names, says_percent, setting_name, slug, spec_of
 from frontier.wording import listed, plural
 
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"
 REASONS = ("excluded_because", "doubts")
+WRITTEN = frozenset({
+    "pareto_optimal", "slack", "tie_id", "group_runs", "parent", "learning_rate", "lr", "name", "state",
+    "notes", "user", "tags", "created", "runtime", "sweep", "status", "date", "url", "path", "comment",
+})  # fmt: skip
+"""Columns that this project writes or looks at beside those of the registry, and those of Weights & Biases'
+table of runs that say nothing of an SAE."""
 
 
 def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None) -> pd.DataFrame:
@@ -71,12 +78,15 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     for check in (
         read_numbers,
         clean_names,
+        models_or_architectures,
+        places,
         checks.sentinels,
         checks.impossible_l0,
         partial(checks.fractions, said=said_percent),
         checks.impossible_values,
         hits_given,
         recovered_from_losses,
+        weak_ablations,
         checks.known_bugs,
         checks.hits_outside,
         checks.other_meanings,
@@ -88,9 +98,11 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     if "architecture" in table:
         given = table.get("family", table["architecture"])
         table["family"] = given.where(given.notna(), table["architecture"])
-    table = _ordered(table)
+    table = _ordered(with_better(table, better))
+    unread = [c for c in unread_columns(table) if table[c].notna().any()]
+    remarks += [f"not used: {', '.join(unread)}"] if unread else []
     table.attrs[CHECKED] = _recognised(table)
-    return add_notes(with_better(table, better), *remarks)
+    return add_notes(table, *remarks)
 
 
 def notes(table: pd.DataFrame) -> tuple[str, ...]:
@@ -115,6 +127,18 @@ def add_notes(table: pd.DataFrame, *remarks: str) -> pd.DataFrame:
 def usable(table: pd.DataFrame) -> pd.DataFrame:
     """The rows without a reason in `excluded_because`."""
     return table[table["excluded_because"].isna()] if "excluded_because" in table else table
+
+
+def unread_columns(table: pd.DataFrame) -> list[str]:
+    """The columns that play no part here: neither of the metrics table nor written by this project."""
+    names = [str(c) for c in table.columns]
+    known = {*DERIVED, *REASONS, *WRITTEN}
+    counts = finished.STEPS | finished.TOKENS
+    ours = [
+        c for c in names
+        if c.lower() in known or slug(c) in counts or spec_of(c) or c.startswith("source_")
+    ]  # fmt: skip
+    return [c for c in names if c not in ours and better_of(table, c) == ""]
 
 
 def set_aside(table: pd.DataFrame) -> dict[str, int]:
@@ -160,13 +184,35 @@ def _recognised(table: pd.DataFrame) -> list[str]:
 def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """The table under our names, what each column was called, and what to say about it."""
     claimed = [c for c in table.columns if canonical_name(c)]
+    table, together = _settings_together(table)
+    claimed = [c for c in claimed if c in table]
     mapping, remarks = read_names(claimed, {c for c in claimed if len(table) and holds_nothing(table[c])})
     names = {ours: theirs for theirs, ours in mapping.items()}
     table = table.rename(columns=mapping)
     setting = setting_name(names["sparsity_setting"]) if "sparsity_setting" in names else None
     if setting and "sparsity_name" not in table:
         table["sparsity_name"] = setting
-    return table, names, remarks
+    return table, names, [*together, *remarks]
+
+
+def _settings_together(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """One column of sparsity settings where several are given, say k and l1_penalty: per row the one set.
+
+    A setting of 0 beside another is one that is not set. Where a row has two, the columns stay apart.
+    """
+    claims = [c for c in table.columns if canonical_name(c) == "sparsity_setting" and setting_name(c)]
+    if len(claims) < 2 or "sparsity_setting" in table or "sparsity_name" in table:
+        return table, []
+    given = table[claims].apply(pd.to_numeric, errors="coerce")
+    several = (given.notna().sum(axis="columns") > 1).to_numpy()[:, None] & (given == 0).to_numpy()
+    given = given.mask(several)
+    if (given.notna().sum(axis="columns") > 1).any():
+        return table, []
+    names = given.notna().idxmax(axis="columns").map(setting_name).where(given.notna().any(axis="columns"))
+    together = table.drop(columns=claims)
+    together["sparsity_setting"] = given.bfill(axis="columns").iloc[:, 0]
+    together["sparsity_name"] = names
+    return together, [f"sparsity_setting: per row the one of {', '.join(claims)} that is set"]
 
 
 def _text_column(table: pd.DataFrame, column: str) -> pd.Series:

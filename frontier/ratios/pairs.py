@@ -16,7 +16,7 @@ from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
 from frontier.results import Group, in_words
-from frontier.wording import listed, nearest
+from frontier.wording import folded, listed, nearest
 
 SELECTED = 2
 """A frontier that keeps one run in this many or fewer is called selected (coverage of k falls below 90 %)."""
@@ -33,6 +33,9 @@ def reference_family(families: Sequence[Any], reference: Any = None) -> str:
     known = list(dict.fromkeys(str(f) for f in families))
     if reference is not None:
         reference = str(reference)
+        alike = [f for f in known if folded(f) == folded(reference)]
+        if reference not in known and len(alike) == 1:
+            return alike[0]
         if reference not in known:
             raise ValueError(f"no family {reference!r} to compare with{nearest(reference, known)}")
         return reference

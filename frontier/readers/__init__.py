@@ -19,6 +19,7 @@ from frontier.metrics import (
     require_metrics,
     set_aside_remark,
 )
+from frontier.metrics.asked import renamed_as_asked, rows_where
 from frontier.metrics.axes import with_better
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError, add_text
@@ -39,6 +40,8 @@ def read(
     decimal: str | None = None,
     thousands: str | None = None,
     rows_at: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    where: str | None = None,
     better: Mapping[str, str] | str | None = None,
     checkpoints: str = "last",
 ) -> Any:
@@ -57,6 +60,10 @@ def read(
     rows_at : str, optional
         Where the rows are, where there are several places: a list inside JSON ('results.per_sae'), a sheet of
         a workbook, a file in a ZIP archive.
+    columns : dict of a column's name in the source to its name here, optional
+        E.g. {"active": "l0", "recipe": "family"}; a column that is to play no part is 'ignored'.
+    where : str, optional
+        Which rows to keep, as a pandas query of plain comparisons: "protocol == 'a' and layer in [3, 5]".
     better : dict of column to "higher" or "lower", or one of the words
         Which side of a metric that is not known here is better; a word alone where only one is unknown.
     checkpoints : {"last", "all"}
@@ -83,21 +90,32 @@ def read(
     """
     if checkpoints not in ("last", "all"):
         raise ValueError(f'checkpoints must be "last" or "all", found {checkpoints!r}')
-    options = Options(decimal_given(decimal, thousands), rows_at, checkpoints == "all")
+    options = Options(decimal_given(decimal, thousands), rows_at, checkpoints == "all", columns or {})
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         origin = str(path)
         table = _from_path(path, options)
     else:
         origin = f"this {type(source).__name__}"
-        frame, said = numbers_from_text(to_pandas(source), options.decimal)
+        frame, said = numbers_from_text(options.named(to_pandas(source)), options.decimal)
         table = add_notes(metrics_table(options.marked(frame)), *said)
         if PROVENANCE not in table.attrs:
             write(table, _plain_origin(table))
-    table = with_better(table, better)
+    table = with_better(_mapped_late(table, options), better)
     require_metrics(table, origin)
+    table, kept = rows_where(table, where)
+    table = add_notes(table, *kept)
     remark = set_aside_remark(table)
     return give_back(add_notes(table, remark) if remark else table, backend)
+
+
+def _mapped_late(table: pd.DataFrame, options: Options) -> pd.DataFrame:
+    """The table with columns renamed as asked that no file had, but that a tool's reader carries along."""
+    left = {theirs: ours for theirs, ours in options.columns.items() if theirs not in options.mapped}
+    if not left:
+        return table
+    renamed = metrics_table(options.marked(renamed_as_asked(table, left)))
+    return add_notes(renamed, *notes(table))
 
 
 def _from_path(path: Path, options: Options) -> pd.DataFrame:

@@ -9,20 +9,8 @@ from typing import Any
 
 from frontier.metrics.cells import number_in
 from frontier.metrics.columns import BY_NAME
+from frontier.metrics.identity import architecture_in, place_in
 from frontier.readers.found import num, text
-
-ARCHITECTURES: tuple[tuple[str, str], ...] = (
-    ("matryoshka_batch_topk", r"matryoshka(?:[-_ ]?batch[-_ ]?top[-_]?k)?"),
-    ("batch_topk", r"batch[-_ ]?top[-_]?k"),
-    ("standard_april_update", r"(?:standard|vanilla)[-_ ]?(?:trainer)?[-_ ]?(?:april[-_ ]?update|new)"),
-    ("p_anneal", r"p[-_ ]?anneal"),
-    ("jumprelu", r"jump[-_ ]?(?:relu|sae)"),
-    ("gated", r"gated"),
-    ("topk", r"top[-_]?k"),
-    ("standard", r"standard|vanilla"),
-    ("relu", r"relu"),
-)
-"""Architectures and how they are written in names, the longer names first: each is cut out where found."""
 
 CLASSES = {
     "autoencoder": "relu",
@@ -53,34 +41,10 @@ SETTINGS = (
 )
 """Names of the sparsity setting in configs, and what is set; in TopK kinds `k` comes first."""
 
-_LAYER = re.compile(r"(?:blocks|layers?|h)[._-](\d+)|(?:^|[._/-])[LR](\d{1,2})(?:[._/-]|$)")
-_SITES = (
-    ("resid_pre", r"resid_pre"),
-    ("resid_mid", r"resid_mid"),
-    ("resid_post", r"resid_post|resid(?!ual_stream_)|(?:^|[-_/])res(?:[-_/]|$)"),
-    ("mlp_out", r"mlp_out|mlp"),
-    ("attn_z", r"hook_z|attn_z"),
-    ("attn_out", r"attn_out|attn|attention|(?:^|[-_/])att(?:[-_/]|$)"),
-)
 _WIDTH = re.compile(
     r"(?:width|dict)[-_]?2(?:pow|\^)(?P<power>\d{1,2})|(?:width|dict|d_sae|latents?)[-_]?(?P<rounded>\d{1,4}[km])\b"
     r"|-(?P<last>\d{1,4}k)(?:/|$)"
 )
-
-
-@lru_cache(maxsize=4096)
-def architecture_in(name: str) -> str:
-    """The one architecture that a release or path names; empty where it names none or several.
-
-    >>> architecture_in("sweep_batch_topk_ctx128"), architecture_in("standard_and_topk"), architecture_in("x")
-    ('batch_topk', '', '')
-    """
-    rest, found = name.lower(), []
-    for architecture, pattern in ARCHITECTURES:
-        rest, count = re.subn(pattern, "|", rest)
-        if count:
-            found.append(architecture)
-    return found[0] if len(found) == 1 else ""
 
 
 def of_class(name: str) -> str:
@@ -91,18 +55,6 @@ def of_class(name: str) -> str:
     """
     last = re.sub(r"^<class '|'>$", "", name.strip()).rpartition(".")[2]
     return architecture_in(last) or CLASSES.get(last.lower(), last)
-
-
-@lru_cache(maxsize=4096)
-def place_in(name: str) -> tuple[str | None, int | None]:
-    """Site and layer in the name of a hook point or a path.
-
-    >>> place_in("blocks.8.hook_resid_post"), place_in("resid_post_layer_3"), place_in("layers.5.mlp")
-    (('resid_post', 8), ('resid_post', 3), ('mlp_out', 5))
-    """
-    site = next((s for s, pattern in _SITES if re.search(pattern, name)), None)
-    layer = _LAYER.search(name)
-    return site, int((layer[1] or layer[2])[:6]) if layer else None
 
 
 def identity(config: Mapping[str, Any], names: str = "") -> tuple[dict[str, Any], list[tuple[str, str]]]:

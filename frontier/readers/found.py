@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from frontier.metrics.asked import renamed_as_asked
 from frontier.metrics.finished import EVERY_CHECKPOINT
 from frontier.wording import listed
 
@@ -38,16 +39,26 @@ class Options:
         Where the rows are: a list inside JSON, a sheet of a workbook, a file in a ZIP archive.
     every_checkpoint : bool
         Intermediate checkpoints count as SAEs.
+    columns, mapped : dict, set
+        What the user calls which column of ours, and which of these were met so far.
     """
 
     decimal: str | None = None
     rows_at: str | None = None
     every_checkpoint: bool = False
+    columns: Mapping[str, str] = field(default_factory=dict)
+    mapped: set[str] = field(default_factory=set, compare=False)
 
     def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame, which now says itself whether its checkpoints are wanted."""
         frame.attrs[EVERY_CHECKPOINT] = self.every_checkpoint
         return frame
+
+    def named(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """A file's table with the columns renamed that the user maps."""
+        here = {theirs: ours for theirs, ours in self.columns.items() if theirs in frame}
+        self.mapped.update(here)
+        return renamed_as_asked(frame, here)
 
 
 @dataclass

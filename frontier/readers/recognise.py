@@ -70,7 +70,8 @@ def _json(content: Any, path: str, found: Found) -> str:
         if openmoss.is_log(content[0]):
             openmoss.read_records(content, path, found)
             return "OpenMOSS metrics"
-    frame, said = numbers_from_text(_records_of(content, found), found.options.decimal)
+    records = found.options.named(_records_of(content, found))
+    frame, said = numbers_from_text(records, found.options.decimal)
     for remark in said:
         found.say(remark, path)
     found.frames.append((path, frame))

@@ -65,7 +65,7 @@ def read_table(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFr
     if not content:
         raise TableError("it is empty")
     table, said = _READERS[suffix](suffix, content, options)
-    table, marks = numbers_from_text(table, options.decimal)
+    table, marks = numbers_from_text(options.named(table), options.decimal)
     return table, said + marks
 
 

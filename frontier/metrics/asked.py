@@ -1,0 +1,116 @@
+"""What a user asks of a table that is read: which columns are ours, and which rows."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+
+import pandas as pd
+
+from frontier.metrics.axes import values
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import BY_NAME, DERIVED
+from frontier.metrics.names import canonical_name, spec_of
+from frontier.wording import listed, nearest, plural
+
+IGNORED = "ignored"
+"""What a column is mapped to that is to play no part."""
+
+_BACKTICKS = re.compile(r"`([^`]*)`")
+_ALLOWED = (
+    ast.Expression, ast.BoolOp, ast.And, ast.Or, ast.UnaryOp, ast.Not, ast.Invert, ast.USub, ast.BinOp,
+    ast.BitAnd, ast.BitOr, ast.Compare, ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In,
+    ast.NotIn, ast.Name, ast.Load, ast.Constant, ast.List, ast.Tuple,
+)  # fmt: skip
+
+
+def renamed_as_asked(table: pd.DataFrame, columns: Mapping[str, str] | None) -> pd.DataFrame:
+    """The table with columns renamed as the user says; one that is mapped to 'ignored' is left out.
+
+    Parameters
+    ----------
+    columns : dict of a column's name in the file to its name here
+
+    Raises
+    ------
+    TableError
+        A column that is not there, or a name that is no column of the metrics table.
+
+    >>> renamed_as_asked(pd.DataFrame({"active": [8], "note": ["x"]}), {"active": "l0", "note": "ignored"})
+       l0
+    0   8
+    """
+    if not columns:
+        return table
+    for theirs, ours in columns.items():
+        if theirs not in table:
+            raise TableError(f"no column {theirs!r} to map{nearest(theirs, [str(c) for c in table.columns])}")
+        if ours != IGNORED and spec_of(ours) is None:
+            raise TableError(f"{theirs!r} cannot be mapped to {ours!r}{nearest(ours, [*BY_NAME, IGNORED])}")
+    gone = [theirs for theirs, ours in columns.items() if ours == IGNORED]
+    meant = {theirs: ours for theirs, ours in columns.items() if ours != IGNORED}
+    given_way = {ours: f"source_{ours}" for ours in meant.values() if ours in table and ours not in meant}
+    return table.drop(columns=gone).rename(columns=given_way).rename(columns=meant)
+
+
+def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame, list[str]]:
+    """The rows for which a condition on columns holds, and what to say of it.
+
+    Comparisons of columns with numbers and text, `in` lists, and, or, not: the part of pandas' queries that
+    can do nothing else. A name with spaces stands between backticks.
+
+    Raises
+    ------
+    TableError
+        Another expression, an unknown column, or a condition that no row meets.
+
+    >>> table = pd.DataFrame({"l0": [8.0, 16.0], "protocol": ["a", "b"]})
+    >>> rows_where(table, "protocol == 'b' and l0 < 20")[0]["l0"].tolist()
+    [16.0]
+    """
+    if condition is None:
+        return table, []
+    named: dict[str, str] = {}
+    text = _BACKTICKS.sub(lambda m: named.setdefault(m[1], f"column_{len(named)}"), condition)
+    tree = _parsed(text, condition)
+    given = {placeholder: name for name, placeholder in named.items()}
+    words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    frame = pd.DataFrame({w: _column(table, given.get(w, w)) for w in words}, index=table.index)
+    try:
+        kept = frame.eval(text, engine="python", local_dict={}, global_dict={})
+        mask = pd.Series(kept, index=table.index).fillna(False).astype(bool)
+    except Exception as error:  # whatever pandas finds wrong with a comparison
+        raise TableError(f"the condition {condition!r} cannot be evaluated: {error}") from None
+    count = int(mask.sum())
+    if not count:
+        told = "; ".join(f"{given.get(w, w)} is {listed(list(frame[w].unique()), 6)}" for w in sorted(words))
+        raise TableError(f"no row meets {condition!r}; {told}")
+    return table[mask.to_numpy()], [f"kept {count} of {plural(len(table), 'row')}: {condition}"]
+
+
+def _parsed(text: str, condition: str) -> ast.Expression:
+    wanted = 'write comparisons such as "protocol == \'a\' and l0 < 100" or "layer in [3, 5]"'
+    try:
+        tree = ast.parse(text.strip(), mode="eval") if len(text) <= 2000 else None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        tree = None
+    if tree is None:
+        raise TableError(f"the condition {condition[:200]!r} is no expression; {wanted}")
+    nodes = list(ast.walk(tree))
+    odd = next((n for n in nodes if not isinstance(n, _ALLOWED)), None)
+    lacks = [k.__name__ for k in (ast.Name, ast.Compare) if not any(isinstance(n, k) for n in nodes)]
+    if odd is not None or lacks:
+        what = f"holds {type(odd).__name__.lower()}" if odd is not None else "compares no column"
+        raise TableError(f"the condition {condition!r} {what}, which is not allowed; {wanted}")
+    return tree
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    """A column by our name or the source's, or one that can be computed."""
+    found = name if name in table else canonical_name(name) or name
+    if found in table:
+        return table[found]
+    if found not in DERIVED:
+        raise TableError(f"no column {name!r} to choose rows by{nearest(name, map(str, table.columns))}")
+    return pd.Series(values(table, found), index=table.index)

@@ -1,0 +1,110 @@
+"""Which SAE a row is about: architectures, sites and layers in names; columns whose name means two things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+
+import pandas as pd
+
+from frontier.metrics.checks import TableError
+from frontier.wording import listed
+
+ARCHITECTURES: tuple[tuple[str, str], ...] = (
+    ("matryoshka_batch_topk", r"matryoshka(?:[-_ ]?batch[-_ ]?top[-_]?k)?"),
+    ("batch_topk", r"batch[-_ ]?top[-_]?k"),
+    ("standard_april_update", r"(?:standard|vanilla)[-_ ]?(?:trainer)?[-_ ]?(?:april[-_ ]?update|new)"),
+    ("p_anneal", r"p[-_ ]?anneal"),
+    ("jumprelu", r"jump[-_ ]?(?:relu|sae)"),
+    ("gated", r"gated"),
+    ("topk", r"top[-_]?k"),
+    ("standard", r"standard|vanilla"),
+    ("relu", r"relu"),
+)
+"""Architectures and how they are written in names, the longer names first: each is cut out where found."""
+
+_LAYER = re.compile(r"(?:blocks|layers?|h)[._-](\d+)|(?:^|[._/-])[LR](\d{1,2})(?:[._/-]|$)")
+_SITES = (
+    ("resid_pre", r"resid_pre"),
+    ("resid_mid", r"resid_mid"),
+    ("resid_post", r"resid_post|resid(?!ual_stream_)|(?:^|[-_/])res(?:[-_/]|$)"),
+    ("mlp_out", r"mlp_out|mlp"),
+    ("attn_z", r"hook_z|attn_z"),
+    ("attn_out", r"attn_out|attn|attention|(?:^|[-_/])att(?:[-_/]|$)"),
+)
+
+
+@lru_cache(maxsize=4096)
+def architecture_in(name: str) -> str:
+    """The one architecture that a release or path names; empty where it names none or several.
+
+    >>> architecture_in("sweep_batch_topk_ctx128"), architecture_in("standard_and_topk"), architecture_in("x")
+    ('batch_topk', '', '')
+    """
+    rest, found = name.lower(), []
+    for architecture, pattern in ARCHITECTURES:
+        rest, count = re.subn(pattern, "|", rest)
+        if count:
+            found.append(architecture)
+    return found[0] if len(found) == 1 else ""
+
+
+@lru_cache(maxsize=4096)
+def place_in(name: str) -> tuple[str | None, int | None]:
+    """Site and layer in the name of a hook point or a path.
+
+    >>> place_in("blocks.8.hook_resid_post"), place_in("resid_post_layer_3"), place_in("layers.5.mlp")
+    (('resid_post', 8), ('resid_post', 3), ('mlp_out', 5))
+    """
+    site = next((s for s, pattern in _SITES if re.search(pattern, name)), None)
+    layer = _LAYER.search(name)
+    return site, int((layer[1] or layer[2])[:6]) if layer else None
+
+
+def models_or_architectures(table: pd.DataFrame) -> Iterator[str]:
+    """A column called model holds language models or kinds of SAE: its values tell, or the user is asked.
+
+    Raises
+    ------
+    TableError
+        Where some values name a kind of SAE and others do not.
+    """
+    if "model" not in table or {"architecture", "family"} & set(table.columns):
+        return
+    names = [str(v) for v in table["model"].dropna().unique()]
+    kinds = [n for n in names if _names_a_kind(n)]
+    if not kinds:
+        return
+    if len(kinds) < len(names):
+        others = [n for n in names if n not in kinds]
+        raise TableError(
+            f"does the column 'model' hold kinds of SAE ({listed(kinds, 3)}) or language models "
+            f"({listed(others, 3)})? Say columns={{'model': 'architecture'}} (--map model=architecture), or "
+            "name the language model's column model_name"
+        )
+    table["architecture"] = table.pop("model")
+    yield f"model: {listed(names, 4)} are kinds of SAE, so it is read as architecture"
+
+
+def _names_a_kind(name: str) -> bool:
+    return any(re.search(pattern, name.lower()) for _, pattern in ARCHITECTURES)
+
+
+def places(table: pd.DataFrame) -> Iterator[str]:
+    """Names of hook points in the column of sites: the site and, where the table has none, the layer."""
+    if "site" not in table:
+        return
+    names = {v: place_in(v) for v in table["site"].dropna().unique() if isinstance(v, str)}
+    hooks = {v: place for v, place in names.items() if place[1] is not None and place[0] is not None}
+    if not hooks or len(hooks) < len(names) or len(names) < table["site"].dropna().nunique():
+        return
+    layers = table["site"].map({v: layer for v, (_, layer) in hooks.items()})
+    if "layer" in table and table["layer"].notna().any():
+        if not (layers == pd.to_numeric(table["layer"], errors="coerce"))[layers.notna()].all():
+            return
+    else:
+        table["layer"] = layers.astype("Int64") if layers.isna().any() else layers.astype("int64")
+    table["site"] = table["site"].map({v: site for v, (site, _) in hooks.items()})
+    first = next(iter(hooks))
+    yield f"site: {first!r} read as site {hooks[first][0]}, layer {hooks[first][1]}"
