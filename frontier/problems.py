@@ -139,8 +139,11 @@ class Problem:
         )
         return centre, theta, free
 
-    def fit(self, start: Array | None = None) -> Estimate:
-        """Optimum of every column; `start` (3, replicates) in theta at this problem's centre."""
+    def fit(self, start: Array | None = None, *, infimum: bool = False) -> Estimate:
+        """Optimum of every column; `start` (3, replicates) in theta at this problem's centre.
+
+        `infimum` counts a sum of squares that falls no further, though the parameters run off.
+        """
         centre, template, free = self.pins
         theta = template.copy()
         if start is not None:
@@ -153,6 +156,7 @@ class Problem:
             errors=self.errors,
             free=free,
             theta=theta,
+            infimum=infimum,
         )
         return Estimate(self, solution, centre)
 

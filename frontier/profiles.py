@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
 from frontier import engine
 from frontier.problems import Array, Estimate, Problem, Quantity
+
+FEW = 3
+"""With so few points a profile has several minima, and each is looked for."""
+STEEP = 4.0
+"""A held steepness times the widest gap between points, beyond which the curve is a step inside the gap."""
 
 
 def constrained(
@@ -62,9 +69,43 @@ def constrained(
     if lost.size and (still[0] or still[1]):  # start again, from the data instead of from the neighbour
         again = solve(np.where((still & [True, True, False])[:, None], np.nan, theta), lost)
         s = s.replaced(lost, again)
+    if curve.has_top and still[:2].sum() == 1 and not still[2]:
+        steep = np.abs(working) > STEEP / _gaps(x) if held[0] else np.zeros(len(columns), bool)
+        which = np.flatnonzero((problem.n_points[columns] <= FEW) | steep)
+        for begin in _through_points(problem, theta, x, middle, columns, which, held[0]):
+            trial = solve(begin, which)
+            better = trial.converged & ~(trial.rss >= s.rss[which])
+            s = s.replaced(which[better], trial.at(np.flatnonzero(better)))
     index = {curve.steepness: 1, "top": 2}.get(quantity.name, 0) if quantity.kind == "parameter" else 0
     slope = -s.theta[1] * s.gradient[0] if moves else s.gradient[index]
     return s.rss, slope
+
+
+def _through_points(
+    problem: Problem, theta: Array, x: Array, middle: Array, columns: NDArray[np.intp],
+    which: NDArray[np.intp], height_is_free: bool,
+) -> Iterator[Array]:  # fmt: skip
+    """Starts whose curve passes through each point in turn.
+
+    A curve that rises between two points, or has one point more than it has parameters, has a minimum near
+    each curve through a point; the lowest is the profile.
+    """
+    if not which.size:
+        return
+    rows = int((problem.weights[:, columns[which]] > 0).sum(axis=1).nonzero()[0].max()) + 1
+    for row in range(rows):
+        share = np.clip(problem.y[row, columns] / np.exp(theta[2]), 1e-6, 1 - 1e-6)
+        z = problem.curve.inverse_link(share)
+        u = x[row] - middle
+        begin = theta.copy()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            begin[0 if height_is_free else 1] = z - theta[1] * u if height_is_free else (z - theta[0]) / u
+        yield np.where(np.isfinite(begin), begin, theta)
+
+
+def _gaps(x: Array) -> Array:
+    """The largest gap between neighbouring abscissae, per column."""
+    return np.asarray(np.diff(np.sort(x, axis=0), axis=0).max(axis=0, initial=1e-300))
 
 
 def _held_height(

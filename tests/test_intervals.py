@@ -8,11 +8,12 @@ from scipy import stats
 from scipy.optimize import brentq, least_squares
 
 import frontier
-from frontier.curves import hill, linear, power
+from frontier.curves import HILL, hill, linear, power
 from frontier.intervals import (
     Interval,
     bootstrap,
     intervals_of,
+    leave_one_out,
     leverages,
     limits,
     profile,
@@ -408,3 +409,51 @@ def test_published_fit_through_the_front_door(hill20):
     row = frame[(frame["site"] == "Resid") & (frame["family"] == "gated")].iloc[0]
     assert (round(row["k_low"], 2), round(row["k_high"], 2)) == (5.51, 7.21)
     assert isinstance(hill20, frontier.FrontierFits)
+
+
+# --- without each point ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("errors", ["log", "additive", "relative"])
+def test_one_step_without_a_point_is_close_to_the_refit(errors, monkeypatch):
+    """The error of one Gauss-Newton step falls with the square of N; at 60 points it is a few per cent."""
+    rng = np.random.default_rng(7)
+    x = np.geomspace(0.02, 3, 60)
+    y = HILL.value(x, {"k": 0.5, "n": 1.1, "top": 1.0}) * np.exp(0.1 * rng.standard_normal(60))
+    fit = Problem.of("hill", x, y, rng.uniform(0.5, 2, 60), errors).fit()
+    for quantity in (parameter("k"), parameter("n"), x_at(0.1)):
+        whole = fit.working(quantity)[0][0]
+        (exact,) = leave_one_out(fit, quantity)
+        monkeypatch.setattr("frontier.intervals.REFITTED", 10)
+        (step,) = leave_one_out(fit, quantity)
+        monkeypatch.undo()
+        assert np.abs(step - exact).max() < 0.1 * np.abs(exact - whole).max()
+
+
+def test_columns_of_unequal_length_are_left_out_point_by_point():
+    rng = np.random.default_rng(8)
+    groups = []
+    for n in (5, 9, 7):
+        x = np.geomspace(0.02, 1, n)
+        groups.append((x, x / (0.5 + x) * np.exp(0.1 * rng.standard_normal(n)), np.ones(n)))
+    together = leave_one_out(Problem.stacked("hill", groups, "log", {"top": 1.0}).fit(), parameter("k"))
+    for (x, y, _), found in zip(groups, together, strict=True):
+        own = [
+            Problem.of("hill", np.delete(x, i), np.delete(y, i), None, "log")
+            .fit()
+            .working(parameter("k"))[0][0]
+            for i in range(len(x))
+        ]
+        assert_allclose(found, own, rtol=1e-8)
+
+
+def test_memory_grows_with_the_points_not_with_their_square():
+    import tracemalloc
+
+    x = np.geomspace(0.001, 0.5, 20_000)
+    y = x / (0.2 + x) * np.exp(0.1 * np.random.default_rng(9).standard_normal(len(x)))
+    tracemalloc.start()
+    frontier.fit_points(x, y, errors="log")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100e6  # a matrix of all pairs of points alone is 3.2e9 bytes

@@ -82,6 +82,10 @@ class Solution:
     weights: Array
     converged: Bools
 
+    def at(self, columns: Columns) -> Solution:
+        """The optima of some columns."""
+        return Solution(**{f.name: getattr(self, f.name)[..., columns] for f in fields(Solution)})
+
     def replaced(self, columns: Columns, other: Solution) -> Solution:
         """The same batch with the optima of `columns` taken from `other`."""
         out = {}

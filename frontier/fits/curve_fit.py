@@ -179,8 +179,7 @@ class CurveFit(Result):
 
     def jackknife(self, quantity: Quantity) -> Array:
         """The quantity with each point left out in turn, shape (points,); NaN where that fit fails."""
-        left = ci.leave_one_out(self.problem)
-        return left.readable(quantity, left.working(quantity)[0])
+        return self.estimate.readable(quantity, ci.leave_one_out(self.estimate, quantity)[0])
 
     def power_law_rss(self) -> float | None:
         """RSS of the power law on the same data and errors; None where it cannot be fitted."""

@@ -54,6 +54,15 @@ def above_top(name: str, y: str, above: int, count: int, top: float) -> str:
     )
 
 
+def endless_rise(name: str, steepness: str, at: float, value: float) -> str:
+    """Why a Hill curve that becomes a step has no optimum."""
+    return (
+        f"Group {name} sets no {steepness}: the sum of squares falls as {steepness} grows without end "
+        f"({number(value, 2)} and more) and the curve becomes a step at x = {number(at)}. Train SAEs on "
+        "either side of it, set another top, or fit curve='power'."
+    )
+
+
 def runaway(name: str) -> str:
     """Why a Hill fit with a free top has no optimum."""
     return (

@@ -21,6 +21,8 @@ KNEES = 24
 """Knees tried per cell, equally spaced in the logarithm; the best is refined between its neighbours."""
 LARGEST_BATCH = 2**22
 """Numbers in the arrays of one engine call of the search for a knee."""
+ENOUGH = 5000
+"""Points of one group that the choice of errors looks at."""
 LOST = -1e6
 """Log-likelihood of a group that finds no optimum at a knee, so that another knee is chosen."""
 ROUNDING = 1e-24
@@ -177,8 +179,15 @@ def _log_likelihoods(
 
 def _usable(cells: Sequence[Sequence[Data]]) -> tuple[list[Data], NDArray[np.intp]]:
     """All groups with three or more distinct x, and the cell of each."""
-    pairs = [(g, i) for i, cell in enumerate(cells) for g in cell if len(np.unique(g[0])) > 2]
+    pairs = [(_thinned(g), i) for i, cell in enumerate(cells) for g in cell if len(np.unique(g[0])) > 2]
     return [g for g, _ in pairs], np.array([i for _, i in pairs], dtype=np.intp)
+
+
+def _thinned(group: Data) -> Data:
+    """Every so many-th point of a large group: a few thousand decide as well as a million."""
+    every = max(len(group[0]) // ENOUGH, 1)
+    x, y, w = (v[::every] for v in group)
+    return x, y, w
 
 
 def _knees(cell: Sequence[Data]) -> Array:

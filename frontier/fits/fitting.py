@@ -277,8 +277,7 @@ def _fit_batch(
         p: intervals_of(estimate, parameter(p), settings.level, settings.intervals)
         for p in problem.free_names
     }
-    without = leave_one_out(problem).working(parameter(_decisive(settings)))[0]
-    left_out = np.split(without, np.cumsum([len(g.x) for g in groups])[:-1])
+    left_out = leave_one_out(estimate, parameter(_decisive(settings)))
     return [_one(i, g, estimate, limits, settings, asked, left_out[i]) for i, g in enumerate(groups)]
 
 
@@ -293,7 +292,7 @@ def _one(
 ) -> CurveFit | GroupFailure:
     curve, fixed, problem = settings.curve, settings.fixed, estimate.problem
     if not estimate.converged[i]:
-        return GroupFailure(g.group, _why_not_converged(g, settings), len(g.x))
+        return GroupFailure(g.group, _why_not_converged(g, settings, problem.errors), len(g.x))
     steepness = float(estimate.parameters[curve.steepness][i])
     if curve.log_x and curve.steepness not in fixed and steepness <= 0:
         why = say.falling(g.name, curve.steepness, steepness, settings.x_name)
@@ -325,9 +324,18 @@ def _decisive(settings: Settings) -> str:
     return curve.location if curve.location not in settings.fixed else curve.steepness
 
 
-def _why_not_converged(g: Points, settings: Settings) -> str:
+def _why_not_converged(g: Points, settings: Settings, errors: Errors) -> str:
     if settings.curve.has_top and "top" not in settings.fixed:
         return say.runaway(g.name)
+    if settings.curve.has_top:
+        lowest = Problem.of(settings.curve, g.x, g.y, g.weights, errors.held, settings.fixed).fit(
+            infimum=True
+        )
+        at, steepness = (
+            float(lowest.parameters[p][0]) for p in (settings.curve.location, settings.curve.steepness)
+        )
+        if lowest.converged[0] and steepness > 0 and at > 0.2 * g.x.min():
+            return say.endless_rise(g.name, settings.curve.steepness, at, steepness)
     slope = np.polyfit(settings.curve.abscissa(g.x), g.y, 1)[0]
     if slope <= 0:
         return say.falling(g.name, "slope", float(slope), settings.x_name)
