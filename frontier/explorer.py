@@ -12,7 +12,7 @@ import pandas as pd
 
 from frontier.fits import fit
 from frontier.fits.curve_fit import FrontierFits
-from frontier.groups import group_codes, group_columns
+from frontier.groups import Groups, group_codes
 from frontier.metrics import metrics_table, usable, values
 from frontier.metrics.checks import TableError
 from frontier.pareto import pareto_set
@@ -80,12 +80,12 @@ class Explorer:
         self._rows = usable(table)
         if self._rows.empty:
             raise TableError("no usable row to explore")
-        columns = group_columns(self._rows, None, family)
-        self._family = family if family in columns else columns[-1]
-        self._codes, groups = group_codes(self._rows, [c for c in columns if c != self._family])
+        groups = Groups.of(table, None, family)
+        self._cells, self._family = list(groups.cells), groups.family or groups.columns[-1]
+        self._codes, names = group_codes(self._rows, self._cells)
         self.fits: FrontierFits | None = None
         self.ratios: RatioTable | None = None
-        self._controls([in_words(g) or "all rows" for g in groups], reference)
+        self._controls([in_words(g) or "all rows" for g in names], reference)
         self._choose_group()
         for control in (self.families, self.reference, self.span, self.frontier_only):
             control.observe(lambda _: self._show(), "value")
@@ -132,7 +132,7 @@ class Explorer:
         names = {*self.families.value, self.reference.value}
         rows = rows[rows[self._family].astype(str).isin(names)]
         if self.frontier_only.value:
-            rows = pareto_set(rows, family=self._family)
+            rows = pareto_set(rows, self._cells, family=self._family)
         low, high = self.span.value
         l0 = values(rows, "l0")
         return rows[(l0 >= low) & (l0 <= high)]
@@ -143,7 +143,9 @@ class Explorer:
             return
         self.fits = self.ratios = None
         try:
-            self.fits = fit(self._chosen(), "hill", errors=self._errors, family=self._family, y=self._y)
+            self.fits = fit(
+                self._chosen(), "hill", self._cells, errors=self._errors, family=self._family, y=self._y
+            )
             if len(self.fits) >= LEAST_FAMILIES:
                 self.ratios = ratio_table(self.fits, self.reference.value)
         except (ValueError, KeyError) as error:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -11,71 +12,162 @@ from numpy.typing import NDArray
 
 from frontier.metrics import unread_columns, usable, values
 from frontier.metrics.checks import TableError
-from frontier.wording import listed, nearest
+from frontier.results import Group, in_words
+from frontier.wording import listed, nearest, plural
 
 Codes = NDArray[np.integer[Any]]
 
 IDENTITY = ("model", "site", "layer")
-"""Default groups: rows that differ in one of these never share a frontier."""
+"""Default cells: rows that differ in one of these never share a frontier."""
 
+SIZE = "dictionary_size"
+"""A default cell as well, where every size holds every family."""
 
 PROTOCOL = ("protocol", "ablation", *IDENTITY)
 """Rows that differ in one of these never meet in one fit unless the column is named in `across`."""
 
+POOLED = (*PROTOCOL, SIZE, "tokens_trained")
+"""Columns of which a group that holds several values says so."""
+
+HYPERPARAMETERS = (SIZE, "tokens_trained", "learning_rate", "lr")
+"""What a search tries besides the sparsity setting."""
 
 RECIPE = (
-    "family", "architecture", "dictionary_size", "sparsity_name", "sparsity_setting", "tokens_trained",
-    "learning_rate", "lr",
+    "family", "architecture", SIZE, "sparsity_name", "sparsity_setting", "tokens_trained", "learning_rate",
+    "lr",
 )  # fmt: skip
 """Runs equal in these (L0 where the setting is unknown) differ by their seed only."""
 
+NO_CELLS = "none"
+"""What `by` is called where all rows are one cell."""
 
 CLEAN = 3
 """A column splits a group cleanly where each of its values stands in at least so many rows."""
 
+REMEMBERED = "frontier_cells"
+"""Where a Pareto set keeps the default cells that it was taken in, so that a fit through it has the same."""
 
-def group_columns(
-    table: pd.DataFrame, by: Sequence[str] | str | None, family: str | None = "family"
-) -> list[str]:
-    """The columns that name a group: `by` (default model, site, layer where present), families apart.
 
-    The family column is added unless `by` already tells families apart, or `family` is None.
+class Pair(NamedTuple):
+    """A family and the reference in one cell, by their group's number."""
 
-    Raises
-    ------
-    TableError
-        When a named column does not exist.
+    cell: Group
+    family: int
+    reference: int
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """A table's rows in groups: a cell (model, site, layer, ...) and in it one family.
+
+    Attributes
+    ----------
+    columns : names of the columns whose values name a group, in the order asked for
+    family : the one among them that names the family; empty where families are not kept apart
+    codes : shape (rows,), the number of each row's group
+    names : the values that name each group, in order of first appearance
+    notes : which column split the table unasked, and of what a group holds several values
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"family": ["relu", "topk"] * 2, "layer": [3, 3, 4, 4]})
+    >>> groups = Groups.of(table)
+    >>> groups.cells, groups.family, groups.codes.tolist()
+    (('layer',), 'family', [0, 1, 2, 3])
     """
-    if by is None:
-        columns = [c for c in IDENTITY if c in table and table[c].notna().any()]
-    else:
-        columns = [by] if isinstance(by, str) else list(by)
-    named = columns if by is not None else []
-    for column in [*named, *([family] if family not in (None, "family") else [])]:
-        if column not in table:
-            raise TableError(f"no column {column!r} to group by{nearest(str(column), list(table.columns))}")
-    if family in table and family not in columns:
-        keys = [c for c in columns if c in ("family", "architecture")] if family == "family" else []
-        if not keys or table.groupby(keys, dropna=False)[str(family)].nunique(dropna=False).max() > 1:
-            columns = [*columns, str(family)]
-    return columns
+
+    columns: tuple[str, ...]
+    family: str
+    codes: Codes
+    names: tuple[Group, ...]
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls, table: pd.DataFrame, by: Sequence[str] | str | None = None, family: str | None = "family"
+    ) -> Groups:
+        """The groups of a metrics table.
+
+        Parameters
+        ----------
+        by : column names, optional
+            The cells. Default: model, site and layer where present, and dictionary_size where every size
+            holds every family. `"none"` or `[]`: all rows are one cell.
+        family : column name or None
+            Families are kept apart, unless it is None or `by` tells them apart already.
+
+        Raises
+        ------
+        TableError
+            When a named column does not exist.
+        """
+        cells = default_cells(table, family) if by is None else _asked(table, by)
+        columns = _with_family(table, cells, family)
+        column = next((c for c in (family, "architecture") if c and c in columns), "")
+        found = cls(tuple(columns), column if family is not None else "", np.empty(0, int), ()).on(table)
+        split = (
+            [f"{SIZE} splits the groups, as every size holds every family (by=[...] to decide otherwise)"]
+            if by is None and SIZE in cells and varies(usable(table)[SIZE])
+            else []
+        )
+        return replace(found, notes=(*split, *_pooled(table, found)))
+
+    def on(self, rows: pd.DataFrame) -> Groups:
+        """The same columns over other rows."""
+        codes, names = group_codes(rows, self.columns)
+        return replace(self, codes=codes, names=tuple(names))
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The columns that name a cell; families meet inside a cell only."""
+        return tuple(c for c in self.columns if c != self.family)
+
+    def cell_of(self, group: Group) -> Group:
+        """The cell that a group stands in."""
+        return {c: group[c] for c in self.cells}
+
+    def rows_of(self, number: int) -> NDArray[np.intp]:
+        """Positions of one group's rows."""
+        return np.flatnonzero(self.codes == number)
+
+    def pairs(self, reference: str) -> tuple[list[Pair], list[str]]:
+        """Every other family with the reference of its cell, and a remark on each cell that lacks it."""
+        by_cell: dict[tuple[Any, ...], dict[str, int]] = {}
+        for i, name in enumerate(self.names):
+            by_cell.setdefault(tuple(name[c] for c in self.cells), {})[str(name[self.family])] = i
+        pairs, remarks = [], []
+        for cell, members in by_cell.items():
+            group = dict(zip(self.cells, cell, strict=True))
+            others = [i for name, i in members.items() if name != reference]
+            if reference in members:
+                pairs += [Pair(group, i, members[reference]) for i in others]
+            elif others:
+                remarks.append(f"no {reference} in {in_words(group) or 'the table'}: not compared")
+        return pairs, remarks
 
 
-def default_groups(table: pd.DataFrame, family: str = "family") -> list[str]:
-    """Model, site and layer where present; dictionary_size as well where every size holds every family."""
-    columns = [c for c in group_columns(table, None, family) if c != family]
-    if "dictionary_size" in table and family in table and varies(table["dictionary_size"]):
-        rows = usable(table)
-        at_size = rows.groupby([*columns, "dictionary_size"], dropna=False)[family].transform("nunique")
-        whole = rows.groupby(columns, dropna=False)[family].transform("nunique") if columns else (
-            rows[family].nunique()
-        )  # fmt: skip
-        if (at_size == whole).all() and varies(rows[family]):
-            columns.append("dictionary_size")
-    return columns
+def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[str]:
+    """Model, site and layer where present, and dictionary_size where every size holds every family.
+
+    A size holds a family with two SAEs or more: one is no frontier. A Pareto set keeps the cells that it was
+    taken in.
+    """
+    kept = table.attrs.get(REMEMBERED)
+    if kept is not None and all(c in table for c in kept):
+        return list(kept)
+    cells = [c for c in IDENTITY if c in table and table[c].notna().any()]
+    if SIZE not in table or not varies(table[SIZE]):
+        return cells
+    rows = usable(table)
+    families = [c for c in (family, "architecture") if c and c in table][:1]
+    runs = rows.groupby([*cells, SIZE, *families], dropna=False).size()
+    sizes = rows[[*cells, SIZE]].drop_duplicates()
+    groups = rows[[*cells, *families]].drop_duplicates()
+    whole = sizes.merge(groups, on=cells) if cells else sizes.merge(groups, how="cross")
+    return [*cells, SIZE] if len(runs) == len(whole) and (runs > 1).all() else cells
 
 
-def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray, list[dict[str, Any]]]:
+def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Codes, list[Group]]:
     """One integer per row, and the values that name each group, in order of first appearance.
 
     Missing group values form a group of their own.
@@ -89,19 +181,25 @@ def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[np.ndarray
     return codes, [{c: _scalar(v) for c, v in zip(columns, row, strict=True)} for row in rows]
 
 
-def setting_codes(table: pd.DataFrame, columns: Sequence[str] = ()) -> Codes:
+def setting_codes(table: pd.DataFrame, columns: Sequence[str] = (), ignoring: Sequence[str] = ()) -> Codes:
     """One integer per row: equal for runs of one group (`columns`) that differ by their seed only.
 
     Runs are replicates when they agree in family, architecture, dictionary size and sparsity setting; where
-    the setting is not known, when they agree in L0 (a TopK family).
+    the setting is not known, when they agree in L0 (a TopK family). Columns in `ignoring` may differ.
     """
-    keys = pd.DataFrame({c: table[c] for c in dict.fromkeys((*columns, *RECIPE)) if c in table})
+    keys = pd.DataFrame(
+        {
+            c: table[c]
+            for c in dict.fromkeys((*columns, *RECIPE))
+            if c in table and (c in columns or c not in ignoring)
+        }
+    )
     known = keys["sparsity_setting"].notna() if "sparsity_setting" in keys else pd.Series(False, keys.index)
     keys["_l0"] = np.where(known.to_numpy(), 0.0, values(table, "l0"))
     return keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
 
 
-def guard(table: pd.DataFrame, columns: list[str], across: Sequence[str]) -> None:
+def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
     """Refuse rows of different protocol, ablation, model, site or layer in one group.
 
     Missing differs from known: fill the column in where the rows do belong together.
@@ -176,13 +274,50 @@ def varies(column: pd.Series) -> bool:
     return len(column.dropna().unique()) > 1
 
 
+def as_text(column: pd.Series) -> pd.Series:
+    """A column as text; missing differs from known."""
+    return column.astype("string").fillna("(missing)")
+
+
+def _asked(table: pd.DataFrame, by: Sequence[str] | str) -> list[str]:
+    """The columns that `by` names."""
+    columns = [by] if isinstance(by, str) else list(by)
+    if columns == [NO_CELLS] and NO_CELLS not in table:
+        return []
+    for column in columns:
+        if column not in table:
+            raise TableError(f"no column {column!r} to group by{nearest(str(column), list(table.columns))}")
+    return list(dict.fromkeys(columns))
+
+
+def _with_family(table: pd.DataFrame, cells: list[str], family: str | None) -> list[str]:
+    """`cells` and the family's column, unless a cell column tells families apart already."""
+    if family not in (None, "family", *table.columns):
+        raise TableError(f"no column {family!r} to group by{nearest(str(family), list(table.columns))}")
+    if family is None or family not in table or family in cells:
+        return cells
+    keys = [c for c in cells if c == "architecture"] if family == "family" else []
+    if keys and table.groupby(keys, dropna=False)[family].nunique(dropna=False).max() <= 1:
+        return cells
+    return [*cells, family]
+
+
+def _pooled(table: pd.DataFrame, groups: Groups) -> Iterator[str]:
+    """What is said of groups that hold several values of a column which often makes a difference."""
+    for column in POOLED:
+        if column in groups.columns or column not in table or table[column].nunique(dropna=False) < 2:
+            continue
+        rows = usable(table)
+        text, codes = as_text(rows[column]), groups.on(rows).codes
+        several = text.groupby(codes).transform("nunique") > 1
+        if several.any():
+            found = listed(list(dict.fromkeys(text[several])), 4)
+            count = plural(len(np.unique(codes[several.to_numpy()])), "group")
+            yield f"{column} {found} pooled in {count} (name {column} in by to keep them apart)"
+
+
 def _scalar(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if pd.isna(value):
         return "(missing)"
     return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def as_text(column: pd.Series) -> pd.Series:
-    """A column as text; missing differs from known."""
-    return column.astype("string").fillna("(missing)")

@@ -14,7 +14,7 @@ from frontier.comparison.results import Comparison, Comparisons, equal_steepness
 from frontier.doubts import Doubt, Kind, without
 from frontier.fits import fit
 from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.groups import default_groups, group_columns, guard, varies
+from frontier.groups import Groups, guard, varies
 from frontier.metrics import default_y, metrics_table, set_aside_remark, usable
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto import pareto_set
@@ -94,14 +94,12 @@ def compare(
     """
     table = with_better(metrics_table(table), better, y)
     y = falling_axis(table, default_y(table) if y is None else y)
-    by = default_groups(table, family) if by is None else by
-    columns = group_columns(table, by, family)
-    cells = [c for c in columns if c not in (family, "architecture")]
+    groups = Groups.of(table, by, family)
+    by = cells = groups.cells
     guard(usable(table), cells, across)
-    column = family if family in table else "architecture"
-    if column not in table:
+    if not groups.family:
         raise ValueError("the table has no architecture or family column, so there is nothing to compare")
-    name = reference_family(usable(table)[column].tolist(), reference)
+    name = reference_family(usable(table)[groups.family].tolist(), reference)
     front = pareto_set(table, by, objectives={"l0": "min", y: "min"}, family=family)
     options: dict[str, Any] = {
         "x": x, "y": y, "max_l0": max_l0, "level": level, "fixed": fixed, "family": family, "across": across,
@@ -115,7 +113,7 @@ def compare(
     pairs, notes = pairs_with(fits, name)
     comparisons = tuple(_one(f, r, ratios, observed, others[f.errors]) for f, r in pairs)
     notes += _seeds_note(usable(table), cells, fits.family_column, pairs, name)
-    said = dict.fromkeys(n for n in (set_aside_remark(table), *fits.notes, *notes) if n)
+    said = dict.fromkeys(n for n in (*groups.notes, set_aside_remark(table), *fits.notes, *notes) if n)
     return Comparisons(comparisons, fits, ratios, observed, tuple(said))
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from frontier.figures.families import family_column, fidelity, legend_entries, looks_of
+from frontier.figures.families import fidelity, legend_entries, looks_of
 from frontier.figures.panels import EDGE, finish_axes, head, new_axes, quiet_legend, sparse_marks
 from frontier.figures.style import Style, figure_text
-from frontier.groups import group_codes, group_columns
+from frontier.groups import Groups
 from frontier.metrics import metrics_table
 from frontier.pareto.uncertain import attainment
 from frontier.wording import plural
@@ -67,14 +67,13 @@ def plot_attainment(
     table = metrics_table(table)
     y = fidelity(table) if y is None else y
     frame = attainment(table, by, y=y, run=run, family=family)
-    columns = group_columns(table, by, family)
-    codes, groups = group_codes(frame, columns)
-    looks = looks_of(groups, family_column(columns, family), reference, styles)
+    groups = Groups.of(table, by, family).on(frame)
+    looks = looks_of(groups, reference, styles)
     ax = new_axes()[0] if ax is None else ax
     end = float(frame["l0"].max()) * (1.1 if log_x else 1.02)
     for code, look in enumerate(looks):
-        levels = {str(name): rows for name, rows in frame[codes == code].groupby("level")}
-        x = np.append(np.unique(frame["l0"][codes == code]), end)
+        levels = {str(name): rows for name, rows in frame[groups.codes == code].groupby("level")}
+        x = np.append(np.unique(frame["l0"][groups.codes == code]), end)
         steps = {name: _staircase(rows, x) for name, rows in levels.items()}
         label = ", ".join(part for part in (figure_text(look.family), look.cell) if part) or "_median"
         colour = look.style.colour

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from frontier.figures.panels import QUIET, family_handles, panel_titles
 from frontier.figures.style import Style, styles_for
-from frontier.groups import group_codes
+from frontier.groups import Groups, group_codes
 from frontier.metrics import default_y
 
 LINES = ("-", "--", ":", "-.")
@@ -31,15 +31,14 @@ def group_values(table: pd.DataFrame, column: str) -> list[Any]:
 
 
 def looks_of(
-    groups: list[dict[str, Any]],
-    named: str,
+    groups: Groups,
     reference: Hashable | None = None,
     styles: Mapping[Any, Style] | None = None,
 ) -> list[Look]:
     """Colour and marker by family; the kind of line by cell where there are several, else by family."""
-    families = [g.get(named, "") for g in groups]
+    families = [g.get(groups.family, "") for g in groups.names]
     found = styles_for(families, reference, styles)
-    cells = panel_titles([{c: v for c, v in g.items() if c != named} for g in groups])
+    cells = panel_titles([groups.cell_of(g) for g in groups.names])
     kinds = {cell: LINES[i % len(LINES)] for i, cell in enumerate(dict.fromkeys(cells))}
     if len(kinds) > 1:
         found = {f: style._replace(line="-") for f, style in found.items()}

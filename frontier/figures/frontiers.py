@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
-from frontier.figures.families import Look, family_column, fidelity, group_values, legend_entries, looks_of
+from frontier.figures.families import Look, fidelity, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
     EDGE,
     drawable,
@@ -25,10 +25,7 @@ from frontier.figures.panels import (
     share_labels,
 )
 from frontier.figures.style import Style, figure_text, styles_for
-from frontier.groups import (
-    group_codes,
-    group_columns,
-)
+from frontier.groups import Groups, group_codes
 from frontier.metrics import metrics_table, values
 from frontier.metrics.axes import goal
 from frontier.pareto import mark_pareto
@@ -101,17 +98,18 @@ def plot_frontiers(
     ['Resid', 'MLP', 'Attn']
     """
     table = metrics_table(table)
-    columns = group_columns(table, by, family)
-    named = family_column(columns, family)
-    cells = panel_columns(columns, named, panels)
+    groups = Groups.of(table, by, family)
+    cells = panel_columns(groups.columns, groups.family, panels)
     codes, names = group_codes(table, cells)
-    looks = styles_for(group_values(table, named), reference, styles)
+    looks = styles_for(group_values(table, groups.family), reference, styles)
     grid, owned = panels_for(len(names), axes, figure)
-    mixed = not {*columns} - {named} <= {*cells}
-    options: dict[str, Any] = {"x": x, "y": y, "objectives": objectives, "log_x": log_x, "log_y": log_y}
+    mixed = not {*groups.cells} <= {*cells}
+    options: dict[str, Any] = {
+        "by": groups.cells, "x": x, "y": y, "objectives": objectives, "log_x": log_x, "log_y": log_y,
+    }  # fmt: skip
     for code, (ax, title) in enumerate(zip(grid, panel_titles(names), strict=True)):
         rows = table[codes == code]
-        draw_frontier(rows, ax, by=by, family=family, styles=looks, legend=mixed, title=title, **options)
+        draw_frontier(rows, ax, family=family, styles=looks, legend=mixed, title=title, **options)
     share_labels(grid)
     if not mixed:
         legend_above(grid, looks, looks, owned)
@@ -139,15 +137,14 @@ def draw_frontier(
     y = fidelity(table) if y is None else y
     goals = objectives or {name: goal(table, name) for name in (x, y)}
     marked = mark_pareto(table, by, objectives=goals, family=family)
-    columns = group_columns(marked, by, family)
+    groups = Groups.of(marked, by, family)
     xs, ys = values(marked, x), values(marked, y)
     shown = drawable(marked, xs, ys, log_x, log_y)
-    codes, groups = group_codes(marked, columns)
-    looks = looks_of(groups, family_column(columns, family), reference, styles)
+    looks = looks_of(groups, reference, styles)
     ax = new_axes()[0] if ax is None else ax
     optimal = marked["pareto_optimal"].to_numpy()
     for code, look in enumerate(looks):
-        rows = (codes == code) & shown
+        rows = (groups.codes == code) & shown
         _draw(ax, xs, ys, rows & optimal, rows & ~optimal, look)
     finish_axes(ax, x, y, log_x, log_y)
     say_hidden(ax, title, shown)

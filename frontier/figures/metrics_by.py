@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
-from frontier.figures.families import Look, family_column, group_values, legend_entries, looks_of
+from frontier.figures.families import Look, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
     EDGE,
     LEAST_WIDTH,
@@ -29,7 +29,7 @@ from frontier.figures.panels import (
     say_hidden,
 )
 from frontier.figures.style import Style, figure_text, styles_for
-from frontier.groups import group_codes, group_columns
+from frontier.groups import Groups, group_codes
 from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
 from frontier.wording import listed
@@ -95,12 +95,11 @@ def plot_metrics(
     names = [y] if isinstance(y, str) else list(y)
     for name in names:
         values(table, name)  # a missing column is said before a figure is opened
-    columns = group_columns(table, by, family)
-    named = family_column(columns, family)
-    looks = styles_for(group_values(table, named), reference, styles)
-    mixed = len(group_codes(table, [c for c in columns if c != named])[1]) > 1
+    groups = Groups.of(table, by, family)
+    looks = styles_for(group_values(table, groups.family), reference, styles)
+    mixed = len(group_codes(table, groups.cells)[1]) > 1
     grid, owned = panels_for(len(names), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
-    options: dict[str, Any] = {"by": by, "x": x, "family": family, "log_x": log_x, "log_y": log_y}
+    options: dict[str, Any] = {"by": groups.cells, "x": x, "family": family, "log_x": log_x, "log_y": log_y}
     for place, (ax, name) in enumerate(zip(grid, names, strict=True)):
         draw_metric(table, ax, y=name, styles=looks, legend=mixed and not place, **options)
         label_axes(ax, column_label(x), column_label(name), narrow=len(names) > 1)
@@ -127,15 +126,14 @@ def draw_metric(
     """One panel of `plot_metrics`, whose parameters it takes."""
     table = metrics_table(table)
     xs, ys = values(table, x), values(table, y)
-    columns = group_columns(table, by, family)
-    looks = looks_of(group_codes(table, columns)[1], family_column(columns, family), reference, styles)
+    groups = Groups.of(table, by, family)
+    looks = looks_of(groups, reference, styles)
     shown = drawable(table, xs, ys, log_x, log_y)
     ax = new_axes()[0] if ax is None else ax
     if y in PERFECT:
         ax.axhline(PERFECT[y], color=QUIET, linewidth=0.7, zorder=1, label="_perfect")
-    codes = group_codes(table, columns)[0]
     for code, look in enumerate(looks):
-        _draw_group(ax, table, xs, ys, (codes == code) & shown, look)
+        _draw_group(ax, table, xs, ys, (groups.codes == code) & shown, look)
     finish_axes(ax, x, y, log_x, log_y)
     for name, axis in ((x, ax.xaxis), (y, ax.yaxis)):
         if name in SHARES and not (log_x if axis is ax.xaxis else log_y):
@@ -225,12 +223,12 @@ def plot_settings(
     if "sparsity_setting" not in table or not table["sparsity_setting"].notna().any():
         raise TableError("no sparsity_setting in the table, so there is no curve from setting to L0")
     table = table[table["sparsity_setting"].notna()]
-    named = family_column(group_columns(table, None, family), family)
-    looks = styles_for(group_values(table, named), reference, styles)
+    groups = Groups.of(table, None, family)
+    looks = styles_for(group_values(table, groups.family), reference, styles)
     kinds = _kinds(table)
     grid, owned = panels_for(len(set(kinds)), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
     for ax, kind in zip(grid, dict.fromkeys(kinds), strict=True):
-        chosen = {"x": "sparsity_setting", "y": "l0", "log_y": True, **options}
+        chosen = {"x": "sparsity_setting", "y": "l0", "log_y": True, "by": groups.cells, **options}
         draw_metric(table[kinds == kind], ax, family=family, styles=looks, legend=False, **chosen)
         label_axes(ax, SETTINGS.get(kind) or f"Sparsity setting: {figure_text(kind)}", column_label("l0"))
     legend_above(grid, looks, looks, owned)

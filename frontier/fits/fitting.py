@@ -18,7 +18,7 @@ from frontier.fits.errors_model import choose_errors, two_component
 from frontier.fits.errors_model import evidence as evidence_of
 from frontier.fits.points import Points, points_of
 from frontier.fits.residuals import curvature_left
-from frontier.groups import group_columns, guard
+from frontier.groups import Groups, guard
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.metrics import default_y, metrics_table, usable
 from frontier.metrics.axes import better_of, usual_curve, usual_curve_remark
@@ -66,7 +66,7 @@ def fit(
     curve : {"linear", "power", "hill"}
         Default: Hill with top 1 where y is a share of what can be lost, else a power law.
     by : column names, optional
-        Groups; default model, site and layer where present. Families are always kept apart.
+        Cells, as in `pareto_set`. Families are always kept apart.
     x, y : column names
         Default sparsity (1/L0) and performance_hit (`fvu` where loss recovered is unknown).
     errors : {"auto", "additive", "log", "two_component", "relative"}
@@ -112,18 +112,17 @@ def fit(
     table = metrics_table(table)
     y = default_y(table) if y is None else y
     spec = curve_named(usual_curve(y) if curve is None else curve)
-    columns = group_columns(table, by, family)
+    groups = Groups.of(table, by, family)
     settings = Settings(spec, held(spec, fixed, free), level, intervals, x, y, better_of(table, y))
-    groups, remarks = points_of(
-        table, columns, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights, across=across
+    points, remarks = points_of(
+        table, groups, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights, across=across
     )
-    guard(usable(table), columns, across)
-    cells = [tuple(v for c, v in g.group.items() if c not in (family, "architecture")) for g in groups]
-    fits, failures, evidence = fit_groups(groups, errors_named(errors), settings, cells)
-    family_column = family if family in columns else ("architecture" if "architecture" in columns else "")
+    guard(usable(table), groups.columns, across)
+    cells = [tuple(groups.cell_of(p.group).values()) for p in points]
+    fits, failures, evidence = fit_groups(points, errors_named(errors), settings, cells)
     chosen = usual_curve_remark(y) if curve is None else ""
-    notes = tuple(r for r in (*remarks, chosen, evidence, curvature_left(fits)) if r)
-    return FrontierFits(spec.name, fits, failures, tuple(columns), family_column, notes)
+    notes = tuple(r for r in (*groups.notes, *remarks, chosen, evidence, curvature_left(fits)) if r)
+    return FrontierFits(spec.name, fits, failures, groups.columns, groups.family, notes)
 
 
 def fit_points(

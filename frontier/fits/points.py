@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.groups import PROTOCOL, as_text, group_codes
+from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
 from frontier.metrics.checks import REPEATED, TableError
@@ -53,7 +53,7 @@ class Points:
 
 def points_of(
     table: pd.DataFrame,
-    columns: list[str],
+    groups: Groups,
     x_name: str,
     y_name: str,
     *,
@@ -87,13 +87,14 @@ def points_of(
         known &= x > 0
     missing = f"{x_name} or {y_name} is missing{', or not positive' if log_x else ''}"
     inside, remarks = _inside(table, known, missing, max_l0)
-    codes, names = group_codes(table, columns)
+    codes, names = groups.codes, groups.names
     labels = _labels(table)
     facts = {c: as_text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
     runs = np.bincount(codes, inside, len(names))[codes]
-    if "group_runs" in table:
-        runs = table["group_runs"].to_numpy()
-    groups = []
+    if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
+        left = table["excluded_because"].isna().to_numpy() & ~inside
+        runs = table["group_runs"].to_numpy() - np.bincount(codes, left, len(names))[codes]
+    found = []
     for code in _in_order(names):
         rows = np.flatnonzero((codes == code) & inside)
         # the values of a group in the columns that a fair comparison needs equal
@@ -102,11 +103,11 @@ def points_of(
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         known_se = _median(se[rows])
-        groups.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own, known_se))
-    if not any(len(g.x) for g in groups):
+        found.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own, known_se))
+    if not any(len(g.x) for g in found):
         why = "; ".join(r for r in remarks if r)
         raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")
-    return groups, remarks
+    return found, remarks
 
 
 def _shared_parents(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
@@ -145,7 +146,7 @@ def _inside(
     return inside, remarks
 
 
-def _in_order(names: list[Group]) -> list[int]:
+def _in_order(names: Sequence[Group]) -> list[int]:
     """Groups ordered by their first column's values, then the second's, each in order of appearance."""
     ranks = [
         {v: i for i, v in enumerate(dict.fromkeys(g[c] for g in names))} for c in (names[0] if names else {})

@@ -166,7 +166,7 @@ def _card(c: Comparison, found: Comparisons) -> Card:
     o = c.observed_potency
     if o is not None and not math.isnan(o.ratio):
         span = f"{number(o.ratio)} (over the common range {number(o.ratio_min)} to {number(o.ratio_max)})"
-        answers.append(("Without any curve", f"Relative potency {span}, interpolated between Pareto points"))
+        answers.append(("Without any curve", f"Relative potency {span}, interpolated between points"))
     if c.doubts:
         more = f" And {len(c.doubts) - 1} more, below." if len(c.doubts) > 1 else ""
         answers.append(("What the data cannot say", f"{c.doubts[0]}{more}"))

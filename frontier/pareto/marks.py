@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from frontier.groups import group_codes, group_columns
+from frontier.groups import Groups
 from frontier.metrics import values
 from frontier.results import in_words
 from frontier.wording import number
@@ -24,8 +24,8 @@ def mark_differences(
         return []
     source = marked["source_pareto_optimal"].fillna(False).astype(bool).to_numpy()
     computed = marked["pareto_optimal"].to_numpy(dtype=bool)
-    columns = group_columns(marked, by)
-    codes, names = group_codes(marked, columns)
+    groups = Groups.of(marked, by)
+    codes, names = groups.codes, groups.names
     points = np.column_stack([values(marked, o) for o in objectives])
     lines = []
     for i in map(int, np.flatnonzero(source != computed)):

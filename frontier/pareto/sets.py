@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.groups import group_codes, group_columns
+from frontier.groups import REMEMBERED, Groups
 from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
@@ -45,8 +45,9 @@ def pareto_set(
     table : anything that `metrics_table` takes
         Not changed.
     by : column names, optional
-        Groups; default model, site and layer where present. Families are kept apart as well, unless
-        `family` is None.
+        Cells, as in `frontier.groups.Groups.of`: default model, site and layer where present, and
+        dictionary_size where every size holds every family; "none" for one cell. Families are kept apart as
+        well, unless `family` is None.
     objectives : dict of column name to "min" or "max", optional
         Default {"l0": "min", "performance_hit": "min"} (`fvu` where loss recovered is unknown). Two or more.
     backend : {"pandas", "polars"}
@@ -69,11 +70,11 @@ def pareto_set(
     >>> frontier.pareto_set(table)["l0"].tolist()
     [5.0, 9.0]
     """
-    marked, codes = _marked(table, by, objectives, family)
+    marked, groups = _marked(table, by, objectives, family)
     first = next(iter(objectives)) if objectives else "l0"
     inside = marked["pareto_optimal"].to_numpy()
     optimal = marked[inside]
-    order = np.lexsort([values(optimal, first), codes[inside]])
+    order = np.lexsort([values(optimal, first), groups.codes[inside]])
     return give_back(optimal.iloc[order].reset_index(drop=True), backend)
 
 
@@ -136,14 +137,14 @@ def _marked(
     by: Sequence[str] | str | None,
     objectives: Mapping[str, str] | None,
     family: str | None,
-) -> tuple[pd.DataFrame, NDArray[np.int64]]:
-    """The table of `mark_pareto`, and the number of each row's group."""
+) -> tuple[pd.DataFrame, Groups]:
+    """The table of `mark_pareto`, and its groups."""
     table = metrics_table(table)
     goals = _goals(table, objectives)
-    columns = group_columns(table, by, family)
+    groups = Groups.of(table, by, family)
     points = np.column_stack([_signed(table, name, sense) for name, sense in goals.items()])
     _set_aside(table, points, list(goals))
-    codes, names = group_codes(table, columns)
+    codes = groups.codes
     inside = table["excluded_because"].isna().to_numpy()
     if not inside.any():
         raise TableError(f"no usable row for a Pareto set: {set_aside_remark(table) or 'the table is empty'}")
@@ -153,9 +154,11 @@ def _marked(
     table["pareto_optimal"], table["slack"] = optimal, slack
     table["tie_id"] = pd.arrays.IntegerArray(ties.astype(np.int64), ties < 0)
     if "group_runs" not in table:  # a Pareto set taken again keeps the count of the first search
-        table["group_runs"] = np.bincount(codes[inside], minlength=len(names))[codes]
-    remarks = [set_aside_remark(table), *_suspicions(names, codes[inside], codes[optimal])]
-    return add_notes(table, *(r for r in remarks if r)), codes
+        table["group_runs"] = np.bincount(codes[inside], minlength=len(groups.names))[codes]
+    if by is None:
+        table.attrs[REMEMBERED] = groups.cells
+    remarks = [*groups.notes, set_aside_remark(table), *_suspicions(groups, inside, optimal)]
+    return add_notes(table, *(r for r in remarks if r)), groups
 
 
 @parameters(reference="worst", log="log_of")
@@ -194,7 +197,7 @@ def hypervolume(
     """
     import moocore
 
-    marked, codes = _marked(table, by, objectives, family)
+    marked, groups = _marked(table, by, objectives, family)
     goals = _goals(marked, objectives)
     for name in log_of:
         if name not in goals:
@@ -203,15 +206,15 @@ def hypervolume(
     if missing:
         raise TableError(f"hypervolume needs a reference for {listed(missing)}, found {dict(worst)}")
     inside = marked["excluded_because"].isna().to_numpy()
-    usable, codes = marked[inside], codes[inside]
+    usable, codes = marked[inside], groups.codes[inside]
     scaled = [_scaled(usable, n, sense, float(worst[n]), n in log_of) for n, sense in goals.items()]
     matrix, corner = np.column_stack([column for column, _ in scaled]), [worst for _, worst in scaled]
     order = np.argsort(codes, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-    _, names = group_codes(usable, group_columns(marked, by, family))
     volumes = {codes[rows[0]]: float(moocore.hypervolume(matrix[rows], ref=corner)) for rows in parts}
-    frame = pd.DataFrame(names, index=range(len(names)))
-    frame["hypervolume"] = [volumes[code] for code in dict.fromkeys(codes)]
+    shown = list(dict.fromkeys(codes))
+    frame = pd.DataFrame([groups.names[code] for code in shown], index=range(len(shown)))
+    frame["hypervolume"] = [volumes[code] for code in shown]
     frame["reference"] = ", ".join(f"{k} {v:g}" for k, v in worst.items())
     frame["log_scaled"] = ", ".join(log_of)
     return frame
@@ -256,12 +259,11 @@ def _set_aside(table: pd.DataFrame, points: NDArray[np.float64], names: list[str
             add_text(table, "excluded_because", bad, f"{name} is missing or infinite")
 
 
-def _suspicions(
-    names: list[dict[str, Any]], usable: NDArray[np.int64], optimal: NDArray[np.int64]
-) -> list[str]:
+def _suspicions(groups: Groups, inside: NDArray[np.bool_], optimal: NDArray[np.bool_]) -> list[str]:
     """Groups whose set is one row of several: the objectives do not trade off, or a direction is wrong."""
-    size, front = (np.bincount(codes, minlength=len(names)) for codes in (usable, optimal))
-    lone = [listed(list(names[g].values())) or "all rows" for g in np.flatnonzero((front == 1) & (size > 2))]
+    size, front = (np.bincount(groups.codes[r], minlength=len(groups.names)) for r in (inside, optimal))
+    few = np.flatnonzero((front == 1) & (size > 2))
+    lone = [listed(list(groups.names[g].values())) or "all rows" for g in few]
     if not lone:
         return []
     return [f"one row beats all others in {listed(lone, 4)}: check the directions of the objectives"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.groups import RECIPE, Codes, group_codes, group_columns, setting_codes
+from frontier.groups import RECIPE, Codes, Groups, setting_codes
 from frontier.metrics import (
     add_notes,
     default_y,
@@ -102,18 +102,18 @@ def pareto_probability(
     goals = dict(objectives) if objectives else {"l0": "min", default_y(table): "min"}
     noise = _noise_of(table, goals) if noise is None else noise
     marked = mark_pareto(table, by, objectives=goals, family=family)
-    columns = group_columns(marked, by, family)
+    groups = Groups.of(marked, by, family)
     rng = np.random.default_rng(seed)
-    found = (_by_se if noise == "se" else _by_seeds)(marked, columns, goals, replicates, rng)
+    found = (_by_se if noise == "se" else _by_seeds)(marked, groups, goals, replicates, rng)
     return give_back(found, backend)
 
 
 def _by_se(
-    marked: pd.DataFrame, columns: list[str], goals: Mapping[str, str], draws: int, rng: np.random.Generator
+    marked: pd.DataFrame, groups: Groups, goals: Mapping[str, str], draws: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     inside = marked["excluded_because"].isna().to_numpy()
     rows = marked[inside]
-    codes, groups = group_codes(rows, columns)
+    found = groups.on(rows)
     centre = np.column_stack([values(rows, name) for name in goals])
     spreads, remarks = zip(*(_standard_errors(rows, name) for name in goals), strict=True)
     spread, sign = np.column_stack(spreads), _signs(goals)
@@ -122,7 +122,7 @@ def _by_se(
         return sign * (centre + spread * rng.standard_normal((stop - start, *centre.shape)))
 
     probability = np.full(len(marked), math.nan)
-    probability[inside] = _share_on_front(sample, draws, codes, len(groups))
+    probability[inside] = _share_on_front(sample, draws, found.codes, len(found.names))
     return _told(marked, probability, draws, [r for r in remarks if r])
 
 
@@ -138,10 +138,10 @@ def _standard_errors(rows: pd.DataFrame, name: str) -> tuple[Array, str]:
 
 
 def _by_seeds(
-    marked: pd.DataFrame, columns: list[str], goals: Mapping[str, str], draws: int, rng: np.random.Generator
+    marked: pd.DataFrame, groups: Groups, goals: Mapping[str, str], draws: int, rng: np.random.Generator
 ) -> pd.DataFrame:
     rows = usable(marked)
-    _, config = np.unique(setting_codes(rows, columns), return_inverse=True)
+    _, config = np.unique(setting_codes(rows, groups.columns), return_inverse=True)
     first = np.unique(config, return_index=True)[1]
     runs = np.bincount(config)
     if runs.max() < 2:
@@ -150,7 +150,8 @@ def _by_seeds(
     logs = (raw > 0).all(axis=0)
     points = np.where(logs, np.log(np.where(logs, raw, 1.0)), raw)
     means = _class_means(points, config)
-    codes, groups = group_codes(rows.iloc[first], columns)
+    found = groups.on(rows.iloc[first])
+    codes, names = found.codes, found.names
     roots, df = _pooled_roots(points - means[config], config, codes)
     stretch = np.sqrt(df / rng.chisquare(np.maximum(df, 1), (draws, len(df))))
     sign = _signs(goals)
@@ -160,12 +161,12 @@ def _by_seeds(
         shift = np.einsum("cij,scj->sci", roots[codes], normal)
         return sign * (means + stretch[start:stop][:, codes, None] * shift)
 
-    probability = np.where(df[codes] > 0, _share_on_front(sample, draws, codes, len(groups)), math.nan)
-    keep = [c for c in dict.fromkeys((*columns, *RECIPE)) if c in rows]
+    probability = np.where(df[codes] > 0, _share_on_front(sample, draws, codes, len(names)), math.nan)
+    keep = [c for c in dict.fromkeys((*groups.columns, *RECIPE)) if c in rows]
     out = rows.iloc[first][keep].reset_index(drop=True).assign(runs=runs)
     out[list(goals)] = np.where(logs, np.exp(np.where(logs, means, 0.0)), means)
     out["pareto_optimal"] = nondominated(sign * means, codes)
-    lone = [listed(list(groups[g].values())) or "the table" for g in np.flatnonzero(df == 0)]
+    lone = [listed(list(names[g].values())) or "the table" for g in np.flatnonzero(df == 0)]
     remarks = [*notes(marked)]
     remarks += [f"no configuration of {listed(lone, 4)} has two runs: no probability"] if lone else []
     span = listed([number(float(v)) for v in dict.fromkeys((df.min(), df.max()))])
@@ -285,7 +286,7 @@ def attainment(
     shares = {str(level): _share(level) for level in surfaces}
     table = metrics_table(table)
     y = default_y(table) if y is None else y
-    columns = group_columns(table, by, family)
+    groups = Groups.of(table, by, family)
     if run not in table:
         raise TableError(f"no column {run!r} that tells runs apart{nearest(run, list(table.columns))}")
     rows = usable(table)
@@ -294,12 +295,12 @@ def attainment(
     if rows.empty:
         raise TableError(f"no usable row with {run}, l0 and {y}; {set_aside_remark(table)}")
     sign = -1.0 if goal(table, y) == "max" else 1.0
-    codes, groups = group_codes(rows, columns)
+    groups = groups.on(rows)
     labels = pd.factorize(rows[run].astype("string").fillna("(missing)"))[0]
     l0, height = values(rows, "l0"), sign * values(rows, y)
     parts = []
-    for code, group in enumerate(groups):
-        part = codes == code
+    for code, group in enumerate(groups.names):
+        part = groups.codes == code
         count = len(np.unique(labels[part]))
         for level, share in shares.items():
             x, best = attainment_surface(l0[part], height[part], labels[part], share)

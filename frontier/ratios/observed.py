@@ -1,4 +1,4 @@
-"""Ratios read off the observed frontiers, without any curve: log-log interpolation between Pareto points."""
+"""Ratios read off the observed frontiers, without any curve: log-log interpolation between points."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import isotonic_regression
 
 from frontier.doubts import Doubt, Kind, in_text, placed
-from frontier.groups import group_codes, group_columns, guard
+from frontier.groups import Groups, guard
 from frontier.metrics import default_y, give_back, metrics_table, set_aside_remark, usable, values
 from frontier.metrics.axes import falling_axis
-from frontier.pareto import pareto_set
+from frontier.metrics.checks import TableError
+from frontier.pareto.rows import chosen_rows
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
 from frontier.results import Group, Result, Rows, held, telling
@@ -117,7 +119,7 @@ class ObservedRatios(Rows[ObservedRatio]):
             *columns, "family", "reference", "quantity", "mean", "minimum to maximum", "over", "cross at L0",
         )  # fmt: skip
         doubts = placed(d for r in self.ratios for d in r.doubts)
-        title = "Observed ratios, interpolated between Pareto points"
+        title = "Observed ratios, interpolated between points"
         title += held(self.group_columns, self.ratios, columns)
         return View(title, headers, rows, self.notes, doubts)
 
@@ -127,16 +129,17 @@ def observed_potency(
     reference: str | None = None,
     by: Sequence[str] | str | None = None,
     *,
+    rows: str = "auto",
     y: str | None = None,
     max_l0: float | None = None,
     objectives: Mapping[str, str] | None = None,
     family: str = "family",
     across: Sequence[str] = (),
 ) -> ObservedRatios:
-    """L0 ratio at equal hit, and hit ratio at equal L0, of the observed Pareto points, without a curve.
+    """L0 ratio at equal hit, and hit ratio at equal L0, of the observed points, without a curve.
 
     Both frontiers are interpolated linearly in log L0 and log y and compared where both exist; nothing is
-    extrapolated. The Pareto set of each group is taken first.
+    extrapolated. Runs of equal L0, and neighbours out of order, are averaged first.
 
     Parameters
     ----------
@@ -144,7 +147,9 @@ def observed_potency(
     reference : name of a family
         Default as in `ratio_table`.
     by : column names, optional
-        Groups; default model, site and layer where present.
+        Cells, as in `pareto_set`.
+    rows : {"auto", "pareto", "all"}
+        Which runs make a frontier; as in `chosen_rows`.
     y : column name
         Default performance_hit; lower must be better, and only positive values have a logarithm.
 
@@ -164,35 +169,42 @@ def observed_potency(
     """
     table = metrics_table(table)
     y = falling_axis(table, default_y(table) if y is None else y)
-    cells = [c for c in group_columns(table, by, family) if c not in (family, "architecture")]
-    guard(usable(table), cells, across)
-    front = pareto_set(table, by, objectives=objectives or {"l0": "min", y: "min"}, family=family)
+    groups = Groups.of(table, by, family)
+    guard(usable(table), groups.cells, across)
+    if not groups.family:
+        raise TableError("the table has no architecture or family column, so there is nothing to compare")
+    chosen = chosen_rows(table, groups, rows, objectives=objectives or {"l0": "min", y: "min"})
+    front = chosen.table
     if max_l0 is not None:
         front = front[values(front, "l0") <= max_l0]
-    columns = [c for c in group_columns(front, by, family) if c not in (family, "architecture")]
-    column = family if family in front else "architecture"
-    name = reference_family([str(v) for v in front[column]], reference)
-    notes = [r for r in (set_aside_remark(table),) if r]
-    rows: list[ObservedRatio] = []
-    codes, groups = group_codes(front, columns)
-    for code, group in enumerate(groups):
-        cell = front[codes == code]
-        members = {str(f): _points(cell[(cell[column] == f).to_numpy()], y) for f in cell[column].unique()}
-        if name not in members:
-            notes.append(f"no {name} in {listed(list(group.values())) or 'the table'}: not compared")
-            continue
-        for other, points in members.items():
-            if other != name:
-                rows += _compare(group, other, name, points, members[name], y)
-    return ObservedRatios(tuple(rows), tuple(columns), tuple(notes))
+    inside = groups.on(front)
+    name = reference_family([g[groups.family] for g in inside.names], reference)
+    lines = [_line(front.iloc[inside.rows_of(i)], y) for i in range(len(inside.names))]
+    pairs, remarks = inside.pairs(name)
+    found: list[ObservedRatio] = []
+    for cell, one, other in pairs:
+        called = str(inside.names[one][groups.family])
+        found += _compare(cell, called, name, lines[one], lines[other], y)
+    notes = dict.fromkeys(n for n in (*groups.notes, set_aside_remark(table), chosen.note, *remarks) if n)
+    return ObservedRatios(tuple(found), groups.cells, tuple(notes))
 
 
-def _points(rows: pd.DataFrame, y: str) -> Line:
-    """Log L0 and log y of one frontier, sorted by L0; points without a logarithm left out."""
+def _line(rows: pd.DataFrame, y: str) -> Line:
+    """Log L0 and log y of one frontier, both in order; points without a logarithm left out.
+
+    Runs of equal L0, and neighbours that are out of order, count as one point, their mean (isotonic
+    regression): a Pareto set stays as it is.
+    """
     l0, height = values(rows, "l0"), values(rows, y)
     keep = (l0 > 0) & (height > 0)
-    order = np.argsort(l0[keep])
-    return np.log(l0[keep])[order], np.log(height[keep])[order]
+    x, place, runs = np.unique(np.log(l0[keep]), return_inverse=True, return_counts=True)
+    if not len(x):
+        return x, x
+    mean = np.bincount(place, np.log(height[keep])) / runs
+    blocks = isotonic_regression(mean, weights=runs, increasing=False).blocks
+    weight = np.add.reduceat(runs, blocks[:-1])
+    at, out = (np.add.reduceat(v * runs, blocks[:-1]) / weight for v in (x, mean))
+    return at, out
 
 
 def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:

@@ -18,9 +18,6 @@ from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import folded, listed, nearest
 
-SELECTED = 2
-"""A frontier that keeps one run in this many or fewer is called selected (coverage of k falls below 90 %)."""
-
 
 def reference_family(families: Sequence[Any], reference: Any = None) -> str:
     """The reference's name among the families.
@@ -163,11 +160,11 @@ def _doubts_of_one(name: str, fit: CurveFit) -> Iterator[Doubt]:
             "narrow: take the SAE, or batches of text, as the unit."
         )
         yield Doubt(Kind.dependent, text, name, numbers=counts)
-    if fit.runs >= SELECTED * fit.n_points:
-        instead = " (fit_frontier uses all runs)" if fit.runs >= MINIMUM_RUNS else ""
+    if fit.runs > fit.n_points:
+        advice = " (fit_frontier uses all runs)" if fit.runs >= MINIMUM_RUNS else ""
         text = (
             f"{name} is fitted to the {fit.n_points} Pareto-optimal of {fit.runs} runs: winners are lucky, "
-            f"which intervals do not count{instead}."
+            f"which intervals do not count{advice}."
         )
         yield Doubt(Kind.selected, text, name, numbers=counts)
 

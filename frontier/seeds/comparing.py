@@ -19,7 +19,7 @@ from scipy.special import nctdtrinc
 
 from frontier.distributions import holm, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind
-from frontier.groups import default_groups, group_codes, group_columns, guard, setting_codes
+from frontier.groups import Groups, guard, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import default_y, metrics_table, set_aside_remark, usable, values
 from frontier.metrics.axes import goal
@@ -108,36 +108,27 @@ def compare_seeds(
     y = default_y(table) if y is None else y
     if run not in table:
         raise TableError(f"no column {run!r} that tells seeds apart{nearest(run, list(table.columns))}")
-    by = default_groups(table, family) if by is None else by
-    columns = [c for c in group_columns(table, by, family) if c not in (family, "architecture")]
-    guard(usable(table), columns, across)
-    column = family if family in table else "architecture"
-    if column not in table:
+    groups = Groups.of(table, by, family)
+    guard(usable(table), groups.cells, across)
+    if not groups.family:
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     rows = usable(table)
-    rows = rows[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)]
-    name = reference_family([str(v) for v in rows[column].dropna()], reference)
-    codes, groups = group_codes(rows, columns)
-    family_code, families = pd.factorize(rows[column].astype("string"))
+    known = np.isfinite(values(rows, y)) & (values(rows, "l0") > 0) & rows[groups.family].notna().to_numpy()
+    rows = rows[known]
     runs = Runs(
-        rows[run].astype("string").fillna("").to_numpy(object), setting_codes(rows, columns),
+        rows[run].astype("string").fillna("").to_numpy(object), setting_codes(rows, groups.cells),
         np.log(values(rows, "l0")), values(rows, y),
     )  # fmt: skip
+    inside = groups.on(rows)
+    name = reference_family([g[groups.family] for g in inside.names], reference)
+    pairs, remarks = inside.pairs(name)
     found: list[SeedComparison] = []
-    remarks = [r for r in (set_aside_remark(table),) if r]
-    for code, group in enumerate(groups):
-        cell = codes == code
-        members = {
-            str(families[f]): cell & (family_code == f) for f in pd.unique(family_code[cell]) if f >= 0
-        }
-        if name not in members:
-            remarks.append(f"no {name} in {listed(list(group.values())) or 'the table'}: not compared")
-            continue
-        for other in (f for f in members if f != name):
-            pair = {f: runs.where(members[f]) for f in (other, name)}
-            facts = _unlike(rows, {f: members[f] for f in pair})
-            found.append(_compare(group, pair, y, goal(table, y) == "max", design, level, facts))
-    return SeedComparisons(_adjusted(found), tuple(columns), tuple(remarks))
+    for cell, *numbers in pairs:
+        members = {str(inside.names[i][groups.family]): inside.codes == i for i in numbers}
+        pair = {f: runs.where(m) for f, m in members.items()}
+        found.append(_compare(cell, pair, y, goal(table, y) == "max", design, level, _unlike(rows, members)))
+    said = dict.fromkeys(r for r in (*groups.notes, set_aside_remark(table), *remarks) if r)
+    return SeedComparisons(_adjusted(found), groups.cells, tuple(said))
 
 
 def _compare(

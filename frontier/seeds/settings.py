@@ -15,7 +15,7 @@ from scipy.special import fdtrc
 from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
-from frontier.groups import Codes, group_codes, group_columns, setting_codes
+from frontier.groups import Codes, Groups, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import default_y, give_back, metrics_table, usable, values
 from frontier.metrics.checks import TableError
@@ -84,25 +84,25 @@ def within_setting(
     """
     table = metrics_table(table)
     y = default_y(table) if y is None else y
-    columns = group_columns(table, by, family)
+    groups = Groups.of(table, by, family)
     rows = usable(table)
     rows = rows[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)]
-    setting = setting_codes(rows, columns)
+    setting = setting_codes(rows, groups.columns)
     keep = np.bincount(setting, minlength=1)[setting] > 1
     if not keep.any():
         raise TableError("no setting was run more than once, so there is no scatter within settings")
     rows, setting = rows[keep], setting[keep]
-    codes, groups = group_codes(rows, columns)
+    groups = groups.on(rows)
     height, l0 = values(rows, y), values(rows, "l0")
     found = []
-    for code in range(len(groups)):
-        part = codes == code
+    for code in range(len(groups.names)):
+        part = groups.codes == code
         index = np.unique(setting[part], return_inverse=True)[1]
         df = len(index) - int(index.max()) - 1
         logs = np.log(height[part]) if (height[part] > 0).all() else np.full(len(index), math.nan)
         spreads = [math.sqrt(_within(v, index) / df) for v in (height[part], logs, np.log(l0[part]))]
         found.append((int(index.max()) + 1, len(index), df, *spreads))
-    return SettingScatter(y, tuple(groups), *zip(*found, strict=True))
+    return SettingScatter(y, groups.names, *zip(*found, strict=True))
 
 
 def _within(v: Array, index: Codes, weights: Array | None = None) -> float:
