@@ -107,7 +107,7 @@ class Groups:
         found = cls(tuple(columns), column if family is not None else "", np.empty(0, int), ()).on(table)
         split = (
             [f"{SIZE} splits the groups, as every size holds every family (by=[...] to decide otherwise)"]
-            if by is None and SIZE in cells and varies(usable(table)[SIZE])
+            if by is None and SIZE in cells
             else []
         )
         return replace(found, notes=(*split, *_pooled(table, found)))
@@ -164,7 +164,8 @@ def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[st
     sizes = rows[[*cells, SIZE]].drop_duplicates()
     groups = rows[[*cells, *families]].drop_duplicates()
     whole = sizes.merge(groups, on=cells) if cells else sizes.merge(groups, how="cross")
-    return [*cells, SIZE] if len(runs) == len(whole) and (runs > 1).all() else cells
+    split = len(sizes) > len(sizes[cells].drop_duplicates()) if cells else True
+    return [*cells, SIZE] if split and len(runs) == len(whole) and (runs > 1).all() else cells
 
 
 def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Codes, list[Group]]:

@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
 from frontier.datasets import load_dataset
-from frontier.groups import group_codes, group_columns
 from frontier.metrics import (
     default_y,
     give_back,
@@ -529,24 +528,6 @@ def test_require_metrics_lists_what_was_found():
         require_metrics(metrics_table({"l0": [1.0]}), "t")
     with pytest.raises(TableError, match="no rows"):
         require_metrics(metrics_table({"l0": [], "mse": []}), "t")
-
-
-# --- groups --------------------------------------------------------------------------------------
-
-
-def test_group_columns_and_codes():
-    table = metrics_table(
-        small(architecture=["b", "a", "b"], model=["m", "m", None], layer=[3.0, 3.0, np.nan])
-    )
-    assert group_columns(table, None) == ["model", "layer", "family"]
-    assert group_columns(table, "model", None) == ["model"]
-    assert group_columns(table, ["architecture"]) == ["architecture"]  # families are apart already
-    codes, names = group_codes(table, ["model", "layer"])
-    assert codes.tolist() == [0, 0, 1]  # in order of first appearance; missing is a group of its own
-    assert names == [{"model": "m", "layer": 3}, {"model": "(missing)", "layer": "(missing)"}]
-    assert group_codes(table, [])[1] == [{}]
-    with pytest.raises(TableError, match="no column 'modl' to group by; did you mean 'model'"):
-        group_columns(table, "modl")
 
 
 # --- one table whatever the door -----------------------------------------------------------------
