@@ -23,7 +23,7 @@ def to_pandas(source: Any) -> pd.DataFrame:
         When it is none of these.
     """
     if isinstance(source, pd.DataFrame):
-        return source.copy(deep=False)
+        return _plain_columns(source.copy(deep=False))
     if isinstance(source, (dict, list)):
         return from_records(source)
     try:
@@ -35,6 +35,24 @@ def to_pandas(source: Any) -> pd.DataFrame:
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     return frame.to_pandas()
+
+
+def _plain_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """The frame with numpy columns for nullable and Arrow ones: their `pd.NA` is neither true nor false."""
+    for i, kind in enumerate(table.dtypes):
+        if isinstance(kind, pd.api.extensions.ExtensionDtype) and kind.na_value is pd.NA:
+            table.isetitem(i, _plain_column(table.iloc[:, i]))
+    return table
+
+
+def _plain_column(column: pd.Series) -> pd.Series:
+    kind, missing = column.dtype, column.isna()
+    whole = pd.api.types.is_bool_dtype(kind) or pd.api.types.is_integer_dtype(kind)
+    if whole and not missing.any():
+        return pd.Series(column.to_numpy(kind.numpy_dtype), column.index)  # type: ignore[union-attr]
+    if pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind):
+        return pd.Series(column.to_numpy(dtype=float, na_value=np.nan), column.index)
+    return column.astype(object).where(~missing.to_numpy(dtype=bool), None)
 
 
 def give_back(table: pd.DataFrame, backend: str) -> Any:
