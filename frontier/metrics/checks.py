@@ -179,6 +179,23 @@ def other_meanings(table: pd.DataFrame) -> Iterator[str]:
             )
 
 
+def fractional_counts(table: pd.DataFrame) -> Iterator[str]:
+    """Counts are whole: '16.384' latents lost a thousands mark somewhere, and mean nothing now."""
+    for name in numeric_columns(table):
+        spec = spec_of(str(name))
+        if spec is None or spec.kind != "count":
+            continue
+        values = table[name].to_numpy(dtype=float)
+        bad = np.isfinite(values) & (np.abs(values) < 2**53) & (values % 1 != 0)
+        if bad.any():
+            table[name] = np.where(bad, np.nan, values)
+            add_text(table, "doubts", bad, f"{name} was no whole number")
+            yield (
+                f"{name}: {_few_numbers(values[bad])} in {rows_named(bad, table)} is no whole number (a mark "
+                "between thousands taken for a decimal one?); set to missing"
+            )
+
+
 def whole_counts(table: pd.DataFrame) -> None:
     """Counts as integers where nothing is missing."""
     for name in numeric_columns(table):

@@ -84,6 +84,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         checks.impossible_l0,
         partial(checks.fractions, said=said_percent),
         checks.impossible_values,
+        checks.fractional_counts,
         hits_given,
         recovered_from_losses,
         weak_ablations,

@@ -127,6 +127,15 @@ def test_nats_and_counts_answer_by_themselves(tmp_path):
     assert (table["l0"][0], table["mse"][0], table["dictionary_size"][0]) == (2040, 1500, 16384)
 
 
+def test_counts_are_whole(tmp_path):
+    # The mark was lost before the file was written: as a number in JSON it cannot be told from a decimal one.
+    sizes = (16.384, 16384, 16384.0)
+    records = [{"arch": "relu", "l0": 8 + i, "mse": 0.5, "d_sae": size} for i, size in enumerate(sizes)]
+    table = reads(json.dumps(records), tmp_path, "t.json")
+    np.testing.assert_array_equal(table["dictionary_size"], [np.nan, 16384, 16384])
+    assert table["doubts"].tolist() == ["dictionary_size was no whole number", pd.NA, pd.NA]
+
+
 def test_floats_as_programs_write_them_among_decimal_commas(tmp_path):
     table = reads("arch;l0;loss_recovered;training_tokens\nrelu;1.010;0,712;500000000.0\n", tmp_path)
     assert (table["l0"][0], table["tokens_trained"][0]) == (1010, 500_000_000)
