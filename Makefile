@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test test-quick lint bench coverage gallery docs interop clean
+.PHONY: demo test test-quick oldest newest lint bench coverage gallery docs interop clean
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -17,6 +17,18 @@ test: .venv/.dev
 # For daily work: without notebooks, pages, training runs and simulations.
 test-quick: .venv/.dev
 	.venv/bin/python -m pytest -q -m 'not slow and not interop'
+
+# The analysis with every dependency at the lowest version that pyproject.toml allows, and at the newest there is.
+# `rm -r .newest` first for newer ones; make PYTHON=python3.13 newest chooses the interpreter.
+ANALYSIS = tests frontier --ignore=tests/trainers --ignore=tests/interop --ignore=tests/test_notebooks.py \
+  --ignore=tests/test_benchmarks.py --ignore=tests/test_types.py --ignore=tests/test_report_browser.py
+OLD_WARNINGS = -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
+
+oldest: .oldest/.ready
+	PYTHONPATH=. .oldest/bin/python -m pytest -q -m 'not slow and not interop' $(OLD_WARNINGS) $(ANALYSIS)
+
+newest: .newest/.ready
+	PYTHONPATH=. .newest/bin/python -m pytest -q -m 'not slow and not interop' $(ANALYSIS)
 
 lint: .venv/.dev
 	.venv/bin/ruff format --check .
@@ -49,7 +61,7 @@ interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready
 	@cat benchmarks/results/interop.json
 
 clean:
-	rm -rf .venv .interop out dist
+	rm -rf .venv .oldest .newest .interop out dist
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -66,6 +78,12 @@ clean:
 
 .venv/.docs: pyproject.toml | .venv/bin/python
 	$(PIP) --editable '.[docs]'
+	@touch $@
+
+.oldest/.ready .newest/.ready: pyproject.toml tests/versions.py
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python tests/versions.py $(patsubst .%,%,$(@D)) > $(@D)/requirements.txt
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r $(@D)/requirements.txt
 	@touch $@
 
 # Each package alone, beside the torch of .venv; dictionary-learning brings a torchvision that transformers cannot import.

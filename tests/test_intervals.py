@@ -339,6 +339,25 @@ def test_bootstrap_is_reproducible_and_seeded():
     assert_allclose(first, (low, high), atol=(high - low) / 3)
 
 
+def test_bootstrap_t_of_a_line_by_hand():
+    """Pivots of skewed residuals, refitted by least squares: the high pivot gives the low limit."""
+    x = np.geomspace(1, 50, 8)
+    y = 1 + 2 * x + np.random.default_rng(3).exponential(1.0, 8) ** 2
+    fit = Problem.of("linear", x, y).fit()
+    found = one(bootstrap(fit, parameter("slope"), 0.9, replicates=999, seed=5))
+    design = np.column_stack([np.ones(8), x])
+
+    def slope_and_se(ys):
+        beta, rss, *_ = np.linalg.lstsq(design, ys, rcond=None)
+        return beta[1], np.sqrt(rss / 6 / ((x - x.mean()) ** 2).sum())
+
+    (slope,), (se,) = slope_and_se(y[:, None])
+    again, spread = slope_and_se(resample(fit, 0, 999, np.random.default_rng(5)).y)
+    low, high = np.quantile((again - slope) / spread, [0.05, 0.95], method="weibull")
+    assert abs(low + high) > 0.1, "symmetric pivots would hide which is which"
+    assert_allclose(found, (slope - high * se, slope - low * se), rtol=1e-6)
+
+
 @pytest.mark.parametrize("errors", ERRORS)
 def test_bootstrap_of_a_group_does_not_depend_on_the_others(errors):
     x, y = simulated(8, sets=3, seed=16)
@@ -457,3 +476,14 @@ def test_memory_grows_with_the_points_not_with_their_square():
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 100e6  # a matrix of all pairs of points alone is 3.2e9 bytes
+
+
+# Without each point
+
+
+def test_leave_one_out_of_a_line_by_numpy():
+    x = np.array([1.0, 2.0, 4.0, 5.0, 9.0])
+    y = np.array([1.0, 3.0, 2.0, 6.0, 7.0])
+    fit = frontier.fit_points(x, y, "linear", errors="additive")
+    by_hand = [np.polyfit(np.delete(x, i), np.delete(y, i), 1)[0] for i in range(5)]
+    assert_allclose(fit.jackknife(parameter("slope")), by_hand, rtol=1e-9)

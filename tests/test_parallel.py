@@ -88,3 +88,19 @@ def test_what_cannot_be_tested_is_said(fits):
     assert (
         "Parallel curves" in repr(parallelism(*fits)) and "Shared n" in shared_fit(fits, ["n"])._repr_html_()
     )
+
+
+def test_the_likelihood_ratio_counts_every_point():
+    """Lines by numpy: the sum over groups of N log(RSS common / RSS own) is chi-squared(2)."""
+    rng = np.random.default_rng(4)
+    xs = np.linspace(1, 6, 6), np.linspace(1, 9, 9)
+    ys = [1 + 2 * x + rng.normal(0, 0.5, len(x)) + 0.3 * i for i, x in enumerate(xs)]
+    fits = [frontier.fit_points(x, y, "linear", errors="additive") for x, y in zip(xs, ys, strict=True)]
+    common = np.polyfit(np.concatenate(xs), np.concatenate(ys), 1)
+    gain = 0.0
+    for x, y in zip(xs, ys, strict=True):
+        own, shared = (((y - np.polyval(line, x)) ** 2).sum() for line in (np.polyfit(x, y, 1), common))
+        gain += len(x) * np.log(shared / own)
+    found = shared_fit(fits, ("slope", "intercept"))
+    assert found.p_likelihood == pytest.approx(stats.chi2.sf(gain, 2), rel=1e-6)
+    assert 0.001 < found.p_likelihood < 0.9, "a p value that says something"

@@ -70,6 +70,8 @@ def test_few_degrees_of_freedom_widen_weights_but_not_tau():
         [cell(str(i), e, math.sqrt(s)) for i, (e, s) in enumerate(zip(effects, raw, strict=True))], "k"
     )
     assert_allclose(pooled.p_heterogeneity, chi2.sf(pooled.q, 4), rtol=1e-12)
+    inside = math.log(pooled.high / pooled.low) / 2 / t.ppf(0.975, 4)
+    assert_allclose(pooled.p_value, 2 * t.sf(abs(math.log(pooled.ratio)) / inside, 4), rtol=1e-9)
 
 
 def test_a_further_cell_is_covered():
