@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from frontier.wording import nearest
 from frontier.writing import file_name, write_text
+from trainers.activations.sizes import bytes_of, readable
 from trainers.architectures import ARCHITECTURES
 from trainers.config_sections import (
     ActivationsSection,
@@ -215,14 +216,19 @@ def _table(section: Section, explained: bool) -> Any:
             if explained:
                 table.add(tomlkit.comment(f"{name} ="))
         elif value != {} or explained:
-            table.add(name, _inline(value) if isinstance(value, dict) else value)
+            table.add(name, _plain(value))
     return table
 
 
-def _inline(value: dict[str, Any]) -> Any:
-    table = tomlkit.inline_table()
-    table.update(value)
-    return table
+def _plain(value: Any) -> Any:
+    """A value as people write it: sizes with a unit where that is exact, mappings in one line."""
+    if isinstance(value, ByteSize):
+        return readable(value) if bytes_of(readable(value)) == value else int(value)
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table
+    return value
 
 
 class MemberPlan(Section):

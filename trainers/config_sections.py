@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from frontier.writing import file_name
 from trainers.architectures import Architecture, architecture
@@ -48,11 +48,11 @@ class ActivationsSection(Section):
     """Seed of the order; every family sees the same one."""
     buffer_tokens: int = Field(65_536, gt=0)
     """Activations that are shuffled together."""
-    memory_limit: str = "2 GB"
-    """Activations that fit are computed once and kept in memory."""
+    memory_limit: ByteSize = ByteSize(2 * 10**9)
+    """Activations that fit are computed once and kept in memory (bytes, or with a unit: 2 GiB)."""
     cache: str | None = None
     """Folder in which activations are kept on disk."""
-    cache_limit: str = "20 GB"
+    cache_limit: ByteSize = ByteSize(20 * 10**9)
     """Size limit of that folder."""
 
     @field_validator("tokens")
@@ -60,15 +60,6 @@ class ActivationsSection(Section):
     def some_tokens(cls, value: Any) -> Any:
         """A number of tokens is above 0."""
         return value if value == "all" else positive(value)
-
-    @field_validator("memory_limit", "cache_limit")
-    @classmethod
-    def sizes(cls, value: str) -> str:
-        """A size has a known unit."""
-        from trainers.activations.sizes import bytes_of
-
-        bytes_of(value)
-        return value
 
 
 class TrainingSection(Section):

@@ -30,8 +30,8 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
     published.say(
         console,
         "SAE families trained here, on the shipped language model",
-        f"{len(config.families)} architectures × {len(config.families[0].settings)} sparsity settings at "
-        f"{config.activations.site} of a byte-level GPT-2 trained on Python's standard library; "
+        f"{len(config.families)} architectures × {len(config.families[0].settings or ())} sparsity settings "
+        f"at {config.activations.site} of a byte-level GPT-2 trained on Python's standard library; "
         f"{config.training.steps} steps of {config.training.batch_size} activations, all on one stream.",
     )
     trained = train(config, folder, progress=progress)

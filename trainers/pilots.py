@@ -120,7 +120,7 @@ def calibrated(
     large = pilot_batch(config, min(1.0, LARGER * BATCH_SHARE))
     shift = dict.fromkeys(found, 0.0)
     if large > small:
-        middle = {name_of(s): float(np.exp(np.log(s.target_l0).mean())) for s in asked}
+        middle = {name_of(s): float(np.exp(np.log(s.target_l0 or ()).mean())) for s in asked}
         plan = [
             changed(
                 s,
@@ -180,7 +180,7 @@ def pilot_config(config: RunConfig, sections: Sequence[FamilySection], share: fl
         update={
             "training": config.training.model_copy(update={"batch_size": batch}),
             "activations": config.activations.model_copy(
-                update={"tokens": needed if tokens is None else min(tokens, needed)}
+                update={"tokens": needed if tokens == "all" else min(tokens, needed)}
             ),
         }
     )

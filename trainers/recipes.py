@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainers.config import RunConfig, checked
 
-SWEEPS = {
+SWEEPS: dict[str, list[float]] = {
     "relu": [0.7, 1.2, 2.0, 3.5, 6.0, 10.0],
     "gated": [1.2, 1.8, 2.8, 4.5, 7.0, 11.0],
     "jumprelu": [0.06, 0.15, 0.4, 1.0, 2.5, 6.0],

@@ -74,7 +74,7 @@ class Run:
 
     def save(self, folder: Path) -> None:
         """Write a checkpoint of this step, of all processes together."""
-        tensors = {}
+        tensors: dict[str, torch.Tensor] = {}
         for family, engine in zip(self.families, self.engines, strict=True):
             tensors |= family.tensors() | engine.tensors()
         state = {

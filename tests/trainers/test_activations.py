@@ -424,10 +424,9 @@ def test_without_datasets_the_extra_is_named(model, monkeypatch):
 @pytest.mark.parametrize(
     ("size", "message"),
     [
-        ("10 GBit", "unknown unit 'GBit'; did you mean"),
-        ("much", "is not a number with a unit"),
-        (-1, "at least 0"),
-        (True, "number of bytes"),
+        ("10 GBox", "could not interpret byte unit: GBox"),
+        ("much", "could not parse value and unit"),
+        (-1, "could not parse value and unit"),
     ],
 )
 def test_sizes_that_are_none(size, message):
@@ -436,7 +435,7 @@ def test_sizes_that_are_none(size, message):
 
 
 def test_a_buffer_that_does_not_fit(model, text):
-    with pytest.raises(ActivationError, match=r"needs 19.2 kB, memory_limit is 10 kB; raise it"):
+    with pytest.raises(ActivationError, match=r"needs 19.2 KB, memory_limit is 10 KB; raise it"):
         stream_of(model, text, memory_limit="10 kB", **LIVE)
     assert stream_of(model, text, memory_limit="20 kB", chunk_tokens=4 * LENGTH).buffers > 1
 

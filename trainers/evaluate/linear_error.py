@@ -42,11 +42,11 @@ class LinearError:
         self._groups = min(GROUPS, batches - batches % 2) if affordable else min(2, batches)
         self._batches, self._mean = batches, mean
         self._d_in = d_in
-        options = {"dtype": torch.float64, "device": mean.device}
-        self._xx = torch.zeros(self._groups, d_in + 1, d_in + 1, **options)
-        self._xe = torch.zeros(self._groups, members, d_in + 1, d_out, **options)
-        self._ee = torch.zeros(self._groups, members, **options)
-        self._x: Tensor | None = None
+        zeros = torch.zeros(self._groups, dtype=torch.float64, device=mean.device)
+        self._xx = zeros.new_zeros(self._groups, d_in + 1, d_in + 1)
+        self._xe = zeros.new_zeros(self._groups, members, d_in + 1, d_out)
+        self._ee = zeros.new_zeros(self._groups, members)
+        self._x = zeros.new_zeros(0, d_in + 1)
 
     def start(self, batch: int, x: Tensor) -> None:
         """Take the inputs `[n, d_in]` of a batch, shared by all SAEs."""

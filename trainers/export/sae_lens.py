@@ -122,7 +122,7 @@ def metadata(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What SAELens keeps of an SAE: where it belongs, what it was trained as, and our own block."""
     trained = str(facts.get("architecture", sae.architecture.name))
     site, target = facts.get("site"), facts.get("target_site")
-    found = {
+    found: dict[str, Any] = {
         "sae_lens_version": VERSION,
         "model_name": facts.get("model"),
         "prepend_bos": True,  # our windows begin with the start token where the model has one

@@ -128,7 +128,7 @@ def _model(source: str | Path, label: str, dtype: torch.dtype) -> Any:
 
     try:
         with _quiet():
-            model, report = AutoModelForCausalLM.from_pretrained(
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source,
                 dtype=dtype,
                 use_safetensors=True,
@@ -138,6 +138,7 @@ def _model(source: str | Path, label: str, dtype: torch.dtype) -> Any:
             )
     except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError) as error:
         raise _failed(source, label, error) from error
+    model, report = loaded
     if report["mismatched_keys"]:
         found = min(report["mismatched_keys"], key=str)  # (name, stored, wanted); transformers 4: the name
         shapes = f" is {list(found[1])}, wanted {list(found[2])}" if isinstance(found, tuple) else ""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from trainers.language_models.loading import LanguageModelError, load_folder_or_name, pick_device
-from trainers.language_models.sites import Layout, Site, find_site, layout_of
+from trainers.language_models.sites import Layout, Site, block_count, find_site, layout_of
 from trainers.language_models.splicing import Splice, hooked, merged, read
 
 VOLATILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "use_cache")
@@ -73,7 +73,7 @@ class LanguageModel:
         digest = hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode())
         for name, weight in sorted(self.model.named_parameters()):
             digest.update(f"{name} {tuple(weight.shape)} {weight.dtype}".encode())
-            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(weight.detach().cpu().contiguous().view(torch.uint8).numpy().data)
         return digest.hexdigest()[:12]
 
     def encode(self, text: str) -> list[int]:
@@ -97,7 +97,7 @@ class LanguageModel:
         """The plain names of this model's sites, by layer; none where its family is not in the table."""
         if self._layout is None:
             return []
-        layers = range(len(self.model.get_submodule(self._layout.blocks)))
+        layers = range(block_count(self.model, self._layout))
         return [f"{place}.{layer}" for layer in layers for place in self._layout.places]
 
     def counted(self, tokens: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ _GPT_J = _layout("transformer.h", "attn", "attn.out_proj", "mlp", "mlp.fc_out", 
 _PHI = _layout("model.layers", "self_attn", "self_attn.dense", "mlp", "mlp.fc2", None)
 _LLAMA_PARTS = ("model.layers", "self_attn", "self_attn.o_proj", "mlp", "mlp.down_proj")
 _LLAMA = _layout(*_LLAMA_PARTS, ("post_attention_layernorm", "input"))
-_NORMS = {"attn_out": "post_attention_layernorm", "mlp_out": "post_feedforward_layernorm"}
+_NORMS: dict[str, Any] = {"attn_out": "post_attention_layernorm", "mlp_out": "post_feedforward_layernorm"}
 _GEMMA2 = _layout(*_LLAMA_PARTS, ("pre_feedforward_layernorm", "input"), **_NORMS)
 _OLMO2 = _layout(*_LLAMA_PARTS, ("mlp", "input"), **_NORMS)
 _NEOX_PARTS = ("gpt_neox.layers", "attention", "attention.dense", "mlp", "mlp.dense_4h_to_h")
@@ -173,7 +173,7 @@ def _plain_site(name: str, plain: str, layer: int, model: nn.Module, layout: Lay
             f"no site {name!r}: attention and MLP run side by side in this model, so there is no residual "
             f"stream between them; there are {listed([f'{p}.L' for p in layout.places], 20)}"
         )
-    count = len(model.get_submodule(layout.blocks))
+    count = block_count(model, layout)
     if not -count <= layer < count:
         raise SiteError(f"no site {name!r}: the model has layers 0 to {count - 1} (or -{count} to -1)")
     layer %= count
@@ -183,6 +183,11 @@ def _plain_site(name: str, plain: str, layer: int, model: nn.Module, layout: Lay
     return Site(f"{plain}.{layer}", f"{block}.{inside}" if inside else block, kind, layer, rejoin=rejoin)
 
 
+def block_count(model: nn.Module, layout: Layout) -> int:
+    """How many blocks a model has."""
+    return sum(1 for _ in model.get_submodule(layout.blocks).children())
+
+
 def _layer_of(path: str, layout: Layout | None) -> int | None:
     found = layout and re.match(re.escape(layout.blocks) + r"\.(\d+)(?:\.|$)", path)
     return int(found[1]) if found else None
@@ -190,7 +195,7 @@ def _layer_of(path: str, layout: Layout | None) -> int | None:
 
 def _offers(name: str, modules: dict[str, nn.Module], layout: Layout | None, model: nn.Module) -> str:
     plain = list(layout.places) if layout else []
-    count = len(model.get_submodule(layout.blocks)) if layout else 0
+    count = block_count(model, layout) if layout else 0
     near = nearest(name, [*(f"{p}.{i}" for p in plain for i in range(count)), *(m for m in modules if m)])
     near = near if near.startswith("; did you mean") else ""
     sites = f"; plain sites of this model: {', '.join(f'{p}.L' for p in plain)} with L from 0 to {count - 1}"

@@ -21,7 +21,7 @@ Change = Callable[[Tensor], Tensor | None]
 
 
 @contextmanager
-def hooked(model: nn.Module, site: Site, change: Change, shape: tuple[int, int]) -> Iterator[None]:
+def hooked(model: nn.Module, site: Site, change: Change, shape: tuple[int, ...]) -> Iterator[None]:
     """A context in which every forward pass shows the site's activation to `change`.
 
     `shape` is the `[B, T]` of the tokens: some models (OPT) flatten it away before the MLP.
@@ -53,7 +53,7 @@ def hooked(model: nn.Module, site: Site, change: Change, shape: tuple[int, int])
 
 
 def read(
-    run: Callable[[], Any], model: nn.Module, sites: dict[str, Site], shape: tuple[int, int]
+    run: Callable[[], Any], model: nn.Module, sites: dict[str, Site], shape: tuple[int, ...]
 ) -> dict[str, Tensor]:
     """Activations `[B, T, width]` at several sites; the forward pass `run` stops after the last of them."""
     found: dict[str, Tensor] = {}
@@ -85,13 +85,13 @@ def constant(outputs: dict[nn.Module, Any]) -> Iterator[None]:
     own = {module: module.__dict__.get("forward") for module in outputs}
     try:
         for module, output in outputs.items():
-            module.forward = lambda *_args, _output=output, **_kwargs: _output  # type: ignore[method-assign]
+            module.forward = lambda *_args, _output=output, **_kwargs: _output
         yield
     finally:
         for module, forward in own.items():
             del module.forward
             if forward is not None:
-                module.forward = forward  # type: ignore[method-assign]
+                module.forward = forward
 
 
 @contextmanager
@@ -181,13 +181,13 @@ def _output(shown: Change, output: Any, site: Site) -> Any:
 def _input(shown: Change, args: tuple, kwargs: dict[str, Any], site: Site) -> tuple[tuple, dict] | None:
     """The first positional input, or the one called hidden_states."""
     key = next((k for k in ("hidden_states", "x", "input") if k in kwargs), None)
-    first = args[0] if args else kwargs.get(key)
+    first = args[0] if args else kwargs.get(key) if key else None
     if not isinstance(first, Tensor):
         raise SiteError(f"site {site.name!r}: {site.module} has no input that is a tensor of activations")
     new = shown(first)
     if new is None:
         return None
-    return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, key: new})
+    return ((new, *args[1:]), kwargs) if args else (args, {**kwargs, str(key): new})
 
 
 def _added(state: dict[str, Tensor], output: Any) -> Any:
@@ -197,7 +197,7 @@ def _added(state: dict[str, Tensor], output: Any) -> Any:
     return with_first(output, first + state.pop("added").to(first.dtype))
 
 
-def _unflattened(value: Tensor, shape: tuple[int, int], site: Site) -> Tensor:
+def _unflattened(value: Tensor, shape: tuple[int, ...], site: Site) -> Tensor:
     if value.ndim == 2 and value.shape[0] == shape[0] * shape[1]:
         value = value.view(*shape, -1)
     if value.ndim != 3 or tuple(value.shape[:2]) != tuple(shape) or not value.is_floating_point():

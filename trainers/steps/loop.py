@@ -98,7 +98,7 @@ class LoopEngine:
 
     def tensors(self) -> dict[str, Tensor]:
         """Adam's memory, by run_id."""
-        found = {}
+        found: dict[str, Tensor] = {}
         for m, member in enumerate(self.family.members):
             found |= optimizer_tensors(
                 self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam"

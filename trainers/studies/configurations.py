@@ -82,7 +82,14 @@ def equal_cost() -> RunConfig:
     )
 
 
-CORRELATED = {"features": 64, "d": 64, "l0": 8, "max_cosine": 0.0, "correlation": 0.6, "rank": 4}
+CORRELATED: dict[str, Any] = {
+    "features": 64,
+    "d": 64,
+    "l0": 8,
+    "max_cosine": 0.0,
+    "correlation": 0.6,
+    "rank": 4,
+}
 """The truth of the recovery study: orthogonal features, correlated through four common factors."""
 
 

@@ -107,7 +107,8 @@ def error_anatomy(
     if len(tokens) < FOLDS:
         raise ValueError(f"wanted at least {FOLDS} windows of text, got {len(tokens)}")
     x, target, windows = _activations(model, tokens, site, target_site or site)
-    rows, sums = [], {k: [] for k in ("variance", "error", "centred_error", *PREDICTORS)}
+    rows: list[dict[str, Any]] = []
+    sums: dict[str, list[np.ndarray]] = {k: [] for k in ("variance", "error", "centred_error", *PREDICTORS)}
     variance = _per_window((target - target.mean(0)).square().sum(1), windows)
     with reported(progress, "errors", len(saes)) as done:
         for index, sae in enumerate(saes):

@@ -150,7 +150,7 @@ def encoder_costs(evaluation: Evaluation, metric: str = "ce_sae", level: float =
     table = evaluation.table
     own = table.set_index("run_id")
     for parent, members in table[table["parent"].notna()].groupby("parent", sort=False):
-        l0, value = left.metric(parent, "l0"), left.metric(parent, metric)
+        l0, value = left.metric(str(parent), "l0"), left.metric(str(parent), metric)
         found = estimate(value - left.curve(list(members["run_id"]), metric, l0), level)
         rows.append({"parent": parent, "family": own.loc[parent].get("family"), "l0": l0[0], "metric": metric,
                      "cost": found.value, "cost_low": found.low, "cost_high": found.high})  # fmt: skip

@@ -7,6 +7,7 @@ fire together, a too large one splits what is left ("L0 is not a neutral hyperpa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -188,11 +189,12 @@ def _mean(values: np.ndarray, level: float) -> Interval:
     if len(values) < 2:
         return Interval(float(values.mean()) if len(values) else np.nan, -np.inf, np.inf, level)
     reach = student.ppf(0.5 + level / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(*(float(v) for v in (values.mean(), values.mean() - reach, values.mean() + reach)), level)
+    mean = float(values.mean())
+    return Interval(mean, float(mean - reach), float(mean + reach), level)
 
 
 def _exp(i: Interval) -> Interval:
-    return Interval(*(float(np.exp(v)) for v in (i.estimate, i.low, i.high)), i.level)
+    return Interval(math.exp(i.estimate), math.exp(i.low), math.exp(i.high), i.level)
 
 
 def default_settings(name: str, l0: float, count: int = 7) -> list[float]:

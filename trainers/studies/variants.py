@@ -31,7 +31,11 @@ def variant_identity(
     known = dict(sae.identity)
     kind = getattr(getattr(sae, "architecture", None), "name", "sae")
     family = known.get("family") or known.get("architecture") or kind
-    own = {"family": f"{family} + {change}", "parent": parent, "run_id": f"{parent} + {change}"}
+    own: dict[str, Any] = {
+        "family": f"{family} + {change}",
+        "parent": parent,
+        "run_id": f"{parent} + {change}",
+    }
     if setting is not None:
         own |= {"sparsity_setting": setting, "sparsity_name": setting_name or change}
         own["run_id"] += f" {setting:.6g}"

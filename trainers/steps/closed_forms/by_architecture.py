@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any
 
 from trainers.activations import Batch
 from trainers.architectures import (
@@ -22,15 +23,8 @@ from trainers.steps.closed_forms.selection import Encoder, density
 from trainers.steps.closed_forms.sums import shift_of
 from trainers.steps.engine import MemberStep
 
-
-class ClosedForm(Protocol):
-    """Gradients, loss and new state of one member on one batch, without autograd."""
-
-    def __call__(
-        self, kind: Architecture, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs,
-        scratch: Scratch, log: bool,
-    ) -> MemberStep:  # fmt: skip
-        """The step; L0 is only wanted where `log` is set."""
+ClosedForm = Callable[[Any, Parameters, Parameters, Batch, Knobs, Scratch, bool], MemberStep]
+"""Gradients, loss and new state of one member on one batch, without autograd; L0 where the last is true."""
 
 
 def closed_form(kind: Architecture) -> ClosedForm | None:

@@ -111,7 +111,7 @@ def picked(z: Tensor, choose: Callable[..., int], scratch: Scratch) -> Codes:
     values = scratch.take("values", tuple(z.shape), z.dtype).view(-1).numpy()
     begins = np.zeros(len(z) + 1, np.int32)
     n = choose(z.numpy(), places, values, begins[1:])
-    return Codes(begins, places[:n].copy(), values[:n].copy(), tuple(z.shape))
+    return Codes(begins, places[:n].copy(), values[:n].copy(), (z.shape[0], z.shape[1]))
 
 
 def joined(parts: list[Codes]) -> Codes:
