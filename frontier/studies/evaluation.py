@@ -66,9 +66,7 @@ class Evaluation:
         for name in (run_id, reference):
             self._known(name)
             rows = self.batches[self.batches["run_id"] == name].sort_values("batch")
-            sums = {
-                c.removesuffix("_sum"): rows[c].to_numpy(float) for c in rows if c not in ("run_id", "batch")
-            }
+            sums = sums_of(rows)
             whole = metrics_of({k: v.sum() for k, v in sums.items()})
             if metric not in whole:
                 raise EvaluationError(f"no metric {metric!r} with values per batch{nearest(metric, whole)}")
@@ -118,6 +116,12 @@ class Evaluation:
         if run_id not in self.frequencies:
             raise EvaluationError(f"no SAE {run_id!r} in this evaluation{nearest(run_id, self.frequencies)}")
         return self.frequencies[run_id]
+
+
+def sums_of(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """The sums per batch in the rows of one SAE, by name."""
+    own = rows.drop(columns=["run_id", "batch"])
+    return {str(c).removesuffix("_sum"): own[c].to_numpy(float) for c in own}
 
 
 def joined(parts: Sequence[Evaluation]) -> Evaluation:

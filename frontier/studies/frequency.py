@@ -73,7 +73,8 @@ class ShareCurve(Result):
     def count_at(self, delta_ce: float, level: float | None = None) -> Interval:
         """How many latents at a delta CE."""
         found = self.at(delta_ce, level)
-        return Interval(*(self.size * v for v in (found.estimate, found.low, found.high)), found.level)
+        size = self.size
+        return Interval(size * found.estimate, size * found.low, size * found.high, found.level)
 
     def covers(self, delta_ce: float) -> bool:
         """Whether a delta CE lies inside of what the SAEs cover."""
@@ -223,7 +224,8 @@ def share_ratio(curve: ShareCurve, reference: ShareCurve, at: float, level: floa
     variance = sa**2 + sb**2
     df = variance**2 / (sa**4 / curve.df + sb**4 / reference.df)
     reach = student.ppf(0.5 + level / 2, df) * np.sqrt(variance)
-    return Interval(*(float(np.exp(v)) for v in (a - b, a - b - reach, a - b + reach)), level)
+    middle, low, high = np.exp([a - b, a - b - reach, a - b + reach]).tolist()
+    return Interval(middle, low, high, level)
 
 
 def most_frequent(evaluation: Evaluation, run_id: str | None = None, count: int = 10) -> pd.DataFrame:
@@ -255,13 +257,10 @@ def densities(evaluation: Evaluation, per_decade: int = 4) -> pd.DataFrame:
     Columns `run_id`, `family`, `l0`, `low`, `high`, `latents`, `share`; low = high = 0 are the silent ones.
     """
     parts = []
-    for row in evaluation.table.itertuples():
-        bins = evaluation.histogram(row.run_id, per_decade)
-        parts.append(
-            bins.assign(
-                run_id=row.run_id, family=row.family, l0=row.l0, share=bins["latents"] / bins["latents"].sum()
-            )
-        )
+    for own in evaluation.table[["run_id", "family", "l0"]].to_dict("records"):
+        bins = evaluation.histogram(str(own["run_id"]), per_decade)
+        named = {str(k): v for k, v in own.items()}
+        parts.append(bins.assign(**named, share=bins["latents"] / bins["latents"].sum()))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -22,7 +22,7 @@ from scipy.interpolate import PchipInterpolator
 
 from frontier.distributions import t_quantile
 from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
-from frontier.studies.evaluation import Evaluation, EvaluationError
+from frontier.studies.evaluation import Evaluation, EvaluationError, sums_of
 from frontier.wording import nearest
 
 
@@ -59,8 +59,7 @@ class LeftOut:
         if run_id not in self._metrics:
             if run_id not in self._rows:
                 raise EvaluationError(f"no SAE {run_id!r} in this evaluation{nearest(run_id, self._rows)}")
-            rows = self._rows[run_id].drop(columns=["run_id", "batch"])
-            sums = {c.removesuffix("_sum"): rows[c].to_numpy(float) for c in rows}
+            sums = sums_of(self._rows[run_id])
             both = {k: np.concatenate([[v.sum()], without_each(v)]) for k, v in sums.items()}
             self._metrics[run_id] = metrics_of(both)
         found = self._metrics[run_id]
@@ -149,7 +148,9 @@ def estimate(values: np.ndarray, level: float = 0.95, comparisons: int = 1) -> P
     return _interval(float(values[0]), se, batches - 1, 1 - (1 - level) / comparisons)
 
 
-def over_saes(values: Sequence[float], level: float = 0.95, comparisons: int = 1) -> PairedEstimate:
+def over_saes(
+    values: Sequence[float] | pd.Series, level: float = 0.95, comparisons: int = 1
+) -> PairedEstimate:
     """The mean over SAEs, one number each, with a t interval: the SAE is the unit. NaN are an error.
 
     >>> print(over_saes([1.0, 2.0, 3.0]))  # 2 ± 4.303 / √3

@@ -27,9 +27,9 @@ def pruning_costs(
     left, rows, table = LeftOut(evaluation), [], pruned_rows(evaluation)
     for base, family in table.groupby("base", sort=False):
         trained = list(dict.fromkeys(family["parent"]))
-        for parent, members in family.groupby("parent", sort=False):
+        for parent, members in family.groupby(family["parent"].astype(str), sort=False):
             curves = {m: list(part["run_id"]) for m, part in members.groupby("method", sort=False)}
-            l0, own = left.metric(parent, "l0"), left.metric(parent, metric)
+            l0, own = left.metric(str(parent), "l0"), left.metric(str(parent), metric)
             found = {m: left.curve(ids, metric, share * l0) for m, ids in curves.items()}
             beside = {"cost": own, "against_trained": left.curve(trained, metric, share * l0)}
             if BEST_OF_THE_POST in found:
@@ -70,7 +70,8 @@ def pruned_rows(evaluation: Evaluation) -> pd.DataFrame:
         If there are none.
     """
     table = evaluation.table
-    found = table[table["parent"].notna() & table["sparsity_name"].isin(METHODS)] if "parent" in table else []
+    found = table[table["sparsity_name"].isin(METHODS)] if "parent" in table else table[:0]
+    found = found[found["parent"].notna()] if len(found) else found
     if not len(found):
         raise EvaluationError("this evaluation holds no pruned SAEs; `prune` makes one")
     base = [f.removesuffix(f" + {m}") for f, m in zip(found["family"], found["sparsity_name"], strict=True)]
@@ -78,7 +79,7 @@ def pruned_rows(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _columns(differences: dict[str, np.ndarray], level: float) -> dict[str, float]:
-    columns = {}
+    columns: dict[str, float] = {}
     for name, values in differences.items():
         found = estimate(values, level)
         columns |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}

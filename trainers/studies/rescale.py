@@ -111,7 +111,7 @@ def best_magnitudes(found: Moments, ridge: float = RIDGE) -> tuple[Tensor, Tenso
     slope = ((found.gradient + pull * start) * unit).cpu().numpy()
     low = (torch.where(start == 1, SMALLEST_GAIN, 0.0) / unit).cpu().numpy()
     steepest = float(np.abs(slope).max()) + 1e-300
-    solved = minimize(
+    solved: Any = minimize(  # type: ignore[call-overload]  # the stubs have no method with jac=True and bounds
         lambda v: (0.5 * v @ (image := matrix @ v) - slope @ v, image - slope),
         (start / unit).cpu().numpy(), jac=True, method="L-BFGS-B", bounds=[(b, None) for b in low],
         options={"maxiter": 5000, "maxfun": 10_000, "ftol": 1e-15, "gtol": 1e-7 * steepest, "maxcor": 30},

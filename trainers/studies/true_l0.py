@@ -7,7 +7,6 @@ fire together, a too large one splits what is left ("L0 is not a neutral hyperpa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -194,7 +193,8 @@ def _mean(values: np.ndarray, level: float) -> Interval:
 
 
 def _exp(i: Interval) -> Interval:
-    return Interval(math.exp(i.estimate), math.exp(i.low), math.exp(i.high), i.level)
+    estimate, low, high = np.exp([i.estimate, i.low, i.high]).tolist()
+    return Interval(estimate, low, high, i.level)
 
 
 def default_settings(name: str, l0: float, count: int = 7) -> list[float]:

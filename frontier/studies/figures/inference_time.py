@@ -62,7 +62,7 @@ def plot_inference_time(
     label_axes(ax, column_label("l0"), column_label(metric))
     handles: dict[str, Any] = family_handles(looks, looks)
     handles["with encoder"] = Line2D([], [], color=QUIET, linestyle="--", alpha=0.6)
-    points = {"marker": "o", "linestyle": "none"} if chosen is None else {"linestyle": "-"}
+    points: dict[str, Any] = {"marker": "o", "linestyle": "none"} if chosen is None else {"linestyle": "-"}
     handles["pursued codes"] = Line2D([], [], color=QUIET, **points)
     quiet_legend(ax, handles)
     return ax
