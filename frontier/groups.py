@@ -232,22 +232,18 @@ def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (
                 f"add {column!r} to by (--by {','.join([*columns, column])}), keep one of them, or allow it "
                 f"with across=[{column!r}] (--across {column})"
             )
-    ask_of_unread(table, columns, across)
+    question = unread_question(table, columns, across)
+    if question:
+        raise TableError(question)
 
 
-def ask_of_unread(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
-    """Ask about a text column that nobody reads and that would split a group cleanly.
+def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> str:
+    """What to ask of a text column that nobody reads and that would split a group cleanly; empty without one.
 
     It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
-
-    Raises
-    ------
-    TableError
-        Names the column, its values, and what to type.
     """
     own = [c for c in ("family", "architecture") if c in table]
-    inside = list(dict.fromkeys([*columns, *own]))
-    codes = group_codes(table, inside)[0]
+    codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
     for column in unread_columns(table):
         if column in columns or column in across or not _is_text(table[column]):
             continue
@@ -258,11 +254,12 @@ def ask_of_unread(table: pd.DataFrame, columns: Sequence[str], across: Sequence[
             found = [f"{v} ({n} rows)" for v, n in sizes[clean.index[0]].items()]
             by = [*(c for c in columns if c not in own), column]
             families = f"columns={{{column!r}: 'family'}} (--map '{column}=family') if families, "
-            raise TableError(
+            return (
                 f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
                 f"Say what it is: {'' if own else families}by={by} (--by '{','.join(by)}') if groups, "
-                f"across=[{column!r}] (--across '{column}') if they may be pooled"
+                f"columns={{{column!r}: 'ignored'}} (--map '{column}=ignored') if it does not matter"
             )
+    return ""
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -113,7 +113,7 @@ def two_flavours(**more):
 def test_an_unread_text_column_that_splits_a_group_cleanly_is_a_question(call):
     options = {} if call is frontier.fit else {"reference": "ReLU"}
     with pytest.raises(
-        TableError, match=r"'Flavour' is not used.*plain \(6 rows\), sweet \(6 rows\).*--by.*--across"
+        TableError, match=r"'Flavour' is not used.*plain \(6 rows\), sweet \(6 rows\).*--by.*=ignored"
     ):
         call(two_flavours(), **options)
     by = call(two_flavours(), by=["Flavour"], **options)
@@ -121,6 +121,12 @@ def test_an_unread_text_column_that_splits_a_group_cleanly_is_a_question(call):
     assert len(call(two_flavours(), across=["Flavour"], **options)) == len(by) / 2
     ignored = frontier.read(two_flavours(), columns={"Flavour": "ignored"})
     assert len(call(ignored, **options)) == len(by) / 2
+
+
+def test_a_pareto_set_says_the_same():
+    words = "'Flavour' is not used, and would split one group"
+    assert told(frontier.pareto_set(two_flavours()), words)
+    assert not told(frontier.pareto_set(two_flavours(), by="Flavour"), words)
 
 
 def test_the_question_offers_families_where_there_are_none():

@@ -134,6 +134,30 @@ def test_wrong_words_about_directions():
         frontier.compare(table, "relu", y="score")
 
 
+def test_in_a_folder_too(tmp_path):
+    for i, (_, rows) in enumerate(named(losses(8), "my_score", "higher").groupby("family")):
+        rows.to_csv(tmp_path / f"{i}.csv", index=False)
+    with pytest.raises(TableError, match="my_score"):
+        frontier.read(tmp_path)
+    for said in ("higher", {"my_score": "higher"}):
+        assert frontier.compare(frontier.read(tmp_path, better=said), "relu")[0].verdict == "better"
+
+
+def test_the_software_lists_of_pretrained_saes(tmp_path):
+    # Their default axis is an explained variance of unknown definition.
+    lines = []
+    for family, rows in losses(9).groupby("family"):
+        lines += [f"{family}:", "  model: m", "  saes:"]
+        for l0, lost in zip(rows["l0"], rows["lost"], strict=True):
+            lines += [f"  - id: a{l0:.0f}", f"    l0: {l0}", f"    variance_explained: {1 - lost}"]
+    path = tmp_path / "pretrained_saes.yaml"
+    path.write_text("\n".join(lines))
+    found = frontier.compare(path, "relu", curve="power")[0]
+    want = frontier.compare(named(losses(9), "fvu", "lower"), "relu", curve="power")[0]
+    assert (found.verdict, found.potency.y_name) == ("better", "variance_unexplained")
+    assert found.potency.ratio == pytest.approx(want.potency.ratio)
+
+
 # --- one owner ------------------------------------------------------------------------------------
 
 

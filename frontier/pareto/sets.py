@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.groups import REMEMBERED, Groups
+from frontier.groups import REMEMBERED, Groups, unread_question
 from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
@@ -157,7 +157,8 @@ def _marked(
         table["group_runs"] = np.bincount(codes[inside], minlength=len(groups.names))[codes]
     if by is None:
         table.attrs[REMEMBERED] = groups.cells
-    remarks = [*groups.notes, set_aside_remark(table), *_suspicions(groups, inside, optimal)]
+    asked = unread_question(table[inside], list(groups.columns))
+    remarks = [*groups.notes, set_aside_remark(table), asked, *_suspicions(groups, inside, optimal)]
     return add_notes(table, *(r for r in remarks if r)), groups
 
 

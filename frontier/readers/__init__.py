@@ -90,7 +90,8 @@ def read(
     """
     if checkpoints not in ("last", "all"):
         raise ValueError(f'checkpoints must be "last" or "all", found {checkpoints!r}')
-    options = Options(decimal_given(decimal, thousands), rows_at, checkpoints == "all", columns or {})
+    every = checkpoints == "all"
+    options = Options(decimal_given(decimal, thousands), rows_at, every, columns or {}, better=better)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         origin = str(path)

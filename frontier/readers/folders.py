@@ -26,7 +26,7 @@ def scan(folder: str, found: Found) -> None:
     TableError
         When none can be read.
     """
-    kinds, unread = Counter[str](), []
+    kinds, unread, lacking = Counter[str](), [], ""
     files = list(files_in(folder, unread))
     for path in _tracked(files):
         frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
@@ -45,6 +45,7 @@ def scan(folder: str, found: Found) -> None:
             kinds[kind] += 1
         elif kind in ("plain table", "configuration"):
             found.ignored.append(_inside(path, folder))
+            lacking = f"{_inside(path, folder)}: {problem}" if problem else lacking
         else:
             name = _inside(path, folder)
             problem = problem or f"no L0 in {plural(len(found.rows) - rows, 'row')}"
@@ -52,7 +53,7 @@ def scan(folder: str, found: Found) -> None:
             found.forget(rows, frames)
     _say_files(found, kinds, unread)
     if not found.rows and not found.frames:
-        reason = f"; {found.broken[0]}" if found.broken else ""
+        reason = f"; {found.broken[0] if found.broken else lacking}" if found.broken or lacking else ""
         raise TableError(
             f"{folder}: no SAE metrics in {len(files)} files ending in {listed(KINDS, 12)} "
             f"({len(found.broken)} broken, {len(found.ignored)} of other content){reason}"
@@ -67,7 +68,7 @@ def _keep_tables_of_metrics(found: Found, first: int) -> str:
     problem = ""
     for i in range(len(found.frames) - 1, first - 1, -1):
         path, frame = found.frames[i]
-        table = metrics_table(found.options.marked(frame))
+        table = found.options.sided(metrics_table(found.options.marked(frame)))
         try:
             require_metrics(table, path)
         except TableError as error:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from frontier.metrics.asked import renamed_as_asked
+from frontier.metrics.axes import unknown_numbers, with_better
 from frontier.metrics.finished import EVERY_CHECKPOINT
 from frontier.wording import listed
 
@@ -41,6 +42,8 @@ class Options:
         Intermediate checkpoints count as SAEs.
     columns, mapped : dict, set
         What the user calls which column of ours, and which of these were met so far.
+    better : dict or str
+        Which side of metrics that are not known here is better (see `frontier.metrics.axes.with_better`).
     """
 
     decimal: str | None = None
@@ -48,11 +51,18 @@ class Options:
     every_checkpoint: bool = False
     columns: Mapping[str, str] = field(default_factory=dict)
     mapped: set[str] = field(default_factory=set, compare=False)
+    better: Mapping[str, str] | str | None = None
 
     def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame, which now says itself whether its checkpoints are wanted."""
         frame.attrs[EVERY_CHECKPOINT] = self.every_checkpoint
         return frame
+
+    def sided(self, table: pd.DataFrame) -> pd.DataFrame:
+        """One of several tables, which knows the better side of such metrics as far as it has them."""
+        if isinstance(self.better, str):
+            return with_better(table, self.better if len(unknown_numbers(table)) == 1 else None)
+        return with_better(table, {c: side for c, side in (self.better or {}).items() if c in table})
 
     def named(self, frame: pd.DataFrame) -> pd.DataFrame:
         """A file's table with the columns renamed that the user maps."""
