@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier import intervals as ci
-from frontier.curves import curve_named
+from frontier.curves import VANISHING, curve_named
 from frontier.distributions import welch_reach
 from frontier.errors import Errors, errors_model
 from frontier.fits.curve_fit import CurveFit, FrontierFits
@@ -55,7 +55,8 @@ class Truth:
         """The true value of a quantity on its working scale."""
         curve = curve_named(self.curve)
         if quantity.kind == "x_at":
-            return float(curve.abscissa(curve.x_at(float(np.asarray(quantity.at)), self.parameters)))
+            x = curve.x_at(float(np.asarray(quantity.at)), self.parameters)
+            return float(curve.abscissa(x - 1 / self.parameters.get(VANISHING, np.inf)))
         value = self.parameters[quantity.name]
         return math.log(value) if quantity.name in curve.positive else value
 

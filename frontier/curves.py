@@ -2,12 +2,12 @@
 
 Every curve here is one link function h of a straight line, times an optional top:
 
-    y = top * h(a + b * (X(x) - centre)),   X(x) = x for the line, log x for power and Hill,
+    y = top * h(a + b * (X(x) - centre)),   X(x) = x for the line, log(x - 1/L*) for power and Hill,
 
-with h(z) = z (linear), exp(z) (power) and 1 / (1 + exp(-z)) (Hill). (a, b, log top) are the internal
-parameters in which curves are estimated: the height at the centre and the steepness are nearly
-uncorrelated where k and n are not. What a user reads is slope and intercept, scale and exponent,
-or k, n and top.
+with h(z) = z (linear), exp(z) (power) and 1 / (1 + exp(-z)) (Hill), and L* the L0 from which on the curve is
+0 (`vanishing_l0`; infinite unless asked for). (a, b, log top) are the internal parameters in which curves are
+estimated: the height at the centre and the steepness are nearly uncorrelated where k and n are not. What a
+user reads is slope and intercept, scale and exponent, or k, n and top.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from scipy.special import expit, logit
 from frontier.wording import nearest
 
 Array = NDArray[np.float64]
+VANISHING = "vanishing_l0"
 Internal = tuple[Array, Array, Array]
 """(a, b, log top), each of shape (replicates,)."""
 
@@ -39,8 +40,8 @@ def linear(x: ArrayLike, slope: ArrayLike, intercept: ArrayLike = 0.0) -> Array:
     return np.asarray(intercept + slope * x)
 
 
-def power(x: ArrayLike, scale: ArrayLike, exponent: ArrayLike) -> Array:
-    """Power law for x > 0: scale * x**exponent.
+def power(x: ArrayLike, scale: ArrayLike, exponent: ArrayLike, vanishing_l0: ArrayLike = np.inf) -> Array:
+    """Power law for x > 0: scale * (x - 1 / vanishing_l0)**exponent, 0 where x = 1/L0 is not above 1/L*.
 
     Examples
     --------
@@ -48,18 +49,31 @@ def power(x: ArrayLike, scale: ArrayLike, exponent: ArrayLike) -> Array:
     >>> frontier.power([1, 4], scale=2, exponent=0.5)
     array([2., 4.])
     """
-    x, scale, exponent = (np.asarray(v, dtype=float) for v in (x, scale, exponent))
-    return np.asarray(scale * x**exponent)
+    scale, exponent = (np.asarray(v, dtype=float) for v in (scale, exponent))
+    return np.asarray(scale * beyond(x, vanishing_l0) ** exponent)
 
 
-def hill(x: ArrayLike, k: ArrayLike, n: ArrayLike, top: ArrayLike = 1.0) -> Array:
+def hill(
+    x: ArrayLike, k: ArrayLike, n: ArrayLike, top: ArrayLike = 1.0, vanishing_l0: ArrayLike = np.inf
+) -> Array:
     """Hill curve for x > 0: top * x**n / (k**n + x**n); k is the x at half the top.
 
-    >>> float(hill(2.0, k=2.0, n=0.7))
-    0.5
+    With `vanishing_l0` in x - 1 / vanishing_l0 instead of x = 1/L0: the curve is 0 from that L0 on.
+
+    >>> float(hill(2.0, k=2.0, n=0.7)), float(hill(1 / 768, k=0.1, n=1.0, vanishing_l0=768))
+    (0.5, 0.0)
     """
-    x, k, n, top = (np.asarray(v, dtype=float) for v in (x, k, n, top))
-    return np.asarray(top * expit(n * (np.log(x) - np.log(k))))
+    k, n, top = (np.asarray(v, dtype=float) for v in (k, n, top))
+    with np.errstate(divide="ignore"):
+        return np.asarray(top * expit(n * (np.log(beyond(x, vanishing_l0)) - np.log(k))))
+
+
+def beyond(x: ArrayLike, vanishing_l0: ArrayLike) -> Array:
+    """X - 1 / vanishing_l0, 0 where it is negative."""
+    x = np.asarray(x, dtype=float)
+    if np.all(np.isinf(vanishing_l0)):
+        return x
+    return np.maximum(x - 1 / np.asarray(vanishing_l0, dtype=float), 0.0)
 
 
 # Links: value and first two derivatives of h, and of log h.
@@ -134,7 +148,8 @@ class Curve:
 
     def value(self, x: ArrayLike, parameters: Mapping[str, float]) -> Array:
         """The curve's height at x, shape of x."""
-        return self.function(x, **{p: parameters[p] for p in self.parameters})
+        names = (*self.parameters, *(p for p in (VANISHING,) if p in parameters))
+        return self.function(x, **{p: parameters[p] for p in names})
 
     def x_at(self, y: ArrayLike, parameters: Mapping[str, float]) -> Array:
         """The x at which the curve reaches height y; NaN where it never does.
@@ -146,7 +161,7 @@ class Curve:
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             position = centre + (self.inverse_link(y / np.exp(log_top)) - a) / b
             x = np.exp(position) if self.log_x else position
-        return np.where(np.isfinite(position), x, np.nan)
+        return np.where(np.isfinite(position), x + 1 / parameters.get(VANISHING, np.inf), np.nan)
 
     def to_internal(self, parameters: Mapping[str, float]) -> tuple[float, float, float, float]:
         """(a, b, log top, centre) of readable parameters, at a centre where a is simplest."""

@@ -6,7 +6,7 @@ quantiles of t or F(1, N - p), never 1.96: at 5 points the latter covers 85 % wh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -212,8 +212,8 @@ def resample(estimate: Estimate, column: int, replicates: int, rng: np.random.Ge
     inside = problem.weights[:, column] > 0
     x = problem.x[:, min(column, problem.x.shape[1] - 1)][inside]
     y, w = problem.y[inside, column], problem.weights[inside, column]
-    z = theta[0] + theta[1] * (problem.curve.abscissa(x) - estimate.centre[column])
-    fitted = np.exp(theta[2]) * problem.curve.link(z)[0]
+    at = problem.curve.abscissa(x - problem.offset_of(np.array([column])))
+    fitted = np.exp(theta[2]) * problem.curve.link(theta[0] + theta[1] * (at - estimate.centre[column]))[0]
     root = np.sqrt(w)
     errors = problem.errors.take(np.array([column]))
     residual = errors.residual(y, fitted) * root
@@ -221,9 +221,8 @@ def resample(estimate: Estimate, column: int, replicates: int, rng: np.random.Ge
     residual = residual - residual.mean()
     noise = rng.choice(residual, size=(len(y), replicates)) / root[:, None]
     simulated = errors.observed(fitted[:, None], noise)
-    weights = np.repeat(w[:, None], replicates, axis=1)
-    errors = problem.errors.take(np.full(replicates, column))
-    return Problem.of(problem.curve, x, simulated, weights, errors, problem.fixed)
+    whole = problem.take(np.full(replicates, column))
+    return replace(whole, x=x[:, None], y=simulated, weights=np.repeat(w[:, None], replicates, axis=1))
 
 
 def leave_one_out(estimate: Estimate, quantity: Quantity) -> list[Array]:
@@ -260,15 +259,11 @@ def _without_each(problem: Problem, columns: NDArray[np.intp]) -> Estimate:
     """Some columns fitted without each of their points in turn: columns in order, points within them."""
     inside = problem.weights[:, columns] > 0
     points, owner = (v.astype(np.intp) for v in np.nonzero(inside.T)[::-1])
-    place = columns[owner]
-    rows = inside.any(axis=1)  # padding of longer columns beside these
-    weights = problem.weights[:, place].copy()
-    weights[points, np.arange(len(place))] = 0.0
-    x = problem.x if problem.x.shape[1] == 1 else problem.x[:, place]
-    errors = problem.errors.take(place)
-    return Problem(
-        problem.curve, x[rows], problem.y[np.ix_(rows, place)], weights[rows], errors, problem.fixed
-    ).fit()
+    left = problem.take(columns[owner])
+    weights = left.weights.copy()
+    weights[points, np.arange(len(owner))] = 0.0
+    rows = inside.any(axis=1)  # padding of longer columns is left out
+    return replace(left, x=left.x[rows], y=left.y[rows], weights=weights[rows]).fit()
 
 
 def _x(problem: Problem, column: int) -> Array:
@@ -280,7 +275,8 @@ def _raw_residuals(estimate: Estimate, column: int) -> Array:
     problem, theta = estimate.problem, estimate.solution.theta[:, [column]]
     inside = problem.weights[:, column] > 0
     errors = problem.errors.take(np.array([column]))
-    z = theta[0] + theta[1] * (problem.curve.abscissa(_x(problem, column)[inside]) - estimate.centre[column])
+    x = _x(problem, column)[inside] - problem.offset_of(np.array([column]))
+    z = theta[0] + theta[1] * (problem.curve.abscissa(x) - estimate.centre[column])
     fitted = errors.seen(problem.curve, z[:, None], theta[2])[0][:, 0]
     return np.asarray(errors.scale(problem.y[inside, column]) - fitted)
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frontier import engine
-from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+from frontier.curves import DEFAULT_FIXED, VANISHING, Curve, curve_named
 from frontier.errors import Errors, errors_model
 
 Array = NDArray[np.float64]
@@ -41,6 +42,9 @@ class Problem:
         Case weights; 0 leaves a point out, so that groups of different size stand side by side.
     errors : Errors
     fixed : dict of readable parameter to its value
+        `vanishing_l0` may be one value or one per column.
+    spent : float or (replicates,)
+        Degrees of freedom spent on what is held at its estimate: vanishing_l0, the knee of two components.
     """
 
     curve: Curve
@@ -48,7 +52,8 @@ class Problem:
     y: Array
     weights: Array
     errors: Errors
-    fixed: Mapping[str, float]
+    fixed: Mapping[str, Any]
+    spent: ArrayLike = 0.0
 
     @classmethod
     def of(
@@ -58,7 +63,8 @@ class Problem:
         y: ArrayLike,
         weights: ArrayLike | None = None,
         errors: str | Errors = "additive",
-        fixed: Mapping[str, float] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        spent: ArrayLike = 0.0,
     ) -> Problem:
         """A problem from plain arrays; one-dimensional data are one replicate."""
         curve = curve_named(curve)
@@ -67,7 +73,7 @@ class Problem:
         w = np.ones_like(y) if weights is None else np.asarray(weights, dtype=float)
         w = np.broadcast_to(w[:, None] if w.ndim == 1 else w, y.shape)
         held = DEFAULT_FIXED[curve.name] if fixed is None else dict(fixed)
-        return cls(curve, x, y, w, errors_model(errors), held)
+        return cls(curve, x, y, w, errors_model(errors), held, spent)
 
     @classmethod
     def stacked(
@@ -75,7 +81,8 @@ class Problem:
         curve: str | Curve,
         groups: Sequence[tuple[Array, Array, Array]],
         errors: str | Errors,
-        fixed: Mapping[str, float],
+        fixed: Mapping[str, Any],
+        spent: ArrayLike = 0.0,
     ) -> Problem:
         """Groups of different size as columns: (x, y, weights) each, padded with points of weight 0."""
         shape = max(len(x) for x, _, _ in groups), len(groups)
@@ -85,7 +92,7 @@ class Problem:
             xs[:count, column], ys[:count, column], ws[:count, column] = x, y, w
             if count:
                 xs[count:, column], ys[count:, column] = x[0], y[0]
-        return cls(curve_named(curve), xs, ys, ws, errors_model(errors), dict(fixed))
+        return cls(curve_named(curve), xs, ys, ws, errors_model(errors), dict(fixed), spent)
 
     @property
     def replicates(self) -> int:
@@ -99,8 +106,25 @@ class Problem:
 
     @cached_property
     def abscissa(self) -> Array:
-        """X(x), shape of x."""
-        return self.curve.abscissa(self.x)
+        """X(x) of the points, shape of x, or of y where columns vanish at L0 of their own."""
+        return self.curve.abscissa(self.x - self.offset)
+
+    @cached_property
+    def offset(self) -> Array:
+        """1 / vanishing_l0, 0 without: a number, or one per column."""
+        return np.asarray(1 / np.asarray(self.fixed.get(VANISHING, np.inf), dtype=float))
+
+    def offset_of(self, columns: NDArray[np.intp]) -> Array:
+        """The same for some columns."""
+        return self.offset[columns] if self.offset.ndim else self.offset
+
+    def take(self, columns: NDArray[np.intp]) -> Problem:
+        """The problem of some columns, repeats allowed."""
+        x = self.x if self.x.shape[1] == 1 else self.x[:, columns]
+        fixed = {k: v[columns] if np.ndim(v) else v for k, v in self.fixed.items()}
+        spent = np.asarray(self.spent)[columns] if np.ndim(self.spent) else self.spent
+        y, weights, errors = self.y[:, columns], self.weights[:, columns], self.errors.take(columns)
+        return Problem(self.curve, x, y, weights, errors, fixed, spent)
 
     @cached_property
     def free_names(self) -> tuple[str, ...]:
@@ -115,7 +139,7 @@ class Problem:
     @cached_property
     def df(self) -> Array:
         """Residual degrees of freedom."""
-        return self.n_points - len(self.free_names)
+        return np.asarray(self.n_points - len(self.free_names) - np.asarray(self.spent))
 
     @cached_property
     def pins(self) -> tuple[Array, Array, tuple[bool, bool, bool]]:
@@ -179,8 +203,8 @@ class Estimate:
         """Readable parameters, (replicates,) each; fixed ones hold their value."""
         a, b, log_top = self.solution.theta
         values = self.problem.curve.to_readable(a, b, log_top, self.centre)
-        held = {p: np.full(self.problem.replicates, v) for p, v in self.problem.fixed.items()}
-        return {name: held.get(name, v) for name, v in values.items()}
+        held = {p: np.broadcast_to(v, self.problem.replicates) for p, v in self.problem.fixed.items()}
+        return {**values, **held}
 
     @cached_property
     def variance(self) -> Array:
@@ -231,7 +255,8 @@ class Estimate:
     def jacobian(self, x: Array, column: int = 0) -> Array:
         """Derivatives of one column's curve at x by theta, on the scale of its errors, (3, len(x))."""
         problem, (a, b, log_top) = self.problem, self.solution.theta[:, [column]]
-        errors, u = problem.errors.take(np.array([column])), problem.curve.abscissa(x) - self.centre[column]
+        errors = problem.errors.take(np.array([column]))
+        u = problem.curve.abscissa(x - problem.offset_of(np.array([column]))) - self.centre[column]
         value, slope, _ = (v[:, 0] for v in errors.seen(problem.curve, (a + b * u)[:, None], log_top))
         by_top = np.ravel(errors.by_top(value[:, None])[0])
         return np.where(np.isfinite(value), np.stack([slope, slope * u, by_top]), np.nan)
@@ -241,7 +266,7 @@ class Estimate:
         curve = self.problem.curve
         with np.errstate(over="ignore"):
             if quantity.kind == "x_at":
-                return np.exp(working) if curve.log_x else np.asarray(working)
+                return np.exp(working) + self.problem.offset if curve.log_x else np.asarray(working)
             if quantity.kind == "height":
                 if self._free_top:
                     return np.exp(working)
@@ -265,7 +290,11 @@ class Estimate:
             if name == "k":
                 return c - a / b, np.stack([-1 / b, a / b**2, zero])
             if name in (curve.location, "height"):
-                to = np.zeros_like(c) if name == curve.location else curve.abscissa(quantity.at) + zero
+                to = (
+                    np.zeros_like(c)
+                    if name == curve.location
+                    else curve.abscissa(quantity.at - self.problem.offset) + zero
+                )
                 z, gradient = a + b * (to - c), np.stack([one, to - c, zero])
                 if name == "height" and self._free_top:
                     value, slope, _ = curve.log_link(z)

@@ -53,7 +53,7 @@ def constrained(
         before = curve.log_link(best[0])[0]
         shift[2] = best[2] + before - curve.log_link(a + b * (centre[columns] - middle))[0]
     theta = np.where(np.array(held)[:, None], shift, theta)
-    x = problem.abscissa if problem.x.shape[1] == 1 else problem.abscissa[:, columns]
+    x = problem.abscissa if problem.abscissa.shape[1] == 1 else problem.abscissa[:, columns]
     weights, still = start.solution.weights[:, columns], np.array(held)
 
     def solve(begin: Array, which: NDArray[np.intp]) -> engine.Solution:
@@ -96,7 +96,7 @@ def _through_points(
     for row in range(rows):
         share = np.clip(problem.y[row, columns] / np.exp(theta[2]), 1e-6, 1 - 1e-6)
         z = problem.curve.inverse_link(share)
-        u = x[row] - middle
+        u = (x[row] if x.shape[1] > 1 else x[row, 0]) - middle
         begin = theta.copy()
         with np.errstate(divide="ignore", invalid="ignore"):
             begin[0 if height_is_free else 1] = z - theta[1] * u if height_is_free else (z - theta[0]) / u
@@ -117,7 +117,7 @@ def _held_height(
     if quantity.kind == "x_at":
         return curve.inverse_link(at / np.exp(theta[2])), working
     if quantity.kind == "height":
-        return working, curve.abscissa(at)
+        return working, curve.abscissa(at - problem.offset_of(columns))
     if curve.has_top:
         return np.zeros_like(working), working
     return working, np.zeros_like(working)

@@ -1,9 +1,8 @@
 """Curves fitted to groups of SAEs, and why not to trust them."""
 
+from frontier.fits.batch import Settings, fit_groups
 from frontier.fits.fitting import (
-    Settings,
     fit,
-    fit_groups,
     fit_points,
     held,
 )

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from frontier import intervals as ci
-from frontier.curves import CURVES
+from frontier.curves import CURVES, VANISHING
 from frontier.doubts import Doubt, in_text, placed
 from frontier.errors import Errors, errors_model
 from frontier.intervals import Interval
@@ -61,6 +61,9 @@ class CurveFit(Result):
         Why not to trust the numbers, gravest first.
     knee : float
         Two components: the height at which both are equal, sigma_add / sigma_rel; NaN for other errors.
+    spent : float
+        Degrees of freedom spent on the knee and on vanishing_l0 where they are estimated, shared among the
+        groups that share them.
     """
 
     curve: str
@@ -84,6 +87,7 @@ class CurveFit(Result):
     facts: dict[str, str] = field(default_factory=dict)
     knee: float = math.nan
     y_better: str = ""
+    spent: float = 0.0
 
     def __getitem__(self, name: str) -> Interval:
         try:
@@ -104,6 +108,11 @@ class CurveFit(Result):
         return len(self.x)
 
     @property
+    def shifted_x(self) -> Array:
+        """The x that the curve's formula takes: x, or x - 1 / vanishing_l0."""
+        return self.x - float(self.problem.offset)
+
+    @property
     def values(self) -> dict[str, float]:
         """Parameter estimates."""
         return {name: p.estimate for name, p in self.parameters.items()}
@@ -112,7 +121,7 @@ class CurveFit(Result):
     def cells(self) -> tuple[str, ...]:
         """Each parameter as tables show it: with its interval, or as fixed."""
         return tuple(
-            f"{number(p.estimate)} (fixed)" if name in self.fixed else str(p)
+            f"{number(p.estimate)} (fixed)" if name in self.fixed and math.isnan(p.low) else str(p)
             for name, p in self.parameters.items()
         )
 
@@ -120,7 +129,7 @@ class CurveFit(Result):
     def problem(self) -> Problem:
         """The fit as a problem of one column."""
         errors = errors_model(self.errors, self.knee)
-        return Problem.of(self.curve, self.x, self.y, self.weights, errors, self.fixed)
+        return Problem.of(self.curve, self.x, self.y, self.weights, errors, self.fixed, self.spent)
 
     @cached_property
     def estimate(self) -> Estimate:
@@ -185,7 +194,8 @@ class CurveFit(Result):
         """RSS of the power law on the same data and errors; None where it cannot be fitted."""
         if self.curve != "hill":
             return None
-        s = Problem.of("power", self.x, self.y, self.weights, self.problem.errors, {}).fit().solution
+        fixed = {k: v for k, v in self.fixed.items() if k == VANISHING}
+        s = Problem.of("power", self.x, self.y, self.weights, self.problem.errors, fixed).fit().solution
         return float(s.rss[0]) if s.converged[0] else None
 
     def plot(self, ax: Axes | None = None, **style: Any) -> Axes:
@@ -333,9 +343,7 @@ def _repeat(estimate: Estimate, times: int) -> Estimate:
         return np.repeat(a, times, axis=-1)
 
     solution = type(s)(r(s.theta), r(s.rss), r(s.gradient), r(s.information), r(s.weights), r(s.converged))
-    return Estimate(
-        Problem(p.curve, p.x, r(p.y), r(p.weights), p.errors, p.fixed), solution, r(estimate.centre)
-    )
+    return Estimate(p.take(np.zeros(times, dtype=np.intp)), solution, r(estimate.centre))
 
 
 def _record(f: CurveFit) -> dict[str, Any]:
@@ -346,7 +354,7 @@ def _record(f: CurveFit) -> dict[str, Any]:
     if not math.isnan(f.knee):
         row["sigma_add"] = f.sigma * f.knee
     if f.curve == "hill":
-        row["extrapolation"] = f["k"].estimate / float(f.x.max())
+        row["extrapolation"] = f["k"].estimate / float(f.shifted_x.max())
     return {**row, "doubts": in_text(f.doubts)}
 
 

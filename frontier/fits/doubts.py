@@ -147,7 +147,7 @@ def _above_top(fit: CurveFit) -> Iterator[Doubt]:
 
 
 def _extrapolated_k(fit: CurveFit) -> Iterator[Doubt]:
-    k, low, high = fit["k"].estimate, float(fit.x.min()), float(fit.x.max())
+    k, low, high = fit["k"].estimate, float(fit.shifted_x.min()), float(fit.shifted_x.max())
     name = fit.name
     top = f" with top {number(fit.fixed['top'])}" if "top" in fit.fixed else ""
     level = math.exp(0.5 * (math.log(max(fit.y.min(), 1e-12)) + math.log(max(fit.y.max(), 1e-12))))
@@ -194,7 +194,7 @@ def power_law_remark(fit: CurveFit) -> str:
 
 def _open_ends(fit: CurveFit) -> Iterator[Doubt]:
     for name, interval in fit.parameters.items():
-        if name in fit.fixed or is_perfect(fit):
+        if name not in fit.problem.free_names or is_perfect(fit):
             continue
         if math.isinf(interval.high):
             extra = power_law_remark(fit) if name == fit.problem.curve.location else ""

@@ -136,8 +136,8 @@ def _repeated(problem: Problem, knees: Array) -> tuple[Array, Array]:
     """Log-likelihoods and sums of squares of each column at each of its knees, flat."""
     times = knees.shape[1]
     errors = TwoComponent(knees.ravel())
-    x, y, w = (np.repeat(v, times, axis=1) for v in (problem.x, problem.y, problem.weights))
-    estimate = Problem(problem.curve, x, y, w, errors, problem.fixed).fit()
+    columns = np.repeat(np.arange(problem.replicates), times)
+    estimate = replace(problem.take(columns), errors=errors).fit()
     return restricted_log_likelihood(estimate), estimate.solution.rss
 
 

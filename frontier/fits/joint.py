@@ -89,7 +89,7 @@ def _rss(fit: CurveFit, names: tuple[str, ...], working: Array) -> Array:
     curve = fit.problem.curve
     weights, errors = fit.estimate.solution.weights, fit.problem.errors.held
     with np.errstate(all="ignore"):
-        fitted = curve.function(fit.x[:, None], **{p: values[p] for p in curve.parameters})
+        fitted = curve.value(fit.x[:, None], values)
         total = (weights * errors.residual(fit.y[:, None], fitted) ** 2).sum(axis=0)
     return np.where(np.isfinite(total), total, np.inf)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from lmfit import Model, Parameters
 from lmfit.model import ModelResult
 from numpy.typing import ArrayLike
 
-from frontier.curves import CURVES, DEFAULT_FIXED, Curve, hill, linear, power
+from frontier.curves import CURVES, DEFAULT_FIXED, VANISHING, Curve, hill, linear, power
 from frontier.errors import ADDITIVE
 from frontier.problems import Problem
 
@@ -55,21 +56,26 @@ class LinearModel(_CurveModel):
 
 
 class PowerModel(_CurveModel):
-    """Power law scale * x**exponent; parameters `scale`, `exponent`."""
+    """Power law scale * x**exponent; parameters `scale`, `exponent`, and `vanishing_l0` where asked for."""
 
     curve = CURVES["power"]
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(power, independent_vars=["x"], **options)
+    def __init__(self, *, vanishing: bool = False, **options: Any) -> None:
+        names = [*self.curve.parameters, *([VANISHING] if vanishing else [])]
+        super().__init__(power, independent_vars=["x"], param_names=names, **options)
 
 
 class HillModel(_CurveModel):
-    """Hill curve top * x**n / (k**n + x**n); parameters `k`, `n`, `top` (fixed at 1 by `guess`)."""
+    """Hill curve top * x**n / (k**n + x**n); parameters `k`, `n`, `top` (fixed at 1 by `guess`).
+
+    With `vanishing` also `vanishing_l0`: the curve in x - 1 / vanishing_l0, x a sparsity 1/L0.
+    """
 
     curve = CURVES["hill"]
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(hill, independent_vars=["x"], **options)
+    def __init__(self, *, vanishing: bool = False, **options: Any) -> None:
+        names = [*self.curve.parameters, *([VANISHING] if vanishing else [])]
+        super().__init__(hill, independent_vars=["x"], param_names=names, **options)
 
 
 MODELS = {"linear": LinearModel, "power": PowerModel, "hill": HillModel}
@@ -83,7 +89,8 @@ def lmfit_fit(fit: CurveFit) -> ModelResult:
     def on_scale(x: Any, **parameters: float) -> Any:
         return errors.scale(curve.function(x, **parameters))
 
-    model = MODELS[fit.curve]()
+    on_scale.__signature__ = inspect.signature(curve.function)  # type: ignore[attr-defined]
+    model = MODELS[fit.curve](**({"vanishing": True} if VANISHING in fit.fixed else {}))
     if errors is not ADDITIVE:
         name = f"{errors.name}({fit.curve})"
         model = Model(on_scale, independent_vars=["x"], param_names=list(fit.parameters), name=name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier.groups import PROTOCOL, Groups, as_text
+from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
 from frontier.metrics.checks import REPEATED, TableError
@@ -44,6 +46,18 @@ class Points:
     facts: dict[str, str] = field(default_factory=dict)
     known_se: float = 0.0
     """Median standard error of y, 0 where the table has none."""
+    d_model: float = math.nan
+    """Width of the activations, where the rows have one."""
+    vanishing_l0: float = math.inf
+    """The L0 at which the curve reaches 0."""
+    vanishing_interval: Interval | None = None
+    spent: float = 0.0
+    """This group's share of the degree of freedom that a fitted `vanishing_l0` costs."""
+
+    @property
+    def shifted(self) -> tuple[Array, Array, Array]:
+        """Sparsity minus 1 / vanishing_l0, y and weights."""
+        return self.x - 1 / self.vanishing_l0, self.y, self.weights
 
     @property
     def name(self) -> str:
@@ -82,6 +96,7 @@ def points_of(
         if standard_error_of(y_name) in table
         else np.zeros(len(table))
     )
+    widths = values(table, "d_model") if "d_model" in table else np.full(len(table), np.nan)
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0)
     if log_x:
         known &= x > 0
@@ -103,7 +118,11 @@ def points_of(
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         known_se = _median(se[rows])
-        found.append(Points(names[code], x[rows], y[rows], w[rows], called, count, own, known_se))
+        width = np.unique(widths[rows])
+        found.append(Points(
+            names[code], x[rows], y[rows], w[rows], called, count, own, known_se,
+            float(width[0]) if len(width) == 1 else math.nan,
+        ))  # fmt: skip
     if not any(len(g.x) for g in found):
         why = "; ".join(r for r in remarks if r)
         raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")

@@ -165,7 +165,7 @@ def _log_values(fit: CurveFit, quantity: Quantity) -> tuple[Array, Array]:
     curve = fit.problem.curve
     readable = many.readable(quantity, value)
     if quantity.kind == "x_at":
-        slope = np.ones_like(value) if curve.log_x else 1 / readable
+        slope = 1 - fit.problem.offset / readable if curve.log_x else 1 / readable
     elif curve.has_top and "top" not in fit.fixed:
         slope = np.ones_like(value)
     else:

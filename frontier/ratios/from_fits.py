@@ -107,7 +107,7 @@ def parameter_ratio(
     """value(family) / value(reference) of one parameter of two independent fits."""
     doubts = []
     if fit.curve == "hill" and name == "k":
-        factors = {n: f["k"].estimate / float(f.x.max()) for n, f in _named(fit, reference)}
+        factors = {n: f["k"].estimate / float(f.shifted_x.max()) for n, f in _named(fit, reference)}
         beyond = {n: factor for n, factor in factors.items() if factor > 1}
         if beyond:
             told = ", ".join(f"{n} k / largest x = {number(v, 2)}" for n, v in beyond.items())
@@ -215,7 +215,8 @@ def _ratio(
         for f in (fit, reference)
     )
     on_log_scale = quantity.kind == "x_at" or name in fit.problem.curve.positive
-    if method == "profile" and on_log_scale and fit.problem.curve.log_x:
+    shifted = quantity.kind == "x_at" and bool(fit.problem.offset or reference.problem.offset)
+    if method == "profile" and on_log_scale and fit.problem.curve.log_x and not shifted:
         found = lr.pooled_profile(fit.estimate, reference.estimate, quantity, level)
     elif method == "mover":
         found = lr.mover(one, two, level)

@@ -169,7 +169,7 @@ def _log_slope(estimate: Estimate, quantity: Quantity, working: float, readable:
     """Derivative of log(readable) with respect to working."""
     curve = estimate.problem.curve
     if quantity.kind == "x_at":
-        return 1.0 if curve.log_x else 1.0 / readable
+        return 1.0 - float(estimate.problem.offset) / readable if curve.log_x else 1.0 / readable
     if quantity.kind == "height":
         if curve.has_top and "top" not in estimate.problem.fixed:
             return 1.0

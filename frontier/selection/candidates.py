@@ -51,7 +51,7 @@ class Spec:
     @property
     def k(self) -> int:
         """Estimated parameters, the error variance counted."""
-        return len(self.curve.parameters) - len(self.fixed) + 1
+        return sum(p not in self.fixed for p in self.curve.parameters) + 1
 
     def fit(
         self, x: Array, y: Array, weights: Array, errors: Errors | None = None, near: Estimate | None = None

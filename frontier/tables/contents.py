@@ -57,7 +57,7 @@ def fits_sheet(fits: FrontierFits) -> Sheet:
         missing = ["not fitted" if i == 0 else ""] * len(fits.failures)
         fields.append(Field(header(p), [*(str(f[p]) for f in fitted), *missing], numeric=True))
     if fits.curve == "hill":
-        share = [number(f["k"].estimate / float(f.x.max()), 2) for f in fitted]
+        share = [number(f["k"].estimate / float(f.shifted_x.max()), 2) for f in fitted]
         fields.append(Field("k / largest x", [*share, *blank], numeric=True))
     fields.append(Field("Points", [str(f.n_points) for f in everyone], numeric=True))
     if len({f.errors for f in fitted}) > 1:
