@@ -1,6 +1,7 @@
 """The import fence: no torch and no trainers in frontier, modules import downwards only, start is quick."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,19 @@ MODULES = {
     str(p.relative_to(PACKAGE.parent).with_suffix("")).replace("/", "."): p for p in PACKAGE.rglob("*.py")
 }
 HEAVY = ("torch", "matplotlib", "seaborn", "statsmodels")
+ORDER = (
+    "metrics", "readers", "engine", "pareto", "fits", "ratios", "shared_shape", "inefficiency", "selection",
+    "seeds", "comparison", "tables", "figures", "html_report", "studies",
+)  # fmt: skip
+"""Folders of the package, lowest first; README names them in this order."""
+UPWARD = {"metrics": {"readers"}}
+"""The one door that reaches up, when it is called: a path in the place of a table is read."""
 
 
-def imports(path: Path, *, top_level: bool) -> set[str]:
+def imports(path: Path, *, top_level: bool, methods: bool = True) -> set[str]:
     """Modules that a file imports; at import time only, or anywhere, TYPE_CHECKING blocks left out."""
     found: set[str] = set()
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
 
     def visit(nodes):
         for node in nodes:
@@ -29,7 +38,9 @@ def imports(path: Path, *, top_level: bool) -> set[str]:
                 found.update(parts if parts <= set(MODULES) else {node.module, *parts})
             elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
                 visit(node.orelse)
-            elif not top_level or not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            elif isinstance(node, ast.ClassDef) and not methods:
+                visit(n for n in node.body if not isinstance(n, functions))
+            elif not top_level or not isinstance(node, functions):
                 visit(ast.iter_child_nodes(node))
 
     visit(ast.parse(path.read_text(encoding="utf-8")).body)
@@ -79,6 +90,44 @@ def test_modules_import_one_way():
         ready = {m for m, names in graph.items() if m not in done and names <= done}
         assert ready, f"import cycle among {sorted(set(graph) - done)}"
         done |= ready
+
+
+def folder_of(module: str) -> str:
+    """The folder of `frontier` that a module stands in; its own name where it stands in none."""
+    return module.split(".")[1] if module.count(".") else module
+
+
+def folders_below(folder: str) -> set[str]:
+    """Folders that a folder imports from, directly or through modules that stand in none.
+
+    Imports in functions count, those in methods do not: `fit.plot()` may reach up to the figures.
+    """
+    seen: set[str] = set()
+    ahead = [m for m in MODULES if folder_of(m) == folder]
+    while ahead:
+        for name in imports(MODULES[ahead.pop()], top_level=False, methods=False):
+            module = name if name in MODULES else f"{name}.__init__"
+            if module in MODULES and module not in seen and module != "frontier.__init__":
+                seen.add(module)
+                ahead += [module] if folder_of(module) not in (*ORDER, folder) else []
+    return {folder_of(m) for m in seen} & {*ORDER} - {folder}
+
+
+def test_every_folder_has_its_place():
+    folders = {p.parent.relative_to(PACKAGE).parts[0] for p in MODULES.values() if p.parent != PACKAGE}
+    assert folders <= {*ORDER}, "say in ORDER, and in README, where the new folder stands"
+
+
+@pytest.mark.parametrize("folder", ORDER)
+def test_folders_import_from_folders_before_them(folder):
+    """What a folder imports stands before it in the order, so that there is no circle of folders."""
+    assert folders_below(folder) <= {*ORDER[: ORDER.index(folder)]} | UPWARD.get(folder, set())
+
+
+def test_readme_names_the_folders_in_their_order():
+    text = (PACKAGE.parent / "README.md").read_text(encoding="utf-8")
+    said = re.search(r"each imports only from those before it: (.*?)\.\s", text, re.S)
+    assert said and tuple(re.findall(r"`(\w+)`", said[1])) == ORDER
 
 
 def test_only_views_import_drawing_at_import_time():
