@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -43,18 +44,24 @@ def screen(found: Comparisons, columns: list[str] | None = None) -> View:
         details.append(View("Cell by cell", *table))
         table = _summary(found, families)
     headers, rows, legend = table
-    told = [c.claim or c.sentence for c in pairs] if len(pairs) == 1 else [c.sentence for c in pairs]
-    remarks = (*legend, *(told if len(pairs) <= TOLD else ()), *found.notes)
+    told = tuple(_told(c, columns) for c in pairs) if len(pairs) <= TOLD else ()
+    remarks = (*legend, *told, *found.notes)
     doubts: list[tuple[str, Doubt]] = []
     for c in pairs:
         where = in_words({v: c.group[v] for v in columns if v in c.group})
         doubts += placed(c.doubts, ", ".join(p for p in (where, c.family if len(families) > 1 else "") if p))
     evidence = _evidence(found, columns)
-    if len(pairs) > TOLD:
-        evidence = replace(evidence, remarks=tuple(told))
-    ratios = replace(found.ratios._view(), remarks=(), doubts=())
+    ratios = _but(found.ratios._view(), remarks, doubts)
     title = f"Compared with {pairs[0].reference}{held(grouped, pairs, columns)}"
     return View(title, headers, rows, remarks, tuple(doubts), (*details, evidence, ratios), "comparison")
+
+
+def _but(view: View, remarks: Sequence[str], doubts: Sequence[tuple[str, Doubt]]) -> View:
+    """A view without the remarks and doubts that were told already."""
+    return replace(
+        view, remarks=tuple(r for r in view.remarks if r not in remarks),
+        doubts=tuple(pair for pair in view.doubts if pair not in set(doubts)),
+    )  # fmt: skip
 
 
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]
@@ -120,7 +127,14 @@ def _evidence(found: Comparisons, columns: list[str]) -> View:
         )
         for c in found
     )  # fmt: skip
-    return View("Beside the verdicts", headers, rows)
+    return View("Beside the verdicts", headers, rows, tuple(c.sentence for c in found))
+
+
+def _told(c: Comparison, columns: list[str]) -> str:
+    """The verdict in a sentence, with the place where there are several."""
+    where = in_words({v: c.group[v] for v in columns if v in c.group})
+    claim = c.claim or c.sentence
+    return f"{where}: {claim}" if where and c.claim else claim
 
 
 def _names(c: Comparison, columns: list[str]) -> tuple[str, ...]:

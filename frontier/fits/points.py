@@ -14,7 +14,7 @@ from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
-from frontier.metrics.checks import REPEATED, TableError
+from frontier.metrics.checks import TableError, repeated_rows
 from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
@@ -103,7 +103,7 @@ def points_of(
     missing = f"{x_name} or {y_name} is missing{', or not positive' if log_x else ''}"
     inside, remarks = _inside(table, known, missing, max_l0)
     codes, names = groups.codes, groups.names
-    labels = _labels(table)
+    labels = point_names(table)
     facts = {c: as_text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
     runs = np.bincount(codes, inside, len(names))[codes]
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
@@ -150,12 +150,8 @@ def _inside(
         where = listed(list(table.index[bad]), 6)
         remarks.append(f"{plural(int(bad.sum()), 'row')} left out of the fits: {missing} (rows {where})")
     inside &= known
-    if "doubts" in table:
-        twice = inside & as_text(table["doubts"]).str.contains(REPEATED, regex=False).to_numpy(dtype=bool)
-        if twice.any():
-            remarks.append(
-                f"{plural(int(twice.sum()), 'row')} repeat another row in every column and count twice"
-            )
+    if twice := int((inside & repeated_rows(table)).sum()):
+        remarks.append(f"{plural(twice, 'row')} repeat another row in every column and count twice")
     if max_l0 is not None:
         above = inside & (values(table, "l0") > max_l0)
         inside &= ~above
@@ -175,8 +171,8 @@ def _in_order(names: Sequence[Group]) -> list[int]:
     )
 
 
-def _labels(table: pd.DataFrame) -> list[str]:
-    """How doubts name a point: its row and L0."""
+def point_names(table: pd.DataFrame) -> list[str]:
+    """What each row is called where it is a point of a fit: its index label and L0."""
     labels = [str(v) for v in table.index]
     if "l0" not in table:
         return labels

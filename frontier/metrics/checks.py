@@ -206,25 +206,28 @@ def whole_counts(table: pd.DataFrame) -> None:
                 table[name] = values.astype(np.int64)
 
 
-REPEATED = "equal to an earlier row in every column"
-
-
 def duplicates(table: pd.DataFrame) -> Iterator[str]:
     """Rows equal in every column are kept (ties are real), and said."""
+    twice = repeated_rows(table)
+    if twice.any():
+        add_text(table, "doubts", twice, "equal to an earlier row in every column")
+        yield f"{rows_named(twice, table)} repeat an earlier row in every column; kept"
+
+
+def repeated_rows(table: pd.DataFrame) -> np.ndarray:
+    """Which rows equal an earlier one in every column, what was said about them aside."""
     facts = table.drop(columns=[c for c in ("doubts", "excluded_because") if c in table])
+    twice = np.zeros(len(facts), dtype=bool)
     if not len(facts.columns):
-        return
+        return twice
     suspects = _equal_numbers(facts)
     rows = facts.iloc[suspects]
     try:
         repeated = rows.duplicated(keep="first").to_numpy()
     except TypeError:  # lists and dicts in a column that is carried along
         repeated = rows.astype(str).duplicated(keep="first").to_numpy()
-    twice = np.zeros(len(facts), dtype=bool)
     twice[suspects] = repeated
-    if twice.any():
-        add_text(table, "doubts", twice, REPEATED)
-        yield f"{rows_named(twice, table)} repeat an earlier row in every column; kept"
+    return twice
 
 
 def _equal_numbers(facts: pd.DataFrame) -> np.ndarray:

@@ -27,7 +27,7 @@ from frontier.metrics.columns import FIDELITY
 from frontier.metrics.frames import to_pandas
 from frontier.metrics.number_format import decimal_given
 from frontier.readers.folders import scan
-from frontier.readers.found import RECOGNISED, Found, Options, Origin, printable
+from frontier.readers.found import Found, Options, Origin, printable
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file
 from frontier.readers.tables import SUFFIXES, check_path
@@ -132,7 +132,7 @@ def _from_path(path: Path, options: Options) -> pd.DataFrame:
     if kind == "configuration" and not found.rows:
         raise TableError(f"{path} is a configuration; no metrics are in it")
     if kind:
-        found.say(RECOGNISED + kind)
+        found.recognised.append(kind)
         if found.broken:
             found.say(f"{len(found.broken)} broken parts left out: {'; '.join(found.broken[:3])}")
     return _assembled(str(path), found)

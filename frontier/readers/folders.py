@@ -10,7 +10,7 @@ from typing import Any
 
 from frontier.metrics import metrics_table, require_metrics
 from frontier.metrics.checks import TableError
-from frontier.readers.found import RECOGNISED, Found, num, printable
+from frontier.readers.found import Found, num, printable
 from frontier.readers.recognise import KINDS, read_file
 from frontier.wording import listed, plural
 
@@ -139,7 +139,7 @@ def _tracked(files: list[str]) -> Any:
 
 def _say_files(found: Found, kinds: Counter[str], unread: list[str]) -> None:
     if kinds:
-        found.say(RECOGNISED + ", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+        found.recognised.append(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
     if found.broken:
         found.say(f"{len(found.broken)} broken files left out: {'; '.join(found.broken[:5])}"
                   + (f" and {len(found.broken) - 5} more" if len(found.broken) > 5 else ""))  # fmt: skip

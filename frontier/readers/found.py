@@ -15,7 +15,6 @@ from frontier.metrics.finished import EVERY_CHECKPOINT
 from frontier.wording import listed
 
 Row = dict[str, Any]
-RECOGNISED = "recognised: "
 
 Changes = tuple[tuple[str, str], ...]
 
@@ -81,6 +80,8 @@ class Found:
         One per SAE, under the names of the metrics table; other columns are carried along.
     frames : list of (name, frame)
         Plain tables, under their own names.
+    recognised : list of str
+        Kinds of files, as words.
     said : dict
         Each remark, and the files (or rows) that it is about.
     origins : list of Origin
@@ -97,6 +98,7 @@ class Found:
     rows: list[Row] = field(default_factory=list)
     frames: list[tuple[str, pd.DataFrame]] = field(default_factory=list)
     said: dict[str, list[str]] = field(default_factory=dict)
+    recognised: list[str] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
     owners: dict[Hashable, Row] = field(default_factory=dict)
     extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
@@ -132,11 +134,10 @@ class Found:
         self.extras = {}
 
     def remarks(self) -> list[str]:
-        """All remarks, each with how many files or rows it is about; first what was recognised."""
-        ordered = sorted(self.said.items(), key=lambda item: not item[0].startswith(RECOGNISED))
-        return [
+        """What was recognised, then all remarks, each with how many files or rows it is about."""
+        return [f"recognised: {kinds}" for kinds in self.recognised] + [
             remark if not any(where) else f"{remark} (in {len(where)}: {_shown(where)})"
-            for remark, where in ordered
+            for remark, where in self.said.items()
         ]
 
     def forget(self, rows: int, frames: int) -> None:

@@ -15,6 +15,7 @@ from scipy.special import fdtrc
 from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
+from frontier.fits.points import point_names
 from frontier.groups import Codes, Groups, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import default_y, give_back, metrics_table, usable, values
@@ -189,10 +190,10 @@ def lack_of_fit(fit: CurveFit, table: Any = None) -> LackOfFit:
 
 
 def _settings_of(fit: CurveFit, table: Any) -> Codes:
-    """Setting of each fitted point, found by the index that the fit noted for it."""
+    """Setting of each fitted point, found by the name that the fit noted for it."""
     checked = metrics_table(table)
-    place = {str(label): i for i, label in enumerate(checked.index)}
-    rows = [place.get(r.split(" (L0 ")[0], -1) for r in fit.rows]
+    place = {name: i for i, name in enumerate(point_names(checked))}
+    rows = [place.get(r, -1) for r in fit.rows]
     same = min(rows) >= 0 and all(
         np.array_equal(values(checked, name)[rows], v)
         for name, v in ((fit.x_name, fit.x), (fit.y_name, fit.y))
