@@ -117,12 +117,12 @@ def fit(
     from frontier.readers import read
 
     table = read(source, **reading)
-    said(table)
+    told = said(table)
     found = fitted(
         table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
         across=across, every_row=every_row,
     )  # fmt: skip
-    show_result(found, verbose=verbose)
+    show_result(found, verbose=verbose, told=told)
     if not len(found):
         fail("sae-frontier", "no group could be fitted")
     if out:
@@ -148,7 +148,7 @@ def compare(
     from frontier.readers import read
 
     table = read(source, **reading)
-    said(table)
+    told = said(table)
     found = compared(
         table, reference, split(by), curve=curve, x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
         level=level, family=family, across=split(across) or (),
@@ -156,7 +156,7 @@ def compare(
     if not len(found):
         reasons(found, table)
         fail("sae-frontier", "no pair of families could be compared")
-    show_result(found, verbose=verbose)
+    show_result(found, verbose=verbose, told=told)
     if out:
         wrote(write_comparison(found, out, table=table))
 
@@ -274,12 +274,16 @@ def split(names: list[str] | None) -> list[str] | None:
     return [] if found == ["none"] else found or None
 
 
-def said(table: pd.DataFrame) -> None:
-    """Print what was recognised, changed and set aside."""
+def said(table: pd.DataFrame) -> tuple[str, ...]:
+    """Print what was recognised, changed and set aside, and return it."""
     from frontier.metrics import notes
 
-    for note in notes(table):
+    told = notes(table)
+    for note in told:
         say(note, "* ", "dim")
+    if told:
+        show("")
+    return told
 
 
 def differences(marked: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -24,9 +24,14 @@ def show(text: str, style: str | None = None) -> None:
     console.print(inert(text), markup=False, soft_wrap=True, style=style)
 
 
-def show_result(result: Result, *, verbose: bool = False, all_with: str = "--verbose") -> None:
-    """Print a result on one screen, or all of it; `all_with` is said to show what one screen leaves out."""
-    show(result._view().text(verbose=verbose, all_with=all_with))
+def show_result(
+    result: Result, *, verbose: bool = False, all_with: str = "--verbose", told: Collection[str] = ()
+) -> None:
+    """Print a result on one screen, or all of it, without remarks that were told already.
+
+    `all_with` is said to show what one screen leaves out.
+    """
+    show(result._view().without(told).text(verbose=verbose, all_with=all_with))
 
 
 def say(sentence: object, start: str = "", style: str | None = None) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from frontier.doubts import Doubt, grouped
 from frontier.text_tables import paragraph, terminal_width, text_table
@@ -63,6 +63,11 @@ class View:
         elif hidden := self.hidden(left):
             parts.append(paragraph(f"{hidden}: {all_with}", width, "… "))
         return "\n\n".join(p for p in parts if p)
+
+    def without(self, remarks: Collection[str], doubts: Collection[tuple[str, Doubt]] = ()) -> View:
+        """The view without remarks and doubts that were told already."""
+        left = tuple(r for r in self.remarks if r not in remarks)
+        return replace(self, remarks=left, doubts=tuple(d for d in self.doubts if d not in doubts))
 
     def _fitted(self, width: int, lines: int) -> tuple[str, list[str], int]:
         """The table in about so many lines, its key, and how many of its rows are left out."""

@@ -107,8 +107,9 @@ def test_perfect_data():
 
 
 def test_a_solver_that_fails_says_so_and_gives_no_number():
-    assert say.not_converged(1.25) == "Not converged; last RSS 1.25; this is a fault to report, not a result."
-    with pytest.raises(ValueError, match=r"y falls as x rises|Not converged"):
+    said = "Group a did not converge; last RSS 1.25; this is a fault to report, not a result."
+    assert say.not_converged("a", 1.25) == said
+    with pytest.raises(ValueError, match=r"y falls as x rises|did not converge"):
         frontier.fit_points(X, np.array([0.5, 0.4, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01]), errors="additive")
 
 

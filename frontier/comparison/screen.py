@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from frontier.doubts import Doubt, placed
@@ -51,17 +49,9 @@ def screen(found: Comparisons, columns: list[str] | None = None) -> View:
         where = in_words({v: c.group[v] for v in columns if v in c.group})
         doubts += placed(c.doubts, ", ".join(p for p in (where, c.family if len(families) > 1 else "") if p))
     evidence = _evidence(found, columns)
-    ratios = _but(found.ratios._view(), remarks, doubts)
+    ratios = found.ratios._view().without(remarks, doubts)
     title = f"Compared with {pairs[0].reference}{held(grouped, pairs, columns)}"
     return View(title, headers, rows, remarks, tuple(doubts), (*details, evidence, ratios), "comparison")
-
-
-def _but(view: View, remarks: Sequence[str], doubts: Sequence[tuple[str, Doubt]]) -> View:
-    """A view without the remarks and doubts that were told already."""
-    return replace(
-        view, remarks=tuple(r for r in view.remarks if r not in remarks),
-        doubts=tuple(pair for pair in view.doubts if pair not in set(doubts)),
-    )  # fmt: skip
 
 
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]

@@ -218,4 +218,4 @@ def _why_not_converged(g: Points, settings: Settings, errors: Errors) -> str:
     top = settings.fixed.get("top", np.inf) if settings.curve.has_top else np.inf
     if (above := int(np.sum(g.y >= top))) > len(g.y) / 2:
         return say.above_top(g.name, settings.y_name, above, len(g.y), float(top))
-    return say.not_converged(float(np.sum((g.y - g.y.mean()) ** 2)))
+    return say.not_converged(g.name, float(np.sum((g.y - g.y.mean()) ** 2)))

@@ -41,9 +41,9 @@ def falling(name: str, steepness: str, value: float, x: str) -> str:
     return f"y falls as x rises in group {name} ({steepness} = {number(value)}).{check}"
 
 
-def not_converged(rss: float) -> str:
+def not_converged(name: str, rss: float) -> str:
     """What is said instead of numbers when the solver fails."""
-    return f"Not converged; last RSS {number(rss)}; this is a fault to report, not a result."
+    return f"Group {name} did not converge; last RSS {number(rss)}; this is a fault to report, not a result."
 
 
 def above_top(name: str, y: str, above: int, count: int, top: float) -> str:

@@ -15,7 +15,7 @@ from frontier.fits.points import MINIMUM_RUNS, SHARED_PARENTS
 from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.problems import Array
-from frontier.results import Group, in_words
+from frontier.results import Group
 from frontier.wording import folded, listed, nearest
 
 
@@ -82,7 +82,7 @@ def pairs_with(fits: FrontierFits, reference: str) -> tuple[list[tuple[CurveFit,
         elif others:
             where = listed(list(cell)) or "the table"
             notes.append(f"no fit of {reference} in {where}: {listed(list(members))} not compared")
-    notes += [f"{in_words(x.group)}: {x.reason}" for x in fits.failures]
+    notes += [x.reason for x in fits.failures]
     return pairs, notes
 
 
