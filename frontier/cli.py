@@ -281,8 +281,6 @@ def said(table: pd.DataFrame) -> tuple[str, ...]:
     told = notes(table)
     for note in told:
         say(note, "* ", "dim")
-    if told:
-        show("")
     return told
 
 

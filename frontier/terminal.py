@@ -31,6 +31,8 @@ def show_result(
 
     `all_with` is said to show what one screen leaves out.
     """
+    if told:
+        show("")
     show(result._view().without(told).text(verbose=verbose, all_with=all_with))
 
 

@@ -225,9 +225,7 @@ def test_a_hit_below_zero_does_not_stop_a_comparison():
 def test_a_reference_that_cannot_be_fitted_is_named():
     rows = [{"architecture": "relu", "l0": 10.0, "loss_recovered": 0.9}, *runs("topk", 0.4)]
     found = compare(rows)
-    assert not len(found) and any(
-        n.startswith("relu: Group relu has 1 distinct x value") for n in found.notes
-    )
+    assert not len(found) and any(n.startswith("Group relu has 1 distinct x value") for n in found.notes)
 
 
 def test_repeated_rows_are_said():
@@ -299,7 +297,7 @@ def test_one_seed_per_setting_needs_no_word():
 def test_nothing_compared_is_a_title_and_its_reasons():
     found = compare([r for r in seeds(1) if r["architecture"] == "relu"] + seeds(1)[1:2])
     assert repr(found).startswith("Nothing could be compared\n\n* ") and "---" not in repr(found)
-    assert repr(found).count("topk: Group topk has 1 distinct x value") == 1
+    assert repr(found).count("Group topk has 1 distinct x value") == 1
     page = found._repr_html_()
     assert "Nothing could be compared" in page and "<li>topk: " in page and "<table>" not in page
     assert not len(found.to_frame())

@@ -85,7 +85,7 @@ def test_every_result_fits(found, width, monkeypatch):
     shown = [found, fits, fits.fits[0], found.ratios, found.observed, found[0], found[0].potency]
     shown += [
         frontier.pool_ratios(found.ratios, family="topk"),
-        frontier.select_curve(fits[0], replicates=20),
+        frontier.select_curve(fits.fits[0], replicates=20),
     ]
     for result in shown:
         assert max(map(len, repr(result).splitlines())) <= width, result
