@@ -299,7 +299,7 @@ def test_nothing_compared_is_a_title_and_its_reasons():
     assert repr(found).startswith("Nothing could be compared\n\n* ") and "---" not in repr(found)
     assert repr(found).count("Group topk has 1 distinct x value") == 1
     page = found._repr_html_()
-    assert "Nothing could be compared" in page and "<li>topk: " in page and "<table>" not in page
+    assert "Nothing could be compared" in page and "<li>Group topk has" in page and "<table>" not in page
     assert not len(found.to_frame())
 
 
