@@ -320,15 +320,31 @@ def test_loss_recovered_outside_is_kept_and_flagged():
     assert said(table, "loss_recovered above 1 in row 0; kept")
 
 
-def test_duplicates_are_kept_and_said():
+def test_repeats_of_one_sae_count_once():
     frame = pd.concat([small(), small().iloc[[1]]])
     table = metrics_table(frame)
-    assert len(table) == 4
-    assert table["doubts"].fillna("").tolist() == ["", "", "", "equal to an earlier row in every column"]
-    assert said(table, "row 3 repeat")
-    # Equal numbers under another name are not a repeat; equal text alone is one.
-    assert not said(metrics_table(small(l0=5.0, loss_recovered=0.5, run_id=["a", "b", "c"])), "repeat")
+    assert len(table) == 4 and len(usable(table)) == 3
+    assert table["excluded_because"].fillna("").tolist() == ["", "", "", "repeats an earlier row"]
+    assert said(table, "row 3 repeat earlier rows (the first row 1)")
+    # Equal numbers under another name or seed are other SAEs; equal text alone is a repeat.
+    for column, cells in (("run_id", ["a", "b", "c"]), ("seed", [0, 1, 2])):
+        assert len(usable(metrics_table(small(l0=5.0, loss_recovered=0.5, **{column: cells})))) == 3
     assert said(metrics_table(pd.DataFrame({"model": ["a", "a"], "site": [[1], [1]]})), "row 1 repeat")
+
+
+def test_one_run_id_with_equal_facts_is_one_sae_whatever_its_source_adds():
+    again = small(run_id=["a", "b", "c"], path=["x/a", "x/b", "x/c"])
+    table = metrics_table(pd.concat([again, again.assign(path=["y/a", "y/b", "y/c"])], ignore_index=True))
+    assert len(usable(table)) == 3
+    other = again.assign(path="y", loss_recovered=again["loss_recovered"] * 0.99)  # evaluated anew
+    assert len(usable(metrics_table(pd.concat([again, other], ignore_index=True)))) == 6
+
+
+@pytest.mark.parametrize("backend", ["numpy_nullable", "pyarrow"])
+def test_repeats_in_nullable_and_arrow_columns(backend):
+    frame = small(site=["a", None, "a"], dictionary_size=[None, 4096, None])
+    table = metrics_table(pd.concat([frame, frame], ignore_index=True).convert_dtypes(dtype_backend=backend))
+    assert table["excluded_because"].notna().tolist() == [False] * 3 + [True] * 3
 
 
 def test_known_bugs():

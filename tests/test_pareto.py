@@ -285,7 +285,8 @@ def test_marks_line_up_with_the_rows():
 
 
 def test_ties_have_a_number():
-    frame = table(l0=[1.0, 2.0, 1.0, 2.0], loss_recovered=[0.9, 0.95, 0.9, 0.94])
+    runs = ["a", "b", "c", "d"]  # without names the third row would be the first SAE again
+    frame = table(l0=[1.0, 2.0, 1.0, 2.0], loss_recovered=[0.9, 0.95, 0.9, 0.94], run_id=runs)
     marked = mark_pareto(frame)
     assert marked["tie_id"].isna().tolist() == [False, True, False, True]
     assert marked["tie_id"].iloc[0] == marked["tie_id"].iloc[2] == 0

@@ -14,7 +14,7 @@ from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
-from frontier.metrics.checks import TableError, repeated_rows
+from frontier.metrics.checks import TableError
 from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
@@ -150,8 +150,6 @@ def _inside(
         where = listed(list(table.index[bad]), 6)
         remarks.append(f"{plural(int(bad.sum()), 'row')} left out of the fits: {missing} (rows {where})")
     inside &= known
-    if twice := int((inside & repeated_rows(table)).sum()):
-        remarks.append(f"{plural(twice, 'row')} repeat another row in every column and count twice")
     if max_l0 is not None:
         above = inside & (values(table, "l0") > max_l0)
         inside &= ~above

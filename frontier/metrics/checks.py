@@ -206,28 +206,51 @@ def whole_counts(table: pd.DataFrame) -> None:
                 table[name] = values.astype(np.int64)
 
 
-def duplicates(table: pd.DataFrame) -> Iterator[str]:
-    """Rows equal in every column are kept (ties are real), and said."""
-    twice = repeated_rows(table)
-    if twice.any():
-        add_text(table, "doubts", twice, "equal to an earlier row in every column")
-        yield f"{rows_named(twice, table)} repeat an earlier row in every column; kept"
+REPEATED = "repeats an earlier row"
 
 
-def repeated_rows(table: pd.DataFrame) -> np.ndarray:
-    """Which rows equal an earlier one in every column, what was said about them aside."""
-    facts = table.drop(columns=[c for c in ("doubts", "excluded_because") if c in table])
-    twice = np.zeros(len(facts), dtype=bool)
-    if not len(facts.columns):
-        return twice
-    suspects = _equal_numbers(facts)
+def repeats(table: pd.DataFrame) -> Iterator[str]:
+    """Rows that are one SAE again count once: equal in every column, or of one run_id with equal facts.
+
+    The facts are the columns of the metrics table; what a source adds (a path, the time of evaluation) may
+    differ between rows of one run_id. Runs under other names or seeds are other SAEs, whatever their numbers.
+    """
+    usable = table["excluded_because"].isna().to_numpy()
+    carried = [c for c in table.columns if c not in ("doubts", "excluded_because", "source")]
+    ours = [c for c in carried if spec_of(str(c)) or c in numeric_columns(table)]
+    named = table["run_id"].notna().to_numpy() if "run_id" in table else np.zeros(len(table), dtype=bool)
+    first = np.arange(len(table))
+    for columns, rows in ((carried, usable), (ours, usable & named)):
+        if columns:
+            first = np.minimum(first, _first_equals(table[columns], np.flatnonzero(rows)))
+    again = first < np.arange(len(table))
+    if again.any():
+        add_text(table, "excluded_because", again, REPEATED)
+        one = table.index[first[again][0]]
+        yield f"{rows_named(again, table)} repeat earlier rows (the first row {one}); set aside"
+
+
+def _first_equals(facts: pd.DataFrame, among: np.ndarray) -> np.ndarray:
+    """For each row the first of the rows `among` that equals it; itself where there is none before it."""
+    first = np.arange(len(facts))
+    suspects = among[_equal_numbers(facts.iloc[among])]
+    if not suspects.size:
+        return first
     rows = facts.iloc[suspects]
+    kind = [pd.factorize(_hashable(rows[c]), use_na_sentinel=True)[0] for c in rows]
+    _, place, code = np.unique(np.column_stack(kind), axis=0, return_index=True, return_inverse=True)
+    first[suspects] = suspects[place[code.reshape(-1)]]
+    return first
+
+
+def _hashable(column: pd.Series) -> np.ndarray:
+    """A column's cells; as text where they are lists or dicts that a source carries along."""
+    cells = column.to_numpy(dtype=object)
     try:
-        repeated = rows.duplicated(keep="first").to_numpy()
-    except TypeError:  # lists and dicts in a column that is carried along
-        repeated = rows.astype(str).duplicated(keep="first").to_numpy()
-    twice[suspects] = repeated
-    return twice
+        pd.unique(cells)
+    except TypeError:
+        return column.astype(str).to_numpy(dtype=object)
+    return cells
 
 
 def _equal_numbers(facts: pd.DataFrame) -> np.ndarray:

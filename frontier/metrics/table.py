@@ -91,7 +91,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         checks.known_bugs,
         checks.hits_outside,
         checks.other_meanings,
-        checks.duplicates,
+        checks.repeats,
         *finished.CHECKS,
     ):
         remarks += check(table)
