@@ -49,5 +49,6 @@ def _mapped(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     frame = frame.rename(columns=lambda c: change(c) if isinstance(c, str) else c)
     for i, kind in enumerate(frame.dtypes):
         if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
-            frame.isetitem(i, frame.iloc[:, i].map(lambda v: change(v) if isinstance(v, str) else v))
+            changed = frame.iloc[:, i].map(lambda v: change(v) if isinstance(v, str) else v)
+            frame.isetitem(i, changed.to_numpy())
     return frame
