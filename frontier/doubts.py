@@ -47,6 +47,7 @@ class Kind(StrEnum):
     above_top = "above top", Severity.grave, "Values exceed the curve's top"
     arbitrary_top = "arbitrary top", Severity.grave, "The curve's top has no meaning on this axis"
     no_noise = "no noise", Severity.grave, "Residuals are zero to rounding"
+    no_curve_fits = "no curve fits", Severity.grave, "No curve fits"
     wrong_skew = "wrong skew", Severity.grave, "The runs show no one-sided excess"
 
     crossing = "crossing", Severity.caution, "The observed frontiers cross"

@@ -241,7 +241,7 @@ def leave_one_out(estimate: Estimate, quantity: Quantity) -> list[Array]:
         move = estimate.unscaled_covariance[:, :, column] @ estimate.jacobian(
             _x(problem, column)[inside], column
         )
-        pull = estimate.solution.weights[inside, column] * _raw_residuals(estimate, column)
+        pull = estimate.solution.weights[inside, column] * estimate.residuals(column)
         step = gradient[:, column] @ move * pull / np.maximum(1 - leverages(estimate, column), 1e-6)
         out[column] = value[column] - step
     columns = np.flatnonzero(few)
@@ -268,17 +268,6 @@ def _without_each(problem: Problem, columns: NDArray[np.intp]) -> Estimate:
 
 def _x(problem: Problem, column: int) -> Array:
     return problem.x[:, min(column, problem.x.shape[1] - 1)]
-
-
-def _raw_residuals(estimate: Estimate, column: int) -> Array:
-    """Residuals on the scale of the curve that the engine sees, of the points of weight above 0."""
-    problem, theta = estimate.problem, estimate.solution.theta[:, [column]]
-    inside = problem.weights[:, column] > 0
-    errors = problem.errors.take(np.array([column]))
-    x = _x(problem, column)[inside] - problem.offset_of(np.array([column]))
-    z = theta[0] + theta[1] * (problem.curve.abscissa(x) - estimate.centre[column])
-    fitted = errors.seen(problem.curve, z[:, None], theta[2])[0][:, 0]
-    return np.asarray(errors.scale(problem.y[inside, column]) - fitted)
 
 
 def leverages(estimate: Estimate, column: int) -> Array:

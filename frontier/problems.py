@@ -261,6 +261,15 @@ class Estimate:
         by_top = np.ravel(errors.by_top(value[:, None])[0])
         return np.where(np.isfinite(value), np.stack([slope, slope * u, by_top]), np.nan)
 
+    def residuals(self, column: int = 0) -> Array:
+        """One column's residuals on the scale of the engine, of the points of weight above 0."""
+        problem, theta = self.problem, self.solution.theta[:, [column]]
+        inside, errors = problem.weights[:, column] > 0, problem.errors.take(np.array([column]))
+        x = problem.x[inside, min(column, problem.x.shape[1] - 1)] - problem.offset_of(np.array([column]))
+        z = theta[0] + theta[1] * (problem.curve.abscissa(x) - self.centre[column])
+        fitted = errors.seen(problem.curve, z[:, None], theta[2])[0][:, 0]
+        return np.asarray(errors.scale(problem.y[inside, column]) - fitted)
+
     def readable(self, quantity: Quantity, working: Array) -> Array:
         """A value on the working scale as a user reads it; beyond the largest number it is infinite."""
         curve = self.problem.curve

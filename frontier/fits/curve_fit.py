@@ -16,11 +16,12 @@ from frontier import intervals as ci
 from frontier.curves import CURVES, VANISHING
 from frontier.doubts import Doubt, in_text, placed
 from frontier.errors import Errors, errors_model
+from frontier.fits.goodness import GoodnessOfFit, goodness_of_fit, misfit
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, held, in_words, telling
 from frontier.views import View
-from frontier.wording import folded, listed, nearest, number, plural
+from frontier.wording import folded, listed, nearest, number, p_value_text, plural
 
 if TYPE_CHECKING:
     from lmfit.model import ModelResult
@@ -297,6 +298,11 @@ class FrontierFits(Result):
         rows += [{**f.group, **empty, "n_points": f.n_points, "doubts": f.reason} for f in self.failures]
         return give_back(pd.DataFrame(rows), backend)
 
+    @cached_property
+    def goodness(self) -> tuple[GoodnessOfFit, ...]:
+        """Whether the curve fits, cell by cell (see `GoodnessOfFit`)."""
+        return goodness_of_fit(self.fits, self.family_column)
+
     def plot(self, **options: Any) -> Any:
         """All fits in one figure (see `plot_fits`)."""
         from frontier.figures import plot_fits
@@ -308,12 +314,24 @@ class FrontierFits(Result):
 
         return (fits_sheet(self),)
 
+    def _misfits(self) -> Iterator[str]:
+        """In how many cells the curve does not fit."""
+        rejected = [g for g in self.goodness if g.rejected]
+        if rejected:
+            cells = plural(len(self.goodness), "cell")
+            where = f" in {len(rejected)} of {cells}" if len(self.goodness) > 1 else ""
+            text = misfit(self.curve, rejected[0].parameters, where)
+            p = p_value_text(min(g.p_value for g in rejected))
+            yield f"{text[0].upper()}{text[1:]} (pooled curvature, p {p})."
+
     def _view(self) -> View:
         curve = CURVES[self.curve]
         everyone: tuple[CurveFit | GroupFailure, ...] = (*self.fits, *self.failures)
         shown = telling(self.group_columns, everyone) or list(self.group_columns)
         fixed = self.fits[0].fixed if self.fits else {}
         names = [p for p in curve.parameters if p not in fixed]
+        if any(not math.isnan(f[VANISHING].low) for f in self.fits if VANISHING in f.fixed):
+            names.append(VANISHING)
         rows = [
             (
                 *(str(f.group[c]) for c in shown), *(str(f[p]) for p in names), str(f.n_points), f.errors,
@@ -326,7 +344,7 @@ class FrontierFits(Result):
             rows.append((*(str(failure.group[c]) for c in shown), *blank, str(failure.n_points), "", "1"))
         headers = (*shown, *names, "points", "errors", "doubts")
         doubts = tuple(pair for f in self.fits for pair in placed(f.doubts, f.name))
-        remarks = (*self.notes, *(f.reason for f in self.failures))
+        remarks = (*self.notes, *self._misfits(), *(f.reason for f in self.failures))
         title = f"{plural(len(self.fits), f'{self.curve.capitalize()} fit')}"
         if self.fits:
             title += f": {self.fits[0].y_name} against {self.fits[0].x_name}"

@@ -40,7 +40,7 @@ class Spec:
     def label(self) -> str:
         """The curve's name, with what is fixed or freed against the default.
 
-        >>> Spec(curve_named("hill"), {"n": 1.0, "top": 1.0}, LOG).label
+        >>> Spec(curve_named("hill"), {"n": 1.0, "top": 1.0}, errors_model("log")).label
         'hill(n=1)'
         """
         usual = DEFAULT_FIXED[self.curve.name]

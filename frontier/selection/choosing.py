@@ -18,6 +18,7 @@ from frontier.curves import curve_named
 from frontier.doubts import Doubt, Kind
 from frontier.errors import errors_model
 from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.goodness import SIGNIFICANT, shared_bend
 from frontier.problems import Array
 from frontier.results import Group
 from frontier.selection.averaging import AveragedRatio as AveragedRatio
@@ -205,14 +206,34 @@ def _candidate(t: _Tally, i: int) -> Candidate:
         reason = "; ".join(f"{c.fit.name}: {c.reasons[i]}" for c in t.contests if c.reasons[i])
     errors = listed(list(dict.fromkeys(c.specs[i].errors for c in t.contests)))
     likelihood, corrected = float(t.likelihood[i]), float(t.aicc[i])
+    misfit = shared_bend([e for c in t.contests if (e := c.estimates[i]) is not None])[2]
     gap, delta = float(t.gaps[i]), float(np.sqrt(t.squares[i]))
     return Candidate(
-        spec.label, errors, values, spec.k, likelihood, corrected, weight, evidence, gap, delta, right, reason
+        spec.label,
+        errors,
+        values,
+        spec.k,
+        likelihood,
+        corrected,
+        weight,
+        evidence,
+        gap,
+        delta,
+        right,
+        reason,
+        misfit,
     )
 
 
 def _doubts(t: _Tally, found: Sequence[Candidate], rival: Candidate | None) -> Iterator[Doubt]:
     best, fit = found[0], t.contests[0].fit
+    misfits = [c.p_misfit for c in found if not math.isnan(c.weight)]
+    if misfits and max(misfits) < SIGNIFICANT:
+        text = (
+            f"no curve here fits: all {len(misfits)} leave a bend in the residuals (p at most "
+            f"{number(max(misfits), 2)}); their parameters describe the formulas, not the data."
+        )
+        yield Doubt(Kind.no_curve_fits, text, numbers={"p": max(misfits)})
     if any(c.perfect for c in t.contests):
         text = "Residuals are zero to rounding: there is no noise to judge a choice of curve by."
         yield Doubt(Kind.no_noise, text)

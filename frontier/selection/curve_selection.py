@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.doubts import Doubt, in_text, placed
+from frontier.doubts import Doubt, Kind, has, in_text, placed
 from frontier.results import Group, Result
 from frontier.views import View
 from frontier.wording import number, plural
@@ -40,6 +40,8 @@ class Candidate(Result):
         How often this candidate is chosen in data simulated from it.
     reason : str
         Why it has no fit; else empty.
+    p_misfit : float
+        Of the pooled curvature test: small where the curve leaves a bend in the residuals.
     """
 
     curve: str
@@ -54,6 +56,7 @@ class Candidate(Result):
     delta: float
     right: float
     reason: str = ""
+    p_misfit: float = math.nan
 
     def _view(self) -> View:
         return View(self.curve, ("weight", "AICc"), ((number(self.weight), number(self.aicc, 5)),))
@@ -105,6 +108,11 @@ class CurveSelection(Result):
         return self.candidates[0] if self.criterion else None
 
     @property
+    def some_curve_fits(self) -> bool:
+        """Whether at least one candidate leaves no significant bend in the residuals."""
+        return not has(self.doubts, Kind.no_curve_fits)
+
+    @property
     def name(self) -> str:
         """The group in words."""
         return ", ".join(str(v) for v in self.group.values()) or "all rows"
@@ -131,7 +139,7 @@ class CurveSelection(Result):
         -------
         DataFrame
             `curve`, `errors`, `estimated`, `log_likelihood`, `aicc`, `weight`, `evidence_ratio`, `gap`,
-            `delta`, `right`, `reason`, and the fitted parameters.
+            `delta`, `right`, `reason`, `p_misfit`, and the fitted parameters.
         """
         from frontier.metrics import give_back
 
