@@ -160,9 +160,10 @@ def test_frequencies_are_shares_of_all_latents():
     assert [v.get_xdata()[0] for v in lines(ax, "_landmark")] == [0.01, 0.1]
 
 
-def test_an_sae_that_never_fires_is_in_the_legend_alone():
+def test_an_sae_that_never_fires_is_in_the_legend():
     ax = plot_frequencies({"relu": [3, 40], "gated": [0, 0], "topk": [5, 0]}, 1000)
-    assert [c.get_label() for c in ax.collections] == ["topk: 50 % dead", "relu"]
+    drawn = {c.get_label(): c.get_paths()[0].vertices[:, 1].max() for c in ax.collections}
+    assert drawn == {"topk: 50 % dead": 0.5, "gated: 100 % dead": 0, "relu": 0.5}
     assert legend_words(ax.figure.legends[0]) == ["relu", "gated: 100 % dead", "topk: 50 % dead"]
 
 

@@ -1,4 +1,10 @@
-"""Figures: axes in, axes out; one function per figure of a paper."""
+"""Figures: axes in, axes out; one function per figure of a paper.
+
+Histograms are seaborn's. The rest is drawn by hand on matplotlib, because seaborn has no such thing or would
+decide what must be ours: it fits no band that came from elsewhere, dashes no curve where its data end, joins no
+Pareto set; its figure-level grids take no axes from outside; a family keeps its look by name in every figure,
+and the theme is a venue's (0.7 s to import seaborn stay where a histogram is drawn).
+"""
 
 from frontier.figures.attainment import plot_attainment
 from frontier.figures.collapse import plot_collapse

@@ -14,14 +14,12 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
 from frontier.figures.panels import QUIET, figure_legend, label_axes, new_axes
-from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from frontier.metrics.frequencies import PER_DECADE, frequency_bins
+from frontier.figures.style import Style, distinct_texts, log_axis, styles_for
+from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
 from frontier.wording import number
 
 LANDMARKS = {1e-5: "0.001 %", 0.01: "1 %", 0.1: "10 %"}
 """Firing frequencies that the literature counts latents below or above."""
-ABOVE = 1e-12
-"""Edges are moved by this factor, in logarithms: a frequency on an edge belongs below it."""
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
 
 
@@ -70,7 +68,7 @@ def plot_frequencies(
     ax = new_axes()[0] if ax is None else ax
     edges = frequency_bins(tokens, per_decade)
     log_axis(ax.xaxis)
-    handles = _draw(ax, found, tokens, edges, looks)
+    handles = _draw(ax, found, tokens, per_decade, looks)
     for frequency in LANDMARKS:
         if edges[0] < 0.999 * frequency:
             ax.axvline(frequency, color=QUIET, linewidth=0.6, linestyle=":", zorder=1, label="_landmark")
@@ -85,28 +83,30 @@ def plot_frequencies(
 
 
 def _draw(
-    ax: Axes, counts: Mapping[Any, np.ndarray], tokens: int, edges: np.ndarray, looks: Mapping[Any, Style]
+    ax: Axes, counts: Mapping[Any, np.ndarray], tokens: int, per_decade: int, looks: Mapping[Any, Style]
 ) -> dict[str, Line2D]:
     """One histogram per SAE, each latent weighing one over all of them; the entries of the legend."""
     import seaborn as sns
 
-    labels = {name: _label(name, fired) for name, fired in counts.items()}
-    frames = [
-        pd.DataFrame({"frequency": fired[fired > 0] / tokens, "share": 1 / len(fired), "name": labels[name]})
+    edges = frequency_bins(tokens, per_decade)
+    labels = _labels(counts)
+    shares = {
+        labels[name]: latents_by_frequency(fired, tokens, per_decade) / len(fired)
         for name, fired in counts.items()
-    ]
+    }
+    frame = pd.DataFrame({"frequency": np.sqrt(edges[1:] * edges[:-1]), **shares})
     colours = {label: looks[name].colour for name, label in labels.items()}
-    width = float(mpl.rcParams["lines.linewidth"])
-    kinds = {label: LINES[place % len(LINES)] for place, label in enumerate(colours)}
     sns.histplot(
-        pd.concat(frames, ignore_index=True), x="frequency", weights="share", hue="name",
-        hue_order=[*colours], palette=colours, bins=list(np.log10(edges) + ABOVE), element="step",
-        alpha=0.1, linewidth=width, legend=False, ax=ax,
+        frame.melt("frequency", var_name="name", value_name="share"), x="frequency", weights="share",
+        hue="name", palette=colours, bins=list(np.log10(edges)), element="step", alpha=0.1,
+        linewidth=float(mpl.rcParams["lines.linewidth"]), legend=False, ax=ax,
     )  # fmt: skip
-    fired = [label for label, frame in zip(colours, frames, strict=True) if len(frame)]
-    for label, drawn in zip(fired, reversed(ax.collections), strict=True):
-        drawn.set(label=label, linestyle=kinds[label])
-    return {label: Line2D([], [], color=colours[label], linestyle=kind) for label, kind in kinds.items()}
+    handles = {}
+    for place, (label, drawn) in enumerate(zip(colours, reversed(ax.collections), strict=True)):
+        kind = LINES[place % len(LINES)]
+        drawn.set(label=label, linestyle=kind)
+        handles[label] = Line2D([], [], color=colours[label], linestyle=kind)
+    return handles
 
 
 def _check(counts: Mapping[Any, np.ndarray], tokens: int) -> None:
@@ -119,6 +119,8 @@ def _check(counts: Mapping[Any, np.ndarray], tokens: int) -> None:
             raise ValueError(f"{name}: counts must lie between 0 and the {tokens} tokens, one per latent")
 
 
-def _label(name: Any, fired: np.ndarray) -> str:
-    dead = float((fired == 0).mean())
-    return f"{figure_text(name)}: {number(100 * dead, 2)} % dead" if dead else figure_text(name)
+def _labels(counts: Mapping[Any, np.ndarray]) -> dict[Any, str]:
+    """Every SAE's name, all different, and which share of its latents never fired."""
+    dead = {name: number(100 * float((fired == 0).mean()), 2) for name, fired in counts.items()}
+    texts = dict(zip(counts, distinct_texts(counts), strict=True))
+    return {n: f"{text}: {dead[n]} % dead" if dead[n] != "0" else text for n, text in texts.items()}
