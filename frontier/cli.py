@@ -87,7 +87,7 @@ def pareto(
 
     table = read(source, **reading)
     said(table)
-    y = y or metrics.default_y(table)
+    y = metrics.y_axis(table, y)
     marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
     front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
     show(tables.runs_table(front, width=terminal_width()))
@@ -257,7 +257,7 @@ def fitted(
     from frontier import fits, metrics, pareto
     from frontier.metrics.axes import goal
 
-    y = y or metrics.default_y(table)
+    y = metrics.y_axis(table, y)
     if not every_row:
         table = pareto.pareto_set(
             table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family

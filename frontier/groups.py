@@ -263,6 +263,8 @@ def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequenc
 
 
 def _is_text(column: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
     cells = column.dropna()
     return bool(len(cells)) and all(isinstance(cell, str) for cell in cells)
 

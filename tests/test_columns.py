@@ -245,6 +245,20 @@ def test_no_groups():
     assert [c.group for c in frontier.compare(frame, "ReLU", by=[], across=["layer"])] == [{}]
 
 
+def test_a_metric_that_is_said_to_be_one_is_used():
+    frame = sweep(metric="my_loss").assign(other=1.0)
+    table = frontier.read(frame, better={"my_loss": "lower"})
+    assert [n for n in notes(table) if "not used" in n] == ["not used: other"]
+
+
+def test_y_by_the_name_in_the_source(tmp_path):
+    frame = sweep(metric="FVU %").assign(EV=lambda f: 1 - f["FVU %"])
+    for y in ("EV", "FVU %", "explained_variance"):
+        assert frontier.compare(frame, "relu", y=y)[0].verdict == "better"
+        assert frontier.fit(frame, y=y)[0].y_name in ("variance_unexplained", "fvu")
+        assert frontier.report(frame, tmp_path / "r.html", "relu", y=y).exists()
+
+
 # --- curves that suit the axis --------------------------------------------------------------------
 
 

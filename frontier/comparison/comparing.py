@@ -15,7 +15,7 @@ from frontier.doubts import Doubt, Kind, without
 from frontier.fits import fit
 from frontier.fits.curve_fit import CurveFit, FrontierFits
 from frontier.groups import Groups, guard, varies
-from frontier.metrics import default_y, metrics_table, set_aside_remark, usable
+from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto import pareto_set
 from frontier.problems import x_at
@@ -93,7 +93,7 @@ def compare(
     (3, 'baseline')
     """
     table = with_better(metrics_table(table), better, y)
-    y = falling_axis(table, default_y(table) if y is None else y)
+    y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
     by = cells = groups.cells
     guard(usable(table), cells, across)

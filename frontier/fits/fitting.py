@@ -17,8 +17,8 @@ from frontier.fits.points import Points, points_of
 from frontier.fits.residuals import curvature_left
 from frontier.fits.vanishing import Option, known, option_of
 from frontier.groups import Groups, guard
-from frontier.metrics import default_y, metrics_table, usable
-from frontier.metrics.axes import better_of, usual_curve, usual_curve_remark
+from frontier.metrics import metrics_table, usable, y_axis
+from frontier.metrics.axes import better_of, falling_axis, usual_curve, usual_curve_remark
 from frontier.wording import listed, nearest
 
 
@@ -99,7 +99,9 @@ def fit(
     6.28
     """
     table = metrics_table(table)
-    y = default_y(table) if y is None else y
+    y = y_axis(table, y)
+    if (curve is None or curve_named(curve).log_x) and better_of(table, x) == better_of(table, y) == "higher":
+        y = falling_axis(table, y)  # what is better with x and against it falls, and these curves rise
     spec = curve_named(usual_curve(y) if curve is None else curve)
     groups = Groups.of(table, by, family)
     offset = option_of(vanishing_l0, spec, x)

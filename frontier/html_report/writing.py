@@ -16,7 +16,7 @@ from frontier.html_report.inputs import input_files
 from frontier.html_report.page import page
 from frontier.html_report.plots import figures
 from frontier.metrics import add_notes, metrics_table, usable
-from frontier.metrics.axes import with_better
+from frontier.metrics.axes import with_better, y_axis
 from frontier.readers import read
 from frontier.writing import write_bytes
 
@@ -84,6 +84,7 @@ def report(
             raise ValueError("`table` goes with Comparisons; here the first argument is the table")
         rows = with_family(read(source, **(reading or {})), family)
         rows = with_better(rows, options.pop("better", None), options.get("y"))
+        options |= {"y": y_axis(rows, options["y"])} if options.get("y") else {}
         found = compare(rows, reference or only_family(rows, family), by, family=family, **options)
         files = input_files(source, rows)
     said = contents(found, rows, files, title=title, date=date, y=options.get("y"))

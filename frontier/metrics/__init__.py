@@ -15,6 +15,7 @@ from frontier.metrics.table import (
     unread_columns,
     usable,
     values,
+    y_axis,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "unread_columns",
     "usable",
     "values",
+    "y_axis",
 ]

@@ -124,7 +124,6 @@ def falling_axis(table: pd.DataFrame, column: str) -> str:
     TableError
         Where nobody has said which side is better, or where better is higher without a bound.
     """
-    column = column if column in table else canonical_name(column) or column
     if goal(table, column) == "min":
         return column
     spec = column_named(column)
@@ -173,6 +172,17 @@ def usual_curve_remark(y: str) -> str:
     if has_top(y):
         return ""
     return f"{y} has no known upper bound: a power law is fitted, not a Hill curve with top 1"
+
+
+def y_axis(table: pd.DataFrame, y: str | None = None) -> str:
+    """The y axis asked for, by our name or another tool's, or else the default.
+
+    >>> y_axis(pd.DataFrame({"loss_recovered": [0.9]}), "CE loss score")
+    'loss_recovered'
+    """
+    if y is None:
+        return default_y(table)
+    return y if y in table else canonical_name(y) or y
 
 
 def default_y(table: pd.DataFrame) -> str:

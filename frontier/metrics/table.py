@@ -13,6 +13,7 @@ from frontier.metrics import checks, finished
 from frontier.metrics.axes import better_of, other_metrics, question, unknown_numbers, with_better
 from frontier.metrics.axes import default_y as default_y
 from frontier.metrics.axes import values as values
+from frontier.metrics.axes import y_axis as y_axis
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
@@ -100,8 +101,6 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         given = table.get("family", table["architecture"])
         table["family"] = given.where(given.notna(), table["architecture"])
     table = _ordered(with_better(table, better))
-    unread = [c for c in unread_columns(table) if table[c].notna().any()]
-    remarks += [f"not used: {', '.join(unread)}"] if unread else []
     table.attrs[CHECKED] = _recognised(table)
     return add_notes(table, *remarks)
 
@@ -116,12 +115,17 @@ def notes(table: pd.DataFrame) -> tuple[str, ...]:
     >>> frontier.notes(table)
     ("'L0' read as l0", "'frac_recovered' read as loss_recovered")
     """
-    return tuple(getattr(table, "attrs", {}).get(NOTES, ()))
+    said = tuple(getattr(table, "attrs", {}).get(NOTES, ()))
+    if CHECKED not in getattr(table, "attrs", {}):
+        return said
+    unread = [c for c in unread_columns(table) if table[c].notna().any()]
+    return (*said, f"not used: {', '.join(unread)}") if unread else said
 
 
 def add_notes(table: pd.DataFrame, *remarks: str) -> pd.DataFrame:
     """The same table with further notes."""
-    table.attrs[NOTES] = [*notes(table), *(r for r in remarks if r not in notes(table))]
+    known = notes(table)
+    table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *(r for r in remarks if r not in known)]
     return table
 
 

@@ -19,6 +19,7 @@ from frontier.metrics import (
     set_aside_remark,
     usable,
     values,
+    y_axis,
 )
 from frontier.metrics.axes import goal, standard_error_of
 from frontier.metrics.checks import TableError
@@ -285,7 +286,7 @@ def attainment(
     """
     shares = {str(level): _share(level) for level in surfaces}
     table = metrics_table(table)
-    y = default_y(table) if y is None else y
+    y = y_axis(table, y)
     groups = Groups.of(table, by, family)
     if run not in table:
         raise TableError(f"no column {run!r} that tells runs apart{nearest(run, list(table.columns))}")

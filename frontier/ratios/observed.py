@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from frontier.doubts import Doubt, Kind, in_text, placed
 from frontier.groups import Groups, guard
-from frontier.metrics import default_y, give_back, metrics_table, set_aside_remark, usable, values
+from frontier.metrics import give_back, metrics_table, set_aside_remark, usable, values, y_axis
 from frontier.metrics.axes import falling_axis
 from frontier.metrics.checks import TableError
 from frontier.pareto.rows import chosen_rows
@@ -168,7 +168,7 @@ def observed_potency(
     6
     """
     table = metrics_table(table)
-    y = falling_axis(table, default_y(table) if y is None else y)
+    y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
     guard(usable(table), groups.cells, across)
     if not groups.family:

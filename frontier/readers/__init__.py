@@ -15,7 +15,6 @@ from frontier.metrics import (
     add_notes,
     give_back,
     metrics_table,
-    notes,
     require_metrics,
     set_aside_remark,
 )
@@ -116,7 +115,7 @@ def _mapped_late(table: pd.DataFrame, options: Options) -> pd.DataFrame:
     if not left:
         return table
     renamed = metrics_table(options.marked(renamed_as_asked(table, left)))
-    return add_notes(renamed, *notes(table))
+    return add_notes(renamed, *table.attrs[NOTES])
 
 
 def _from_path(path: Path, options: Options) -> pd.DataFrame:
@@ -150,17 +149,17 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
         frame = _columns(found)
         origins = by_origin(frame, found.origins)
         parts.append(_flagged(_named(origin, found.options.marked(_use_what_there_is(frame)))))
-        said += notes(parts[0])
+        said += parts[0].attrs[NOTES]
     for path, frame in found.frames:
         name, part = printable(path), _named(path, found.options.marked(frame))
         if "source" not in part:
             part["source"] = name
         for key, columns in _plain_origin(part).items():
             origins[key] = {c: n + origins.get(key, {}).get(c, 0) for c, n in columns.items()}
-        said += [f"{name}: {note}" for note in notes(part)]
+        said += [f"{name}: {note}" for note in part.attrs[NOTES]]
         parts.append(part)
     table = parts[0] if len(parts) == 1 else _together(origin, parts, found.options)
-    said += [n for n in notes(table) if n not in said]
+    said += [n for n in table.attrs[NOTES] if n not in said]
     table.attrs[NOTES] = []
     write(table, origins)
     return add_notes(table, *found.remarks(), *said)

@@ -21,7 +21,7 @@ from frontier.distributions import holm, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind
 from frontier.groups import Groups, guard, setting_codes
 from frontier.intervals import Interval
-from frontier.metrics import default_y, metrics_table, set_aside_remark, usable, values
+from frontier.metrics import metrics_table, set_aside_remark, usable, values, y_axis
 from frontier.metrics.axes import goal
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
@@ -105,7 +105,7 @@ def compare_seeds(
     if design not in DESIGNS:
         raise ValueError(f"unknown design {design!r}{nearest(design, DESIGNS)}")
     table = metrics_table(table)
-    y = default_y(table) if y is None else y
+    y = y_axis(table, y)
     if run not in table:
         raise TableError(f"no column {run!r} that tells seeds apart{nearest(run, list(table.columns))}")
     groups = Groups.of(table, by, family)

@@ -18,7 +18,7 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.fits.points import point_names
 from frontier.groups import Codes, Groups, setting_codes
 from frontier.intervals import Interval
-from frontier.metrics import default_y, give_back, metrics_table, usable, values
+from frontier.metrics import give_back, metrics_table, usable, values, y_axis
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
 from frontier.results import Group, Result
@@ -84,7 +84,7 @@ def within_setting(
     (12, 12)
     """
     table = metrics_table(table)
-    y = default_y(table) if y is None else y
+    y = y_axis(table, y)
     groups = Groups.of(table, by, family)
     rows = usable(table)
     rows = rows[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)]
