@@ -2,8 +2,8 @@
 
 from .calibration import calibrate as calibrate
 from .comparison import compare as compare
-from .comparison.results import Comparison as Comparison
-from .comparison.results import Comparisons as Comparisons
+from .comparison.comparison import Comparison as Comparison
+from .comparison.comparison import Comparisons as Comparisons
 from .curves import CURVES as CURVES
 from .curves import hill as hill
 from .curves import linear as linear

@@ -33,7 +33,7 @@ from frontier.text_tables import terminal_width
 if TYPE_CHECKING:
     import pandas as pd
 
-    from frontier.comparison.results import Comparisons
+    from frontier.comparison import Comparisons
     from frontier.fits.curve_fit import FrontierFits
 
 Reading = dict[str, Any]

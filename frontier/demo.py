@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from frontier import figures, tables, terminal
-from frontier.comparison import compare
-from frontier.comparison.results import Comparisons
+from frontier.comparison import Comparisons, compare
 from frontier.datasets import load_dataset
 from frontier.metrics import notes
 from frontier.outputs import write_comparison, write_figure, write_table

@@ -40,6 +40,9 @@ class Kind(StrEnum):
         return kind
 
     undefined = "undefined", Severity.grave, "A ratio does not exist"
+    contradicted = "contradicted", Severity.grave, "The curve contradicts the points"
+    misfit = "misfit", Severity.grave, "The shape does not fit, so that a crossing is withheld"
+    rises = "rises", Severity.grave, "A hit does not fall with L0"
     no_overlap = "no overlap", Severity.grave, "The families share no level"
     not_parallel = "not parallel", Severity.grave, "No single ratio exists"
     confounded = "confounded", Severity.grave, "The families differ in more than their architecture"
@@ -50,6 +53,9 @@ class Kind(StrEnum):
     no_curve_fits = "no curve fits", Severity.grave, "No curve fits"
     wrong_skew = "wrong skew", Severity.grave, "The runs show no one-sided excess"
 
+    outlier = "outlier", Severity.caution, "One SAE lies far from its family's curve"
+    lack_of_fit = "lack of fit", Severity.caution, "The shape leaves a bend"
+    correlated = "correlated errors", Severity.caution, "Neighbouring SAEs err alike"
     crossing = "crossing", Severity.caution, "The observed frontiers cross"
     influence = "influence", Severity.caution, "One SAE decides"
     leverage = "leverage", Severity.caution, "One SAE fixes one direction of the curve"
@@ -75,6 +81,7 @@ class Kind(StrEnum):
     unequal_noise = "unequal noise", Severity.remark, "The families' noise differs"
     other_errors = "other errors", Severity.remark, "Another errors model was used than asked"
     unequal_hits = "unequal hits", Severity.remark, "Cells are read at different hits"
+    seeds = "seeds", Severity.remark, "Settings were run with several seeds"
     averaged = "averaged", Severity.remark, "A mean over a range"
 
 

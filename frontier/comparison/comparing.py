@@ -1,36 +1,37 @@
-"""From a table to verdicts in one call: groups, guard, Pareto sets, fits, ratios, doubts."""
+"""From a table to verdicts in one call: groups, guard, rows, shared shapes, verdicts, doubts."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from frontier.comparison.results import Comparison, Comparisons, equal_steepness
-from frontier.doubts import Doubt, Kind, without
+from frontier.comparison.comparison import Comparison, Comparisons, PotencyBand, Tests
+from frontier.comparison.pair_doubts import doubts_of
+from frontier.comparison.sentences import claim
+from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
+from frontier.distributions import t_quantile, two_sided
 from frontier.fits import fit
-from frontier.fits.curve_fit import CurveFit, FrontierFits
-from frontier.groups import Groups, guard, varies
+from frontier.fits.curve_fit import FrontierFits
+from frontier.fits.points import Points, points_of
+from frontier.groups import Groups, guard
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
-from frontier.pareto import pareto_set
-from frontier.problems import x_at
-from frontier.ratios import hit_ratio, leave_one_out_ratios, parameter_ratio, ratio_table, relative_potency
-from frontier.ratios.crossing import Crossing, crossing, significant_sides
+from frontier.pareto.rows import ChosenRows, chosen_rows
+from frontier.ratios import ratio_table
+from frontier.ratios.crossing import Crossing
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
-from frontier.ratios.pairs import common_x, common_y, family_names, pairs_with, reference_family, shared_group
-from frontier.ratios.parallel import Parallelism, parallelism
-from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
+from frontier.ratios.pairs import reference_family
+from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.renamed import parameters
-from frontier.results import in_words
-from frontier.wording import interval_cell, number, p_value_text
+from frontier.results import Group, in_words
+from frontier.shared_shape import HITS, MIDDLE, Analysis, Cell, Pair, SharedShape, analysed
 
-OTHER = {"additive": "log", "log": "additive", "relative": "additive", "two_component": "additive"}
-"""The errors model whose answer stands beside the chosen one's."""
+CORRELATED = 0.10
+"""Level at which neighbouring SAEs of a family count as erring alike."""
 
 
 @parameters(method="intervals")
@@ -39,6 +40,7 @@ def compare(
     reference: str | None = None,
     by: Sequence[str] | str | None = None,
     *,
+    rows: str = "auto",
     curve: str | None = None,
     x: str = "sparsity",
     y: str | None = None,
@@ -46,6 +48,7 @@ def compare(
     max_l0: float | None = None,
     at: float | None = None,
     level: float = 0.95,
+    typical_seed_sd: float = 0.0,
     intervals: str = "welch",
     simultaneous: str | None = None,
     fixed: Mapping[str, float] | None = None,
@@ -55,33 +58,44 @@ def compare(
 ) -> Comparisons:
     """Every family against the reference, from a metrics table to verdicts.
 
-    Pareto sets, fits, ratios and observed ratios per group; a verdict per comparison: better, worse,
-    crossing, not separable, or not comparable.
+    All families of a cell (a model, site, layer, width) share one falling shape of the hit over log L0, each
+    shifted along it: the shift is its relative potency. A verdict per family: better, worse, crossing, not
+    separable, withheld (the curve contradicts the points), or not comparable; at most 5 % of cells without
+    any difference get another one than not separable (`level`), the choice of shape and errors included.
 
     Parameters
     ----------
-    table : anything that `frontier.read` or `metrics_table` takes
+    table : path, folder or data frame
+        Anything that `frontier.read` or `metrics_table` takes.
     reference : name of a family
         Default: the one named relu, standard, vanilla or baseline, if there is exactly one.
     by : column names, optional
-        Groups; default model, site, layer where present, and dictionary_size where every size holds every
+        Cells; default model, site, layer where present, and dictionary_size where every size holds every
         family.
+    rows : {"auto", "pareto", "all"}
+        Which runs are compared: all of them, or the Pareto set where a family was searched (`chosen_rows`).
+    y : column name
+        The hit: lower is better. Default performance_hit.
     at : float, optional
         The hit at which relative potency is read; default per pair, the geometric middle of the common
         range.
+    typical_seed_sd : float
+        Known seed-to-seed SD of a hit, as a share of it: a verdict that it could undo is none, and intervals
+        hold it.
+    curve, x, errors, fixed, intervals, simultaneous
+        Of the fits and ratios that come along (`.fits`, `.ratios`), as in `fit` and `ratio_table`; no verdict
+        rests on them.
     across : column names
         Columns among protocol, ablation, model, site, layer whose values may meet in one comparison.
     better : "higher" or "lower", or dict of column to one of them
         Which side of a metric that is not known here is better; a word alone is about `y`.
-
-    Other parameters are those of `fit` and `ratio_table`.
 
     Raises
     ------
     TableError
         Unusable table, or rows of different protocol, ablation, model, site or layer in one comparison.
     ValueError
-        Unknown reference, curve or intervals.
+        Unknown reference, rows or curve.
 
     Examples
     --------
@@ -89,220 +103,233 @@ def compare(
     >>> table = frontier.load_dataset("gated_gemma7b")
     >>> table = table[table["layer"] == 20]
     >>> found = frontier.compare(table, reference="baseline")
-    >>> len(found), found["Resid", "gated"].reference
-    (3, 'baseline')
+    >>> len(found), found["Resid", "gated"].verdict
+    (3, 'better')
     """
     table = with_better(metrics_table(table), better, y)
     y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
-    by = cells = groups.cells
-    guard(usable(table), cells, across)
+    guard(usable(table), groups.cells, across)
     if not groups.family:
         raise ValueError("the table has no architecture or family column, so there is nothing to compare")
     name = reference_family(usable(table)[groups.family].tolist(), reference)
-    front = pareto_set(table, by, objectives={"l0": "min", y: "min"}, family=family)
-    options: dict[str, Any] = {
-        "x": x, "y": y, "max_l0": max_l0, "level": level, "fixed": fixed, "family": family, "across": across,
-    }  # fmt: skip
-    fits = fit(front, curve, by, errors=errors, **options)
-    ratios = ratio_table(fits, name, at=at, intervals=intervals, simultaneous=simultaneous)
-    observed = observed_potency(front, name, by, y=y, max_l0=max_l0, family=family, across=across)
-    others = {
-        model: fit(front, curve, by, errors=OTHER[model], **options) for model in {f.errors for f in fits}
-    }
-    pairs, notes = pairs_with(fits, name)
-    comparisons = tuple(_one(f, r, ratios, observed, others[f.errors]) for f, r in pairs)
-    notes += _seeds_note(usable(table), cells, fits.family_column, pairs, name)
-    said = dict.fromkeys(n for n in (*groups.notes, set_aside_remark(table), *fits.notes, *notes) if n)
-    return Comparisons(comparisons, fits, ratios, observed, tuple(said))
+    chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: "min"})
+    task = Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))
+    found = task.run()
+    notes = (*groups.notes, set_aside_remark(table), chosen.note, *found.notes)
+    found = replace(found, notes=tuple(dict.fromkeys(n for n in notes if n)))
+
+    def make() -> tuple[FrontierFits, RatioTable]:
+        fits = fit(
+            chosen.table, curve or "hill", groups.cells, x=x, y=y, errors=errors, max_l0=max_l0, level=level,
+            fixed=fixed, family=family, across=across,
+        )  # fmt: skip
+        ratios = ratio_table(fits, name, at=at, intervals=intervals, simultaneous=simultaneous)
+        return fits, _with_potencies(ratios, found)
+
+    return found.with_curves(make)
 
 
-def _seeds_note(
-    rows: pd.DataFrame,
-    cells: Sequence[str],
-    family: str,
-    pairs: Sequence[tuple[CurveFit, CurveFit]],
-    reference: str,
-) -> list[str]:
-    """What to say where a compared family has several seeds at one setting: the frontier keeps the best."""
-    kept: Counter[str] = Counter()
-    runs: Counter[str] = Counter()
-    for f in {f.name: f for pair in pairs for f in pair}.values():
-        kept[str(f.group[family])] += f.n_points
-        runs[str(f.group[family])] += f.runs
-    if not _several_seeds(rows[rows[family].astype(str).isin(kept)], [*cells, family]):
-        return []
-    counts = ", ".join(f"{name} {kept[name]} of {runs[name]}" for name in kept)
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What one call compares: chosen rows in groups, the reference, the axis and the options."""
+
+    chosen: ChosenRows
+    groups: Groups
+    reference: str
+    y: str
+    at: float | None
+    level: float
+    typical_seed_sd: float
+    max_l0: float | None
+    across: tuple[str, ...]
+
+    def run(self) -> Comparisons:
+        """Every cell analysed in one batch, then told pair by pair."""
+        table = self.chosen.table
+        points, remarks = points_of(
+            table, self.groups, "l0", self.y, log_x=True, max_l0=self.max_l0, across=self.across
+        )
+        observed = observed_potency(
+            table, self.reference, self.groups.cells, rows="all", y=self.y, max_l0=self.max_l0,
+            family=self.groups.family, across=self.across,
+        )  # fmt: skip
+        seen = _by_pair(observed)
+        cells, left = self._cells(points)
+        found: list[Comparison] = []
+        shapes: list[SharedShape] = []
+        for (members, cell), analysis in zip(cells, analysed([c for _, c in cells], self.level), strict=True):
+            group = self.groups.cell_of(members[0].group)
+            if analysis is None:
+                where = in_words(group) or "the table"
+                left.append(f"{where}: not compared, the points carry no shape (one L0, or no hit above 0)")
+                continue
+            families = [str(m.group[self.groups.family]) for m in members]
+            shapes.append(SharedShape.of(group, self.y, families, cell, analysis.shape))
+            found += self._told(group, members, families, analysis, seen)
+        notes = (*remarks, *left)
+        return Comparisons(
+            tuple(found), tuple(shapes), observed, self.groups.cells, self.groups.family, self.y, notes
+        )
+
+    def _cells(self, points: list[Points]) -> tuple[list[tuple[list[Points], Cell]], list[str]]:
+        """Each cell's families with points, the reference first, and remarks on cells without it."""
+        by_cell: dict[tuple[Any, ...], list[Points]] = {}
+        for p in points:
+            if len(p.x):
+                by_cell.setdefault(tuple(p.group[c] for c in self.groups.cells), []).append(p)
+        cells, remarks = [], []
+        for key, members in by_cell.items():
+            where = in_words(dict(zip(self.groups.cells, key, strict=True))) or "the table"
+            members.sort(key=lambda p: str(p.group[self.groups.family]) != self.reference)
+            if str(members[0].group[self.groups.family]) != self.reference:
+                remarks.append(f"{where}: no {self.reference}, not compared")
+            elif len(members) > 1:
+                cells.append((members, _cell(members)))
+        return cells, remarks
+
+    def _told(
+        self, group: Group, members: list[Points], families: list[str], analysis: Analysis, seen: Seen
+    ) -> Iterator[Comparison]:
+        keys = [(*map(str, group.values()), f) for f in families[1:]]
+        potencies = [
+            next((o for o in seen.get(k, ()) if o.quantity == "relative_potency"), None) for k in keys
+        ]
+        scatter = analysis.shape.scatter
+        outlier = _called(members, families)[scatter.outlier]
+        decided = decisions(
+            analysis.pairs, potencies, scatter, alpha=1 - self.level, typical_seed_sd=self.typical_seed_sd
+        )
+        for f, (pair, decision) in enumerate(zip(analysis.pairs, decided, strict=True), 1):
+            both = (members[f], members[0])
+            c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()))
+            c = replace(c, families=len(analysis.pairs))
+            span, row = _left_out(pair, members, f)
+            c = replace(c, potency_range=span, decisive_row=row)
+            c = replace(c, doubts=doubts_of(c, both, decision, scatter, outlier))
+            words = claim(c)
+            where = in_words(group)
+            yield replace(c, claim=words, sentence=f"{where}: {words}" if where else words)
+
+    def _comparison(
+        self,
+        group: Group,
+        family: str,
+        pair: Pair,
+        decision: Decision,
+        analysis: Analysis,
+        seen: tuple[ObservedRatio, ...],
+    ) -> Comparison:
+        """The comparison's numbers, without its words and doubts."""
+        scatter = analysis.shape.scatter
+        name = "two_component" if analysis.shape.knee else "log"
+
+        def ratio(quantity: str, at: float, log: float, se: float, wider: float, better: str) -> Ratio:
+            se = math.hypot(se, wider)
+            low, high = (_exp(log + s * se * float(t_quantile(pair.df, self.level))) for s in (-1, 1))
+            p = two_sided(log / se, pair.df) if se > 0 else math.nan
+            return Ratio(
+                group, family, self.reference, quantity, at, _exp(log), low, high, p, pair.df, better,
+                self.level, "shared shape", name, y_name=self.y,
+            )  # fmt: skip
+
+        offsets = math.sqrt(2) * self.typical_seed_sd
+        per_l0 = offsets / abs(pair.slope) if pair.slope else 0.0
+
+        def potency(at: int) -> Ratio:
+            numbers = (float(v[at]) for v in (pair.hits, pair.potency, pair.potency_se))
+            return ratio("relative_potency", *numbers, per_l0, "above 1")
+
+        reach = t_quantile(pair.df, self.level) * np.hypot(pair.potency_se, per_l0)
+        known = np.isfinite(pair.potency)
+        limits = (np.exp(np.minimum((pair.potency + s * reach)[known], 700)) for s in (-1, 1))
+        band = PotencyBand(pair.hits[known], np.exp(pair.potency[known]), *limits)
+        apart = parallel_rejected(pair.p_parallel, decision.level) and bool(known.all())
+        x, tests = pair.crossing, Tests(
+            pair.p_gate, decision.p_adjusted, pair.p_parallel,
+            two_sided(pair.shift / pair.shift_se, pair.shift_df) if pair.shift_se > 0 else math.nan,
+            scatter.p_lack_of_fit,
+        )  # fmt: skip
+        c = Comparison(
+            group, family, self.reference, decision.verdict, decision.why, potency(MIDDLE),
+            ratio("hit_ratio", pair.hit_ratio_l0, pair.hit_ratio, pair.hit_ratio_se, offsets, "below 1"),
+            band, (potency(0), potency(HITS - 1)) if apart else None, tests, decision.tipping, 1,
+            scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
+            Crossing(*x, self.level) if x and decision.verdict == "crossing" else None, seen,
+            (math.nan, math.nan), "",
+        )  # fmt: skip
+        return c if self.at is None else replace(c, potency=self._read_at(c, self.at))
+
+    def _read_at(self, c: Comparison, at: float) -> Ratio:
+        """The potency at an asked hit; none where the two do not share it."""
+        try:
+            value, low, high = c.potency_at(at)
+        except ValueError:
+            value = low = high = math.nan
+        r = c.potency
+        p = r.p_value if math.isnan(value) else _p_from_limits(value, low, high, r.df, self.level)
+        return replace(r, at=at, ratio=value, ratio_low=low, ratio_high=high, p_value=p)
+
+
+def _with_potencies(ratios: RatioTable, found: Comparisons) -> RatioTable:
+    """The curves' ratios, with the relative potencies of the shared shape in place of theirs."""
+    own = {(tuple(r.group.items()), r.family): r for r in found.potencies}
+    kept = [
+        own.get((tuple(r.group.items()), r.family)) if r.quantity == "relative_potency" else r for r in ratios
+    ]
+    return replace(ratios, ratios=tuple(r for r in kept if r is not None))
+
+
+Seen = dict[tuple[str, ...], tuple[ObservedRatio, ...]]
+"""Observed ratios by cell and family."""
+
+
+def _by_pair(observed: ObservedRatios) -> Seen:
+    found: Seen = {}
+    for o in observed:
+        key = (*map(str, o.group.values()), o.family)
+        found[key] = (*found.get(key, ()), o)
+    return found
+
+
+def _cell(members: list[Points]) -> Cell:
+    """The points of a cell's families, each by rising L0."""
+    orders = [np.argsort(p.x, kind="stable") for p in members]
+
+    def joined(name: str) -> Any:
+        return np.concatenate([getattr(p, name)[o] for p, o in zip(members, orders, strict=True)])
+
+    se = np.concatenate([np.full(len(p.x), p.known_se or np.nan) for p in members])
+    seeds = joined("seeds") if any(p.seeds.any() for p in members) else None
+    return Cell(np.log(joined("x")), joined("y"), tuple(len(p.x) for p in members), se, seeds)
+
+
+def _called(members: list[Points], families: list[str]) -> list[str]:
+    """What every point of a cell is called, in the order of its points."""
     return [
-        f"several seeds at one setting: the frontier keeps the best of them ({counts} SAEs), which favours "
-        "families whose L0 is fixed by the setting; "
-        f'frontier.compare_seeds(table, "{reference}") compares them seed by seed'
+        f"{family} {p.rows[i]}"
+        for family, p in zip(families, members, strict=True)
+        for i in np.argsort(p.x, kind="stable")
     ]
 
 
-def _several_seeds(rows: pd.DataFrame, columns: Sequence[str]) -> bool:
-    """Whether runs of one group and setting (L0 where the setting is unknown) have different seeds."""
-    if "seed" not in rows or not varies(rows["seed"]):
-        return False
-    same = [c for c in dict.fromkeys((*columns, "dictionary_size", "tokens_trained")) if c in rows]
-    setting = rows["sparsity_setting"].fillna(rows["l0"]) if "sparsity_setting" in rows else rows["l0"]
-    seeds = rows.groupby([*(rows[c] for c in same), setting], dropna=False)["seed"].nunique()
-    return bool((seeds > 1).any())
-
-
-def _one(
-    f: CurveFit, ref: CurveFit, ratios: RatioTable, observed: ObservedRatios, other: FrontierFits
-) -> Comparison:
-    family, group = family_names(f, ref)[0], shared_group(f, ref)
-    potency = next(
-        r for r in ratios if (r.quantity, r.family, r.group) == ("relative_potency", family, group)
-    )
-    seen = tuple(o for o in observed if o.family == family and o.group.items() <= f.group.items())
-    parallel, beside = _parallel(f, ref), _parallel_other(f, ref, other)
-    hits = hit_ratio(f, ref, level=potency.level)
-    found = _sure_crossing(f, ref, potency.level, parallel)
-    span, row = _jackknife(f, ref, potency)
-    verdict = _verdict(f, ref, potency, hits, found)
-    ends = _ends(f, ref, potency.level) if parallel and parallel.rejected else None
-    doubts = _doubts(f, ref, potency, parallel, seen)
-    if verdict == "crossing":
-        doubts = without(doubts, [Kind.crossing])
-    if row and not potency.ratio_low <= span[0] <= span[1] <= potency.ratio_high:  # more than noise does
-        low, high = (number(v) for v in span)
-        text = f"Leaving out one SAE moves relative potency between {low} and {high}; {row} decides."
-        moved = {"from": span[0], "to": span[1]}
-        doubts.append(Doubt(Kind.influence, text, family, row, "relative_potency", numbers=moved))
-    claim = _claim(potency, hits, verdict, found, ends) if _share_heights(f, ref) else _by_hits(hits, verdict)
-    where, equal = in_words(group), equal_steepness(parallel, beside)
-    sentence = (f"{where}: {claim}" if where else claim) + (f" {equal}" if equal else "")
-    return Comparison(
-        group, family, potency.reference, verdict, sentence, potency, hits, parallel,
-        beside, found, seen, ends, span, row, tuple(dict.fromkeys(doubts)), claim,
-    )  # fmt: skip
-
-
-def _doubts(
-    f: CurveFit, ref: CurveFit, potency: Ratio, parallel: Parallelism | None, seen: tuple[ObservedRatio, ...]
-) -> list[Doubt]:
-    doubts: list[Doubt] = []
-    if parallel and parallel.rejected:
-        p = p_value_text(parallel.p_welch)
-        text = (
-            f"Equal {parallel.parameter} is rejected (p {p}, {f.errors} errors): "
-            f"no single ratio exists, it depends on the {potency.height}."
-        )
-        numbers = {"p": parallel.p_welch}
-        doubts.append(Doubt(Kind.not_parallel, text, potency.family, "", parallel.parameter, numbers=numbers))
-    if f.curve == "hill" and "k" in f.problem.free_names:
-        k = parameter_ratio(f, ref, "k", level=potency.level)
-        doubts += [d for d in k.doubts if d.kind is Kind.extrapolated_k]
-    doubts += [*potency.doubts, *(d for o in seen for d in o.doubts)]
-    own = (Kind.extrapolated_k, Kind.influence, Kind.leverage)  # of one fit's parameters, not of the pair
-    return doubts + without((*f.doubts, *ref.doubts), own)
-
-
-def _ends(f: CurveFit, ref: CurveFit, level: float) -> tuple[Ratio, Ratio] | None:
-    low, high = common_y(f, ref)
-    if low >= high:
-        return None
-    return relative_potency(f, ref, low, level=level), relative_potency(f, ref, high, level=level)
-
-
-def _share_heights(f: CurveFit, ref: CurveFit) -> bool:
-    low, high = common_y(f, ref)
-    return low < high
-
-
-def _sure_crossing(f: CurveFit, ref: CurveFit, level: float, parallel: Parallelism | None) -> Crossing | None:
-    """Where the fitted curves cross in the common range, if that is more than noise.
-
-    Two noisy frontiers cross somewhere more often than not. It counts where equal steepness is rejected, or
-    where each curve is significantly lower somewhere.
-    """
-    found = crossing(f, ref, level)
-    if found is None or (parallel is not None and parallel.rejected):
-        return found
-    return found if len(significant_sides(f, ref, level)) == 2 else None
-
-
-def _verdict(f: CurveFit, ref: CurveFit, potency: Ratio, hits: Ratio, found: Crossing | None) -> str:
-    low, high = common_x(f, ref)
-    if not _share_heights(f, ref):  # only the hit at equal L0 can be read inside the data
-        return (hits.verdict if low < high else "") or "not comparable"
-    if not potency.better_when or not math.isfinite(potency.ratio):
-        return "not comparable"
-    if found is not None and significant_sides(f, ref, potency.level):
-        return "crossing"
-    return potency.verdict or "not separable"
-
-
-def _claim(
-    potency: Ratio, hits: Ratio, verdict: str, found: Crossing | None, ends: tuple[Ratio, Ratio] | None
-) -> str:
-    head, reference, times = potency.family, potency.reference, times_in_words(potency)
-    where = f" at L0 {interval_cell(found.l0, found.low, found.high)}" if found else ""
-    text = {
-        "better": f"{head} is better than {reference}: it needs {times}",
-        "worse": f"{head} is worse than {reference}: it needs {times}",
-        "not separable": f"{head} and {reference} are not separable: {_not_told(potency)}",
-        "not comparable": f"{head} and {reference} are not comparable on these data",
-        "crossing": f"{head} and {reference} cross{where}; {potency.family} needs {times}",
-    }[verdict]
-    if ends and verdict != "not comparable":
-        text += ", and no single ratio exists: relative potency is "
-        text += ", ".join(f"{ratio_cell(r)} at {r.height} {number(r.at)}" for r in ends)
-    return text + "."
-
-
-def _by_hits(hits: Ratio, verdict: str) -> str:
-    """The sentence where the two share no hit: only hits at equal L0 can be compared."""
-    head, reference = hits.family, hits.reference
-    at = f"at L0 {number(hits.at)} its {hits.height} is {ratio_cell(hits)} times that of {reference}"
-    text = {
-        "better": f"{head} is better than {reference}: {at}",
-        "worse": f"{head} is worse than {reference}: {at}",
-        "not separable": f"{head} and {reference} are not separable: {at}",
-        "not comparable": f"{head} and {reference} are not comparable on these data",
-    }[verdict]
-    return f"{text}; they share no {hits.height}, so relative potency is extrapolated."
-
-
-def times_in_words(r: Ratio) -> str:
-    """'2.5 [2.1, 3.0] times fewer active latents at hit 0.1', or 'more' by the reciprocal."""
-    at = f"active latents at {r.height} {number(r.at)}"
-    if not r.ratio < 1:
-        return f"{ratio_cell(r)} times fewer {at}"
-    low, high = (1 / v if v > 0 else math.inf for v in (r.ratio_high, r.ratio_low))
-    return f"{interval_cell(1 / r.ratio, low, high)} times more {at}"
-
-
-def _not_told(r: Ratio) -> str:
-    """What is known of a ratio that may lie on either side of 1."""
-    return f"the L0 ratio at {r.height} {number(r.at)} is {ratio_cell(r)}"
-
-
-def _parallel(f: CurveFit, ref: CurveFit) -> Parallelism | None:
-    steepness = f.problem.curve.steepness
-    return None if f.curve == "linear" or steepness in f.fixed else parallelism(f, ref)
-
-
-def _parallel_other(f: CurveFit, ref: CurveFit, other: FrontierFits) -> Parallelism | None:
-    """The test under the other errors model; None where that has no fit or fell back to another one."""
-    try:
-        a, b = other[dict(f.group)], other[dict(ref.group)]
-    except KeyError:
-        return None
-    return _parallel(a, b) if a.errors == b.errors != f.errors else None
-
-
-def _jackknife(f: CurveFit, ref: CurveFit, potency: Ratio) -> tuple[tuple[float, float], str]:
+def _left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, float], str]:
     """Range of relative potency over single SAEs left out, and the SAE that moves it most."""
-    assert potency.at is not None
-    values, names = leave_one_out_ratios(f, ref, x_at(potency.at))
-    values = 1 / values if f.x_name == "l0" else values
-    values = np.where(values > 0, values, np.nan)
-    if not np.isfinite(values).any():
+    edges = np.cumsum([0, *(len(p.x) for p in members)])
+    own = np.concatenate([np.arange(edges[i], edges[i + 1]) for i in (0, f)])
+    values_out = pair.left_out[own]
+    if not np.isfinite(values_out).all():
         return (math.nan, math.nan), ""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shift = np.where(np.isfinite(values), np.abs(np.log(values / potency.ratio)), 0.0)
-    return (float(np.nanmin(values)), float(np.nanmax(values))), names[int(np.argmax(shift))]
+    orders = [np.argsort(p.x, kind="stable") for p in (members[0], members[f])]
+    names = [p.rows[i] for p, o in zip((members[0], members[f]), orders, strict=True) for i in o]
+    worst = int(np.argmax(np.abs(values_out - pair.potency[MIDDLE])))
+    return (_exp(float(values_out.min())), _exp(float(values_out.max()))), names[worst]
+
+
+def _p_from_limits(value: float, low: float, high: float, df: float, level: float) -> float:
+    se = math.log(high / low) / 2 / float(t_quantile(df, level)) if low > 0 and high > low else 0.0
+    return two_sided(math.log(value) / se, df) if se > 0 else math.nan
+
+
+def _exp(log: float) -> float:
+    return math.exp(min(log, 700.0)) if not math.isnan(log) else math.nan

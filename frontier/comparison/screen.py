@@ -6,6 +6,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from frontier.comparison.sentences import tipping_cell
 from frontier.doubts import Doubt, placed
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import held, in_words, telling
@@ -13,15 +14,28 @@ from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
 
 if TYPE_CHECKING:
-    from frontier.comparison.results import Comparison, Comparisons
+    from frontier.comparison.comparison import Comparison, Comparisons
 
 PAIRS = 16
 """More pairs than these, of several families, are shown as a matrix."""
+CURVES = 60
+"""With more pairs than these the curves are not fitted for a print: ask for `.fits` and `.ratios`."""
 TOLD = 3
 """As many comparisons, or fewer, are told in a sentence each."""
 CELLS = 30
 """More cells than these are shown as counts of verdicts, one row per family."""
-SIGNS = {"better": "+", "worse": "−", "not separable": "=", "crossing": "×", "not comparable": "?"}
+SIGNS = {
+    "better": "+",
+    "worse": "−",
+    "not separable": "=",
+    "crossing": "×",
+    "withheld": "!",
+    "not comparable": "?",
+}
+
+
+UNTOLD = ("withheld", "not comparable")
+"""Verdicts whose potency is not shown."""
 
 
 def screen(found: Comparisons, columns: list[str] | None = None) -> View:
@@ -32,7 +46,7 @@ def screen(found: Comparisons, columns: list[str] | None = None) -> View:
     pairs = found.comparisons
     if not pairs:
         return View("Nothing could be compared", remarks=found.notes)
-    grouped = found.ratios.group_columns
+    grouped = found.group_columns
     columns = telling(grouped, pairs) if columns is None else columns
     families = list(dict.fromkeys(c.family for c in pairs))
     many = len(pairs) > PAIRS and len(families) > 1
@@ -49,9 +63,11 @@ def screen(found: Comparisons, columns: list[str] | None = None) -> View:
         where = in_words({v: c.group[v] for v in columns if v in c.group})
         doubts += placed(c.doubts, ", ".join(p for p in (where, c.family if len(families) > 1 else "") if p))
     evidence = _evidence(found, columns)
-    ratios = found.ratios._view().without(remarks, doubts)
+    rest = [*details, evidence, *_tests(found, columns)]
+    if len(pairs) <= CURVES:
+        rest.append(found.ratios._view().without(remarks, doubts))
     title = f"Compared with {pairs[0].reference}{held(grouped, pairs, columns)}"
-    return View(title, headers, rows, remarks, tuple(doubts), (*details, evidence, ratios), "comparison")
+    return View(title, headers, rows, remarks, tuple(doubts), tuple(rest), "comparison")
 
 
 Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]
@@ -62,10 +78,15 @@ def _listing(found: Comparisons, columns: list[str]) -> Table:
     first = found[0].potency
     headers = (
         *columns, "family", "is", f"relative potency [{100 * first.level:g} %]", f"at {first.height}",
+        "seed SD it bears",
     )  # fmt: skip
     rows = tuple(
-        (*_names(c, columns), c.family, c.verdict, ratio_cell(c.potency), number(c.potency.at)) for c in found
-    )
+        (
+            *_names(c, columns), c.family, c.verdict, ratio_cell(c.potency), number(c.potency.at),
+            tipping_cell(c.tipping),
+        )
+        for c in found
+    )  # fmt: skip
     return headers, rows, ()
 
 
@@ -87,14 +108,14 @@ def _summary(found: Comparisons, families: list[str]) -> Table:
     rows = []
     for family in families:
         own = [c for c in found if c.family == family]
-        known = sorted(c.potency.ratio for c in own if c.verdict != "not comparable")
+        known = sorted(c.potency.ratio for c in own if c.verdict not in UNTOLD)
         cells = (str(sum(c.verdict == v for c in own)) for v in verdicts)
         median = statistics.median(known) if known else math.nan
         span = f"{number(known[0])} to {number(known[-1])}" if known else ""
         rows.append((median, (family, *cells, number(median), span)))
     rows.sort(key=lambda row: -row[0] if row[0] == row[0] else math.inf)
     headers = ("family", *verdicts, "median potency", "from least to most")
-    count = plural(len({_names(c, list(found.ratios.group_columns)) for c in found}), "cell")
+    count = plural(len({_names(c, list(found.group_columns)) for c in found}), "cell")
     return headers, tuple(r for _, r in rows), (f"Verdicts counted over {count}.",)
 
 
@@ -107,13 +128,12 @@ def _verdicts(found: Comparisons) -> list[str]:
 def _evidence(found: Comparisons, columns: list[str]) -> View:
     height = found[0].hits.height
     headers = (
-        *columns, "family", "is", f"{height} ratio", "at L0", "observed potency", "p of equal steepness",
-        "one SAE left out",
+        *columns, "family", "is", f"{height} ratio", "at L0", "observed potency", "one SAE left out",
     )  # fmt: skip
     rows = tuple(
         (
             *_names(c, columns), c.family, c.verdict, ratio_cell(c.hits), number(c.hits.at), _observed(c),
-            p_value_cell(c.parallel.p_welch) if c.parallel else "", _range(c.potency_range),
+            _range(c.potency_range),
         )
         for c in found
     )  # fmt: skip
@@ -127,12 +147,26 @@ def _told(c: Comparison, columns: list[str]) -> str:
     return f"{where}: {claim}" if where and c.claim else claim
 
 
+def _tests(found: Comparisons, columns: list[str]) -> list[View]:
+    """The p values, and the shapes of the cells."""
+    headers = (*columns, "family", "one curve", "after Holm", "parallel", "equal L0", "shape fits")
+    rows = tuple(
+        (
+            *_names(c, columns), c.family,
+            *(p_value_cell(p) for p in (t.gate, t.holm, t.parallel, t.shift, t.lack_of_fit)),
+        )
+        for c in found
+        for t in (c.tests,)
+    )  # fmt: skip
+    return [View("p values of the procedure, in its order", headers, rows)]
+
+
 def _names(c: Comparison, columns: list[str]) -> tuple[str, ...]:
     return tuple(str(c.group.get(v, "")) for v in columns)
 
 
 def _sign(c: Comparison) -> str:
-    value = "" if c.verdict == "not comparable" else number(c.potency.ratio)
+    value = "" if c.verdict in UNTOLD else number(c.potency.ratio)
     return SIGNS[c.verdict] + value
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.groups import PROTOCOL, Groups, as_text
+from frontier.groups import PROTOCOL, Groups, as_text, setting_codes, varies
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
@@ -53,11 +53,18 @@ class Points:
     vanishing_interval: Interval | None = None
     spent: float = 0.0
     """This group's share of the degree of freedom that a fitted `vanishing_l0` costs."""
+    seeds: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=int))
+    """Shape of x: the seed's number where settings were run with several, else 0."""
 
     @property
     def shifted(self) -> tuple[Array, Array, Array]:
         """Sparsity minus 1 / vanishing_l0, y and weights."""
         return self.x - 1 / self.vanishing_l0, self.y, self.weights
+
+    @property
+    def n_points(self) -> int:
+        """Number of points."""
+        return len(self.x)
 
     @property
     def name(self) -> str:
@@ -109,6 +116,7 @@ def points_of(
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
         left = table["excluded_because"].isna().to_numpy() & ~inside
         runs = table["group_runs"].to_numpy() - np.bincount(codes, left, len(names))[codes]
+    seeds = _seeds(table, groups)
     found = []
     for code in _in_order(names):
         rows = np.flatnonzero((codes == code) & inside)
@@ -121,12 +129,24 @@ def points_of(
         width = np.unique(widths[rows])
         found.append(Points(
             names[code], x[rows], y[rows], w[rows], called, count, own, known_se,
-            float(width[0]) if len(width) == 1 else math.nan,
+            float(width[0]) if len(width) == 1 else math.nan, seeds=seeds[rows],
         ))  # fmt: skip
     if not any(len(g.x) for g in found):
         why = "; ".join(r for r in remarks if r)
         raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")
     return found, remarks
+
+
+def _seeds(table: pd.DataFrame, groups: Groups) -> NDArray[np.intp]:
+    """The number of each row's seed in groups that ran a setting with several seeds; 0 elsewhere."""
+    none = np.zeros(len(table), dtype=int)
+    if "seed" not in table or not varies(table["seed"]):
+        return none
+    numbers = pd.factorize(table["seed"])[0] + 1
+    frame = pd.DataFrame({"setting": setting_codes(table, groups.columns), "seed": numbers})
+    several = frame.groupby("setting")["seed"].transform("nunique") > 1
+    repeated = several.groupby(groups.codes).transform("any")
+    return np.where(repeated.to_numpy(), numbers, none)
 
 
 def _shared_parents(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:

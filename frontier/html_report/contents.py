@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from frontier import tables
-from frontier.comparison.comparing import times_in_words
-from frontier.comparison.results import VERDICTS, Comparison, Comparisons, equal_steepness
+from frontier.comparison import VERDICTS, Comparison, Comparisons
+from frontier.comparison.sentences import times_in_words, tipping_cell
 from frontier.doubts import Doubt, Kind, has
 from frontier.html_report.inputs import InputFile, versions
 from frontier.metrics import default_y, notes, set_aside_remark, values
@@ -25,7 +25,8 @@ from frontier.wording import listed, number, p_value_text, plural
 
 ARE = {
     "better": "better", "worse": "worse", "crossing": "better on one side of a crossing only",
-    "not separable": "not separable", "not comparable": "not comparable",
+    "not separable": "not separable", "withheld": "without a verdict, as the curve contradicts the points",
+    "not comparable": "not comparable",
 }  # fmt: skip
 assert set(ARE) == set(VERDICTS)
 
@@ -79,7 +80,7 @@ def contents(
     y: str | None = None,
 ) -> Contents:
     """What a page about these comparisons and their table says."""
-    y = found.fits.fits[0].y_name if len(found.fits) else y or default_y(table)
+    y = found.y_name or y or default_y(table)
     return Contents(
         title or headline(found), date, lead(found, table, y), tuple(_card(c, found) for c in found),
         limits(found), sheets(found, table, y), excluded(table), _warnings(found, table),
@@ -92,7 +93,7 @@ def headline(found: Comparisons) -> str:
     families = list(dict.fromkeys(c.family for c in found))
     if families:
         return f"{listed(families, 3)} against {found[0].reference}"
-    names = list(dict.fromkeys(str(f.group.get(found.fits.family_column, f.name)) for f in found.fits))
+    names = list(dict.fromkeys(str(f.group.get(found.family_column, f.name)) for f in found.fits))
     return f"Frontier of {listed(names, 3)}" if names else "Frontiers"
 
 
@@ -143,7 +144,7 @@ def _amount(of: Sequence[Comparison]) -> str:
 
 
 def _why_nothing(found: Comparisons) -> str:
-    names = {str(f.group.get(found.fits.family_column)) for f in found.fits}
+    names = {str(f.group.get(found.family_column)) for f in found.fits}
     if not names:
         return "no group could be fitted"
     if len(names) == 1:
@@ -153,7 +154,7 @@ def _why_nothing(found: Comparisons) -> str:
 
 def place(group: Group, found: Comparisons) -> str:
     """The group columns that vary over the page, in words; 'all groups' where none does."""
-    columns = [c for c in varying(found.ratios.group_columns, found) if c in group]
+    columns = [c for c in varying(found.group_columns, found) if c in group]
     return in_words({c: group[c] for c in columns}) or in_words(group) or "the whole table"
 
 
@@ -161,8 +162,8 @@ def _card(c: Comparison, found: Comparisons) -> Card:
     several = len({x.family for x in found}) > 1
     where = f"{c.family} in {place(c.group, found)}" if several else place(c.group, found)
     answers = [("How sure", _how_sure(c)), ("At equal L0", _at_equal_l0(c))]
-    if c.parallel:
-        answers.append(("One ratio at every hit?", equal_steepness(c.parallel, c.parallel_other)))
+    if math.isfinite(c.tests.parallel):
+        answers.append(("One ratio at every hit?", _by_hit(c)))
     o = c.observed_potency
     if o is not None and not math.isnan(o.ratio):
         span = f"{number(o.ratio)} (over the common range {number(o.ratio_min)} to {number(o.ratio_max)})"
@@ -178,8 +179,20 @@ def _at_equal_l0(c: Comparison) -> str:
     return f"{where} is {ratio_cell(c.hits)} times that of {c.reference} (p {p_value_text(c.hits.p_value)})"
 
 
+def _by_hit(c: Comparison) -> str:
+    p = f"p {p_value_text(c.tests.parallel)} for parallel curves"
+    if not c.potency_ends:
+        return f"Not rejected ({p})"
+    ends = " and ".join(f"{ratio_cell(r)} at {r.height} {number(r.at)}" for r in c.potency_ends)
+    return f"No: {ends} ({p})"
+
+
 def _how_sure(c: Comparison) -> str:
     parts = [f"{100 * c.potency.level:g} % intervals in brackets"]
+    if math.isfinite(c.tests.holm):
+        parts.append(f"p {p_value_text(c.tests.holm)} for one common curve, after Holm")
+    if math.isfinite(c.tipping):
+        parts.append(f"the verdict bears a seed-to-seed SD of {tipping_cell(c.tipping)} of the hit")
     if math.isfinite(c.potency.p_value):
         parts.append(
             f"p {p_value_text(c.potency.p_value)} for equal L0 at {c.potency.height} {number(c.potency.at)}"
@@ -228,12 +241,12 @@ def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[TableSectio
 def marked_for(found: Comparisons, table: pd.DataFrame, y: str) -> pd.DataFrame:
     """The table with `pareto_optimal` for L0 and `y`, in the comparisons' own groups."""
     goals = {"l0": "min", y: goal(table, y)}
-    return mark_pareto(table, cells(found), objectives=goals, family=found.fits.family_column or None)
+    return mark_pareto(table, cells(found), objectives=goals, family=found.family_column or None)
 
 
 def cells(found: Comparisons) -> list[str]:
-    """The group columns without the family's."""
-    return [c for c in found.fits.group_columns if c != found.fits.family_column]
+    """The columns that name a cell."""
+    return list(found.group_columns)
 
 
 def _sheet(key: str, title: str, lead: str, write: object, what: object) -> TableSection:

@@ -63,7 +63,7 @@ def figures(found: Comparisons, table: pd.DataFrame, y: str) -> dict[str, Any]:
 def _families(found: Comparisons, table: pd.DataFrame) -> list[dict[str, str]]:
     from frontier.figures.style import styles_for
 
-    column = found.fits.family_column
+    column = found.family_column
     held = [g[column] for g in group_codes(table, [column])[1]] if column in table else []
     names = [str(n) for n in held]
     reference = found[0].reference if len(found) else None
@@ -107,7 +107,7 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
     columns = cells(found)
     codes, groups = group_codes(table, columns)
     labels = panel_names(groups)
-    column = found.fits.family_column
+    column = found.family_column
     family = [str(g[column]) for g in group_codes(table, [column])[1]] if column in table else [""]
     of = group_codes(table, [column])[0] if column in table else np.zeros(len(table), dtype=int)
     usable = table["excluded_because"].isna().to_numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import fdtrc
@@ -131,40 +131,63 @@ def pair_doubts(fit: CurveFit, reference: CurveFit) -> list[Doubt]:
         text = f"Residual SD {one} in {names[0]}, {two} in {names[1]}; Welch degrees of freedom used."
         spreads = dict(zip(names, (fit.sigma, reference.sigma), strict=True))
         doubts.append(Doubt(Kind.unequal_noise, text, both, numbers=spreads))
+    return [*doubts, *design_doubts(names, fit, reference)]
+
+
+class Sample(Protocol):
+    """The runs that stand for one family: how many there were, how many are used, what they share."""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What must be equal for a fair comparison."""
+
+    @property
+    def runs(self) -> int:
+        """Usable runs."""
+
+    @property
+    def n_points(self) -> int:
+        """Runs that are used."""
+
+
+def design_doubts(names: tuple[str, str], one: Sample, other: Sample) -> list[Doubt]:
+    """Why two families may not compare fairly, whatever the curve: budgets, sizes, search."""
+    both, doubts = " and ".join(names), []
     for fact in ("tokens_trained", "dictionary_size"):
-        a, b = fit.facts.get(fact), reference.facts.get(fact)
+        a, b = one.facts.get(fact), other.facts.get(fact)
         if a != b and a and b:
             text = f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}."
             known = zip(names, map(_as_number, (a, b)), strict=True)
             values = {n: v for n, v in known if math.isfinite(v)}
             doubts.append(Doubt(Kind.confounded, text, both, quantity=fact, numbers=values))
-    for name, f in zip(names, (fit, reference), strict=True):
-        doubts += _doubts_of_one(name, f)
-    fewer, more = sorted((fit.runs, reference.runs))
-    if fewer > 0 and more > 2 * fewer:
+    for name, sample in zip(names, (one, other), strict=True):
+        doubts += _doubts_of_one(name, sample)
+    fewer, more = sorted((one.runs, other.runs))
+    searched = one.runs > one.n_points or other.runs > other.n_points
+    if searched and fewer > 0 and more > 2 * fewer:
         text = (
-            f"{names[0]} was selected from {fit.runs} runs, {names[1]} from {reference.runs}: "
+            f"{names[0]} was selected from {one.runs} runs, {names[1]} from {other.runs}: "
             "the longer search finds the luckier frontier."
         )
-        runs = dict(zip(names, (fit.runs, reference.runs), strict=True))
+        runs = dict(zip(names, (one.runs, other.runs), strict=True))
         doubts.append(Doubt(Kind.unequal_search, text, both, numbers=runs))
     return doubts
 
 
-def _doubts_of_one(name: str, fit: CurveFit) -> Iterator[Doubt]:
+def _doubts_of_one(name: str, sample: Sample) -> Iterator[Doubt]:
     """Why the points of one family's fit are not independent draws of what it can do."""
-    counts = {"points": fit.n_points, "runs": fit.runs}
-    if SHARED_PARENTS in fit.facts:
+    counts = {"points": sample.n_points, "runs": sample.runs}
+    if SHARED_PARENTS in sample.facts:
         text = (
-            f"{name}: {fit.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
+            f"{name}: {sample.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
             "narrow: take the SAE, or batches of text, as the unit."
         )
         yield Doubt(Kind.dependent, text, name, numbers=counts)
-    if fit.runs > fit.n_points:
-        advice = " (fit_frontier uses all runs)" if fit.runs >= MINIMUM_RUNS else ""
+    if sample.runs > sample.n_points:
+        advice = " (fit_frontier uses all runs)" if sample.runs >= MINIMUM_RUNS else ""
         text = (
-            f"{name} is fitted to the {fit.n_points} Pareto-optimal of {fit.runs} runs: winners are lucky, "
-            f"which intervals do not count{advice}."
+            f"{name} is fitted to the {sample.n_points} Pareto-optimal of {sample.runs} runs: winners "
+            f"are lucky, which intervals do not count{advice}."
         )
         yield Doubt(Kind.selected, text, name, numbers=counts)
 

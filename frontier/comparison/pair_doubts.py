@@ -1,0 +1,97 @@
+"""Why a verdict may not be the whole answer: the doubts of one comparison, as data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from frontier.comparison.verdicts import CONTRADICTED, MISFIT, RISES, Decision, parallel_rejected
+from frontier.doubts import Doubt, Kind, worst_first
+from frontier.fits.points import Points
+from frontier.ratios.pairs import design_doubts
+from frontier.shared_shape.scatter import Scatter
+from frontier.wording import number, p_value_text, plural
+
+if TYPE_CHECKING:
+    from frontier.comparison.comparison import Comparison
+
+LACK_OF_FIT = 0.05
+OUTLIER = 0.01
+FEW = 3
+"""Points of a family up to which its slope and bend are mostly those of the others."""
+
+
+def doubts_of(
+    c: Comparison, both: tuple[Points, Points], decision: Decision, scatter: Scatter, outlier: str
+) -> tuple[Doubt, ...]:
+    """The doubts of a comparison whose numbers are known, the gravest first.
+
+    `both` are the points of the family and of the reference; `outlier` names the cell's farthest point.
+    """
+    found = [
+        *_of_the_verdict(c, decision), *_of_the_residuals(c, scatter, outlier), *_of_the_points(c, both),
+        *design_doubts((c.family, c.reference), *both),
+    ]  # fmt: skip
+    if c.verdict in ("better", "worse"):
+        found += [d for o in c.observed for d in o.doubts if d.kind is Kind.crossing]
+    found += [d for o in c.observed for d in o.doubts if d.kind is not Kind.crossing]
+    return worst_first(found)
+
+
+def _of_the_verdict(c: Comparison, decision: Decision) -> Iterator[Doubt]:
+    about = f"{c.family} and {c.reference}"
+    kinds = {CONTRADICTED: Kind.contradicted, MISFIT: Kind.misfit, RISES: Kind.rises}
+    if c.why in kinds:
+        yield Doubt(kinds[c.why], f"{about}: {c.why}.", about)
+    if parallel_rejected(c.tests.parallel, decision.level):
+        p = c.tests.parallel
+        text = f"{about} are not parallel (p {p_value_text(p)}): the ratio depends on the {c.potency.height}."
+        yield Doubt(Kind.not_parallel, text, about, quantity="relative_potency", numbers={"p": p})
+    if c.potency.at is not None and math.isnan(c.potency.ratio):
+        text = f"{about} do not share {c.potency.height} {number(c.potency.at)}."
+        if not len(c.band.hits):
+            text = f"{about} share no {c.potency.height}: there is no relative potency."
+        yield Doubt(Kind.no_overlap, text, about, quantity="relative_potency")
+    low, high = c.potency_range
+    if c.decisive_row and not c.potency.ratio_low <= low <= high <= c.potency.ratio_high:
+        text = (
+            f"Leaving out one SAE moves relative potency between {number(low)} and {number(high)}; "
+            f"{c.decisive_row} decides."
+        )
+        numbers = {"from": low, "to": high}
+        yield Doubt(Kind.influence, text, c.family, c.decisive_row, "relative_potency", numbers=numbers)
+
+
+def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator[Doubt]:
+    """Doubts that all comparisons of a cell share."""
+    if scatter.p_lack_of_fit < LACK_OF_FIT:
+        p = scatter.p_lack_of_fit
+        text = f"The shape leaves a bend that its cell shares (lack of fit p {p_value_text(p)})."
+        yield Doubt(Kind.lack_of_fit, text, numbers={"p": p})
+    if scatter.p_outlier < OUTLIER:
+        text = (
+            f"{outlier} lies far from its family's curve (p {p_value_text(scatter.p_outlier)}) and widens "
+            'every interval of its cell: leave it out if its training failed, or take rows="pareto".'
+        )
+        yield Doubt(Kind.outlier, text, row=outlier, numbers={"p": scatter.p_outlier})
+    if c.correlated:
+        rho = scatter.autocorrelation
+        text = (
+            f"Neighbouring SAEs of a family err alike (correlation about {number(rho, 1)}): intervals may be "
+            f"too narrow by up to a factor {number(math.sqrt((1 + rho) / (1 - rho)), 2)}."
+        )
+        yield Doubt(Kind.correlated, text, numbers={"correlation": rho, "p": scatter.p_autocorrelation})
+    if scatter.by_seed:
+        text = "Families are held against the scatter of their seeds."
+        if scatter.inflation == 1:
+            text = "Seeds of a family differ no more than its runs do, and are pooled."
+        yield Doubt(Kind.seeds, text, numbers={"inflation": scatter.inflation, "df": scatter.df_inflated})
+
+
+def _of_the_points(c: Comparison, both: tuple[Points, Points]) -> Iterator[Doubt]:
+    for name, points in zip((c.family, c.reference), both, strict=True):
+        count = len(points.x)
+        if count <= FEW:
+            text = f"{name} has {plural(count, 'SAE')}: its slope and bend are mostly those of the others."
+            yield Doubt(Kind.few_points, text, name, numbers={"points": count})

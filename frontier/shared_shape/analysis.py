@@ -1,0 +1,119 @@
+"""Cells in, shapes and pairs out: all groups of a table in a few batched calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from frontier.errors import Errors
+from frontier.shared_shape.cells import Batch, Cell, batches
+from frontier.shared_shape.choosing import Models, choose
+from frontier.shared_shape.models import Array, Layout, fit_shifts
+from frontier.shared_shape.pairs import Pair, Weighted, averaged, estimates
+from frontier.shared_shape.scatter import Scatter, scatters
+
+
+@dataclass(frozen=True)
+class CellShape:
+    """The shape chosen for a cell, all its families shifted onto it.
+
+    Attributes
+    ----------
+    degree, deviation : int
+        Of the common polynomial in log L0, and of a family's own deviation where curves are not parallel.
+    knee : float
+        Of two-component errors; 0 for log errors.
+    middle, spread : float
+        u = (log L0 + shift − middle) / spread.
+    coefficients : (degree + 1,)
+        Of the powers of u: log hit of the reference.
+    shifts : (families,)
+        Log relative potency of each family, 0 for the reference.
+    scatter : Scatter
+    """
+
+    degree: int
+    deviation: int
+    knee: float
+    middle: float
+    spread: float
+    coefficients: Array
+    shifts: Array
+    scatter: Scatter
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """One cell: its shape, and its families (the first is the reference) against the reference."""
+
+    shape: CellShape
+    pairs: tuple[Pair, ...]
+
+
+def analysed(cells: Sequence[Cell], level: float = 0.95) -> list[Analysis | None]:
+    """Every cell analysed; None where its points carry no shape.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    level : float
+        Confidence level of the limits around a crossing.
+    """
+    found: list[Analysis | None] = [None] * len(cells)
+    for batch in batches(cells):
+        for row, analysis in zip(batch.rows, _batch(batch, level), strict=True):
+            found[row] = analysis
+    return found
+
+
+def _batch(batch: Batch, level: float) -> list[Analysis | None]:
+    models = choose(batch)
+    base = int(np.argmax(batch.distinct))
+    families = range(1, len(batch.sizes))
+    said: dict[int, list[Weighted]] = {f: [] for f in families}
+    scatter: dict[int, Scatter] = {}
+    for degree, deviation, errors, k, rows in models.kinds():
+        layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
+        z, y = batch.z[rows], batch.y[rows]
+        own = scatters(layout, z, y, errors, [batch.cells[i] for i in rows])
+        scatter |= {int(i): s for i, s, j in zip(rows, own, k, strict=True) if models.best[i] == j}
+        for f in families:
+            pair = estimates(layout, f, z, y, errors, own)
+            said[f].append(Weighted(rows, models.weight[k, rows], pair))
+    if not scatter:
+        return [None] * len(batch.cells)
+    pairs = [averaged(said[f], batch, f, level) for f in families]
+    shapes = _shapes(batch, models, pairs, scatter)
+    return [
+        Analysis(shapes[i], tuple(p[i] for p in pairs)) if i in shapes else None
+        for i in range(len(batch.cells))
+    ]
+
+
+def _shapes(
+    batch: Batch, models: Models, pairs: list[list[Pair]], scatter: dict[int, Scatter]
+) -> dict[int, CellShape]:
+    """The likeliest model of each cell with all families on one curve."""
+    start = np.array([[p.shift for p in own] for own in pairs]).T / batch.spread
+    found: dict[int, CellShape] = {}
+    for degree, deviation, errors, k, rows in models.kinds():
+        best = models.best[rows] == k
+        if not best.any():
+            continue
+        rows, chosen = rows[best], errors.take(np.flatnonzero(best))
+        layout = Layout(batch.sizes, batch.distinct, degree, deviation, 0, 1)
+        t = chosen.scale(batch.y[rows])
+        coefficients, shifts = fit_shifts(layout, batch.z[rows], t, chosen, start[rows])
+        for j, i in enumerate(rows.tolist()):
+            found[i] = CellShape(
+                degree, deviation, _knee(chosen, j), float(batch.middle[i, 0]), float(batch.spread[i, 0]),
+                coefficients[j], np.concatenate([[0.0], shifts[j]]) * batch.spread[i, 0], scatter[i],
+            )  # fmt: skip
+    return found
+
+
+def _knee(errors: Errors, row: int) -> float:
+    value = errors.take(np.array([row])).knee_value
+    return 0.0 if np.isnan(value) else value

@@ -1,0 +1,94 @@
+"""The points of one group as they are compared, and the batches of groups that have one structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontier.shared_shape.models import Array
+
+MANY = 4
+"""As many points of different L0, or more, are all the same to a deviation."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The points of one group: families one after the other, the reference first, each by rising L0.
+
+    Attributes
+    ----------
+    z : (points,)
+        log L0.
+    y : (points,)
+        Hits.
+    sizes : tuple of int
+        Points per family.
+    se : (points,), optional
+        Known standard errors of the hits; NaN where unknown.
+    seeds : (points,), optional
+        Index of the training seed, where settings were run with several.
+    """
+
+    z: Array
+    y: Array
+    sizes: tuple[int, ...]
+    se: Array | None = None
+    seeds: NDArray[np.intp] | None = None
+
+    @property
+    def distinct(self) -> tuple[int, ...]:
+        """Points of different L0 per family, `MANY` at the most."""
+        parts = np.split(self.z, np.cumsum(self.sizes)[:-1])
+        return tuple(min(len(np.unique(part)), MANY) for part in parts)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether there are two families, a hit above 0, and a family with two different L0."""
+        return len(self.sizes) > 1 and bool((self.y > 0).any()) and max(self.distinct) > 1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Cells of one structure, z centred and scaled in each: z = (log L0 − middle) / spread.
+
+    Arrays are (cells, points), `middle` and `spread` (cells, 1); `rows` are the cells' places in the input.
+    """
+
+    cells: tuple[Cell, ...]
+    rows: tuple[int, ...]
+    z: Array
+    y: Array
+    middle: Array
+    spread: Array
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Points per family."""
+        return self.cells[0].sizes
+
+    @property
+    def distinct(self) -> tuple[int, ...]:
+        """Points of different L0 per family, `MANY` at the most."""
+        return self.cells[0].distinct
+
+    @property
+    def known_error(self) -> Array:
+        """The median known standard error of each cell; 0 where none is known."""
+        known = [None if c.se is None or not np.isfinite(c.se).any() else c.se for c in self.cells]
+        return np.array([0.0 if se is None else np.nanmedian(se) for se in known])
+
+
+def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
+    """The comparable cells, gathered by structure."""
+    by_structure: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    for i, cell in enumerate(cells):
+        if cell.comparable:
+            by_structure.setdefault((cell.sizes, cell.distinct), []).append(i)
+    for rows in by_structure.values():
+        own = tuple(cells[i] for i in rows)
+        z, y = np.stack([c.z for c in own]), np.stack([c.y for c in own])
+        middle, spread = z.mean(-1, keepdims=True), z.std(-1, keepdims=True)
+        yield Batch(own, tuple(rows), (z - middle) / spread, y, middle, spread)

@@ -1,0 +1,128 @@
+"""Which shape, which deviations and which errors: chosen per cell, the errors averaged over.
+
+Degrees of the shape (2 to 4) and of the families' deviations (1 or 2) have the least AICc. Which errors hold
+is uncertain with few points, so that all likely ones are kept with Akaike weights (Burnham & Anderson 2002,
+section 4.3), and whatever is tested or estimated is averaged over them. The price of choosing is thereby
+inside the error rates that `make verdicts` counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontier.errors import LOG, Errors, TwoComponent
+from frontier.shared_shape.cells import Batch
+from frontier.shared_shape.models import DEGREES, LEAST_DF, Array, Layout, fit_linear
+
+ADDITIVE_COST = 4.0
+"""Twice the gain in log-likelihood that a second component of the errors must bring, per residual point."""
+BEND_COST = 4.0
+"""Gain in AICc that deviations of degree 2 must bring."""
+LEAST_WEIGHT = 0.03
+"""Models with a smaller share of the best one's likelihood are left out of the average."""
+KNEES = 5
+"""Knees of two-component errors that are tried, from half the least hit to twice the largest."""
+SHORT_OF_KNOWN = 0.9
+"""An additive part below this share of the known standard error is impossible."""
+IMPOSSIBLE = 1e6
+
+
+@dataclass(frozen=True)
+class Models:
+    """For each errors model (first axis) and cell: the best degree and deviation, and the weight.
+
+    `weight` sums to 1 over the errors; `knee` is 0 for log errors.
+    """
+
+    degree: NDArray[np.intp]
+    deviation: NDArray[np.intp]
+    knee: Array
+    weight: Array
+    best: NDArray[np.intp]
+
+    def kinds(self) -> Iterator[tuple[int, int, Errors, NDArray[np.intp], NDArray[np.intp]]]:
+        """Degree, deviation, errors, and the places (errors model, cell) of each kind of model in use."""
+        used = self.weight > 0
+        for degree in np.unique(self.degree[used]).tolist():
+            for deviation in np.unique(self.deviation[used]).tolist():
+                for log in (True, False):
+                    here = used & (self.degree == degree) & (self.deviation == deviation)
+                    k, rows = np.nonzero(here & ((self.knee == 0) == log))
+                    if len(rows):
+                        errors = LOG if log else TwoComponent(self.knee[k, rows][:, None])
+                        yield degree, deviation, errors, k, rows
+
+
+def choose(batch: Batch) -> Models:
+    """Degree and deviation of least AICc for each errors model, and the weights of these."""
+    y, n = batch.y, batch.y.shape[-1]
+    knees = _knees(y)
+    score = np.full(knees.shape, np.inf)
+    degree, deviation = np.ones(score.shape, dtype=int), np.zeros(score.shape, dtype=int)
+    for k, knee in enumerate(knees):
+        errors = TwoComponent(knee[:, None]) if k else LOG
+        able = np.ones(len(y), dtype=bool) if k else (y > 0).all(-1)
+        rows = np.flatnonzero(able)
+        if not len(rows):
+            continue
+        own = errors.take(rows)
+        t = own.scale(y[rows])
+        jacobian = own.log_jacobian(y[rows]).sum(-1)
+        for layout, least in candidates(batch):
+            rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, own).rss
+            p = layout.n_free
+            aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
+            aicc += ADDITIVE_COST * n / (n - p) * (k > 0) + BEND_COST * (layout.deviation > 1)
+            short = np.sqrt(rss / (n - p)) * knee[rows] < SHORT_OF_KNOWN * batch.known_error[rows]
+            aicc += np.where(short, IMPOSSIBLE * (1 - 1e-3 * k), 0.0)
+            take = rows[aicc < score[k, rows]]
+            score[k, rows] = np.minimum(aicc, score[k, rows])
+            degree[k, take], deviation[k, take] = layout.degree, layout.deviation
+    able = np.isfinite(score).any(0)
+    score = np.where(able, score, 0.0)
+    weight = np.exp(-0.5 * (score - score.min(0)))
+    weight = np.where(able & (weight >= LEAST_WEIGHT), weight, 0.0)
+    total = weight.sum(0)
+    return Models(degree, deviation, knees, weight / np.where(total > 0, total, 1.0), score.argmin(0))
+
+
+def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
+    """Layouts of the free model that leave degrees of freedom; the least one is marked."""
+    base, n = int(np.argmax(batch.distinct)), sum(batch.sizes)
+    levels = len(np.unique(batch.cells[0].z))
+
+    def layout(degree: int, deviation: int) -> Layout:
+        return Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
+
+    found = [
+        layout(degree, deviation)
+        for deviation in (1, 2)
+        for degree in DEGREES
+        if n - layout(degree, deviation).n_free >= LEAST_DF
+        and levels > degree + 1
+        and max(batch.distinct) > deviation + 1
+    ]
+    if not found:
+        small = (layout(1, 1), layout(1, 0))
+        found = [lay for lay in small if n - lay.n_free >= 1][:1]
+    return [(lay, i == 0) for i, lay in enumerate(found)]
+
+
+def _penalty(n: int, p: int, least: bool) -> float:
+    """AICc's price of p coefficients and a variance; that of AIC for the least model where it is infinite."""
+    room = n - p - 2
+    if room <= 0 and not least:
+        return np.inf
+    return 2 * (p + 1) + (2 * (p + 1) * (p + 2) / room if room > 0 else 0.0)
+
+
+def _knees(y: Array) -> Array:
+    """Knees that are tried, (errors models, cells): 0, which is log errors, then `KNEES` others."""
+    positive = np.where(y > 0, y, np.nan)
+    low, high = np.nanmin(positive, axis=-1), np.nanmax(positive, axis=-1)
+    ratio = (4 * high / low) ** (1 / (KNEES - 1))
+    return np.stack([np.zeros_like(low), *(0.5 * low * ratio**k for k in range(KNEES))])

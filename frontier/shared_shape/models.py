@@ -1,0 +1,243 @@
+"""One falling shape per cell, and each family's place on it: the models that are compared, in batches.
+
+With z = log L0 (centred and scaled over the cell) and η = log of the expected hit,
+
+    free     η_f = P(z) + d_f(z)    a common polynomial of degree D, a deviation of degree q per family
+    common   the same, with one family of a pair on the other's curve (d = 0)
+    shift    the same, with η_f(z) = P(z + s) for it: exp(s) is its relative potency, at every hit
+
+Errors are `errors.LOG` or `errors.TwoComponent`: both sides, y and exp(η), are taken to the errors' scale
+(Carroll & Ruppert 1984), where residuals have one SD.
+
+A batch holds cells of one structure: arrays (cells, points), points ordered by family. Shifts of a common
+shape: Lawton, Sylvestre & Maggio, Technometrics 14 (1972), self-modelling regression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontier.errors import LOG, Errors
+
+Array = NDArray[np.float64]
+
+DEGREES = (2, 3, 4)
+"""Degrees of the shape that are tried."""
+LEAST_DF = 3
+"""Degrees of freedom that a shape of degree 2 must leave, else it is a line."""
+MAX_STEPS = 40
+RIDGE = 1e-11
+FURTHEST = 6.0
+"""The longest step of a coefficient, in units of the cell's spread of log L0."""
+STEEPEST = 200.0
+"""Logarithms of hits beyond this are cut, so that their exponentials stay finite."""
+EXACT = 1e-20
+"""Mean squares below this are rounding: the points lie on the curve."""
+
+
+def of_log(errors: Errors, eta: Array) -> tuple[Array, Array]:
+    """An expected hit exp(η) on the errors' scale, and the derivative by η: the root of a point's weight.
+
+    >>> import numpy as np
+    >>> of_log(LOG, np.array([0.5]))
+    (array([0.5]), array([1.]))
+    """
+    eta = np.clip(eta, -STEEPEST, STEEPEST)
+    f = np.exp(eta)
+    return (eta if errors is LOG else errors.scale(f)), f / errors.spread(f)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The structure that the cells of a batch share: how many points each family has, and the pair at hand.
+
+    `distinct` counts the points of different L0 (three or more are all the same here). `moved` is placed
+    relative to `base`; a family with few points deviates by a lower degree, and the one of the pair with
+    more points is the base.
+    """
+
+    sizes: tuple[int, ...]
+    distinct: tuple[int, ...]
+    degree: int
+    deviation: int
+    base: int
+    moved: int
+
+    @property
+    def family(self) -> NDArray[np.intp]:
+        """The family's index of each point."""
+        return np.repeat(np.arange(len(self.sizes)), self.sizes)
+
+    def deviations(self, f: int) -> int:
+        """Degree of a family's deviation: what its points, and those of its base, can carry."""
+        return min(self.deviation, self.degree, self.distinct[f] - 1, self.distinct[self.base] - 1)
+
+    def columns(self, z: Array, *, moved: bool) -> Array:
+        """Columns of the linear models, (cells, points, columns): common, or with `moved` free.
+
+        Columns of `moved` are the last.
+        """
+        family = self.family
+        parts = [z**j for j in range(self.degree + 1)]
+        others = [f for f in range(len(self.sizes)) if f not in (self.base, self.moved)]
+        for f in [*others, *([self.moved] if moved else [])]:
+            parts += [(family == f) * z**j for j in range(self.deviations(f) + 1)]
+        return np.stack(np.broadcast_arrays(*parts), -1)
+
+    @property
+    def tested(self) -> int:
+        """Columns by which the free model exceeds the common one."""
+        return self.deviations(self.moved) + 1
+
+    @property
+    def n_free(self) -> int:
+        """Coefficients of the free model."""
+        families = [f for f in range(len(self.sizes)) if f != self.base]
+        return self.degree + 1 + sum(self.deviations(f) + 1 for f in families)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Optima of a batch: coefficients, rss on the errors' scale, residuals, √weights, and the columns."""
+
+    theta: Array
+    rss: Array
+    residuals: Array
+    root_weights: Array
+    jacobian: Array
+
+    @property
+    def covariance(self) -> Array:
+        """Inverse of J'WJ, (cells, coefficients, coefficients): the covariance up to σ²."""
+        weighted = self.jacobian * self.root_weights[..., None]
+        return np.linalg.inv(_normal(weighted)[0])
+
+
+def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
+    """Least squares on the errors' scale, η linear in `columns`; in closed form with log errors."""
+    theta = _solve(columns, t if errors is LOG else _start(t, errors))
+
+    def curve(theta: Array) -> tuple[Array, Array]:
+        return (columns @ theta[..., None])[..., 0], columns
+
+    if errors is LOG:
+        eta, _ = curve(theta)
+        residuals = t - eta
+        return Fitted(theta, (residuals**2).sum(-1), residuals, np.ones_like(t), columns)
+    return _descend(curve, theta, t, errors)
+
+
+def fit_shift(layout: Layout, z: Array, t: Array, errors: Errors) -> Fitted:
+    """The shift model: the last coefficient is s, the others those of the common model."""
+    linear = layout.columns(z, moved=False)
+    on = layout.family == layout.moved
+    d = layout.degree
+
+    def curve(theta: Array) -> tuple[Array, Array]:
+        beta, s = theta[:, :-1], theta[:, -1:]
+        u = np.where(on, z + s, z)
+        columns = linear.copy()
+        columns[..., : d + 1] = u[..., None] ** np.arange(d + 1)
+        slope = (columns[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1 : d + 1])).sum(-1)
+        eta = (columns * beta[:, None]).sum(-1)
+        return eta, np.concatenate([columns, (on * slope)[..., None]], -1)
+
+    return _descend(curve, _shift_start(layout, z, t, errors), t, errors)
+
+
+def fit_shifts(layout: Layout, z: Array, t: Array, errors: Errors, start: Array) -> tuple[Array, Array]:
+    """All families on one shape: its coefficients, and the shift of each family but the reference.
+
+    `start` (cells, families - 1) holds shifts to begin with.
+    """
+    d, m = layout.degree, len(layout.sizes)
+    on = layout.family[None, :, None] == np.arange(1, m)
+
+    def curve(theta: Array) -> tuple[Array, Array]:
+        beta, s = theta[:, : d + 1], theta[:, d + 1 :]
+        u = z + (on * s[:, None]).sum(-1)
+        powers = u[..., None] ** np.arange(d + 1)
+        slope = (powers[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1:])).sum(-1)
+        return (powers * beta[:, None]).sum(-1), np.concatenate([powers, on * slope[..., None]], -1)
+
+    placed = z + (on * start[:, None]).sum(-1)
+    shape = fit_linear(placed[..., None] ** np.arange(d + 1), t, errors).theta
+    fitted = _descend(curve, np.concatenate([shape, start], -1), t, errors)
+    return fitted.theta[:, : d + 1], fitted.theta[:, d + 1 :]
+
+
+def _shift_start(layout: Layout, z: Array, t: Array, errors: Errors) -> Array:
+    """A common curve with the moved family at a constant distance; the distance over the mean slope."""
+    on = (layout.family == layout.moved).astype(float)
+    columns = layout.columns(z, moved=False)
+    raised = np.concatenate([columns, np.broadcast_to(on, z.shape)[..., None]], -1)
+    theta = fit_linear(raised, t, errors).theta
+    d = layout.degree
+    here = z[:, layout.family == layout.moved].mean(-1)
+    powers = here[:, None] ** np.arange(d)
+    slope = (powers * np.arange(1, d + 1) * theta[:, 1 : d + 1]).sum(-1)
+    safe = np.where(slope < -0.05, slope, np.minimum(theta[:, 1], -0.05))
+    return np.concatenate([theta[:, :-1], np.clip(theta[:, -1] / safe, -1.5, 1.5)[:, None]], -1)
+
+
+def _start(t: Array, errors: Errors) -> Array:
+    """Logarithms of y to start from; a y that has none, or hardly one, is taken for a small one."""
+    y = errors.unscale(t)
+    least = 0.1 * np.nanmin(np.where(y > 0, y, np.nan), axis=-1, keepdims=True)
+    return np.log(np.maximum(y, least))
+
+
+Curve = Callable[[Array], tuple[Array, Array]]
+"""From coefficients to η and its derivatives by them."""
+
+
+def _descend(curve: Curve, theta: Array, t: Array, errors: Errors) -> Fitted:
+    """Gauss-Newton with Levenberg-Marquardt damping, all cells at once; a cell keeps its best point."""
+    eta, jacobian = curve(theta)
+    mean, root = of_log(errors, eta)
+    residuals = t - mean
+    rss = (residuals**2).sum(-1)
+    damping = np.full((len(t), 1, 1), 1e-4)
+    for _ in range(MAX_STEPS):
+        weighted = jacobian * root[..., None]
+        normal, diagonal = _normal(weighted)
+        right = np.swapaxes(weighted, -1, -2) @ residuals[..., None]
+        step = np.clip(np.linalg.solve(normal + damping * diagonal, right)[..., 0], -FURTHEST, FURTHEST)
+        tried = theta + step
+        tried[:, -1] = np.clip(tried[:, -1], -1e6, 1e6)
+        eta_new, jacobian_new = curve(tried)
+        mean, root_new = of_log(errors, eta_new)
+        residuals_new = t - mean
+        rss_new = (residuals_new**2).sum(-1)
+        better = rss_new <= rss
+        still = np.abs(rss - rss_new) <= 1e-11 * rss
+        b = better[:, None]
+        theta, residuals, root = (
+            np.where(b, new, old)
+            for new, old in ((tried, theta), (residuals_new, residuals), (root_new, root))
+        )
+        jacobian = np.where(b[..., None], jacobian_new, jacobian)
+        rss = np.where(better, rss_new, rss)
+        damping = np.where(b[..., None], damping / 8, np.minimum(damping * 8, 1e8))
+        if (still | (damping[:, 0, 0] >= 1e7)).all():
+            break
+    return Fitted(theta, rss, residuals, root, jacobian)
+
+
+def _normal(columns: Array) -> tuple[Array, Array]:
+    """J'J with a ridge that only rounding notices, and its diagonal as a matrix."""
+    square = np.swapaxes(columns, -1, -2) @ columns
+    size = square.shape[-1]
+    diagonal = np.einsum("...ii->...i", square)
+    eye = np.eye(size)
+    mean = diagonal.mean(-1)[:, None, None]
+    return square + RIDGE * mean * eye, (diagonal[:, None, :] + 1e-9 * mean) * eye
+
+
+def _solve(columns: Array, t: Array) -> Array:
+    right = np.swapaxes(columns, -1, -2) @ t[..., None]
+    return np.linalg.solve(_normal(columns)[0], right)[..., 0]

@@ -1,0 +1,144 @@
+"""The curves of two families under the free model: read forwards (hits), backwards (L0), and differenced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from frontier.shared_shape.models import Array, Fitted, Layout
+
+HITS = 25
+"""Hits in the common range at which a potency is read."""
+MIDDLE = HITS // 2
+"""The geometric middle of them."""
+GRID = 241
+"""Points of log L0 at which a curve is evaluated."""
+MARGIN = 0.15
+"""How far beyond its points, in shares of its range, a family's curve is followed when it is inverted."""
+FLATTEST = -0.02
+"""A curve that falls by less is inverted as if it fell by this, so that its error stays finite."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Both families' curves of the free model, on the scaled log L0."""
+
+    layout: Layout
+    free: Fitted
+    df: int
+    inflation: Array
+    sign: float
+
+    def design(self, at: Array, *, moved: bool, slope: bool = False) -> Array:
+        """Columns of the model (or of its derivative) at log L0 `at`, (cells, points, coefficients)."""
+        d, tested = self.layout.degree, self.layout.tested
+        columns = np.zeros((*at.shape, self.free.theta.shape[-1]))
+        powers = _powers(at, d, slope)
+        columns[..., : d + 1] = powers
+        if moved:
+            columns[..., -tested:] = powers[..., :tested]
+        return columns
+
+    def value(self, at: Array, *, moved: bool, slope: bool = False) -> Array:
+        """η (or dη/dz) at log L0 `at`, its shape."""
+        return np.einsum("cpk,ck->cp", self.design(at, moved=moved, slope=slope), self.free.theta)
+
+    def error(self, design: Array) -> Array:
+        """Standard error of a linear combination of coefficients, (cells, points)."""
+        variance = np.einsum("cpk,ckl,cpl->cp", design, self.free.covariance, design)
+        sigma2 = self.free.rss / self.df * self.inflation
+        return np.sqrt(np.maximum(variance, 0.0) * sigma2[:, None])
+
+    def range_of(self, z: Array, f: int) -> tuple[Array, Array]:
+        """Least and largest log L0 of a family, (cells, 1)."""
+        mine = z[:, self.layout.family == f]
+        return mine.min(-1, keepdims=True), mine.max(-1, keepdims=True)
+
+    def slope(self, z: Array) -> Array:
+        """Mean dη/dz of both curves over their points, (cells,)."""
+        on = {True: self.layout.family == self.layout.moved, False: self.layout.family == self.layout.base}
+        both = [self.value(z[:, on[m]], moved=m, slope=True).mean(-1) for m in (True, False)]
+        return 0.5 * (both[0] + both[1])
+
+    def falls(self, z: Array) -> NDArray[np.bool_]:
+        """Whether both curves are lower at their largest L0 than at their least."""
+        lower = []
+        for moved, f in ((True, self.layout.moved), (False, self.layout.base)):
+            low, high = self.range_of(z, f)
+            one = low[:, 0] == high[:, 0]
+            lower.append((self.value(low, moved=moved) > self.value(high, moved=moved))[:, 0] | one)
+        return lower[0] & lower[1]
+
+    def potencies(self, z: Array, y: Array) -> tuple[Array, Array, Array, Array]:
+        """Hits of the common range, log relative potency there and its standard error, (cells, HITS).
+
+        Last, the potency at the middle hit with each point left out, (cells, points); NaN without a common
+        range.
+        """
+        family = self.layout.family
+        lows, highs = [], []
+        for f in (self.layout.moved, self.layout.base):
+            mine = np.where(y[:, family == f] > 0, y[:, family == f], np.nan)
+            lows.append(np.where(np.isnan(mine), np.inf, mine).min(-1))
+            highs.append(np.where(np.isnan(mine), -np.inf, mine).max(-1))
+        low, high = np.maximum(*lows), np.minimum(*highs)
+        shared = low <= high  # one SAE inside the other's range shares one hit
+        low, high = np.where(shared, low, 1.0), np.where(shared, high, 1.0)
+        logs = np.log(low)[:, None] + np.linspace(0, 1, HITS) * np.log(high / low)[:, None]
+        (z_moved, d_moved), (z_base, d_base) = (self._inverse(z, logs, moved=m) for m in (True, False))
+        gradient = d_base - d_moved
+        nan = np.where(shared, 1.0, np.nan)[:, None]
+        left_out = self.sign * (z_base - z_moved)[:, MIDDLE, None] - self._influence(gradient[:, MIDDLE])
+        potency = self.sign * (z_base - z_moved) * nan
+        return np.exp(logs) * nan, potency, self.error(gradient) * nan, left_out * nan
+
+    def _influence(self, gradient: Array) -> Array:
+        """How much a linear combination falls when a point is left out, (cells, points).
+
+        One Newton step from the fit of all points. Source: Cook & Weisberg (1982), equation 3.5.3.
+        """
+        rows = self.free.jacobian * self.free.root_weights[..., None]
+        along = np.einsum("cpk,ckl->cpl", rows, self.free.covariance)
+        leverage = np.minimum((along * rows).sum(-1), 0.999)
+        moved = np.einsum("cpl,cl->cp", along, gradient)
+        return self.sign * moved * self.free.residuals / (1 - leverage)
+
+    def _inverse(self, z: Array, logs: Array, *, moved: bool) -> tuple[Array, Array]:
+        """Log L0 at which a curve has the given heights, and its derivative by the coefficients.
+
+        The curve is taken as falling: where it is not, its values are put in order (Chernozhukov,
+        Fernandez-Val & Galichon, Biometrika 96, 2009).
+        """
+        low, high = self.range_of(z, self.layout.moved if moved else self.layout.base)
+        reach = MARGIN * np.maximum(high - low, 0.5)
+        grid = low - reach + np.linspace(0, 1, GRID) * (high - low + 2 * reach)
+        heights = np.sort(self.value(grid, moved=moved), -1)
+        at = np.stack([np.interp(h, v, g[::-1]) for h, v, g in zip(logs, heights, grid, strict=True)])
+        slope = np.minimum(self.value(at, moved=moved, slope=True), FLATTEST)
+        return at, -self.design(at, moved=moved) / slope[..., None]
+
+    def differences(self, z: Array) -> tuple[Array, Array]:
+        """η of the family less η of the reference over the common range of L0, and its standard error."""
+        at, apart = common_range(self.layout, z)
+        design = self.design(at, moved=True) - self.design(at, moved=False)
+        gap = self.sign * np.einsum("cpk,ck->cp", design, self.free.theta)
+        return np.where(apart, 0.0, gap), np.where(apart, 0.0, self.error(design))
+
+
+def common_range(layout: Layout, z: Array) -> tuple[Array, NDArray[np.bool_]]:
+    """Points of log L0 in the range that both families cover, (cells, GRID), and where there is none."""
+    family = layout.family
+    mine, other = z[:, family == layout.moved], z[:, family == layout.base]
+    low, high = np.maximum(mine.min(-1), other.min(-1)), np.minimum(mine.max(-1), other.max(-1))
+    apart = ~(low <= high)
+    width = np.where(apart, 0.0, high - low)
+    return low[:, None] + np.linspace(0, 1, GRID) * width[:, None], apart[:, None]
+
+
+def _powers(at: Array, degree: int, slope: bool) -> Array:
+    j = np.arange(degree + 1)
+    if slope:
+        return np.asarray(j * at[..., None] ** np.maximum(j - 1, 0))
+    return np.asarray(at[..., None] ** j)

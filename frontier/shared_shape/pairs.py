@@ -1,0 +1,217 @@
+"""One family against the reference inside a cell: every number that a verdict rests on.
+
+The gate (one common curve against the family's own deviation), parallelism inside the shape (own slope and
+curvature beside a shift), the shift, and the difference over the common range.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from frontier.errors import Errors
+from frontier.shared_shape.cells import Batch
+from frontier.shared_shape.flips import added_columns
+from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
+from frontier.shared_shape.pair_curves import Curves, common_range
+from frontier.shared_shape.scatter import Scatter
+
+
+@dataclass(frozen=True)
+class Side:
+    """Where in the common range of L0 one family's hit is surest below the other's.
+
+    t statistic (0 where it is nowhere below) and standard error of the difference of log hits there.
+    """
+
+    t: float
+    se: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One family against the reference.
+
+    Attributes
+    ----------
+    p_gate, p_parallel : float
+        Of one common curve, and of parallel curves (NaN where the points carry no slope of their own).
+    shift, shift_se, shift_df : float
+        Logarithm of the relative potency L0(reference) / L0(family) of the parallel model.
+    slope : float
+        Mean d log hit / d log L0 of both curves.
+    hits, potency, potency_se : (HITS,)
+        Log relative potency of the free model, at hits of the range that both cover; NaN without one.
+    left_out : (points,)
+        That at the middle hit, with each point of the cell left out.
+    df : float
+    lower, higher : Side
+        Where the family's curve is surest below, and above, the reference's.
+    hit_ratio, hit_ratio_se, hit_ratio_l0 : float
+        Log hit(family) / hit(reference) at the middle L0 of the range that both cover; NaN without one.
+    crossing : (l0, low, high) or None
+        Where the curves cross in the common range, and the ends of the range around it in which they do not
+        differ.
+    starts_lower : bool
+        Whether the family's curve is the lower one at the least L0 that both cover.
+    falls : bool
+        Whether both curves fall with L0.
+    """
+
+    p_gate: float
+    p_parallel: float
+    shift: float
+    shift_se: float
+    shift_df: float
+    slope: float
+    hits: Array
+    potency: Array
+    potency_se: Array
+    left_out: Array
+    df: float
+    lower: Side
+    higher: Side
+    hit_ratio: float
+    hit_ratio_se: float
+    hit_ratio_l0: float
+    crossing: tuple[float, float, float] | None
+    starts_lower: bool
+    falls: bool
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What one kind of model says of one pair in some cells, arrays (cells, ...) on the scaled log L0."""
+
+    gate: Array
+    parallel: Array
+    shift: Array
+    shift_se: Array
+    shift_df: Array
+    df: Array
+    slope: Array
+    falls: Array
+    hits: Array
+    potency: Array
+    potency_se: Array
+    left_out: Array
+    gap: Array
+    gap_se: Array
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """Estimates with the cells they are for, and their weights among the models of each cell."""
+
+    rows: NDArray[np.intp]
+    weight: Array
+    estimates: Estimates
+
+
+def estimates(
+    layout: Layout, f: int, z: Array, y: Array, errors: Errors, scatter: list[Scatter]
+) -> Estimates:
+    """Family `f` against family 0 under one kind of model; the one with more points is the base."""
+    base, moved = (0, f) if layout.distinct[0] >= layout.distinct[f] else (f, 0)
+    sign = 1.0 if moved == f else -1.0
+    layout = replace(layout, base=base, moved=moved)
+    inflation, df_inflated = (
+        np.array([getattr(s, v) for s in scatter]) for v in ("inflation", "df_inflated")
+    )
+    t, n = errors.scale(y), z.shape[-1]
+    columns = layout.columns(z, moved=True)
+    free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
+    gate, _ = added_columns(common, columns, inflation, df_inflated)
+    shift = fit_shift(layout, z, t, errors)
+    parallel = np.full(len(z), np.nan)
+    if layout.tested > 1:
+        parallel, _ = added_columns(shift, _with_own_powers(layout, shift, z), inflation, df_inflated)
+    df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
+    shift_se = np.sqrt(shift.rss / shift_df * shift.covariance[:, -1, -1] * inflation)
+    curves = Curves(layout, free, df, inflation, sign)
+    return Estimates(
+        gate, parallel, sign * shift.theta[:, -1], shift_se, np.minimum(df_inflated, shift_df),
+        np.minimum(df_inflated, df), curves.slope(z), curves.falls(z).astype(float), *curves.potencies(z, y),
+        *curves.differences(z),
+    )  # fmt: skip
+
+
+def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list[Pair]:
+    """Each cell's pair, averaged over its models; what they disagree about widens the standard errors."""
+    v = {x.name: _mean(models, x.name, len(batch.z)) for x in fields(Estimates) if not x.name.endswith("_se")}
+    se = {name: _error(models, name, v[name]) for name in ("shift", "potency", "gap")}
+    at, apart = common_range(Layout(batch.sizes, batch.distinct, 1, 0, 0, f), batch.z)
+    l0 = np.exp(np.clip(at * batch.spread + batch.middle, -700, 700))
+    out = []
+    for i, unit in enumerate(batch.spread[:, 0]):
+        gap, gap_se, middle = v["gap"][i], se["gap"][i], len(l0[i]) // 2
+        t = np.where(gap_se > 0, gap / np.where(gap_se > 0, gap_se, 1.0), 0.0)
+        lower, higher = int(np.argmin(t)), int(np.argmax(t))
+        nan = np.nan if apart[i, 0] else 1.0
+        reach = float(stdtrit(v["df"][i], 0.5 + level / 2))
+        out.append(
+            Pair(
+                *(float(v[k][i]) for k in ("gate", "parallel")),
+                *(float(x) for x in (v["shift"][i] * unit, se["shift"][i] * unit, v["shift_df"][i])),
+                float(v["slope"][i] / unit), v["hits"][i], v["potency"][i] * unit, se["potency"][i] * unit,
+                v["left_out"][i] * unit, float(v["df"][i]),
+                Side(max(-float(t[lower]), 0.0), float(gap_se[lower])),
+                Side(max(float(t[higher]), 0.0), float(gap_se[higher])),
+                *(float(nan * x) for x in (gap[middle], gap_se[middle], l0[i, middle])),
+                crossing(l0[i], gap, t, reach), bool(gap[0] < 0), bool(v["falls"][i] > 0.5),
+            )
+        )  # fmt: skip
+    return out
+
+
+def crossing(l0: Array, gap: Array, t: Array, reach: float) -> tuple[float, float, float] | None:
+    """Where a difference changes sign (at the largest L0), and the ends of the run there with |t| < reach.
+
+    >>> import numpy as np
+    >>> l0, gap = np.array([10.0, 20, 40, 80]), np.array([-2.0, -1, 1, 3])
+    >>> crossing(l0, gap, gap / 0.9, 2.0)
+    (28.284..., 10.0, 80.0)
+    """
+    turns = np.flatnonzero(gap[:-1] * gap[1:] < 0)
+    if not len(turns):
+        return None
+    i = int(turns[-1])
+    share = gap[i] / (gap[i] - gap[i + 1])
+    root = float(np.exp(np.log(l0[i]) + share * np.log(l0[i + 1] / l0[i])))
+    far = np.flatnonzero(np.abs(t) > reach)
+    below, above = far[far <= i], far[far > i]
+    low = float(l0[below[-1]]) if len(below) else 0.0
+    return root, low, float(l0[above[0]]) if len(above) else np.inf
+
+
+def _mean(models: list[Weighted], name: str, cells: int) -> Array:
+    values = [getattr(m.estimates, name) for m in models]
+    total = np.zeros((cells, *values[0].shape[1:]))
+    for m, value in zip(models, values, strict=True):
+        np.add.at(total, m.rows, _along(m.weight, value) * value)
+    return total
+
+
+def _error(models: list[Weighted], name: str, centre: Array) -> Array:
+    """Root of the mean variance within models and of the variance between them."""
+    total = np.zeros_like(centre)
+    for m in models:
+        value, se = getattr(m.estimates, name), getattr(m.estimates, name + "_se")
+        np.add.at(total, m.rows, _along(m.weight, value) * (se**2 + (value - centre[m.rows]) ** 2))
+    return np.sqrt(total)
+
+
+def _along(weight: Array, values: Array) -> Array:
+    """`weight` with axes added, so that it goes along the first axis of `values`."""
+    return weight.reshape(-1, *[1] * (values.ndim - 1))
+
+
+def _with_own_powers(layout: Layout, shift: Fitted, z: Array) -> Array:
+    """The shift model's columns, and powers of the shifted log L0 for the moved family."""
+    on = layout.family == layout.moved
+    u = np.where(on, z + shift.theta[:, -1:], 0.0)
+    more = np.stack([np.where(on, u**j, 0.0) for j in range(1, layout.tested)], -1)
+    return np.concatenate([shift.jacobian, more], -1)
