@@ -185,7 +185,7 @@ def _cell(text: str, spec: Column | None, decimal: str) -> float | int | str | N
     mark = shows(text, spec)
     value = number.value(mark if mark in MARKS else decimal)
     if number.percent or number.scale:
-        return f"{value!r}{'%' if number.percent else number.scale}"
+        return f"{value:.15g}{'%' if number.percent else number.scale}"
     return int(number.digits) if number.digits.lstrip("+-").isdigit() and not number.power else value
 
 

@@ -27,6 +27,7 @@ STEPS = frozenset(
     " iterations iter epoch checkpoint ckpt checkpoint_step".split()
 )
 TOKENS = frozenset("tokens tokens_seen n_tokens num_tokens tokens_trained training_tokens_seen".split())
+NAMES = frozenset("trainer trainer_id sae run run_name name id sae_index sae_idx sae_number".split())
 CLOCKS = frozenset({"timestamp", "runtime"})
 """Columns of a logged history: its rows are moments of one run where nothing names a run."""
 
@@ -125,12 +126,7 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
         early = np.zeros(len(table), dtype=bool)
         early[np.flatnonzero(ready)[(rows["step"] < last).to_numpy()]] = True
         if early.any():
-            reason = np.array(
-                [f"intermediate checkpoint ({name} {number(float(s), 6)})" for s in steps], dtype=object
-            )
-            add_text(
-                table, "excluded_because", early, reason if name != "run_id" else "intermediate checkpoint"
-            )
+            add_text(table, "excluded_because", early, "intermediate checkpoint")
             yield (
                 f"{plural(int(early.sum()), 'intermediate checkpoint')} set aside by {name}, the last of "
                 'each SAE kept; read(..., checkpoints="all") or --checkpoints all takes them too'
@@ -139,7 +135,7 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
 
 def _are_runs(table: pd.DataFrame, name: str, rows: pd.DataFrame, clocks: bool) -> bool:
     """Whether rows of one key are steps of one SAE: named or set alike, logged by a clock, or a full grid."""
-    if "run_id" in table or clocks or _knobs(table):
+    if "run_id" in table or clocks or _knobs(table) or any(slug(c) in NAMES for c in table.columns):
         return True
     sizes = pd.crosstab(rows["key"], rows["step"].fillna(np.inf)).to_numpy()
     grid = sizes.shape[1] > 1 and bool((sizes == sizes[:, :1]).all())
@@ -206,7 +202,7 @@ def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
 def _keys(table: pd.DataFrame, runs: pd.Series | None, *, texts: bool) -> np.ndarray:
     """One integer per row, equal for rows that nothing but time (or numbers measured) tells apart."""
     names = [c.name for c in COLUMNS if c.kind == "identity" and c.name not in ("source", "run_id")]
-    names += ["dictionary_size", "d_model", *_knobs(table)]
+    names += ["dictionary_size", "d_model", *_knobs(table), *(c for c in table.columns if slug(c) in NAMES)]
     if texts:
         names += [c for c in table.columns if _tells_apart(table, str(c))]
     columns = {n: _words(table[n], without_step) for n in dict.fromkeys(names) if n in table}

@@ -10,6 +10,7 @@ from typing import Any
 from frontier.metrics.cells import number_in
 from frontier.metrics.columns import BY_NAME
 from frontier.metrics.identity import architecture_in, place_in
+from frontier.metrics.names import canonical_name
 from frontier.readers.found import num, text
 
 CLASSES = {
@@ -78,6 +79,7 @@ def _cached_identity(items: tuple[Any, ...], names: str) -> tuple[dict[str, Any]
 
 
 def _identity(config: Mapping[str, Any], names: str) -> tuple[dict[str, Any], list[tuple[str, str]]]:
+    config = _usual(config)
     architecture, changes = _architecture(config, names)
     hook = text(_first(config, HOOK))
     site, layer = place_in(hook or names)
@@ -94,12 +96,21 @@ def _identity(config: Mapping[str, Any], names: str) -> tuple[dict[str, Any], li
         "seed": text(_first(config, SEED)) or None,
         "tokens_trained": num(_first(config, TOKENS)),
     }
+    if text(config.get("family")):
+        row["family"] = text(config["family"])
     for key, meaning, value in _settings(config, "topk" in architecture):
         row["sparsity_setting"], row["sparsity_name"] = value, meaning
         if key == "initial_sparsity_penalty":
             changes.append(("sparsity_setting", "the setting at the start of the annealing"))
         break
     return row, changes
+
+
+def _usual(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The config, with what stands under other known names ('arch', 'width') under ours too."""
+    names = {canonical_name(str(key)): key for key in config}
+    ours = ("architecture", "family", "model", "layer", "seed", "dictionary_size", "d_model")
+    return {**config, **{n: config[names[n]] for n in ours if n in names and n not in config}}
 
 
 def _architecture(config: Mapping[str, Any], names: str) -> tuple[str, list[tuple[str, str]]]:

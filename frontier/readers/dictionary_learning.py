@@ -31,7 +31,7 @@ SQUARED = ("topk", "batch_topk", "matryoshka_batch_topk", "jumprelu")
 
 def is_result(content: dict[str, Any]) -> bool:
     """Whether a JSON dict is what `evaluate` returns."""
-    return "l0" in content and (
+    return num(content.get("l0")) is not None and (
         "frac_recovered" in content
         or "frac_variance_explained" in content
         or ("loss_original" in content and "loss_reconstructed" in content)
@@ -56,6 +56,21 @@ def read_result(content: dict[str, Any], path: str, found: Found) -> None:
     else:
         found.say("dictionary_learning: no config.json beside the result; the settings are unknown", path)
     _add(content, table(config), "/".join(folder.replace(os.sep, "/").split("/")[-3:]) or path, path, found)
+
+
+def is_full_result(content: dict[str, Any]) -> bool:
+    """Whether a dict has the losses and ratios that only this tool's `evaluate` returns together."""
+    losses = {"loss_original", "loss_reconstructed", "frac_recovered"} <= content.keys()
+    return is_result(content) and losses and bool({"hyperparameters", "l2_ratio", "cossim"} & content.keys())
+
+
+def read_results(content: Mapping[Any, dict[str, Any]], path: str, found: Found) -> None:
+    """Several results in one file; what stands beside the metrics of each is carried along."""
+    for key, result in content.items():
+        _add(result, result, key if isinstance(key, str) else f"{path} {key}", path, found)
+        row = found.rows[-1]
+        beside = {k: v for k, v in result.items() if k not in MEASURES and not isinstance(v, (dict, list))}
+        row |= {k: v for k, v in beside.items() if k not in row}
 
 
 def read_sweep(content: dict[str, Any], path: str, found: Found) -> None:

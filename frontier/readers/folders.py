@@ -55,7 +55,7 @@ def scan(folder: str, found: Found) -> None:
     if not found.rows and not found.frames:
         reason = f"; {found.broken[0] if found.broken else lacking}" if found.broken or lacking else ""
         raise TableError(
-            f"{folder}: no SAE metrics in {len(files)} files ending in {listed(KINDS, 12)} "
+            f"{folder}: no SAE metrics in {len(files)} files ending in {listed(list(KINDS[:11]))} "
             f"({len(found.broken)} broken, {len(found.ignored)} of other content){reason}"
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.names import canonical_name
+from frontier.metrics.names import canonical_name, slug, spec_of
 from frontier.metrics.number_format import written
 from frontier.wording import listed, plural
 
@@ -18,6 +18,9 @@ LOOKED_AT = 12
 UNITS = re.compile(
     r"[(\[].*[)\]]|%|-|nats?(?:\s*(?:/|per)\s*tok(?:en)?)?|latents?|tokens?|fraction|percent|count|float|int"
 )
+MERGED = ("architecture", "family", "model", "site", "layer", "dictionary_size")
+"""Columns whose cells people merge."""
+
 _FORMULA = re.compile(r'="(.*)"', re.DOTALL)
 
 
@@ -47,7 +50,9 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
     if repeated.any():
         said.append(f"{plural(int(repeated.sum()), 'row')} equal to the header left out")
         table = table[~repeated].reset_index(drop=True)
-    return _upright(_row_names(table), names, said), said
+    _refuse_second_table(table)
+    table = _upright(_row_names(table), names, said)
+    return _below_merged(_wide(table, said), said), said
 
 
 def _header(cells: pd.DataFrame) -> tuple[int, int]:
@@ -144,6 +149,49 @@ def _upright(table: pd.DataFrame, names: tuple[str, ...], said: list[str]) -> pd
     if len(names) == len(turned) + 1 and "run_id" not in labels:
         turned.insert(0, top, list(names[1:]))
     return turned
+
+
+def _refuse_second_table(table: pd.DataFrame) -> None:
+    """A row of names inside the table is the header of another one."""
+    for column in [c for c in table.columns if canonical_name(str(c)) == "l0"]:
+        for row, cell in enumerate(table[column]):
+            if isinstance(cell, str) and cell[:1].isalpha() and canonical_name(cell):
+                raise TableError(f"row {row} is another header ({cell!r} under {column!r}): one table a file")
+
+
+def _wide(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """A table with one metric a row, in columns of names and values, with one SAE a row.
+
+    Raises
+    ------
+    TableError
+        When nothing tells the SAEs apart.
+    """
+    slugs = {slug(str(c)): c for c in table.columns}
+    name = next((slugs[s] for s in ("metric", "metric_name", "measure", "variable") if s in slugs), None)
+    value = next((slugs[s] for s in ("value", "score") if s in slugs), None)
+    if name is None or value is None or "l0" not in {canonical_name(str(c)) for c in table[name].dropna()}:
+        return table
+    rest = [c for c in table.columns if c not in (name, value)]
+    if not rest or table.duplicated([*rest, name]).any():
+        raise TableError(f"one metric a row, under {name!r}, and no column tells which rows are of one SAE")
+    said.append(f"one metric a row, under {name!r}: one SAE a row")
+    wide = table.set_index([*rest, name])[value].unstack()  # noqa: PD010 - nothing to aggregate
+    wide.columns.name = None
+    return wide.reset_index()
+
+
+def _below_merged(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """Names that stand once above the rows that they are of, as merged cells leave them, in every row."""
+    for column in table.columns:
+        spec = spec_of(canonical_name(str(column)) or "")
+        cells = table[column]
+        if spec is None or spec.name not in MERGED or pd.isna(cells.iloc[:1]).any() or not len(cells):
+            continue
+        if cells.notna().sum() * 2 <= len(cells):
+            table = table.assign(**{str(column): cells.ffill()})
+            said.append(f"{column}: empty cells take the name above them, as merged cells do")
+    return table
 
 
 def _texts(cells: pd.DataFrame, row: int) -> list[str]:

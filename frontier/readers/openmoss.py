@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from frontier.readers.configs import identity
 from frontier.readers.dictionary_learning import ratio_of_means
-from frontier.readers.found import Found, flat, num, text
+from frontier.readers.found import Found, flat, num, table, text
 from frontier.readers.sae_lens import counts_as_shares, say_changes
 
 TOOL = "OpenMOSS"
 OWN = ("downstream_loss_ratio", "downstream_loss_reconstructed", "l2_norm_error_ratio", "l2_norm_error")
 """Metrics that no other tool logs."""
+
+_GROUP = re.compile(r"^(metrics|losses|sparsity)\.")
 
 NAMES = {
     "downstream_loss_original": "ce_clean",
@@ -27,15 +30,18 @@ def is_log(names: Mapping[str, Any]) -> bool:
     return any(f"metrics/{own}" in names for own in OWN)
 
 
-def read_records(content: list[Any], path: str, found: Found) -> None:
+def is_result(content: Mapping[str, Any]) -> bool:
+    """Whether a JSON dict holds them, flat or nested."""
+    return is_log(content) or any(own in table(content.get("metrics")) for own in OWN)
+
+
+def read_results(content: Mapping[Any, dict[str, Any]], path: str, found: Found) -> None:
     """Dicts of metrics as somebody saved them, one per SAE; a config may stand beside them."""
-    for i, record in enumerate(content):
-        values = flat(record) if isinstance(record, dict) else {}
+    for key, record in content.items():
+        values = {_GROUP.sub(r"\1/", k): v for k, v in flat(record).items()}
         config = {k.rsplit(".", 1)[-1]: v for k, v in values.items() if "/" not in k}
-        name = next(
-            (text(config[k]) for k in ("sae_name", "name", "run_id", "sae_id") if k in config), f"{path} {i}"
-        )
-        from_log(values, config, name, found, path)
+        given = (text(config[k]) for k in ("sae_name", "name", "run_id", "sae_id") if k in config)
+        from_log(values, config, next(given, f"{path} {key}".strip()), found, path)
 
 
 def from_log(

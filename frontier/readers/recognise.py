@@ -6,6 +6,7 @@ import os
 import re
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import frontier.readers.compressed as compressed
@@ -23,9 +24,11 @@ from frontier.metrics.names import canonical_name
 from frontier.readers.configs import CLASSES, of_class
 from frontier.readers.found import Found, flat, printable
 from frontier.readers.nested import rows_in
-from frontier.readers.opening import bounded, json_content, yaml_content
+from frontier.readers.opening import bounded, decode, json_content, json_lines, yaml_content
+from frontier.wording import plural
 
 YAML = (".yaml", ".yml")
+JSON_LINES = (".jsonl", ".ndjson")
 PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
 _CLASS = re.compile(r"\w\.\w|^\w+(?:Trainer|SAE|Auto[Ee]ncoder)\w*$")
 KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip")
@@ -48,6 +51,8 @@ def read_file(path: str, found: Found) -> str:
             content = bounded(path)
         if suffix == ".json":
             return _json(json_content(content), path, found)
+        if suffix in JSON_LINES:
+            return _json(json_lines(decode(content)), path, found)
         if suffix in YAML:
             return _yaml(yaml_content(content), path, found)
         frame, said = tables.read_table(suffix, content, found.options)
@@ -63,19 +68,34 @@ def _json(content: Any, path: str, found: Found) -> str:
         kind = _json_dict(content, path, found)
         if kind:
             return kind
-    elif isinstance(content, list) and content and isinstance(content[0], dict):
-        if sae_lens.is_result(content[0]):
-            sae_lens.read_results(content, path, found)
-            return "SAELens results"
-        if openmoss.is_log(content[0]):
-            openmoss.read_records(content, path, found)
-            return "OpenMOSS metrics"
+    if found.options.rows_at is None and (kind := _results(content, path, found)):
+        return kind
     records = found.options.named(_records_of(content, found))
     frame, said = numbers_from_text(records, found.options.decimal)
     for remark in said:
         found.say(remark, path)
-    found.frames.append((path, frame))
-    return "plain table"
+    return _frame(frame, path, found)
+
+
+def _results(content: Any, path: str, found: Found) -> str:
+    """The kind of a list or dict of a tool's results, at the top or under one name; empty when it is none."""
+    if isinstance(content, dict):
+        inner = [value for value in content.values() if isinstance(value, (dict, list))]
+        if len(inner) == 1:
+            content = inner[0]
+    named = dict(enumerate(content)) if isinstance(content, list) else content
+    if not isinstance(named, dict) or not all(isinstance(record, dict) for record in named.values()):
+        return ""
+    for is_result, read_results, kind in (
+        (sae_lens.is_result, sae_lens.read_results, "SAELens results"),
+        (sae_bench.is_result, sae_bench.read_results, "SAEBench results"),
+        (dictionary_learning.is_full_result, dictionary_learning.read_results, "dictionary_learning results"),
+        (openmoss.is_result, openmoss.read_results, "OpenMOSS metrics"),
+    ):
+        if named and all(map(is_result, named.values())):
+            read_results(named, path, found)
+            return kind
+    return ""
 
 
 def _records_of(content: Any, found: Found) -> pd.DataFrame:
@@ -102,7 +122,7 @@ def _json_dict(content: dict[str, Any], path: str, found: Found) -> str:
         kind = content.get("eval_type_id", "core")
         return f"SAEBench {str(kind)[:40]} result"
     if sae_lens.is_result(content):
-        sae_lens.read_results([content], path, found)
+        sae_lens.read_results({"": content}, path, found)
         return "SAELens results"
     if dictionary_learning.is_sweep(content):
         dictionary_learning.read_sweep(content, path, found)
@@ -113,8 +133,8 @@ def _json_dict(content: dict[str, Any], path: str, found: Found) -> str:
     if sparsify.is_config(content) and name == "cfg.json":
         sparsify.read_config(content, path, found)
         return "sparsify settings"
-    if openmoss.is_log(content):
-        openmoss.read_records([content], path, found)
+    if openmoss.is_result(content):
+        openmoss.read_results({"": content}, path, found)
         return "OpenMOSS metrics"
     run = os.path.basename(os.path.dirname(os.path.dirname(path))) or path
     if wandb.is_summary(content) and wandb.read_run(flat(content), {}, run, found):
@@ -135,6 +155,8 @@ def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
         raise TableError(
             "it is a Weights & Biases chart, one metric over steps: download the runs table instead"
         )
+    if wandb.is_history(names) and not found.options.every_checkpoint:
+        frame = _last_logged(frame, path, found)
     reader, kind = None, "plain table"
     if wandb.is_runs_table(names):
         reader, kind = wandb.read_runs_table, "Weights & Biases runs table"
@@ -144,7 +166,7 @@ def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
         sae_lens.read_csv(_records(frame), path, found)
         return "SAELens CSV"
     elif openmoss.is_log(dict.fromkeys(names)):
-        openmoss.read_records(_records(frame), path, found)
+        openmoss.read_results(dict(enumerate(_records(frame))), path, found)
         return "OpenMOSS metrics"
     if reader is not None:
         left = reader(_records(frame), path, found)
@@ -152,6 +174,15 @@ def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
     if len(frame) or not reader:
         found.frames.append((path, _architectures(frame, path, found)))
     return kind
+
+
+def _last_logged(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:
+    """Of a history of known tools' metrics, the last value of each: one row per run."""
+    runs = next((frame[c] for c in ("Name", "name", "run_name", "run", "run_id", "id") if c in frame), None)
+    last = frame.groupby(0 * np.arange(len(frame)) if runs is None else runs, sort=False).last()
+    if len(last) < len(frame):
+        found.say(f"a history of {plural(len(frame), 'step')}: the last logged values are taken", path)
+    return last.reset_index(drop=runs is None or runs.name in last)
 
 
 def _architectures(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:

@@ -26,10 +26,18 @@ def is_result(content: dict[str, Any]) -> bool:
     return isinstance(content.get("eval_result_metrics"), dict)
 
 
-def read_result(content: dict[str, Any], path: str, found: Found) -> None:
+def read_results(content: Mapping[Any, dict[str, Any]], path: str, found: Found) -> None:
+    """Several results in one file, under the names of their SAEs or in a list."""
+    for key, result in content.items():
+        own = "_".join(text(result.get(part)) for part in ("sae_lens_release_id", "sae_lens_id"))
+        read_result(result, path, found, key if isinstance(key, str) else own.strip("_") or f"{path} {key}")
+
+
+def read_result(content: dict[str, Any], path: str, found: Found, name: str = "") -> None:
     """One file: a row for a core result, further columns for the row of the same file name otherwise."""
     kind = content.get("eval_type_id", "core")
-    key = (TOOL, *_place(path))
+    place = _place(path)
+    key = (TOOL, place[0], name or place[1])
     if kind == "core":
         _read_core(content, path, key, found)
     elif isinstance(kind, str):

@@ -45,9 +45,9 @@ def is_result(content: dict[str, Any]) -> bool:
     return "metrics" in content and ("eval_cfg" in content or "sae_cfg" in content or "sae_set" in content)
 
 
-def read_results(content: list[Any], path: str, found: Found) -> None:
+def read_results(content: Mapping[Any, Any], path: str, found: Found) -> None:
     """Evaluations as `sae_lens.evals` writes them; one that was read from another file is not read twice."""
-    for record in content:
+    for record in content.values():
         if not isinstance(record, dict) or not isinstance(record.get("metrics"), dict):
             raise TableError("not every record of this SAELens file has metrics")
         _add(record, path, found)
@@ -57,7 +57,7 @@ def _add(record: dict[str, Any], path: str, found: Found) -> None:
     evaluation = table(record.get("eval_cfg"))
     sae = text(record.get("sae_id"))
     release = text(record.get("sae_set"))
-    key = text(record.get("unique_id")) or f"{release}-{sae}"
+    key = text(record.get("unique_id")) or "-".join(filter(None, (release, sae)))
     config = table(record.get("sae_cfg"))
     metrics = {}
     for block, inner in record["metrics"].items():

@@ -62,6 +62,8 @@ def read_grid(text: str, tabs: bool = False) -> Grid:
         return _markdown(lines)
     lines, declared, remarks = _without_comments(lines)
     separator = declared or _separator(lines, tabs)
+    if not separator:
+        lines, separator = _aligned(lines), "\t"
     return Grid(_cells(lines, separator), remarks)
 
 
@@ -97,17 +99,26 @@ def _as_wide(comment: str, row: str) -> bool:
 
 
 def _separator(lines: list[str], tabs: bool) -> str:
-    """The separator by which most lines have as many cells as one another, and several."""
+    """The separator by which most lines have as many cells as one another, and several; or none."""
     sample = [_bare(line) for line in lines[: 4 * SAMPLE] if line.strip()][:SAMPLE]
     if tabs and sample and "\t" in sample[0]:
         return "\t"
-    best, most = ",", (0.0, 0)
+    best, most = "", (0.0, 0)
     for separator in SEPARATORS:
         widths = [line.count(separator) for line in sample]
         width = max(sorted(set(widths)), key=widths.count, default=0)
         if width and (score := (widths.count(width) / len(widths), width)) > most:
             best, most = separator, score
     return best
+
+
+def _aligned(lines: list[str]) -> list[str]:
+    """Columns set apart by spaces, as printed frames have them, with tabs; a header may lack a row's name."""
+    rows = [line.split() for line in lines if line.strip()]
+    widths = {len(row) for row in rows[1:]}
+    if len(widths) != 1 or widths == {1} or len(rows[0]) not in (w := widths.pop(), w - 1):
+        return lines
+    return ["\t".join([""] * (w - len(row)) + row) for row in rows]
 
 
 def _bare(line: str) -> str:

@@ -1,4 +1,4 @@
-"""Plain tables: separated text, Markdown, Excel, Parquet, JSON lines."""
+"""Plain tables: separated text, Markdown, Excel, Parquet."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ import frontier.readers.spreadsheets as spreadsheets
 from frontier.csv_cells import unquoted_frame
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
-from frontier.metrics.frames import from_records
 from frontier.readers.found import Options
 from frontier.readers.headers import named
-from frontier.readers.opening import decode, decode_table, json_lines
+from frontier.readers.opening import decode_table
 from frontier.readers.separated import read_grid
 from frontier.wording import listed, nearest
 
@@ -47,7 +46,7 @@ BEGINNINGS = (
     (b"\x89PNG", "a picture"),
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself: fetch it with 'git lfs pull'"),
     (b"<!doctype", "a web page: download the raw file instead"),
-    (b"<html", "a web page: download the raw file instead"),
+    (b"<", "a web page or XML: download the raw file instead"),
     (b"{", "JSON: let its name end in .json"),
     (b"[{", "JSON: let its name end in .json"),
 )
@@ -101,7 +100,7 @@ def check_path(path: Path, kinds: tuple[str, ...]) -> bool:
     if folder:
         return True
     if not path.name.lower().endswith((*kinds, *TEXTS)):
-        raise TableError(f"{path}: {_unknown(path)}; expected {listed(kinds, 12)}")
+        raise TableError(f"{path}: {_unknown(path)}; expected {listed(list(kinds[:11]))}, compressed or not")
     if not path.stat().st_size:
         raise TableError(f"{path} is empty")
     return False
@@ -131,10 +130,6 @@ def _read_workbook(suffix: str, content: bytes, options: Options) -> tuple[pd.Da
     return spreadsheets.read_workbook(content, options.rows_at)
 
 
-def _read_json_lines(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    return from_records(json_lines(decode(content))), []
-
-
 def _read_parquet(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
     import pyarrow.parquet
 
@@ -153,6 +148,5 @@ _Reader = Callable[[str, bytes, Options], tuple[pd.DataFrame, list[str]]]
 _READERS: dict[str, _Reader] = {
     **dict.fromkeys((".csv", ".tsv", *TEXTS), _read_text),
     **dict.fromkeys((".parquet", ".pq"), _read_parquet),
-    **dict.fromkeys((".jsonl", ".ndjson"), _read_json_lines),
     **dict.fromkeys(spreadsheets.SUFFIXES, _read_workbook),
 }

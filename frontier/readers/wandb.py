@@ -38,6 +38,12 @@ def is_chart(names: list[str]) -> bool:
     return any(name.endswith(("__MIN", "__MAX")) for name in names)
 
 
+def is_history(names: list[str]) -> bool:
+    """Whether rows are the steps at which a known tool logged: its last values are the SAE's."""
+    known = any(map(_is_l0_of_trainer, names)) or any(_MEMBER.fullmatch(name) for name in names)
+    return known and "_step" in names
+
+
 def is_api_export(names: list[str]) -> bool:
     """Whether a header is that of the public-API recipe."""
     return {"summary", "config", "name"} <= set(names)
