@@ -142,39 +142,15 @@ def _are_runs(table: pd.DataFrame, name: str, rows: pd.DataFrame, clocks: bool) 
     return grid and (slug(name) in STEPS or int(sizes[0, 0]) > 1)
 
 
-def repeats(table: pd.DataFrame) -> Iterator[str]:
-    """SAEs that stand in several sources: the first counts, unless its numbers differ."""
-    if "source" not in table or table["source"].nunique() < 2:
-        return
-    if "run_id" in table and table["run_id"].notna().all() and table["run_id"].is_unique:
-        return
-    numbers = [c for c in numeric_columns(table) if table[c].notna().any()]
-    keys = _keys(table, table.get("run_id"), texts=True)
-    if "run_id" in table:
-        keys = np.where(table["run_id"].notna(), keys, -1 - np.arange(len(table)))
-    facts = table[numbers].astype(float).round(9).assign(key=keys)
-    if "run_id" not in table:
-        facts = facts.drop(columns="key").join(
-            table.drop(columns=["source", "doubts", "excluded_because", *numbers])
-        )
-    facts = facts.astype(str)
-    free = table["excluded_because"].isna().to_numpy()
-    again = facts.duplicated(keep="first").to_numpy() & free
-    first = table["source"].groupby([facts[c] for c in facts.columns]).transform("first")
-    again &= (first != table["source"]).to_numpy()
-    share = pd.Series(again).groupby(table["source"].to_numpy()).transform("mean").to_numpy()
-    again &= share >= 0.5  # a tie between files is no copy
-    if again.any():
-        add_text(table, "excluded_because", again, "stands in another source too")
-        yield f"{rows_named(again, table)} repeat SAEs of {listed(sorted(set(first[again])), 3)}; set aside"
-    if "run_id" in table:
-        yield from _told_otherwise(table, keys, free & ~again)
-
-
-def _told_otherwise(table: pd.DataFrame, keys: np.ndarray, rows: np.ndarray) -> Iterator[str]:
+def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
     """SAEs of one name and setting whose numbers differ between sources: a doubt."""
-    sources = table["source"].where(rows).groupby(keys).transform("nunique").to_numpy()
-    twice = rows & (sources > 1) & (keys >= 0)
+    if not {"source", "run_id"} <= set(table.columns) or table["source"].nunique() < 2:
+        return
+    if table["run_id"].is_unique:
+        return
+    rows = (table["excluded_because"].isna() & table["run_id"].notna()).to_numpy()
+    keys = _keys(table, table["run_id"], texts=True)
+    twice = rows & (table["source"].where(rows).groupby(keys).transform("nunique").to_numpy() > 1)
     if twice.any():
         add_text(table, "doubts", twice, "another source has other numbers for this SAE")
         yield f"{rows_named(twice, table)}: several sources have the same SAE with other numbers; kept"
@@ -293,5 +269,5 @@ def _last(name: object) -> str:
     return slug(re.split(r"[./]", str(name))[-1])
 
 
-CHECKS = (batches, unfinished_runs, summary_rows, checkpoints, repeats, evaluation_sizes)
+CHECKS = (batches, unfinished_runs, summary_rows, checkpoints, told_otherwise, evaluation_sizes)
 """In the order in which they are done."""

@@ -157,7 +157,7 @@ def test_saes_that_stand_in_several_files_count_once(named, tmp_path):
     table = read(tmp_path)
     assert len(table) == 12
     assert len(usable(table)) == 8
-    assert table["excluded_because"].value_counts().to_dict() == {"stands in another source too": 4}
+    assert table["excluded_because"].value_counts().to_dict() == {"repeats an earlier row": 4}
 
 
 def test_the_same_sae_with_other_numbers_is_a_doubt(tmp_path):
@@ -167,15 +167,6 @@ def test_the_same_sae_with_other_numbers_is_a_doubt(tmp_path):
     table = read(tmp_path)
     assert table["excluded_because"].isna().all()
     assert set(table["doubts"]) == {"another source has other numbers for this SAE"}
-
-
-def test_a_tie_between_files_is_no_copy(tmp_path):
-    for seed in (0, 1):
-        rows = [
-            (f"relu,{l0},{0.9 if l0 == 20 else 0.9 + l0 / 2000 + seed / 100}") for l0 in (20, 40, 80, 160)
-        ]
-        (tmp_path / f"{seed}.csv").write_text("architecture,l0,loss_recovered\n" + "\n".join(rows))
-    assert len(usable(read(tmp_path))) == 8
 
 
 # --- sizes of evaluations ------------------------------------------------------------------------
