@@ -34,6 +34,9 @@ from frontier.ratios.simultaneous import joint_level
 from frontier.renamed import parameters
 from frontier.wording import listed, number
 
+FAR = 3.0
+"""A parameter read this many times outside the data gives a number, no verdict."""
+NEAR = 1e-9
 SPARSITY_AXES = ("sparsity", "relative_sparsity")
 
 Level = float | None
@@ -104,17 +107,34 @@ def ratio_table(
 def parameter_ratio(
     fit: CurveFit, reference: CurveFit, name: str, *, level: Level = None, method: str = "welch"
 ) -> Ratio:
-    """value(family) / value(reference) of one parameter of two independent fits."""
+    """value(family) / value(reference) of one parameter of two independent fits.
+
+    A k (of a power law the scale, the hit at x = 1) that lies more than `FAR` times outside the data of one
+    of the fits has a number and a factor, but no better side.
+    """
     doubts = []
-    if fit.curve == "hill" and name == "k":
-        factors = {n: f["k"].estimate / float(f.shifted_x.max()) for n, f in _named(fit, reference)}
-        beyond = {n: factor for n, factor in factors.items() if factor > 1}
-        if beyond:
-            told = ", ".join(f"{n} k / largest x = {number(v, 2)}" for n, v in beyond.items())
-            text, who = f"k is extrapolated: {told}.", " and ".join(beyond)
-            doubts = [Doubt(Kind.extrapolated_k, text, who, quantity="k", numbers=beyond)]
     better = {"k": "above 1", "slope": "below 1", "intercept": "below 1", "scale": "below 1"}.get(name, "")
+    outside = {n: o for n, f in _named(fit, reference) if (o := _outside(f, name)) is not None}
+    if outside:
+        told = ", ".join(f"{n} {side} = {number(factor, 2)}" for n, (side, factor) in outside.items())
+        factors = {n: factor for n, (_, factor) in outside.items()}
+        text, who = f"{name} is extrapolated: {told}.", " and ".join(outside)
+        if max(factors.values()) > FAR:
+            text, better = f"{text[:-1]}; more than {FAR:g} times outside the data, it has no verdict.", ""
+        kind = Kind.extrapolated_k if name == "k" else Kind.extrapolated
+        doubts = [Doubt(kind, text, who, quantity=name, numbers=factors)]
     return _ratio(fit, reference, parameter(name), name, None, better, level, method, doubts)
+
+
+def _outside(fit: CurveFit, name: str) -> tuple[str, float] | None:
+    """On which side of the data the x of a location parameter lies, and by what factor; None inside."""
+    if name not in ("k", "scale"):
+        return None
+    at = fit["k"].estimate if name == "k" else 1.0
+    low, high, what = float(fit.shifted_x.min()), float(fit.shifted_x.max()), "k" if name == "k" else "1"
+    if at > high * (1 + NEAR):
+        return f"{what} / largest x", at / high
+    return (f"smallest x / {what}", low / at) if at < low * (1 - NEAR) else None
 
 
 @parameters(method="intervals")
