@@ -380,3 +380,29 @@ def test_levels_and_heights_are_checked(pair, hill20):
     assert math.isnan(never.ratio) and any("never reaches" in str(d) for d in never.doubts)
     table = ratio_table(hill20, "baseline", at=[0.02, 0.03])
     assert [r.at for r in table if r.quantity == "relative_potency"] == [0.02, 0.03] * 3
+
+
+@pytest.mark.parametrize("reach,verdict", [(2.0, "better"), (0.35, "better"), (0.32, ""), (0.05, "")])
+def test_a_k_beyond_three_times_the_data_has_no_verdict(reach, verdict):
+    """The largest x is `reach` times the larger k; the number, its interval and the factor stay."""
+    rng = np.random.default_rng(1)
+    x = np.geomspace(0.01, 1, 9) * reach * 0.3
+    rows = [
+        {"family": f, "sparsity": a, "performance_hit": float(frontier.hill(a, k, 1.1)) * np.exp(0.001 * e)}
+        for f, k in (("relu", 0.1), ("topk", 0.3)) for a, e in zip(x, rng.standard_normal(9), strict=True)
+    ]  # fmt: skip
+    fits = frontier.fit(pd.DataFrame(rows), errors="log")
+    k = parameter_ratio(fits["topk"], fits["relu"], "k")
+    assert k.verdict == verdict and abs(k.ratio - 3) < 0.1 and k.p_value < 1e-6
+    said = [d for d in k.doubts if d.kind is Kind.extrapolated_k]
+    assert bool(said) == (reach < 1) and all(abs(d.numbers["topk"] - 1 / reach) < 0.1 / reach for d in said)
+    assert all(("it has no verdict" in str(d)) == (verdict == "") for d in said)
+
+
+def test_the_scale_of_a_power_law_is_read_at_x_1():
+    x = np.geomspace(0.01, 0.2, 6)
+    y = 0.5 * x * np.exp(0.01 * np.array([1, -1, 1, -1, 1, -1]))
+    far, near = (frontier.fit_points(a * x, y, "power") for a in (1, 10))
+    (doubt,) = (d for d in parameter_ratio(far, far, "scale").doubts if d.kind is Kind.extrapolated)
+    assert "1 / largest x = 5" in str(doubt)
+    assert not has(parameter_ratio(near, near, "scale").doubts, Kind.extrapolated)
