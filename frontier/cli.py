@@ -15,12 +15,13 @@ from frontier.cli_options import (
     CurveOption,
     ErrorsName,
     ErrorsOption,
-    EveryRow,
     Family,
     Level,
     MaxL0,
     Out,
     Reference,
+    RowsName,
+    RowsOption,
     Source,
     Verbose,
     XAxis,
@@ -97,7 +98,7 @@ def pareto(
     if out:
         files = write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
         axis = "loss_recovered" if y == "performance_hit" else y
-        axes = figures.plot_frontiers(marked, by=split(by), y=axis, family=family)
+        axes = figures.plot_frontiers(marked, by=split(by), y=axis, family=family, rows="pareto")
         wrote([*files, *write_figure(axes, out / "frontier")])
 
 
@@ -106,7 +107,7 @@ def pareto(
 def fit(
     source: Source, reading: Reading, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
-    level: Level = 0.95, family: Family = "family", across: Across = None, every_row: EveryRow = False,
+    level: Level = 0.95, family: Family = "family", across: Across = None, rows: RowsOption = RowsName.auto,
     out: Out = None, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """A curve through every group's frontier, with intervals and doubts.
@@ -120,7 +121,7 @@ def fit(
     told = said(table)
     found = fitted(
         table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
-        across=across, every_row=every_row,
+        across=across, rows=rows,
     )  # fmt: skip
     show_result(found, verbose=verbose, told=told)
     if not len(found):
@@ -251,19 +252,21 @@ def main() -> None:
 def fitted(
     table: pd.DataFrame, curve: CurveName | None, by: list[str] | None, *, x: str, y: str | None,
     errors: ErrorsName, max_l0: float | None, level: float, family: str, across: list[str] | None,
-    every_row: bool = False,
+    rows: str = "auto",
 ) -> FrontierFits:  # fmt: skip
-    """The curve through the Pareto set, or through every row, of every group."""
-    from frontier import fits, metrics, pareto
+    """The curve through the chosen rows of every group."""
+    from frontier import fits, metrics
+    from frontier.groups import Groups
     from frontier.metrics.axes import goal
+    from frontier.pareto.rows import chosen_rows
 
     y = metrics.y_axis(table, y)
-    if not every_row:
-        table = pareto.pareto_set(
-            table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family
-        )
+    groups = Groups.of(table, split(by), family)
+    chosen = chosen_rows(table, groups, str(rows), objectives={"l0": "min", y: goal(table, y)})
+    for note in [chosen.note] if chosen.note else []:
+        say(f"* {note}")
     return fits.fit(
-        table, curve, split(by), x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
+        chosen.table, curve, groups.cells, x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
         family=family, across=split(across) or (),
     )  # fmt: skip
 

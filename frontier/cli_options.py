@@ -30,6 +30,14 @@ class ErrorsName(StrEnum):
     relative = "relative"
 
 
+class RowsName(StrEnum):
+    """Rules for the rows that a curve goes through."""
+
+    auto = "auto"
+    pareto = "pareto"
+    all = "all"
+
+
 Source = Annotated[
     Path,
     typer.Argument(
@@ -43,7 +51,7 @@ By = Annotated[
     typer.Option(
         "--by",
         help="Group column; repeat or separate with commas; none for one group. Default: model, site, layer "
-        "where present.",
+        "where present, and dictionary_size where every size holds every family.",
     ),
 ]
 XAxis = Annotated[str, typer.Option("--x", help="Column of the x axis.")]
@@ -79,7 +87,14 @@ Across = Annotated[
         help="Column whose values may meet in one comparison: protocol, ablation, model, site, layer.",
     ),
 ]
-EveryRow = Annotated[bool, typer.Option("--all", help="Fit all SAEs, not only the Pareto-optimal ones.")]
+RowsOption = Annotated[
+    RowsName,
+    typer.Option(
+        "--rows",
+        help="SAEs to fit: pareto, all, or auto: the Pareto set of a family that was searched (several runs "
+        "per setting), every SAE of another.",
+    ),
+]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Print every doubt, remark and number, not only the headline.")
 ]

@@ -188,13 +188,8 @@ def setting_codes(table: pd.DataFrame, columns: Sequence[str] = (), ignoring: Se
     Runs are replicates when they agree in family, architecture, dictionary size and sparsity setting; where
     the setting is not known, when they agree in L0 (a TopK family). Columns in `ignoring` may differ.
     """
-    keys = pd.DataFrame(
-        {
-            c: table[c]
-            for c in dict.fromkeys((*columns, *RECIPE))
-            if c in table and (c in columns or c not in ignoring)
-        }
-    )
+    wanted = [c for c in dict.fromkeys((*columns, *RECIPE)) if c in columns or c not in ignoring]
+    keys = pd.DataFrame({c: table[c] for c in wanted if c in table}, index=table.index)
     known = keys["sparsity_setting"].notna() if "sparsity_setting" in keys else pd.Series(False, keys.index)
     keys["_l0"] = np.where(known.to_numpy(), 0.0, values(table, "l0"))
     return keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()

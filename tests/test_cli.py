@@ -173,6 +173,6 @@ def test_odd_rows_are_kept_and_said(tmp_path):
     ]
     path = tmp_path / "odd.csv"
     pd.DataFrame(rows).to_csv(path, index=False)
-    out = run("fit", path, "--errors", "additive", "--all").stdout
+    out = run("fit", path, "--errors", "additive", "--rows", "all").stdout
     for text in ("read as l0", "read as loss_recovered", "per cent", "l0 is 0", "above 1"):
         assert text in out, text

@@ -121,9 +121,11 @@ def test_frontier_draws_derived_columns_on_log_axes(resid):
 
 
 def test_frontier_of_a_table_without_loss_recovered_draws_fvu():
-    ax = draw_frontier(pd.DataFrame({"l0": [1.0, 2, 4], "fvu": [0.4, 0.2, 0.3]}))
+    table = pd.DataFrame({"l0": [1.0, 2, 4], "fvu": [0.4, 0.2, 0.3]})
+    ax = draw_frontier(table)
     assert ax.get_ylabel() == "Fraction of variance unexplained"
-    np.testing.assert_array_equal(line(ax, "_frontier").get_xdata(), [1, 2])
+    np.testing.assert_array_equal(line(ax, "_frontier").get_xdata(), [1, 2, 4])  # one run a setting: all
+    np.testing.assert_array_equal(line(draw_frontier(table, rows="pareto"), "_frontier").get_xdata(), [1, 2])
     assert ax.get_legend() is None
 
 

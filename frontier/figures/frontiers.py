@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from numpy.typing import NDArray
 
 from frontier.figures.families import Look, fidelity, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
@@ -28,7 +29,7 @@ from frontier.figures.style import Style, figure_text, styles_for
 from frontier.groups import Groups, group_codes
 from frontier.metrics import metrics_table, values
 from frontier.metrics.axes import goal
-from frontier.pareto import mark_pareto
+from frontier.pareto.rows import chosen_rows
 
 FAINT = 0.3
 
@@ -42,6 +43,7 @@ def plot_frontiers(
     x: str = "l0",
     y: str | None = None,
     objectives: Mapping[str, str] | None = None,
+    rows: str = "auto",
     family: str = "family",
     log_x: bool = True,
     log_y: bool = False,
@@ -49,7 +51,7 @@ def plot_frontiers(
     styles: Mapping[Any, Style] | None = None,
     figure: Figure | SubFigure | None = None,
 ) -> np.ndarray:
-    """Every SAE as a point, the Pareto set of each family solid and joined, the rest faint.
+    """Every SAE as a point, those that make a family's frontier solid and joined, the rest faint.
 
     One panel per group (model, site, layer) under one legend. How many SAEs could not be drawn stands above
     each panel.
@@ -60,7 +62,7 @@ def plot_frontiers(
     axes : Axes or array of Axes, optional
         One per panel; default a new pyplot figure, or new axes in `figure`.
     by : column names, optional
-        Groups; default model, site and layer where present. Families are always kept apart.
+        Cells, as in `pareto_set`. Families are always kept apart.
     x, y : column names, derived ones included
         Default L0 against loss recovered (`fvu` where that is unknown).
     family : column name
@@ -69,6 +71,8 @@ def plot_frontiers(
         Drawn in grey (see `family_styles`).
     objectives : dict of column name to "min" or "max", optional
         What decides the Pareto set; default x and y, loss recovered and the like to be high, others low.
+    rows : {"auto", "pareto", "all"}
+        Which SAEs make a frontier; as in `chosen_rows`.
     log_x, log_y : bool
         Which axes are logarithmic.
     panels : column names, optional
@@ -105,11 +109,14 @@ def plot_frontiers(
     grid, owned = panels_for(len(names), axes, figure)
     mixed = not {*groups.cells} <= {*cells}
     options: dict[str, Any] = {
-        "by": groups.cells, "x": x, "y": y, "objectives": objectives, "log_x": log_x, "log_y": log_y,
+        "by": groups.cells, "x": x, "y": y, "family": family, "log_x": log_x, "log_y": log_y, "styles": looks,
+        "legend": mixed,
     }  # fmt: skip
+    goals = objectives or {name: goal(table, name) for name in (x, fidelity(table) if y is None else y)}
+    solid = chosen_rows(table, groups, rows, objectives=goals).mask
     for code, (ax, title) in enumerate(zip(grid, panel_titles(names), strict=True)):
-        rows = table[codes == code]
-        draw_frontier(rows, ax, family=family, styles=looks, legend=mixed, title=title, **options)
+        inside = codes == code
+        draw_frontier(table[inside], ax, solid=solid[inside], title=title, **options)
     share_labels(grid)
     if not mixed:
         legend_above(grid, looks, looks, owned)
@@ -126,26 +133,31 @@ def draw_frontier(
     family: str = "family",
     reference: Hashable | None = None,
     objectives: Mapping[str, str] | None = None,
+    rows: str = "auto",
+    solid: NDArray[np.bool_] | None = None,
     log_x: bool = True,
     log_y: bool = False,
     styles: Mapping[Any, Style] | None = None,
     legend: bool = True,
     title: str = "",
 ) -> Axes:
-    """One panel of `plot_frontiers`, whose parameters it takes; several groups differ in the kind of line."""
+    """One panel of `plot_frontiers`, whose parameters it takes; several groups differ in the kind of line.
+
+    `solid` names the rows that are joined, where they are chosen already.
+    """
     table = metrics_table(table)
     y = fidelity(table) if y is None else y
-    goals = objectives or {name: goal(table, name) for name in (x, y)}
-    marked = mark_pareto(table, by, objectives=goals, family=family)
-    groups = Groups.of(marked, by, family)
-    xs, ys = values(marked, x), values(marked, y)
-    shown = drawable(marked, xs, ys, log_x, log_y)
+    groups = Groups.of(table, by, family)
+    if solid is None:
+        goals = objectives or {name: goal(table, name) for name in (x, y)}
+        solid = chosen_rows(table, groups, rows, objectives=goals).mask
+    xs, ys = values(table, x), values(table, y)
+    shown = drawable(table, xs, ys, log_x, log_y)
     looks = looks_of(groups, reference, styles)
     ax = new_axes()[0] if ax is None else ax
-    optimal = marked["pareto_optimal"].to_numpy()
     for code, look in enumerate(looks):
-        rows = (groups.codes == code) & shown
-        _draw(ax, xs, ys, rows & optimal, rows & ~optimal, look)
+        inside = (groups.codes == code) & shown
+        _draw(ax, xs, ys, inside & solid, inside & ~solid, look)
     finish_axes(ax, x, y, log_x, log_y)
     say_hidden(ax, title, shown)
     if legend:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from frontier.groups import HYPERPARAMETERS, Groups, setting_codes
 from frontier.metrics import add_notes, values
@@ -39,9 +40,13 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class ChosenRows:
-    """The chosen rows as a table, by group and L0 as in `pareto_set`, and how each group's were chosen."""
+    """The chosen rows as a table, by group and L0 as in `pareto_set`, and how each group's were chosen.
+
+    `mask` says which rows of the whole table they are.
+    """
 
     table: pd.DataFrame
+    mask: NDArray[np.bool_]
     choices: tuple[Choice, ...]
     note: str = ""
 
@@ -105,7 +110,7 @@ def chosen_rows(
     order = np.lexsort([values(chosen, first), groups.codes[keep]])
     note = _note(choices, names)
     chosen = chosen.iloc[order].reset_index(drop=True)
-    return ChosenRows(add_notes(chosen, *([note] if note else [])), choices, note)
+    return ChosenRows(add_notes(chosen, *([note] if note else [])), keep, choices, note)
 
 
 def _searched(rows: pd.DataFrame, groups: Groups) -> dict[str, str]:
