@@ -13,11 +13,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from frontier.groups import Codes
 from frontier.wording import listed
 
 Array = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Groups = NDArray[np.int64]
 Rows = NDArray[np.intp]
 
 CELLS, PAIRWISE = 2_000_000, 256
@@ -33,7 +33,7 @@ CULLED, SAMPLE, SAMPLE_OF_GROUP, WORTH = 4096, 4096, 64, 0.7
 largest share of them that may be left by it."""
 
 
-def nondominated(points: Array, groups: Groups | None = None) -> Bools:
+def nondominated(points: Array, groups: Codes | None = None) -> Bools:
     """True for the points that no point of the same group beats.
 
     Parameters
@@ -64,7 +64,7 @@ def nondominated(points: Array, groups: Groups | None = None) -> Bools:
     return optimal
 
 
-def _order(x: Array, groups: Groups) -> Rows:
+def _order(x: Array, groups: Codes) -> Rows:
     """The rows in order of (group, x)."""
     if not len(x) or (groups[0] == groups[-1] and (groups == groups[0]).all()):
         return np.argsort(x)
@@ -78,13 +78,13 @@ def _order(x: Array, groups: Groups) -> Rows:
     return np.concatenate([rows[turn] for rows, turn in zip(np.split(order, edges), turns, strict=True)])
 
 
-def _of_few(points: Array, groups: Groups | None) -> Bools:
+def _of_few(points: Array, groups: Codes | None) -> Bools:
     if points.shape[1] > 2 and len(points):
         return _by_moocore(points, groups)
     return Dominance.of(points, np.zeros(len(points), np.int64) if groups is None else groups).optimal()
 
 
-def _by_moocore(points: Array, groups: Groups | None) -> Bools:
+def _by_moocore(points: Array, groups: Codes | None) -> Bools:
     """Group by group, with no other sort than that by group."""
     import moocore
 
@@ -99,12 +99,12 @@ def _by_moocore(points: Array, groups: Groups | None) -> Bools:
     return optimal
 
 
-def _radix(groups: Groups) -> Groups:
+def _radix(groups: Codes) -> Codes:
     """The same order in a type that is sorted by radix, where the numbers fit."""
     return groups.astype(np.uint16) if groups.min() >= 0 and groups.max() < 2**16 else groups
 
 
-def _not_obviously_beaten(points: Array, groups: Groups | None) -> Rows | None:
+def _not_obviously_beaten(points: Array, groups: Codes | None) -> Rows | None:
     """The rows that one good row of their group does not beat, found without a sort; None: not worth it.
 
     The good row has the least scaled sum of a random sample. Where few of the sample lose to it, nearly all
@@ -128,7 +128,7 @@ def _not_obviously_beaten(points: Array, groups: Groups | None) -> Rows | None:
     return left
 
 
-def _best_drawn(points: Array, groups: Groups | None, count: int) -> Array:
+def _best_drawn(points: Array, groups: Codes | None, count: int) -> Array:
     """One good row per group (count, objectives); infinite, so that all is kept, for groups without a row."""
     with np.errstate(all="ignore"):  # any row will do where sums overflow
         spread = np.ptp(points, axis=0)
@@ -200,13 +200,13 @@ class Dominance:
     """
 
     points: Array
-    groups: Groups
+    groups: Codes
     order: Rows
     run: Rows
     start: Rows
 
     @classmethod
-    def of(cls, points: Array, groups: Groups) -> Dominance:
+    def of(cls, points: Array, groups: Codes) -> Dominance:
         """Sort once; all answers share it."""
         order = _order(points[:, 0], groups)
         x, g = points[order, 0], groups[order]
