@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import sae_frontier
 from numpy.testing import assert_allclose
 
 import frontier
@@ -323,3 +324,40 @@ def test_the_page_of_columns_is_current():
     spec.loader.exec_module(module)
     assert module.PAGE.read_text(encoding="utf-8") == module.page(), "run python docs/columns_page.py"
     assert "columns.md" in (place.parents[1] / "mkdocs.yml").read_text(encoding="utf-8")
+
+
+# --- the command ----------------------------------------------------------------------------------
+
+
+def test_options_of_the_command(tmp_path):
+    frame = sweep(metric="my score", layer=[3, 4] * 6).rename(columns={"l0": "active"})
+    path = tmp_path / "t.csv"
+    frame.assign(**{"my score": 1 - frame["my score"]}).to_csv(path, index=False)
+    base = ["compare", path, "--reference", "relu", "--map", "active=l0"]
+    asked = sae_frontier(*base)
+    assert (
+        asked.returncode == 2
+        and "say which side is better" in asked.stderr
+        and "--better higher" in asked.stderr
+    )
+    ways = (
+        ["--y", "my score", "--better", "higher"],
+        ["--better", "my score=higher"],
+        ["--better", "higher"],
+    )
+    for better in ways:
+        done = sae_frontier(*base, *better, "--by", "none", "--across", "layer")
+        assert done.returncode == 0 and "TopK" in done.stdout and "better" in done.stdout
+        assert "not used" not in done.stdout
+    refused = sae_frontier(*base, "--better", "higher", "--by", "none")
+    assert refused.returncode == 2 and "rows with different layer" in refused.stderr
+    kept = sae_frontier(*base, "--better", "higher", "--where", "layer == 3")
+    assert kept.returncode == 0 and "kept 6 of 12 rows: layer == 3" in kept.stdout
+    for wrong, words in (
+        (["--map", "active"], "expected --map theirs=ours"),
+        (["--better", "higher", "--where", "open('x')"], "holds call, which is not allowed"),
+        (["--better", "up"], "better must be 'higher' or 'lower'"),
+        (["--better", "higher", "--across", "layr"], "did you mean 'layer'"),
+    ):
+        done = sae_frontier(*base, *wrong)
+        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
