@@ -266,7 +266,7 @@ class FrontierFits(Result):
         if isinstance(key, (int, np.integer)) and not any(key in f.group.values() for f in self.fits):
             return self.fits[key]
         wanted = key if isinstance(key, dict) else (key if isinstance(key, tuple) else (key,))
-        everyone = [*self.fits, *self.failures]
+        everyone: list[CurveFit | GroupFailure] = [*self.fits, *self.failures]
         exact = any(_matches(f.group, wanted, lambda v: v) for f in everyone)
         same = (lambda v: v) if exact else folded
         found = [f for f in self.fits if _matches(f.group, wanted, same)]

@@ -26,7 +26,8 @@ def scan(folder: str, found: Found) -> None:
     TableError
         When none can be read.
     """
-    kinds, unread, lacking = Counter[str](), [], ""
+    kinds, lacking = Counter[str](), ""
+    unread: list[str] = []
     files = list(files_in(folder, unread))
     for path in _tracked(files):
         frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
