@@ -269,7 +269,7 @@ def test_axes_without_a_top_get_a_power_law_and_one_remark(metric):
     found = frontier.compare(frame.assign(**{metric: 5 * frame[metric]}), "relu")
     assert found[0].verdict == "better" and found[0].potency.ratio == pytest.approx(4, rel=0.05)
     assert found.fits.curve == "power"
-    assert sum(metric in note and "no known upper bound" in note for note in found.notes) == 1
+    assert sum(metric in note and "no known upper bound" in note for note in found.fits.notes) == 1
     assert len(found[0].doubts) <= 3
     assert frontier.fit(frame, "hill", y=metric).curve == "hill"  # what is asked for is fitted
 

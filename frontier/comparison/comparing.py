@@ -121,7 +121,7 @@ def compare(
 
     def make() -> tuple[FrontierFits, RatioTable]:
         fits = fit(
-            chosen.table, curve or "hill", groups.cells, x=x, y=y, errors=errors, max_l0=max_l0, level=level,
+            chosen.table, curve, groups.cells, x=x, y=y, errors=errors, max_l0=max_l0, level=level,
             fixed=fixed, family=family, across=across,
         )  # fmt: skip
         ratios = ratio_table(fits, name, at=at, intervals=intervals, simultaneous=simultaneous)
