@@ -48,16 +48,22 @@ class Format(StrEnum):
     dictionary_learning = "dictionary-learning"
 
 
-@app.callback()
-def options(
-    version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    """Options of the command itself."""
-    if version:
+def say_version(wanted: bool) -> None:
+    """Print the version and end, if it is wanted."""
+    if wanted:
         from frontier import __version__
 
         console.print(f"sae-train {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=say_version)
+    ] = False,
+) -> None:
+    """Options of the command itself."""
 
 
 @app.command()
@@ -291,6 +297,7 @@ def main() -> None:
     # loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = in_one_line
+    enough_address_space()
     try:
         app()
     except (ValueError, OSError, ImportError) as error:
@@ -301,6 +308,24 @@ def main() -> None:
         if type(error) is RuntimeError:  # torch's own, or a fault of ours: the traceback is wanted
             raise
         fail(str(error))
+
+
+LEAST_ADDRESS_SPACE = 2.2e9
+"""Bytes: with 1.6 GB torch ends in std::bad_alloc or LLVM aborts, from 1.8 to 2 GB one waits for ever."""
+
+
+def enough_address_space() -> None:
+    """Nothing, unless a limit (`ulimit -v`) would end torch or the compiler of the loops without a word."""
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
+        fail(
+            f"the limit on address space (ulimit -v) is {limit / 1e9:.2g} GB; torch and its compiled loops "
+            f"need {LEAST_ADDRESS_SPACE / 1e9:.2g} GB before they train; raise it"
+        )
 
 
 def in_one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:

@@ -22,7 +22,7 @@ def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
 
     With t the activation, t̂ its reconstruction, t̄ the mean activation of the evaluation set:
     mse = mean ‖t − t̂‖², fvu = Σ‖t − t̂‖² / Σ‖t − t̄‖², shrinkage = Σ‖t̂‖² / Σ t̂·t. The cosine of a token whose
-    reconstruction is zero counts as 0.
+    reconstruction is zero counts as 0. Loss recovered is missing where ablation does not raise the loss.
     """
     tokens, predictions = sums["tokens"], sums["predictions"]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -34,8 +34,8 @@ def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
             "ce_sae": sae,
             "ce_zero_ablation": zero,
             "ce_mean_ablation": mean,
-            "loss_recovered": (mean - sae) / (mean - clean),
-            "loss_recovered_zero": (zero - sae) / (zero - clean),
+            "loss_recovered": np.where(mean > clean, (mean - sae) / (mean - clean), np.nan),
+            "loss_recovered_zero": np.where(zero > clean, (zero - sae) / (zero - clean), np.nan),
             "kl": sums["kl"] / predictions,
             "mse": sums["squared_error"] / tokens,
             "fvu": sums["squared_error"] / sums["centred_squares"],

@@ -14,13 +14,13 @@ from after_training_cases import SITE, D, F, Foreign, V
 
 import frontier
 import frontier.curves
-from frontier.studies.batch_sums import jackknife_error, without_each
+from frontier.studies.batch_sums import PER_MEMBER, SHARED, jackknife_error, metrics_of, without_each
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK
 from trainers.evaluate import Evaluation, EvaluationError, evaluate, one_pass
 from trainers.evaluate.firing_counts import FiringCounts, frequency_shares
 from trainers.evaluate.linear_error import LinearError
-from trainers.language_models import LanguageModel, load_language_model
+from trainers.language_models import LanguageModel, kl_from, load_language_model
 from trainers.sae import SAE
 
 
@@ -462,6 +462,25 @@ def test_paired_differences(family):
         family.difference("kll", "relu/1", "relu/2")
     with pytest.raises(EvaluationError, match="no SAE 'relu/9'"):
         family.difference("kl", "relu/9", "relu/2")
+
+
+def test_loss_recovered_is_missing_where_ablation_lowers_the_loss():
+    """By hand: clean 3, SAE 2.5, mean ablation 2, zero ablation 4 nats; (2 - 2.5) / (2 - 3) would be 0.5."""
+    sums = dict.fromkeys((*PER_MEMBER, *SHARED), np.array([1.0]))
+    sums |= {"ce_clean": np.array([3.0]), "ce_sae": np.array([2.5]), "ce_mean": np.array([2.0])}
+    found = metrics_of(sums | {"ce_zero": np.array([4.0])})
+    assert np.isnan(found["loss_recovered"][0]) and found["loss_recovered_zero"][0] == 1.5
+
+
+def test_kl_of_masked_tokens_is_a_number():
+    """Two tokens of three: 0 log 0 is 0. By hand: (ln 2 + ln(2/3)) / 2."""
+    never = float("-inf")
+    clean, other = torch.tensor([0.0, 0.0, never]), torch.tensor([0.0, math.log(3), never])
+    assert float(kl_from(clean, other)) == pytest.approx(0.5 * (math.log(2) + math.log(2 / 3)))
+    assert float(kl_from(clean, torch.tensor([0.0, never, never]))) == math.inf
+    grown = torch.tensor([0.0, 1.0, never], requires_grad=True)
+    kl_from(clean, grown).backward()
+    assert bool(grown.grad.isfinite().all())
 
 
 def test_nan_in_activations_names_site_and_batch(tokens):

@@ -21,6 +21,8 @@ from frontier.studies.evaluation import Evaluation, EvaluationError
 from trainers.evaluate.firing_counts import FiringCounts
 from trainers.evaluate.linear_error import LinearError
 
+NO_RANGE = "loss_recovered is undefined: ablation does not raise the loss"
+
 
 class Tally:
     """Sums of all batches and SAEs.
@@ -94,6 +96,8 @@ class Tally:
             if np.isnan(metrics["l0"]):  # given up: what was counted before that says nothing
                 metrics = dict.fromkeys(metrics, np.nan)
             row |= metrics | common
+            if metrics["ce_mean_ablation"] <= metrics["ce_clean"]:
+                row["doubts"] = NO_RANGE
         frequencies = {name: self._firing.total(i) for i, name in enumerate(self._names)}
         tokens = int(self._sums["tokens"][:, 0].sum())
         return Evaluation(pd.DataFrame(rows), self._per_batch(), frequencies, tokens)

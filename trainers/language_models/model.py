@@ -220,7 +220,10 @@ def kl_from(clean: Tensor, logits: Tensor, normalised: bool = False) -> Tensor:
     ours, other = (
         (clean, logits) if normalised else (torch.log_softmax(x.float(), -1) for x in (clean, logits))
     )
-    return (ours.exp() * (ours - other)).sum(-1)
+    p = ours.exp()
+    return torch.where(p > 0, p * (ours - other), 0.0).sum(
+        -1
+    )  # 0 log 0 is 0: masked tokens have logits of −∞
 
 
 def _one(token: Any) -> int | None:
