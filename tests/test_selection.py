@@ -11,11 +11,12 @@ from scipy import stats
 from statsmodels.tools.eval_measures import aicc as statsmodels_aicc
 
 import frontier
+from benchmarks.verdict_parts.selection import printed_probability
 from frontier.curves import hill, linear, power
 from frontier.fits import fit_points
 from frontier.selection import select_curve, select_curves
 from frontier.selection.averaging import AveragedRatio, averaged_potency, mata_t
-from frontier.selection.candidates import aicc
+from frontier.selection.candidates import aicc, probability_true
 from frontier.selection.curve_selection import CurveSelection, CurveSelections
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
@@ -529,3 +530,26 @@ def test_mata_t_covers_outside_the_data():
     assert average >= 0.90
     assert winner < average
     assert line < 0.87
+
+
+# --- what is printed as a probability -----------------------------------------------------------
+
+
+def test_a_printed_probability_is_one():
+    # small: `make verdicts` runs 2,000 tables. Bins of 50 tables or more, 99 % binomial bands.
+    frame = printed_probability(450, 150)
+    for row in frame[frame["tables"] >= 50].itertuples():
+        assert abs(row.right - row.printed) < 2.6 * np.sqrt(0.25 / row.tables)
+    assert frame["tables"].sum() > 400
+
+
+def test_the_truth_of_simulated_choices_near_the_observed_margin():
+    """Two candidates with normal scores: the share of truths among choices at one margin is known."""
+    rng = np.random.default_rng(1)
+    total = rng.standard_normal((2, 2, 4000))
+    total[0, 0] -= 1.0  # the first candidate scores lower, that is better, where it is true
+    found = [probability_true(total, np.array([0.0, m])) for m in (0.1, 1.0, 2.0)]
+    # log odds of truth 0 against 1 at margin m: (m - 1)^2 / 4 against m^2 / 4 with variance 2
+    expected = [1 / (1 + np.exp((m - 1) ** 2 / 4 - m**2 / 4)) for m in (0.1, 1.0, 2.0)]
+    assert_allclose(found, expected, atol=0.06)
+    assert np.isnan(probability_true(total[:, :, :10], np.zeros(2)))

@@ -20,6 +20,10 @@ from frontier.fits.errors_model import two_component
 from frontier.problems import Array, Estimate, Problem
 from frontier.wording import listed, number
 
+NEAREST, LEAST_TABLES = 0.2, 60
+"""The share of simulated choices that are near enough to the observed one, and the least number of them."""
+FAR = 60.0
+"""Margins of twice the log-likelihood beyond this one are equal."""
 CURVES = ("linear", "power", "hill")
 
 
@@ -278,17 +282,22 @@ class Contest:
         return np.where(impossible | np.isnan(found), -np.inf, found)
 
 
-def confusion(contests: Sequence[Contest], index: NDArray[np.intp]) -> Array:
-    """Share of simulated choices, (truths, chosen): rows and columns are the candidates of `index`.
+def simulated_scores(contests: Sequence[Contest], index: NDArray[np.intp]) -> Array:
+    """Scores on simulated tables, (truths, candidates, replicates), of the candidates of `index`.
 
     Over several groups the scores are summed, replicate by replicate.
     """
-    size = len(index)
-    replicates = contests[0].replicates
+    size, replicates = len(index), contests[0].replicates
     total = np.zeros((size, size, replicates))
     for c in contests:
         drawn = c.simulated[np.ix_(index, index)]
         total += np.stack([scores(row, c.k[index], c.n) for row in drawn]) if size else 0.0
+    return total
+
+
+def confusion(total: Array) -> Array:
+    """Share of simulated choices, (truths, chosen), from `simulated_scores`."""
+    size = len(total)
     table = np.full((size, size), np.nan)
     for truth in range(size):
         known = np.isfinite(total[truth]).any(axis=0)
@@ -296,3 +305,24 @@ def confusion(contests: Sequence[Contest], index: NDArray[np.intp]) -> Array:
             chosen = np.where(np.isnan(total[truth]), np.inf, total[truth]).argmin(axis=0)[known]
             table[truth] = np.bincount(chosen, minlength=size) / known.sum()
     return table
+
+
+def probability_true(total: Array, observed: Array) -> float:
+    """How often the first candidate is the truth among simulated tables that choose it by about this margin.
+
+    All candidates are the truth equally often; the `NEAREST` tables in the margin between the two best
+    scores are looked at, one more counted as half right. NaN with fewer than `LEAST_TABLES`.
+    """
+    if len(observed) < 2 or not total.size:
+        return float("nan")
+    filled = np.where(np.isnan(total), np.inf, total)
+    ordered = np.sort(filled, axis=1)
+    with np.errstate(invalid="ignore"):
+        margin = ordered[:, 1] - ordered[:, 0]
+    chosen = (filled.argmin(axis=1) == 0) & np.isfinite(ordered[:, 0])
+    truth = np.broadcast_to(np.arange(len(total))[:, None], margin.shape)[chosen]
+    if len(truth) < LEAST_TABLES:
+        return float("nan")
+    distance = np.abs(np.minimum(margin[chosen], FAR) - min(float(observed[1] - observed[0]), FAR))
+    nearest = np.argsort(distance, kind="stable")[: max(LEAST_TABLES, int(NEAREST * len(truth)))]
+    return float(((truth[nearest] == 0).sum() + 0.5) / (len(nearest) + 1))

@@ -23,7 +23,16 @@ from frontier.problems import Array
 from frontier.results import Group
 from frontier.selection.averaging import AveragedRatio as AveragedRatio
 from frontier.selection.averaging import averaged_potency as averaged_potency
-from frontier.selection.candidates import CURVES, Contest, Spec, aicc, confusion, specs_of
+from frontier.selection.candidates import (
+    CURVES,
+    Contest,
+    Spec,
+    aicc,
+    confusion,
+    probability_true,
+    simulated_scores,
+    specs_of,
+)
 from frontier.selection.curve_selection import (
     TIE,
     Candidate,
@@ -135,6 +144,7 @@ class _Tally:
     squares: Array
     gaps: Array
     table: Array
+    right: float
 
     @property
     def n(self) -> int:
@@ -155,8 +165,9 @@ def _tally(contests: Sequence[Contest]) -> _Tally:
         squares = np.sum(per_group, axis=0)
         scaled = [s * c.sigma(e) ** 2 for s, c, e in zip(per_group, contests, errors, strict=True)]
         gaps = np.sqrt(np.sum(scaled, axis=0) / sum(c.n for c in contests))
-    table = confusion(contests, ranked) if contests[0].replicates else np.full((0, 0), np.nan)
-    return _Tally(contests, total, ranked, likelihood, corrected, squares, gaps, table)
+    drawn = simulated_scores(contests, ranked) if contests[0].replicates else np.full((0, 0, 0), np.nan)
+    table, right = confusion(drawn), probability_true(drawn, total[ranked])
+    return _Tally(contests, total, ranked, likelihood, corrected, squares, gaps, table, right)
 
 
 def _select(contests: Sequence[Contest], group: Group) -> CurveSelection:
@@ -166,7 +177,7 @@ def _select(contests: Sequence[Contest], group: Group) -> CurveSelection:
     rival = min(rivals, key=lambda c: c.delta, default=None)
     delta = rival.delta if rival else math.nan
     by_delta = float(ndtr(delta / 2))
-    right = by_delta if math.isnan(found[0].right) else found[0].right
+    right = by_delta if math.isnan(t.right) else t.right
     criterion = "" if not t.ranked.size else "AICc" if np.isfinite(t.aicc[t.ranked]).all() else "likelihood"
     first = contests[0]
     return CurveSelection(

@@ -76,7 +76,8 @@ class CurveSelection(Result):
     delta, rival
         Discriminability of the best candidate from its nearest rival, and that rival.
     probability_right : float
-        How often the best candidate is chosen in data simulated from it; Phi(delta / 2) without replicates.
+        How often the best candidate is the true one, among tables simulated from every candidate equally
+        often, where it is chosen by about this margin; Phi(delta / 2) without replicates.
     probability_by_delta : float
         Phi(delta / 2), for a choice between the best candidate and its nearest rival.
     confusion : tuple of tuple of float
