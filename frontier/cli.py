@@ -28,7 +28,7 @@ from frontier.cli_options import (
     YAxis,
     reads,
 )
-from frontier.terminal import console, fail, run, say, show, show_result, wrote
+from frontier.terminal import MENDABLE, console, fail, run, say, show, show_result, wrote
 from frontier.text_tables import terminal_width
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ def demo(
 
 def main() -> None:
     """Run the command; bad input ends with one clear line and exit code 2."""
-    run(app, "sae-frontier")
+    run(app, "sae-frontier", mendable=(*MENDABLE, KeyError))
 
 
 def fitted(

@@ -59,19 +59,27 @@ def fail(command: str, message: object) -> NoReturn:
     sys.exit(2)
 
 
-def run(app: Callable[..., object], command: str) -> None:
-    """Run a typer application; what the user can mend ends with one line and exit code 2."""
+MENDABLE = (ValueError, OSError, ImportError)
+"""Errors that the user can mend."""
+
+
+def run(
+    app: Callable[..., object], command: str, *, mendable: tuple[type[Exception], ...] = MENDABLE,
+    out_of_memory: str = "give it fewer rows",
+) -> None:  # fmt: skip
+    """Run a typer application; what the user can mend ends with one line and exit code 2.
+
+    `out_of_memory` is the advice where memory does not suffice.
+    """
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show "≤" gets "?"
     try:
         code = app(standalone_mode=False)
-    except (ValueError, OSError, ImportError) as error:
-        fail(command, error)
-    except KeyError as error:
-        fail(command, error.args[0] if error.args else error)
+    except mendable as error:
+        fail(command, error.args[0] if isinstance(error, KeyError) and error.args else error)
     except MemoryError as error:
-        fail(command, f"out of memory ({error or 'no room'}); give it fewer rows")
+        fail(command, f"out of memory ({error or 'no room'}); {out_of_memory}")
     except Exception as error:
         if not hasattr(error, "format_message"):  # an unknown option or command; typer has its own click
             raise

@@ -88,16 +88,27 @@ def _drawn(columns: Columns, sides: Sequence[str]) -> str:
     lines = []
     for row in (head, rule, *rows):
         for cells in zip_longest(*row, fillvalue=""):
-            placed = (
-                c.rjust(w) if side == "right" else c.ljust(w)
-                for c, w, side in zip(cells, widths, sides, strict=True)
-            )
+            placed = (_padded(c, w, side) for c, w, side in zip(cells, widths, sides, strict=True))
             lines.append((" " * GAP).join(placed).rstrip())
     return "\n".join(lines)
 
 
 def _width(cells: Sequence[str]) -> int:
-    return max(len(line) for cell in cells for line in cell.split("\n"))
+    return max(_length(line) for cell in cells for line in cell.split("\n"))
+
+
+def _length(text: str) -> int:
+    """Columns of a terminal that a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _padded(text: str, width: int, side: str) -> str:
+    blank = " " * (width - _length(text))
+    return blank + text if side == "right" else text + blank
 
 
 def _total(columns: Columns) -> int:

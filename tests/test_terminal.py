@@ -121,6 +121,14 @@ def test_short_names_stay_different(names, length):
     assert len(set(shown)) == len(shown) and all(len(s) <= length for s in shown)
 
 
+def test_columns_of_wide_letters_stand_straight():
+    table, _ = text_table(["family", "is"], [["日本語", "better"], ["relu", "worse"]], 80)
+    head, rule, one, two = table.splitlines()
+    assert head.index("is") == two.index("worse") == 8  # "日本語" takes six columns
+    assert one == "日本語" + "  " + "better"
+    assert rule == "------  ------"
+
+
 def test_a_paragraph_is_the_words_in_lines():
     text = "k of group Resid is 11 times the largest x; it is an extrapolation."
     lines = paragraph(text, 30, "* ").splitlines()

@@ -298,13 +298,12 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = in_one_line
     enough_address_space()
+    smaller = "lower training.dictionary_size, the batch sizes, or the number of members"
     try:
-        app()
-    except (ValueError, OSError, ImportError) as error:
-        fail(str(error))
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
-            fail("out of memory; lower training.dictionary_size, the batch sizes, or the number of members")
+        terminal.run(app, "sae-train", out_of_memory=smaller)
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            fail(f"out of memory; {smaller}")
         if type(error) is RuntimeError:  # torch's own, or a fault of ours: the traceback is wanted
             raise
         fail(str(error))

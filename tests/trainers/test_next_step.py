@@ -5,10 +5,10 @@ import shlex
 import numpy as np
 import pandas as pd
 import pytest
-from commands import sae_frontier
+from commands import run_main, sae_frontier
 
 import frontier
-from trainers.cli import next_step
+from trainers.cli import main, next_step
 
 
 def table(families, points):
@@ -40,3 +40,14 @@ def test_the_command_works_on_the_run(tmp_path, families, points, command):
     assert words[:2] == ["sae-frontier", command]
     done = sae_frontier(*words[1:])
     assert done.returncode == 0, done.stderr
+
+
+def test_no_escape_sequence_of_an_argument_reaches_the_terminal(tmp_path):
+    escape = "\x1b[31m"
+    for arguments in (
+        ["run", f"a{escape}.toml", "--out", "x"],
+        [f"tra{escape}in"],
+        ["status", f"--fo{escape}"],
+    ):
+        done = run_main(main, "sae-train", *arguments)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1 and "\x1b" not in done.stderr
