@@ -57,7 +57,7 @@ def grown(found, groups, families):
     pairs = [(cell, family) for cell in cells for family in FAMILIES[1:families]]
     again = itertools.cycle(found)
     many = tuple(replace(next(again), group=cell, family=family) for cell, family in pairs)
-    return replace(found, comparisons=many)
+    return replace(found, comparisons=many).with_curves(lambda: (found.fits, found.ratios))
 
 
 @pytest.mark.parametrize(("groups", "families", "lines"), [(3, 3, 25), (4, 5, 35), (10, 5, 35), (42, 8, 40)])

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from frontier.results import Group, Result, Rows
 from frontier.shared_shape import SharedShape
 from frontier.views import View
 from frontier.wording import number, p_value_cell
+
+if TYPE_CHECKING:
+    from frontier.tables.styles import Sheet
 
 
 @dataclass(frozen=True)
@@ -256,6 +259,11 @@ class Comparisons(Rows[Comparison]):
 
     def _view(self) -> View:
         return screen(self)
+
+    def _sheets(self) -> tuple[Sheet, ...]:
+        from frontier.tables.styles import sheets_of
+
+        return sheets_of(screen(self, list(self.group_columns)))
 
 
 def _record(c: Comparison) -> dict[str, Any]:
