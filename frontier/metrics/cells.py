@@ -125,25 +125,25 @@ def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[
 def _written_by_programs(column: pd.Series, spec: Column | None) -> tuple[pd.Series, set[str]] | None:
     """A column of text that Python itself reads, with what it shows; None where a mark needs thought."""
     cells = column.tolist()
-    texts = [cell for cell in cells if isinstance(cell, str)]
-    if (
-        not texts
-        or any(not isinstance(cell, str) and not is_missing(cell) for cell in cells)
-        or (spec is not None and spec.kind == "count" and any("." in text for text in texts))
-    ):
+    alike = set(map(type, cells)) == {str}
+    texts = cells if alike else [cell for cell in cells if isinstance(cell, str)]
+    if not texts or not (alike or all(isinstance(c, str) or is_missing(c) for c in cells)):
+        return None
+    dotted = next((text for text in texts if "." in text), None)
+    if dotted and spec is not None and spec.kind == "count":
         return None
     if not _known(spec) and any(text[:1] == "0" and text[1:2].isdigit() for text in texts):
         return None
-    dotted = [text for text in texts if "." in text]
-    if dotted and not any(shows(text, spec) == "." for text in dotted):
+    if dotted and not any(shows(text, spec) == "." for text in texts if "." in text):
         return None
     try:
-        if len(texts) == len(cells) and not dotted and all(map(str.isdecimal, texts)):
+        if alike and not dotted and all(map(str.isdecimal, texts)):
             return pd.Series(list(map(int, texts)), column.index, dtype="int64"), {""}
-        numbers = [float(cell) if isinstance(cell, str) else np.nan for cell in cells]
+        plain = cells if alike else [cell if isinstance(cell, str) else "nan" for cell in cells]
+        numbers = np.array(plain, dtype=object).astype(float)
     except (ValueError, OverflowError):
         return None
-    return pd.Series(numbers, column.index, dtype=float), {"."} if dotted else {""}
+    return pd.Series(numbers, column.index), {"."} if dotted else {""}
 
 
 def _known(spec: Column | None) -> bool:

@@ -86,7 +86,8 @@ def _without_comments(lines: list[str]) -> tuple[list[str], str, tuple[str, ...]
     if comments and rest and _as_wide(comments[-1], rest[0]):
         header = comments.pop().lstrip()
         rest = [re.sub(r"^#+\s*(?=\w)", "", header), *rest]
-    if not any('"' in line for line in rest):  # a quoted cell may hold such a line
+    together = "\n".join(rest)
+    if "\n#" in together and '"' not in together:  # a quoted cell may hold such a line
         bare = [line for line in rest if not line.startswith("#") or re.search(r"[,;\t|]", line)]
         comments += rest[: len(rest) - len(bare)]
         rest = bare
@@ -139,7 +140,7 @@ def _cells(lines: list[str], separator: str) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
                 io.StringIO("\n".join(lines)), sep=separator, header=None, names=list(range(width)),
-                dtype=str, skipinitialspace=True, index_col=False, low_memory=False,
+                dtype=object, skipinitialspace=True, index_col=False, low_memory=False,
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise _too_wide(str(error), separator) from error
