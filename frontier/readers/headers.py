@@ -154,10 +154,7 @@ def _upright(table: pd.DataFrame, names: tuple[str, ...], said: list[str]) -> pd
 def _refuse_second_table(table: pd.DataFrame) -> None:
     """A row of names inside the table is the header of another one."""
     for column in [c for c in table.columns if canonical_name(str(c)) == "l0"]:
-        cells = table[column].tolist()
-        if all(isinstance(cell, str) and cell[-1:].isdigit() for cell in cells):
-            continue
-        for row, cell in enumerate(cells):
+        for row, cell in enumerate(table[column].tolist()):
             if isinstance(cell, str) and cell[:1].isalpha() and canonical_name(cell):
                 raise TableError(f"row {row} is another header ({cell!r} under {column!r}): one table a file")
 
