@@ -124,9 +124,18 @@ def _wrap(cell: str, width: int) -> str:
 
 
 def _headers_wrapped(columns: Columns, width: int) -> Columns:
-    if _total(columns) <= width:
-        return columns
-    return [[_wrap(head, _width(cells)) if cells else head, *cells] for head, *cells in columns]
+    """The header that reaches farthest beyond its cells one step narrower, again and again, as needed."""
+    columns, least = [list(c) for c in columns], [_width(c[1:] or c) for c in columns]
+    while _total(columns) > width:
+        beyond = [_width(c) - w for c, w in zip(columns, least, strict=True)]
+        i = beyond.index(max(beyond))
+        if beyond[i] <= 0:
+            break
+        head, now = columns[i][0], _width(columns[i])
+        columns[i][0] = _wrap(head.replace("\n", " "), now - 1)
+        if _width(columns[i]) == now:  # its longest word
+            least[i] = now
+    return columns
 
 
 def _cells_wrapped(columns: Columns, width: int) -> Columns:
