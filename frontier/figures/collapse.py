@@ -10,6 +10,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 from scipy.interpolate import PchipInterpolator
 
 from frontier.figures.panels import (
@@ -27,7 +28,7 @@ from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.results import Group
 from frontier.wording import plural
 
-HEIGHTS = (3.0, 1.2)
+HEIGHTS = (2.5, 1.3)
 """Of the two panels of a cell, and so of their share of the figure."""
 USUAL = 2.0
 """Standard deviations within which 95 % of residuals lie."""
@@ -114,7 +115,7 @@ def _panels(count: int, axes: Any, figure: Figure | SubFigure | None) -> tuple[n
     if figure is None:
         from matplotlib import pyplot as plt
 
-        figure = plt.figure(figsize=(width, rows * 2.9 + 0.4), layout="constrained")
+        figure = plt.figure(figsize=(width, rows * 3.4 + 0.4), layout="constrained")
     places = figure.add_gridspec(2 * rows, columns, height_ratios=HEIGHTS * rows)
     grid = np.empty((count, 2), dtype=object)
     for i in range(count):
@@ -172,4 +173,5 @@ def _draw_residuals(ax: Axes, cell: Collapse, looks: Mapping[Any, Style]) -> Non
         ax.plot(x[own], left[own], linewidth=width, label=figure_text(name), zorder=3, **style)
     farthest = 1.15 * max(USUAL, float(np.abs(left).max(initial=0)))
     ax.set_ylim(-farthest, farthest)
+    ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     log_axis(ax.xaxis)

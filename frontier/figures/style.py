@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axis import Axis, XAxis
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
 from frontier.metrics.columns import USUAL_REFERENCES
@@ -263,7 +264,8 @@ class PlainLogLocator(Locator):
         """Whether labels side by side would touch: each letter takes half its size."""
         if not isinstance(self.axis, XAxis) or len(ticks) < 3:
             return False
-        length, size = 72 * self.axis.axes.get_window_extent().width / self.axis.axes.figure.dpi, 8.0
+        length = 72 * self.axis.axes.get_window_extent().width / self.axis.axes.figure.dpi
+        size = FontProperties(size=mpl.rcParams["xtick.labelsize"]).get_size_in_points()
         letters = [len(plain_tick(t).replace("times", "").strip("${}")) for t in ticks]
         gaps = np.diff(np.log(ticks)) / math.log(span) * length
         return bool((gaps < 0.5 * size * (0.5 * np.add(letters[:-1], letters[1:]) + 1)).any())
