@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 
 from frontier import figures
+from frontier.comparison import compare
 from frontier.datasets import load_dataset
 from frontier.fits import fit
 from frontier.metrics import metrics_table
@@ -49,9 +50,12 @@ def published() -> Iterator[Entry]:
     table = table[table["layer"] == 20].reset_index(drop=True)
     fits = fit(pareto_set(table), "hill", errors="additive")
     ratios = ratio_table(fits, "baseline")
+    found = compare(table, "baseline")
     for name, title, call, draw in (
         ("frontiers", "Frontiers: L0 against loss recovered; the Pareto set joined, other SAEs faint",
          "plot_frontiers(table)", lambda: figures.plot_frontiers(table)),
+        ("collapse", "The shared shape: families shifted along L0 onto one curve, residuals below",
+         'plot_collapse(compare(table, "baseline").shapes)', lambda: figures.plot_collapse(found.shapes)),
         ("fits", "Hill fits of performance hit against sparsity, with bands", "plot_fits(fits)",
          lambda: figures.plot_fits(fits)),
         ("fits_log", "The same on logarithmic axes", "plot_fits(fits, log_axes=True)",
