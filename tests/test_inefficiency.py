@@ -244,6 +244,10 @@ def test_quantile_bootstrap_is_seeded_and_refits():
     assert one["k"] != fit_frontier_points(X, Y, estimator="quantile", replicates=199, seed=1)["k"]
     assert "percentiles of 199 case-bootstrap resamples (seed 0)" in repr(one)
     draws = one.source
+    logs = draws.centre - draws.a / draws.b  # log k, the group's own first
+    assert_allclose(
+        np.log([one["k"].low, one["k"].high]), np.quantile(logs[1:], [0.025, 0.975]), rtol=1e-9, atol=1e-12
+    )
     counts = np.random.default_rng(0).multinomial(40, np.full(40, 1 / 40), size=199)[0]
     again = fit_frontier_points(
         np.repeat(X, counts), np.repeat(Y, counts), estimator="quantile", replicates=9
