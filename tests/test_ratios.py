@@ -324,6 +324,17 @@ def test_mean_over_the_overlap_of_parallel_curves_is_the_ratio():
     assert mean_hit_ratio(a, b).ratio < 1
 
 
+def test_the_mean_is_taken_over_log_hits():
+    """Of power laws log potency is a line in log hit: its mean is the value in the geometric middle."""
+    rows = family("relu", 0.2, 1.0, seed=1) + family("gated", 0.5, 0.7, seed=2)
+    fits = frontier.fit(rows, "power", errors="log")
+    a, b = fits["gated"], fits["relu"]
+    low, high = max(a.y.min(), b.y.min()), min(a.y.max(), b.y.max())
+    middle = relative_potency(a, b, at=math.sqrt(low * high)).ratio
+    assert mean_relative_potency(a, b).ratio == pytest.approx(middle, rel=1e-6)
+    assert relative_potency(a, b, at=(low + high) / 2).ratio != pytest.approx(middle, rel=0.01)
+
+
 @pytest.mark.slow
 def test_relative_potency_has_known_coverage():
     # Truth known by construction; 400 tables, one fixed seed; binomial 99.9 % band around 95 %: 0.909 to
