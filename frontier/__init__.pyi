@@ -13,6 +13,7 @@ from .explorer import explore as explore
 from .figures import family_styles as family_styles
 from .figures import paper_style as paper_style
 from .figures import plot_attainment as plot_attainment
+from .figures import plot_collapse as plot_collapse
 from .figures import plot_evidence as plot_evidence
 from .figures import plot_fits as plot_fits
 from .figures import plot_frequencies as plot_frequencies
@@ -74,6 +75,7 @@ from .selection import select_curves as select_curves
 from .selection.averaging import averaged_potency as averaged_potency
 from .selection.curve_selection import CurveSelection as CurveSelection
 from .selection.planning import plan as plan
+from .shared_shape import SharedShape as SharedShape
 from .tables import runs_table as runs_table
 
 __version__: str

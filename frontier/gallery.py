@@ -55,7 +55,7 @@ def published() -> Iterator[Entry]:
         ("frontiers", "Frontiers: L0 against loss recovered; the Pareto set joined, other SAEs faint",
          "plot_frontiers(table)", lambda: figures.plot_frontiers(table)),
         ("collapse", "The shared shape: families shifted along L0 onto one curve, residuals below",
-         'plot_collapse(compare(table, "baseline").shapes)', lambda: figures.plot_collapse(found.shapes)),
+         'plot_collapse(compare(table, "baseline"))', lambda: figures.plot_collapse(found)),
         ("fits", "Hill fits of performance hit against sparsity, with bands", "plot_fits(fits)",
          lambda: figures.plot_fits(fits)),
         ("fits_log", "The same on logarithmic axes", "plot_fits(fits, log_axes=True)",

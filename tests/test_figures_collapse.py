@@ -1,6 +1,6 @@
 """The collapse plot: families shifted onto one curve, read from the artists."""
 
-from types import SimpleNamespace
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -8,22 +8,22 @@ import pytest
 
 from frontier.figures import paper_style
 from frontier.figures.collapse import plot_collapse
+from frontier.shared_shape import SharedShape
 from tests.test_figures import clashes, legend_words, line
 
 POTENCY = {"relu": 1.0, "gated": 1.6, "topk": 2.5}
 
 
-def shape(group, seed=0, noise=0.05, families=POTENCY):
+def shape(group, seed=0, noise=0.05):
     """Families on y = 0.6 (L0 potency)^-0.8, whose collapse is known by construction."""
-    rng = np.random.default_rng(seed)
-    names = [f for f in families for _ in range(7)]
-    z = np.concatenate([np.log(np.geomspace(8, 120, 7)) for _ in families])
-    shifts = {f: float(np.log(p)) for f, p in families.items()}
-    fitted = 0.6 * np.exp(-0.8 * (z + [shifts[n] for n in names]))
-    residuals = rng.normal(0, 1, len(z))
-    return SimpleNamespace(
-        group=group, names=names, z=z, y=fitted * np.exp(noise * residuals), fitted=fitted,
-        residuals=residuals, shifts=shifts, y_name="performance_hit",
+    names = tuple(f for f in POTENCY for _ in range(7))
+    z = np.tile(np.log(np.geomspace(8, 120, 7)), 3)
+    shifts = {f: float(np.log(p)) for f, p in POTENCY.items()}
+    exact = 0.6 * np.exp(-0.8 * (z + [shifts[n] for n in names]))
+    y = exact * np.exp(noise * np.random.default_rng(seed).normal(0, 1, len(z)))
+    return SharedShape(
+        group, "relu", "performance_hit", names, z, y, shifts, np.array([np.log(0.6), -0.8]), 0.0, 1.0, 0.0,
+        0.05, 17.0, 0.5, 0.0, 0.5, False,
     )  # fmt: skip
 
 
@@ -56,9 +56,9 @@ def test_one_pair_of_panels_per_cell_under_one_legend():
 
 
 def test_hits_at_or_below_zero_are_counted():
-    cell = shape({})
-    cell.y[3] = -0.0004
-    ((above, _),) = plot_collapse(cell)
+    hits = shape({}).y
+    hits[3] = -0.0004
+    ((above, _),) = plot_collapse(replace(shape({}), y=hits, knee=0.01))  # errors of two components
     assert above.get_title("right").replace("\n", " ") == "1 point at or below 0 not shown"
 
 

@@ -11,6 +11,7 @@ import pytest
 
 import frontier
 from frontier import renamed
+from frontier.wording import interval_cell
 
 FUNCTIONS = [n for n in frontier.__all__ if inspect.isfunction(getattr(frontier, n))]
 
@@ -30,6 +31,11 @@ def results(hill20, comparison20):
     }  # fmt: skip
 
 
+def cell_of(results):
+    potency = results["comparisons"]["Resid", "gated"].potency
+    return interval_cell(potency.ratio, potency.ratio_low, potency.ratio_high)
+
+
 KINDS = (
     "one fit", "fits", "ratios", "one ratio", "comparisons", "one comparison", "interval", "pooled",
     "choice of curve", "choices of curves",
@@ -43,7 +49,7 @@ def test_every_result_has_four_faces(results, kind):
     assert "<table>" in result.to_html()
     assert r"\toprule" in result.to_latex() and "|" in result.to_markdown()
     written = (result.to_html(), result.to_latex(), result.to_markdown(), result.to_text(verbose=True))
-    for cell in ("2.57 [2.30, 2.87]",) if kind in ("ratios", "comparisons") else ():
+    for cell in {"ratios": ["2.57 [2.30, 2.87]"], "comparisons": [cell_of(results)]}.get(kind, []):
         assert all(cell in face for face in written), kind
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
-from scipy.interpolate import PchipInterpolator
 
+from frontier.comparison.comparison import Comparisons
 from frontier.figures.panels import (
     EDGE,
     LEAST_WIDTH,
@@ -25,7 +25,7 @@ from frontier.figures.panels import (
     share_labels,
 )
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from frontier.results import Group
+from frontier.shared_shape import SharedShape
 from frontier.wording import plural
 
 HEIGHTS = (2.5, 1.3)
@@ -34,25 +34,8 @@ USUAL = 2.0
 """Standard deviations within which 95 % of residuals lie."""
 
 
-class Collapse(Protocol):
-    """One cell whose families share a shape.
-
-    `names`, `z` (log L0), `y`, `fitted` and `residuals` (in standard deviations) have one entry per point;
-    `shifts` holds the log relative potency of every family, 0 for the reference.
-    """
-
-    group: Group
-    names: Sequence[Any]
-    z: np.ndarray
-    y: np.ndarray
-    fitted: np.ndarray
-    residuals: np.ndarray
-    shifts: Mapping[Any, float]
-    y_name: str
-
-
 def plot_collapse(
-    shapes: Collapse | Sequence[Collapse],
+    shapes: SharedShape | Sequence[SharedShape] | Comparisons,
     axes: Any = None,
     *,
     reference: Hashable | None = None,
@@ -67,11 +50,12 @@ def plot_collapse(
 
     Parameters
     ----------
-    shapes : what `frontier.shared_shape` found, of one cell or of several
+    shapes : Comparisons, or the shared shape of one cell or of several
     axes : array of Axes, shape (cells, 2), optional
         For each cell the panel of the curve and that of the residuals; default a new pyplot figure, or new
         axes in `figure`.
     reference, styles, figure : as in `plot_fits`
+        The reference is by default that of the shapes.
 
     Returns
     -------
@@ -81,10 +65,20 @@ def plot_collapse(
     ------
     ValueError
         Without a cell, or with another number of axes than two per cell.
+
+    Examples
+    --------
+    >>> import frontier
+    >>> table = frontier.load_dataset("gated_gemma7b")
+    >>> found = frontier.compare(table[table["layer"] == 20], "baseline")
+    >>> frontier.plot_collapse(found).shape
+    (3, 2)
     """
-    cells = list(shapes) if isinstance(shapes, Sequence) else [shapes]
+    several = shapes.shapes if isinstance(shapes, Comparisons) else shapes
+    cells = [several] if isinstance(several, SharedShape) else list(several)
     if not cells:
         raise ValueError("there is no cell to draw")
+    reference = cells[0].reference if reference is None else reference
     looks = styles_for([n for c in cells for n in c.names], reference, styles)
     grid, owned = _panels(len(cells), axes, figure)
     titles = panel_titles([c.group for c in cells])
@@ -127,41 +121,29 @@ def _panels(count: int, axes: Any, figure: Figure | SubFigure | None) -> tuple[n
     return grid, True
 
 
-def _shifted(cell: Collapse) -> np.ndarray:
-    """Log L0 of every point as the reference would need it."""
-    return np.asarray(cell.z, dtype=float) + np.array([cell.shifts[n] for n in cell.names])
+def _shifted(cell: SharedShape) -> np.ndarray:
+    """L0 of every point as the reference would need it."""
+    return np.exp(cell.z + np.array([cell.shifts[n] for n in cell.names]))
 
 
-def _draw_curve(ax: Axes, cell: Collapse, looks: Mapping[Any, Style]) -> str:
+def _draw_curve(ax: Axes, cell: SharedShape, looks: Mapping[Any, Style]) -> str:
     """Points and curve; in words, how many points a log axis cannot show."""
-    x, y, names = np.exp(_shifted(cell)), np.asarray(cell.y, dtype=float), np.asarray(cell.names, object)
+    x, names = _shifted(cell), np.array(cell.names, dtype=object)
     for name in dict.fromkeys(cell.names):
         own = names == name
         marks: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker, **EDGE}
-        ax.plot(x[own], y[own], linestyle="none", label=figure_text(name), zorder=3, **marks)
-    log = bool((np.asarray(cell.fitted) > 0).all())
-    ax.plot(*_smooth(cell, log), color=QUIET, linewidth=1.0, label="_curve", zorder=2)
+        ax.plot(x[own], cell.y[own], linestyle="none", label=figure_text(name), zorder=3, **marks)
+    fine = np.geomspace(x.min(), x.max(), 200)
+    ax.plot(fine, cell.expected(fine), color=QUIET, linewidth=1.0, label="_curve", zorder=2)
     log_axis(ax.xaxis)
-    if log:
-        log_axis(ax.yaxis)
-    hidden = int((y <= 0).sum()) if log else 0
+    log_axis(ax.yaxis)
+    hidden = int((cell.y <= 0).sum())
     return f"{plural(hidden, 'point')} at or below 0 not shown" if hidden else ""
 
 
-def _smooth(cell: Collapse, log: bool) -> tuple[np.ndarray, np.ndarray]:
-    """The common curve through its fitted values, monotone between them."""
-    at, first = np.unique(_shifted(cell), return_index=True)
-    height = np.asarray(cell.fitted, dtype=float)[first]
-    if len(at) < 2:
-        return np.exp(at), height
-    fine = np.linspace(at[0], at[-1], 200)
-    found = PchipInterpolator(at, np.log(height) if log else height)(fine)
-    return np.exp(fine), np.exp(found) if log else found
-
-
-def _draw_residuals(ax: Axes, cell: Collapse, looks: Mapping[Any, Style]) -> None:
+def _draw_residuals(ax: Axes, cell: SharedShape, looks: Mapping[Any, Style]) -> None:
     """Residuals by family, joined in order of L0, around 0 and the range that 95 % keep to."""
-    x, left, names = np.exp(_shifted(cell)), np.asarray(cell.residuals, float), np.asarray(cell.names, object)
+    x, left, names = _shifted(cell), cell.residuals, np.array(cell.names, dtype=object)
     ax.axhspan(-USUAL, USUAL, color=QUIET, alpha=0.12, linewidth=0, label="_usual")
     ax.axhline(0, color=QUIET, linewidth=0.7, zorder=1, label="_zero")
     width = 0.6 * float(mpl.rcParams["lines.linewidth"])
