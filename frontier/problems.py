@@ -261,6 +261,14 @@ class Estimate:
         by_top = np.ravel(errors.by_top(value[:, None])[0])
         return np.where(np.isfinite(value), np.stack([slope, slope * u, by_top]), np.nan)
 
+    def jacobians(self, x: Array) -> Array:
+        """Derivatives of every column's curve at the same x by theta, as `jacobian`, (3, len(x), columns)."""
+        problem, (a, b, log_top) = self.problem, self.solution.theta
+        u = problem.curve.abscissa(x[:, None] - problem.offset) - self.centre
+        value, slope, _ = problem.errors.seen(problem.curve, a + b * u, log_top)
+        per = problem.errors.step(value)
+        return np.asarray(np.stack([slope, slope * u, problem.errors.by_top(value)[0] + 0 * u]) / per)
+
     def residuals(self, column: int = 0) -> Array:
         """One column's residuals on the scale of the engine, of the points of weight above 0."""
         problem, theta = self.problem, self.solution.theta[:, [column]]

@@ -8,13 +8,16 @@ from numpy.testing import assert_allclose
 from scipy import optimize, stats
 
 import frontier
+from benchmarks.verdict_parts.planning import halving
 from frontier.curves import hill
 from frontier.fits import fit_points
 from frontier.problems import parameter, x_at
 from frontier.selection import select_curve
+from frontier.selection.assurance import DRAWS, _drawn, width_quantile
 from frontier.selection.candidates import specs_of
 from frontier.selection.design import Apart, Width, gathered, greedy
-from frontier.selection.planning import Addition, Plan, plan
+from frontier.selection.planned import Addition, Plan
+from frontier.selection.planning import plan
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
 GRID = np.geomspace(10, 300, 60)
@@ -111,7 +114,8 @@ def test_repeated_additions_follow_the_direct_formula():
 @pytest.mark.parametrize("quantity", ["relative_potency", "hit_ratio", "k", "n"])
 def test_predicted_width_is_that_of_the_planned_data(quantity):
     fits = two_families()
-    p = plan(*fits, quantity=quantity, at={"relative_potency": 0.07, "hit_ratio": 60.0}.get(quantity))
+    at = {"relative_potency": 0.07, "hit_ratio": 60.0}.get(quantity)
+    p = plan(*fits, quantity=quantity, at=at, sure=None)
     assert p.reached
     assert p.n_more == sum(a.count for a in p.additions) == len(p.path) - 1
     after = two_families(more=p.additions)
@@ -137,7 +141,7 @@ def _together(pair):
 def test_simulated_widths_halve():
     """Refits of planned data with random noise: the mean width is about half the present mean width."""
     fits = two_families()
-    p = plan(*fits)
+    p = plan(*fits, sure=None)
     truth = {"gated": fits[0], "relu": fits[1]}
     before, after = [], []
     for widths, more in ((before, ()), (after, p.additions)):
@@ -337,3 +341,30 @@ def test_plan_frames_json_html(tmp_path):
     assert repr(again) == repr(p)
     assert "<table>" in p._repr_html_()
     assert "further SAEs to narrow the interval of relative_potency" in repr(p)
+
+
+def test_plans_from_noisy_tables_reach_their_width():
+    # small: `make verdicts` runs hundreds. 75 % of 12 x 4 plans at the least, 31 % reach it without `sure`
+    found = halving(12)
+    assert found["reached"].mean() >= 0.75
+
+
+def test_a_surer_plan_is_a_larger_one_and_says_so():
+    fits = two_families()
+    sizes = [plan(*fits, sure=s).n_more for s in (None, 0.5, 0.8, 0.95)]
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+    assert "reached in 80 % of the truths that the fits leave open" in repr(plan(*fits))
+    assert math.isnan(plan(*fits, goal="tell_apart", most=5).sure)
+
+
+def test_draws_of_truths_have_the_covariance_of_the_fit():
+    """The spread of the drawn log k and the mean of the variances found, against the fit's own."""
+    fit = two_families()[0]
+    rng = np.random.default_rng(1)
+    sigma2 = np.full(DRAWS, float(fit.estimate.variance[0]))
+    drawn = _drawn(fit.estimate, sigma2, rng)
+    covariance = np.cov(drawn.solution.theta[:2])
+    assert_allclose(covariance, fit.estimate.covariance[:2, :2, 0], rtol=0.2, atol=1e-6)
+    width = width_quantile([fit], parameter("n"), [np.empty(0)], 0.5)
+    own = fit.interval_of(parameter("n"), method="wald")
+    assert_allclose(width, np.log(own.high / own.low), rtol=0.4)
