@@ -65,16 +65,6 @@ def crossing(fit: CurveFit, reference: CurveFit, level: float = 0.95) -> Crossin
     return Crossing(1 / at, inverse[0], inverse[1], level)
 
 
-def significant_sides(fit: CurveFit, reference: CurveFit, level: float = 0.95) -> set[str]:
-    """'lower' and 'higher': where in the common range of x the family's curve differs, pointwise."""
-    low, high = common_x(fit, reference)
-    if low >= high:
-        return set()
-    x = grid(low, high, POINTS)
-    gap, reach = height_difference(fit, reference, x, level)
-    return {word for word, there in (("lower", gap < -reach), ("higher", gap > reach)) if there.any()}
-
-
 def height_difference(fit: CurveFit, reference: CurveFit, x: Array, level: float) -> tuple[Array, Array]:
     """Difference of the two curves on the working scale at each x, and its half-width; shape of x.
 
