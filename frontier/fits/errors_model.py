@@ -17,6 +17,9 @@ from frontier.wording import listed, number, plural
 
 PREFERENCE = 2.0
 """Log errors give way to another model whose pooled log-likelihood is higher by more than this."""
+LITTLE = 0.5
+"""Additive errors give way to two components for so little: where these are not needed they cost no coverage,
+and where they are, additive errors cover k in 64 to 82 % instead of 88 to 93 % (families of 6 to 8 SAEs)."""
 KNEES = 24
 """Knees tried per cell, equally spaced in the logarithm; the best is refined between its neighbours."""
 LARGEST_BATCH = 2**22
@@ -80,12 +83,15 @@ def choose_errors(
 def _preferred(total: Array, usual: int) -> int:
     """The model with the highest log-likelihood where it exceeds that of the usual one by `PREFERENCE`.
 
-    Two components, which hold the other two as special cases, must exceed both.
+    Two components hold the other two as special cases and must exceed both: log errors by as much, additive
+    ones by `LITTLE`.
     """
     plain = usual
     if usual < 2 and total[1 - usual] - total[usual] > PREFERENCE:
         plain = 1 - usual
-    return 2 if total[2] - total[plain] > PREFERENCE else plain
+    least = (PREFERENCE, LITTLE)[plain] if plain < 2 else 0.0
+    other = total[1 - plain] + LITTLE if plain < 2 else -np.inf
+    return 2 if total[2] > max(total[plain] + least, other) else plain
 
 
 def two_component(
