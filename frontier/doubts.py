@@ -5,7 +5,7 @@ Code asks a doubt for its kind and its numbers, never for its text.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 
@@ -133,11 +133,6 @@ def said(text: str) -> Doubt:
 def has(doubts: Iterable[Doubt], *kinds: Kind) -> bool:
     """Whether one of the doubts is of one of these kinds."""
     return any(d.kind in kinds for d in doubts)
-
-
-def without(doubts: Iterable[Doubt], kinds: Collection[Kind]) -> list[Doubt]:
-    """The doubts of all other kinds."""
-    return [d for d in doubts if d.kind not in kinds]
 
 
 def in_text(doubts: Iterable[Doubt]) -> str:

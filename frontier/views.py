@@ -83,7 +83,7 @@ class View:
         remarks, groups = list(dict.fromkeys(self.remarks)), grouped(self.doubts, self.place)
         if verbose:
             return remarks + [line for g in groups for line in g.sentences]
-        return remarks[:LINES] + [g.sentence for g in groups[:LINES]]
+        return remarks[:LINES] + [g.sentence for g in groups[-LINES:]]
 
     def hidden(self, rows: int) -> str:
         """What one screen leaves out, `rows` of the table among it; empty where that is nothing."""

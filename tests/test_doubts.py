@@ -196,3 +196,22 @@ def test_doubts_of_one_kind_are_told_together():
     assert many.places == tuple(f"layer {i}" for i in range(7)) and len(many.doubts) == 7
     assert many.sentence == "k is extrapolated in 7 cells."
     assert worst_first([d for _, d in pairs])[0].kind is Kind.crossing
+
+
+def test_places_are_named_while_they_are_few_and_each_once():
+    tie = Doubt(Kind.tie, "They tie.")
+    for count, told in (
+        (1, "a: They tie."),
+        (3, "In 3 groups (a; b; c): They tie."),
+        (4, "In 4 groups: They tie."),
+    ):
+        pairs = [(place, tie) for place in "abcd"[:count]]
+        (group,) = grouped([*pairs, pairs[0]], "group")
+        assert group.sentence == told and group.places == tuple("abcd"[:count])
+    assert group.sentences == ["In 4 groups (a; b; c; d): They tie."]  # all are named where all is told
+    (two,) = grouped([("a", tie), ("a", Doubt(Kind.tie, "So do these."))])
+    assert two.sentence == "a: They tie. And 1 more of this kind."
+
+
+def test_an_old_sentence_keeps_its_words():
+    assert said("Only 3 points.") == Doubt(Kind.said, "Only 3 points.") != said("")

@@ -4,6 +4,7 @@ import itertools
 import re
 import textwrap
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import frontier
+from frontier.doubts import Doubt, Kind
+from frontier.results import held, telling
 from frontier.text_tables import abbreviations, paragraph, text_table
+from frontier.views import View
 
 ESCAPE = "\x1b[31m\x1b]0;owned\x07"
 FAMILIES = (
@@ -76,6 +80,41 @@ def test_a_comparison_is_one_screen(found, groups, families, lines):
     flat = " ".join(whole.split())
     for doubt in {d for c in many for d in c.doubts}:
         assert str(doubt) in flat  # and nothing lost
+
+
+def test_many_cells_are_counted_family_by_family(found):
+    many = grown(found, 42, 4)
+    view = many._view()
+    assert view.headers[0] == "family" and [row[0] for row in view.rows]
+    verdicts = [h for h in view.headers if h in {c.verdict for c in many}]
+    for row in view.rows:
+        own = [c for c in many if c.family == row[0]]
+        assert [int(n) for n in row[1 : 1 + len(verdicts)]] == [
+            sum(c.verdict == v for c in own) for v in verdicts
+        ]
+    medians = [float(row[1 + len(verdicts)]) for row in view.rows]
+    assert medians == sorted(medians, reverse=True) and len(set(medians)) > 1
+
+
+def test_what_a_screen_leaves_out_is_counted():
+    doubts = tuple((f"layer {i}", Doubt(Kind.tie, f"Tie {i}.")) for i in range(7))
+    rows = tuple((str(i), "x") for i in range(50))
+    view = View("Title", ("row", "cell"), rows, tuple(f"remark {i}." for i in range(6)), doubts)
+    short, whole = view.text(80), view.text(80, verbose=True)
+    assert "… 6 more rows, 1 more remark, 7 doubts: print(result.to_text(verbose=True))" in short
+    assert "remark 4." in short and "remark 5." not in short and "Curves tie in 7 cells." in short
+    assert "…" not in whole and all(f"layer {i}: Tie {i}." in whole for i in range(7)) and "49 " in whole
+    told = view.without(["remark 0."], doubts[:6])
+    assert "remark 0." not in told.text(80) and told.doubts == doubts[6:] and len(told.remarks) == 5
+    assert "hidden" not in View("Title", ("a",), (("b",),)).text(80)
+
+
+def test_columns_that_go_together_are_shown_once():
+    groups = [{"site": f"blocks.{i}.mlp", "layer": i, "model": m, "seed": 1} for i in (3, 12) for m in "ab"]
+    rows = [SimpleNamespace(group=g) for g in groups]
+    columns = ["site", "layer", "model", "seed"]
+    assert telling(columns, rows) == ["layer", "model"]
+    assert held(columns, rows) == " (seed 1)" and held(columns, rows, ["seed"]) == ""
 
 
 @pytest.mark.parametrize("width", [40, 80, 140])
