@@ -155,7 +155,7 @@ def _texts(column: pd.Series) -> Iterable[str]:
     return dict.fromkeys(cell for cell in column if isinstance(cell, str))
 
 
-def _is_text(kind: object) -> bool:
+def _is_text(kind: Any) -> bool:
     return bool(
         pd.api.types.is_object_dtype(kind)
         or pd.api.types.is_string_dtype(kind)

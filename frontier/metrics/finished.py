@@ -67,7 +67,7 @@ def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
         states = pd.Series(_words(table[name], str.strip), table.index).str.lower()
         bad = states.isin(STATES).to_numpy()
         if bad.any():
-            add_text(table, "doubts", bad, ("run is " + states).to_numpy(dtype=object))
+            add_text(table, "doubts", bad, "run is " + states)
             yield f"{name}: {listed(sorted(set(states[bad])))} in {rows_named(bad, table)}; kept"
 
 

@@ -41,7 +41,7 @@ def _plain_columns(table: pd.DataFrame) -> pd.DataFrame:
     """The frame with numpy columns for nullable and Arrow ones: their `pd.NA` is neither true nor false."""
     for i, kind in enumerate(table.dtypes):
         if isinstance(kind, pd.api.extensions.ExtensionDtype) and kind.na_value is pd.NA:
-            table.isetitem(i, _plain_column(table.iloc[:, i]))
+            table.isetitem(i, _plain_column(table.iloc[:, i]))  # type: ignore[arg-type]
     return table
 
 

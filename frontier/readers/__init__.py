@@ -150,13 +150,14 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
         origins = by_origin(frame, found.origins)
         parts.append(_flagged(_named(origin, found.options.marked(_use_what_there_is(frame)))))
         said += parts[0].attrs[NOTES]
+    several = len(found.frames) + bool(found.rows) > 1
     for path, frame in found.frames:
         name, part = printable(path), _named(path, found.options.marked(frame))
         if "source" not in part:
             part["source"] = name
         for key, columns in _plain_origin(part).items():
             origins[key] = {c: n + origins.get(key, {}).get(c, 0) for c, n in columns.items()}
-        said += [f"{name}: {note}" for note in part.attrs[NOTES]]
+        said += [f"{name}: {note}" if several else note for note in part.attrs[NOTES]]
         parts.append(part)
     table = parts[0] if len(parts) == 1 else _together(origin, parts, found.options)
     said += [n for n in table.attrs[NOTES] if n not in said]

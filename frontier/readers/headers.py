@@ -93,7 +93,7 @@ def _within_header(cells: pd.DataFrame, names: tuple[str, ...]) -> pd.DataFrame:
         width -= 1
     beyond = cells.iloc[:, width:].notna().any(axis=1)
     if width and beyond.any():
-        row = cells.loc[beyond.idxmax()]
+        row = cells.iloc[int(beyond.to_numpy().argmax())]
         raise TableError(
             f"a row has {int(row.notna().to_numpy().nonzero()[0].max()) + 1} cells where the header names "
             f"{width} columns: {listed([str(c) for c in row.dropna()], 6)} "

@@ -74,7 +74,7 @@ def _records(
         yield way, {**above, **flat(content)}
         return
     plain = {k: v for k, v in content.items() if not isinstance(v, (dict, list))}
-    nested = {str(k): v for k, v in content.items() if isinstance(v, (dict, list))}
+    nested: dict[str, Any] = {str(k): v for k, v in content.items() if isinstance(v, (dict, list))}
     named = [name for name, inner in nested.items() if isinstance(inner, dict) and _has_l0(inner)]
     for name, inner in nested.items():
         if len(named) > 1 and name in named:  # records by name

@@ -44,9 +44,9 @@ def read_workbook(content: bytes, sheet: str | None = None) -> tuple[pd.DataFram
     if sheet is not None and sheet not in tables:
         raise TableError(f"no sheet {sheet!r} in this workbook{nearest(sheet, list(tables))}")
     if sheet is None and len(tables) != 1:
-        found = f"{len(tables)} sheets with cells ({listed(list(tables), 6)})" if tables else "no cells"
+        held = f"{len(tables)} sheets with cells ({listed(list(tables), 6)})" if tables else "no cells"
         hint = f'; name one: rows_at="{next(iter(tables))}"' if tables else ""
-        raise TableError(f"this workbook holds {found}{hint}")
+        raise TableError(f"this workbook holds {held}{hint}")
     return named(tables[sheet or next(iter(tables))])
 
 
