@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -146,7 +147,7 @@ class Curve:
         x = np.asarray(x, dtype=float)
         return np.log(x) if self.log_x else x
 
-    def value(self, x: ArrayLike, parameters: Mapping[str, float]) -> Array:
+    def value(self, x: ArrayLike, parameters: Mapping[str, Any]) -> Array:
         """The curve's height at x, shape of x."""
         names = (*self.parameters, *(p for p in (VANISHING,) if p in parameters))
         return self.function(x, **{p: parameters[p] for p in names})

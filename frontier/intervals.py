@@ -236,13 +236,14 @@ def leave_one_out(estimate: Estimate, quantity: Quantity) -> list[Array]:
     value, gradient = estimate.value_and_gradient(quantity)
     out: list[Array] = [np.empty(0)] * problem.replicates
     few = problem.n_points <= REFITTED
-    for column in np.flatnonzero(~few):
+    for column in map(int, np.flatnonzero(~few)):
         inside = problem.weights[:, column] > 0
-        move = estimate.unscaled_covariance[:, :, column] @ estimate.jacobian(
-            _x(problem, column)[inside], column
+        jacobian = estimate.jacobian(_x(problem, column)[inside], column)
+        direction = np.einsum(
+            "i,ij,jp->p", gradient[:, column], estimate.unscaled_covariance[:, :, column], jacobian
         )
         pull = estimate.solution.weights[inside, column] * estimate.residuals(column)
-        step = gradient[:, column] @ move * pull / np.maximum(1 - leverages(estimate, column), 1e-6)
+        step = direction * pull / np.maximum(1 - leverages(estimate, column), 1e-6)
         out[column] = value[column] - step
     columns = np.flatnonzero(few)
     size = max(LEFT_OUT_BATCH // (REFITTED * max(len(problem.y), 1)), 1)

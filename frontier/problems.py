@@ -310,7 +310,7 @@ class Estimate:
                 to = (
                     np.zeros_like(c)
                     if name == curve.location
-                    else curve.abscissa(quantity.at - self.problem.offset) + zero
+                    else curve.abscissa(np.asarray(quantity.at, dtype=float) - self.problem.offset) + zero
                 )
                 z, gradient = a + b * (to - c), np.stack([one, to - c, zero])
                 if name == "height" and self._free_top:

@@ -179,3 +179,15 @@ def test_figures_and_tables_take_them():
     repr(fits), fits.plot(), frontier.ratio_table(fits, "a")
     plt.close("all")
     assert fits.to_frame()["vanishing_l0"].notna().all()
+
+
+def test_candidates_share_where_the_fit_vanishes():
+    y = heights("power") * np.exp(0.01 * np.random.default_rng(8).standard_normal(6))
+    fit = frontier.fit_points(1 / L0, y, "hill", errors="log", vanishing_l0=768.0)
+    found = frontier.select_curve(fit, replicates=0)
+    assert {c.curve for c in found.candidates} == {
+        "hill(vanishing_l0=768)",
+        "power(vanishing_l0=768)",
+        "linear",
+    }
+    assert found.some_curve_fits and found.candidates[-1].curve == "linear"

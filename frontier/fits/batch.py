@@ -140,7 +140,7 @@ def _unfit(g: Points, settings: Settings, errors: Errors) -> str:
 def _fit_batch(
     groups: list[Points], errors: Errors, settings: Settings, asked: str
 ) -> list[CurveFit | GroupFailure]:
-    data, fixed = [(g.x, g.y, g.weights) for g in groups], dict(settings.fixed)
+    data, fixed = [(g.x, g.y, g.weights) for g in groups], dict[str, Any](settings.fixed)
     if settings.vanishing_l0 is not None:
         fixed |= {VANISHING: np.array([g.vanishing_l0 for g in groups])}
     spent = np.array([g.spent for g in groups])

@@ -113,8 +113,8 @@ def two_component(
         total = np.where(knees * sigma >= se, total, -np.inf)
         best = np.where(np.isfinite(total).any(axis=1), total.argmax(axis=1), knees.shape[1] - 1)
         chosen = knees[rows, best]
-        ends = [knees[rows, np.clip(best + d, 0, knees.shape[1] - 1)] for d in (-1, 1)]
-        knees = np.geomspace(*ends, KNEES // 2, axis=1)
+        low, high = (knees[rows, np.clip(best + d, 0, knees.shape[1] - 1)] for d in (-1, 1))
+        knees = np.geomspace(low, high, KNEES // 2, axis=1)
     return [TwoComponent(float(k)) for k in chosen]
 
 

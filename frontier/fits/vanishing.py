@@ -100,8 +100,8 @@ def searched(
         order = np.argsort(shares, axis=1)
         shares, misfit = (np.take_along_axis(v, order, axis=1) for v in (shares, misfit))
         best = misfit.argmin(axis=1)
-        ends = [shares[np.arange(count), np.clip(best + d, 0, shares.shape[1] - 1)] for d in (-1, 1)]
-        tried = np.linspace(*ends, 24, axis=1)
+        near, far = (shares[np.arange(count), np.clip(best + d, 0, shares.shape[1] - 1)] for d in (-1, 1))
+        tried = np.linspace(near, far, 24, axis=1)
     free = len([p for p in curve.parameters if p not in fixed])
     df = points - free * np.bincount(units, minlength=count) - 1
     intervals = []
@@ -112,7 +112,8 @@ def searched(
         )
         inside = shares[i][misfit[i] <= least + reach]
         low, high = (inside.max(), inside.min()) if inside.size else (math.nan, math.nan)
-        intervals.append(Interval(*(_l0(v, smallest[i]) for v in (at, low, high)), level))
+        estimate, lower, upper = (_l0(v, smallest[i]) for v in (at, low, high))
+        intervals.append(Interval(estimate, lower, upper, level))
     shared = np.bincount(units)
     return [
         replace(g, vanishing_l0=intervals[u].estimate, vanishing_interval=intervals[u], spent=1 / shared[u])

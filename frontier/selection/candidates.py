@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier.curves import DEFAULT_FIXED, Curve, curve_named
+from frontier.curves import DEFAULT_FIXED, VANISHING, Curve, curve_named
 from frontier.errors import Errors, TwoComponent, errors_model, errors_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
@@ -88,8 +88,8 @@ def specs_of(fit: CurveFit, curves: Sequence[str], errors: str | Sequence[str] |
     names = tuple(fit.errors if m == "auto" else errors_named(m) for m in models)
     specs = {(s.label, s.errors): s for m in names for s in (_spec(fit, c, _model(fit, m)) for c in curves)}
     if len(specs) < 2:
-        names = listed([s.label for s in specs.values()])
-        raise ValueError(f"a choice needs two or more candidates, found {names}")
+        found = listed([s.label for s in specs.values()])
+        raise ValueError(f"a choice needs two or more candidates, found {found}")
     return tuple(specs.values())
 
 
@@ -109,7 +109,7 @@ def _spec(fit: CurveFit, name: str, errors: Errors) -> Spec:
     curve = curve_named(found[1])
     if found[2] is None:
         usual = fit.fixed if curve.name == fit.curve else DEFAULT_FIXED[curve.name]
-        return Spec(curve, dict(usual), errors)
+        return Spec(curve, {**usual, **_vanishing(fit, curve)}, errors)
     fixed, free = {}, []
     for part in filter(None, (p.strip() for p in found[2].split(","))):
         parameter, _, value = (v.strip() for v in part.partition("="))
@@ -121,7 +121,12 @@ def _spec(fit: CurveFit, name: str, errors: Errors) -> Spec:
         except ValueError:
             told = f"candidate {name!r}: {part!r} is neither parameter=value nor parameter=free"
             raise ValueError(told) from None
-    return Spec(curve, held(curve, fixed, free), errors)
+    return Spec(curve, {**held(curve, fixed, free), **_vanishing(fit, curve)}, errors)
+
+
+def _vanishing(fit: CurveFit, curve: Curve) -> dict[str, float]:
+    """Where the fit's curve vanishes, which candidates share that can."""
+    return {k: v for k, v in fit.fixed.items() if k == VANISHING and curve.log_x}
 
 
 def log_likelihood(estimate: Estimate) -> Array:
