@@ -48,7 +48,7 @@ def plot_ratios(
     """Ratios with their intervals on a log axis, one row per comparison, numbers at the right.
 
     A limit that is infinite (or 0), or too far away to draw, ends in an arrow. A hollow marker has doubts,
-    which `ratios_table` prints.
+    which the table of the ratios prints.
 
     Parameters
     ----------
