@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test test-quick oldest newest lint bench coverage gallery docs interop clean
+.PHONY: demo test test-quick oldest newest lint bench torture coverage gallery docs interop clean
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -40,6 +40,10 @@ lint: .venv/.dev
 bench: .venv/.dev
 	for subject in pareto_sets fits start_up torchrun evaluation scaling page; do \
 	  .venv/bin/python -m benchmarks.$$subject || exit 1; done
+
+# What a run survives: kills, full disks, damaged and lost files; minutes. The table goes to docs/reliability.md.
+torture: .venv/.dev
+	.venv/bin/python -m benchmarks.torture
 
 coverage: .venv/.dev
 	.venv/bin/python -m benchmarks.coverage

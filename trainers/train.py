@@ -51,7 +51,8 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
         if resume:
             go_on(run, folder)
         if ranks.is_first():
-            remove_drafts(folder / "saes")
+            for place in (folder, folder / "checkpoints", folder / "saes"):
+                remove_drafts(place)
             if not (resume and has_content(folder / "config.toml")):
                 write_config(config, folder / "config.toml")
             environment(folder / "environment.json", run)

@@ -1,0 +1,340 @@
+"""What a run survives: faults tried, survived and lost. `python -m benchmarks.torture [--quick]`.
+
+A fault is survived if nothing wrong is taken for right: a run that was stopped or robbed goes on to the same
+weights, bit for bit; a damaged file is refused, or made again. Kills and limits are real, in processes of
+their own; damage is done to copies of a finished run. Writes `benchmarks/results/torture.json` and the table
+in docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tabulate import tabulate
+
+from benchmarks.measuring import arguments, circumstances, folder_of, write
+from frontier.writing import DRAFT, file_name, write_sums, write_text
+from trainers import checkpoints, load_language_model, load_saes
+from trainers.activations import activation_stream
+from trainers.cli import Format
+from trainers.cli import export as write_exports
+from trainers.config import RunConfig, checked, write_config
+from trainers.export import LayoutError, export, load
+from trainers.sae_files import SAEFileError, load_sae
+from trainers.train import train
+
+PAGE = Path("docs/reliability.md")
+MARKS = ("<!-- table -->\n", "<!-- end of table -->")
+SEED = 20261129
+NAMES = (
+    "../../escape",
+    "/etc/escape",
+    "a/b",
+    "..",
+    "x\0y",
+    "n" * 300,
+    "\x1b[2J",
+    "CON:",
+    "ü" * 150,
+    ".hidden",
+)
+
+
+def small() -> RunConfig:
+    """Three SAEs, 40 steps, seven checkpoints: about a second after the imports."""
+    sizes = {"steps": 40, "batch_size": 256, "dictionary_size": 64, "checkpoint_every": 6, "threads": 1}
+    return checked(
+        {
+            "activations": {"tokens": 6000, "buffer_tokens": 4096},
+            "training": sizes,
+            "evaluation": {"windows": 8, "batch_size": 2},
+            "families": [
+                {"architecture": "relu", "settings": [1.0, 4.0]},
+                {"architecture": "topk", "settings": [4]},
+            ],
+        }
+    )
+
+
+class Bench:
+    """A finished run, and copies of it to spoil.
+
+    Attributes
+    ----------
+    seconds : float
+        How long the command takes for it, imports included.
+    """
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.draw, self.count = place, random.Random(SEED), 0
+        self.config = place / "c.toml"
+        write_config(small(), self.config)
+        start = time.monotonic()
+        if self.command("run", self.config, "--out", self.run).wait():
+            raise SystemExit("the run itself failed")
+        self.seconds = time.monotonic() - start
+        self.weights = weights(self.run)
+
+    @property
+    def run(self) -> Path:
+        """The finished run."""
+        return self.place / "run"
+
+    def fresh(self) -> Path:
+        """A new folder's name."""
+        self.count += 1
+        return self.place / f"try{self.count}"
+
+    def copy(self) -> Path:
+        """A copy of the finished run."""
+        return shutil.copytree(self.run, self.fresh())
+
+    def command(self, *words: Any, limit: int = 0) -> subprocess.Popen[str]:
+        """The command in a process of its own; with a limit on the size of files."""
+        import resource
+
+        def limited() -> None:
+            if limit:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+
+        return subprocess.Popen(
+            [sys.executable, "-m", "trainers", *map(str, words), "--quiet"], text=True, preexec_fn=limited,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+    def goes_on(self, folder: Path) -> bool:
+        """Whether `resume`, or `run` where nothing had begun, ends with the same bits."""
+        begun = (folder / "config.toml").exists()
+        words = ("resume", folder) if begun else ("run", self.config, "--out", folder)
+        return self.command(*words).wait() == 0 and self.is_whole(folder)
+
+    def trained_on(self, folder: Path) -> bool:
+        """The same within this process."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            train(small(), folder, progress=False, resume=True)
+        return self.is_whole(folder)
+
+    def is_whole(self, folder: Path) -> bool:
+        """Whether a folder has the finished run's weights, and no drafts."""
+        found = weights(folder)
+        same = found.keys() == self.weights.keys() and all(
+            torch.equal(value, found[run][name])
+            for run, own in self.weights.items()
+            for name, value in own.items()
+        )
+        return same and not list(folder.rglob(f"{DRAFT}*"))
+
+    def spoilt(self, file: Path, truncate: bool = False) -> None:
+        """Flip one bit of a file, or cut it short."""
+        data = bytearray(file.read_bytes())
+        if truncate:
+            data = data[: self.draw.randrange(len(data))]
+        else:
+            data[self.draw.randrange(len(data))] ^= 1 << self.draw.randrange(8)
+        file.write_bytes(data)
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """Every SAE's parameters, by run_id."""
+    return {s.identity["run_id"]: s.parameters for s in load_saes(folder / "saes")}
+
+
+def refused(read: Callable[[], Any], *errors: type[Exception]) -> bool:
+    """Whether a reader refuses in one of its own words."""
+    try:
+        read()
+    except errors:
+        return True
+    return False
+
+
+# ---- one try of each fault
+
+
+def killed(bench: Bench) -> bool:
+    """SIGKILL at a random moment, twice, then resume."""
+    folder = bench.fresh()
+    for _ in range(2):
+        words = (
+            ("resume", folder)
+            if (folder / "config.toml").exists()
+            else ("run", bench.config, "--out", folder)
+        )
+        process = bench.command(*words)
+        time.sleep(bench.draw.uniform(0.3, 1.0) * bench.seconds)
+        process.kill()
+        process.wait()
+    return bench.goes_on(folder)
+
+
+def terminated(bench: Bench) -> bool:
+    """SIGTERM or SIGINT at a random moment: the exit code that shells expect, then resume."""
+    folder, number = bench.fresh(), bench.draw.choice([signal.SIGTERM, signal.SIGINT])
+    process = bench.command("run", bench.config, "--out", folder)
+    time.sleep(bench.draw.uniform(0.3, 1.0) * bench.seconds)
+    process.send_signal(number)
+    code = process.wait()
+    return code in (0, 128 + number, -number) and bench.goes_on(folder)  # -number: Python had not begun
+
+
+def short_of_room(bench: Bench) -> bool:
+    """A random limit on the size of files: one line that names a file, then resume without it."""
+    folder = bench.fresh()
+    process = bench.command(
+        "run", bench.config, "--out", folder, limit=int(10 ** bench.draw.uniform(2.5, 5.3))
+    )
+    said = process.communicate()[1]
+    fine = process.returncode == 2 and said.count("\n") == 1 and "File too large" in said
+    return (fine or process.returncode == 0) and bench.goes_on(folder)
+
+
+def in_a_checkpoint(bench: Bench, truncate: bool) -> bool:
+    """Damage to the newest checkpoint: it is refused, and the one before gives the same bits."""
+    folder = bench.copy()
+    newest = checkpoints.complete(folder / "checkpoints")[-1]
+    bench.spoilt(bench.draw.choice(sorted(newest.iterdir())), truncate)
+    if not refused(lambda: checkpoints.load(newest), checkpoints.CheckpointError):
+        return False
+    return bench.draw.random() > 0.1 or bench.trained_on(folder)  # every tenth is trained to its end
+
+
+def in_an_sae(bench: Bench, truncate: bool) -> bool:
+    """Damage to a trained SAE."""
+    folder = shutil.copytree(next((bench.run / "saes").iterdir()), bench.fresh())
+    bench.spoilt(bench.draw.choice(sorted(folder.iterdir())), truncate)
+    return refused(lambda: load_sae(folder), SAEFileError)
+
+
+def in_an_export(bench: Bench, truncate: bool) -> bool:
+    """Damage to an exported SAE, in either layout."""
+    sae = next(load_saes(bench.run / "saes"))
+    folder = export(sae, bench.fresh(), bench.draw.choice(["sae-lens", "dictionary-learning"]))
+    bench.spoilt(bench.draw.choice(sorted(folder.iterdir())), truncate)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return refused(lambda: load(folder), LayoutError)
+
+
+def in_a_cache(bench: Bench, truncate: bool) -> bool:
+    """Damage to cached activations: they are the same, as what is damaged is made again."""
+    model, cache = load_language_model(), bench.fresh()
+    given: dict[str, Any] = {"tokens": 3000, "batch_size": 256, "buffer_tokens": 1024, "cache": str(cache)}
+    stream = activation_stream(model, "mlp_out.-1", progress=False, **given)
+    first = [next(stream).input for _ in range(8)]
+    bench.spoilt(bench.draw.choice(sorted(cache.rglob("*.safetensors"))), truncate)
+    again = activation_stream(model, "mlp_out.-1", progress=False, **given)
+    return all(torch.equal(next(again).input, x) for x in first)
+
+
+def robbed(bench: Bench) -> bool:
+    """A configuration, log or SAE that is lost, empty or full of zeros, and drafts of killed writers."""
+    folder = bench.copy()
+    one = next(iter(bench.weights))
+    shutil.rmtree(checkpoints.complete(folder / "checkpoints")[-1])
+    for name in (
+        "config.toml",
+        "log.jsonl",
+        "environment.json",
+        f"saes/{one}/sae.json",
+    ):
+        content = bench.draw.choice([None, b"", b"\0" * 200, b"keep"])
+        if content is None:
+            (folder / name).unlink()
+        elif content != b"keep":
+            (folder / name).write_bytes(content)
+    for place in (folder, folder / "saes", folder / "checkpoints"):
+        (place / f"{DRAFT}0").mkdir()
+        (place / f"{DRAFT}1").write_bytes(b"half of")
+    return bench.goes_on(folder)
+
+
+def misnamed(bench: Bench) -> bool:
+    """An SAE whose file names a place outside: its export stays inside."""
+    folder, out = bench.copy(), bench.fresh()
+    one = next((folder / "saes").iterdir())
+    about = json.loads((one / "sae.json").read_text(encoding="utf-8"))
+    about["identity"]["run_id"] = bench.draw.choice(NAMES)
+    (one / "sae.json").write_text(json.dumps(about), encoding="utf-8")
+    write_sums(one, ["sae.json", "sae.safetensors"])
+    layout, before = bench.draw.choice(list(Format)), set(bench.place.iterdir())
+    with contextlib.redirect_stdout(io.StringIO()):
+        write_exports(folder, out, layout)
+    made = [p.name for p in out.iterdir()]
+    inside = set(bench.place.iterdir()) - before == {out} and all(file_name(n) == n for n in made)
+    return inside and len(made) == len(bench.weights)
+
+
+FAULTS: dict[str, tuple[Callable[[Bench], bool], int, int]] = {
+    "SIGKILL at two random moments, then resume": (killed, 4, 1),
+    "SIGTERM or SIGINT at a random moment, then resume": (terminated, 3, 1),
+    "files limited to a random size (0.3 to 200 kB), then resume": (short_of_room, 3, 1),
+    "configuration, log, SAE lost or zeroed, stale drafts, then resume": (robbed, 3, 1),
+    "one bit of a checkpoint flipped": (lambda b: in_a_checkpoint(b, False), 100, 5),
+    "a file of a checkpoint cut short": (lambda b: in_a_checkpoint(b, True), 50, 5),
+    "one bit of an SAE flipped": (lambda b: in_an_sae(b, False), 200, 20),
+    "a file of an SAE cut short": (lambda b: in_an_sae(b, True), 100, 10),
+    "one bit of an exported SAE flipped": (lambda b: in_an_export(b, False), 200, 20),
+    "a file of an exported SAE cut short": (lambda b: in_an_export(b, True), 100, 10),
+    "one bit of cached activations flipped": (lambda b: in_a_cache(b, False), 20, 2),
+    "a file of cached activations cut short": (lambda b: in_a_cache(b, True), 10, 1),
+    "a name that points outside, exported": (misnamed, 20, 3),
+}
+"""What is tried, and how often: at length, and with `--quick`."""
+
+
+def tried(place: Path, quick: bool = False) -> list[dict[str, Any]]:
+    """Every fault as often as it says; what was survived, and what was lost."""
+    bench, rows = Bench(place), []
+    for name, (once, often, seldom) in FAULTS.items():
+        count = seldom if quick else often
+        survived = sum(once(bench) for _ in range(count))
+        rows.append({"fault": name, "tried": count, "survived": survived, "lost": count - survived})
+        print(f"{name}: {survived} of {count}", flush=True)
+    return rows
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The faults as a Markdown table."""
+    return tabulate(rows, headers="keys", tablefmt="github") + "\n"
+
+
+def on_page(text: str, rows: list[dict[str, Any]]) -> str:
+    """A page with its table made anew."""
+    return re.sub("(?s)(?<=" + MARKS[0] + ").*(?=" + MARKS[1] + ")", lambda _: table(rows), text)
+
+
+def main() -> None:
+    """Try everything, print the table, write the result and the page."""
+    asked = arguments(__doc__, "few tries of each fault").parse_args()
+    start = os.times()
+    with tempfile.TemporaryDirectory() as place:
+        rows = tried(Path(place), asked.quick)
+    spent = sum(os.times()[:4]) - sum(start[:4])
+    print(f"\n{table(rows)}\n{spent:.0f} CPU-seconds")
+    record = circumstances("torch", "safetensors", "numpy") | {"cpu_seconds": round(spent), "faults": rows}
+    write("torture", record, folder_of(asked))
+    if not asked.quick:
+        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), rows))
+    if any(row["lost"] for row in rows):
+        sys.exit("something was lost")
+
+
+if __name__ == "__main__":
+    main()
