@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ import typer
 from rich.console import Console
 
 from frontier import terminal
+from trainers.interruption import Stopped, raising
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -279,15 +281,12 @@ def next_step(table: pd.DataFrame, path: Path) -> str:
 @contextmanager
 def resumable(folder: Path, how: str = "resume") -> Iterator[None]:
     """Inside, a signal ends the work in order, with a word on how to go on and the exit code for shells."""
-    from trainers.interruption import Stopped, raising
-
     try:
-        with raising():
-            yield
+        yield
     except Stopped as stopped:
-        errors_console.print(
-            f"sae-train: {stopped}; `sae-train {how} {folder}` goes on", markup=False, soft_wrap=True
-        )
+        begun = any((folder / name).exists() for name in ("config.toml", "asked.toml"))
+        next_word = f"`sae-train {how} {folder}` goes on" if begun else "nothing had begun"
+        errors_console.print(f"sae-train: {stopped}; {next_word}", markup=False, soft_wrap=True)
         raise typer.Exit(stopped.exit_code) from stopped
 
 
@@ -300,13 +299,22 @@ def main() -> None:
     enough_address_space()
     smaller = "lower training.dictionary_size, the batch sizes, or the number of members"
     try:
-        terminal.run(app, "sae-train", out_of_memory=smaller)
+        with raising():
+            terminal.run(app, "sae-train", out_of_memory=smaller)
+    except Stopped as stopped:
+        stop(stopped)
     except RuntimeError as error:
         if "can't allocate memory" in str(error):
             fail(f"out of memory; {smaller}")
         if type(error) is RuntimeError:  # torch's own, or a fault of ours: the traceback is wanted
             raise
         fail(str(error))
+
+
+def stop(stopped: Stopped) -> NoReturn:
+    """One line, and the exit code of the signal."""
+    errors_console.print(f"sae-train: {stopped}", markup=False, soft_wrap=True)
+    sys.exit(stopped.exit_code)
 
 
 LEAST_ADDRESS_SPACE = 2.2e9

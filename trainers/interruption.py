@@ -12,8 +12,11 @@ SIGNALS = tuple(getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGUSR1") if 
 """Ctrl-C; what Slurm and others send before they kill; what users have Slurm send earlier."""
 
 
-class Stopped(KeyboardInterrupt):
-    """A signal that ended the work; `exit_code` is what a shell expects then."""
+class Stopped(BaseException):
+    """A signal that ended the work; `exit_code` is what a shell expects then.
+
+    No KeyboardInterrupt, which typer would take for itself.
+    """
 
     def __init__(self, number: int, place: str = "") -> None:
         super().__init__(number, place)
