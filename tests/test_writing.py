@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -127,3 +128,15 @@ def test_json_has_no_nan(tmp_path):
     with pytest.raises(ValueError):
         write_json(tmp_path / "a.json", float("nan"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_writers_of_one_file_and_a_reader(tmp_path):
+    """Two analyses with one --out: what stands there is always one of the two, whole."""
+    path, texts = tmp_path / "a.txt", ["x" * 100_000, "y" * 90_000]
+    write_text(path, texts[0])
+    with ThreadPoolExecutor() as pool:
+        writers = [pool.submit(lambda t=t: [write_text(path, t) for _ in range(20)]) for t in texts]
+        while not all(w.done() for w in writers):
+            assert path.read_text() in texts
+        assert all(w.exception() is None for w in writers)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
