@@ -56,8 +56,8 @@ def jackknife_error(left_out: np.ndarray) -> np.ndarray:
     sqrt((B − 1)/B · Σ (θ₍₋b₎ − mean θ₍₋b₎)²), Efron & Tibshirani, An Introduction to the Bootstrap, eq. 11.5.
 
     >>> x = np.array([1.0, 2.0, 4.0, 9.0])  # of a mean it is the textbook standard error
-    >>> jackknife_error(without_each(x) / 3), x.std(ddof=1) / 2
-    (np.float64(1.779513...), np.float64(1.779513...))
+    >>> float(jackknife_error(without_each(x) / 3)), float(x.std(ddof=1) / 2)
+    (1.779513..., 1.779513...)
     """
     count = len(left_out)
     if count < 2:
