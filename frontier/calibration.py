@@ -28,7 +28,8 @@ from frontier.wording import number
 class Truth:
     """A curve, the x at which it is observed, and the noise: all that a simulated group needs.
 
-    `sigma` is the residual SD of a point of weight 1; `weights` default to 1.
+    `sigma` is the residual SD of a point of weight 1; `weights` default to 1. A knee or a vanishing L0 that was
+    estimated is taken as known, at the degrees of freedom that it cost (`spent`).
     """
 
     curve: str
@@ -38,18 +39,21 @@ class Truth:
     errors: str | Errors
     fixed: Mapping[str, float]
     weights: Array | None = None
+    spent: float = 0.0
 
     @classmethod
     def of(cls, fit: CurveFit) -> Truth:
         """A fit taken for the truth."""
-        return cls(fit.curve, fit.values, fit.x, fit.sigma, fit.problem.errors, fit.fixed, fit.weights)
+        return cls(
+            fit.curve, fit.values, fit.x, fit.sigma, fit.problem.errors, fit.fixed, fit.weights, fit.spent
+        )
 
     def simulate(self, replicates: int, rng: np.random.Generator) -> Problem:
         """`replicates` data sets at the same x and weights: normal noise on the scale of the errors model."""
         weights = np.ones_like(self.x) if self.weights is None else self.weights
         height = curve_named(self.curve).value(self.x, self.parameters)
         y = errors_model(self.errors).draw(rng, height, self.sigma, weights, replicates)
-        return Problem.of(self.curve, self.x, y, weights, self.errors, self.fixed)
+        return Problem.of(self.curve, self.x, y, weights, self.errors, self.fixed, self.spent)
 
     def working(self, quantity: Quantity) -> float:
         """The true value of a quantity on its working scale."""

@@ -210,7 +210,8 @@ def evidence(choices: Sequence[Choice]) -> str:
     counts = Counter(words[c.errors.name] for c in choices)
     told = [c for c in choices if c.groups]
     if not told:
-        return "errors: log y by default; no group has points to compare errors models on"
+        names = listed(list(counts))
+        return f"errors: {names} by default; no group has points to compare errors models on"
     if len(counts) > 1:
         parts = listed([f"{name} in {plural(count, 'cell')}" for name, count in counts.items()])
         return f"errors: {parts} (each cell by its pooled log-likelihood)"
