@@ -28,8 +28,8 @@ from frontier.wording import number
 class Truth:
     """A curve, the x at which it is observed, and the noise: all that a simulated group needs.
 
-    `sigma` is the residual SD of a point of weight 1; `weights` default to 1. A knee or a vanishing L0 that was
-    estimated is taken as known, at the degrees of freedom that it cost (`spent`).
+    `sigma` is the residual SD of a point of weight 1; `weights` default to 1. A knee or a vanishing L0 that
+    was estimated is taken as known, at the degrees of freedom that it cost (`spent`).
     """
 
     curve: str

@@ -176,7 +176,10 @@ def test_figures_and_tables_take_them():
 
     fits = frontier.fit(table(noise=0.05), "power", errors="log", vanishing_l0="fit")
     assert "vanishing_l0" in repr(fits[0]) and "vanishing_l0" in fits.to_frame()
-    repr(fits), fits.plot(), frontier.ratio_table(fits, "a")
+    assert "fixed" not in repr(fits) and "vanishing_l0" in repr(fits)
+    fits.plot(), frontier.ratio_table(fits, "a")
+    given = frontier.fit(table(noise=0.05), "power", errors="log", vanishing_l0=768)
+    assert "vanishing_l0 = 768 fixed" in repr(given)
     plt.close("all")
     assert fits.to_frame()["vanishing_l0"].notna().all()
 

@@ -109,6 +109,11 @@ class CurveFit(Result):
         return len(self.x)
 
     @property
+    def given(self) -> dict[str, float]:
+        """What was fixed by name or default: `fixed` without a vanishing_l0 that was fitted."""
+        return {p: v for p, v in self.fixed.items() if not (p == VANISHING and self.spent > 0)}
+
+    @property
     def shifted_x(self) -> Array:
         """The x that the curve's formula takes: x, or x - 1 / vanishing_l0."""
         return self.x - float(self.problem.offset)
@@ -122,7 +127,7 @@ class CurveFit(Result):
     def cells(self) -> tuple[str, ...]:
         """Each parameter as tables show it: with its interval, or as fixed."""
         return tuple(
-            f"{number(p.estimate)} (fixed)" if name in self.fixed and math.isnan(p.low) else str(p)
+            f"{number(p.estimate)} (fixed)" if name in self.given else str(p)
             for name, p in self.parameters.items()
         )
 
@@ -328,10 +333,8 @@ class FrontierFits(Result):
         curve = CURVES[self.curve]
         everyone: tuple[CurveFit | GroupFailure, ...] = (*self.fits, *self.failures)
         shown = telling(self.group_columns, everyone) or list(self.group_columns)
-        fixed = self.fits[0].fixed if self.fits else {}
-        names = [p for p in curve.parameters if p not in fixed]
-        if any(not math.isnan(f[VANISHING].low) for f in self.fits if VANISHING in f.fixed):
-            names.append(VANISHING)
+        fixed = self.fits[0].given if self.fits else {}
+        names = [p for p in (self.fits[0].parameters if self.fits else curve.parameters) if p not in fixed]
         rows = [
             (
                 *(str(f.group[c]) for c in shown), *(str(f[p]) for p in names), str(f.n_points), f.errors,

@@ -49,7 +49,7 @@ def fits_sheet(fits: FrontierFits) -> Sheet:
     groups = [g.group for g in everyone]
     shown, constant = _split(groups, fits.group_columns)
     fitted = list(fits.fits)
-    free = [p for p in (fitted[0].parameters if fitted else {}) if p not in fitted[0].fixed]
+    free = [p for p in (fitted[0].parameters if fitted else {}) if p not in fitted[0].given]
     numbers, notes = number_notes([*(f.doubts for f in fitted), *([f.reason] for f in fits.failures)])
     blank = [""] * len(fits.failures)
     fields = [Field(header(c), [str(g[c]) for g in groups]) for c in shown]
@@ -127,7 +127,7 @@ def _fits_caption(fits: FrontierFits, fitted: Sequence[CurveFit], constant: Mapp
     if not fitted:
         return _sentence(f"{fits.curve.capitalize()} fits", parts, fits.notes)
     one = fitted[0]
-    parts += [f"{p} = {number(v)} fixed" for p, v in one.fixed.items()]
+    parts += [f"{p} = {number(v)} fixed" for p, v in one.given.items()]
     if len({f.errors for f in fitted}) == 1:
         parts.append(f"{one.errors} errors")
     parts.append(f"{100 * one.level:g} % {one.interval_method} intervals")
