@@ -66,7 +66,7 @@ class View:
 
     def without(self, remarks: Collection[str], doubts: Collection[tuple[str, Doubt]] = ()) -> View:
         """The view without remarks and doubts that were told already."""
-        left = tuple(r for r in self.remarks if r not in remarks)
+        left = tuple(r for r in self.remarks if r in remarks)
         return replace(self, remarks=left, doubts=tuple(d for d in self.doubts if d not in doubts))
 
     def _fitted(self, width: int, lines: int) -> tuple[str, list[str], int]:
@@ -83,7 +83,7 @@ class View:
         remarks, groups = list(dict.fromkeys(self.remarks)), grouped(self.doubts, self.place)
         if verbose:
             return remarks + [line for g in groups for line in g.sentences]
-        return remarks[:LINES] + [g.sentence for g in groups[-LINES:]]
+        return remarks[:LINES] + [g.sentence for g in groups[:LINES]]
 
     def hidden(self, rows: int) -> str:
         """What one screen leaves out, `rows` of the table among it; empty where that is nothing."""

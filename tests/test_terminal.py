@@ -160,6 +160,13 @@ def test_short_names_stay_different(names, length):
     assert len(set(shown)) == len(shown) and all(len(s) <= length for s in shown)
 
 
+def test_names_that_differ_in_the_middle_get_different_short_forms():
+    names = [f"aaaaaaaa{letter}bbbbbbbb" for letter in "xyz"]
+    short, key = abbreviations(names, 8)
+    assert len(set(short.values())) == 3 and all(len(v) <= 8 for v in short.values())
+    assert key == [f"{short[n]} = {n}" for n in names]
+
+
 def test_columns_of_wide_letters_stand_straight():
     table, _ = text_table(["family", "is"], [["日本語", "better"], ["relu", "worse"]], 80)
     head, rule, one, two = table.splitlines()
