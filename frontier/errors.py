@@ -306,14 +306,9 @@ class TwoComponent(Errors):
 ADDITIVE, LOG, RELATIVE = Additive(), Log(), Relative()
 ERRORS: dict[str, type[Errors]] = {e.name: e for e in (Additive, Log, Relative, TwoComponent)}
 _SPELLINGS = {
-    "log_y": "log",
-    "logy": "log",
-    "lognormal": "log",
-    "absolute": "additive",
-    "proportional": "relative",
-    "two_components": "two_component",
-    "rocke_durbin": "two_component",
-}
+    "log_y": "log", "logy": "log", "lognormal": "log", "absolute": "additive", "proportional": "relative",
+    "two_components": "two_component", "rocke_durbin": "two_component",
+}  # fmt: skip
 
 
 def stacked(models: Sequence[Errors]) -> Errors:
