@@ -174,8 +174,12 @@ def report(
     level: Level = 0.95, family: Family = "family", across: Across = None,
     title: Annotated[str, typer.Option("--title", help="Default: who is compared with whom.")] = "",
     date: Annotated[str, typer.Option("--date", help="Day of making, printed as given.")] = "",
+    curves: Annotated[
+        bool | None,
+        typer.Option("--curves/--no-curves", help="Fit curves for the page. Default: up to 60 comparisons."),
+    ] = None,
 ) -> None:  # fmt: skip
-    """One self-contained HTML page: verdicts, doubts, interactive figures, tables, provenance.
+    """One self-contained HTML page: frontiers, verdicts, doubts, interactive figures, tables, provenance.
 
     Example: `sae-frontier report sweep.csv --reference relu --by layer -o report.html`
     """
@@ -184,7 +188,7 @@ def report(
     wrote([write(
         source, out, reference, split(by), curve=curve, x=x, y=y, errors=str(errors), max_l0=max_l0,
         at=at, level=level, family=family, across=split(across) or (), title=title, date=date,
-        reading=reading,
+        reading=reading, curves=curves,
     )])  # fmt: skip
 
 

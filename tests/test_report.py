@@ -18,10 +18,12 @@ import pytest
 from commands import sae_frontier
 
 import frontier
+from frontier.html_report.answer import conclusion
 from frontier.html_report.contents import contents, mark_rows
+from frontier.html_report.forest import ratio_figures
 from frontier.html_report.inputs import input_files
 from frontier.html_report.page import script_json
-from frontier.html_report.plots import SYMBOLS, figures, ratio_figures
+from frontier.html_report.plots import SYMBOLS, figures
 from frontier.html_report.writing import ONE_NAME
 from frontier.ratios.ratio import ratio_cell
 from frontier.wording import number
@@ -95,10 +97,11 @@ def page(written):
 
 def test_the_answer_comes_first_and_is_that_of_compare(page, comparison20):
     low, high = (f(c.potency.ratio for c in comparison20) for f in (min, max))
-    words = f"with {number(low)} to {number(high)} times fewer active latents at equal hit"
-    assert f"gated against baseline in 3 groups: better in all (Resid; MLP; Attn), {words}" in page.text
+    words = f"with {number(low)} to {number(high)} times fewer active latents at equal hit."
+    assert f"gated is better than baseline in all 3 cells, {words}" in page.texts
     parts = [a["id"] for t, a in page.elements if t == "section" and a.get("class") != "sheet"]
-    assert parts == ["answer", "limits", "figures", "tables", "excluded", "warnings", "provenance"]
+    after = ["limits", "forest", "curves", "runs-section", "excluded", "warnings", "provenance"]
+    assert parts == ["frontiers", "answer", "cells", *after]
     for c in comparison20:
         assert c.claim in page.texts, c.group
         for doubt in c.doubts:
@@ -111,9 +114,9 @@ def test_tables_are_those_of_the_tables_module(page, comparison20, layer20):
     for text in ("6.28 [5.51, 7.21]", "6.0 [4.3, 8.5]", "0.726 [0.649, 0.813]"):  # README, GATED_DATA
         assert text in page.texts
     assert comparison20.ratios.to_latex().split("\n")[0] in page.text
-    marked = [a for t, a in page.elements if t == "tr" and a.get("class") == "pareto"]
-    assert len(marked) == 52  # as `sae-frontier pareto` prints for this layer (test_cli)
-    assert "52 of 66 are Pareto-optimal within their group, marked by a bar and by 'yes'" in page.text
+    marked = [a for t, a in page.elements if t == "tr" and a.get("class") == "compared"]
+    assert len(marked) == 52  # as `sae-frontier pareto` prints for this layer (test_cli): it was searched
+    assert "52 of 66 were compared, marked by a bar and by 'yes'" in page.text
 
 
 def test_excluded_rows_notes_and_versions(page, layer20):
@@ -140,7 +143,7 @@ def test_nothing_remote_and_only_our_scripts(written, page):
     scripts = re.findall(r"<script>(.*?)</script>", written, flags=re.DOTALL)
     allowed = re.findall(r"'sha256-([^']+)'", rules["script-src"])
     assert [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in scripts] == allowed
-    assert len(scripts) == 4 and "plotly.js" in scripts[0][:200]
+    assert len(scripts) == 5 and "plotly.js" in scripts[0][:200]
 
 
 def test_it_can_be_read_without_a_mouse_or_eyes(page):
@@ -154,7 +157,7 @@ def test_it_can_be_read_without_a_mouse_or_eyes(page):
     levels = [int(t[1]) for t, _ in page.elements if re.fullmatch(r"h[1-6]", t)]
     assert levels[0] == 1 and levels.count(1) == 1 and max(np.diff(levels)) <= 1
     plots = [a for _, a in page.elements if a.get("class") == "plot"]
-    assert len(plots) == 7 and all(a["tabindex"] == "0" and a["aria-label"] for a in plots)
+    assert len(plots) == 3 + 3 + 1 + 3 and all(a["tabindex"] == "0" and a["aria-label"] for a in plots)
     assert next(a for t, a in page.elements if t == "html")["lang"] == "en"
 
 
@@ -186,7 +189,7 @@ def test_hostile_names_make_no_element(tmp_path):
     path = frontier.report(table, tmp_path / "hostile.html", HOSTILE[0], title=HOSTILE[1], date=HOSTILE[0])
     html = path.read_text(encoding="utf-8")
     page = Page(html)
-    assert page.count("script") == tame.count("script") == 5 and page.count("img") == page.count("b") == 0
+    assert page.count("script") == tame.count("script") == 6 and page.count("img") == page.count("b") == 0
     assert not any("javascript:" in str(v) for t, a in page.elements for k, v in a.items() if k == "href")
     assert not any(k.startswith("on") for _, a in page.elements for k in a)
     assert "{{ 7*7 }}" in page.text and " 49 " not in page.text
@@ -217,39 +220,27 @@ def test_json_cannot_end_its_script():
 
 def test_rows_are_marked_in_order():
     rows = "<table><tr><th>a</th></tr><tr><td>1</td></tr><tr><td>2</td></tr></table>"
-    assert mark_rows(rows, [False, True]) == rows.replace("<tr><td>2", '<tr class="pareto"><td>2')
+    assert mark_rows(rows, [False, True]) == rows.replace("<tr><td>2", '<tr class="compared"><td>2')
     with pytest.raises(ValueError, match="zip"):
         mark_rows(rows, [True])
 
 
-def beaten(l0, y, i, higher):
-    """Whether another SAE is no worse in both and better in one: the definition, one pair at a time."""
-    sign = -1 if higher else 1
-    return any(
-        l0[j] <= l0[i] and sign * y[j] <= sign * y[i] and (l0[j] < l0[i] or y[j] != y[i])
-        for j in range(len(l0))
-    )
+@pytest.mark.parametrize("options", [{}, {"rows": "pareto"}, {"rows": "all"}, {"max_l0": 60.0}])
+def test_what_is_compared_is_marked(options):
+    """Every run of `sweep`, which was not searched, or its Pareto set: all but the beaten SAE of each."""
+    table = frontier.metrics_table(sweep())
+    drawn = figures(frontier.compare(table, "relu", **options), table, "performance_hit")["frontier"]
+    assert [p["label"] for p in drawn["panels"]] == ["mlp", "resid"]
+    marked = [n for p in drawn["panels"] for n, m in zip(p["name"], p["compared"], strict=True) if m]
+    kept = frontier.pareto_set(table) if options.get("rows") == "pareto" else table
+    kept = kept[kept["l0"] <= options.get("max_l0", np.inf)]
+    assert sorted(marked) == sorted(kept["run_id"]) and len(marked) == len(kept)
 
 
-@pytest.mark.parametrize(
-    "y", ["loss_recovered", "performance_hit", "delta_ce", "shrinkage", "alive_fraction"]
-)
-def test_the_pareto_set_follows_the_axis(comparison20, layer20, y):
-    drawn = figures(comparison20, layer20, "performance_hit")
-    assert y in [a["name"] for a in drawn["frontier"]["y"]]
-    higher = y in ("loss_recovered", "alive_fraction")
-    assert [p["label"] for p in drawn["frontier"]["panels"]] == ["Resid", "MLP", "Attn"]
-    for panel in drawn["frontier"]["panels"]:
-        family = np.array(panel["family"])
-        l0, heights = (np.array(panel["values"][c], dtype=float) for c in ("l0", y))
-        marks = np.array(panel["pareto"][y], dtype=bool)
-        if y == "shrinkage":  # best at 1: no side is better, so no SAE beats another
-            assert not marks.any()
-            continue
-        for f in set(family):
-            mine = np.flatnonzero((family == f) & np.isfinite(heights))
-            expected = [not beaten(l0[mine], heights[mine], i, higher) for i in range(len(mine))]
-            assert marks[mine].tolist() == expected
+def test_what_a_source_marks_as_searched_is_its_pareto_set(comparison20, layer20, front20):
+    drawn = figures(comparison20, layer20, "performance_hit")["frontier"]
+    marked = [n for p in drawn["panels"] for n, m in zip(p["name"], p["compared"], strict=True) if m]
+    assert len(marked) == len(front20) == 52
 
 
 def test_curves_are_those_of_the_fits(comparison20, layer20):
@@ -274,7 +265,8 @@ def test_an_infinite_limit_is_missing_and_said(comparison20):
     open_above = dataclasses.replace(ratio, ratio_high=math.inf)
     table = dataclasses.replace(comparison20.ratios, ratios=(ratio, open_above))
     found = dataclasses.replace(comparison20).with_curves(lambda: (comparison20.fits, table))
-    closed, open_row = ratio_figures(found)[0]["rows"]
+    (panel,) = ratio_figures(found)[1]["panels"]  # the first is relative potency
+    closed, open_row = panel["rows"]
     assert closed["text"] == "1.5 [0.18, 12.7]" and closed["high"] == pytest.approx(12.7, abs=0.05)
     assert open_row["text"] == "1.5 [0.18, ∞]" and open_row["high"] is None and open_row["low"] > 0
 
@@ -333,7 +325,7 @@ def test_ready_comparisons_with_and_without_their_table(comparison20, layer20, w
         "made from comparisons alone: the table shows the fitted SAEs, not those that were left out"
         in bare.text
     )
-    assert "52 of 52 are Pareto-optimal" in bare.text  # the 52 that were fitted
+    assert "52 of 52 were compared" in bare.text  # the 52 that were fitted
     with pytest.raises(ValueError, match="belong to `compare`"):
         frontier.report(comparison20, tmp_path / "c.html", reference="gated")
     with pytest.raises(ValueError, match="goes with Comparisons"):
@@ -354,10 +346,9 @@ def test_three_families_are_told_apart(tmp_path):
     # k is 0.4, 1.2 and 3.6 in `sweep`: each needs three times fewer active latents than the one before
     table = sweep(("relu", "topk", "jump"))
     page = Page(frontier.report(table, tmp_path / "r.html", "relu", rows="pareto").read_text())
-    for family in ("topk", "jump"):
-        said = f"{family} against relu in 2 groups: better in all (mlp; resid), with"
-        assert any(text.startswith(said) for text in page.texts)
-        assert f"{family} in mlp" in page.texts and f"{family} in resid" in page.texts
+    said = "jump and topk are each better than relu in both cells, with "  # the larger potency first
+    assert any(text.startswith(said) for text in page.texts)
+    assert [a["data-family"] for t, a in page.elements if t == "article"] == ["topk", "jump"] * 2
     assert "topk, jump against relu" in page.texts
 
 
@@ -425,7 +416,116 @@ def test_wheel_brings_template_style_and_scripts(wheel):
 
 def test_contents_can_be_read_in_python(comparison20, layer20):
     said = contents(comparison20, layer20, input_files(None, layer20))
-    assert [c.verdict for c in said.cards] == ["better"] * 3
-    assert [c.where for c in said.cards] == ["Resid", "MLP", "Attn"]
-    shared = dict(said.limits)["dictionary_size differs: 131072 in gated, 196608 in baseline."]
-    assert shared == "Resid, MLP, Attn"
+    assert [c.name.whole for c in said.answer.cells] == ["Resid", "MLP", "Attn"]
+    assert [c.tally for c in said.answer.cells] == ["1 better"] * 3 and not said.folded
+    doubts = {doubt: where for limit in said.limits for doubt, where in limit.doubts}
+    assert doubts["dictionary_size differs: 131072 in gated, 196608 in baseline."] == "Resid, MLP, Attn"
+
+
+POTENCY = {"relu": 1.0, "topk": 2.2, "batchtopk": 3.1, "gated": 1.6, "jumprelu": 2.7, "p_anneal": 1.0,
+           "matryoshka_batch_topk": 0.8}  # fmt: skip
+
+
+def study(cells=6, families=7, runs=9, noise=0.05):
+    """Hill frontiers of known relative potency in every cell, with log-normal noise."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for cell in range(cells):
+        for family in list(POTENCY)[:families]:
+            l0 = np.geomspace(12, 400, runs) * rng.uniform(0.9, 1.1)
+            hit = frontier.hill(1 / l0 / POTENCY[family], 0.05 * (1 + 0.05 * cell), 0.9)
+            hit = np.minimum(hit * np.exp(noise * rng.standard_normal(runs)), 0.99)
+            names = {"model": f"pythia-160m-deduped-{cell % 2}", "layer": cell // 2, "architecture": family}
+            rows += [
+                {**names, "l0": a, "loss_recovered": 1 - h, "run_id": f"{family} {cell} {j}"}
+                for j, (a, h) in enumerate(zip(l0, hit, strict=True))
+            ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="module")
+def studied():
+    table = frontier.metrics_table(study())
+    return table, frontier.compare(table, "relu")
+
+
+@pytest.fixture(scope="module")
+def study_page(studied, tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "study.html"
+    return frontier.report(studied[1], path, table=studied[0])
+
+
+def test_the_conclusion_counts_over_all_cells(studied):
+    _, found = studied
+    said = conclusion(found)
+    counts = found.to_frame()["verdict"].value_counts()
+    assert counts["better"] >= 24 and counts["worse"] >= 4  # of 24 and 6 that differ in truth
+    assert said.startswith("batchtopk, jumprelu, topk and 1 more are each better than relu in all 6 cells, ")
+    for verdict, count in counts.items():
+        assert f"{count} {verdict}" in said
+    assert "pythia" not in said and len(re.findall(r"\.(?!\d)", said)) == 1  # no list of cells; one sentence
+    worse = [c for c in found if c.verdict == "worse"]
+    said = conclusion(dataclasses.replace(found, comparisons=tuple(worse)))
+    assert said == f"matryoshka_batch_topk is not better than relu in any of 6 cells: {len(worse)} worse."
+    first = dataclasses.replace(found, comparisons=(found[0],))
+    assert conclusion(first) == found[0].claim
+
+
+def test_the_matrix_is_a_table_that_can_be_read_out(studied, study_page):
+    _, found = studied
+    html = study_page.read_text(encoding="utf-8")
+    matrix = Page(html[html.index('<table id="matrix"') : html.index("</table>")])
+    scopes = [a["scope"] for t, a in matrix.elements if t == "th"]
+    assert scopes == ["col"] * 7 + ["row"] * 6
+    cells = [a for t, a in matrix.elements if t == "td"]
+    told = [t for t in matrix.texts if ": " in t and " in " in t]
+    assert len(cells) == len(told) == len(found) == 36
+    for c, cell, words in zip(found, cells, told, strict=True):
+        where = f"{c.group['model']}, layer {c.group['layer']}"
+        assert words.startswith(
+            f"{c.family} in {where}: {c.verdict}, relative potency {ratio_cell(c.potency)}"
+        )
+        assert cell["title"] == words and cell["class"] == c.verdict.replace(" ", "-")
+        assert float(cell["data-value"]) == pytest.approx(c.potency.ratio, rel=1e-5)
+    strengths = {c.family: a["style"] for c, a in zip(found, cells, strict=True)}
+    assert strengths["batchtopk"] > strengths["gated"]  # coloured by size as well
+
+
+def test_a_study_opens_folded(study_page):
+    page = Page(study_page.read_text(encoding="utf-8"))
+    folds = [a for t, a in page.elements if t == "details"]
+    assert len(folds) > 12 and not any("open" in a for a in folds)
+    cells = [a["data-cell"] for t, a in page.elements if t == "details" and "data-cell" in a]
+    assert cells == [f"pythia-160m-deduped-{i}, layer {j}" for i in range(2) for j in range(3)]
+
+
+def test_the_forest_and_the_collapse_are_of_the_shared_shape(studied):
+    table, found = studied
+    drawn = figures(found, table, "performance_hit", curves=False)
+    assert drawn["fits"] is None and [q["name"] for q in drawn["ratios"]] == ["relative_potency"]
+    rows = [r for panel in drawn["ratios"][0]["panels"] for r in panel["rows"]]
+    np.testing.assert_allclose([r["ratio"] for r in rows], [c.potency.ratio for c in found], rtol=1e-5)
+    for cell in drawn["collapse"]:
+        for part in cell["families"]:
+            shift = np.array(part["x"]) / np.array(part["l0"])
+            truth = POTENCY[part["family"]]  # what the families were made with
+            np.testing.assert_allclose(shift, truth, rtol=0.15)
+            on_line = np.exp(
+                np.interp(np.log(part["x"]), np.log(cell["line"]["x"]), np.log(cell["line"]["y"]))
+            )
+            np.testing.assert_allclose(part["y"], on_line, rtol=0.25)  # 5 sigma of the noise
+            assert np.abs(part["residual"]).max() < 5
+
+
+def test_a_large_study_fits_no_curves_unless_asked(tmp_path):
+    table = frontier.metrics_table(study(cells=11, runs=5))
+    found = frontier.compare(table, "relu")
+    assert len(found) == 66
+    page = Page(frontier.report(found, tmp_path / "r.html", table=table).read_text(encoding="utf-8"))
+    assert "_curves" not in vars(found) and "fits" not in ids(page)
+    assert "No curves are fitted for a page of 66 comparisons; no verdict rests on them." in page.text
+    small = frontier.compare(table[table["layer"] == 0], "relu")
+    frontier.report(small, tmp_path / "s.html", table=table[table["layer"] == 0], curves=False)
+    assert "_curves" not in vars(small)
+    frontier.report(small, tmp_path / "s.html", table=table[table["layer"] == 0])
+    assert "_curves" in vars(small)

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from frontier import tables
-from frontier.comparison import VERDICTS, Comparison, Comparisons
-from frontier.comparison.sentences import times_in_words, tipping_cell
-from frontier.doubts import Doubt, Kind, has
+from frontier.comparison import Comparisons
+from frontier.doubts import Doubt, DoubtGroup, Kind, grouped
+from frontier.groups import Groups
+from frontier.html_report.answer import Answer, answer, place
 from frontier.html_report.inputs import InputFile, versions
-from frontier.metrics import default_y, notes, set_aside_remark, values
+from frontier.metrics import default_y, notes, set_aside_remark, usable, values
 from frontier.metrics.axes import goal
 from frontier.metrics.names import axis_label, column_named
-from frontier.pareto import mark_pareto
-from frontier.ratios.ratio import ratio_cell
+from frontier.pareto.rows import chosen_rows
 from frontier.readers import provenance
-from frontier.results import Group, in_words, varying
+from frontier.results import in_words
 from frontier.tables.styles import header
-from frontier.wording import listed, number, p_value_text, plural
+from frontier.wording import listed, number, plural
 
-ARE = {
-    "better": "better", "worse": "worse", "crossing": "better on one side of a crossing only",
-    "not separable": "not separable", "withheld": "without a verdict, as the curve contradicts the points",
-    "not comparable": "not comparable",
-}  # fmt: skip
-assert set(ARE) == set(VERDICTS)
+FOLDED = 6
+"""With more comparisons than these the page opens folded: sentence and matrix first, the rest on demand."""
 
 
 @dataclass(frozen=True)
-class Card:
-    """One comparison as told: where, the verdict, its sentence, and pairs of a question and an answer."""
+class Limit:
+    """Doubts of one kind: what heads them, in how many places, and each with its places."""
 
-    where: str
-    verdict: str
-    sentence: str
-    answers: tuple[tuple[str, str], ...]
+    heading: str
+    count: str
+    doubts: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -54,20 +50,27 @@ class TableSection:
 
 @dataclass(frozen=True)
 class Contents:
-    """All that the page says, in the page's order."""
+    """All that the page says, in the page's order; `answer` is None where nothing is compared."""
 
     title: str
     date: str
+    answer: Answer | None
     lead: tuple[str, ...]
-    cards: tuple[Card, ...]
-    limits: tuple[tuple[str, str], ...]
+    limits: tuple[Limit, ...]
+    curves: str
     sheets: tuple[TableSection, ...]
+    runs: TableSection
     excluded: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
     provenance: pd.DataFrame
     versions: tuple[tuple[str, str], ...]
     files: tuple[InputFile, ...]
     y: str
+
+    @property
+    def folded(self) -> bool:
+        """Whether the page opens folded."""
+        return self.answer is not None and sum(len(c.cards) for c in self.answer.cells) > FOLDED
 
 
 def contents(
@@ -78,69 +81,49 @@ def contents(
     title: str = "",
     date: str = "",
     y: str | None = None,
+    curves: bool = True,
 ) -> Contents:
-    """What a page about these comparisons and their table says."""
+    """What a page about these comparisons and their table says, with or without curves through the points."""
     y = found.y_name or y or default_y(table)
+    said = answer(found) if len(found) else None
     return Contents(
-        title or headline(found), date, lead(found, table, y), tuple(_card(c, found) for c in found),
-        limits(found), sheets(found, table, y), excluded(table), _warnings(found, table),
-        column_origins(table), versions(), files, y,
+        title or headline(found, table), date, said, lead(found, table, y, curves), limits(found, curves),
+        "" if curves else without_curves(found), sheets(found) if curves else (), runs(found, table, y),
+        excluded(table), _warnings(found, table, curves), column_origins(table), versions(), files, y,
     )  # fmt: skip
 
 
-def headline(found: Comparisons) -> str:
+def headline(found: Comparisons, table: pd.DataFrame) -> str:
     """Who is compared with whom; without comparisons, whose frontiers these are."""
     families = list(dict.fromkeys(c.family for c in found))
     if families:
         return f"{listed(families, 3)} against {found[0].reference}"
-    names = list(dict.fromkeys(str(f.group.get(found.family_column, f.name)) for f in found.fits))
+    rows = usable(table)
+    column = found.family_column
+    names = list(dict.fromkeys(rows[column].astype(str))) if column in rows else []
     return f"Frontier of {listed(names, 3)}" if names else "Frontiers"
 
 
-def lead(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[str, ...]:
-    """The answer over all groups in a few sentences, and what better means."""
-    said = [_tally(found, family) for family in dict.fromkeys(c.family for c in found)]
-    if not said:
-        said.append(f"Nothing is compared here: {_why_nothing(found)}. The frontiers and their fits follow.")
+def lead(found: Comparisons, table: pd.DataFrame, y: str, curves: bool) -> tuple[str, ...]:
+    """What better means, or why nothing is compared; and what the table holds."""
+    if not len(found):
+        why = _why_nothing(found) if curves else "no group holds both a family and the reference"
+        said = f"Nothing is compared here: {why}. The frontiers and their fits follow."
     elif y == "performance_hit":
-        said.append(
-            "Better: fewer active latents (L0) at the same performance hit, which is 1 − loss recovered."
-        )
+        said = "Better: fewer active latents (L0) at the same performance hit, which is 1 − loss recovered."
     else:
-        said.append(f"Better: fewer active latents (L0) at the same {y}: {axis_title(y)}.")
+        said = f"Better: fewer active latents (L0) at the same {y}: {axis_title(y)}."
     remark = set_aside_remark(table)
-    said.append(f"{plural(len(table), 'SAE')} in the table" + (f"; {remark}." if remark else "."))
-    return tuple(said)
+    return said, f"{plural(len(table), 'SAE')} in the table" + (f"; {remark}." if remark else ".")
 
 
-def _tally(found: Comparisons, family: str) -> str:
-    """'gated against baseline in 3 groups: better in 2 (Resid, MLP); not separable in 1 (Attn).'"""
-    of = [c for c in found if c.family == family]
-    pair = f"{family} against {of[0].reference}"
-    if len(of) == 1:
-        return f"{pair}: {ARE[of[0].verdict]}{_amount(of)}."
-    parts = []
-    for verdict in VERDICTS:
-        places = [place(c.group, found) for c in of if c.verdict == verdict]
-        if places:
-            count = "all" if len(places) == len(of) else str(len(places))
-            named = "" if count == "all" and len(places) > 6 else f" ({'; '.join(places)})"
-            of_verdict = [c for c in of if c.verdict == verdict]
-            parts.append(f"{ARE[verdict]} in {count}{named}{_amount(of_verdict)}")
-    return f"{pair} in {len(of)} groups: {'. '.join([parts[0], *(p[0].upper() + p[1:] for p in parts[1:])])}."
-
-
-def _amount(of: Sequence[Comparison]) -> str:
-    """', with 2.6 [2.3, 2.9] times fewer active latents at hit 0.028', or the range over several groups."""
-    known = [c.potency for c in of if not has(c.potency.doubts, Kind.no_overlap)]
-    if of[0].verdict not in ("better", "worse") or not known:
-        return ""
-    if len(known) == 1:
-        return f", with {times_in_words(known[0])}"
-    low, high = min(r.ratio for r in known), max(r.ratio for r in known)
-    ends, word = ((low, high), "fewer") if of[0].verdict == "better" else ((1 / high, 1 / low), "more")
-    height = known[0].height
-    return f", with {number(ends[0])} to {number(ends[1])} times {word} active latents at equal {height}"
+def without_curves(found: Comparisons) -> str:
+    """Where to get the curves that a large page leaves out."""
+    return (
+        f"No curves are fitted for a page of {plural(len(found), 'comparison')}; no verdict rests on them. "
+        "For k, n and the other parameters: compare(...).fits and .ratios, or sae-frontier fit; to have them "
+        "here: report(..., curves=True), or sae-frontier report --curves."
+    )
 
 
 def _why_nothing(found: Comparisons) -> str:
@@ -152,77 +135,32 @@ def _why_nothing(found: Comparisons) -> str:
     return "no group holds fits of both a family and the reference"
 
 
-def place(group: Group, found: Comparisons) -> str:
-    """The group columns that vary over the page, in words; 'all groups' where none does."""
-    columns = [c for c in varying(found.group_columns, found) if c in group]
-    return in_words({c: group[c] for c in columns}) or in_words(group) or "the whole table"
-
-
-def _card(c: Comparison, found: Comparisons) -> Card:
-    several = len({x.family for x in found}) > 1
-    where = f"{c.family} in {place(c.group, found)}" if several else place(c.group, found)
-    answers = [("How sure", _how_sure(c)), ("At equal L0", _at_equal_l0(c))]
-    if math.isfinite(c.tests.parallel):
-        answers.append(("One ratio at every hit?", _by_hit(c)))
-    o = c.observed_potency
-    if o is not None and not math.isnan(o.ratio):
-        span = f"{number(o.ratio)} (over the common range {number(o.ratio_min)} to {number(o.ratio_max)})"
-        answers.append(("Without any curve", f"Relative potency {span}, interpolated between points"))
-    if c.doubts:
-        more = f" And {len(c.doubts) - 1} more, below." if len(c.doubts) > 1 else ""
-        answers.append(("What the data cannot say", f"{c.doubts[0]}{more}"))
-    return Card(where, c.verdict, c.claim or c.sentence, tuple(answers))
-
-
-def _at_equal_l0(c: Comparison) -> str:
-    where = f"At L0 {number(c.hits.at)} the {c.hits.height} of {c.family}"
-    return f"{where} is {ratio_cell(c.hits)} times that of {c.reference} (p {p_value_text(c.hits.p_value)})"
-
-
-def _by_hit(c: Comparison) -> str:
-    p = f"p {p_value_text(c.tests.parallel)} for parallel curves"
-    if not c.potency_ends:
-        return f"Not rejected ({p})"
-    ends = " and ".join(f"{ratio_cell(r)} at {r.height} {number(r.at)}" for r in c.potency_ends)
-    return f"No: {ends} ({p})"
-
-
-def _how_sure(c: Comparison) -> str:
-    parts = [f"{100 * c.potency.level:g} % intervals in brackets"]
-    if math.isfinite(c.tests.holm):
-        parts.append(f"p {p_value_text(c.tests.holm)} for one common curve, after Holm")
-    if math.isfinite(c.tipping):
-        parts.append(f"the verdict bears a seed-to-seed SD of {tipping_cell(c.tipping)} of the hit")
-    if math.isfinite(c.potency.p_value):
-        parts.append(
-            f"p {p_value_text(c.potency.p_value)} for equal L0 at {c.potency.height} {number(c.potency.at)}"
-        )
-    low, high = c.potency_range
-    if math.isfinite(low) and math.isfinite(high):
-        left_out = f"leaving out any one SAE moves the L0 ratio between {number(low)} and {number(high)}"
-        parts.append(f"{left_out} ({c.decisive_row} decides)")
-    return "; ".join(parts)
-
-
-def limits(found: Comparisons) -> tuple[tuple[str, str], ...]:
-    """Each doubt once, with the comparisons it belongs to; then those of fits that stand alone."""
-    where: dict[Doubt | str, dict[str, None]] = {}
+def limits(found: Comparisons, curves: bool) -> tuple[Limit, ...]:
+    """Doubts by kind, the worst first; without comparisons those of the fits."""
+    placed: list[tuple[str, Doubt]] = []
     several = len({c.family for c in found}) > 1
     for c in found:
-        name = f"{c.family} in {place(c.group, found)}" if several else place(c.group, found)
-        for doubt in c.doubts:
-            where.setdefault(doubt, {})[name] = None
-    if not len(found):
-        for f in found.fits:
-            for doubt in f.doubts:
-                where.setdefault(doubt, {})[f.name] = None
-    for failure in found.fits.failures:
-        where.setdefault(f"Not fitted: {failure.reason}", {})[in_words(failure.group)] = None
-    return tuple((str(doubt), listed(list(names), 6)) for doubt, names in where.items())
+        where = place(c.group, found)
+        placed += [(f"{c.family} in {where}" if several else where, d) for d in c.doubts]
+    noun = "comparison"
+    if curves:
+        if not len(found):
+            noun = "fit"
+            placed += [(f.name, d) for f in found.fits for d in f.doubts]
+        placed += [
+            (in_words(f.group), Doubt(Kind.left_out, f"Not fitted: {f.reason}")) for f in found.fits.failures
+        ]
+    return tuple(_limit(g) for g in grouped(placed, noun))
 
 
-def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[TableSection, ...]:
-    """Ratios, fits and runs as HTML and LaTeX."""
+def _limit(group: DoubtGroup) -> Limit:
+    of = {d: [p for p, same in group.pairs if same == d and p] for d in group.doubts}
+    told = tuple((str(d), listed(places, 6)) for d, places in of.items())
+    return Limit(group.kind.heading, plural(len(group.places), group.noun), told)
+
+
+def sheets(found: Comparisons) -> tuple[TableSection, ...]:
+    """Ratios and fits as HTML and LaTeX."""
     made = []
     if len(found.ratios):
         lead = "Value of the family / value of the reference, except relative potency, which is L0 / L0."
@@ -230,23 +168,43 @@ def sheets(found: Comparisons, table: pd.DataFrame, y: str) -> tuple[TableSectio
     if len(found.fits) or found.fits.failures:
         lead = f"{found.fits.curve.capitalize()} curves through each frontier, with intervals."
         made.append(_sheet("fits", "Fits", lead, tables.fits_table, found.fits))
-    marked = marked_for(found, table, y)
-    runs = _sheet("runs", "Runs", "", tables.runs_table, marked)
-    optimal = marked["pareto_optimal"].tolist()
-    share = f"{sum(optimal)} of {len(optimal)} are Pareto-optimal within their group"
-    lead = f"One row per SAE. {share}, marked by a bar and by 'yes'."
-    return (*made, TableSection("runs", "Runs", lead, mark_rows(runs.html, optimal), runs.latex))
+    return tuple(made)
 
 
-def marked_for(found: Comparisons, table: pd.DataFrame, y: str) -> pd.DataFrame:
-    """The table with `pareto_optimal` for L0 and `y`, in the comparisons' own groups."""
+def runs(found: Comparisons, table: pd.DataFrame, y: str) -> TableSection:
+    """One row per SAE; those that were compared are marked."""
+    marks = compared(found, table, y)
+    made = _sheet("runs", "Runs", "", tables.runs_table, table.assign(compared=marks))
+    chosen = "were compared" if len(found) else "make the frontiers"
+    lead = f"One row per SAE. {int(marks.sum())} of {len(marks)} {chosen}, marked by a bar and by 'yes'."
+    return replace(made, lead=lead, html=mark_rows(made.html, marks.tolist()))
+
+
+def compared(found: Comparisons, table: pd.DataFrame, y: str) -> NDArray[np.bool_]:
+    """Which rows the comparisons rest on, (rows,): the points of their shapes; elsewhere the chosen rows."""
+    groups = Groups.of(table, found.group_columns, found.family_column or None)
     goals = {"l0": "min", y: goal(table, y)}
-    return mark_pareto(table, cells(found), objectives=goals, family=found.family_column or None)
+    mask = chosen_rows(table, groups, objectives=goals).mask
+    keys = _points(groups, table, y)
+    known = {
+        (tuple(map(str, s.group.values())), n, f"{z:.9g}", f"{v:.9g}")
+        for s in found.shapes
+        for n, z, v in zip(s.names, s.z, s.y, strict=True)
+    }
+    cells = {tuple(map(str, s.group.values())) for s in found.shapes}
+    usable_row = table["excluded_because"].isna().to_numpy()
+    inside = np.array([k in known for k in keys], dtype=bool) & usable_row
+    shaped = np.array([k[0] in cells for k in keys], dtype=bool)
+    return np.where(shaped, inside, mask)
 
 
-def cells(found: Comparisons) -> list[str]:
-    """The columns that name a cell."""
-    return list(found.group_columns)
+def _points(groups: Groups, table: pd.DataFrame, y: str) -> list[tuple[tuple[str, ...], str, str, str]]:
+    """Cell, family, log L0 and hit of every row, as they name a point of a shape."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = np.log(values(table, "l0"))
+    named = [(tuple(str(g[c]) for c in groups.cells), str(g.get(groups.family, ""))) for g in groups.names]
+    rows = zip(groups.codes, z, values(table, y), strict=True)
+    return [(*named[code], f"{a:.9g}", f"{b:.9g}") for code, a, b in rows]
 
 
 def _sheet(key: str, title: str, lead: str, write: object, what: object) -> TableSection:
@@ -255,13 +213,13 @@ def _sheet(key: str, title: str, lead: str, write: object, what: object) -> Tabl
 
 
 def mark_rows(html: str, marks: Iterable[bool]) -> str:
-    """A table's HTML with the class 'pareto' on marked rows of its body; cells are escaped, so tags are ours.
+    """A table's HTML with the class 'compared' on marked rows; cells are escaped, so tags are ours.
 
     >>> mark_rows("<tr><th></th></tr><tr><td></td></tr>", [True])
-    '<tr><th></th></tr><tr class="pareto"><td></td></tr>'
+    '<tr><th></th></tr><tr class="compared"><td></td></tr>'
     """
     before, head, *rows = html.split("<tr>")
-    body = [f'<tr class="pareto">{r}' if m else f"<tr>{r}" for r, m in zip(rows, marks, strict=True)]
+    body = [f'<tr class="compared">{r}' if m else f"<tr>{r}" for r, m in zip(rows, marks, strict=True)]
     return f"{before}<tr>{head}{''.join(body)}"
 
 
@@ -297,6 +255,7 @@ def column_origins(table: pd.DataFrame) -> pd.DataFrame:
     return kept.rename(columns={"changed": "changed on reading"}).rename(columns=header)
 
 
-def _warnings(found: Comparisons, table: pd.DataFrame) -> tuple[str, ...]:
+def _warnings(found: Comparisons, table: pd.DataFrame, curves: bool) -> tuple[str, ...]:
     """What reading and fitting had to say, each once."""
-    return tuple(dict.fromkeys(str(n) for n in (*notes(table), *found.notes, *found.fits.notes) if n))
+    of_fits = found.fits.notes if curves else ()
+    return tuple(dict.fromkeys(str(n) for n in (*notes(table), *found.notes, *of_fits) if n))

@@ -12,7 +12,9 @@ from typing import Any
 from frontier.html_report.contents import Contents
 
 TEMPLATE = Path(__file__).parent / "template"
-SCRIPTS = ("figures.js", "axes.js", "tables.js")
+SCRIPTS = ("figures.js", "axes.js", "tables.js", "folds.js")
+PANELS = 6
+"""So many frontiers stand above the words; the others are folded."""
 POLICY = (
     "default-src 'none'; script-src {scripts}; style-src 'unsafe-inline'; img-src data: blob:; "
     "connect-src 'none'; base-uri 'none'; form-action 'none'"
@@ -37,7 +39,7 @@ def page(said: Contents, drawn: dict[str, Any]) -> str:
     scripts = [runtime(), *(_text(name) for name in SCRIPTS)]
     policy = POLICY.format(scripts=" ".join(f"'sha256-{_digest(s)}'" for s in scripts))
     return jinja.get_template("page.html").render(
-        said=said, drawn=drawn, policy=policy, css=Markup(_text("page.css")), ready=Markup,
+        said=said, drawn=drawn, shown=PANELS, policy=policy, css=Markup(_text("page.css")), ready=Markup,
         data=Markup(script_json(drawn)), scripts=[Markup(s) for s in scripts],
     )  # fmt: skip
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -13,15 +12,14 @@ from frontier.comparison import Comparisons
 from frontier.curves import CURVES
 from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
 from frontier.groups import group_codes
-from frontier.html_report.contents import axis_title, cells, marked_for
+from frontier.html_report.contents import axis_title, compared
+from frontier.html_report.forest import collapses, ratio_figures, short
 from frontier.metrics import values
 from frontier.metrics.axes import better_of
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY
-from frontier.ratios.ratio import Ratio, ratio_cell
-from frontier.results import in_words, varying
+from frontier.results import in_words
 from frontier.tables.styles import header
-from frontier.wording import number
 
 SYMBOLS = {
     "o": "circle", "s": "square", "^": "triangle-up", "D": "diamond", "v": "triangle-down", "p": "pentagon",
@@ -42,21 +40,23 @@ GRID = 60
 """Points of each stretch of a curve."""
 
 
-def figures(found: Comparisons, table: pd.DataFrame, y: str) -> dict[str, Any]:
-    """All figures of a page as JSON-ready values.
+def figures(found: Comparisons, table: pd.DataFrame, y: str, *, curves: bool = True) -> dict[str, Any]:
+    """All figures of a page as JSON-ready values, with or without curves and the ratios of their parameters.
 
     Returns
     -------
     dict
-        `families` (look of each), `frontier` (axes and one panel per group), `fits` (one panel per group),
-        `ratios` (one forest plot per quantity).
+        `families` (look of each), `reference`, `frontier` (axes and one panel per group),
+        `collapse` (one per cell), `ratios` (one forest plot per quantity, relative potency first), `fits` (one panel per group).
     """
     families = _families(found, table)
     return {
         "families": families,
+        "reference": found[0].reference if len(found) else None,
         "frontier": _frontier(found, table, y, [f["name"] for f in families]),
-        "fits": _fits(found.fits),
-        "ratios": ratio_figures(found),
+        "collapse": collapses(found),
+        "ratios": ratio_figures(found, curves=curves),
+        "fits": _fits(found.fits) if curves else None,
     }
 
 
@@ -103,8 +103,8 @@ def _known(table: pd.DataFrame, columns: Iterable[str]) -> dict[str, np.ndarray]
 
 def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str]) -> dict[str, Any]:
     xs, ys = axes(table, y)
-    marks = {name: _marks(found, table, name) for name in ys}
-    columns = cells(found)
+    marks = compared(found, table, y)
+    columns = list(found.group_columns)
     codes, groups = group_codes(table, columns)
     labels = panel_names(groups)
     column = found.family_column
@@ -120,7 +120,7 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
                 "family": [names.index(family[of[i]]) for i in rows],
                 "name": [run_name(table, i) for i in rows],
                 "values": {c: short(v[rows]) for c, v in (xs | ys).items()},
-                "pareto": {c: [int(m) for m in marks[c][rows]] for c in ys},
+                "compared": [int(m) for m in marks[rows]],
             }
         )
     return {
@@ -128,13 +128,6 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
         "y": [_axis(c, better_of(table, c)) for c in ys],
         "panels": panels,
     }
-
-
-def _marks(found: Comparisons, table: pd.DataFrame, y: str) -> np.ndarray:
-    """Which rows are Pareto-optimal; none where no side of `y` is better."""
-    if not better_of(table, y):
-        return np.zeros(len(table), dtype=bool)
-    return marked_for(found, table, y)["pareto_optimal"].to_numpy(dtype=bool)
 
 
 def _axis(column: str, better: str) -> dict[str, str]:
@@ -159,13 +152,6 @@ def run_name(table: pd.DataFrame, i: Any) -> str:
     """What one SAE is called when it is pointed at: its run, else its row."""
     run = table["run_id"].iloc[i] if "run_id" in table else None
     return f"row {table.index[i]}" if run is None or pd.isna(run) else str(run)
-
-
-def short(numbers: np.ndarray) -> list[float | None]:
-    """Numbers with six significant digits; what is not finite is missing."""
-    return [
-        float(f"{v:.6g}") if math.isfinite(v) else None for v in np.asarray(numbers, dtype=float).tolist()
-    ]
 
 
 def _fits(fits: FrontierFits) -> dict[str, Any] | None:
@@ -209,42 +195,3 @@ def _fit(f: CurveFit, family: str, reach: float) -> dict[str, Any]:
         "beyond": {"x": short(beyond), "y": short(f.predict(beyond))},
         "words": "; ".join(f"{name} {cell}" for name, cell in zip(f.parameters, f.cells, strict=True)),
     }  # fmt: skip
-
-
-def ratio_figures(found: Comparisons) -> list[dict[str, Any]]:
-    """One forest plot per quantity: its axis' words and its rows."""
-    rows = list(found.ratios)
-    shown = varying(found.ratios.group_columns, rows)
-    several = len({r.family for r in rows}) > 1
-    out = []
-    for quantity in dict.fromkeys(r.quantity for r in rows):
-        of = [r for r in rows if r.quantity == quantity]
-        title = _ratio_title("the family" if several else of[0].family, of[0])
-        drawn = [_ratio(r, shown, several) for r in of]
-        out.append({"name": quantity, "title": title, "rows": drawn})
-    return out
-
-
-def _ratio(r: Ratio, shown: list[str], several: bool) -> dict[str, Any]:
-    """One row of the forest plot; an infinite limit is None, which is drawn as an arrow."""
-    where = in_words({c: r.group[c] for c in shown if c in r.group})
-    known = math.isfinite(r.ratio)
-    return {
-        "label": f"{r.family} in {where}" if several and where else where or r.family,
-        "family": r.family,
-        "text": ratio_cell(r).replace("inf", "∞") if known else "no ratio",
-        "at": "" if r.at is None else f" at {number(r.at)}",
-        "ratio": _finite(r.ratio), "low": _finite(r.ratio_low), "high": _finite(r.ratio_high),
-    }  # fmt: skip
-
-
-def _ratio_title(family: str, r: Ratio) -> str:
-    from frontier.figures.ratios import axis_words
-
-    title = axis_words(r.quantity, family, r.reference, r.y_name.replace("_", " "))
-    return f"{title} ({r.better_when}: {family} is better)" if r.better_when else title
-
-
-def _finite(value: float) -> float | None:
-    """The number with six significant digits, or None where it is infinite or missing."""
-    return float(f"{value:.6g}") if math.isfinite(value) else None

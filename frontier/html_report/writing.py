@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.comparison import Comparisons, compare
+from frontier.comparison.screen import CURVES
 from frontier.html_report.contents import contents
 from frontier.html_report.inputs import input_files
 from frontier.html_report.page import page
@@ -35,6 +36,7 @@ def report(
     title: str = "",
     date: str = "",
     reading: Mapping[str, Any] | None = None,
+    curves: bool | None = None,
     **options: Any,
 ) -> Path:
     """The path of one HTML file that tells a comparison: verdicts, doubts, figures, tables, provenance.
@@ -58,6 +60,9 @@ def report(
         Day of making, printed as given.
     reading : dict, optional
         Options of `frontier.read`.
+    curves : bool, optional
+        Whether curves (k, n, ...) are fitted for the page, on which no verdict rests; default up to
+        60 comparisons.
 
     Raises
     ------
@@ -87,8 +92,9 @@ def report(
         options |= {"y": y_axis(rows, options["y"])} if options.get("y") else {}
         found = compare(rows, reference or only_family(rows, family), by, family=family, **options)
         files = input_files(source, rows)
-    said = contents(found, rows, files, title=title, date=date, y=options.get("y"))
-    made = page(said, figures(found, rows, said.y)).encode(errors="replace")
+    curves = len(found) <= CURVES if curves is None else curves
+    said = contents(found, rows, files, title=title, date=date, y=options.get("y"), curves=curves)
+    made = page(said, figures(found, rows, said.y, curves=curves)).encode(errors="replace")
     return write_bytes(Path(path).expanduser(), made)
 
 

@@ -163,8 +163,7 @@ def _usual_columns(table: pd.DataFrame) -> tuple[list[str], str]:
         known.remove("architecture")
     alike = [c for c in known if c not in ALWAYS and len(set(table[c].astype(str))) == 1]
     shown = [c for c in known if c not in alike and c != "source"]
-    if "pareto_optimal" in table and len(set(table["pareto_optimal"])) > 1:
-        shown.append("pareto_optimal")
+    shown += [c for c in ("pareto_optimal", "compared") if c in table and len(set(table[c])) > 1]
     said = [f"{_in_sentence(c)} {_plain(table[c].iloc[0])}" for c in alike]
     if "source" in known and "source" not in alike:
         said.append(f"source {listed(sorted(set(table['source'].dropna().astype(str))), 3)}")

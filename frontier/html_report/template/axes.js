@@ -1,14 +1,15 @@
 "use strict";
 // What the reader can switch: families, axes, keyboard steps, light and dark, screen and paper.
-const DRAW = { frontier: drawFrontier, fits: drawFits, ratios: drawRatios };
+const DRAW = { frontier: drawFrontier, collapse: drawCollapse, fits: drawFits, ratios: drawRatios };
 const AT_ONCE = 24;
 const divs = [...document.querySelectorAll(".plot")];
-const ready = new Set(divs.length <= AT_ONCE ? divs : []);
+const visible = (div) => !div.closest("details:not([open]), [hidden]");
+const ready = new Set(divs.filter(visible).slice(0, AT_ONCE));
 const say = (text) => { document.getElementById("say").textContent = text; };
 
 function redraw(...kinds) {
   for (const div of divs) {
-    if (ready.has(div) && (!kinds.length || kinds.includes(div.dataset.kind))) DRAW[div.dataset.kind](div);
+    if (ready.has(div) && (state.printing || visible(div)) && (!kinds.length || kinds.includes(div.dataset.kind))) DRAW[div.dataset.kind](div);
   }
 }
 
@@ -60,9 +61,15 @@ function familyButtons() {
 
 // ---- keyboard: arrows step through the SAEs of a figure, + and - zoom, 0 goes back
 
+function within(div, name, value) {
+  const { type, range } = div._fullLayout[name], at = type === "log" ? Math.log10(value) : value;
+  return at >= Math.min(...range) && at <= Math.max(...range);
+}
+
 function steps(div) {
   return (div.data ?? []).flatMap((trace, curve) =>
-    trace.hoverinfo === "text" ? trace.x.map((_, point) => ({ curveNumber: curve, pointNumber: point })) : []);
+    trace.hoverinfo !== "text" ? [] : trace.x.flatMap((x, point) =>
+      within(div, "xaxis", x) && within(div, "yaxis", trace.y[point]) ? [{ curveNumber: curve, pointNumber: point }] : []));
 }
 
 function step(div, by) {
@@ -104,7 +111,6 @@ function onKey(event) {
 
 function listen(ids, kind) {
   for (const id of ids) document.getElementById(id)?.addEventListener("change", () => {
-    for (const div of divs) if (div.dataset.kind === kind) delete div.dataset.at;
     redraw(kind);
   });
 }
@@ -113,7 +119,7 @@ function forPaper(printing) {
   if (state.printing === printing) return;
   state.printing = printing;
   if (printing) divs.forEach((div) => ready.add(div));
-  document.querySelectorAll("details.more").forEach((more) => { more.open = printing; });
+  unfold(printing);
   familyButtons();
   redraw();
 }
@@ -132,13 +138,13 @@ addEventListener("resize", () => {
   if (innerWidth !== width && !state.printing) redraw("ratios");
   width = innerWidth;
 });
-if (divs.length > AT_ONCE) {
-  const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (!entry.isIntersecting || ready.has(entry.target)) return;
-    ready.add(entry.target);
-    DRAW[entry.target.dataset.kind](entry.target);
-  }), { rootMargin: "400px" });
-  divs.forEach((div) => seen.observe(div));
-}
+const seen = new IntersectionObserver((entries) => entries.forEach((entry) => {
+  if (!entry.isIntersecting) return;
+  seen.unobserve(entry.target);
+  if (ready.has(entry.target) && entry.target.data) return;
+  ready.add(entry.target);
+  DRAW[entry.target.dataset.kind](entry.target);
+}), { rootMargin: "400px" });
+divs.forEach((div) => seen.observe(div));
 redraw();
 document.documentElement.dataset.ready = "yes";

@@ -1,14 +1,17 @@
 "use strict";
 // The figures, drawn from the page's data. Nothing is computed here but where things go.
 const data = JSON.parse(document.getElementById("data").textContent);
-const state = { hidden: new Set(), printing: false };
+const state = { hidden: new Set(), filtered: new Set(), printing: false };
 const NARROW = 520, PRINT_WIDTH = 325, PRINT_WHOLE = 660;
+const HEIGHT = { frontier: 320, fits: 320, collapse: 360 }, LOW = 264, PRINTED = { collapse: 300 };
 
 const dark = () => !state.printing && matchMedia("(prefers-color-scheme: dark)").matches;
 const isOn = (id) => document.getElementById(id)?.checked ?? false;
 const chosen = (id) => Number(document.getElementById(id)?.value ?? 0);
 const familyIndex = new Map(data.families.map((f, i) => [f.name, i]));
 const colourOf = (f) => (dark() ? f.dark : f.colour);
+const shownFamily = (f) => !state.hidden.has(f) && !state.filtered.has(f);
+const shownName = (name) => shownFamily(familyIndex.get(name) ?? -1);
 
 // Plotly reads <b>, <a href> and the like in its texts, and decodes entities after that: names are shown as they are.
 function plain(text) {
@@ -48,7 +51,13 @@ function axis(title, log, range) {
 
 // A panel of its own fills the printed page, several stand two by two.
 function printWidth(div) {
-  return div.closest(".panels").querySelectorAll(".plot").length > 1 ? PRINT_WIDTH : PRINT_WHOLE;
+  const beside = div.closest(".panels")?.querySelectorAll(".plot").length ?? 2;
+  return beside > 1 ? PRINT_WIDTH : PRINT_WHOLE;
+}
+
+function heightOf(div) {
+  if (state.printing) return PRINTED[div.dataset.kind] ?? 250;
+  return div.dataset.kind === "frontier" && div.closest(".low") ? LOW : HEIGHT[div.dataset.kind];
 }
 
 function layout(div, xaxis, yaxis) {
@@ -60,7 +69,7 @@ function layout(div, xaxis, yaxis) {
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: c.text },
     hoverlabel: { bgcolor: c.raised, bordercolor: c.quiet, font: { color: c.text, size: 12 }, align: "left" },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: c.quiet, activecolor: c.text },
-    width: state.printing ? printWidth(div) : undefined, height: state.printing ? 290 : 320, autosize: !state.printing,
+    width: state.printing ? printWidth(div) : undefined, height: heightOf(div), autosize: !state.printing,
   };
 }
 
@@ -97,6 +106,12 @@ function plainTicks(div) {
   if (Object.keys(change).length) Plotly.relayout(div, change);
 }
 
+// A label stands where its point was: after a zoom or a redraw it would name nothing, or something else.
+function forgetLabel(div) {
+  delete div.dataset.at;
+  if (div._hoverdata || div.querySelector("g.hovertext")) Plotly.Fx.unhover(div);
+}
+
 function put(div, traces, drawing, name) {
   const config = {
     responsive: true, displaylogo: false, scrollZoom: false, showTips: false,
@@ -105,8 +120,9 @@ function put(div, traces, drawing, name) {
     toImageButtonOptions: { format: "svg", filename: name },
   };
   Plotly.react(div, traces, drawing, config);
-  if (!div.dataset.listens) div.on("plotly_relayout", () => plainTicks(div));
+  if (!div.dataset.listens) div.on("plotly_relayout", () => { forgetLabel(div); plainTicks(div); });
   div.dataset.listens = "yes";
+  forgetLabel(div);
   plainTicks(div);
   div.querySelectorAll("svg").forEach((svg) => svg.setAttribute("aria-hidden", "true"));
   div.querySelectorAll(".modebar a, .modebar button").forEach((button) => button.setAttribute("tabindex", "-1"));
@@ -120,7 +136,7 @@ function markers(family, open, size) {
   };
 }
 
-// ---- frontier: every SAE a point, the Pareto set of each family joined
+// ---- frontier: every SAE a point, those of a family that are compared joined
 
 function drawFrontier(div) {
   const panel = data.frontier.panels[Number(div.dataset.panel)];
@@ -130,21 +146,21 @@ function drawFrontier(div) {
   const traces = [];
   let shown = 0;
   data.families.forEach((family, f) => {
-    if (state.hidden.has(f)) return;
+    if (!shownFamily(f)) return;
     const rows = xs.map((_, i) => i).filter((i) =>
       panel.family[i] === f && xs[i] !== null && ys[i] !== null && (!logX || xs[i] > 0) && (!logY || ys[i] > 0));
     shown += rows.length;
     rows.sort((a, b) => xs[a] - xs[b]);
     const words = (i) => [
       `<b>${plain(panel.name[i])}</b>`, plain(family.name), `${plain(x.label)}: ${shortNumber(xs[i])}`,
-      `${plain(y.label)}: ${shortNumber(ys[i])}`, panel.pareto[y.name][i] ? "Pareto-optimal" : "beaten by another",
+      `${plain(y.label)}: ${shortNumber(ys[i])}`, panel.compared[i] ? "on the frontier" : "not on the frontier",
     ].join("<br>");
-    for (const optimal of [0, 1]) {
-      const own = rows.filter((i) => panel.pareto[y.name][i] === optimal);
+    for (const chosenRows of [0, 1]) {
+      const own = rows.filter((i) => panel.compared[i] === chosenRows);
       if (!own.length) continue;
       traces.push({
-        type: "scatter", mode: optimal ? "lines+markers" : "markers", x: own.map((i) => xs[i]), y: own.map((i) => ys[i]),
-        hovertext: own.map(words), hoverinfo: "text", name: brief(family.name, 40), marker: markers(family, !optimal, 8),
+        type: "scatter", mode: chosenRows ? "lines+markers" : "markers", x: own.map((i) => xs[i]), y: own.map((i) => ys[i]),
+        hovertext: own.map(words), hoverinfo: "text", name: brief(family.name, 40), marker: markers(family, !chosenRows, 8),
         line: { color: colourOf(family), width: 1.6 },
       });
     }
@@ -201,7 +217,7 @@ function span(parts, log) {  // the axes follow points and curves, not bands
 function drawFits(div) {
   const panel = data.fits.panels[Number(div.dataset.panel)];
   const log = isOn("fits-log");
-  const shown = panel.fits.filter((f) => !state.hidden.has(familyIndex.get(f.family) ?? -1));
+  const shown = panel.fits.filter((f) => shownName(f.family));
   const traces = shown.flatMap((f) => fitTraces(f, log, isOn("fits-band")));
   const drawn = traces.filter((t) => t.fill !== "toself");
   const xaxis = axis(plain(data.fits.x), log, span(drawn.map((t) => t.x), log));
@@ -219,6 +235,44 @@ function withoutAxes(drawing, lines) {
   drawing.yaxis = { visible: false };
   const text = lines.map((line) => brief(line, 40)).join("<br>");
   drawing.annotations = [{ text, xref: "paper", yref: "paper", x: 0.5, y: 0.5, showarrow: false, font: { color: ink().quiet } }];
+}
+
+// ---- collapse: the families of a cell on their common curve, and what it leaves over
+
+function collapseTraces(panel, part) {
+  const family = data.families[familyIndex.get(part.family)] ?? data.families[0];
+  const order = part.x.map((_, i) => i).sort((a, b) => part.x[a] - part.x[b]);
+  const pick = (values) => order.map((i) => values[i]);
+  const words = order.map((i) => [
+    `<b>${plain(part.family)}</b>`, `L0: ${shortNumber(part.l0[i])}, shifted: ${shortNumber(part.x[i])}`,
+    `${plain(panel.y)}: ${shortNumber(part.y[i])}`, `Residual: ${shortNumber(part.residual[i])} SD`,
+  ].join("<br>"));
+  const both = { type: "scatter", x: pick(part.x), hovertext: words, name: brief(part.family, 40) };
+  return [
+    { ...both, mode: "markers", y: pick(part.y), hoverinfo: "text", marker: markers(family, false, 8) },
+    {
+      ...both, mode: "lines+markers", y: pick(part.residual), yaxis: "y2", marker: markers(family, false, 6),
+      line: { color: colourOf(family), width: 1 }, hoverinfo: "skip",
+    },
+  ];
+}
+
+function drawCollapse(div) {
+  const panel = data.collapse[Number(div.dataset.panel)];
+  const shown = panel.families.filter((f) => shownName(f.family));
+  const line = { ...panel.line, type: "scatter", mode: "lines", hoverinfo: "skip", line: { color: ink().quiet, width: 1.4 } };
+  const drawing = layout(div, axis("L0 × relative potency", true), axis(wrapped(panel.y, 20), true));
+  const farthest = 1.15 * Math.max(2, ...panel.families.flatMap((f) => f.residual.map((v) => Math.abs(v ?? 0))));
+  drawing.xaxis.anchor = "y2";
+  drawing.yaxis.domain = [0.36, 1];
+  drawing.yaxis2 = { ...axis("Residual (SD)", false, [-farthest, farthest]), domain: [0, 0.27], nticks: 4 };
+  drawing.shapes = [{
+    type: "rect", xref: "paper", x0: 0, x1: 1, yref: "y2", y0: -2, y1: 2, layer: "below", line: { width: 0 },
+    fillcolor: faded(ink().quiet, 0.12),
+  }];
+  const words = panel.families.map((f) => `${f.family}: relative potency ${f.potency}`).join(". ");
+  div.setAttribute("aria-label", `${panel.label}: families shifted onto the curve of ${panel.reference}. ${words}`);
+  put(div, [line, ...shown.flatMap((f) => collapseTraces(panel, f))], drawing, "collapse");
 }
 
 // ---- ratios: one row per comparison, its interval on a log axis, a line at 1
@@ -244,16 +298,17 @@ function ratioRow(row, i, ends) {
   });
   traces.push({
     type: "scatter", mode: "markers", x: [row.ratio], y: [i], hovertext: [words], hoverinfo: "text",
-    marker: { ...markers(family, false, 11) },
+    marker: { ...markers(family, false, 9) },
   });
   return traces;
 }
 
 function drawRatios(div) {
   const q = data.ratios[chosen("quantity")];
-  const rows = q.rows.filter((r) => !state.hidden.has(familyIndex.get(r.family) ?? -1));
-  const width = state.printing ? PRINT_WHOLE : div.clientWidth;
-  const narrow = width < NARROW, ends = ratioWindow(rows);
+  const all = q.panels.flatMap((panel) => panel.rows).filter((r) => shownName(r.family));
+  const rows = (q.panels[Number(div.dataset.panel)]?.rows ?? []).filter((r) => shownName(r.family));
+  const width = state.printing ? printWidth(div) : div.clientWidth;
+  const narrow = width < NARROW, ends = ratioWindow(all);  // one window for all panels
   const drawing = layout(div, axis(plain(q.title), true, ends), axis("", false, [rows.length - 0.4, -0.6]));
   drawing.xaxis.title.text = wrapped(q.title, Math.floor(width / (narrow ? 8.5 : 9)));
   drawing.yaxis = {
@@ -265,11 +320,10 @@ function drawRatios(div) {
     ? { text: `<b>${brief(r.label, 22)}</b>  ${plain(r.text)}`, xref: "paper", x: 0, xanchor: "left", y: i, yshift: 17, showarrow: false }
     : { text: plain(r.text), xref: "paper", x: 1.02, xanchor: "left", y: i, showarrow: false });
   drawing.margin = { l: narrow ? 12 : 60, r: narrow ? 12 : 150, t: 26, b: narrow ? 96 : 64 };
-  drawing.height = (narrow ? 52 : 36) * rows.length + drawing.margin.t + drawing.margin.b + 16;
-  if (state.printing) drawing.width = PRINT_WHOLE;
+  drawing.height = (narrow ? 44 : 32) * rows.length + drawing.margin.t + drawing.margin.b + 16;
   div.style.height = `${drawing.height}px`;
   const words = rows.map((r) => `${r.label}: ${r.text}${r.at}`).join(". ");
-  div.setAttribute("aria-label", `${q.title}. ${words}`);
+  div.setAttribute("aria-label", `${q.title}. ${words || "Nothing to show."}`);
   const traces = rows.flatMap((r, i) => (r.ratio > 0 ? ratioRow(r, i, ends) : []));
   put(div, traces, drawing, "ratios");
 }

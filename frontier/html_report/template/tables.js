@@ -2,7 +2,7 @@
 // Tables that sort by any column, and their LaTeX on the clipboard.
 
 function sortKey(cell) {
-  const text = cell.textContent.trim();
+  const text = (cell.dataset.value ?? cell.textContent).trim();
   const found = text.match(/^<?(-?(?:inf|\d+(?:\.\d+)?(?:e[+-]?\d+)?))(?![\w])/);
   return { text, number: found ? Number(found[1].replace("inf", "Infinity")) : NaN };
 }
@@ -35,14 +35,16 @@ function makeSortable(table) {
     if (original.length < 2) return;
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = th.textContent.trim();
+    const seen = th.textContent.trim(), name = th.dataset.name ?? seen;
+    if (name !== seen) button.setAttribute("aria-label", name);
+    button.append(...th.childNodes);
     th.replaceChildren(button);
     th.setAttribute("aria-sort", "none");
     button.addEventListener("click", () => {
       const direction = NEXT[th.getAttribute("aria-sort")];
       headers.forEach((other) => other.setAttribute("aria-sort", other === th ? direction : "none"));
       sortBy(table, column, direction, original);
-      say(direction === "none" ? "Order restored" : `Sorted by ${button.textContent}, ${direction}`);
+      say(direction === "none" ? "Order restored" : `Sorted by ${name}, ${direction}`);
     });
   });
 }
