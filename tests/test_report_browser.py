@@ -6,13 +6,15 @@ Skipped only where no browser is installed (`make test` installs one where it ca
 import os
 import re
 import shutil
+import subprocess
 from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import frontier
-from tests.test_report import HOSTILE, sweep
+from tests.test_report import HOSTILE, POTENCY, study, sweep
 
 pytestmark = pytest.mark.slow
 
@@ -293,7 +295,9 @@ def test_tables_sort_by_number_and_back(chromium, gemma_page, layer20):
         ratios.nth(p).locator("button").click()
         cells = f"rows => rows.map(r => r.cells[{p}].textContent.trim())"
         found = page.locator("#ratios tbody tr").evaluate_all(cells)
-        assert found[0] == "4e-09" and found[-1] == "0.66"  # README's table: smallest and largest p
+        assert (
+            found[:2] == ["4e-10", "4e-09"] and found[-1] == "0.66"
+        )  # after Resid's relative potency, README's
 
 
 def test_latex_is_copied(chromium, gemma_page, comparison20):
@@ -392,14 +396,113 @@ def test_many_groups_are_drawn_as_they_come_into_view(chromium, tmp_path):
     path = frontier.report(sweep(sites=sites), tmp_path / "many.html", "relu")
     with opened(chromium, path) as page:
         drawn = "all => all.filter(d => d.data).length"
-        assert not page.locator("dl").first.is_visible()  # twenty cards: details on demand, and on paper
-        first = page.locator(".plot").evaluate_all(drawn)
-        assert first < 41
+        assert not page.locator(".card").first.is_visible()  # twenty cells: folded, opened on paper
+        assert page.locator(".plot").evaluate_all(drawn) == 6  # frontiers above the words
+        page.locator("#curves summary").first.click()
         plot(page, "fits", 19).scroll_into_view_if_needed()
         plot(page, "fits", 19).locator(".main-svg").first.wait_for()
         page.emulate_media(media="print")
-        until(page, lambda: page.locator(".plot").evaluate_all(drawn) == 41)
-        assert page.locator("dl").first.is_visible()
+        until(page, lambda: page.locator(".plot").evaluate_all(drawn) == 20 + 20 + 1 + 20)
+        assert page.locator(".card").first.is_visible()
+        page.emulate_media(media="screen")
+        until(page, lambda: not page.locator(".card").first.is_visible())
+
+
+@pytest.fixture(scope="module")
+def study_page(tmp_path_factory):
+    return frontier.report(study(), tmp_path_factory.mktemp("study") / "study.html", "relu")
+
+
+def test_a_study_fits_three_screens_and_begins_with_its_figure(chromium, study_page):
+    with opened(chromium, study_page, viewport={"width": 1280, "height": 900}) as page:
+        size = page.evaluate("[document.documentElement.scrollHeight, document.documentElement.scrollWidth]")
+        assert size[0] < 3000 and size[1] == 1280
+        figure, answer = (
+            page.locator(s).bounding_box()["y"] for s in ("#frontiers .plot >> nth=0", "#answer")
+        )
+        assert figure < 350 and answer > figure
+        painted = "performance.getEntriesByName('first-contentful-paint')[0].startTime"
+        assert page.evaluate(painted) < 2000
+
+
+def test_cells_fold_open_by_the_matrix(chromium, study_page):
+    with opened(chromium, study_page) as page:
+        fold = page.locator("#cell-2")
+        assert not fold.locator(".card").first.is_visible()
+        page.locator("#matrix tbody a").nth(2).click()
+        assert fold.locator(".card").count() == 6 and fold.locator(".card").first.is_visible()
+        fold.locator(".main-svg").first.wait_for()
+        drawn = traces(page, "collapse", 2)
+        assert {t["name"] for t in drawn[1:]} == set(POTENCY) and len(drawn) == 1 + 2 * 7
+
+
+def test_the_matrix_sorts_by_potency(chromium, study_page):
+    with opened(chromium, study_page) as page:
+        read = "rows => rows.map(r => Number(r.cells[2].dataset.value))"
+        rows = page.locator("#matrix tbody tr")
+        before = rows.evaluate_all(read)
+        page.locator("#matrix th button", has_text="batchtopk").first.click()
+        assert rows.evaluate_all(read) == sorted(before) != before
+        assert page.get_by_role("status").text_content() == "Sorted by batchtopk, ascending"
+
+
+def test_the_filter_keeps_families_and_cells(chromium, study_page):
+    seen = "all => all.filter(e => e.offsetParent !== null).length"
+    with opened(chromium, study_page) as page:
+        count = lambda selector: page.locator(selector).evaluate_all(seen)  # noqa: E731
+        box = page.locator("#filter")
+        box.fill("gated")
+        assert count("#matrix td") == 6 and count("#cells > details") == 6
+        assert {t["name"] for t in traces(page)} == {"relu", "gated"}  # the reference stays
+        box.fill("Deduped-1 gated")
+        assert count("#matrix td") == 3 and count("#cells > details") == count("#frontiers .plot") == 3
+        box.fill("nowhere")
+        assert count("#matrix td") == 0
+        assert page.get_by_role("status").text_content() == "Nothing matches nowhere"
+        box.fill("")
+        assert count("#matrix td") == 36 and len(traces(page)) == 7
+
+
+def test_a_zoom_leaves_no_label_of_what_stood_there(chromium, gemma_page):
+    with opened(chromium, gemma_page) as page:
+        labels = page.locator("g.hovertext")
+        plot(page).focus()
+        for key in ("+", "0", "-"):
+            page.keyboard.press("ArrowRight")
+            hover_text(page)
+            page.keyboard.press(key)
+            until(page, lambda: labels.count() == 0)
+        plot(page).evaluate("d => Plotly.relayout(d, {'xaxis.range': [5, 6]})")  # nothing stands there
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(200)
+        assert labels.count() == 0
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_study_overflows_nowhere(chromium, study_page, width):
+    with opened(chromium, study_page, viewport={"width": width, "height": 800}) as page:
+        page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        page.locator("#cell-0 .plot").scroll_into_view_if_needed()
+        page.locator("#cell-0 .main-svg").first.wait_for()
+        assert plot(page, "collapse", 0).evaluate(OVERLAPS) == []
+
+
+def test_a_study_leaves_no_half_empty_page(chromium, study_page, tmp_path):
+    """Ink reaches the lower half of every page but the last."""
+    to_ppm = shutil.which("pdftoppm")
+    if to_ppm is None:
+        pytest.skip("pdftoppm (poppler-utils) is not installed")
+    with opened(chromium, study_page) as page:
+        page.emulate_media(media="print")
+        until(page, lambda: page.locator(".plot").evaluate_all("all => all.every(d => d.data)"))
+        page.pdf(path=tmp_path / "study.pdf", format="A4")
+    subprocess.run([to_ppm, "-r", "20", "-gray", tmp_path / "study.pdf", tmp_path / "page"], check=True)
+    pages = [np.array(Image.open(f)) for f in sorted(tmp_path.glob("page*.pgm"))]
+    assert len(pages) < 30
+    for number, ink in enumerate(pages[:-1], 1):
+        lowest = np.flatnonzero((ink < 200).any(axis=1)).max() / len(ink)
+        assert lowest > 0.6, f"page {number} ends at {lowest:.0%}"
 
 
 def test_one_family_has_figures_and_no_error(chromium, tmp_path):

@@ -47,7 +47,8 @@ def figures(found: Comparisons, table: pd.DataFrame, y: str, *, curves: bool = T
     -------
     dict
         `families` (look of each), `reference`, `frontier` (axes and one panel per group),
-        `collapse` (one per cell), `ratios` (one forest plot per quantity, relative potency first), `fits` (one panel per group).
+        `collapse` (one per cell), `ratios` (a forest plot per quantity, relative potency first), `fits` (one
+        panel per group).
     """
     families = _families(found, table)
     return {

@@ -92,7 +92,10 @@ function logTicks([low, high], most) {
   return found.length > 1 ? found : null;  // null: a stretch so short that even steps do
 }
 
+const settling = new Set();  // figures whose ticks are being set: new ticks change margins, and margins ticks
+
 function plainTicks(div) {
+  if (settling.has(div)) return;
   const change = {};
   for (const [name, room] of [["xaxis", 46], ["yaxis", 30]]) {
     const axis = div._fullLayout[name];
@@ -103,7 +106,9 @@ function plainTicks(div) {
     change[`${name}.tickvals`] = ticks;
     change[`${name}.ticktext`] = ticks && ticks.map((v) => (v >= 1e-4 && v < 1e6 ? String(v) : v.toExponential()));
   }
-  if (Object.keys(change).length) Plotly.relayout(div, change);
+  if (!Object.keys(change).length) return;
+  settling.add(div);
+  Plotly.relayout(div, change).then(() => settling.delete(div), () => settling.delete(div));
 }
 
 // A label stands where its point was: after a zoom or a redraw it would name nothing, or something else.
