@@ -12,7 +12,7 @@ from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
 from frontier.shared_shape.models import Array, Layout, fit_shifts
 from frontier.shared_shape.pairs import Pair, Weighted, averaged, estimates
-from frontier.shared_shape.scatter import Scatter, scatters
+from frontier.shared_shape.scatter import Scatter, inflations, scatters
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,13 @@ def _batch(batch: Batch, level: float) -> list[Analysis | None]:
     for degree, deviation, errors, k, rows in models.kinds():
         layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
         z, y = batch.z[rows], batch.y[rows]
-        own = scatters(layout, z, y, errors, [batch.cells[i] for i in rows])
-        scatter |= {int(i): s for i, s, j in zip(rows, own, k, strict=True) if models.best[i] == j}
+        cells = [batch.cells[i] for i in rows]
+        best = np.flatnonzero(models.best[rows] == k)
+        own = scatters(layout, z[best], y[best], errors.take(best), [cells[i] for i in best])
+        scatter |= dict(zip(rows[best].tolist(), own, strict=True))
+        inflation = inflations(layout, z, y, errors, cells)
         for f in families:
-            pair = estimates(layout, f, z, y, errors, own)
+            pair = estimates(layout, f, z, y, errors, *inflation)
             said[f].append(Weighted(rows, models.weight[k, rows], pair))
     if not scatter:
         return [None] * len(batch.cells)

@@ -17,7 +17,6 @@ from frontier.shared_shape.cells import Batch
 from frontier.shared_shape.flips import added_columns
 from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
 from frontier.shared_shape.pair_curves import Curves, common_range
-from frontier.shared_shape.scatter import Scatter
 
 
 @dataclass(frozen=True)
@@ -112,15 +111,12 @@ class Weighted:
 
 
 def estimates(
-    layout: Layout, f: int, z: Array, y: Array, errors: Errors, scatter: list[Scatter]
+    layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array
 ) -> Estimates:
     """Family `f` against family 0 under one kind of model; the one with more points is the base."""
     base, moved = (0, f) if layout.distinct[0] >= layout.distinct[f] else (f, 0)
     sign = 1.0 if moved == f else -1.0
     layout = replace(layout, base=base, moved=moved)
-    inflation, df_inflated = (
-        np.array([getattr(s, v) for s in scatter]) for v in ("inflation", "df_inflated")
-    )
     t, n = errors.scale(y), z.shape[-1]
     columns = layout.columns(z, moved=True)
     free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)

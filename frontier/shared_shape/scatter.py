@@ -18,7 +18,7 @@ POOLED = 0.25
 """Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
 HALF = 0.5
 MOST_CORRELATED = 0.6
-DRAWS = 400
+DRAWS = 200
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,20 @@ class Scatter:
     by_seed: bool
     inflation: float
     df_inflated: float
+
+
+def inflations(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> tuple[Array, Array]:
+    """How many times variances exceed those of independent runs, and their degrees of freedom, (cells,)."""
+    df = z.shape[-1] - layout.n_free
+    inflation, df_inflated = np.ones(len(cells)), np.full(len(cells), float(df))
+    if all(c.seeds is None for c in cells):
+        return inflation, df_inflated
+    free = fit_linear(layout.columns(z, moved=True), errors.scale(y), errors)
+    for i, cell in enumerate(cells):
+        sigma = float(np.sqrt(free.rss[i] / df))
+        seeds = None if cell.seeds is None else between_seeds(cell, free.residuals[i], sigma, df)
+        inflation[i], df_inflated[i] = seeds or (1.0, float(df))
+    return inflation, df_inflated
 
 
 def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> list[Scatter]:
