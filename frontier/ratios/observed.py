@@ -179,7 +179,9 @@ def observed_potency(
         front = front[values(front, "l0") <= max_l0]
     inside = groups.on(front)
     name = reference_family([g[groups.family] for g in inside.names], reference)
-    lines = [_line(front.iloc[inside.rows_of(i)], y) for i in range(len(inside.names))]
+    l0, height = values(front, "l0"), values(front, y)
+    parts = (inside.rows_of(i) for i in range(len(inside.names)))
+    lines = [_line(l0[own], height[own]) for own in parts]
     pairs, remarks = inside.pairs(name)
     found: list[ObservedRatio] = []
     for cell, one, other in pairs:
@@ -189,13 +191,12 @@ def observed_potency(
     return ObservedRatios(tuple(found), groups.cells, tuple(notes))
 
 
-def _line(rows: pd.DataFrame, y: str) -> Line:
+def _line(l0: Array, height: Array) -> Line:
     """Log L0 and log y of one frontier, both in order; points without a logarithm left out.
 
     Runs of equal L0, and neighbours that are out of order, count as one point, their mean (isotonic
     regression): a Pareto set stays as it is.
     """
-    l0, height = values(rows, "l0"), values(rows, y)
     keep = (l0 > 0) & (height > 0)
     x, place, runs = np.unique(np.log(l0[keep]), return_inverse=True, return_counts=True)
     if not len(x):

@@ -13,7 +13,7 @@ HITS = 25
 """Hits in the common range at which a potency is read."""
 MIDDLE = HITS // 2
 """The geometric middle of them."""
-GRID = 241
+GRID = 121
 """Points of log L0 at which a curve is evaluated."""
 MARGIN = 0.15
 """How far beyond its points, in shares of its range, a family's curve is followed when it is inverted."""
@@ -138,7 +138,11 @@ def common_range(layout: Layout, z: Array) -> tuple[Array, NDArray[np.bool_]]:
 
 
 def _powers(at: Array, degree: int, slope: bool) -> Array:
-    j = np.arange(degree + 1)
-    if slope:
-        return np.asarray(j * at[..., None] ** np.maximum(j - 1, 0))
-    return np.asarray(at[..., None] ** j)
+    """Powers 0 to `degree` of `at` (or their derivatives), along a last axis."""
+    powers = np.empty((*at.shape, degree + 1))
+    powers[..., 0] = 0.0 if slope else 1.0
+    last = np.ones_like(at)
+    for j in range(1, degree + 1):
+        powers[..., j] = j * last if slope else last * at
+        last = last * at
+    return powers
