@@ -12,6 +12,7 @@ from benchmarks.verdict_parts.truths import (
     DESIGNS,
     NAMES,
     TRUTHS,
+    Array,
     Curve,
     Noise,
     Study,
@@ -162,9 +163,12 @@ def widths(tables: int = 200) -> pd.DataFrame:
 
 
 def negative_hit(tables: int = 60) -> pd.DataFrame:
-    """Exact Hill curves, potency 3, additive noise .004 that makes some hits negative: limits and spread."""
-    curve: Curve = lambda l0: hill(l0, 0.4, 1.1)  # noqa: E731
-    study = Study([curve, needing_fewer(curve, 3)], [(8, 4, 400)] * 2, Noise(amount=0.004))
+    """Hill curves, potency 3, additive noise .004 that makes some hits negative: limits and spread."""
+
+    def curve(l0: Array) -> Array:
+        return hill(l0, 0.05, 1.1)
+
+    study = Study([curve, needing_fewer(curve, 3)], [(8, 8, 1024)] * 2, Noise(amount=0.004), jitter=0.0)
     found = compared(study.tables(np.random.default_rng([SEED, 7]), tables))
     logs = [math.log(c.potency.ratio) for c in found]
     finite = [math.isfinite(c.potency.ratio_high) and c.potency.ratio_low > 0 for c in found]
