@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 
 import frontier
 from frontier.comparison import Comparisons, compare
@@ -67,8 +68,12 @@ def test_the_ratio_of_gemma_attention_depends_on_the_hit(comparison20):
     assert c.tests.parallel < 0.01 and "no single ratio exists" in c.sentence
     low, high = c.potency_ends
     assert low.ratio_low < 0.79 < low.ratio_high and high.ratio_low < 3.61 < high.ratio_high
-    middle = c.potency_at(c.potency.at)
-    assert middle == pytest.approx((c.potency.ratio, c.potency.ratio_low, c.potency.ratio_high))
+    ratio, least, most = c.potency_at(c.potency.at)
+    assert ratio == pytest.approx(c.potency.ratio)
+    # the band holds at all hits together: wider by sqrt(2 F) over t
+    wider = np.sqrt(2 * scipy.stats.f.ppf(0.95, 2, c.potency.df)) / scipy.stats.t.ppf(0.975, c.potency.df)
+    one = np.log(c.potency.ratio_high / c.potency.ratio_low)
+    assert np.log(most / least) >= wider * one * (1 - 1e-6)
     with pytest.raises(ValueError, match="share no hit"):
         c.potency_at(0.9)
 

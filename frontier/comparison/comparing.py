@@ -13,7 +13,7 @@ from frontier.comparison.comparison import Comparison, Comparisons, PotencyBand,
 from frontier.comparison.pair_doubts import doubts_of
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
-from frontier.distributions import t_quantile, two_sided
+from frontier.distributions import f_quantile, t_quantile, two_sided
 from frontier.fits import fit
 from frontier.fits.curve_fit import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -21,6 +21,7 @@ from frontier.groups import Groups, guard
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
+from frontier.problems import Array
 from frontier.ratios import ratio_table
 from frontier.ratios.crossing import Crossing
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
@@ -223,10 +224,14 @@ class Task:
         """The comparison's numbers, without its words and doubts."""
         scatter = analysis.shape.scatter
         name = "two_component" if analysis.shape.knee else "log"
+        once = float(t_quantile(pair.df, self.level))
+        everywhere = math.sqrt(2 * f_quantile(self.level, 2, pair.df))  # Working & Hotelling (1929)
 
-        def ratio(quantity: str, at: float, log: float, se: float, wider: float, better: str) -> Ratio:
+        def ratio(
+            quantity: str, at: float, log: float, se: float, wider: float, better: str, reach: float = once
+        ) -> Ratio:
             se = math.hypot(se, wider)
-            low, high = (_exp(log + s * se * float(t_quantile(pair.df, self.level))) for s in (-1, 1))
+            low, high = (_exp(log + s * se * reach) for s in (-1, 1))
             p = two_sided(log / se, pair.df) if se > 0 else math.nan
             return Ratio(
                 group, family, self.reference, quantity, at, _exp(log), low, high, p, pair.df, better,
@@ -236,11 +241,11 @@ class Task:
         offsets = math.sqrt(2) * self.typical_seed_sd
         per_l0 = offsets / abs(pair.slope) if pair.slope else 0.0
 
-        def potency(at: int) -> Ratio:
-            numbers = (float(v[at]) for v in (pair.hits, pair.potency, pair.potency_se))
-            return ratio("relative_potency", *numbers, per_l0, "above 1")
+        def potency(at: int, se: Array, reach: float) -> Ratio:
+            numbers = (float(v[at]) for v in (pair.hits, pair.potency, se))
+            return ratio("relative_potency", *numbers, per_l0, "above 1", reach)
 
-        reach = t_quantile(pair.df, self.level) * np.hypot(pair.potency_se, per_l0)
+        reach = everywhere * np.hypot(pair.robust_se, per_l0)
         known = np.isfinite(pair.potency)
         limits = (np.exp(np.minimum((pair.potency + s * reach)[known], 700)) for s in (-1, 1))
         band = PotencyBand(pair.hits[known], np.exp(pair.potency[known]), *limits)
@@ -250,10 +255,12 @@ class Task:
             two_sided(pair.shift / pair.shift_se, pair.shift_df) if pair.shift_se > 0 else math.nan,
             scatter.p_lack_of_fit,
         )  # fmt: skip
+        ends = [potency(at, pair.robust_se, everywhere) for at in (0, HITS - 1)]
         c = Comparison(
-            group, family, self.reference, decision.verdict, decision.why, potency(MIDDLE),
+            group, family, self.reference, decision.verdict, decision.why,
+            potency(MIDDLE, pair.potency_se, once),
             ratio("hit_ratio", pair.hit_ratio_l0, pair.hit_ratio, pair.hit_ratio_se, offsets, "below 1"),
-            band, (potency(0), potency(HITS - 1)) if apart else None, tests, decision.tipping, 1,
+            band, (ends[0], ends[1]) if apart else None, tests, decision.tipping, 1,
             scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
             Crossing(*x, self.level) if x and decision.verdict == "crossing" else None, seen,
             (math.nan, math.nan), "",

@@ -53,7 +53,11 @@ class Tests:
 
 @dataclass(frozen=True, eq=False)
 class PotencyBand:
-    """Relative potency at hits of the range that both cover, with limits; arrays of one length, maybe 0."""
+    """Relative potency at hits of the range that both cover, arrays of one length, maybe 0.
+
+    The limits hold at all hits together (Working & Hotelling 1929) and whatever the errors, so that they are
+    wider than those of a hit that was chosen beforehand.
+    """
 
     hits: Array
     ratio: Array
@@ -76,7 +80,7 @@ class Comparison(Result):
         L0(reference) / L0(family) at equal hit, hit(family) / hit(reference) at equal L0, at the middle of
         the range that both cover.
     band : PotencyBand
-        Relative potency at every hit of that range.
+        Relative potency at every hit of that range, with limits that hold at all of them together.
     potency_ends : (Ratio, Ratio) or None
         Relative potency at both ends of the range, where the curves are not parallel.
     tests : Tests
@@ -121,7 +125,7 @@ class Comparison(Result):
         return next((o for o in self.observed if o.quantity == "relative_potency"), None)
 
     def potency_at(self, hit: float) -> tuple[float, float, float]:
-        """Relative potency at a hit, and its limits.
+        """Relative potency at a hit, and the band's limits.
 
         Raises
         ------

@@ -51,6 +51,20 @@ class Curves:
         sigma2 = self.free.rss / self.df * self.inflation
         return np.sqrt(np.maximum(variance, 0.0) * sigma2[:, None])
 
+    def robust_error(self, design: Array) -> Array:
+        """The larger of that and of the error that no errors model is needed for, (cells, points).
+
+        Residuals over 1 - leverage in place of a common variance: HC2 of MacKinnon & White (1985).
+        """
+        rows = self.free.jacobian * self.free.root_weights[..., None]
+        covariance = self.free.covariance
+        leverage = np.einsum("cpk,ckl,cpl->cp", rows, covariance, rows)
+        squares = self.free.residuals**2 / np.maximum(1 - leverage, 0.01)
+        middle = np.einsum("cpk,cp,cpl->ckl", rows, squares, rows)
+        sandwich = covariance @ middle @ covariance * self.inflation[:, None, None]
+        variance = np.einsum("cpk,ckl,cpl->cp", design, sandwich, design)
+        return np.maximum(self.error(design), np.sqrt(np.maximum(variance, 0.0)))
+
     def range_of(self, z: Array, f: int) -> tuple[Array, Array]:
         """Least and largest log L0 of a family, (cells, 1)."""
         mine = z[:, self.layout.family == f]
@@ -71,11 +85,11 @@ class Curves:
             lower.append((self.value(low, moved=moved) > self.value(high, moved=moved))[:, 0] | one)
         return lower[0] & lower[1]
 
-    def potencies(self, z: Array, y: Array) -> tuple[Array, Array, Array, Array]:
+    def potencies(self, z: Array, y: Array) -> tuple[Array, ...]:
         """Hits of the common range, log relative potency there and its standard error, (cells, HITS).
 
-        Last, the potency at the middle hit with each point left out, (cells, points); NaN without a common
-        range.
+        Then its standard error whatever the errors, and last the potency at the middle hit with each point
+        left out, (cells, points). NaN without a common range.
         """
         family = self.layout.family
         lows, highs = [], []
@@ -92,7 +106,8 @@ class Curves:
         nan = np.where(shared, 1.0, np.nan)[:, None]
         left_out = self.sign * (z_base - z_moved)[:, MIDDLE, None] - self._influence(gradient[:, MIDDLE])
         potency = self.sign * (z_base - z_moved) * nan
-        return np.exp(logs) * nan, potency, self.error(gradient) * nan, left_out * nan
+        errors = self.error(gradient) * nan, self.robust_error(gradient) * nan
+        return np.exp(logs) * nan, potency, *errors, left_out * nan
 
     def _influence(self, gradient: Array) -> Array:
         """How much a linear combination falls when a point is left out, (cells, points).

@@ -42,8 +42,9 @@ class Pair:
         Logarithm of the relative potency L0(reference) / L0(family) of the parallel model.
     slope : float
         Mean d log hit / d log L0 of both curves.
-    hits, potency, potency_se : (HITS,)
+    hits, potency, potency_se, robust_se : (HITS,)
         Log relative potency of the free model, at hits of the range that both cover; NaN without one.
+        Standard errors under the errors model, and those that need none where they are larger.
     left_out : (points,)
         That at the middle hit, with each point of the cell left out.
     df : float
@@ -69,6 +70,7 @@ class Pair:
     hits: Array
     potency: Array
     potency_se: Array
+    robust_se: Array
     left_out: Array
     df: float
     lower: Side
@@ -96,6 +98,7 @@ class Estimates:
     hits: Array
     potency: Array
     potency_se: Array
+    robust_se: Array
     left_out: Array
     gap: Array
     gap_se: Array
@@ -138,7 +141,8 @@ def estimates(
 def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list[Pair]:
     """Each cell's pair, averaged over its models; what they disagree about widens the standard errors."""
     v = {x.name: _mean(models, x.name, len(batch.z)) for x in fields(Estimates) if not x.name.endswith("_se")}
-    se = {name: _error(models, name, v[name]) for name in ("shift", "potency", "gap")}
+    se = {name: _error(models, name, f"{name}_se", v[name]) for name in ("shift", "potency", "gap")}
+    robust = _error(models, "potency", "robust_se", v["potency"])
     at, apart = common_range(Layout(batch.sizes, batch.distinct, 1, 0, 0, f), batch.z)
     l0 = np.exp(np.clip(at * batch.spread + batch.middle, -700, 700))
     out = []
@@ -153,7 +157,7 @@ def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list
                 *(float(v[k][i]) for k in ("gate", "parallel")),
                 *(float(x) for x in (v["shift"][i] * unit, se["shift"][i] * unit, v["shift_df"][i])),
                 float(v["slope"][i] / unit), v["hits"][i], v["potency"][i] * unit, se["potency"][i] * unit,
-                v["left_out"][i] * unit, float(v["df"][i]),
+                robust[i] * unit, v["left_out"][i] * unit, float(v["df"][i]),
                 Side(max(-float(t[lower]), 0.0), float(gap_se[lower])),
                 Side(max(float(t[higher]), 0.0), float(gap_se[higher])),
                 *(float(nan * x) for x in (gap[middle], gap_se[middle], l0[i, middle])),
@@ -191,11 +195,11 @@ def _mean(models: list[Weighted], name: str, cells: int) -> Array:
     return total
 
 
-def _error(models: list[Weighted], name: str, centre: Array) -> Array:
+def _error(models: list[Weighted], name: str, se_name: str, centre: Array) -> Array:
     """Root of the mean variance within models and of the variance between them."""
     total = np.zeros_like(centre)
     for m in models:
-        value, se = getattr(m.estimates, name), getattr(m.estimates, name + "_se")
+        value, se = getattr(m.estimates, name), getattr(m.estimates, se_name)
         np.add.at(total, m.rows, _along(m.weight, value) * (se**2 + (value - centre[m.rows]) ** 2))
     return np.sqrt(total)
 
