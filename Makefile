@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test test-quick oldest newest lint bench torture coverage gallery docs interop clean
+.PHONY: demo test test-quick oldest newest lint bench torture coverage gallery docs interop clean verdicts
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -47,6 +47,10 @@ torture: .venv/.dev
 
 coverage: .venv/.dev
 	.venv/bin/python -m benchmarks.coverage
+
+# The acceptance table of verdicts: error rates, power, coverage, by simulation and on real SAEs where they are.
+verdicts: .venv/.dev
+	.venv/bin/python -m benchmarks.verdicts
 
 # Every figure once, and docs/gallery.md; the run of `make demo` unless RUN names another one.
 RUN ?= out/demo/run

@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import fdtrc
 
 from frontier.shared_shape.models import EXACT, Array, Fitted
@@ -27,7 +28,11 @@ BLOCK = 1 << 22
 
 
 def added_columns(
-    null: Fitted, columns: Array, inflation: Array | None = None, df: Array | None = None
+    null: Fitted,
+    columns: Array,
+    ranks: NDArray[np.intp],
+    inflation: Array | None = None,
+    df: Array | None = None,
 ) -> tuple[Array, Array]:
     """The p value of the columns that `columns` has beyond the null model's, and their F statistic.
 
@@ -36,6 +41,8 @@ def added_columns(
     null : fits of the null model
     columns : (cells, points, columns)
         They contain the null model's in their span.
+    ranks : (cells, points)
+        Which column of the sign patterns a point takes: the same whatever the order of families.
     inflation : (cells,), optional
         How many times the variance of a mean exceeds that under independent errors.
     df : (cells,), optional
@@ -59,9 +66,15 @@ def added_columns(
     step = max(1, BLOCK // signs.size)
     for i in range(0, len(p), step):
         part = slice(i, i + step)
-        gains = _gain(spread[part, None] * signs, small[part], large[part])
+        turned = spread[part, None] * np.swapaxes(signs[:, ranks[part]], 0, 1)
+        gains = _gain(turned, small[part], large[part])
         reached[part] = (gains >= observed[part, None]).mean(-1)
     return np.where(reached > 0, np.maximum(p, reached), p), f
+
+
+def ranks_of(z: Array, y: Array) -> NDArray[np.intp]:
+    """Each point's place in its cell by L0, then by hit, (cells, points)."""
+    return np.argsort(np.lexsort((y, z), axis=-1), axis=-1)
 
 
 def _gain(residuals: Array, small: Array, large: Array) -> Array:

@@ -14,7 +14,7 @@ from scipy.special import stdtrit
 
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Batch
-from frontier.shared_shape.flips import added_columns
+from frontier.shared_shape.flips import added_columns, ranks_of
 from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
 from frontier.shared_shape.pair_curves import Curves, common_range
 
@@ -123,11 +123,13 @@ def estimates(
     t, n = errors.scale(y), z.shape[-1]
     columns = layout.columns(z, moved=True)
     free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
-    gate, _ = added_columns(common, columns, inflation, df_inflated)
+    ranks = ranks_of(z, y)
+    gate, _ = added_columns(common, columns, ranks, inflation, df_inflated)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)
     if layout.tested > 1:
-        parallel, _ = added_columns(shift, _with_own_powers(layout, shift, z), inflation, df_inflated)
+        own = _with_own_powers(layout, shift, z)
+        parallel, _ = added_columns(shift, own, ranks, inflation, df_inflated)
     df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
     shift_se = np.sqrt(shift.rss / shift_df * shift.covariance[:, -1, -1] * inflation)
     curves = Curves(layout, free, df, inflation, sign)

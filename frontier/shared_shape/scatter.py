@@ -11,7 +11,7 @@ from scipy.special import fdtrc, stdtr
 
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
-from frontier.shared_shape.flips import added_columns
+from frontier.shared_shape.flips import added_columns, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, fit_linear
 
 POOLED = 0.25
@@ -78,7 +78,7 @@ def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cel
     lack = np.full(len(z), np.nan)
     if room > 0:
         further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
-        lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1))
+        lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1), ranks_of(z, y))
     rho, p_rho = _autocorrelation(free, layout.sizes)
     farthest, p_farthest = _outlier(free, df)
     out = []

@@ -1,0 +1,269 @@
+"""The shared shape against statsmodels, scipy, closed forms and simulations with known truth."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.optimize
+import scipy.stats
+import statsmodels.api as sm
+
+import frontier
+from benchmarks.verdict_parts import simulated
+from benchmarks.verdict_parts.truths import DESIGNS, TRUTHS, Noise, Study, needing_fewer
+from frontier.comparison.verdicts import decisions
+from frontier.errors import LOG, TwoComponent
+from frontier.shared_shape import MIDDLE, Cell, analysed
+from frontier.shared_shape.flips import added_columns, flips, ranks_of
+from frontier.shared_shape.models import Layout, fit_linear, fit_shift
+from frontier.shared_shape.scatter import between_seeds, scatters
+
+LAYOUT = Layout((8, 8), (4, 4), 2, 1, 0, 1)
+
+
+def points(seed=0, cells=3, sd=0.05, shift=0.3):
+    """z (scaled), and log hits of two families on one cubic, the second shifted."""
+    rng = np.random.default_rng(seed)
+    z = np.sort(rng.uniform(-1.5, 1.5, (cells, 2, 8)), -1).reshape(cells, 16)
+    u = z + shift * (np.arange(16) >= 8)
+    return z, -2 - 0.9 * u - 0.1 * u**2 + sd * rng.standard_normal(z.shape)
+
+
+def table(study, count, seed=1):
+    return study.tables(np.random.default_rng(seed), count)
+
+
+def test_f_is_that_of_statsmodels():
+    z, logs = points()
+    y = np.exp(logs)
+    small, large = (LAYOUT.columns(z, moved=m) for m in (False, True))
+    _, f = added_columns(fit_linear(small, LOG.scale(y), LOG), large, ranks_of(z, y))
+    for i in range(len(z)):
+        whole, part = (sm.OLS(logs[i], x[i]).fit() for x in (large, small))
+        assert f[i] == pytest.approx(whole.compare_f_test(part)[0], rel=1e-8)
+
+
+def test_flips_are_the_share_of_sign_patterns_that_reach_the_statistic():
+    """By brute force with least squares of numpy, for a null so true that the F test does not decide."""
+    z, logs = points(seed=4, cells=1, shift=0.0)
+    small, large = (LAYOUT.columns(z, moved=m) for m in (False, True))
+    null = fit_linear(small, logs, LOG)
+    ranks = ranks_of(z, logs)
+    p, f = added_columns(null, large, ranks)
+
+    def rss(x, y):
+        return np.linalg.lstsq(x, y, rcond=None)[1][0]
+
+    hat = small[0] @ np.linalg.pinv(small[0])
+    spread = null.residuals[0] / np.sqrt(1 - np.diag(hat))
+    gains = [(rss(small[0], e) - rss(large[0], e)) / rss(large[0], e) for e in spread * flips(spread.size)]
+    own = (rss(small[0], logs[0]) - rss(large[0], logs[0])) / rss(large[0], logs[0])
+    by_f = scipy.stats.f.sf(f[0], 2, 11)
+    assert p[0] == pytest.approx(max(np.mean(np.array(gains) >= own), by_f))
+
+
+@pytest.mark.parametrize("knee", [0.02, 0.3])
+def test_two_component_fits_are_scipys_optima(knee):
+    z, logs = points(seed=2, sd=0.1)
+    y = np.exp(logs)
+    y[:, 3] = -0.01
+    errors = TwoComponent(np.full((len(z), 1), knee))
+    columns = LAYOUT.columns(z, moved=True)
+    found = fit_linear(columns, errors.scale(y), errors)
+    for i in range(len(z)):
+        best = scipy.optimize.least_squares(
+            lambda b, i=i: np.arcsinh(y[i] / knee) - np.arcsinh(np.exp(columns[i] @ b) / knee), found.theta[i]
+        )
+        assert found.rss[i] == pytest.approx(2 * best.cost, rel=1e-6)
+
+
+def test_a_pure_shift_is_found_exactly():
+    z, logs = points(sd=0.0, shift=0.37)
+    found = fit_shift(LAYOUT, z, logs, LOG)
+    np.testing.assert_allclose(found.theta[:, -1], 0.37, rtol=1e-6)
+    assert (found.rss < 1e-12).all()
+
+
+@pytest.mark.parametrize("potency", [0.4, 1.0, 2.5])
+def test_the_potency_is_that_of_the_curves(potency):
+    curve = TRUTHS["Hill"]
+    study = Study([curve, needing_fewer(curve, potency)], DESIGNS["12/12"], Noise(0.002))
+    for c in simulated.compared(table(study, 20)):
+        assert c.potency.ratio == pytest.approx(potency, rel=0.02)
+        assert c.tests.gate < 1e-6 or potency == 1
+
+
+def mirrored(verdict):
+    return {"better": "worse", "worse": "better"}.get(verdict, verdict)
+
+
+def test_the_reference_may_be_either_of_two():
+    """A/B and B/A are reciprocal, and what is better one way is worse the other."""
+    curve = TRUTHS["Hill"]
+    frame = table(Study([curve, needing_fewer(curve, 1.15)], DESIGNS["8/8"], Noise(0.1)), 60)
+    one = frontier.compare(frame, "relu", by="layer")
+    other = frontier.compare(frame, "topk", by="layer")
+    for a, b in zip(one, other, strict=True):
+        assert a.potency.ratio * b.potency.ratio == pytest.approx(1, rel=1e-6)
+        assert a.tests.parallel == pytest.approx(b.tests.parallel, abs=0.1)  # shifted from either end
+        assert a.tests.gate == pytest.approx(b.tests.gate, rel=1e-6)
+        assert a.verdict == mirrored(b.verdict)
+
+
+def test_units_of_l0_order_of_rows_and_other_cells_change_nothing():
+    frame = table(Study([TRUTHS["floor"]] * 3, [(8, 20, 300)] * 3, Noise(0.05)), 5)
+    found = frontier.compare(frame, "relu", by="layer")
+    shuffled = frame.sample(frac=1, random_state=3)
+    for changed in (shuffled, frame.assign(l0=frame["l0"] * 7)):
+        for a, b in zip(
+            found, sorted(frontier.compare(changed, "relu", by="layer"), key=_place), strict=True
+        ):
+            assert b.potency.ratio == pytest.approx(a.potency.ratio, rel=1e-6)
+            assert b.tests.gate == pytest.approx(a.tests.gate, rel=1e-6)
+    alone = frontier.compare(frame[frame["layer"] == 3], "relu", by="layer")
+    for c in alone:
+        same = found[3, c.family]
+        assert (c.verdict, c.claim) == (same.verdict, same.claim)
+        assert c.tests.gate == pytest.approx(same.tests.gate, rel=1e-9)
+
+
+def _place(c):
+    return c.group["layer"], ["topk", "gated"].index(c.family)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("design", ["8/8", "8 v 6 on 20-80", "4/4"])
+def test_equal_families_are_told_apart_in_at_most_one_of_twenty(design):
+    """400 tables a cell; the 99.9 % limit of the binomial at 5 % is 35 (`make verdicts` counts 2,000)."""
+    for truth in ("Hill", "convex", "floor"):
+        for noise in (Noise(0.02), Noise(0.1), Noise(amount=0.003)):
+            found = simulated.compared(table(Study([TRUTHS[truth]] * 2, DESIGNS[design], noise), 400, 7))
+            assert sum(c.verdict in ("better", "worse", "crossing") for c in found) <= 35, (truth, noise)
+            assert 0.91 <= simulated.coverage(found), (truth, noise)
+
+
+@pytest.mark.slow
+def test_a_potency_of_1_2_is_seen_and_a_true_crossing_named():
+    curve = TRUTHS["Hill"]
+    study = Study([curve, needing_fewer(curve, 1.2)], DESIGNS["8/8"], Noise(0.05))
+    verdicts = [c.verdict for c in simulated.compared(table(study, 200))]
+    assert verdicts.count("better") >= 180 and "worse" not in verdicts
+    row = simulated.true_crossing(200).iloc[0]
+    assert row["crossing"] >= 0.8 and row["better or worse"] <= 0.1
+
+
+def one_pair(**changes):
+    found = analysed([Cell(np.log(np.tile(np.geomspace(20, 300, 8), 2)), _hits(), (8, 8))])[0]
+    return dataclasses.replace(found.pairs[0], **changes), found.shape.scatter
+
+
+def _hits():
+    rng = np.random.default_rng(2)
+    l0 = np.geomspace(20, 300, 8)
+    return np.concatenate([TRUTHS["Hill"](l0), TRUTHS["Hill"](1.5 * l0)]) * np.exp(
+        0.03 * rng.standard_normal(16)
+    )
+
+
+class Seen:
+    """What interpolation gave."""
+
+    ratio, ratio_min, ratio_max, crosses = 3.4, 3.2, 4.0, False
+
+
+def test_the_observed_range_vetoes_what_contradicts_it():
+    pair, scatter = one_pair()
+    (free,) = decisions([pair], [None], scatter)
+    assert free.verdict == "better"
+    (vetoed,) = decisions([pair], [Seen()], scatter)
+    assert (vetoed.verdict, vetoed.why) == ("withheld", "the curve contradicts the points")
+
+
+def test_a_known_seed_sd_beyond_the_tipping_point_undoes_a_verdict():
+    pair, scatter = one_pair()
+    (free,) = decisions([pair], [None], scatter)
+    for share, verdict in ((0.9, "better"), (1.1, "not separable")):
+        (known,) = decisions([pair], [None], scatter, typical_seed_sd=share * free.tipping)
+        assert known.verdict == verdict
+    # at the tipping point |d| = t sqrt(SE^2 + 2 SD^2), with d and SE on the scale of the log hit
+    d, se = (abs(v * pair.slope) for v in (pair.potency[MIDDLE], pair.potency_se[MIDDLE]))
+    t = scipy.stats.t.ppf(0.975, pair.df)
+    assert d == pytest.approx(t * np.hypot(se, np.sqrt(2) * free.tipping), rel=1e-9)
+
+
+def test_holm_over_the_families_of_a_cell():
+    pair, scatter = one_pair()
+    pairs = [dataclasses.replace(pair, p_gate=p) for p in (0.03, 0.02, 0.4)]
+    found = decisions(pairs, [None] * 3, scatter)
+    assert [d.p_adjusted for d in found] == pytest.approx([0.06, 0.06, 0.4])  # Holm (1979) by hand
+    assert {d.verdict for d in found} == {"not separable"}
+
+
+def test_neighbours_that_err_alike_are_noticed():
+    rng = np.random.default_rng(3)
+    z, _ = points(cells=400, sd=0.0)
+    shares = []
+    for rho in (0.0, 0.8):
+        e = rng.standard_normal(z.shape)
+        for i in [*range(1, 8), *range(9, 16)]:
+            e[:, i] = rho * e[:, i - 1] + np.sqrt(1 - rho**2) * e[:, i]
+        y = np.exp(-2 - z + 0.05 * e)
+        cells = [Cell(a, b, (8, 8)) for a, b in zip(z, y, strict=True)]
+        found = scatters(LAYOUT, z, y, LOG, cells)
+        shares.append(np.mean([s.p_autocorrelation < 0.1 for s in found]))
+    assert 0.05 < shares[0] < 0.15 and shares[1] > 0.4
+
+
+def test_seeds_are_pooled_only_where_they_do_not_differ():
+    """The split-plot mean square, by hand: 3 seeds of 4 runs, offsets -1, 0, 1 in units of sigma."""
+    seeds = np.repeat([1, 2, 3], 4)
+    cell = Cell(np.zeros(16), np.ones(16), (12, 4), seeds=np.concatenate([seeds, np.zeros(4, int)]))
+    residuals = np.concatenate([seeds - 2.0, np.zeros(4)])
+    assert between_seeds(cell, residuals, 1.0, 10) == (4 * (1 + 0 + 1) / 2, 2.0)
+    assert between_seeds(cell, 0.1 * residuals, 1.0, 10) == (1.0, 10.0)
+
+
+def rows(family, l0, hit, **more):
+    return pd.DataFrame({"family": family, "l0": l0, "performance_hit": hit, **more})
+
+
+L0 = np.geomspace(10, 320, 6)
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [
+        (rows("topk", L0, 3 / L0), "not separable"),  # identical points
+        (rows("topk", L0 * 100, 3e-4 / L0), "not comparable"),  # neither hits nor L0 in common
+        (rows("topk", L0, L0 / 400), "not comparable"),  # rises
+        (rows("topk", L0[:1], 1.5 / L0[:1]), "better"),  # one SAE, exact
+        (rows("topk", L0, 30 / L0), "worse"),  # hits above 1
+    ],
+)
+def test_odd_families(other, verdict):
+    found = frontier.compare(pd.concat([rows("relu", L0, 3 / L0), other]), "relu")
+    assert found["topk"].verdict == verdict
+    assert found["topk"].sentence.endswith(".")
+
+
+def test_no_hit_above_zero_is_said():
+    found = frontier.compare(pd.concat([rows(f, L0, -1e-3 * L0) for f in ("relu", "topk")]), "relu")
+    assert not len(found) and any("no hit above 0" in n for n in found.notes)
+
+
+@pytest.mark.slow
+def test_a_hundred_families_and_two_thousand_cells():
+    rng = np.random.default_rng(0)
+    many = [rows(f"f{i}", L0, 3 / L0 * np.exp(0.05 * rng.standard_normal(6))) for i in range(100)]
+    found = frontier.compare(pd.concat(many), "f0")
+    assert len(found) == 99 and sum(c.verdict != "not separable" for c in found) <= 3
+    cells = 2000
+    l0 = np.tile(L0, 2 * cells)
+    frame = rows(
+        np.tile(np.repeat(["relu", "topk"], 6), cells), l0, 3 / l0, layer=np.repeat(range(cells), 12)
+    )
+    frame["performance_hit"] *= np.exp(0.05 * rng.standard_normal(len(frame)))
+    found = frontier.compare(frame, "relu", by="layer")
+    # the 99.9 % limit of a binomial of 2,000 at 5 %
+    assert len(found) == cells and sum(c.verdict != "not separable" for c in found) <= 131
