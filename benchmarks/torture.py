@@ -86,7 +86,7 @@ class Bench:
         self.config = place / "c.toml"
         write_config(small(), self.config)
         start = time.monotonic()
-        if self.command("run", self.config, "--out", self.run).wait():
+        if ended(self.command("run", self.config, "--out", self.run)):
             raise SystemExit("the run itself failed")
         self.seconds = time.monotonic() - start
         self.weights = weights(self.run)
@@ -122,7 +122,7 @@ class Bench:
         """Whether `resume`, or `run` where nothing had begun, ends with the same bits."""
         begun = (folder / "config.toml").exists()
         words = ("resume", folder) if begun else ("run", self.config, "--out", folder)
-        return self.command(*words).wait() == 0 and self.is_whole(folder)
+        return ended(self.command(*words)) == 0 and self.is_whole(folder)
 
     def trained_on(self, folder: Path) -> bool:
         """The same within this process."""
@@ -149,6 +149,12 @@ class Bench:
         else:
             data[self.draw.randrange(len(data))] ^= 1 << self.draw.randrange(8)
         file.write_bytes(data)
+
+
+def ended(process: subprocess.Popen[str]) -> int:
+    """Wait for a command; its exit code."""
+    process.communicate()
+    return process.returncode
 
 
 def weights(folder: Path) -> dict[str, Any]:
@@ -180,7 +186,7 @@ def killed(bench: Bench) -> bool:
         process = bench.command(*words)
         time.sleep(bench.draw.uniform(0.3, 1.0) * bench.seconds)
         process.kill()
-        process.wait()
+        ended(process)
     return bench.goes_on(folder)
 
 
@@ -190,7 +196,7 @@ def terminated(bench: Bench) -> bool:
     process = bench.command("run", bench.config, "--out", folder)
     time.sleep(bench.draw.uniform(0.3, 1.0) * bench.seconds)
     process.send_signal(number)
-    code = process.wait()
+    code = ended(process)
     return code in (0, 128 + number, -number) and bench.goes_on(folder)  # -number: Python had not begun
 
 
