@@ -18,9 +18,11 @@ OUTSIDE = re.compile(r"\]\(\.\./([^)#\s]+)")
 
 
 def on_config(config: Any) -> Any:
-    """The menu: notebooks under Notebooks, pages that stand nowhere else under Guides."""
+    """The menu: notebooks and commands under their titles, pages that stand nowhere else under Guides."""
     sections = {title: value for entry in config.nav for title, value in entry.items()}
     sections["Notebooks"] = [f"notebooks/{path.stem}.md" for path in notebooks()]
+    pages = sorted((ROOT / "docs" / "commands").glob("*.md"), key=lambda p: (p.stem != "index", p.stem))
+    sections["Commands"] = [f"commands/{p.name}" for p in pages]
     named = {v for v in sections.values() if isinstance(v, str)}
     sections["Guides"] = sorted(p.name for p in (ROOT / "docs").glob("*.md") if p.name not in named)
     config.nav = [{title: value} for title, value in sections.items()]

@@ -1,6 +1,7 @@
 """The pages of docs/: links lead somewhere, code gives the numbers of the text, the reference is whole."""
 
 import contextlib
+import importlib.util
 import io
 import re
 from pathlib import Path
@@ -93,17 +94,37 @@ def test_the_code_of_how_to_report_gives_the_numbers_of_its_text(monkeypatch):
 
 
 def test_every_public_name_is_in_the_reference():
-    text = (ROOT / "docs" / "reference" / "frontier.md").read_text(encoding="utf-8")
-    named = re.findall(r"^::: frontier\.(\w+)$", text, re.M)
+    pages = (ROOT / "docs" / "reference").glob("*.md")
+    named = [n for p in pages for n in re.findall(r"^::: frontier\.(\w+)$", p.read_text("utf-8"), re.M)]
     assert sorted(named) == sorted(set(frontier.__all__) - {"CURVES"})
 
 
-def test_every_name_in_the_trainers_reference_exists():
+def test_the_pages_of_the_reference_are_of_readable_length_and_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for path in (ROOT / "docs" / "reference").glob("*.md"):
+        names = re.findall(r"^::: ", path.read_text(encoding="utf-8"), re.M)
+        assert len(names) <= 22, path
+        assert f"reference/{path.name}" in menu
+
+
+def test_the_pages_of_the_commands_are_current():
+    place = ROOT / "docs" / "commands_page.py"
+    spec = importlib.util.spec_from_file_location("commands_page", place)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    written = {p.name: p.read_text(encoding="utf-8") for p in module.FOLDER.glob("*.md")}
+    assert written == module.pages(), "run python docs/commands_page.py"
+    assert "`--reference`" in written["sae-frontier-compare.md"] and "sae-train-run.md" in written
+
+
+def test_every_name_in_the_reference_exists():
     from importlib import import_module
 
     pytest.importorskip("torch", reason="torch is not installed (extra train)")
-    text = (ROOT / "docs" / "reference" / "trainers.md").read_text(encoding="utf-8")
-    for place in re.findall(r"^::: (\S+)$", text, re.M):
+    text = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "reference").glob("*.md"))
+    places = re.findall(r"^::: (\S+)$", text, re.M)
+    assert sum(p.startswith("trainers.") for p in places) > 30
+    for place in places:
         module, _, name = place.rpartition(".")
         assert hasattr(import_module(module), name), place
 
