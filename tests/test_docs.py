@@ -43,7 +43,7 @@ QUOTED = {
     "about 210 points": "about 210 SAEs",
     "1.1 times as likely": "",
     "4 1.43 34%": "34 % of tables with four",
-    "5 1.32 46%": "46 % with five",
+    "5 1.32 48%": "48 % with five",
     "8 1.21 84%": "84 % with eight",
     "15 1.15 100%": "1.43, 1.32, 1.21 and 1.15",
     "3.4 [2.0, 5.6] over 10 cells": "Ten of the twelve cells, mean 3.4 [2.0, 5.6]",
