@@ -75,10 +75,15 @@ def family_of(kind, members=None, d_in=D, d_out=D, double=False, size=F):
 
 
 def batch(seed, d_in=D, d_out=D, n=B, double=False, transcoder=False):
-    """Sparse sums of random directions, with a mean, as activations are."""
+    """Sparse sums of random directions, with a mean, as activations are.
+
+    Every token has a code: one without lies at the mean, where b_dec starts, so that all its pre-activations
+    are 0 but for rounding, and which latents fire there depends on the processor and the engine.
+    """
     random = torch.Generator().manual_seed(seed)
     directions = torch.randn(25, d_in, generator=torch.Generator().manual_seed(0))
     codes = torch.rand(n, 25, generator=random) * (torch.rand(n, 25, generator=random) < 0.15)
+    codes[(codes == 0).all(1), 0] = 1.0
     x = 2 * codes @ directions + 0.3
     target = codes @ torch.randn(25, d_out, generator=torch.Generator().manual_seed(1)) if transcoder else x
     return Batch(x.double(), target.double()) if double else Batch(x, target)
@@ -336,14 +341,19 @@ def test_engines_train_transcoders_by_the_book(kind, engine):
 
 
 @ONE_EACH
-def test_loop_and_stack_agree_in_float32(kind):
-    """The precision of real runs; Adam's ε is large, so that rounding is not scaled up to whole steps."""
-    one, other = family_of(kind), family_of(kind)
-    start = one.parameters["W_dec"].clone()
-    train(LoopEngine(one, options_for(epsilon=1e-3)))
-    train(StackedEngine(other, options_for(epsilon=1e-3)))
-    assert (one.parameters["W_dec"] - start).abs().max() > 0.05
-    assert_families_equal(one, other, rtol=1e-3, atol=2e-4)
+@ENGINES
+def test_float32_is_float64_but_for_rounding(kind, engine):
+    """The precision of real runs: within 64 roundings of 1 after 20 steps (p-anneal 19, the others 2).
+
+    Adam's ε is large, so that rounding is not scaled up to whole steps.
+    """
+    single = train(engine(family_of(kind), options_for(epsilon=1e-3)))
+    oracle = family_of(kind, double=True)
+    start = oracle.parameters["W_dec"].clone()
+    train(LoopEngine(oracle, options_for(epsilon=1e-3), closed_forms=False), double=True)
+    assert (oracle.parameters["W_dec"] - start).abs().max() > 0.05
+    bound = {"rtol": 0, "atol": 64 * torch.finfo(torch.float32).eps}
+    assert_families_equal(single, oracle, check_dtype=False, **bound)
 
 
 # ---------------------------------------------------------------- members do not meet
