@@ -199,6 +199,19 @@ def test_hostile_names_make_no_element(tmp_path):
     assert not set("<>&\u2028\u2029") & set(block)
 
 
+def test_hostile_names_make_no_element_in_a_folded_page(tmp_path):
+    sites = [f"{name}{i}" for i in range(2) for name in HOSTILE[:4]]
+    tame = frontier.report(sweep(sites=[f"s{i}" for i in range(8)]), tmp_path / "t.html", "relu").read_text()
+    html = frontier.report(sweep(HOSTILE[:2], sites), tmp_path / "h.html", HOSTILE[0]).read_text()
+    tags = [
+        sorted(t for t, _ in Page(h).elements if t not in ("wbr", "details", "ul", "li", "summary"))
+        for h in (tame, html)
+    ]
+    assert set(tags[0]) == set(tags[1]) and tags[0].count("script") == tags[1].count("script")
+    cells = [a["data-cell"] for t, a in Page(html).elements if t == "details" and "data-cell" in a]
+    assert cells[: len(sites)] == sites
+
+
 def test_a_file_name_that_is_no_text_is_replaced(tmp_path):
     file = tmp_path / os.fsdecode(b"sweep\xff.csv")
     sweep().to_csv(file, index=False)

@@ -138,6 +138,7 @@ def test_hostile_names_run_nothing_and_are_shown(chromium, hostile_page):
         for family in page.locator(".family").all():
             family.click()
         assert traces(page) == []
+        page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
         for header in page.locator("th button").all():
             header.click()
         assert page.evaluate("window.hacked") is None
@@ -270,6 +271,7 @@ def test_keyboard_alone_reaches_names_and_tables(chromium, gemma_page):
         assert said.startswith("row ") and "baseline" in said and "<" not in said
         page.keyboard.press("ArrowRight")
         assert page.get_by_role("status").text_content() != said
+        page.locator("#runs-section summary").first.press("Enter")
         page.locator("#runs th button", has_text="L0").focus()
         page.keyboard.press("Enter")
         assert page.get_by_role("status").text_content() == "Sorted by L0, ascending"
@@ -277,6 +279,7 @@ def test_keyboard_alone_reaches_names_and_tables(chromium, gemma_page):
 
 def test_tables_sort_by_number_and_back(chromium, gemma_page, layer20):
     with opened(chromium, gemma_page) as page:
+        page.get_by_role("link", name="Runs", exact=True).click()
         head = page.locator("#runs th")
         column = [h.strip() for h in head.all_inner_texts()].index("L0")
         cells = f"rows => rows.map(r => r.cells[{column}].textContent.trim())"
@@ -461,6 +464,21 @@ def test_the_filter_keeps_families_and_cells(chromium, study_page):
         assert page.get_by_role("status").text_content() == "Nothing matches nowhere"
         box.fill("")
         assert count("#matrix td") == 36 and len(traces(page)) == 7
+
+
+def test_hostile_names_in_matrix_filter_and_folds(chromium, tmp_path):
+    sites = [f"{name}{i}" for i in range(2) for name in HOSTILE[:4]]
+    path = frontier.report(sweep(HOSTILE[:2], sites), tmp_path / "hostile.html", NAME)
+    with opened(chromium, path) as page:
+        for header in page.locator("#matrix th button").all():
+            header.click()
+        for text in (HOSTILE[1], HOSTILE[3], NAME + "1", ""):
+            page.locator("#filter").fill(text)
+        page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
+        plot(page, "collapse").scroll_into_view_if_needed()
+        plot(page, "collapse").locator(".main-svg").first.wait_for()
+        assert page.locator("img, iframe, .plot b, .plot a[href]").count() == 0
+        assert page.evaluate("window.hacked") is None
 
 
 def test_a_zoom_leaves_no_label_of_what_stood_there(chromium, gemma_page):

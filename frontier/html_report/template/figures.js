@@ -73,6 +73,11 @@ function layout(div, xaxis, yaxis) {
   };
 }
 
+// A title along a low axis goes into two lines.
+function upright(div, text) {
+  return heightOf(div) < 300 ? wrapped(text, 24) : plain(text);
+}
+
 // Ticks of a log axis at 1, 1-3, 1-2-5 or finer steps, as many as fit, so that labels never touch.
 const STEPS = [[1], [1, 3], [1, 2, 5], [1, 1.5, 2, 3, 4, 5, 7]];
 
@@ -171,7 +176,7 @@ function drawFrontier(div) {
     }
   });
   div.setAttribute("aria-label", `${panel.label}: ${y.label} against ${x.label}, ${shown} SAEs shown`);
-  put(div, traces, layout(div, axis(plain(x.label), logX), axis(plain(y.label), logY)), "frontier");
+  put(div, traces, layout(div, axis(plain(x.label), logX), axis(upright(div, y.label), logY)), "frontier");
 }
 
 // ---- fits: points, curve and band inside the data, dashed beyond them
@@ -226,7 +231,7 @@ function drawFits(div) {
   const traces = shown.flatMap((f) => fitTraces(f, log, isOn("fits-band")));
   const drawn = traces.filter((t) => t.fill !== "toself");
   const xaxis = axis(plain(data.fits.x), log, span(drawn.map((t) => t.x), log));
-  const yaxis = axis(plain(data.fits.y), log, span(drawn.map((t) => t.y), log));
+  const yaxis = axis(upright(div, data.fits.y), log, span(drawn.map((t) => t.y), log));
   const drawing = layout(div, xaxis, yaxis);
   if (!panel.fits.length) withoutAxes(drawing, ["not fitted:", ...panel.missing]);
   const words = shown.map((f) => `${f.family}: ${f.words}`).join(". ") || `Not fitted: ${panel.missing.join(", ")}.`;
