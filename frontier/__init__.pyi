@@ -34,7 +34,7 @@ from .figures import training_log as training_log
 from .fits import fit as fit
 from .fits import fit_points as fit_points
 from .fits.curve_fit import CurveFit as CurveFit
-from .fits.curve_fit import FrontierFits as FrontierFits
+from .fits.frontier_fits import FrontierFits as FrontierFits
 from .fits.joint import joint_region as joint_region
 from .fits.lmfit_models import HillModel as HillModel
 from .fits.lmfit_models import LinearModel as LinearModel

@@ -14,7 +14,8 @@ from frontier import intervals as ci
 from frontier.curves import VANISHING, curve_named
 from frontier.distributions import welch_reach
 from frontier.errors import Errors, errors_model
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from frontier.comparison import Comparisons
-    from frontier.fits.curve_fit import FrontierFits
+    from frontier.fits.frontier_fits import FrontierFits
 
 Reading = dict[str, Any]
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.fits import fit
-from frontier.fits.curve_fit import FrontierFits
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.groups import Groups, group_codes
 from frontier.metrics import metrics_table, usable, values
 from frontier.metrics.checks import TableError

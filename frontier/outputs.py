@@ -12,7 +12,7 @@ import pandas as pd
 from frontier import figures
 from frontier.comparison import Comparisons
 from frontier.csv_cells import quoted_frame
-from frontier.fits.curve_fit import FrontierFits
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.writing import whole_file, write_text
 
 

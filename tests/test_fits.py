@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy import stats
 
 import frontier
-from frontier.fits.curve_fit import FrontierFits
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.problems import parameter
 
 RNG = np.random.default_rng(7)

@@ -133,7 +133,7 @@ def test_predicted_width_is_that_of_the_planned_data(quantity):
 
 
 def _together(pair):
-    from frontier.fits.curve_fit import FrontierFits
+    from frontier.fits.frontier_fits import FrontierFits
 
     return FrontierFits("hill", tuple(pair), (), ("family",), "family")
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import frontier
-from frontier.fits.curve_fit import GroupFailure
+from frontier.fits.frontier_fits import GroupFailure
 from frontier.metrics.checks import TableError
 from frontier.tables import fits_table, ratios_table, runs_table
 from frontier.tables.styles import Field, Sheet, header, latex_number, latex_text, markdown_text, number_notes

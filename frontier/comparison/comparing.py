@@ -15,7 +15,7 @@ from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
 from frontier.distributions import f_quantile, t_quantile, two_sided
 from frontier.fits import fit
-from frontier.fits.curve_fit import FrontierFits
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.groups import Groups, guard
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis

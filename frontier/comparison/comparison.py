@@ -13,7 +13,7 @@ import pandas as pd
 
 from frontier.comparison.screen import screen
 from frontier.doubts import Doubt, in_text, placed
-from frontier.fits.curve_fit import FrontierFits
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array
 from frontier.ratios.crossing import Crossing

@@ -25,7 +25,8 @@ from frontier.figures.panels import (
     share_labels,
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
-from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.renamed import parameters
 from frontier.wording import plural
 

@@ -24,7 +24,8 @@ from frontier.figures.panels import (
     sparse_marks,
 )
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.ratios.bands import hit_ratio_curve, relative_potency_curve
 from frontier.ratios.pairs import family_names, pairs_with, reference_family, shared_group
 

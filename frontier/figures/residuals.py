@@ -24,7 +24,8 @@ from frontier.figures.panels import (
     share_labels,
 )
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, log_axis, styles_for
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.residuals import residuals
 
 

@@ -12,9 +12,10 @@ from frontier.curves import VANISHING, Curve
 from frontier.errors import ADDITIVE, LOG, RELATIVE, Errors, TwoComponent, errors_model, stacked
 from frontier.fits import doubts as say
 from frontier.fits import vanishing
-from frontier.fits.curve_fit import CurveFit, GroupFailure
+from frontier.fits.curve_fit import CurveFit
 from frontier.fits.errors_model import choose_errors, two_component
 from frontier.fits.errors_model import evidence as evidence_of
+from frontier.fits.frontier_fits import GroupFailure
 from frontier.fits.points import Points
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.problems import Array, Estimate, Problem, parameter

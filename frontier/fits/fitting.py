@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
 from frontier.errors import errors_named
 from frontier.fits.batch import Settings, fit_groups
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.fits.residuals import curvature_left
 from frontier.fits.vanishing import Option, known, option_of

@@ -10,7 +10,8 @@ import pandas as pd
 
 from frontier.comparison import Comparisons
 from frontier.curves import CURVES
-from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.groups import group_codes
 from frontier.html_report.contents import axis_title, compared
 from frontier.html_report.forest import collapses, ratio_figures, short

@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from frontier.curves import Curve
 from frontier.doubts import Doubt, Kind
 from frontier.fits import fit, fit_points
-from frontier.fits.curve_fit import CurveFit, GroupFailure
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import GroupFailure
 from frontier.fits.points import MINIMUM_RUNS as MINIMUM_RUNS
 from frontier.inefficiency.inefficiency_fit import InefficiencyFit as InefficiencyFit
 from frontier.inefficiency.inefficiency_fit import InefficiencyFits as InefficiencyFits

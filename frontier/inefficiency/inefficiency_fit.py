@@ -15,7 +15,8 @@ from scipy.special import erfcx, ndtr
 
 from frontier.curves import CURVES
 from frontier.doubts import Doubt, in_text, placed
-from frontier.fits.curve_fit import CurveFit, GroupFailure
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import GroupFailure
 from frontier.inefficiency.quantile import QuantileFrontier
 from frontier.inefficiency.stochastic import StochasticFrontier, wanted_of
 from frontier.intervals import Interval

@@ -14,7 +14,8 @@ import numpy as np
 
 from frontier.distributions import holm
 from frontier.doubts import Doubt, Kind
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.metrics.axes import known_better
 from frontier.problems import Array, Quantity, height, parameter, x_at
 from frontier.ratios import log_ratio as lr

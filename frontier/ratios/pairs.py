@@ -10,7 +10,8 @@ import numpy as np
 from scipy.special import fdtrc
 
 from frontier.doubts import Doubt, Kind
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import MINIMUM_RUNS, SHARED_PARENTS
 from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES

@@ -17,7 +17,8 @@ from scipy.special import ndtr
 from frontier.curves import curve_named
 from frontier.doubts import Doubt, Kind
 from frontier.errors import errors_model
-from frontier.fits.curve_fit import CurveFit, FrontierFits
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.goodness import SIGNIFICANT, shared_bend
 from frontier.problems import Array
 from frontier.results import Group

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.fits.curve_fit import CurveFit, FrontierFits, GroupFailure
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.metrics.frames import to_pandas
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 from frontier.wording import interval_cell, number, p_value_cell
