@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-
 @dataclass(frozen=True, eq=False, repr=False)
 class CurveFit(Result):
     """One curve fitted to one group of SAEs.
