@@ -66,7 +66,7 @@ class View:
 
     def without(self, remarks: Collection[str], doubts: Collection[tuple[str, Doubt]] = ()) -> View:
         """The view without remarks and doubts that were told already."""
-        left = tuple(r for r in self.remarks if r in remarks)
+        left = tuple(r for r in self.remarks if r not in remarks)
         return replace(self, remarks=left, doubts=tuple(d for d in self.doubts if d not in doubts))
 
     def _fitted(self, width: int, lines: int) -> tuple[str, list[str], int]:
