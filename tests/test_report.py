@@ -18,8 +18,9 @@ import pytest
 from commands import sae_frontier
 
 import frontier
+from frontier.doubts import Doubt, Kind
 from frontier.html_report.answer import conclusion
-from frontier.html_report.contents import contents, mark_rows
+from frontier.html_report.contents import contents, limits, mark_rows
 from frontier.html_report.forest import ratio_figures
 from frontier.html_report.inputs import input_files
 from frontier.html_report.page import script_json
@@ -432,7 +433,7 @@ def test_contents_can_be_read_in_python(comparison20, layer20):
     assert [c.name.whole for c in said.answer.cells] == ["Resid", "MLP", "Attn"]
     assert [c.tally for c in said.answer.cells] == ["1 better"] * 3 and not said.folded
     doubts = {doubt: where for limit in said.limits for doubt, where in limit.doubts}
-    assert doubts["dictionary_size differs: 131072 in gated, 196608 in baseline."] == "Resid, MLP, Attn"
+    assert doubts["dictionary_size differs: 131072 in gated, 196608 in baseline."] == "Resid; MLP; Attn"
 
 
 POTENCY = {"relu": 1.0, "topk": 2.2, "batchtopk": 3.1, "gated": 1.6, "jumprelu": 2.7, "p_anneal": 1.0,
@@ -502,6 +503,14 @@ def test_the_matrix_is_a_table_that_can_be_read_out(studied, study_page):
         assert float(cell["data-value"]) == pytest.approx(c.potency.ratio, rel=1e-5)
     strengths = {c.family: a["style"] for c, a in zip(found, cells, strict=True)}
     assert strengths["batchtopk"] > strengths["gated"]  # coloured by size as well
+
+
+def test_a_doubt_about_several_families_of_a_cell_counts_them(studied):
+    doubt = Doubt(Kind.outlier, "One SAE lies far from its curve.")
+    told = [dataclasses.replace(c, doubts=(doubt,) if i < 7 else ()) for i, c in enumerate(studied[1])]
+    (limit,) = limits(dataclasses.replace(studied[1], comparisons=tuple(told)), curves=False)
+    where = "6 families in pythia-160m-deduped-0, layer 0; topk in pythia-160m-deduped-0, layer 1"
+    assert limit.count == "7 comparisons" and limit.doubts == ((str(doubt), where),)
 
 
 def test_a_study_opens_folded(study_page):

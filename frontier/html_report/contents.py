@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -138,10 +139,13 @@ def _why_nothing(found: Comparisons) -> str:
 def limits(found: Comparisons, curves: bool) -> tuple[Limit, ...]:
     """Doubts by kind, the worst first; without comparisons those of the fits."""
     placed: list[tuple[str, Doubt]] = []
+    cells: dict[str, str] = {}
     several = len({c.family for c in found}) > 1
     for c in found:
-        where = place(c.group, found)
-        placed += [(f"{c.family} in {where}" if several else where, d) for d in c.doubts]
+        cell = place(c.group, found)
+        where = f"{c.family} in {cell}" if several else cell
+        cells[where] = cell
+        placed += [(where, d) for d in c.doubts]
     noun = "comparison"
     if curves:
         if not len(found):
@@ -150,13 +154,20 @@ def limits(found: Comparisons, curves: bool) -> tuple[Limit, ...]:
         placed += [
             (in_words(f.group), Doubt(Kind.left_out, f"Not fitted: {f.reason}")) for f in found.fits.failures
         ]
-    return tuple(_limit(g) for g in grouped(placed, noun))
+    return tuple(_limit(g, cells) for g in grouped(placed, noun))
 
 
-def _limit(group: DoubtGroup) -> Limit:
+def _limit(group: DoubtGroup, cells: dict[str, str]) -> Limit:
     of = {d: [p for p, same in group.pairs if same == d and p] for d in group.doubts}
-    told = tuple((str(d), listed(places, 6)) for d, places in of.items())
+    told = tuple((str(d), listed(_by_cell(places, cells), 6, "; ")) for d, places in of.items())
     return Limit(group.kind.heading, plural(len(group.places), group.noun), told)
+
+
+def _by_cell(places: Sequence[str], cells: dict[str, str]) -> list[str]:
+    """Places in few words: several families of one cell are counted."""
+    counts = Counter(cells.get(p, p) for p in places)
+    named = {cells.get(p, p): p for p in places}
+    return [named[c] if n == 1 else f"{n} families in {c}" for c, n in counts.items()]
 
 
 def sheets(found: Comparisons) -> tuple[TableSection, ...]:
