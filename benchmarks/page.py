@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (lines of the page)
-"""docs/benchmarks.md and docs/cost.md from the result files: `python -m benchmarks.page`."""
+"""docs/benchmarks.md, docs/cost.md and docs/verdicts.md from the result files: `python -m benchmarks.page`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tabulate import tabulate
 
 from benchmarks.measuring import RESULTS
 
-PAGE, COST = Path("docs/benchmarks.md"), Path("docs/cost.md")
+PAGE, COST, VERDICTS = Path("docs/benchmarks.md"), Path("docs/cost.md"), Path("docs/verdicts.md")
 Record = dict[str, Any]
 
 
@@ -289,8 +289,33 @@ are too narrow to be believed to the second digit. "–": no growth, growth belo
 """
 
 
+def verdicts(record: Record) -> str:
+    """docs/verdicts.md: the acceptance table, every row."""
+    answers = {True: "yes", False: "**no**", None: "not measured"}
+    rows = [r for part in record["parts"].values() for r in part["rows"]]
+    tables = record["parts"]["equal families"]["tables"]
+    cells = table(
+        ((r["what"], r["must"], r["found"], answers[r["met"]]) for r in rows),
+        "what",
+        "must show",
+        "found",
+        "met",
+    )
+    return f"""# What verdicts hold to
+
+Simulated tables with a known truth go through `frontier.compare` with its defaults, from rows to words, and what it says is
+counted: {tables:,} tables per cell of truth, design and noise, seeds fixed before the run. The worst cell is named. Rows marked
+"real" are measured on SAEs that are not part of the repository. `make verdicts` repeats it; all cells are in
+[benchmarks/results/verdicts.json](../benchmarks/results/verdicts.json).
+
+{circumstances(record, "verdicts")}
+
+{cells}
+"""
+
+
 def main() -> None:
-    """Write the page."""
+    """Write the pages."""
     parts, missed = [], []
     for name, title, write in SECTIONS:
         path = RESULTS / f"{name}.json"
@@ -304,6 +329,9 @@ def main() -> None:
     path = RESULTS / "scaling.json"
     if path.exists():
         COST.write_text(cost(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
+    path = RESULTS / "verdicts.json"
+    if path.exists():
+        VERDICTS.write_text(verdicts(json.loads(path.read_text(encoding="utf-8"))), encoding="utf-8")
     misses = "\n".join(f"- {line}" for line in missed) or "- nothing that was measured"
     PAGE.write_text(
         "# Benchmarks\n\nRatios against other packages, measured side by side in one process on one thread (medians of "

@@ -175,7 +175,8 @@ def _at_most(frame: pd.DataFrame, column: str, name: str, most: float) -> Row:
 def _worst(frame: pd.DataFrame, column: str, pick: str) -> str:
     """The worst cell's share, and its name."""
     r = frame.loc[getattr(frame[column], pick)()]
-    name = ", ".join(f"{v}" for c, v in r.items() if not isinstance(v, float) or c in ("tau",))
+    places = {c: r[c] for c in frame if frame[c].dtype != float or c == "tau"}
+    name = ", ".join(v if isinstance(v, str) else f"{c} {v:g}" for c, v in places.items())
     return f"worst {r[column]:.1%} ({name})"
 
 
