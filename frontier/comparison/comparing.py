@@ -242,8 +242,8 @@ class Task:
         per_l0 = offsets / abs(pair.slope) if pair.slope else 0.0
 
         def potency(at: int, se: Array, reach: float) -> Ratio:
-            numbers = (float(v[at]) for v in (pair.hits, pair.potency, se))
-            return ratio("relative_potency", *numbers, per_l0, "above 1", reach)
+            hit, log, error = float(pair.hits[at]), float(pair.potency[at]), float(se[at])
+            return ratio("relative_potency", hit, log, error, per_l0, "above 1", reach)
 
         reach = everywhere * np.hypot(pair.robust_se, per_l0)
         known = np.isfinite(pair.potency)

@@ -95,5 +95,5 @@ def flips(points: int) -> Array:
     """Patterns of signs, (flips, points): all with few points, else `FLIPS` drawn once and for all."""
     if points <= ALL_UP_TO:
         patterns = np.arange(1, 2 ** (points - 1))
-        return 1.0 - 2.0 * ((patterns[:, None] >> np.arange(points)) & 1)
-    return 1.0 - 2.0 * np.random.default_rng(points).integers(0, 2, (FLIPS, points))
+        return np.where((patterns[:, None] >> np.arange(points)) & 1, -1.0, 1.0)
+    return np.where(np.random.default_rng(points).integers(0, 2, (FLIPS, points)), -1.0, 1.0)

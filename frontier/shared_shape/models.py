@@ -21,9 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from frontier.curves import Array
 from frontier.errors import LOG, Errors
-
-Array = NDArray[np.float64]
 
 DEGREES = (2, 3, 4)
 """Degrees of the shape that are tried."""
@@ -114,7 +113,7 @@ class Fitted:
     def covariance(self) -> Array:
         """Inverse of J'WJ, (cells, coefficients, coefficients): the covariance up to σ²."""
         weighted = self.jacobian * self.root_weights[..., None]
-        return np.linalg.inv(_normal(weighted)[0])
+        return np.asarray(np.linalg.inv(_normal(weighted)[0]), dtype=np.float64)
 
 
 def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
@@ -240,4 +239,4 @@ def _normal(columns: Array) -> tuple[Array, Array]:
 
 def _solve(columns: Array, t: Array) -> Array:
     right = np.swapaxes(columns, -1, -2) @ t[..., None]
-    return np.linalg.solve(_normal(columns)[0], right)[..., 0]
+    return np.asarray(np.linalg.solve(_normal(columns)[0], right)[..., 0], dtype=np.float64)

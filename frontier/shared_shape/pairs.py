@@ -133,10 +133,12 @@ def estimates(
     df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
     shift_se = np.sqrt(shift.rss / shift_df * shift.covariance[:, -1, -1] * inflation)
     curves = Curves(layout, free, df, inflation, sign)
+    hits, potency, potency_se, robust_se, left_out = curves.potencies(z, y)
+    gap, gap_se = curves.differences(z)
     return Estimates(
         gate, parallel, sign * shift.theta[:, -1], shift_se, np.minimum(df_inflated, shift_df),
-        np.minimum(df_inflated, df), curves.slope(z), curves.falls(z).astype(float), *curves.potencies(z, y),
-        *curves.differences(z),
+        np.minimum(df_inflated, df), curves.slope(z), curves.falls(z).astype(float), hits, potency,
+        potency_se, robust_se, left_out, gap, gap_se,
     )  # fmt: skip
 
 
@@ -156,14 +158,14 @@ def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list
         reach = float(stdtrit(v["df"][i], 0.5 + level / 2))
         out.append(
             Pair(
-                *(float(v[k][i]) for k in ("gate", "parallel")),
-                *(float(x) for x in (v["shift"][i] * unit, se["shift"][i] * unit, v["shift_df"][i])),
-                float(v["slope"][i] / unit), v["hits"][i], v["potency"][i] * unit, se["potency"][i] * unit,
-                robust[i] * unit, v["left_out"][i] * unit, float(v["df"][i]),
+                float(v["gate"][i]), float(v["parallel"][i]), float(v["shift"][i] * unit),
+                float(se["shift"][i] * unit), float(v["shift_df"][i]), float(v["slope"][i] / unit),
+                v["hits"][i], v["potency"][i] * unit, se["potency"][i] * unit, robust[i] * unit,
+                v["left_out"][i] * unit, float(v["df"][i]),
                 Side(max(-float(t[lower]), 0.0), float(gap_se[lower])),
-                Side(max(float(t[higher]), 0.0), float(gap_se[higher])),
-                *(float(nan * x) for x in (gap[middle], gap_se[middle], l0[i, middle])),
-                crossing(l0[i], gap, t, reach), bool(gap[0] < 0), bool(v["falls"][i] > 0.5),
+                Side(max(float(t[higher]), 0.0), float(gap_se[higher])), float(nan * gap[middle]),
+                float(nan * gap_se[middle]), float(nan * l0[i, middle]), crossing(l0[i], gap, t, reach),
+                bool(gap[0] < 0), bool(v["falls"][i] > 0.5),
             )
         )  # fmt: skip
     return out

@@ -85,11 +85,10 @@ def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cel
     for i, cell in enumerate(cells):
         seeds = None if cell.seeds is None else between_seeds(cell, free.residuals[i], float(sigma[i]), df)
         inflation, df_inflated = seeds or (1.0, float(df))
-        numbers = (float(v[i]) for v in (lack, rho, p_rho))
-        outlier = int(farthest[i]), float(p_farthest[i])
         out.append(
             Scatter(
-                float(sigma[i]), float(df), *numbers, *outlier, seeds is not None, inflation, df_inflated
+                float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
+                float(p_farthest[i]), seeds is not None, inflation, df_inflated,
             )
         )  # fmt: skip
     return out
