@@ -513,6 +513,18 @@ def test_a_doubt_about_several_families_of_a_cell_counts_them(studied):
     assert limit.count == "7 comparisons" and limit.doubts == ((str(doubt), where),)
 
 
+def test_long_names_keep_what_tells_them_apart(tmp_path):
+    table = study(runs=5)
+    table["model"] = "org/" + table["model"] + "-with-a-suffix-that-says-everything"
+    html = frontier.report(table, tmp_path / "r.html", "relu", curves=False).read_text(encoding="utf-8")
+    shown = [(p["label"], p["short"]) for p in data_of(html)["frontier"]["panels"]]
+    assert len({short for _, short in shown}) == 6 and all(len(short) <= 40 for _, short in shown)
+    for label, short in shown:  # a layer's number is that of the layer
+        assert short.split(", ")[1] == label.split(", ")[1]
+    titles = [a.get("title") for _, a in Page(html).elements if a.get("class") == "panel-title"]
+    assert {label for label, _ in shown} <= set(titles)
+
+
 def test_a_study_opens_folded(study_page):
     page = Page(study_page.read_text(encoding="utf-8"))
     folds = [a for t, a in page.elements if t == "details"]

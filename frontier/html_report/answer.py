@@ -20,6 +20,10 @@ SHORT = 24
 """Letters of a name in the matrix; the whole name is shown on pointing, and read out."""
 FEW = 3
 """So many families are named in the sentence."""
+TITLE = 34
+"""Letters of a name above a panel, and beside a row of the forest."""
+LEAST = 12
+"""A column of a name is not made shorter than so many letters."""
 STRONGEST = 8.0
 """A relative potency of so many times, or one over it, has the full colour."""
 
@@ -174,8 +178,26 @@ def place(group: Group, found: Comparisons) -> str:
 
 
 def _names(whole: Sequence[str]) -> tuple[Name, ...]:
-    short = abbreviations(whole, SHORT)[0]
-    return tuple(Name(n, short.get(n, n)) for n in whole)
+    return tuple(Name(n, s) for n, s in shortened(whole, SHORT).items())
+
+
+def shortened(names: Sequence[str], most: int = TITLE) -> dict[str, str]:
+    """A form of every name in about so many letters that still tells them apart, column by column.
+
+    >>> shortened(["a/long/model-1, layer 3", "a/long/model-2, layer 3"], 12)
+    {'a/long/model-1, layer 3': '1, layer 3', 'a/long/model-2, layer 3': '2, layer 3'}
+    """
+    names = list(dict.fromkeys(names))
+    if all(len(n) <= most for n in names):
+        return {n: n for n in names}
+    parts = [n.split(", ") for n in names]
+    if len({len(p) for p in parts}) > 1:
+        parts = [[n] for n in names]
+    columns = []
+    for values in zip(*parts, strict=True):
+        short = abbreviations(list(dict.fromkeys(values)), max(LEAST, most // len(parts[0])))[0]
+        columns.append([short.get(v, v) for v in values])
+    return dict(zip(names, map(", ".join, zip(*columns, strict=True)), strict=True))
 
 
 def _row(own: Sequence[Comparison], families: Sequence[str], where: str) -> tuple[MatrixCell | None, ...]:

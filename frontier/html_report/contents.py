@@ -29,6 +29,10 @@ FOLDED = 6
 """With more comparisons than these the page opens folded: sentence and matrix first, the rest on demand."""
 
 
+TITLE = 90
+"""Letters of families that a title names; longer ones are counted."""
+
+
 @dataclass(frozen=True)
 class Limit:
     """Doubts of one kind: what heads them, in how many places, and each with its places."""
@@ -98,7 +102,9 @@ def headline(found: Comparisons, table: pd.DataFrame) -> str:
     """Who is compared with whom; without comparisons, whose frontiers these are."""
     families = list(dict.fromkeys(c.family for c in found))
     if families:
-        return f"{listed(families, 3)} against {found[0].reference}"
+        named = listed(families, 3)
+        who = named if len(named) <= TITLE else plural(len(families), "family")
+        return f"{who if len(families) > 1 else families[0]} against {found[0].reference}"
     rows = usable(table)
     column = found.family_column
     names = list(dict.fromkeys(rows[column].astype(str))) if column in rows else []

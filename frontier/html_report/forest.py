@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from frontier.comparison import Comparisons
-from frontier.html_report.answer import place
+from frontier.html_report.answer import place, shortened
 from frontier.metrics.names import axis_label
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.shared_shape import SharedShape
@@ -38,22 +38,27 @@ def ratio_figures(found: Comparisons, *, curves: bool = True) -> list[dict[str, 
 
 def _panels(found: Comparisons, rows: list[Ratio], several: bool) -> list[dict[str, Any]]:
     if several:
+        short = shortened([r.family for r in rows])
         by_cell: dict[str, list[Ratio]] = {place(c.group, found): [] for c in found}
         for r in rows:
             by_cell.setdefault(place(r.group, found), []).append(r)
-        return [{"label": w, "rows": [_row(r, r.family) for r in of]} for w, of in by_cell.items()]
-    drawn = [_row(r, place(r.group, found)) for r in rows]
-    parts = [drawn[i : i + TOGETHER] for i in range(0, len(drawn), TOGETHER)]
-    return [
-        {"label": f"{p[0]['label']} to {p[-1]['label']}" if len(parts) > 1 else "", "rows": p} for p in parts
-    ]
+        parts = {w: [_row(r, r.family, short[r.family]) for r in of] for w, of in by_cell.items()}
+    else:
+        places = [place(r.group, found) for r in rows]
+        short = shortened(places)
+        drawn = [_row(r, w, short[w]) for r, w in zip(rows, places, strict=True)]
+        cuts = range(0, len(drawn), TOGETHER)
+        parts = {f"{i + 1} to {i + TOGETHER}" if len(cuts) > 1 else "": drawn[i : i + TOGETHER] for i in cuts}
+    titles = shortened(list(parts))
+    return [{"label": label, "short": titles[label], "rows": of} for label, of in parts.items()]
 
 
-def _row(r: Ratio, label: str) -> dict[str, Any]:
+def _row(r: Ratio, label: str, short: str) -> dict[str, Any]:
     """One row of the forest plot; an infinite limit is None, which is drawn as an arrow."""
     known = math.isfinite(r.ratio)
     return {
         "label": label,
+        "short": short,
         "family": r.family,
         "text": ratio_cell(r).replace("inf", "∞") if known else "no ratio",
         "at": "" if r.at is None else f" at {number(r.at)}",

@@ -13,6 +13,7 @@ from frontier.curves import CURVES
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.groups import group_codes
+from frontier.html_report.answer import shortened
 from frontier.html_report.contents import axis_title, compared
 from frontier.html_report.forest import collapses, ratio_figures, short
 from frontier.metrics import values
@@ -114,11 +115,13 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
     of = group_codes(table, [column])[0] if column in table else np.zeros(len(table), dtype=int)
     usable = table["excluded_because"].isna().to_numpy()
     panels = []
+    titles = shortened(labels)
     for code, label in enumerate(labels):
         rows = np.flatnonzero((codes == code) & usable)
         panels.append(
             {
                 "label": label,
+                "short": titles[label],
                 "family": [names.index(family[of[i]]) for i in rows],
                 "name": [run_name(table, i) for i in rows],
                 "values": {c: short(v[rows]) for c, v in (xs | ys).items()},
@@ -163,14 +166,15 @@ def _fits(fits: FrontierFits) -> dict[str, Any] | None:
     everyone: list[CurveFit | GroupFailure] = [*fits.fits, *fits.failures]
     groups = {tuple(g.group.get(c) for c in columns): None for g in everyone}
     named: list[dict[str, Any]] = [dict(zip(columns, cell, strict=True)) for cell in groups]
-    panels = []
-    for group, label in zip(named, panel_names(named), strict=True):
+    panels, labels = [], panel_names(named)
+    titles = shortened(labels)
+    for group, label in zip(named, labels, strict=True):
         own = [f for f in fits.fits if group.items() <= f.group.items()]
         lost = [f for f in fits.failures if group.items() <= f.group.items()]
         reach = max((float(f.x.max()) for f in own), default=1.0)
         drawn = [_fit(f, str(f.group.get(fits.family_column, f.name)), reach) for f in own]
         missing = [str(f.group.get(fits.family_column)) for f in lost]
-        panels.append({"label": label, "fits": drawn, "missing": missing})
+        panels.append({"label": label, "short": titles[label], "fits": drawn, "missing": missing})
     first = fits.fits[0]
     axes_words = {"x": axis_title(first.x_name), "y": axis_title(first.y_name)}
     return {"panels": panels, "curve": fits.curve, "level": f"{100 * first.level:g} %", **axes_words}

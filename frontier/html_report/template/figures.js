@@ -323,11 +323,11 @@ function drawRatios(div) {
   drawing.xaxis.title.text = wrapped(q.title, Math.floor(width / (narrow ? 8.5 : 9)));
   drawing.yaxis = {
     ...drawing.yaxis, tickmode: "array", tickvals: rows.map((_, i) => i), ticks: "", showline: false, showgrid: false, fixedrange: true,
-    ticktext: narrow ? rows.map(() => "") : rows.map((r) => brief(r.label, 36)),
+    ticktext: narrow ? rows.map(() => "") : rows.map((r) => brief(r.short, 36)),
   };
   drawing.shapes = [{ type: "line", x0: 1, x1: 1, yref: "paper", y0: 0, y1: 1, layer: "below", line: { color: ink().quiet, width: 1.5 } }];
   drawing.annotations = rows.map((r, i) => narrow
-    ? { text: `<b>${brief(r.label, 22)}</b>  ${plain(r.text)}`, xref: "paper", x: 0, xanchor: "left", y: i, yshift: 17, showarrow: false }
+    ? { text: `<b>${brief(r.short, 22)}</b>  ${plain(r.text)}`, xref: "paper", x: 0, xanchor: "left", y: i, yshift: 17, showarrow: false }
     : { text: plain(r.text), xref: "paper", x: 1.02, xanchor: "left", y: i, showarrow: false });
   drawing.margin = { l: narrow ? 12 : 60, r: narrow ? 12 : 150, t: 26, b: narrow ? 96 : 64 };
   drawing.height = (narrow ? 44 : 32) * rows.length + drawing.margin.t + drawing.margin.b + 16;
