@@ -8,7 +8,6 @@ import scipy.stats
 import frontier
 from frontier.comparison import Comparisons, compare
 from frontier.doubts import Kind
-from frontier.ratios.crossing import crossing
 
 
 def runs(name, k, n=1.0, seed=0, low=0.004, high=0.3, points=10, noise=0.03, **extra):
@@ -87,14 +86,6 @@ def test_parallelism_of_gemma_layer_20(comparison20):
     }
     assert tests["Resid"].rejected and tests["Attn"].rejected and not tests["MLP"].rejected
     assert f"{tests['Resid'].p_f:.0e}" == "1e-03" and f"{tests['Attn'].p_f:.0e}" == "4e-05"
-
-
-def test_the_crossing_of_the_fits_of_gemma_attention_has_an_interval(comparison20):
-    fits = [comparison20.fits["Attn", f] for f in ("gated", "baseline")]
-    found = crossing(*fits)
-    assert found.low < found.l0 < found.high
-    heights = [float(f.predict(1 / found.l0)) for f in fits]
-    assert heights[0] == pytest.approx(heights[1], rel=1e-4)
 
 
 def test_the_row_that_decides_the_mlp(comparison20):

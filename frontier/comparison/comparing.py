@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from frontier.comparison.comparison import Comparison, Comparisons, PotencyBand, Tests
+from frontier.comparison.crossing import Crossing
 from frontier.comparison.pair_doubts import doubts_of
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
@@ -23,7 +24,6 @@ from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.problems import Array
 from frontier.ratios import ratio_table
-from frontier.ratios.crossing import Crossing
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
 from frontier.ratios.pairs import reference_family
 from frontier.ratios.ratio import Ratio, RatioTable

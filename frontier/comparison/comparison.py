@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from frontier.comparison.crossing import Crossing
 from frontier.comparison.screen import screen
 from frontier.doubts import Doubt, in_text, placed
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array
-from frontier.ratios.crossing import Crossing
 from frontier.ratios.observed import ObservedRatio, ObservedRatios
 from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
 from frontier.results import Group, Result, Rows

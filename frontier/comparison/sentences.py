@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from frontier.comparison.crossing import Crossing
 from frontier.comparison.verdicts import SEEDS
-from frontier.ratios.crossing import Crossing
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.wording import interval_cell, number
 
