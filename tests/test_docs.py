@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import io
+import json
 import re
 from pathlib import Path
 
@@ -91,6 +92,20 @@ def test_the_code_of_how_to_report_gives_the_numbers_of_its_text(monkeypatch):
     for number, words in QUOTED.items():
         assert number in printed.getvalue(), number
         assert (words or number) in text, number
+
+
+def test_how_to_report_quotes_the_acceptance_table():
+    results = ROOT / "benchmarks" / "results" / "verdicts.json"
+    if not results.is_file():
+        pytest.skip("make verdicts has not been run")
+    parts = json.loads(results.read_text(encoding="utf-8"))["parts"]
+    power = {r["noise"]: r for r in parts["power"]["cells"] if r["truth"] == "Hill"}
+    (crossing,) = parts["true crossing"]["cells"]
+    text = " ".join(REPORTING.split())
+    for share in (power["5%"]["better"], power["10%"]["better"], crossing["crossing"]):
+        assert f"{100 * share + 1e-9:.1f} %" in text
+    assert power["5%"]["worse"] == power["10%"]["worse"] == 0
+    assert f"{crossing['limits hold the L0']:.0%}".replace("%", " %") in text
 
 
 def test_every_public_name_is_in_the_reference():
