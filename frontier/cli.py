@@ -114,7 +114,7 @@ def fit(
 
     Example: `sae-frontier fit sweep.csv --curve hill --by layer --max-l0 200 --out results`
     """
-    from frontier.outputs import write_fits
+    from frontier.outputs import undrawn, write_fits
     from frontier.readers import read
 
     table = read(source, **reading)
@@ -127,7 +127,7 @@ def fit(
     if not len(found):
         fail("sae-frontier", "no group could be fitted")
     if out:
-        wrote([*write_fits(found, out), found.save(out / "fits.json")])
+        wrote([*write_fits(found, out), found.save(out / "fits.json")], undrawn(found))
 
 
 @app.command()
@@ -145,7 +145,7 @@ def compare(
     Example: `sae-frontier compare sweep.csv --reference relu --by layer --out results`
     """
     from frontier.comparison import compare as compared
-    from frontier.outputs import write_comparison
+    from frontier.outputs import undrawn, write_comparison
     from frontier.readers import read
 
     table = read(source, **reading)
@@ -159,7 +159,7 @@ def compare(
         fail("sae-frontier", "no pair of families could be compared")
     show_result(found, verbose=verbose, told=told)
     if out:
-        wrote(write_comparison(found, out, table=table))
+        wrote(write_comparison(found, out, table=table), undrawn(found.fits, "fits and collapse"))
 
 
 @app.command()

@@ -12,8 +12,12 @@ import pandas as pd
 from frontier import figures
 from frontier.comparison import Comparisons
 from frontier.csv_cells import quoted_frame
+from frontier.figures.fits import cells_of
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.writing import whole_file, write_text
+
+MOST_CELLS = 18
+"""Cells that fit on a page, in six rows of three; where there are more, fits and collapse are not drawn."""
 
 
 def write_frame(frame: pd.DataFrame, stem: Path) -> list[Path]:
@@ -34,11 +38,24 @@ def write_table(frame: pd.DataFrame, stem: Path, latex: str) -> list[Path]:
 
 
 def write_fits(fits: FrontierFits, out: Path, name: str = "") -> list[Path]:
-    """Table and figures of fits, on both kinds of axes."""
+    """Table of fits, and figures on both kinds of axes unless there are too many cells (see `undrawn`)."""
     files = write_table(fits.to_frame(), out / f"fits{name}", fits.to_latex())
+    if undrawn(fits):
+        return files
     for suffix, log in (("", False), ("_log", True)):
         files += write_figure(figures.plot_fits(fits, log_axes=log), out / f"fits{name}{suffix}")
     return files
+
+
+def undrawn(fits: FrontierFits, what: str = "fits") -> str:
+    """Why there is no figure of `what`, in words; empty where there is one."""
+    cells = len(cells_of(fits))
+    if cells <= MOST_CELLS:
+        return ""
+    return (
+        f"not drawn: {what}, for a page holds {MOST_CELLS} cells, found {cells}; choose some with --where, "
+        "or see all with `sae-frontier report`"
+    )
 
 
 def write_comparison(
@@ -51,7 +68,7 @@ def write_comparison(
     files += write_frame(found.to_frame(), out / f"verdicts{name}")
     if len(found.potencies):
         files += write_figure(figures.plot_ratios(found.potencies), out / f"relative_potency{name}")
-    if found.shapes:
+    if found.shapes and not undrawn(found.fits):
         files += write_figure(figures.plot_collapse(found.shapes), out / f"collapse{name}")
     if table is not None:
         files += write_figure(_frontiers(found, table), out / f"frontier{name}")

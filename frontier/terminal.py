@@ -41,13 +41,15 @@ def say(sentence: object, start: str = "", style: str | None = None) -> None:
     show(paragraph(sentence, terminal_width(), start), style)
 
 
-def wrote(files: list[Path]) -> None:
-    """Say which files were written."""
+def wrote(files: list[Path], undrawn: str = "") -> None:
+    """Say which files were written, and which figures were not."""
     folders = sorted({f.parent for f in files})
     for folder in folders:
         names = ", ".join(sorted(f.name for f in files if f.parent == folder))
         show("")
         say(f"wrote {folder}/: {names}")
+    if undrawn:
+        say(undrawn)
 
 
 def fail(command: str, message: object) -> NoReturn:

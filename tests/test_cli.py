@@ -10,6 +10,7 @@ import pytest
 from commands import sae_frontier
 
 import frontier
+from frontier.outputs import MOST_CELLS
 
 
 def run(*arguments, ok=True):
@@ -83,6 +84,17 @@ def test_compare(table, tmp_path):
     # the figures of `demo`: the forest of ratios and the frontiers
     drawn = {p.name for p in tmp_path.iterdir()}
     assert {f"{n}.{s}" for n in ("relative_potency", "frontier", "collapse") for s in ("png", "pdf")} <= drawn
+
+
+def test_more_cells_than_a_page_holds_are_a_table_and_a_word(tmp_path):
+    l0 = [8.0, 16.0, 32.0, 64.0, 128.0]
+    rows = [("relu", layer, v, v / (v + 20)) for layer in range(MOST_CELLS + 1) for v in l0]
+    columns = ["architecture", "layer", "l0", "loss_recovered"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "sweep.csv", index=False)
+    done = run("fit", tmp_path / "sweep.csv", "--out", tmp_path / "found")
+    assert f"not drawn: fits, for a page holds {MOST_CELLS} cells, found {MOST_CELLS + 1}" in done.stdout
+    assert len(pd.read_csv(tmp_path / "found" / "fits.csv")) == MOST_CELLS + 1
+    assert not list((tmp_path / "found").glob("*.png"))
 
 
 @pytest.mark.slow
