@@ -105,7 +105,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on protocols: it is read or refused
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  no pickle
     except UnpicklingError as error:
         raise LayoutError(
             f"{path} holds more than tensors, or is no PyTorch file, and was not loaded: {_first(error)}"
