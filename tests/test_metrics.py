@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from pandas.testing import assert_frame_equal
 
+from frontier.comparison import compare
 from frontier.datasets import load_dataset
 from frontier.metrics import (
     default_y,
@@ -298,6 +299,20 @@ def test_l0_that_cannot_be_placed():
     assert set_aside(table)["l0 is missing"] == 2  # NaN, and the sentinel
     assert set_aside_remark(table).startswith("5 of 7 rows set aside: 2 because l0 is missing; ")
     assert said(table, "l0 is negative (-288) in row 1; set aside")
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300, 5e-324, 1e101])
+@pytest.mark.parametrize("column", ["l0", "fvu", "mse", "fvu_se"])
+@pytest.mark.parametrize("rows", [slice(2, 2), slice(None)])
+def test_sizes_beyond_reckoning_are_one_remark_and_no_warning(size, column, rows):
+    l0 = np.tile([8.0, 16, 32, 64, 128], 2)
+    table = pd.DataFrame({"family": ["relu"] * 5 + ["topk"] * 5, "l0": l0, "fvu": 0.9 * l0**-0.4})
+    table = table.assign(mse=table["fvu"], fvu_se=0.01)
+    table.loc[rows, column] = size
+    found = metrics_table(table)
+    assert sum(note.startswith((f"{column}: impossible", f"{column} is of")) for note in notes(found)) == 1
+    if column not in ("l0", "fvu") or rows.stop:
+        compare(table, "relu")
 
 
 def test_impossible_values_become_missing():

@@ -18,6 +18,9 @@ from frontier.wording import number
 PERCENT_MEDIAN = 1.5
 """A fraction column whose median magnitude exceeds this is in per cent."""
 
+LARGEST = 1e100
+"""Sizes beyond this, or below one over it, belong to no measurement, and their squares to no float."""
+
 AXES = ("loss_recovered", "performance_hit")
 """Fractions that place a row on the frontier, and that may lie outside [0, 1]."""
 
@@ -265,6 +268,16 @@ def _equal_numbers(facts: pd.DataFrame) -> np.ndarray:
     return np.flatnonzero(pd.Series(hashes).duplicated(keep=False).to_numpy())
 
 
+def _beyond_reckoning(values: np.ndarray) -> np.ndarray:
+    """Which sizes no measurement has, and whose squares and quotients leave the range of numbers.
+
+    >>> _beyond_reckoning(np.array([0.0, 1e-9, 1e9, 1e300, -1e-300, np.inf, np.nan])).tolist()
+    [False, False, False, True, True, False, False]
+    """
+    size = np.abs(values.astype(float))
+    return np.isfinite(size) & ((size > LARGEST) | ((size > 0) & (size < 1 / LARGEST)))
+
+
 def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
     """L0 that is missing, infinite, negative or zero: the row cannot be placed on a frontier."""
     if "l0" not in table:
@@ -275,10 +288,11 @@ def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
         (np.isinf(l0), "l0 is infinite"),
         (l0 == 0, "l0 is 0, so 1/l0 is undefined"),
         (np.isfinite(l0) & (l0 < 0), "l0 is negative"),
+        ((l0 > 0) & _beyond_reckoning(l0), "l0 is of no possible size"),
     ):
         if mask.any():
             add_text(table, "excluded_because", mask, reason)
-            found = f" ({_few_numbers(l0[mask])})" if reason == "l0 is negative" else ""
+            found = f" ({_few_numbers(l0[mask])})" if reason.endswith(("negative", "size")) else ""
             yield f"{reason}{found} in {rows_named(mask, table)}; set aside"
     if "dictionary_size" in table:
         more = l0 > table["dictionary_size"].to_numpy(dtype=float, na_value=np.nan)
@@ -288,7 +302,7 @@ def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
 
 
 def impossible_values(table: pd.DataFrame) -> Iterator[str]:
-    """Infinities, and values outside the range that a metric can have, become missing."""
+    """Infinities, sizes beyond reckoning, and values outside a metric's range become missing."""
     for name in numeric_columns(table):
         if name == "l0":
             continue
@@ -297,7 +311,7 @@ def impossible_values(table: pd.DataFrame) -> Iterator[str]:
             (0.0, None) if spec is None or str(name).endswith("_se") else (spec.low, spec.high)
         )  # a standard error is at least 0
         values = table[name].to_numpy()
-        bad = np.isinf(values)
+        bad = np.isinf(values) | ((spec is not None) & _beyond_reckoning(values))
         if low is not None:
             bad |= values < low - 1e-6
         if high is not None:
