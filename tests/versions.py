@@ -9,7 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-LEFT_OUT = ("mypy", "nbformat", "pandas-stubs", "playwright", "ruff", "scipy-stubs", "types-pyyaml")
+LEFT_OUT = (
+    "mypy", "nbformat", "pandas-stubs", "playwright", "ruff", "scipy-stubs", "types-openpyxl", "types-pyyaml",
+)  # fmt: skip
 
 
 def requirements(which: str) -> list[str]:
