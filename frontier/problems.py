@@ -16,10 +16,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from frontier import engine
-from frontier.curves import DEFAULT_FIXED, VANISHING, Curve, curve_named
+from frontier.curves import DEFAULT_FIXED, VANISHING, Array, Curve, curve_named
 from frontier.errors import Errors, errors_model
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
