@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from frontier.renamed import parameters
 from frontier.results import Group, Result, in_words
 from frontier.views import View
 from frontier.wording import number
+
+if TYPE_CHECKING:
+    from frontier.comparison.verdict_rates import VerdictCalibration
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +91,11 @@ class Coverage(Result):
     width: float
     tables: int
 
+    @property
+    def cell(self) -> str:
+        """The share in per cent, with its error."""
+        return f"{100 * self.covered:.1f} ± {100 * self.standard_error:.1f}"
+
     def _view(self) -> View:
         return Calibration((self,), self.level, 0)._view()
 
@@ -134,7 +142,7 @@ class Calibration(Result):
     def _view(self) -> View:
         rows = tuple(
             (
-                in_words(c.group), c.quantity, f"{100 * c.covered:.1f} ± {100 * c.standard_error:.1f}",
+                in_words(c.group), c.quantity, c.cell,
                 f"{100 * c.open:.1f}", f"{100 * c.missing:.1f}", number(c.width),
             )
             for c in self.coverages
@@ -143,40 +151,92 @@ class Calibration(Result):
         return View(f"Coverage of {100 * self.level:g} % intervals", headers, rows, (self.sentence,))
 
 
-@parameters(tables="replicates")
+@overload
 def calibrate(
-    fits: FrontierFits, reference: str | None = None, *, at: float | None = None, replicates: int = 2000,
-    seed: int = 0, progress: Callable[[str], None] | None = None,
-) -> Calibration:  # fmt: skip
-    """Coverage of the intervals of `fits`, measured on tables simulated from them.
+    source: FrontierFits, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
+    replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,
+) -> Calibration: ...  # fmt: skip
 
-    Every fit is taken for the truth (same N, x, weights, noise, curve and errors model); each simulated table
-    is fitted anew, its intervals are made with the same method and level. Holds the curve and the errors
-    model as right.
+
+@overload
+def calibrate(
+    source: Any, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
+    replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,
+) -> VerdictCalibration: ...  # fmt: skip
+
+
+@parameters(tables="replicates", fits="source")
+def calibrate(
+    source: Any, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
+    replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,
+) -> Calibration | VerdictCalibration:  # fmt: skip
+    """How often verdicts and intervals are right on tables like the user's, simulated and analysed anew.
+
+    From a comparison, or a table, which is compared first: each cell's shared shape is taken for the truth,
+    with the same L0, families and errors. All families on one curve: how often is one told apart? One family
+    of a given potency: how often is it seen? And how many intervals of the potency hold the truth?
+
+    From fits: every fit is taken for the truth (same N, x, weights, noise, curve and errors model), and the
+    coverage of all intervals is counted. Holds the curve and the errors model as right.
 
     Parameters
     ----------
+    source : Comparisons, FrontierFits, or anything that `compare` takes
     reference : name of a family, optional
-        Where given (or one is usual), k ratios and relative potencies are covered as well.
+        Of a table; of fits, k ratios and relative potencies are covered where it is given (or one is usual).
+    at : float, optional
+        Of fits: the hit at which relative potency is read.
+    potency : float
+        Of a comparison: the relative potency that is to be seen.
     replicates, seed : int
-        Simulated tables, and their random stream.
+        Simulated tables (default 500 of a comparison's cell, 2000 of fits), and their random stream.
     progress : called with the name of each group
+
+    Returns
+    -------
+    VerdictCalibration
+        Of a comparison or table.
+    Calibration
+        Of fits.
 
     Raises
     ------
     ValueError
-        Unknown reference.
+        Unknown reference; a potency of 1, or not above 0; an option that belongs to another source.
 
     Examples
     --------
     >>> import frontier
     >>> table = frontier.load_dataset("gated_gemma7b")
     >>> table = table[table["layer"] == 20]
+    >>> found = frontier.calibrate(table, "baseline", replicates=50)
+    >>> [f.family for f in found.families], found.null_error < 0.2
+    (['gated', 'gated', 'gated'], True)
     >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
     >>> found = frontier.calibrate(fits, "baseline", replicates=50)
     >>> sorted({c.quantity for c in found.coverages})
     ['k', 'k ratio', 'n', 'relative potency']
     """
+    if isinstance(source, FrontierFits):
+        return _of_fits(source, reference, at, replicates or 2000, seed, progress)
+    from frontier.comparison import Comparisons, compare
+    from frontier.comparison.verdict_rates import REPLICATES, verdict_rates
+
+    if at is not None:
+        raise ValueError("at= is for fits: the potency of a comparison is read at the middle of each range")
+    if not isinstance(source, Comparisons):
+        source = compare(source, reference)
+    elif reference not in (None, *(c.reference for c in source)):
+        raise ValueError(f"the comparison's reference is {source[0].reference!r}, not {reference!r}")
+    replicates = REPLICATES if replicates is None else replicates
+    return verdict_rates(source, potency=potency, replicates=replicates, seed=seed, progress=progress)
+
+
+def _of_fits(
+    fits: FrontierFits, reference: str | None, at: float | None, replicates: int, seed: int,
+    progress: Callable[[str], None] | None,
+) -> Calibration:  # fmt: skip
+    """Coverage of every interval of `fits`."""
     say = progress or (lambda _: None)
     rng = np.random.default_rng(seed)
     level = fits.fits[0].level if len(fits) else 0.95
@@ -215,7 +275,9 @@ def _pairs(fits: FrontierFits, reference: str | None) -> list[tuple[CurveFit, Cu
         return []
 
 
-def coverage(group: Group, name: str, truth: float, low: Array, high: Array, level: float) -> Coverage:
+def coverage(
+    group: Group, name: str, truth: float | Array, low: Array, high: Array, level: float
+) -> Coverage:
     """Share of the intervals [low, high] that hold `truth`."""
     made = ~(np.isnan(low) | np.isnan(high))
     n = int(made.sum())
@@ -240,3 +302,12 @@ def _share_error(share: float, n: int) -> float:
     """Standard error of a share, two hits and two misses added so that 0 and 1 have one (Agresti & Coull)."""
     p = (share * n + 2) / (n + 4)
     return math.sqrt(p * (1 - p) / (n + 4)) if n else math.nan
+
+
+def percent(share: float, n: int) -> str:
+    """A share of `n` tables in per cent, with its standard error.
+
+    >>> percent(0.05, 500)
+    '5.0 ± 1.0'
+    """
+    return f"{100 * share:.1f} ± {100 * _share_error(share, n):.1f}"

@@ -23,10 +23,13 @@ from frontier.cli_options import (
     RowsName,
     RowsOption,
     Source,
+    TypicalSeedSd,
+    VanishingL0,
     Verbose,
     XAxis,
     YAxis,
     reads,
+    word_or_number,
 )
 from frontier.terminal import MENDABLE, console, fail, run, say, show, show_result, wrote
 from frontier.text_tables import terminal_width
@@ -34,10 +37,13 @@ from frontier.text_tables import terminal_width
 if TYPE_CHECKING:
     import pandas as pd
 
+    from frontier.calibration import Calibration
     from frontier.comparison import Comparisons
+    from frontier.comparison.verdict_rates import VerdictCalibration
     from frontier.fits.frontier_fits import FrontierFits
 
 Reading = dict[str, Any]
+At = Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")]
 
 app = typer.Typer(
     name="sae-frontier",
@@ -107,8 +113,8 @@ def pareto(
 def fit(
     source: Source, reading: Reading, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
-    level: Level = 0.95, family: Family = "family", across: Across = None, rows: RowsOption = RowsName.auto,
-    out: Out = None, verbose: Verbose = False,
+    vanishing_l0: VanishingL0 = None, level: Level = 0.95, family: Family = "family", across: Across = None,
+    rows: RowsOption = RowsName.auto, out: Out = None, verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """A curve through every group's frontier, with intervals and doubts.
 
@@ -120,8 +126,8 @@ def fit(
     table = read(source, **reading)
     told = said(table)
     found = fitted(
-        table, curve, by, x=x, y=y, errors=errors, max_l0=max_l0, level=level, family=family,
-        across=across, rows=rows,
+        table, curve, by, x=x, y=y, errors=str(errors), max_l0=max_l0, level=level, family=family,
+        across=split(across) or (), rows=str(rows), vanishing_l0=word_or_number(vanishing_l0),
     )  # fmt: skip
     show_result(found, verbose=verbose, told=told)
     if not len(found):
@@ -134,10 +140,10 @@ def fit(
 @reads
 def compare(
     source: Source, reading: Reading, reference: Reference = None, by: By = None,
-    x: XAxis = "sparsity", y: YAxis = None,
+    rows: RowsOption = RowsName.auto, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
-    at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
-    level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
+    vanishing_l0: VanishingL0 = None, at: At = None, level: Level = 0.95,
+    typical_seed_sd: TypicalSeedSd = 0.0, family: Family = "family", across: Across = None, out: Out = None,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
     """Every family against the reference: verdicts, ratios with intervals, doubts.
@@ -151,8 +157,9 @@ def compare(
     table = read(source, **reading)
     told = said(table)
     found = compared(
-        table, reference, split(by), curve=curve, x=x, y=y, errors=str(errors), max_l0=max_l0, at=at,
-        level=level, family=family, across=split(across) or (),
+        table, reference, split(by), rows=str(rows), curve=curve, x=x, y=y, errors=str(errors),
+        max_l0=max_l0, vanishing_l0=word_or_number(vanishing_l0), at=at, level=level,
+        typical_seed_sd=typical_seed_sd, family=family, across=split(across) or (),
     )  # fmt: skip
     if not len(found):
         reasons(found, table)
@@ -168,10 +175,11 @@ def report(
     source: Source,
     reading: Reading,
     out: Annotated[Path, typer.Option("-o", "--out", help="The page to write.")] = Path("report.html"),
-    reference: Reference = None, by: By = None, x: XAxis = "sparsity", y: YAxis = None,
+    reference: Reference = None, by: By = None, rows: RowsOption = RowsName.auto,
+    x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
-    at: Annotated[float | None, typer.Option("--at", help="Hit at which relative potency is read.")] = None,
-    level: Level = 0.95, family: Family = "family", across: Across = None,
+    vanishing_l0: VanishingL0 = None, at: At = None, level: Level = 0.95,
+    typical_seed_sd: TypicalSeedSd = 0.0, family: Family = "family", across: Across = None,
     title: Annotated[str, typer.Option("--title", help="Default: who is compared with whom.")] = "",
     date: Annotated[str, typer.Option("--date", help="Day of making, printed as given.")] = "",
     curves: Annotated[
@@ -186,8 +194,9 @@ def report(
     from frontier.html_report import report as write
 
     wrote([write(
-        source, out, reference, split(by), curve=curve, x=x, y=y, errors=str(errors), max_l0=max_l0,
-        at=at, level=level, family=family, across=split(across) or (), title=title, date=date,
+        source, out, reference, split(by), rows=str(rows), curve=curve, x=x, y=y, errors=str(errors),
+        max_l0=max_l0, vanishing_l0=word_or_number(vanishing_l0), at=at, level=level,
+        typical_seed_sd=typical_seed_sd, family=family, across=split(across) or (), title=title, date=date,
         reading=reading, curves=curves,
     )])  # fmt: skip
 
@@ -196,43 +205,51 @@ def report(
 @reads
 def calibrate(
     source: Source, reading: Reading, reference: Reference = None, by: By = None,
-    x: XAxis = "sparsity", y: YAxis = None,
+    rows: RowsOption = RowsName.auto, x: XAxis = "sparsity", y: YAxis = None,
     curve: CurveOption = None, errors: ErrorsOption = ErrorsName.auto, max_l0: MaxL0 = None,
-    tables: Annotated[int, typer.Option("--tables", min=10, help="Simulated tables.")] = 2000,
+    vanishing_l0: VanishingL0 = None,
+    potency: Annotated[float, typer.Option("--potency", help="Relative potency that is to be seen.")] = 1.2,
+    tables: Annotated[
+        int | None,
+        typer.Option("--tables", min=10, help="Simulated tables. Default: 500 for verdicts, 2000 for fits."),
+    ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the simulation.")] = 0,
     level: Level = 0.95, family: Family = "family", across: Across = None, out: Out = None,
     verbose: Verbose = False,
 ) -> None:  # fmt: skip
-    """What the intervals cover on tables like yours: same N, x, noise and curve, simulated and fitted anew.
+    """How often verdicts and intervals are right on tables like yours: simulated, compared and fitted anew.
 
     Example: `sae-frontier calibrate sweep.csv --reference relu --tables 2000`
     """
-    from frontier.calibration import calibrate as calibrated
-    from frontier.progress import reported
+    from frontier.comparison import compare as compared
+    from frontier.outputs import write_frame
     from frontier.readers import read
 
-    found = fitted(
-        read(source, **reading),
-        curve,
-        by,
-        x=x,
-        y=y,
-        errors=errors,
-        max_l0=max_l0,
-        level=level,
-        family=family,
-        across=across,
-    )
-    with reported(True, "simulating", len(found)) as done:
-        counted = itertools.count(1)
-        result = calibrated(
-            found, reference, replicates=tables, seed=seed, progress=lambda name: done(next(counted))
-        )
-    show_result(result, verbose=verbose)
-    if out:
-        from frontier.outputs import write_frame
-
-        wrote([*write_frame(result.to_frame(), out / "calibration"), result.save(out / "calibration.json")])
+    table = read(source, **reading)
+    told = said(table)
+    options: dict[str, Any] = {
+        "x": x, "y": y, "max_l0": max_l0, "level": level, "family": family, "across": split(across) or (),
+        "errors": str(errors), "rows": str(rows), "vanishing_l0": word_or_number(vanishing_l0),
+    }  # fmt: skip
+    results: dict[str, Calibration | VerdictCalibration] = {}
+    try:
+        found = compared(table, reference, split(by), curve=curve, **options)
+    except ValueError as reason:
+        if reference is not None:
+            raise
+        say(f"verdicts are not calibrated: {reason}", "* ")
+        fits = fitted(table, curve, by, **options)
+    else:
+        fits = found.fits
+        chosen = {"potency": potency, "replicates": tables, "seed": seed}
+        results["verdict_calibration"] = simulated(found, len(found.shapes), **chosen)
+    results["calibration"] = simulated(fits, len(fits), reference=reference, replicates=tables, seed=seed)
+    for name, result in results.items():
+        show("")
+        show_result(result, verbose=verbose, told=told)
+        if out:
+            files = write_frame(result.to_frame(), out / name)
+            wrote([*files, result.save(out / f"{name}.json")])
 
 
 @app.command()
@@ -254,9 +271,8 @@ def main() -> None:
 
 
 def fitted(
-    table: pd.DataFrame, curve: CurveName | None, by: list[str] | None, *, x: str, y: str | None,
-    errors: ErrorsName, max_l0: float | None, level: float, family: str, across: list[str] | None,
-    rows: str = "auto",
+    table: pd.DataFrame, curve: CurveName | None, by: list[str] | None, *, y: str | None, family: str,
+    rows: str, **options: Any,
 ) -> FrontierFits:  # fmt: skip
     """The curve through the chosen rows of every group."""
     from frontier import fits, metrics
@@ -266,13 +282,20 @@ def fitted(
 
     y = metrics.y_axis(table, y)
     groups = Groups.of(table, split(by), family)
-    chosen = chosen_rows(table, groups, str(rows), objectives={"l0": "min", y: goal(table, y)})
+    chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: goal(table, y)})
     for note in [chosen.note] if chosen.note else []:
         say(f"* {note}")
-    return fits.fit(
-        chosen.table, curve, groups.cells, x=x, y=y, errors=str(errors), max_l0=max_l0, level=level,
-        family=family, across=split(across) or (),
-    )  # fmt: skip
+    return fits.fit(chosen.table, curve, groups.cells, y=y, family=family, **options)
+
+
+def simulated(source: Comparisons | FrontierFits, groups: int, **options: Any) -> Any:
+    """The calibration of `source`, with a bar over its groups."""
+    from frontier.calibration import calibrate
+    from frontier.progress import reported
+
+    with reported(True, "simulating", groups) as done:
+        counted = itertools.count(1)
+        return calibrate(source, progress=lambda _: done(next(counted)), **options)
 
 
 def split(names: list[str] | None) -> list[str] | None:

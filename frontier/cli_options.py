@@ -31,7 +31,7 @@ class ErrorsName(StrEnum):
 
 
 class RowsName(StrEnum):
-    """Rules for the rows that a curve goes through."""
+    """Rules for the rows that are compared and fitted."""
 
     auto = "auto"
     pareto = "pareto"
@@ -91,8 +91,22 @@ RowsOption = Annotated[
     RowsName,
     typer.Option(
         "--rows",
-        help="SAEs to fit: pareto, all, or auto: the Pareto set of a family that was searched (several runs "
-        "per setting), every SAE of another.",
+        help="SAEs to compare and fit: pareto, all, or auto: the Pareto set of a family that was searched "
+        "(several runs per setting), every SAE of another.",
+    ),
+]
+TypicalSeedSd = Annotated[
+    float,
+    typer.Option(
+        "--typical-seed-sd", min=0,
+        help="Known seed-to-seed SD of a hit, as a share of it; verdicts and intervals allow for it.",
+    ),
+]  # fmt: skip
+VanishingL0 = Annotated[
+    str | None,
+    typer.Option(
+        "--vanishing-l0",
+        help="Curves in 1/L0 - 1/L*, 0 from L* on: d_model, a number, fit (one per cell) or fit_by_family.",
     ),
 ]
 Verbose = Annotated[
@@ -135,6 +149,18 @@ READING: dict[str, Any] = {
     ],
 }
 """Options of `frontier.read`, which every command that reads takes."""
+
+
+def word_or_number(text: str | None) -> str | float | None:
+    """A number where the text is one.
+
+    >>> word_or_number("768"), word_or_number("d_model")
+    (768.0, 'd_model')
+    """
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
 
 
 def pairs(texts: list[str], usage: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 import frontier
 from benchmarks.coverage import FAMILY, RANGES, truth
 from frontier.calibration import Calibration, calibrate, coverage, welch_limits
+from frontier.comparison.verdict_rates import VerdictCalibration
 from frontier.errors import ADDITIVE
 from frontier.intervals import profile
 from frontier.problems import parameter, x_at
@@ -63,8 +64,26 @@ def test_calibrate_command(tmp_path, layer20):
 
     path = tmp_path / "t.csv"
     layer20.drop(columns=["excluded_because", "doubts"]).to_csv(path, index=False)
-    result = CliRunner().invoke(app, ["calibrate", str(path), "--errors", "additive", "--tables", "100"])
-    assert result.exit_code == 0 and "In 100 simulated tables like yours" in result.output
+    out = tmp_path / "out"
+    asked = ["--errors", "additive", "--tables", "100", "--potency", "1.3", "--out", str(out)]
+    result = CliRunner().invoke(app, ["calibrate", str(path), *asked])
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0 and "In 100 simulated tables like yours" in said
+    assert "On tables like yours, equal families are told apart in" in said and "of 1.3 is seen in" in said
+    assert VerdictCalibration.load(out / "verdict_calibration.json").sentence in said
+    assert {f"{n}.csv" for n in ("calibration", "verdict_calibration")} <= {p.name for p in out.iterdir()}
+
+
+def test_calibrate_command_without_a_reference_says_so_and_covers_the_fits(tmp_path, layer20):
+    from frontier.cli import app
+
+    path = tmp_path / "t.csv"
+    one = layer20[(layer20["family"] == "gated") & (layer20["site"] == "Resid")]
+    one.drop(columns=["excluded_because", "doubts"]).to_csv(path, index=False)
+    result = CliRunner().invoke(app, ["calibrate", str(path), "--tables", "20"])
+    said = " ".join(result.output.split())
+    assert result.exit_code == 0 and "verdicts are not calibrated: " in said
+    assert "In 20 simulated tables like yours" in said
 
 
 def test_coverage_counts_open_and_missing_intervals():

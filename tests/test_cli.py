@@ -11,6 +11,7 @@ from commands import sae_frontier
 
 import frontier
 from frontier.outputs import MOST_CELLS
+from frontier.ratios.ratio import ratio_cell
 
 
 def run(*arguments, ok=True):
@@ -95,6 +96,36 @@ def test_more_cells_than_a_page_holds_are_a_table_and_a_word(tmp_path):
     assert f"not drawn: fits, for a page holds {MOST_CELLS} cells, found {MOST_CELLS + 1}" in done.stdout
     assert len(pd.read_csv(tmp_path / "found" / "fits.csv")) == MOST_CELLS + 1
     assert not list((tmp_path / "found").glob("*.png"))
+
+
+def test_curves_that_vanish(table, tmp_path):
+    """The offset as a number and as a word, for `fit` and for the curves beside verdicts."""
+    chosen = frontier.pareto_set(frontier.read(table), "site")
+    asked = ["--by", "site", "--curve", "hill", "--vanishing-l0"]
+    run("fit", table, *asked, "5000", "--out", tmp_path)
+    wanted = frontier.fit(chosen, "hill", by="site", vanishing_l0=5000.0).to_frame()
+    frame = pd.read_csv(tmp_path / "fits.csv")
+    assert (frame["vanishing_l0"] == 5000).all()
+    assert frame["k"].to_numpy() == pytest.approx(wanted["k"].to_numpy())
+    found = frontier.compare(table, "baseline", "site", curve="hill", vanishing_l0="fit")
+    assert found.fits == frontier.fit(chosen, "hill", by="site", vanishing_l0="fit")
+    assert ratio_cell(found.ratios["Resid", "k"]) in run("compare", table, *asked, "fit", "-v").stdout
+    assert "found 'dmodel'" in run("fit", table, "--vanishing-l0", "dmodel", ok=False).stderr
+
+
+def test_rows_and_known_seed_sd(table, tmp_path):
+    """--rows says which SAEs are compared; a seed SD of half the hit undoes every verdict."""
+    asked = ["compare", table, "--reference", "baseline"]
+    said = {rows: run(*asked, "--rows", rows).stdout for rows in ("auto", "pareto", "all")}
+    assert "52 of 64 SAEs (several runs per setting)" in said["auto"]
+    assert "52 of 64 SAEs" in said["pareto"] and "52 of 64" not in said["all"]
+    assert "better" in said["all"]
+    undone = ["--rows", "all", "--typical-seed-sd", "0.5"]
+    assert "better" not in run(*asked, *undone).stdout
+    page = tmp_path / "page.html"
+    run("report", *asked[1:], *undone, "--vanishing-l0", "5000", "--no-curves", "-o", page)
+    assert page.read_text().count("% of the hit would undo a verdict") >= 3
+    assert run(*asked, "--typical-seed-sd", "-1", ok=False).returncode == 2
 
 
 @pytest.mark.slow

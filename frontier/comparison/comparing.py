@@ -18,6 +18,7 @@ from frontier.distributions import f_quantile, t_quantile, two_sided
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
+from frontier.fits.vanishing import Option
 from frontier.groups import Groups, guard
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
@@ -47,6 +48,7 @@ def compare(
     y: str | None = None,
     errors: str = "auto",
     max_l0: float | None = None,
+    vanishing_l0: Option = None,
     at: float | None = None,
     level: float = 0.95,
     typical_seed_sd: float = 0.0,
@@ -83,7 +85,7 @@ def compare(
     typical_seed_sd : float
         Known seed-to-seed SD of a hit, as a share of it: a verdict that it could undo is none, and intervals
         hold it.
-    curve, x, errors, fixed, intervals, simultaneous
+    curve, x, errors, vanishing_l0, fixed, intervals, simultaneous
         Of the fits and ratios that come along (`.fits`, `.ratios`), as in `fit` and `ratio_table`; no verdict
         rests on them.
     across : column names
@@ -122,8 +124,8 @@ def compare(
 
     def make() -> tuple[FrontierFits, RatioTable]:
         fits = fit(
-            chosen.table, curve, groups.cells, x=x, y=y, errors=errors, max_l0=max_l0, level=level,
-            fixed=fixed, family=family, across=across,
+            chosen.table, curve, groups.cells, x=x, y=y, errors=errors, max_l0=max_l0,
+            vanishing_l0=vanishing_l0, level=level, fixed=fixed, family=family, across=across,
         )  # fmt: skip
         ratios = ratio_table(fits, name, at=at, intervals=intervals, simultaneous=simultaneous)
         return fits, _with_potencies(ratios, found)

@@ -181,17 +181,17 @@ def observed_potency(
     name = reference_family([g[groups.family] for g in inside.names], reference)
     l0, height = values(front, "l0"), values(front, y)
     parts = (inside.rows_of(i) for i in range(len(inside.names)))
-    lines = [_line(l0[own], height[own]) for own in parts]
+    lines = [line_of(l0[own], height[own]) for own in parts]
     pairs, remarks = inside.pairs(name)
     found: list[ObservedRatio] = []
     for cell, one, other in pairs:
         called = str(inside.names[one][groups.family])
-        found += _compare(cell, called, name, lines[one], lines[other], y)
+        found += between(cell, called, name, lines[one], lines[other], y)
     notes = dict.fromkeys(n for n in (*groups.notes, set_aside_remark(table), chosen.note, *remarks) if n)
     return ObservedRatios(tuple(found), groups.cells, tuple(notes))
 
 
-def _line(l0: Array, height: Array) -> Line:
+def line_of(l0: Array, height: Array) -> Line:
     """Log L0 and log y of one frontier, both in order; points without a logarithm left out.
 
     Runs of equal L0, and neighbours that are out of order, count as one point, their mean (isotonic
@@ -208,7 +208,7 @@ def _line(l0: Array, height: Array) -> Line:
     return at, out
 
 
-def _compare(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:
+def between(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:
     """Both ratios of one pair; `one` and `two` hold log L0 and log y."""
     crossings = _crossings(one, two)
     pair, cell = f"{family} and {reference}", listed(list(group.values()))

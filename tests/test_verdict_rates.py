@@ -1,0 +1,140 @@
+"""`calibrate` on comparisons: what it counts agrees with known truths, and with `compare` on such tables."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import frontier
+from benchmarks.verdict_parts.truths import DESIGNS, TRUTHS, Noise, Study, needing_fewer
+from frontier.comparison.verdict_rates import VerdictCalibration, _cells, _expected, verdict_rates
+
+HILL = TRUTHS["Hill"]
+
+
+def tables(design, noise, potency=1.0, count=1, seed=1):
+    """A comparison of Hill curves, each of `count` layers a table of its own."""
+    study = Study([HILL, needing_fewer(HILL, potency)], design, noise)
+    return frontier.compare(study.tables(np.random.default_rng(seed), count), "relu", by="layer")
+
+
+def both(points):
+    return [(points, 20, 300)] * 2
+
+
+def test_null_error_and_coverage_of_a_simulated_table():
+    """5 % and 95 %, within the limits that STATISTICS accepts plus 3.3 binomial errors of 500 tables."""
+    found = verdict_rates(tables(DESIGNS["12/12"], Noise(0.05)), seed=4)
+    (family,) = found.families
+    assert 0 < found.null_error <= 0.07 + 3.3 * (0.07 * 0.93 / 500) ** 0.5
+    assert found.null_error == family.told_apart
+    assert 0.93 - 3.3 * (0.05 * 0.95 / 1000) ** 0.5 <= found.covered < 1
+    assert family.reversed <= 0.01 and family.tables == 500
+
+
+def with_shape(found, **changes):
+    """The comparison, with numbers of its shape set to others."""
+    return replace(found, shapes=(replace(found.shapes[0], **changes),))
+
+
+def test_power_is_that_of_compare_on_tables_of_the_true_curve():
+    """An independent way: Hill curves with this potency, drawn anew, through the whole of `compare`."""
+    said = [c.verdict == "better" for c in tables(both(10), Noise(0.12), potency=1.2, count=300)]
+    assert 0.3 < np.mean(said) < 0.95
+    found = verdict_rates(with_shape(tables(both(10), Noise(0.12)), sigma=0.12), replicates=300)
+    assert abs(found.power - np.mean(said)) < 3.3 * (2 * 0.25 / 300) ** 0.5
+
+
+def test_power_grows_with_n_and_with_the_potency_and_falls_with_noise():
+    found = with_shape(tables(both(8), Noise(0.1)), sigma=0.1)
+    shape = found.shapes[0]
+    thrice = {name: np.repeat(getattr(shape, name), 3) for name in ("z", "y")}
+    more = with_shape(found, **thrice, names=tuple(np.repeat(shape.names, 3).tolist()))
+    base = verdict_rates(found, replicates=150).power
+    assert verdict_rates(more, replicates=150).power > base + 0.1
+    assert verdict_rates(found, potency=1.5, replicates=150).power > base + 0.1
+    assert verdict_rates(with_shape(found, sigma=0.2), replicates=150).power < base - 0.1
+
+
+def test_a_potency_below_one_is_seen_as_worse():
+    found = tables(both(12), Noise(0.03))
+    one, other = (verdict_rates(found, potency=p, replicates=100) for p in (1.25, 1 / 1.25))
+    assert one.power > 0.9 and other.power > 0.9 and one.families[0].reversed == 0
+
+
+def test_simulated_cells_keep_l0_families_and_errors():
+    """Residuals of a million hits have the cell's SD, on the curve that the shape draws."""
+    shape = tables(both(12), Noise(0.05)).shapes[0]
+    cells = _cells(shape, np.zeros((40_000, 1)), np.random.default_rng(0))
+    hits = np.stack([c.y for c in cells])
+    assert cells[0].sizes == (12, 12) and np.array_equal(cells[0].z, shape.z)
+    residuals = shape.errors.residual(hits, _expected(shape, shape.z))
+    assert residuals.std() == pytest.approx(shape.sigma, rel=0.01)
+    assert abs(residuals.mean()) < 4 * shape.sigma / 1000
+    inside = np.linspace(np.log(30), np.log(200), 50)
+    assert _expected(shape, inside) == pytest.approx(shape.expected(np.exp(inside)))
+
+
+def test_beyond_its_points_the_shape_goes_on_falling():
+    shape = tables(both(8), Noise(0.3), seed=3).shapes[0]
+    beyond = _expected(shape, np.linspace(np.log(300) + 2, np.log(300) + 8, 100))
+    assert (np.diff(beyond) <= 0).all() and (beyond > 0).all()
+
+
+@pytest.mark.slow
+def test_five_families_are_judged_together():
+    """Holm over the families: any of four told apart in 5 % of cells, not in 19."""
+    study = Study([HILL] * 5, [(8, 20, 300)] * 5, Noise(0.05))
+    found = frontier.compare(study.tables(np.random.default_rng(2), 1), "relu", by="layer")
+    rates = verdict_rates(found, replicates=200)
+    assert len(rates.families) == 4 and rates.families[0].tables == 100
+    assert rates.null_error <= 0.07 + 3.3 * (0.07 * 0.93 / 200) ** 0.5
+    assert rates.null_error >= max(f.told_apart for f in rates.families)
+
+
+def test_exact_points_have_no_null_error_and_full_power():
+    found = verdict_rates(tables(both(8), Noise(), potency=1.5), replicates=20)
+    assert found.power == 1
+
+
+def test_result_is_a_sentence_a_frame_and_a_file(tmp_path):
+    compared = tables(both(8), Noise(0.05), count=2)
+    seen = []
+    found = frontier.calibrate(compared, replicates=20, seed=5, progress=seen.append)
+    assert seen == ["layer 0", "layer 1"]
+    assert found == frontier.calibrate(compared, replicates=20, seed=5)
+    assert found != frontier.calibrate(compared, replicates=20, seed=6)
+    assert found.sentence.startswith("On tables like yours, equal families are told apart in ")
+    assert "% of cells; a potency of 1.2 is seen in" in found.sentence
+    assert "On tables like yours" in repr(found) and repr(found).count("\n") < 20
+    frame = found.to_frame()
+    assert list(frame["layer"]) == [0, 1] and (frame["tables"] == 20).all()
+    assert VerdictCalibration.load(found.save(tmp_path / "v.json")) == found
+
+
+def test_a_table_is_compared_first(layer20):
+    table = frontier.calibrate(layer20, "baseline", replicates=10, seed=1)
+    assert table == frontier.calibrate(frontier.compare(layer20, "baseline"), replicates=10, seed=1)
+    assert [f.reference for f in table.families] == ["baseline"] * 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"potency": 1.0}, "not 1"),
+        ({"potency": -2.0}, "above 0"),
+        ({"replicates": 0}, "1 or more"),
+        ({"at": 0.1}, "at= is for fits"),
+        ({"reference": "topk"}, "reference is 'relu'"),
+    ],
+)
+def test_bad_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        frontier.calibrate(tables(both(6), Noise(0.05)), **options)
+
+
+def test_nothing_to_compare_is_said():
+    rows = [{"family": f, "l0": v, "loss_recovered": 1 - 1 / v} for f in "ab" for v in (10.0, 20, 40)]
+    rows = [r | {"layer": i} for i, r in enumerate(rows)]
+    found = frontier.calibrate(frontier.compare(rows, "a", by="layer"), replicates=10)
+    assert not found.cells and "Nothing to calibrate" in repr(found)
