@@ -189,7 +189,7 @@ OLD_PARAMETERS = [
 @pytest.mark.parametrize(("name", "options"), OLD_PARAMETERS)
 def test_an_old_parameter_works_and_names_the_new_one(name, options, sweep, hill20):
     takes = next(iter(inspect.signature(getattr(frontier, name)).parameters))
-    given = {"table": [sweep], "fits": [hill20], "fit": [hill20[0], hill20[1]]}[takes]
+    given = {"table": [sweep], "fits": [hill20], "source": [hill20], "fit": list(hill20)[:2]}[takes]
     old = next(iter(options))
     with pytest.warns(DeprecationWarning, match=rf"{name}\({old}=...\) is now {name}\(") as seen:
         found = getattr(frontier, name)(*given, **options)
