@@ -89,6 +89,20 @@ def test_a_choice_among_curves_that_do_not_fit_says_so():
     assert good.some_curve_fits and good.best.p_misfit > 0.05
 
 
+def test_ratios_of_parameters_of_a_curve_that_does_not_fit_have_no_better():
+    """In the one cell that bends: k and n, not the potency, and never in the cell beside it."""
+    bent = cell(lambda x: frontier.power(x, 3.0, 0.8, vanishing_l0=620), noise=0.03, families=3)
+    power = cell(lambda x: 3 * x**0.8, noise=0.03, seed=4, families=3)
+    table = pd.concat([bent.assign(layer=1), power.assign(layer=2)])
+    found = frontier.compare(table, "f0", by="layer", curve="power", errors="log")
+    for r in found.ratios:
+        without = r.group["layer"] == 1 and r.quantity != "relative_potency"
+        assert has(r.doubts, Kind.no_curve_fits) == without
+        assert (r.verdict == "no curve fits") == without
+    said = " ".join(found.to_text(verbose=True).split())
+    assert "The power curve does not fit: scale and exponent describe the formula, not the data" in said
+
+
 def test_few_points_say_nothing():
     y = np.array([0.05, 0.1, 0.2])
     assert np.isnan(shared_bend([Problem.of("power", X[:3], y, None, "log").fit()])).all()

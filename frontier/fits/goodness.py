@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from frontier.distributions import f_test
+from frontier.doubts import Doubt, Kind
 from frontier.problems import Array, Estimate
 from frontier.results import Group, Result, in_words
 from frontier.views import View
-from frontier.wording import number, p_value_cell, plural
+from frontier.wording import number, p_value_cell, p_value_text, plural
 
 if TYPE_CHECKING:
     from frontier.fits.curve_fit import CurveFit
@@ -53,6 +54,12 @@ class GoodnessOfFit(Result):
     def verdict(self) -> str:
         """What a curve that does not fit means; empty where it is not rejected."""
         return misfit(self.curve, self.parameters) if self.rejected else ""
+
+    @property
+    def doubt(self) -> Doubt:
+        """That the curve does not fit, with its p value, where it is rejected."""
+        text = f"{self.verdict[:1].upper()}{self.verdict[1:]} (p {p_value_text(self.p_value)})."
+        return Doubt(Kind.no_curve_fits, text, numbers={"p": self.p_value})
 
     def _view(self) -> View:
         row = (number(self.f), f"1, {number(self.df)}", p_value_cell(self.p_value), self.verdict)

@@ -33,6 +33,7 @@ from frontier.ratios.pairs import (
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
 from frontier.renamed import parameters
+from frontier.results import Group
 from frontier.wording import listed, number
 
 FAR = 3.0
@@ -65,6 +66,12 @@ def ratio_table(
     simultaneous : {None, "bonferroni", "dunnett"}
         Widens the intervals so that they hold together over all rows of one quantity.
 
+    Returns
+    -------
+    RatioTable
+        Where the curve does not fit a cell (`fits.goodness`), ratios of its parameters say so in verdict
+        and doubts; relative potency inside the data stands.
+
     Raises
     ------
     ValueError
@@ -86,13 +93,17 @@ def ratio_table(
     pairs, notes = pairs_with(fits, name)
     asked = fits.fits[0].level if level is None and fits.fits else (level or 0.95)
 
+    misfits = {_key(g.cell): (g.doubt,) for g in fits.goodness if g.rejected}
     hits = [at] if at is None or isinstance(at, (int, float)) else list(at)
 
     def build(levels: dict[str, float]) -> list[Ratio]:
         rows = []
         for fit, ref in pairs:
             free = [p for p in fit.problem.free_names if p in ref.problem.free_names]
-            rows += [parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=intervals) for p in free]
+            ratios = [
+                parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=intervals) for p in free
+            ]
+            rows += [replace(r, doubts=(*misfits.get(_key(r.group), ()), *r.doubts)) for r in ratios]
             own = levels.get("relative_potency", asked)
             rows += [relative_potency(fit, ref, at=v, level=own, intervals=intervals) for v in hits]
         return rows
@@ -320,6 +331,10 @@ def _better(name: str, when: str, fit: CurveFit) -> str:
     if name == "hit_ratio":
         return "below 1" if side == "lower" else "above 1"
     return when if side == "lower" and fit.x_name in SPARSITY_AXES else ""
+
+
+def _key(group: Group) -> tuple[tuple[str, object], ...]:
+    return tuple(sorted(group.items()))
 
 
 def _named(fit: CurveFit, reference: CurveFit) -> list[tuple[str, CurveFit]]:

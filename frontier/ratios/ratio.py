@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from frontier.doubts import Doubt, in_text, placed
+from frontier.doubts import Doubt, Kind, has, in_text, placed
 from frontier.metrics import give_back
 from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View
@@ -59,7 +59,12 @@ class Ratio(Result):
 
     @property
     def verdict(self) -> str:
-        """'better', 'worse' or 'not separable' by this ratio's interval; empty where no side is better."""
+        """'better', 'worse' or 'not separable' by this ratio's interval; empty where no side is better.
+
+        'no curve fits' for a parameter of a curve that does not fit: it describes the formula, not the data.
+        """
+        if has(self.doubts, Kind.no_curve_fits):
+            return Kind.no_curve_fits.value
         if not self.better_when or math.isnan(self.ratio_low) or math.isnan(self.ratio_high):
             return ""
         if self.ratio_low <= 1 <= self.ratio_high:
