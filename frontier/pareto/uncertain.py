@@ -247,7 +247,7 @@ def attainment(
     A point (L0, y) is attained by a run that has an SAE with no more latents and no worse y. "best" is what
     at least one run attains, "median" at least half, "worst" all; a number is any other share. Descriptive
     only: two equal families of 3 seeds each differ fully somewhere in 56 % of cases, so test a gap with
-    `compare_seeds`.
+    `compare` or `compare_seeds`.
 
     Parameters
     ----------
