@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from frontier.comparison.comparison import Comparison, Comparisons, PotencyBand, Tests
+from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.pair_doubts import doubts_of
+from frontier.comparison.reading import Reading, exp
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
-from frontier.distributions import f_quantile, t_quantile, two_sided
+from frontier.distributions import t_quantile, two_sided
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -23,14 +24,13 @@ from frontier.groups import Groups, guard
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
-from frontier.problems import Array
 from frontier.ratios import ratio_table
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
 from frontier.ratios.pairs import reference_family
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
-from frontier.shared_shape import HITS, MIDDLE, Analysis, Cell, Pair, SharedShape, analysed
+from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed
 
 CORRELATED = 0.10
 """Level at which neighbouring SAEs of a family count as erring alike."""
@@ -206,7 +206,6 @@ class Task:
         for f, (pair, decision) in enumerate(zip(analysis.pairs, decided, strict=True), 1):
             both = (members[f], members[0])
             c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()))
-            c = replace(c, families=len(analysis.pairs))
             span, row = _left_out(pair, members, f)
             c = replace(c, potency_range=span, decisive_row=row)
             c = replace(c, doubts=doubts_of(c, both, decision, scatter, outlier))
@@ -225,47 +224,19 @@ class Task:
     ) -> Comparison:
         """The comparison's numbers, without its words and doubts."""
         scatter = analysis.shape.scatter
-        name = "two_component" if analysis.shape.knee else "log"
-        once = float(t_quantile(pair.df, self.level))
-        everywhere = math.sqrt(2 * f_quantile(self.level, 2, pair.df))  # Working & Hotelling (1929)
-
-        def ratio(
-            quantity: str, at: float, log: float, se: float, wider: float, better: str, reach: float = once
-        ) -> Ratio:
-            se = math.hypot(se, wider)
-            low, high = (_exp(log + s * se * reach) for s in (-1, 1))
-            p = two_sided(log / se, pair.df) if se > 0 else math.nan
-            return Ratio(
-                group, family, self.reference, quantity, at, _exp(log), low, high, p, pair.df, better,
-                self.level, "shared shape", name, y_name=self.y,
-            )  # fmt: skip
-
-        offsets = math.sqrt(2) * self.typical_seed_sd
-        per_l0 = offsets / abs(pair.slope) if pair.slope else 0.0
-
-        def potency(at: int, se: Array, reach: float) -> Ratio:
-            hit, log, error = float(pair.hits[at]), float(pair.potency[at]), float(se[at])
-            return ratio("relative_potency", hit, log, error, per_l0, "above 1", reach)
-
-        reach = everywhere * np.hypot(pair.robust_se, per_l0)
-        known = np.isfinite(pair.potency)
-        limits = (np.exp(np.minimum((pair.potency + s * reach)[known], 700)) for s in (-1, 1))
-        band = PotencyBand(pair.hits[known], np.exp(pair.potency[known]), *limits)
-        apart = parallel_rejected(pair.p_parallel, decision.level) and bool(known.all())
-        x, tests = pair.crossing, Tests(
-            pair.p_gate, decision.p_adjusted, pair.p_parallel,
-            two_sided(pair.shift / pair.shift_se, pair.shift_df) if pair.shift_se > 0 else math.nan,
-            scatter.p_lack_of_fit,
-        )  # fmt: skip
-        ends = [potency(at, pair.robust_se, everywhere) for at in (0, HITS - 1)]
+        errors = "two_component" if analysis.shape.knee else "log"
+        reading = Reading(
+            pair, group, family, self.reference, self.y, errors, self.level, self.typical_seed_sd
+        )
+        sloping = parallel_rejected(pair.p_parallel, decision.level) and math.isfinite(pair.potency[MIDDLE])
+        shift = two_sided(pair.shift / pair.shift_se, pair.shift_df) if pair.shift_se > 0 else math.nan
+        crosses = pair.crossing if decision.verdict == "crossing" else None
         c = Comparison(
-            group, family, self.reference, decision.verdict, decision.why,
-            potency(MIDDLE, pair.potency_se, once),
-            ratio("hit_ratio", pair.hit_ratio_l0, pair.hit_ratio, pair.hit_ratio_se, offsets, "below 1"),
-            band, (ends[0], ends[1]) if apart else None, tests, decision.tipping, 1,
-            scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
-            Crossing(*x, self.level) if x and decision.verdict == "crossing" else None, seen,
-            (math.nan, math.nan), "",
+            group, family, self.reference, decision.verdict, decision.why, reading.middle(),
+            reading.hit_ratio(), reading.band(), reading.ends() if sloping else None,
+            Tests(pair.p_gate, decision.p_adjusted, pair.p_parallel, shift, scatter.p_lack_of_fit),
+            decision.tipping, len(analysis.pairs), scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
+            Crossing(*crosses, self.level) if crosses else None, seen, (math.nan, math.nan), "",
         )  # fmt: skip
         return c if self.at is None else replace(c, potency=self._read_at(c, self.at))
 
@@ -332,13 +303,9 @@ def _left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, f
     orders = [np.argsort(p.x, kind="stable") for p in (members[0], members[f])]
     names = [p.rows[i] for p, o in zip((members[0], members[f]), orders, strict=True) for i in o]
     worst = int(np.argmax(np.abs(values_out - pair.potency[MIDDLE])))
-    return (_exp(float(values_out.min())), _exp(float(values_out.max()))), names[worst]
+    return (exp(float(values_out.min())), exp(float(values_out.max()))), names[worst]
 
 
 def _p_from_limits(value: float, low: float, high: float, df: float, level: float) -> float:
     se = math.log(high / low) / 2 / float(t_quantile(df, level)) if low > 0 and high > low else 0.0
     return two_sided(math.log(value) / se, df) if se > 0 else math.nan
-
-
-def _exp(log: float) -> float:
-    return math.exp(min(log, 700.0)) if not math.isnan(log) else math.nan

@@ -72,7 +72,7 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
     if scatter.p_outlier < OUTLIER:
         text = (
             f"{outlier} lies far from its family's curve (p {p_value_text(scatter.p_outlier)}) and widens "
-            'every interval of its cell: leave it out if its training failed, or take rows="pareto".'
+            "every interval of its cell: leave it out if its training failed."
         )
         yield Doubt(Kind.outlier, text, row=outlier, numbers={"p": scatter.p_outlier})
     if c.correlated:
