@@ -44,9 +44,10 @@ def test_f_is_that_of_statsmodels():
         assert f[i] == pytest.approx(whole.compare_f_test(part)[0], rel=1e-8)
 
 
-def test_flips_are_the_share_of_sign_patterns_that_reach_the_statistic():
+@pytest.mark.parametrize("seed", range(4, 10))
+def test_flips_are_the_share_of_sign_patterns_that_reach_the_statistic(seed):
     """By brute force with least squares of numpy, for a null so true that the F test does not decide."""
-    z, logs = points(seed=4, cells=1, shift=0.0)
+    z, logs = points(seed=seed, cells=1, shift=0.0)
     small, large = (LAYOUT.columns(z, moved=m) for m in (False, True))
     null = fit_linear(small, logs, LOG)
     ranks = ranks_of(z, logs)
@@ -57,10 +58,22 @@ def test_flips_are_the_share_of_sign_patterns_that_reach_the_statistic():
 
     hat = small[0] @ np.linalg.pinv(small[0])
     spread = null.residuals[0] / np.sqrt(1 - np.diag(hat))
-    gains = [(rss(small[0], e) - rss(large[0], e)) / rss(large[0], e) for e in spread * flips(spread.size)]
+    gains = [
+        (rss(small[0], e) - rss(large[0], e)) / rss(large[0], e) for e in spread * flips(16)[:, ranks[0]]
+    ]
     own = (rss(small[0], logs[0]) - rss(large[0], logs[0])) / rss(large[0], logs[0])
     by_f = scipy.stats.f.sf(f[0], 2, 11)
     assert p[0] == pytest.approx(max(np.mean(np.array(gains) >= own), by_f))
+
+
+def test_a_variance_that_seeds_inflate_lowers_f_and_has_their_degrees_of_freedom():
+    z, logs = points()
+    null = fit_linear(LAYOUT.columns(z, moved=False), logs, LOG)
+    columns, ranks = LAYOUT.columns(z, moved=True), ranks_of(z, logs)
+    _, alone = added_columns(null, columns, ranks)
+    p, f = added_columns(null, columns, ranks, np.full(len(z), 4.0), np.full(len(z), 2.0))
+    assert f == pytest.approx(alone / 4)
+    assert (p >= scipy.stats.f.sf(f, LAYOUT.tested, 2) * (1 - 1e-9)).all()
 
 
 @pytest.mark.parametrize("knee", [0.02, 0.3])
