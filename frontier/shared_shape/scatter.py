@@ -144,12 +144,10 @@ def _normal_errors(sizes: tuple[int, ...]) -> tuple[Array, Array]:
     """Normal errors, independent and with correlation 1/2 along each family, (draws, points)."""
     n = sum(sizes)
     independent = np.random.default_rng(n).standard_normal((DRAWS, n))
-    correlated, first = independent.copy(), 0
-    for size in sizes:
-        at = np.arange(size)
-        root = np.linalg.cholesky(HALF ** np.abs(at[:, None] - at))
-        correlated[:, first : first + size] = independent[:, first : first + size] @ root.T
-        first += size
+    correlated, firsts = independent.copy(), {0, *np.cumsum(sizes).tolist()}
+    for i in range(n):
+        if i not in firsts:
+            correlated[:, i] = HALF * correlated[:, i - 1] + np.sqrt(1 - HALF**2) * independent[:, i]
     return independent, correlated
 
 

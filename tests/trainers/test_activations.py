@@ -276,7 +276,7 @@ def test_a_folder_of_other_things_is_no_cache(model, text, tmp_path):
 
 
 def test_above_its_limit_a_cache_keeps_what_fits_and_says_so(model, text, tmp_path):
-    with pytest.warns(UserWarning, match="would need .* its limit is 20 kB: 4 of .* chunks are kept"):
+    with pytest.warns(UserWarning, match="would need .* its limit is 20 KB: 4 of .* chunks are kept"):
         limited = stream_of(model, text, cache=tmp_path, cache_limit="20 kB", **LIVE)
     assert same(taken(limited, 70), taken(stream_of(model, text, **LIVE), 70))
     files = list(tmp_path.rglob("chunk_*"))
