@@ -78,8 +78,8 @@ class Study:
         """`count` tables as the layers of one metrics table; every run has a setting of its own."""
         parts = []
         for f, (curve, (points, low, high)) in enumerate(zip(self.curves, self.design, strict=True)):
-            l0 = np.geomspace(low, high, points) * np.exp(self.jitter * rng.standard_normal((count, points)))
-            l0 = np.sort(np.clip(l0, 0.9 * low, 1.1 * high), axis=1)
+            jitter = self.jitter * rng.uniform(-1, 1, (count, points))
+            l0 = np.sort(np.geomspace(low, high, points) * np.exp(jitter), axis=1)
             parts.append(frame(NAMES[f], l0, self.noise.on(rng, curve(l0), f > 0)))
         return pd.concat(parts, ignore_index=True)
 
