@@ -20,7 +20,9 @@ from frontier.figures.panels import (
     QUIET,
     column_label,
     drawable,
+    figure_legend,
     finish_axes,
+    give_height,
     label_axes,
     legend_above,
     new_axes,
@@ -101,10 +103,13 @@ def plot_metrics(
     grid, owned = panels_for(len(names), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
     options: dict[str, Any] = {"by": groups.cells, "x": x, "family": family, "log_x": log_x, "log_y": log_y}
     for place, (ax, name) in enumerate(zip(grid, names, strict=True)):
-        draw_metric(table, ax, y=name, styles=looks, legend=mixed and not place, **options)
+        draw_metric(table, ax, y=name, styles=looks, legend=mixed and not owned and not place, **options)
         label_axes(ax, column_label(x), column_label(name), narrow=len(names) > 1)
     if not mixed:
         legend_above(grid, looks, looks, owned)
+    elif owned:
+        figure_legend(grid[0], legend_entries(looks_of(groups, reference, looks)), owned)
+        give_height(grid)
     return grid
 
 
