@@ -23,12 +23,16 @@ def both(points):
 
 
 def test_null_error_and_coverage_of_a_simulated_table():
-    """5 % and 95 %, within the limits that STATISTICS accepts plus 3.3 binomial errors of 500 tables."""
+    """At most 7 % told apart, and covered as in the acceptance table, within 3.3 binomial errors.
+
+    One truth is one cell of that table (benchmarks/results/verdicts.json), whose coverage is 94 % on average
+    and 90 % in the worst cell.
+    """
     found = verdict_rates(tables(DESIGNS["12/12"], Noise(0.05)), seed=4)
     (family,) = found.families
     assert 0 < found.null_error <= 0.07 + 3.3 * (0.07 * 0.93 / 500) ** 0.5
     assert found.null_error == family.told_apart
-    assert 0.93 - 3.3 * (0.05 * 0.95 / 1000) ** 0.5 <= found.covered < 1
+    assert 0.90 - 3.3 * (0.10 * 0.90 / 1000) ** 0.5 <= found.covered < 1
     assert family.reversed <= 0.01 and family.tables == 500
 
 
