@@ -273,6 +273,15 @@ def test_the_rule_is_the_familys_over_all_of_its_groups():
     assert chosen.note.endswith("; every run of topk")
 
 
+def test_one_chance_tie_of_l0_speaks_for_its_own_group_only():
+    """Settings are unknown, and two runs of layer 3 happen to have one L0: layer 4 keeps every run."""
+    tie = runs(layer=3)
+    tie["l0"] = [*tie["l0"][:-1], tie["l0"].iloc[-2]]
+    table = metrics_table(pd.concat([tie, runs(layer=4)]))
+    found = {c.group["layer"]: (c.rule, c.kept) for c in chosen_rows(table, Groups.of(table)).choices}
+    assert found[3][0] == "pareto" and found[4] == ("all", 6)
+
+
 def test_rows_by_name():
     table = metrics_table(runs(sparsity_setting=[0, 1, 2, 3, 3, 3]))
     assert rules(table, "all") == {"relu": ("all", 6, 6)} and rules(table, "pareto") == {

@@ -22,6 +22,9 @@ from frontier.wording import listed, nearest, plural
 ROWS = ("auto", "pareto", "all")
 
 
+SEVERAL = "several runs per setting"
+
+
 @dataclass(frozen=True)
 class Choice:
     """How the rows of one group were chosen: `rule` is "all" or "pareto"; `why` says what shows a search."""
@@ -62,10 +65,10 @@ def chosen_rows(
 
     Auto: all runs of a family with at most one run per sparsity setting, the Pareto set of a family that was
     searched. Runs are of one setting when `sparsity_name` and `sparsity_setting` agree, or L0 where the
-    setting is unknown. A family was searched when, in any of its groups, runs of one setting differ in a
-    hyperparameter (dictionary size, tokens, learning rate) or are not told apart by their seeds, when
-    hyperparameters differ among runs of unknown setting, or when its source marks Pareto-optimal rows. Seeds
-    are no search.
+    setting is unknown (which speaks for that group alone). A family was searched when, in any of its groups,
+    runs of one setting differ in a hyperparameter (dictionary size, tokens, learning rate) or are not told
+    apart by their seeds, when hyperparameters differ among runs of unknown setting, or when its source marks
+    Pareto-optimal rows. Seeds are no search.
 
     Parameters
     ----------
@@ -96,14 +99,14 @@ def chosen_rows(
         raise ValueError(f"unknown rows {rows!r}{nearest(str(rows), ROWS)}")
     marked = mark_pareto(table, groups.cells, objectives=objectives, family=groups.family or None)
     inside = marked["excluded_because"].isna().to_numpy()
-    searched = _searched(marked[inside], groups) if rows == "auto" else {}
     names = [str(g.get(groups.family, "")) for g in groups.names]
-    select = np.array([rows == "pareto" or n in searched for n in names], dtype=bool)
+    searched = _searched(marked[inside], groups) if rows == "auto" else [""] * len(names)
+    select = np.array([rows == "pareto" or bool(why) for why in searched], dtype=bool)
     keep = inside & (marked["pareto_optimal"].to_numpy() | ~select[groups.codes])
     kept, runs = (np.bincount(groups.codes[r], minlength=len(names)) for r in (keep, inside))
     choices = tuple(
-        Choice(group, "pareto" if by_set else "all", int(k), int(n), searched.get(name, ""))
-        for group, name, by_set, k, n in zip(groups.names, names, select, kept, runs, strict=True)
+        Choice(group, "pareto" if by_set else "all", int(k), int(n), why)
+        for group, why, by_set, k, n in zip(groups.names, searched, select, kept, runs, strict=True)
     )
     chosen = marked[keep]
     first = next(iter(objectives)) if objectives else "l0"
@@ -113,8 +116,12 @@ def chosen_rows(
     return ChosenRows(add_notes(chosen, *([note] if note else [])), keep, choices, note)
 
 
-def _searched(rows: pd.DataFrame, groups: Groups) -> dict[str, str]:
-    """The families that were searched, and what shows it."""
+def _searched(rows: pd.DataFrame, groups: Groups) -> list[str]:
+    """What shows that a group's family was searched; empty where nothing does.
+
+    A family is searched everywhere or nowhere, but that two runs of unknown setting have one L0, which may be
+    chance, speaks for their own group only.
+    """
     found = groups.on(rows)
     family = np.array([str(g.get(groups.family, "")) for g in found.names], dtype=object)[found.codes]
     setting = setting_codes(rows, groups.columns, ignoring=HYPERPARAMETERS)
@@ -129,12 +136,18 @@ def _searched(rows: pd.DataFrame, groups: Groups) -> dict[str, str]:
     varied = np.isin(found.codes, tried.index[tried > 1]) if tuned else np.zeros(len(rows), dtype=bool)
     marks = "source_pareto_optimal"
     marked = rows[marks].notna().to_numpy() if marks in rows else np.zeros(len(rows), dtype=bool)
+    repeated, known = several.to_numpy(), ~unknown.to_numpy()
     shown = (
         (marked, "its source marks a Pareto set"),
         (varied, "its hyperparameters vary"),
-        (several.to_numpy(), "several runs per setting"),
+        (repeated & known, SEVERAL),
     )
-    return {str(name): why for mask, why in shown for name in dict.fromkeys(family[mask])}
+    families = {str(name): why for mask, why in shown for name in dict.fromkeys(family[mask])}
+    tied = {tuple(found.names[i].values()) for i in np.unique(found.codes[repeated & ~known])}
+    return [
+        families.get(str(g.get(groups.family, ""))) or (SEVERAL if tuple(g.values()) in tied else "")
+        for g in groups.names
+    ]
 
 
 def _note(choices: tuple[Choice, ...], names: list[str]) -> str:
