@@ -156,7 +156,10 @@ def _note(choices: tuple[Choice, ...], names: list[str]) -> str:
     if not any(c.dropped for _, c in by_set):
         return ""
     kept, runs = sum(c.kept for _, c in by_set), sum(c.runs for _, c in by_set)
-    whole = list(dict.fromkeys(n for n, c in zip(names, choices, strict=True) if c.rule == "all"))
+    some = {n for n, _ in by_set}
+    whole = list(
+        dict.fromkeys(n for n, c in zip(names, choices, strict=True) if c.rule == "all" and n not in some)
+    )
     why = listed(list(dict.fromkeys(c.why for _, c in by_set if c.why)))
     said = f"rows: the Pareto set of {listed(list(dict.fromkeys(n for n, _ in by_set)), 6)}"
     said = said.removesuffix(" of ") + f", {kept} of {plural(runs, 'SAE')}" + (f" ({why})" if why else "")
