@@ -77,6 +77,21 @@ def test_the_ratio_of_gemma_attention_depends_on_the_hit(comparison20):
         c.potency_at(0.9)
 
 
+def test_a_potency_at_an_asked_hit_has_the_limits_and_the_p_value_of_the_band(layer20):
+    """At the limit's own level p is 0.05: Scheffé's P(F(2, df) > t^2 / 2), by scipy."""
+    for hit in (0.05, 0.1, 0.2):
+        c = frontier.compare(layer20, "baseline", at=hit)["Attn"]
+        band = c.potency_at(hit)
+        assert (c.potency.ratio, c.potency.ratio_low, c.potency.ratio_high) == band
+        se = np.log(band[2] / band[1]) / 2 / np.sqrt(2 * scipy.stats.f.ppf(0.95, 2, c.potency.df))
+        t = np.log(band[0]) / se
+        assert c.potency.p_value == pytest.approx(scipy.stats.f.sf(t**2 / 2, 2, c.potency.df), rel=1e-6)
+        assert (c.potency.p_value < 0.05) == (band[1] > 1)
+    outside = frontier.compare(layer20, "baseline", at=0.9)["Attn"]
+    assert np.isnan([outside.potency.ratio, outside.potency.p_value]).all()
+    assert any(d.kind is Kind.no_overlap for d in outside.doubts)
+
+
 def test_parallelism_of_gemma_layer_20(comparison20):
     # F test of equal n on the Pareto set, additive errors: residual p = 0.001, attention p = 4e-5
     # (0.43 under log y)

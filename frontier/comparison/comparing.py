@@ -12,10 +12,10 @@ import numpy as np
 from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.pair_doubts import doubts_of
-from frontier.comparison.reading import Reading, exp
+from frontier.comparison.reading import Reading, exp, p_of_band
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
-from frontier.distributions import t_quantile, two_sided
+from frontier.distributions import two_sided
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -80,8 +80,8 @@ def compare(
     y : column name
         The hit: lower is better. Default performance_hit.
     at : float, optional
-        The hit at which relative potency is read; default per pair, the geometric middle of the common
-        range.
+        The hit at which relative potency is read, with the limits of the band; default per pair, the
+        geometric middle of the common range, with those of a single hit.
     typical_seed_sd : float
         Known seed-to-seed SD of a hit, as a share of it: a verdict that it could undo is none, and intervals
         hold it.
@@ -247,7 +247,7 @@ class Task:
         except ValueError:
             value = low = high = math.nan
         r = c.potency
-        p = r.p_value if math.isnan(value) else _p_from_limits(value, low, high, r.df, self.level)
+        p = math.nan if math.isnan(value) else p_of_band(value, low, high, r.df, self.level)
         return replace(r, at=at, ratio=value, ratio_low=low, ratio_high=high, p_value=p)
 
 
@@ -304,8 +304,3 @@ def _left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, f
     names = [p.rows[i] for p, o in zip((members[0], members[f]), orders, strict=True) for i in o]
     worst = int(np.argmax(np.abs(values_out - pair.potency[MIDDLE])))
     return (exp(float(values_out.min())), exp(float(values_out.max()))), names[worst]
-
-
-def _p_from_limits(value: float, low: float, high: float, df: float, level: float) -> float:
-    se = math.log(high / low) / 2 / float(t_quantile(df, level)) if low > 0 and high > low else 0.0
-    return two_sided(math.log(value) / se, df) if se > 0 else math.nan

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import fdtrc
 
 from frontier.comparison.comparison import PotencyBand
 from frontier.distributions import f_quantile, t_quantile, two_sided
@@ -82,6 +83,18 @@ class Reading:
             self.group, self.family, self.reference, quantity, at, exp(log), low, high, p, self.pair.df,
             better, self.level, "shared shape", self.errors, y_name=self.y,
         )  # fmt: skip
+
+
+def p_of_band(ratio: float, low: float, high: float, df: float, level: float) -> float:
+    """The p value of 1 that belongs to a band: below 1 - level where its limits at a hit leave 1 out.
+
+    >>> p_of_band(2.0, 1.0, 4.0, 10, 0.95)  # a limit at 1
+    0.05...
+    """
+    if not 0 < low < high < math.inf:
+        return math.nan
+    per_se = math.log(high / low) / 2 / math.sqrt(2 * f_quantile(level, 2, df))
+    return float(fdtrc(2, df, (math.log(ratio) / per_se) ** 2 / 2))
 
 
 def exp(log: float) -> float:
