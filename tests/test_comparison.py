@@ -90,6 +90,16 @@ def test_a_potency_at_an_asked_hit_has_the_limits_and_the_p_value_of_the_band(la
     outside = frontier.compare(layer20, "baseline", at=0.9)["Attn"]
     assert np.isnan([outside.potency.ratio, outside.potency.p_value]).all()
     assert any(d.kind is Kind.no_overlap for d in outside.doubts)
+    assert "they share no hit 0.9" in outside.sentence
+
+
+def test_a_verdict_that_a_part_of_the_range_carries_says_so(layer20):
+    """Wide enough an SD of seeds leaves the middle open, though the sparse end differs by 3.6 times."""
+    found = frontier.compare(layer20, "baseline", typical_seed_sd=0.15)
+    attn, resid = found["Attn"], found["Resid"]
+    assert attn.potency.ratio_low < 1 < attn.potency.ratio_high
+    assert "better than baseline in part of the common range" in attn.sentence
+    assert "in part" not in resid.sentence and resid.potency.ratio_low > 1
 
 
 def test_parallelism_of_gemma_layer_20(comparison20):

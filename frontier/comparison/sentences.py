@@ -27,11 +27,13 @@ def claim(c: Comparison) -> str:
     if c.verdict == "crossing" and c.crossing:
         said = f"{head} and {reference} cross at L0 {crossing_cell(c.crossing)}: {head} is better {_where(c)}"
     elif math.isnan(c.potency.ratio):
-        said = f"{_is(c)}: {_at_equal_l0(c.hits)}"
+        said = f"{_is(c)}: {_at_equal_l0(c)}"
     elif c.verdict == "not separable":
         said = (
             f"{_is(c)}: the L0 ratio at {c.potency.height} {number(c.potency.at)} is {ratio_cell(c.potency)}"
         )
+    elif c.potency.ratio_low <= 1 <= c.potency.ratio_high:
+        said = f"{_is(c)} in part of the common range: it needs {times_in_words(c.potency)}"
     else:
         said = f"{_is(c)}: it needs {times_in_words(c.potency)}"
     return said + _by_hit(c) + _procedure(c) + _firmness(c) + "."
@@ -56,9 +58,11 @@ def _both(c: Comparison) -> str:
     return ", ".join(parts) or "see the doubts"
 
 
-def _at_equal_l0(hits: Ratio) -> str:
+def _at_equal_l0(c: Comparison) -> str:
+    """The hit ratio, where no potency can be read: no hit is shared, or the asked one is not."""
+    hits, asked = c.hits, f" {number(c.potency.at)}" if len(c.band.hits) else ""
     at = f"at L0 {number(hits.at)} its {hits.height} is {ratio_cell(hits)} times that of {hits.reference}"
-    return f"{at}; they share no {hits.height}"
+    return f"{at}; they share no {hits.height}{asked}"
 
 
 def _by_hit(c: Comparison) -> str:
