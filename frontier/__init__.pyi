@@ -71,7 +71,6 @@ from .seeds import lack_of_fit as lack_of_fit
 from .seeds import paired_batches as paired_batches
 from .seeds import within_setting as within_setting
 from .selection import select_curve as select_curve
-from .selection import select_curves as select_curves
 from .selection.averaging import averaged_potency as averaged_potency
 from .selection.curve_selection import CurveSelection as CurveSelection
 from .selection.planning import plan as plan

@@ -23,7 +23,7 @@ from frontier.fits import fit
 from frontier.metrics import metrics_table
 from frontier.pareto import pareto_set
 from frontier.ratios import ratio_table
-from frontier.selection import select_curves
+from frontier.selection import select_curve
 from frontier.writing import write_text
 
 PAPER = "Gated SAE paper, Gemma-7B, layer 20 (arXiv 2404.16014, Tables 1-4)"
@@ -70,8 +70,8 @@ def published() -> Iterator[Entry]:
          lambda: figures.plot_hit_ratios(fits)),
         ("regions", "Joint regions of k and n", "plot_regions(fits)", lambda: figures.plot_regions(fits)),
         ("residuals", "Residuals", "plot_residuals(fits)", lambda: figures.plot_residuals(fits)),
-        ("evidence", "Which curve the points support", "plot_evidence(select_curves(fits))",
-         lambda: figures.plot_evidence(select_curves(fits))),
+        ("evidence", "Which curve the points support", "plot_evidence(select_curve(fits))",
+         lambda: figures.plot_evidence(select_curve(fits))),
     ):  # fmt: skip
         yield Entry(name, title, PAPER, call, draw)
 

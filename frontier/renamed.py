@@ -31,6 +31,7 @@ PUBLIC = {
     "plot_region": Old("figures.regions", "draw_region", "frontier.plot_regions"),
     "plot_residual": Old("figures.residuals", "draw_residual", "frontier.plot_residuals"),
     "fits_table": Old("tables.contents", "fits_table", FACES),
+    "select_curves": Old("selection.choosing", "select_curve", "frontier.select_curve"),
     "ratios_table": Old("tables.contents", "ratios_table", FACES),
 }
 """Old names of `frontier`."""

@@ -97,7 +97,7 @@ def test_names_in_a_pgf_are_typeset_as_they_read(tmp_path):
 
 @LATEX
 def test_a_pgf_of_bars_has_no_hatches_but_the_figure_keeps_them(hill20, tmp_path):
-    ax = plot_evidence(frontier.select_curves(hill20, replicates=0))
+    ax = plot_evidence(frontier.select_curve(hill20, replicates=0))
     (path,) = save_figure(ax, tmp_path / "one", "pgf")
     assert path.stat().st_size < 200_000
     assert any(p.get_hatch() for p in ax.patches)

@@ -134,7 +134,7 @@ def test_residuals_are_those_of_the_fit(hill20):
 
 
 def test_evidence_bars_are_the_weights(hill20):
-    found = frontier.select_curves(hill20, replicates=0)
+    found = frontier.select_curve(hill20, replicates=0)
     ax = plot_evidence(found)
     assert ax.get_yticklabels()[0].get_text() == "Resid, baseline"
     assert ax.get_yticklabels()[-1].get_text() == "all groups"
@@ -168,7 +168,7 @@ def test_no_text_overlaps_or_is_cut_off(venue, hill20):
         for function in (plot_potencies, plot_hit_ratios, plot_regions, plot_residuals):
             assert clashes(function(hill20)[0].figure) == ([], [])
     with paper_style(venue):
-        assert clashes(plot_evidence(frontier.select_curves(hill20, replicates=20)).figure) == ([], [])
+        assert clashes(plot_evidence(frontier.select_curve(hill20, replicates=20)).figure) == ([], [])
         assert clashes(draw_potency(hill20[1], hill20[0]).figure) == ([], [])
 
 

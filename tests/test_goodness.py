@@ -80,12 +80,12 @@ def test_cells_are_tested_apart():
 
 def test_a_choice_among_curves_that_do_not_fit_says_so():
     table = cell(lambda x: frontier.power(x, 3.0, 0.8, vanishing_l0=620), noise=0.03)
-    chosen = frontier.select_curve(frontier.fit(table, "hill", errors="log"), replicates=0)
+    chosen = frontier.select_curve(frontier.fit(table, "hill", errors="log"), replicates=0).pooled
     assert not chosen.some_curve_fits and has(chosen.doubts, Kind.no_curve_fits)
     assert "no curve here fits: all 3 leave a bend" in repr(chosen)
     good = frontier.select_curve(
         frontier.fit(cell(lambda x: 3 * x**0.8, seed=4), "power", errors="log"), replicates=0
-    )
+    ).pooled
     assert good.some_curve_fits and good.best.p_misfit > 0.05
 
 

@@ -74,7 +74,7 @@ ENTRY_POINTS = {
     "fit_frontier": lambda t: frontier.fit_frontier(t).group_columns,
     "observed_potency": lambda t: frontier.observed_potency(t, "relu").group_columns,
     "calibrate": lambda t: columns_of(frontier.calibrate(frontier.fit(t), replicates=10).to_frame()),
-    "select_curves": lambda t: frontier.select_curves(frontier.fit(t), replicates=0).group_columns,
+    "select_curve": lambda t: frontier.select_curve(frontier.fit(t), replicates=0).group_columns,
     "pool_ratios": lambda t: frontier.ratio_table(frontier.fit(t), "relu").group_columns,
     "attainment": lambda t: columns_of(frontier.attainment(t)),
     "hypervolume": lambda t: columns_of(frontier.hypervolume(t, {"l0": 200, "performance_hit": 1.0})),

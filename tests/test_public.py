@@ -27,7 +27,7 @@ def results(hill20, comparison20):
         "comparisons": comparison20, "one comparison": comparison20[0], "interval": hill20[0]["k"],
         "pooled": frontier.pool_ratios(ratios, "relative_potency"),
         "choice of curve": frontier.select_curve(hill20[0], replicates=0),
-        "choices of curves": frontier.select_curves(hill20, replicates=0),
+        "choices of curves": frontier.select_curve(hill20, replicates=0),
     }  # fmt: skip
 
 

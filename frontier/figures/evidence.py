@@ -45,7 +45,7 @@ def plot_evidence(selections: CurveSelection | CurveSelections, ax: Axes | None 
     >>> table = frontier.load_dataset("gated_gemma7b")
     >>> table = table[table["layer"] == 20]
     >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
-    >>> frontier.plot_evidence(frontier.select_curves(fits, replicates=0)).get_xlabel()
+    >>> frontier.plot_evidence(frontier.select_curve(fits, replicates=0)).get_xlabel()
     'Share of the evidence (Akaike weight)'
     """
     rows = _rows(selections)

@@ -1,13 +1,5 @@
 """Which curve, how sure, what to report outside the data, and which SAE to train next."""
 
-from frontier.selection.choosing import (
-    UNLIKELY,
-    select_curve,
-    select_curves,
-)
+from frontier.selection.choosing import UNLIKELY, select_curve
 
-__all__ = [
-    "UNLIKELY",
-    "select_curve",
-    "select_curves",
-]
+__all__ = ["UNLIKELY", "select_curve"]

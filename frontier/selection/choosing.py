@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +22,8 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.goodness import SIGNIFICANT, shared_bend
 from frontier.problems import Array
+from frontier.renamed import parameters
 from frontier.results import Group
-from frontier.selection.averaging import AveragedRatio as AveragedRatio
-from frontier.selection.averaging import averaged_potency as averaged_potency
 from frontier.selection.candidates import (
     CURVES,
     Contest,
@@ -48,15 +48,34 @@ UNLIKELY = 10.0
 """A fitted curve less likely than the best one by this factor is doubted."""
 
 
+@overload
 def select_curve(
-    fit: CurveFit | FrontierFits,
+    fits: CurveFit,
+    curves: Sequence[str] = ...,
+    *,
+    errors: str | Sequence[str] | None = ...,
+    replicates: int = ...,
+    seed: int = ...,
+) -> CurveSelection: ...
+@overload
+def select_curve(
+    fits: FrontierFits,
+    curves: Sequence[str] = ...,
+    *,
+    errors: str | Sequence[str] | None = ...,
+    replicates: int = ...,
+    seed: int = ...,
+) -> CurveSelections: ...
+@parameters(fit="fits")
+def select_curve(
+    fits: CurveFit | FrontierFits,
     curves: Sequence[str] = CURVES,
     *,
     errors: str | Sequence[str] | None = None,
     replicates: int = 500,
     seed: int = 0,
-) -> CurveSelection:
-    """How much the points of a fit speak for each candidate curve, and how far such a choice can be trusted.
+) -> CurveSelection | CurveSelections:
+    """How much the points speak for each candidate curve, and how far such a choice can be trusted.
 
     AICc = -2 log L + 2 K + 2 K (K + 1) / (N - K - 1), the error variance counted in K; weights
     exp(-AICc / 2), summed to 1; the evidence ratio is the best weight over a candidate's. Discriminability
@@ -68,7 +87,9 @@ def select_curve(
 
     Parameters
     ----------
-    fit : CurveFit, or FrontierFits for one choice over all its groups (see `select_curves`)
+    fits : CurveFit or FrontierFits
+        Of several fits, one choice for each and, as `pooled`, one curve for all: each group keeps its own
+        parameters and noise, so that log-likelihoods and AICc add up, and so do the squares of delta.
     curves : names
         Parameters may be held or freed: "hill(n=1)", "hill(top=free)", "linear(intercept=0)".
     errors : errors model or several, optional
@@ -80,7 +101,7 @@ def select_curve(
     Raises
     ------
     ValueError
-        Unknown curve, parameter or errors model, or fewer than two candidates.
+        Unknown curve, parameter or errors model, fewer than two candidates, or no fit.
 
     Examples
     --------
@@ -91,45 +112,17 @@ def select_curve(
     >>> choice = frontier.select_curve(fits["Resid", "gated"], replicates=0)
     >>> choice.candidates[0].curve
     'hill'
+    >>> choices = frontier.select_curve(fits, replicates=0)
+    >>> len(choices), choices.pooled.groups
+    (6, 6)
     """
-    if isinstance(fit, FrontierFits):
-        return select_curves(fit, curves, errors=errors, replicates=replicates, seed=seed).pooled
-    return _select([Contest(fit, specs_of(fit, curves, errors), replicates, seed)], fit.group)
-
-
-def select_curves(
-    fits: FrontierFits,
-    curves: Sequence[str] = CURVES,
-    *,
-    errors: str | Sequence[str] | None = None,
-    replicates: int = 500,
-    seed: int = 0,
-) -> CurveSelections:
-    """`select_curve` for every group, and for all groups together.
-
-    Together: one curve family for all, with each group's own parameters and noise, so that log-likelihoods
-    and AICc add up, and so do the squares of delta.
-
-    Raises
-    ------
-    ValueError
-        As `select_curve`, or when there is no fit.
-
-    Examples
-    --------
-    >>> import frontier
-    >>> table = frontier.load_dataset("gated_gemma7b")
-    >>> table = table[table["layer"] == 20]
-    >>> fits = frontier.fit(frontier.pareto_set(table), "hill", errors="additive")
-    >>> choices = frontier.select_curves(fits, replicates=0)
-    >>> len(choices)
-    6
-    """
+    if isinstance(fits, CurveFit):
+        return _select([Contest(fits, specs_of(fits, curves, errors), replicates, seed)], fits.group)
     if not fits.fits:
         raise ValueError("there is no fit to select a curve for")
     contests = [Contest(f, specs_of(f, curves, errors), replicates, seed) for f in fits]
-    notes = tuple(f"{', '.join(map(str, x.group.values()))}: not weighed ({x.reason})" for x in fits.failures)
     each = tuple(_select([c], c.fit.group) for c in contests)
+    notes = tuple(f"{', '.join(map(str, x.group.values()))}: not weighed ({x.reason})" for x in fits.failures)
     return CurveSelections(each, _select(contests, {}), fits.group_columns, notes)
 
 
