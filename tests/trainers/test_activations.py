@@ -3,14 +3,14 @@
 import json
 import math
 import re
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from processes import Forked
 from safetensors.torch import load_file, save_file
 
 from trainers.activations import (
@@ -484,38 +484,29 @@ def test_activations_that_are_all_zero():
 
 # Several processes
 
-WORKER = """
-import sys, torch, torch.distributed as dist
-from pathlib import Path
-from safetensors.torch import save_file
-sys.path.insert(0, sys.argv[1])
-from test_activations import LIVE, random_model, stream_of, taken
-from trainers.activations import ActivationError
-torch.set_num_threads(1)
-place, rank, text = Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
-dist.init_process_group("gloo", init_method=f"file://{place}/meeting", rank=rank, world_size=2)
-options = LIVE | {"target_site": "resid_post.0"}
-for kind in ("live", "cached", "cached_again"):
-    cache = None if kind == "live" else place / "cache"
-    found = taken(stream_of(random_model(), text, cache=cache, **options), 45)
-    tensors = {f"{i}.{k}": v for i, b in enumerate(found) for k, v in b._asdict().items()}
-    save_file(tensors, place / f"{kind}.{rank}.safetensors")
-try:
-    next(stream_of(random_model(), text, seed=rank))
-except ActivationError as error:
-    (place / f"error.{rank}").write_text(str(error))
-dist.destroy_process_group()
-"""
+
+def worker(place, rank, text):
+    """What one of two processes sees, and the error of streams that differ, in files."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{place}/meeting", rank=rank, world_size=2)
+    options = LIVE | {"target_site": "resid_post.0"}
+    for kind in ("live", "cached", "cached_again"):
+        cache = None if kind == "live" else place / "cache"
+        found = taken(stream_of(random_model(), text, cache=cache, **options), 45)
+        tensors = {f"{i}.{k}": v for i, b in enumerate(found) for k, v in b._asdict().items()}
+        save_file(tensors, place / f"{kind}.{rank}.safetensors")
+    try:
+        next(stream_of(random_model(), text, seed=rank))
+    except ActivationError as error:
+        (place / f"error.{rank}").write_text(str(error))
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def two_processes(text, tmp_path_factory):
     """The folder where two processes left their batches and errors."""
     place = tmp_path_factory.mktemp("two")
-    run = [sys.executable, "-c", WORKER, str(Path(__file__).parent), str(place)]
-    both = [
-        subprocess.Popen([*run, str(rank), str(text)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)
-    ]
+    both = [Forked(worker, place, rank, text) for rank in (0, 1)]
     try:
         ends = [p.communicate(timeout=120)[1] for p in both]
     finally:

@@ -2,13 +2,13 @@
 
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
+from processes import Forked
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -20,6 +20,12 @@ pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).parents[2] / "data" / "tiny_lm"
 SMALL = ["--layers", "1", "--width", "16", "--heads", "2", "--context-length", "16", "--batch-size", "4"]
+
+
+def command(*words):
+    """`python -m trainers.tiny_lm` with these words."""
+    sys.argv = ["tiny_lm", *words]
+    tiny_lm.main()
 
 
 def test_it_is_small_and_loads_without_remote_code():
@@ -53,18 +59,7 @@ def test_the_card_says_what_is_measured():
 def test_a_killed_training_resumes_to_the_same_weights(tmp_path):
     recipe = tiny_lm.Recipe(1, 16, 2, 16, steps=40, batch_size=4)
     tiny_lm.train(recipe, tmp_path / "whole", every=10)
-    words = [
-        "-m",
-        "trainers.tiny_lm",
-        "--out",
-        str(tmp_path / "killed"),
-        "--steps",
-        "40",
-        *SMALL,
-        "--every",
-        "10",
-    ]
-    process = subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = Forked(command, "--out", str(tmp_path / "killed"), "--steps", "40", *SMALL, "--every", "10")
     deadline = time.monotonic() + 120
     while checkpoints.latest(tmp_path / "killed" / "checkpoints") is None:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()

@@ -1,15 +1,14 @@
 """Whole runs on the shipped model: the same seed, the same bits, also after a kill and over two processes."""
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import time
 
 import pandas as pd
 import pytest
 import torch
+from processes import sae_train, under_torchrun
 
 import frontier
 from trainers import checkpoints, cli, recipes
@@ -60,13 +59,6 @@ def assert_same_bits(one, other):
             assert torch.equal(value, other[run_id][name]), f"{run_id} {name}"
 
 
-def command(*words, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "trainers", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=os.environ | environment,
-    )  # fmt: skip
-
-
 def test_a_finished_run_leaves_what_it_promises(finished):
     names = {p.name for p in finished.iterdir()}
     assert names >= {"config.toml", "environment.json", "log.jsonl", "metrics.parquet", "saes", "checkpoints"}
@@ -100,7 +92,7 @@ def test_the_same_seed_gives_the_same_bits_on_one_thread_or_two(finished, tmp_pa
 def test_a_killed_run_resumes_to_the_same_weights(finished, tmp_path):
     write_config(small(), tmp_path / "c.toml")
     folder = tmp_path / "killed"
-    process = command("run", tmp_path / "c.toml", "--out", folder, "--quiet")
+    process = sae_train("run", tmp_path / "c.toml", "--out", folder, "--quiet")
     deadline = time.monotonic() + 120
     while checkpoints.latest(folder / "checkpoints") is None:
         assert process.poll() is None and time.monotonic() < deadline, process.communicate()
@@ -109,8 +101,8 @@ def test_a_killed_run_resumes_to_the_same_weights(finished, tmp_path):
     process.communicate()
     assert not (folder / "saes").exists(), "the kill came too late to test anything"
     assert "step" in str(run_status(folder).renderables[0])
-    resumed = command("resume", folder, "--quiet")
-    out, err = resumed.communicate(timeout=300)
+    resumed = sae_train("resume", folder, "--quiet")
+    out, err = resumed.communicate()
     assert resumed.returncode == 0, err
     assert "relu" in out and "metrics.parquet" in out
     assert_same_bits(weights(folder), weights(finished))
@@ -121,12 +113,7 @@ def test_a_killed_run_resumes_to_the_same_weights(finished, tmp_path):
 def test_two_processes_give_the_metrics_of_one(finished, tmp_path):
     write_config(small(), tmp_path / "c.toml")
     folder = tmp_path / "two"
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "trainers", "run"]
-    done = subprocess.run(
-        [sys.executable, *words, str(tmp_path / "c.toml"), "--out", str(folder), "--quiet"],
-        capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    under_torchrun(2, "run", tmp_path / "c.toml", "--out", folder, "--quiet")
     assert_same_bits(weights(folder), weights(finished))
     one, two = (pd.read_parquet(f / "metrics.parquet").sort_values("run_id") for f in (finished, folder))
     pd.testing.assert_frame_equal(one.reset_index(drop=True), two.reset_index(drop=True), rtol=1e-6)
