@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,13 @@ UPWARD = {"metrics": {"readers"}}
 """The one door that reaches up, when it is called: a path in the place of a table is read."""
 
 
+@cache
+def tree(path: Path) -> ast.Module:
+    """What a file says."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def imports(path: Path, *, top_level: bool, methods: bool = True) -> set[str]:
     """Modules that a file imports; at import time only, or anywhere, TYPE_CHECKING blocks left out."""
     found: set[str] = set()
@@ -43,7 +51,7 @@ def imports(path: Path, *, top_level: bool, methods: bool = True) -> set[str]:
             elif not top_level or not isinstance(node, functions):
                 visit(ast.iter_child_nodes(node))
 
-    visit(ast.parse(path.read_text(encoding="utf-8")).body)
+    visit(tree(path).body)
     return {f for f in found if f}
 
 
@@ -60,7 +68,7 @@ def test_asserts_narrow_types_alone():
     found = [
         node.test
         for path in (*MODULES.values(), *TRAINERS)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(tree(path))
         if isinstance(node, ast.Assert)
     ]
     narrow = re.compile(r"[\w.]+ is not None|callable\(\w+\)")
@@ -81,7 +89,7 @@ def test_the_trainers_meet_public_modules_alone():
     }  # fmt: skip
     found = set()
     for path in TRAINERS:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree(path)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "frontier":
                 found |= {f"frontier.{a.name}" for a in node.names} & set(MODULES) or {node.module}
                 assert not [a.name for a in node.names if a.name.startswith("_") and a.name != "__version__"]
