@@ -1,4 +1,4 @@
-"""Which rows belong together: cells, families inside them, runs of one setting; and what must not meet."""
+"""Which rows belong together: cells, families inside them, runs of one setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.metrics import unread_columns, usable, values
+from frontier.metrics import usable, values
 from frontier.metrics.checks import TableError
 from frontier.results import Group, in_words
 from frontier.wording import listed, nearest, plural
@@ -40,9 +40,6 @@ RECIPE = (
 
 NO_CELLS = "none"
 """What `by` is called where all rows are one cell."""
-
-CLEAN = 3
-"""A column splits a group cleanly where each of its values stands in at least so many rows."""
 
 REMEMBERED = "frontier_cells"
 """Where a Pareto set keeps the default cells that it was taken in, so that a fit through it has the same."""
@@ -193,75 +190,6 @@ def setting_codes(table: pd.DataFrame, columns: Sequence[str] = (), ignoring: Se
     known = keys["sparsity_setting"].notna() if "sparsity_setting" in keys else pd.Series(False, keys.index)
     keys["_l0"] = np.where(known.to_numpy(), 0.0, values(table, "l0"))
     return keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
-
-
-def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
-    """Refuse rows of different protocol, ablation, model, site or layer in one group.
-
-    Missing differs from known: fill the column in where the rows do belong together.
-
-    Raises
-    ------
-    TableError
-        Names the column and what differs.
-    """
-    for column in [across] if isinstance(across, str) else across:
-        if column not in table:
-            near = nearest(column, [str(c) for c in table.columns])
-            raise TableError(f"no column {column!r} for values to meet across{near}")
-    checked = [c for c in PROTOCOL if c in table and c not in columns and c not in across]
-    if table.empty:
-        return
-    for column in checked:
-        text = as_text(table[column])
-        counts = (
-            text.groupby([table[c] for c in columns], dropna=False).nunique()
-            if columns
-            else pd.Series([text.nunique()])
-        )
-        if counts.max() > 1:
-            found = sorted(text.unique())
-            known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
-            raise TableError(
-                f"rows with different {column} ({listed(found, 5)}) would be compared{known}; "
-                f"add {column!r} to by (--by {','.join([*columns, column])}), keep one of them, or allow it "
-                f"with across=[{column!r}] (--across {column})"
-            )
-    question = unread_question(table, columns, across)
-    if question:
-        raise TableError(question)
-
-
-def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> str:
-    """What to ask of a text column that nobody reads and that would split a group cleanly; empty without one.
-
-    It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
-    """
-    own = [c for c in ("family", "architecture") if c in table]
-    codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
-    for column in unread_columns(table):
-        if column in columns or column in across or not _is_text(table[column]):
-            continue
-        sizes = table.groupby([codes, table[column]], sort=False).size()
-        per_group = sizes.groupby(level=0).agg(["size", "min"])
-        clean = per_group[(per_group["size"] > 1) & (per_group["min"] >= CLEAN)]
-        if len(clean):
-            found = [f"{v} ({n} rows)" for v, n in sizes[clean.index[0]].items()]
-            by = [*(c for c in columns if c not in own), column]
-            families = f"columns={{{column!r}: 'family'}} (--map '{column}=family') if families, "
-            return (
-                f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
-                f"Say what it is: {'' if own else families}by={by} (--by '{','.join(by)}') if groups, "
-                f"columns={{{column!r}: 'ignored'}} (--map '{column}=ignored') if it does not matter"
-            )
-    return ""
-
-
-def _is_text(column: pd.Series) -> bool:
-    if pd.api.types.is_numeric_dtype(column.dtype):
-        return False
-    cells = column.dropna()
-    return bool(len(cells)) and all(isinstance(cell, str) for cell in cells)
 
 
 def varies(column: pd.Series) -> bool:

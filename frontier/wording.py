@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
+import shlex
 from collections.abc import Iterable, Sequence
 
 PLAIN_RANGE = (1e-4, 1e6)
@@ -66,6 +68,17 @@ def p_value_text(p: float) -> str:
     """
     cell = p_value_cell(p)
     return f"< {cell[1:]}" if cell.startswith("<") else f"= {cell or 'unknown'}"
+
+
+def in_shell(text: str) -> str:
+    """A word of a command line as one types it: between quotes where it needs them.
+
+    >>> print(in_shell("layer,site"), in_shell("protocol == 'a'"), in_shell("`my set` == 'a'"))
+    layer,site "protocol == 'a'" '`my set` == '"'"'a'"'"''
+    """
+    if re.fullmatch(r"[\w@%+=:,./-]+", text):
+        return text
+    return f'"{text}"' if not re.search(r'["$`\\!]', text) else shlex.quote(text)
 
 
 def plural(count: int, noun: str) -> str:

@@ -44,10 +44,40 @@ def test_protocols_that_differ(saved):
     for command in ("compare", "fit"):
         refused = sae_frontier(command, path)
         options = advised(refused.stderr)
-        assert refused.returncode == 2 and [o[0] for o in options] == ["--by", "--across"]
+        assert refused.returncode == 2 and [o[0] for o in options] == ["--by", "--where", "--across"]
         for option in options:
             done = sae_frontier(command, path, *option)
             assert done.returncode == 0, (option, done.stderr)
+
+
+@pytest.mark.parametrize("column", ["n_inputs", "hyperparameters.n_inputs", "my eval/n_eval_batches"])
+def test_evaluations_of_unequal_size(saved, column):
+    """24 against 250 inputs under one protocol; all three ways out work, and none compares them unasked."""
+    twice = [table(**{column: 250}), table(**{column: 24}).query("l0 > 20")]
+    path = saved(pd.concat(twice))
+    for command in ("compare", "fit"):
+        refused = sae_frontier(command, path)
+        assert refused.returncode == 2 and f"{column} from 24 to 250" in refused.stderr
+        options = advised(refused.stderr)
+        assert [o[0] for o in options] == ["--by", "--where", "--across"]
+        for option in options:
+            done = sae_frontier(command, path, *option)
+            assert done.returncode == 0, (option, done.stderr)
+        assert "kept 32 of" in sae_frontier(command, path, *options[1]).stdout
+    assert (
+        sae_frontier("compare", saved(pd.concat([table(n_inputs=200), table(n_inputs=250)]))).returncode == 0
+    )
+
+
+def test_fits_of_evaluations_of_unequal_size():
+    rows = table(sites=("resid",)).assign(n_inputs=[24] * 8 + [250] * 8)
+    fits = frontier.fit(rows, "hill")
+    with pytest.raises(ValueError, match="n_inputs is '250' and '24'"):
+        frontier.ratio_table(fits, "relu")
+    assert len(frontier.ratio_table(frontier.fit(rows, "hill", across=["n_inputs"]), "relu"))
+    assert len(
+        frontier.ratio_table(frontier.fit(rows.assign(n_inputs=[200] * 8 + [250] * 8), "hill"), "relu")
+    )
 
 
 def test_no_usual_reference(saved):

@@ -20,7 +20,8 @@ from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.fits.vanishing import Option
-from frontier.groups import Groups, guard
+from frontier.groups import Groups
+from frontier.guard import guard
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows

@@ -17,7 +17,8 @@ from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.fits.residuals import curvature_left
 from frontier.fits.vanishing import Option, known, option_of
-from frontier.groups import Groups, guard
+from frontier.groups import Groups
+from frontier.guard import guard
 from frontier.metrics import metrics_table, usable, y_axis
 from frontier.metrics.axes import better_of, falling_axis, usual_curve, usual_curve_remark
 from frontier.wording import listed, nearest

@@ -15,6 +15,7 @@ from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
 from frontier.metrics.checks import TableError
+from frontier.metrics.finished import size_columns
 from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
@@ -112,6 +113,9 @@ def points_of(
     codes, names = groups.codes, groups.names
     labels = point_names(table)
     facts = {c: as_text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
+    sizes = {
+        c: pd.to_numeric(table[c], errors="coerce") for c in size_columns(table.columns) if c not in across
+    }
     runs = np.bincount(codes, inside, len(names))[codes]
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
         left = table["excluded_because"].isna().to_numpy() & ~inside
@@ -122,6 +126,7 @@ def points_of(
         rows = np.flatnonzero((codes == code) & inside)
         # the values of a group in the columns that a fair comparison needs equal
         own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
+        own |= {c: number(float(v.iloc[rows].max()), 15) for c, v in sizes.items() if rows.size}
         own |= _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0

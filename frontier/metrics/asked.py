@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import keyword
 import re
 from collections.abc import Mapping
 
@@ -58,7 +59,7 @@ def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame
     """The rows for which a condition on columns holds, and what to say of it.
 
     Comparisons of columns with numbers and text, `in` lists, and, or, not: the part of pandas' queries that
-    can do nothing else. A name with spaces stands between backticks.
+    can do nothing else. A name with spaces stands between backticks; one with dots may.
 
     Raises
     ------
@@ -73,7 +74,8 @@ def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame
         return table, []
     named: dict[str, str] = {}
     text = _BACKTICKS.sub(lambda m: named.setdefault(m[1], f"column_{len(named)}"), condition)
-    tree = _parsed(text, condition)
+    tree = _parsed(text, condition, named)
+    text = ast.unparse(tree)
     given = {placeholder: name for name, placeholder in named.items()}
     words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     frame = pd.DataFrame({w: _column(table, given.get(w, w)) for w in words}, index=table.index)
@@ -89,7 +91,40 @@ def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame
     return table[mask.to_numpy()], [f"kept {count} of {plural(len(table), 'row')}: {condition}"]
 
 
-def _parsed(text: str, condition: str) -> ast.Expression:
+def in_condition(column: str) -> str:
+    """A column's name as it stands in a condition: between backticks where it is no plain or dotted name.
+
+    >>> in_condition("eval.n_inputs"), in_condition("my set")
+    ('eval.n_inputs', '`my set`')
+    """
+    plain = all(part.isidentifier() and not keyword.iskeyword(part) for part in column.split("."))
+    return column if plain else f"`{column}`"
+
+
+def is_equal(column: str, value: object) -> str:
+    """The condition that a column has a value.
+
+    >>> is_equal("protocol", "pile"), is_equal("layer", 3)
+    ("protocol == 'pile'", 'layer == 3')
+    """
+    plain = value.item() if hasattr(value, "item") else value
+    return f"{in_condition(column)} == {plain!r}"
+
+
+class _Dotted(ast.NodeTransformer):
+    """Dotted names, which would be attributes, as names of columns."""
+
+    def __init__(self, named: dict[str, str]) -> None:
+        self.named = named
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        name = ast.unparse(node)
+        if not re.fullmatch(r"[^\W\d]\w*(?:\.\w+)+", name):
+            return node
+        return ast.Name(self.named.setdefault(name, f"column_{len(self.named)}"), ast.Load())
+
+
+def _parsed(text: str, condition: str, named: dict[str, str]) -> ast.Expression:
     wanted = 'write comparisons such as "protocol == \'a\' and l0 < 100" or "layer in [3, 5]"'
     try:
         tree = ast.parse(text.strip(), mode="eval") if len(text) <= 2000 else None
@@ -97,6 +132,7 @@ def _parsed(text: str, condition: str) -> ast.Expression:
         tree = None
     if tree is None:
         raise TableError(f"the condition {condition[:200]!r} is no expression; {wanted}")
+    tree = _Dotted(named).visit(tree)
     nodes = list(ast.walk(tree))
     odd = next((n for n in nodes if not isinstance(n, _ALLOWED)), None)
     lacks = [k.__name__ for k in (ast.Name, ast.Compare) if not any(isinstance(n, k) for n in nodes)]

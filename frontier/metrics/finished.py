@@ -42,6 +42,9 @@ SIZES = frozenset(
     " n_batches num_batches eval_batches n_eval_batches num_eval_batches n_eval_reconstruction_batches"
     " total_tokens_eval_reconstruction".split()
 )
+UNEQUAL = 2.0
+"""Evaluations that differ in size by this factor or more are compared only where somebody says so."""
+
 STATES = frozenset(
     {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
 )
@@ -156,14 +159,33 @@ def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
         yield f"{rows_named(twice, table)}: several sources have the same SAE with other numbers; kept"
 
 
+def size_columns(names: Iterable[object]) -> list[str]:
+    """The names (of a table's columns) that say on how much an SAE was evaluated: inputs, batches, tokens.
+
+    >>> size_columns(["l0", "hyperparameters.n_inputs"])
+    ['hyperparameters.n_inputs']
+    """
+    return [str(name) for name in names if _last(name) in SIZES]
+
+
+def are_unequal(one: object, other: object) -> bool:
+    """Whether two sizes of evaluations, as numbers or text, differ by the factor `UNEQUAL` or more.
+
+    >>> are_unequal("24", "250"), are_unequal("200", "250"), are_unequal("", "250")
+    (True, False, False)
+    """
+    low, high = sorted(pd.to_numeric(pd.Series([one, other]), errors="coerce").fillna(0.0))
+    return bool(low > 0 and high >= UNEQUAL * low)
+
+
 def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
-    """SAEs evaluated on half as much as others, or less: their numbers are noisier."""
-    for name in [c for c in table.columns if _last(c) in SIZES]:
+    """SAEs evaluated on half as much as others, or less: their numbers are noisier, and of other texts."""
+    for name in size_columns(table.columns):
         sizes = pd.to_numeric(table[name], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
         if not np.isfinite(sizes).any():
             continue
         most = float(np.nanmax(sizes))
-        few = np.isfinite(sizes) & (sizes <= most / 2)
+        few = np.isfinite(sizes) & (UNEQUAL * sizes <= most)
         if few.any():
             add_text(table, "doubts", few, f"evaluated on less than others ({_last(name)})")
             yield (

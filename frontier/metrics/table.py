@@ -27,13 +27,21 @@ from frontier.wording import listed, plural
 
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"
+UNUSED = "frontier_unused"
+"""Attribute of a table: what stood in its files beside the metrics, and is not carried along."""
+
 REASONS = ("excluded_because", "doubts")
 WRITTEN = frozenset({
-    "pareto_optimal", "slack", "tie_id", "group_runs", "parent", "learning_rate", "lr", "name", "state",
-    "notes", "user", "tags", "created", "runtime", "sweep", "status", "date", "url", "path", "comment",
+    "pareto_optimal", "slack", "tie_id", "group_runs", "parent", "learning_rate", "lr", "state", "status",
 })  # fmt: skip
-"""Columns that this project writes or looks at beside those of the registry, and those of Weights & Biases'
-table of runs that say nothing of an SAE."""
+"""Columns that this project writes or looks at beside those of the registry."""
+
+SAYS_NOTHING = frozenset({
+    "name", "notes", "user", "tags", "created", "runtime", "sweep", "date", "url", "path", "comment",
+    "device", "hostname", "host", "git_hash", "wandb_name", "wandb_project", "wandb_entity", "wandb_id",
+    "save_dir", "output_dir", "group", "job_type", "entity", "project",
+})  # fmt: skip
+"""Columns that say nothing of an SAE: Weights & Biases' table of runs, machines, places on a disk."""
 
 
 def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None) -> pd.DataFrame:
@@ -119,6 +127,7 @@ def notes(table: pd.DataFrame) -> tuple[str, ...]:
     if CHECKED not in getattr(table, "attrs", {}):
         return said
     unread = [c for c in unread_columns(table) if table[c].notna().any()]
+    unread += table.attrs.get(UNUSED, ())
     return (*said, f"not used: {', '.join(unread)}") if unread else said
 
 
@@ -138,12 +147,21 @@ def unread_columns(table: pd.DataFrame) -> list[str]:
     """The columns that play no part here: neither of the metrics table nor written by this project."""
     names = [str(c) for c in table.columns]
     known = {*DERIVED, *REASONS, *WRITTEN}
-    counts = finished.STEPS | finished.TOKENS
+    counts, sizes = finished.STEPS | finished.TOKENS, finished.size_columns(table.columns)
     ours = [
         c for c in names
-        if c.lower() in known or slug(c) in counts or spec_of(c) or c.startswith("source_")
+        if c.lower() in known or slug(c) in counts or c in sizes or spec_of(c) or c.startswith("source_")
     ]  # fmt: skip
     return [c for c in names if c not in ours and better_of(table, c) == ""]
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a column that nobody reads is known to say nothing of an SAE: nobody is asked about it.
+
+    >>> says_nothing("User"), says_nothing("_timestamp"), says_nothing("cfg.device"), says_nothing("corpus")
+    (True, True, True, False)
+    """
+    return name.startswith("_") or slug(name.rpartition(".")[2]) in SAYS_NOTHING
 
 
 def set_aside(table: pd.DataFrame) -> dict[str, int]:

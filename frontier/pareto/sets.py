@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.groups import REMEMBERED, Groups, unread_question
+from frontier.groups import REMEMBERED, Groups
+from frontier.guard import unread_question
 from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated

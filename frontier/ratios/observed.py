@@ -12,7 +12,8 @@ import pandas as pd
 from scipy.optimize import isotonic_regression
 
 from frontier.doubts import Doubt, Kind, in_text, placed
-from frontier.groups import Groups, guard
+from frontier.groups import Groups
+from frontier.guard import guard
 from frontier.metrics import give_back, metrics_table, set_aside_remark, usable, values, y_axis
 from frontier.metrics.axes import falling_axis
 from frontier.metrics.checks import TableError

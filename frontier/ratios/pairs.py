@@ -15,6 +15,7 @@ from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import MINIMUM_RUNS, SHARED_PARENTS
 from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES
+from frontier.metrics.finished import are_unequal, size_columns
 from frontier.problems import Array
 from frontier.results import Group
 from frontier.wording import folded, listed, nearest
@@ -57,9 +58,9 @@ def refuse_unlike(fit: CurveFit, reference: CurveFit) -> None:
         a, b = getattr(fit, what), getattr(reference, what)
         if a != b:
             raise ValueError(f"cannot compare {fit.name} and {reference.name}: {what} is {a} and {b}")
-    for fact in PROTOCOL:
+    for fact in (*PROTOCOL, *size_columns(reference.facts)):
         a, b = fit.facts.get(fact), reference.facts.get(fact)
-        if a != b:
+        if a != b and (fact in PROTOCOL or are_unequal(a, b)):
             raise ValueError(
                 f"cannot compare {fit.name} and {reference.name}: {fact} is {a!r} and {b!r}; "
                 f"make the column equal in the table if they are, or fit with across=[{fact!r}]"

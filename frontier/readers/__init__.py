@@ -12,6 +12,7 @@ import pandas as pd
 from frontier.metrics import (
     CHECKED,
     NOTES,
+    UNUSED,
     add_notes,
     give_back,
     metrics_table,
@@ -25,6 +26,7 @@ from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
 from frontier.metrics.frames import to_pandas
 from frontier.metrics.number_format import decimal_given
+from frontier.readers.beside import add_beside
 from frontier.readers.folders import scan
 from frontier.readers.found import Found, Options, Origin, printable
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
@@ -140,6 +142,7 @@ def _from_path(path: Path, options: Options) -> pd.DataFrame:
 def _assembled(origin: str, found: Found) -> pd.DataFrame:
     """One table of all rows and plain tables found, with their notes and provenance."""
     found.join()
+    unused = add_beside(found)
     if not found.rows and not found.frames:
         raise TableError(f"{origin}: no rows; {'; '.join(found.remarks())}")
     said: list[str] = []
@@ -161,7 +164,7 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
         parts.append(part)
     table = parts[0] if len(parts) == 1 else _together(origin, parts, found.options)
     said += [n for n in table.attrs[NOTES] if n not in said]
-    table.attrs[NOTES] = []
+    table.attrs |= {NOTES: [], UNUSED: unused}
     write(table, origins)
     return add_notes(table, *found.remarks(), *said)
 

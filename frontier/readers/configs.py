@@ -31,6 +31,10 @@ INPUT = ("d_in", "activation_dim", "d_model")
 TOKENS = ("training_tokens", "total_training_tokens", "n_training_tokens", "n_training_samples")
 SEED = ("seed", "init_seed")
 TRAINED_AS = ("training_architecture", "trained_architecture", "original_architecture")
+ARCHITECTURE = ("architecture", "trainer_class", "dict_class", "activation")
+ACTIVATION = ("activation_fn_str", "activation_fn")
+OURS = ("architecture", "family", "model", "layer", "seed", "dictionary_size", "d_model")
+"""Columns that a config may also give under any other known name."""
 SETTINGS = (
     ("target_l0", "target_l0"),
     ("l0_coefficient", "l0_coefficient"),
@@ -109,16 +113,15 @@ def _identity(config: Mapping[str, Any], names: str) -> tuple[dict[str, Any], li
 def _usual(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config, with what stands under other known names ('arch', 'width') under ours too."""
     names = {canonical_name(str(key)): key for key in config}
-    ours = ("architecture", "family", "model", "layer", "seed", "dictionary_size", "d_model")
-    return {**config, **{n: config[names[n]] for n in ours if n in names and n not in config}}
+    return {**config, **{n: config[names[n]] for n in OURS if n in names and n not in config}}
 
 
 def _architecture(config: Mapping[str, Any], names: str) -> tuple[str, list[tuple[str, str]]]:
-    name = of_class(text(_first(config, ("architecture", "trainer_class", "dict_class", "activation"))))
+    name = of_class(text(_first(config, ARCHITECTURE)))
     trained = architecture_in(text(_first(config, TRAINED_AS)))
     if trained and trained != name:
         return trained, [("architecture", f"saved as {name or 'nothing'}, trained as {trained}")]
-    activation = text(_first(config, ("activation_fn_str", "activation_fn")))
+    activation = text(_first(config, ACTIVATION))
     if name == "standard" and architecture_in(activation) == "topk":
         return "topk", [("architecture", "saved as standard with activation topk")]
     if name not in ("", "jumprelu", "standard"):

@@ -24,6 +24,7 @@ NAMES = {
     "l2_loss": "mean_error_norm",
 }
 MEASURES = ("l0", "l1_loss", "l2_ratio", "frac_variance_explained", *NAMES)
+LOGGED = (*MEASURES, "effective_l0")
 SWEEP = ("sae_config_dictionary_learning", "basic_eval_results")
 SQUARED = ("topk", "batch_topk", "matryoshka_batch_topk", "jumprelu")
 """Trainers whose logged `l2_loss` is squared."""
@@ -97,7 +98,11 @@ def _add(result: Mapping[str, Any], config: Mapping[str, Any], name: str, path: 
     row["protocol"] = f"dictionary_learning evaluate{f', {context} tokens' if context else ''}, BOS included"
     changes += measured(row, result)
     say_changes(found, TOOL, changes, name)
-    found.add(row, TOOL, "", changes)
+    inner = {name: part for name, part in config.items() if isinstance(part, dict)}
+    beside: dict[str, Any] = {"": {k: v for k, v in result.items() if k not in MEASURES}, **inner}
+    if trainer is config:
+        beside["config"] = config
+    found.add(row, TOOL, "", changes, beside)
 
 
 def measured(row: Row, result: Mapping[str, Any], logged: bool = False) -> list[tuple[str, str]]:
@@ -152,4 +157,5 @@ def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, f
         row["l0_before_topk"], row["l0"] = row.get("l0"), metrics["effective_l0"]
         changes.append(("l0", "effective_l0; the log's l0 counts before TopK"))
     say_changes(found, TOOL, changes, name)
-    found.add(row, f"{TOOL} log", "", changes)
+    beside = {k: v for k, v in metrics.items() if k not in LOGGED}
+    found.add(row, f"{TOOL} log", "", changes, {"": beside})

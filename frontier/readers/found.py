@@ -18,6 +18,9 @@ Row = dict[str, Any]
 
 Changes = tuple[tuple[str, str], ...]
 
+Beside = Mapping[str, Mapping[str, Any]]
+"""What stands beside the metrics of an SAE in its file, by the name of its part: configs, facts."""
+
 
 class Origin(NamedTuple):
     """Where the columns of a row come from: the tool, its version, and what was done to which column."""
@@ -86,6 +89,10 @@ class Found:
         Each remark, and the files (or rows) that it is about.
     origins : list of Origin
         Where each row comes from.
+    beside : list of dict
+        What stood beside the metrics of each row (`frontier.readers.beside`).
+    passed : dict
+        Names of facts that no row carries.
     owners, extras : dict
         Rows by a key, and facts from other files that belong to the row of that key.
     broken, ignored : list
@@ -100,16 +107,26 @@ class Found:
     said: dict[str, list[str]] = field(default_factory=dict)
     recognised: list[str] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
+    beside: list[Beside] = field(default_factory=list)
+    passed: dict[str, None] = field(default_factory=dict)
     owners: dict[Hashable, Row] = field(default_factory=dict)
     extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     repeats: int = 0
 
-    def add(self, row: Row, tool: str, version: str = "", changes: Iterable[tuple[str, str]] = ()) -> None:
+    def add(
+        self, row: Row, tool: str, version: str, changes: Iterable[tuple[str, str]], beside: Beside
+    ) -> None:
         """One SAE."""
         self.rows.append(row)
         self.origins.append(Origin(tool, version, tuple(changes)))
+        self.beside.append(beside)
+
+    def pass_over(self, beside: Beside) -> None:
+        """Facts of a file that belongs to another file's rows: they are named, and no row carries them."""
+        for part, facts in beside.items():
+            self.passed.update((f"{part}.{key}" if part else key, None) for key in facts)
 
     def say(self, remark: str, where: str = "") -> None:
         """A remark about `where`; equal ones are counted."""
@@ -143,7 +160,7 @@ class Found:
     def forget(self, rows: int, frames: int) -> None:
         """All but the first `rows` rows and `frames` tables: what a broken file left behind."""
         gone = {id(row) for row in self.rows[rows:]}
-        del self.rows[rows:], self.origins[rows:], self.frames[frames:]
+        del self.rows[rows:], self.origins[rows:], self.beside[rows:], self.frames[frames:]
         if gone:
             self.owners = {key: row for key, row in self.owners.items() if id(row) not in gone}
 

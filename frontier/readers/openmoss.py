@@ -35,6 +35,16 @@ def is_result(content: Mapping[str, Any]) -> bool:
     return is_log(content) or any(own in table(content.get("metrics")) for own in OWN)
 
 
+def is_table(names: list[str]) -> bool:
+    """Whether a header is one of them."""
+    return is_log(dict.fromkeys(names))
+
+
+def read_table(records: list[dict[str, Any]], path: str, found: Found) -> None:
+    """Rows of a table of metrics."""
+    read_results(dict(enumerate(records)), path, found)
+
+
 def read_results(content: Mapping[Any, dict[str, Any]], path: str, found: Found) -> None:
     """Dicts of metrics as somebody saved them, one per SAE; a config may stand beside them."""
     for key, record in content.items():
@@ -66,7 +76,7 @@ def from_log(
     if "mse_of_scaled_activations" in row:
         changes.append(("mse_of_scaled_activations", "'mse_loss' on normalised activations: for ratios only"))
     say_changes(found, TOOL, changes, name)
-    found.add(row, TOOL, "", changes)
+    found.add(row, TOOL, "", changes, {"": config} if path else {})
 
 
 def _recovered(row: dict[str, Any]) -> list[tuple[str, str]]:

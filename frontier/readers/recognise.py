@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from frontier.readers.configs import CLASSES, of_class
 from frontier.readers.found import Found, flat, printable
 from frontier.readers.nested import rows_in
 from frontier.readers.opening import bounded, decode, json_content, json_lines, yaml_content
+from frontier.readers.provenance import PLAIN
 from frontier.wording import plural
 
 YAML = (".yaml", ".yml")
@@ -33,6 +35,17 @@ PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
 _CLASS = re.compile(r"\w\.\w|^\w+(?:Trainer|SAE|Auto[Ee]ncoder)\w*$")
 KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip")
 """Endings of files that are looked into."""
+
+
+_ReadRecords = Callable[[list[dict[str, Any]], str, Found], list[dict[str, Any]] | None]
+FLAT: tuple[tuple[Callable[[list[str]], bool], _ReadRecords, str], ...] = (
+    (wandb.is_runs_table, wandb.read_runs_table, "Weights & Biases runs table"),
+    (wandb.is_api_export, wandb.read_api_export, "Weights & Biases public-API export"),
+    (sae_lens.is_csv, sae_lens.read_csv, "SAELens CSV"),
+    (openmoss.is_table, openmoss.read_table, "OpenMOSS metrics"),
+)
+"""Tables of known tools: by their header, how they are read, and what they are called. What a reader returns
+are rows of no tool that is known, under their own names."""
 
 
 def read_file(path: str, found: Found) -> str:
@@ -70,11 +83,7 @@ def _json(content: Any, path: str, found: Found) -> str:
             return kind
     if found.options.rows_at is None and (kind := _results(content, path, found)):
         return kind
-    records = found.options.named(_records_of(content, found))
-    frame, said = numbers_from_text(records, found.options.decimal)
-    for remark in said:
-        found.say(remark, path)
-    return _frame(frame, path, found)
+    return _frame(_records_of(content, found), path, found)
 
 
 def _results(content: Any, path: str, found: Found) -> str:
@@ -157,23 +166,22 @@ def _frame(frame: pd.DataFrame, path: str, found: Found) -> str:
         )
     if wandb.is_history(names) and not found.options.every_checkpoint:
         frame = _last_logged(frame, path, found)
-    reader, kind = None, "plain table"
-    if wandb.is_runs_table(names):
-        reader, kind = wandb.read_runs_table, "Weights & Biases runs table"
-    elif wandb.is_api_export(names):
-        reader, kind = wandb.read_api_export, "Weights & Biases public-API export"
-    elif sae_lens.is_csv(names):
-        sae_lens.read_csv(_records(frame), path, found)
-        return "SAELens CSV"
-    elif openmoss.is_log(dict.fromkeys(names)):
-        openmoss.read_results(dict(enumerate(_records(frame))), path, found)
-        return "OpenMOSS metrics"
-    if reader is not None:
-        left = reader(_records(frame), path, found)
-        frame = pd.DataFrame(left)
-    if len(frame) or not reader:
+    of_tool = next(((read, kind) for is_of_tool, read, kind in FLAT if is_of_tool(names)), None)
+    read_records, kind = of_tool or (None, PLAIN)
+    if read_records is not None:
+        frame = pd.DataFrame(read_records(_records(_numbers(frame, path, found)), path, found) or [])
+    if len(frame) or read_records is None:
+        frame = _numbers(found.options.named(frame), path, found)
         found.frames.append((path, _architectures(frame, path, found)))
     return kind
+
+
+def _numbers(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:
+    """The frame with its text read as numbers, and the marks that it was read by said."""
+    frame, said = numbers_from_text(frame, found.options.decimal)
+    for remark in said:
+        found.say(remark, path)
+    return frame
 
 
 def _last_logged(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:

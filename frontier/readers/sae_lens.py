@@ -40,6 +40,10 @@ BLOCKS = (
 )  # fmt: skip
 
 
+PRETRAINED = ("id", "path", "l0", "variance_explained", "hook_name", "hook_point")
+"""What is read of an entry of `pretrained_saes.yaml`."""
+
+
 def is_result(content: dict[str, Any]) -> bool:
     """Whether a JSON dict is one SAE's evaluation."""
     return "metrics" in content and ("eval_cfg" in content or "sae_cfg" in content or "sae_set" in content)
@@ -67,7 +71,10 @@ def _add(record: dict[str, Any], path: str, found: Found) -> None:
     row |= {"run_id": key, "protocol": protocol(evaluation), "source": path}
     changes += measured(row, metrics, evaluation, version, found, key)
     owner = (TOOL, key, row["protocol"])
+    beside = {"": record, "eval_cfg": evaluation, "sae_cfg": config}
+    beside["sae_cfg.metadata"] = table(config.get("metadata"))
     if owner in found.owners and _same(found.owners[owner], row):
+        found.pass_over(beside)
         found.say("SAELens results that stand in more than one file were read once", key)
         found.repeats += 1
         return
@@ -75,7 +82,7 @@ def _add(record: dict[str, Any], path: str, found: Found) -> None:
     if row["architecture"] == "jumprelu":
         found.say(JUMPRELU, key)
     say_changes(found, TOOL, changes, key)
-    found.add(row, TOOL, version, changes)
+    found.add(row, TOOL, version, changes, beside)
 
 
 def _same(one: Row, other: Row) -> bool:
@@ -271,7 +278,8 @@ def read_pretrained(content: dict[str, Any], path: str, found: Found) -> None:
                 row["doubts"] = "l0 is nominal"
             if row["l0"] is not None:
                 found.say("pretrained_saes.yaml: l0 is often nominal; no evaluation is named", text(release))
-            found.add(row, "SAELens pretrained_saes.yaml", "", changes)
+            beside = {"": table(facts), "saes": {k: v for k, v in sae.items() if k not in PRETRAINED}}
+            found.add(row, "SAELens pretrained_saes.yaml", "", changes, beside)
 
 
 def _hook(sae: Mapping[str, Any]) -> str | None:
@@ -316,7 +324,7 @@ def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, f
     if row["architecture"] == "jumprelu":
         found.say(JUMPRELU, name)
     say_changes(found, TOOL, changes, name)
-    found.add(row, f"{TOOL} log", version, changes)
+    found.add(row, f"{TOOL} log", version, changes, {"details": logged})
 
 
 def counts_as_shares(row: Row, metrics: Mapping[str, Any], size: float | None) -> list[tuple[str, str]]:

@@ -11,12 +11,18 @@ from frontier.readers.configs import identity
 from frontier.readers.found import Found, num, text
 
 TOOL = "sparsify"
+TRAINED_WITH = ("ce_loss", "kl_loss")
 _KEY = re.compile(r"(fvu|dead_pct|auxk|multi_topk_fvu)/(.+?)(?:/seed_?(\d+))?")
 
 
 def is_log(names: Mapping[str, Any]) -> bool:
     """Whether flat names are those of sparsify."""
     return any(str(name).startswith("fvu/") for name in names)
+
+
+def is_metric(name: str) -> bool:
+    """Whether a logged name is one that is read."""
+    return name in TRAINED_WITH or _KEY.fullmatch(name) is not None
 
 
 def is_config(content: dict[str, Any]) -> bool:
@@ -31,6 +37,7 @@ def read_config(content: dict[str, Any], path: str, found: Found) -> None:
         return
     row, _ = identity({**content, "architecture": _architecture(content)}, "")
     facts = {k: v for k, v in row.items() if v is not None}
+    found.pass_over({"": content})
     facts["l0"] = row.get("sparsity_setting")
     found.extras[(TOOL, parts[-2], parts[-1])] = facts
 
@@ -57,13 +64,13 @@ def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, f
             found.say(
                 "sparsify dead_pct is a fraction in spite of its name; alive_fraction is 1 - dead_pct", name
             )
-        for key in ("ce_loss", "kl_loss"):
+        for key in TRAINED_WITH:
             if num(metrics.get(key)) is not None:
                 row[f"training_{key}"] = metrics[key]
         changes.append(("l0", "k: sparsify measures no L0"))
         found.say("sparsify measures no L0, and k stands for it; fvu is of the last training batches", name)
         found.owners[TOOL, name, hook] = row
-        found.add(row, TOOL, "", changes)
+        found.add(row, TOOL, "", changes, {})
 
 
 def _architecture(config: Mapping[str, Any]) -> str:

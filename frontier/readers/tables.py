@@ -11,7 +11,6 @@ import pandas as pd
 import frontier.readers.compressed as compressed
 import frontier.readers.spreadsheets as spreadsheets
 from frontier.csv_cells import unquoted_frame
-from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Options
 from frontier.readers.headers import named
@@ -63,9 +62,7 @@ def read_table(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFr
     """
     if not content:
         raise TableError("it is empty")
-    table, said = _READERS[suffix](suffix, content, options)
-    table, marks = numbers_from_text(options.named(table), options.decimal)
-    return table, said + marks
+    return _READERS[suffix](suffix, content, options)
 
 
 def cannot_read(path: Path | str, suffix: str, error: Exception) -> TableError:

@@ -11,10 +11,12 @@ import frontier.readers.openmoss as openmoss
 import frontier.readers.sae_lens as sae_lens
 import frontier.readers.sparsify as sparsify
 from frontier.metrics.checks import TableError
+from frontier.readers.beside import IDENTITY
 from frontier.readers.found import Found, Row, flat, num, text
 from frontier.readers.opening import python_dict
 
 L0 = ("l0", "effective_l0")
+API = ("summary", "config", "name")
 MARKS = ("State", "Created", "Runtime", "Sweep", "Notes", "User", "Tags")
 _GROUPS = "|".join(("losses", "metrics", "sparsity", "details", *sae_lens.BLOCKS))
 _MEMBER = re.compile(rf"(?:(?P<name>.+)/)?(?:{_GROUPS})[./].+")
@@ -46,7 +48,7 @@ def is_history(names: list[str]) -> bool:
 
 def is_api_export(names: list[str]) -> bool:
     """Whether a header is that of the public-API recipe."""
-    return {"summary", "config", "name"} <= set(names)
+    return set(API) <= set(names)
 
 
 def is_summary(content: dict[str, Any]) -> bool:
@@ -62,7 +64,7 @@ def read_runs_table(records: list[dict[str, Any]], path: str, found: Found) -> l
         name = text(record.get("Name")) or f"run {i}"
         before = len(found.rows)
         if not read_run(values, values, name, found):
-            left.append({"run_id": name, **{k: v for k, v in values.items() if k not in MARKS}})
+            left.append({"run_id": name, **{k: v for k, v in values.items() if k != "State"}})
             _finish(left[-1:], path, text(record.get("State")))
         _finish(found.rows[before:], path, text(record.get("State")))
     found.say("Weights & Biases keeps the last logged value, which need not be the final evaluation")
@@ -76,6 +78,9 @@ def read_api_export(records: list[dict[str, Any]], path: str, found: Found) -> l
         name = text(record.get("name")) or f"run {i}"
         try:
             summary, config = flat(python_dict(record["summary"])), flat(python_dict(record["config"]))
+            config |= {
+                k: v for k, v in record.items() if k not in (*API, "state") and v == v and k not in config
+            }
         except TableError as error:
             found.broken.append(f"{path}, run {name}: {error}")
             continue
@@ -98,47 +103,79 @@ def _finish(rows: list[Row], path: str, state: str) -> None:
 def read_run(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> bool:
     """One run of a known tool as one row per SAE; False when no tool is recognised."""
     if sparsify.is_log(metrics):
+        before = len(found.rows)
         sparsify.from_log(metrics, _settings(config), name, found)
+        logged = set(filter(sparsify.is_metric, metrics))
+        for i in range(before, len(found.rows)):
+            found.beside[i] = {"": _unread({**config, **metrics}, logged)}
         return True
     members = _members(metrics)
     names = sorted(filter(None, members), key=len, reverse=True)
     settings = _settings(config, "", names)
-    for member, values in members.items():
+    logged = {key for keys in members.values() for key in keys.values()}
+    for member, keys in members.items():
         own = {**settings, **_settings(config, member, names)} if member else settings
         whole = f"{name}/{member}" if member else name
+        values = {short: metrics[key] for short, key in keys.items()}
         if openmoss.is_log(values):
             openmoss.from_log(values, own, whole, found)
         elif dictionary_learning.is_log(values):
             dictionary_learning.from_log(values, own, whole, found)
         else:
             sae_lens.from_log(values, own, whole, found)
+        beside = found.beside[-1]
+        left = _unread({**config, **metrics}, logged, member, names)
+        found.beside[-1] = {**beside, "": {**left, **beside.get("", {})}}
     return bool(members)
 
 
-def _members(metrics: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The logged values of each SAE, under names without the SAE's; one SAE alone has the name ''."""
-    members: dict[str, dict[str, Any]] = {}
+def _unread(
+    facts: Mapping[str, Any], logged: Collection[str], member: str = "", others: Collection[str] = ()
+) -> dict[str, Any]:
+    """What stands in a run beside the metrics of one SAE, but for what tells which SAE it is."""
+    taken = {**_leaves(facts, "", others), **_leaves(facts, member, others)}
+    left = {}
+    for key, value in facts.items():
+        owner = _owner(key, others)
+        leaf = re.split(r"[./]", key)[-1]
+        if key not in logged and owner in ("", member) and not (leaf in IDENTITY and taken.get(leaf) == key):
+            left[key.partition(f"{owner}.")[2] or leaf if owner else key] = value
+    return left
+
+
+def _members(metrics: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What each SAE logged: its name for it, and the run's; one SAE alone has the name ''."""
+    members: dict[str, dict[str, str]] = {}
     for key, value in metrics.items():
         member = _MEMBER.fullmatch(key)
         if num(value) is None:
             continue
         if member:
             name = member["name"] or ""
-            members.setdefault(name, {})[key[len(name) + 1 :] if name else key] = value
+            members.setdefault(name, {})[key[len(name) + 1 :] if name else key] = key
         elif trainer := _TRAINER.fullmatch(key):
-            members.setdefault(trainer["name"], {})[trainer["key"]] = value
+            members.setdefault(trainer["name"], {})[trainer["key"]] = key
     if not members and dictionary_learning.is_log(metrics):
-        return {"": dict(metrics)}
+        return {"": {key: key for key in metrics if key in dictionary_learning.LOGGED}}
     # What a run logs once (tokens, learning rate) is no SAE of its own.
-    return {n: v for n, v in members.items() if any(re.split(r"[./]", k)[-1] in L0 for k in v)}
+    return {n: keys for n, keys in members.items() if any(re.split(r"[./]", k)[-1] in L0 for k in keys)}
 
 
 def _settings(config: Mapping[str, Any], member: str = "", others: Collection[str] = ()) -> dict[str, Any]:
     """The config under the last parts of its names: what stands under one SAE's name, or under none's."""
-    inner = {}
-    for key, value in config.items():
-        owner = next((o for o in others if f".{o}." in f".{key.replace('/', '.')}"), "")
+    return {leaf: config[key] for leaf, key in _leaves(config, member, others).items()}
+
+
+def _leaves(config: Mapping[str, Any], member: str, others: Collection[str]) -> dict[str, str]:
+    inner: dict[str, str] = {}
+    for key in config:
+        owner = _owner(key, others)
         leaf = re.split(r"[./]", key)[-1]
         if owner == member and ("/" not in key or owner) and (leaf not in inner or owner):
-            inner[leaf] = value
+            inner[leaf] = key
     return inner
+
+
+def _owner(key: str, members: Collection[str]) -> str:
+    """The SAE under whose name something stands; empty where it is the run's."""
+    return next((m for m in members if f".{m}." in f".{key.replace('/', '.')}"), "")

@@ -19,7 +19,8 @@ from scipy.special import nctdtrinc
 
 from frontier.distributions import holm, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind
-from frontier.groups import Groups, guard, setting_codes
+from frontier.groups import Groups, setting_codes
+from frontier.guard import guard
 from frontier.intervals import Interval
 from frontier.metrics import metrics_table, set_aside_remark, usable, values, y_axis
 from frontier.metrics.axes import goal

@@ -1,0 +1,116 @@
+"""What must not meet in one comparison unasked: rows of other protocols, places, sizes of evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from frontier.groups import PROTOCOL, as_text, group_codes
+from frontier.metrics import says_nothing, unread_columns
+from frontier.metrics.asked import in_condition, is_equal
+from frontier.metrics.checks import TableError
+from frontier.metrics.finished import UNEQUAL, size_columns
+from frontier.wording import in_shell, listed, nearest, number
+
+CLEAN = 3
+"""A column splits a group cleanly where each of its values stands in at least so many rows."""
+
+
+def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
+    """Refuse rows of different protocol, ablation, model, site, layer or size of evaluation in one group.
+
+    Missing differs from known: fill the column in where the rows do belong together.
+
+    Raises
+    ------
+    TableError
+        Names the column and what differs.
+    """
+    for column in [across] if isinstance(across, str) else across:
+        if column not in table:
+            near = nearest(column, [str(c) for c in table.columns])
+            raise TableError(f"no column {column!r} for values to meet across{near}")
+    if table.empty:
+        return
+    for question in (_unlike, _unequal_sizes, unread_question):
+        if asked := question(table, columns, across):
+            raise TableError(asked)
+
+
+def _unlike(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str]) -> str:
+    """What to ask where rows of one group differ in a column of the protocol; empty where they do not."""
+    for column in [c for c in PROTOCOL if c in table and c not in columns and c not in across]:
+        text = as_text(table[column])
+        codes = group_codes(table, columns)[0]
+        if text.groupby(codes).nunique().max() > 1:
+            found = sorted(text.unique())
+            known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
+            usual = table[column].mode().iloc[0]
+            return f"rows with different {column} ({listed(found, 5)}) would be compared{known}; " + _ways(
+                columns, [column], f"keep one of them, say {usual}", is_equal(column, usual)
+            )
+    return ""
+
+
+def _unequal_sizes(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str]) -> str:
+    """What to ask where SAEs of one group were evaluated on twice as much as others, or more."""
+    codes = group_codes(table, columns)[0]
+    found: dict[str, tuple[float, float]] = {}
+    for column in [c for c in size_columns(table.columns) if c not in columns and c not in across]:
+        sizes = pd.to_numeric(table[column], errors="coerce")
+        spread = sizes.where(sizes > 0).groupby(codes).agg(["min", "max"])
+        if (spread["max"] >= UNEQUAL * spread["min"]).any():
+            found[column] = float(sizes.min()), float(sizes.max())
+    if not found:
+        return ""
+    said = [f"{c} from {number(low, 6)} to {number(high, 6)}" for c, (low, high) in found.items()]
+    first, (_, most) = next(iter(found.items()))
+    larger = f"{in_condition(first)} > {most / UNEQUAL:.15g}"
+    return (
+        f"SAEs evaluated on unequal amounts ({listed(said, 3)}) would be compared: the fewer are noisier, "
+        f"and on other texts; {_ways(columns, list(found), 'keep those on more', larger)}"
+    )
+
+
+def _ways(columns: Sequence[str], differ: list[str], kept: str, condition: str) -> str:
+    """The three ways out where rows of one group differ in some columns: apart, some of them, or together."""
+    by, together = ",".join([*columns, *differ]), ",".join(differ)
+    return (
+        f"add {listed([repr(c) for c in differ])} to by (--by {in_shell(by)}), {kept} "
+        f"(--where {in_shell(condition)}), or allow it with across={differ} (--across {in_shell(together)})"
+    )
+
+
+def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> str:
+    """What to ask of a text column that nobody reads and that would split a group cleanly; empty without one.
+
+    It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
+    """
+    own = [c for c in ("family", "architecture") if c in table]
+    codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
+    for column in unread_columns(table):
+        if column in columns or column in across or says_nothing(column) or not _is_text(table[column]):
+            continue
+        sizes = table.groupby([codes, table[column]], sort=False).size()
+        per_group = sizes.groupby(level=0).agg(["size", "min"])
+        clean = per_group[(per_group["size"] > 1) & (per_group["min"] >= CLEAN)]
+        if len(clean):
+            found = [f"{v} ({n} rows)" for v, n in sizes[clean.index[0]].items()]
+            by = [*(c for c in columns if c not in own), column]
+            groups = in_shell(",".join(by))
+            as_family, ignored = in_shell(f"{column}=family"), in_shell(f"{column}=ignored")
+            families = f"columns={{{column!r}: 'family'}} (--map {as_family}) if families, "
+            return (
+                f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
+                f"Say what it is: {'' if own else families}by={by} (--by {groups}) if groups, "
+                f"columns={{{column!r}: 'ignored'}} (--map {ignored}) if it does not matter"
+            )
+    return ""
+
+
+def _is_text(column: pd.Series) -> bool:
+    if pd.api.types.is_numeric_dtype(column.dtype):
+        return False
+    cells = column.dropna()
+    return bool(len(cells)) and all(isinstance(cell, str) for cell in cells)
