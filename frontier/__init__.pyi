@@ -1,6 +1,7 @@
 """The public names of frontier and where each comes from; `__init__.py` loads them by this list."""
 
 from .calibration import calibrate as calibrate
+from .citing import cite as cite
 from .comparison import compare as compare
 from .comparison.comparison import Comparison as Comparison
 from .comparison.comparison import Comparisons as Comparisons
@@ -66,6 +67,8 @@ from .ratios.parallel import shared_fit as shared_fit
 from .ratios.ratio import Ratio as Ratio
 from .ratios.ratio import RatioTable as RatioTable
 from .readers import read as read
+from .rerunning import Rerun as Rerun
+from .rerunning import rerun as rerun
 from .seeds import compare_seeds as compare_seeds
 from .seeds import lack_of_fit as lack_of_fit
 from .seeds import paired_batches as paired_batches

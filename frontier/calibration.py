@@ -19,6 +19,7 @@ from frontier.fits.frontier_fits import FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, Result, in_words
 from frontier.views import View
@@ -166,6 +167,7 @@ def calibrate(
 
 
 @parameters(tables="replicates", fits="source")
+@recorded
 def calibrate(
     source: Any, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
     replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,

@@ -31,6 +31,7 @@ from frontier.cli_options import (
     reads,
     word_or_number,
 )
+from frontier.cli_remarks import differences, reasons, said
 from frontier.terminal import MENDABLE, console, fail, run, say, show, show_result, wrote
 from frontier.text_tables import terminal_width
 
@@ -265,6 +266,28 @@ def demo(
     wrote(demonstrate(out, console))
 
 
+@app.command()
+def rerun(
+    result: Annotated[
+        Path, typer.Argument(help="Result that save(...) or --out wrote (JSON).", show_default=False)
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option("--data", help="The table, where it does not lie beside the result or here."),
+    ] = None,
+) -> None:
+    """Make a saved result again, and say whether the numbers are equal; exit code 1 where they are not.
+
+    Example: `sae-frontier rerun results/comparison.json`
+    """
+    from frontier.rerunning import rerun as made_again
+
+    found = made_again(result, data)
+    show_result(found)
+    if not found.equal:
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run the command; bad input ends with one clear line and exit code 2."""
     run(app, "sae-frontier", mendable=(*MENDABLE, KeyError))
@@ -302,30 +325,3 @@ def split(names: list[str] | None) -> list[str] | None:
     """Column names given by repeating an option or with commas; 'none' for no column."""
     found = [n.strip() for name in names or () for n in name.split(",") if n.strip()]
     return [] if found == ["none"] else found or None
-
-
-def said(table: pd.DataFrame) -> tuple[str, ...]:
-    """Print what was recognised, changed and set aside, and return it."""
-    from frontier.metrics import notes
-
-    told = notes(table)
-    for note in told:
-        say(note, "* ", "dim")
-    return told
-
-
-def differences(marked: pd.DataFrame) -> None:
-    """Print the rows where the source's own Pareto mark is not the computed one."""
-    from frontier.pareto.marks import mark_differences
-
-    for line in mark_differences(marked):
-        say(line, "* ")
-
-
-def reasons(found: Comparisons, table: pd.DataFrame) -> None:
-    """Print why nothing was compared, but for what reading the table has said."""
-    from frontier.metrics import notes
-
-    for reason in dict.fromkeys(found.notes):
-        if reason not in notes(table):
-            say(reason, "* ")

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics import give_back, metrics_table
+from frontier.records import recorded
 from frontier.wording import nearest
 
 _FOLDERS = (Path(__file__).parent / "data", Path(__file__).parent.parent / "data")
@@ -28,6 +29,7 @@ _PLAIN = ("gated_site_losses", "gated_interpretability_tests")
 NAMES = (*_GATED, *_PLAIN)
 
 
+@recorded
 def load_dataset(name: str, *, backend: str = "pandas") -> Any:
     """A published table by name.
 

@@ -234,7 +234,7 @@ class TwoComponent(Errors):
     The scale is asinh(y / knee), on which that variance is constant to first order; it contains log errors
     (knee -> 0) and additive ones (knee -> infinity), so that least squares on it always has a minimum.
 
-    Source: Rocke & Durbin (1995), Technometrics 37, 176, for the two components; Durbin, Hardin, Hawkins &
+    Source: Rocke & Lorenzato (1995), Technometrics 37, 176, for the two components; Durbin, Hardin, Hawkins &
     Rocke (2002), Bioinformatics 18, S105, and Huber et al. (2002), ibid. S96, for the scale.
 
     Attributes

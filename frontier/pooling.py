@@ -16,6 +16,7 @@ from frontier.distributions import Array, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, has, placed
 from frontier.metrics import give_back
 from frontier.ratios.ratio import Ratio, RatioTable
+from frontier.records import recorded
 from frontier.results import Result, in_words, varying
 from frontier.views import View
 from frontier.wording import interval_cell, listed, number, p_value_text, plural
@@ -115,6 +116,7 @@ class PooledRatio(Result):
         return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks, placed(self.doubts))
 
 
+@recorded
 def pool_ratios(
     ratios: RatioTable | Sequence[Ratio],
     quantity: str = "relative_potency",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_ori
 import numpy as np
 
 from frontier.doubts import Doubt, said
+from frontier.records import is_record, keep, made_line, record_of
+from frontier.text_tables import paragraph, terminal_width
 from frontier.views import View
 from frontier.wording import folded
 from frontier.writing import write_json
@@ -63,25 +66,34 @@ class Result:
 
     def to_text(self, *, verbose: bool = False, width: int | None = None) -> str:
         """The result as text of `width` columns (default: the terminal's); `verbose` leaves nothing out."""
-        return self._view().text(width, verbose=verbose)
+        text = self._view().text(width, verbose=verbose)
+        made = made_line(self) if verbose else ""
+        return f"{text}\n\n{paragraph(made, terminal_width() if width is None else width)}" if made else text
 
     def to_markdown(self) -> str:
-        """The result in Markdown, nothing left out."""
-        return "\n\n".join(sheet.write("markdown") for sheet in self._sheets())
+        """The result in Markdown, nothing left out; at the end how it was made, where that is known."""
+        from frontier.tables.styles import markdown_text
+
+        made = markdown_text(made_line(self))
+        return "\n\n".join([sheet.write("markdown") for sheet in self._sheets()] + ([made] if made else []))
 
     def to_html(self) -> str:
-        """The result in HTML, nothing left out."""
-        return "\n".join(sheet.write("html") for sheet in self._sheets())
+        """The result in HTML, nothing left out; at the end how it was made, where that is known."""
+        made = html.escape(made_line(self))
+        sheets = [sheet.write("html") for sheet in self._sheets()]
+        return "\n".join(sheets + ([f"<p><small>{made}</small></p>"] if made else []))
 
     def to_latex(self, *, siunitx: bool = False) -> str:
-        """The result in LaTeX, nothing left out.
+        """The result in LaTeX, nothing left out; a comment at the end says how it was made, where known.
 
         Parameters
         ----------
         siunitx : bool
             Numbers for the package siunitx (version 3); the package booktabs is needed in any case.
         """
-        return "\n\n".join(replace(sheet, siunitx=siunitx).write("latex") for sheet in self._sheets())
+        made = made_line(self)
+        sheets = [replace(sheet, siunitx=siunitx).write("latex") for sheet in self._sheets()]
+        return "\n\n".join(sheets + ([f"% {made}"] if made else []))
 
     def _sheets(self) -> tuple[Sheet, ...]:
         """The tables that a paper or a page shows; a subclass may have better ones than its view."""
@@ -109,13 +121,19 @@ class Result:
         if found != cls.__name__:
             raise ValueError(f"expected a saved {cls.__name__}, found {found!r}")
         try:
-            return _converter().structure({k: v for k, v in record.items() if k != "type"}, cls)
+            found = _converter().structure(
+                {k: v for k, v in record.items() if k not in ("type", "made")}, cls
+            )
         except Exception as error:
             raise ValueError(f"this saved {cls.__name__} is damaged: {error}") from error
+        if is_record(record.get("made")):
+            keep(found, record["made"])
+        return found
 
     def save(self, path: str | Path) -> Path:
-        """Write the result as JSON and return the path."""
-        return write_json(path, self.to_dict(), indent=1)
+        """Write the result as JSON, with how it was made (see `frontier.rerun`), and return the path."""
+        made = record_of(self)
+        return write_json(path, self.to_dict() | ({"made": made} if made else {}), indent=1)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -29,6 +29,7 @@ from frontier.ratios import ratio_table
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
 from frontier.ratios.pairs import reference_family
 from frontier.ratios.ratio import Ratio, RatioTable
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
 from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed
@@ -38,6 +39,7 @@ CORRELATED = 0.10
 
 
 @parameters(method="intervals")
+@recorded
 def compare(
     table: Any,
     reference: str | None = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 
+from frontier import records
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.screen import screen
 from frontier.doubts import Doubt, in_text, placed
@@ -194,7 +195,7 @@ class Comparisons(Rows[Comparison]):
     def potencies(self) -> RatioTable:
         """The relative potencies of the shared shape as ratios, for `plot_ratios` and `pool_ratios`."""
         known = tuple(c.potency for c in self.comparisons if not math.isnan(c.potency.ratio))
-        return RatioTable(known, (*self.group_columns, self.family_column))
+        return records.part(self, "potencies", RatioTable(known, (*self.group_columns, self.family_column)))
 
     @cached_property
     def _curves(self) -> tuple[FrontierFits, RatioTable]:
@@ -206,12 +207,12 @@ class Comparisons(Rows[Comparison]):
     @property
     def fits(self) -> FrontierFits:
         """Curves through the same rows."""
-        return self._curves[0]
+        return records.part(self, "fits", self._curves[0])
 
     @property
     def ratios(self) -> RatioTable:
         """Ratios of the curves' parameters, and what the curves give for relative potency."""
-        return self._curves[1]
+        return records.part(self, "ratios", self._curves[1])
 
     def with_curves(self, make: Curves) -> Self:
         """These comparisons, with what makes their fits and ratios when asked."""

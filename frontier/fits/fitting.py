@@ -21,9 +21,11 @@ from frontier.groups import Groups
 from frontier.guard import guard
 from frontier.metrics import metrics_table, usable, y_axis
 from frontier.metrics.axes import better_of, falling_axis, usual_curve, usual_curve_remark
+from frontier.records import recorded
 from frontier.wording import listed, nearest
 
 
+@recorded
 def fit(
     table: Any,
     curve: str | Curve | None = None,
@@ -57,7 +59,7 @@ def fit(
         Default sparsity (1/L0) and performance_hit (`fvu` where loss recovered is unknown).
     errors : {"auto", "additive", "log", "two_component", "relative"}
         Additive: least squares in y. Log: least squares in log y. Two components: a share of the fitted
-        height and a fixed amount (Rocke & Durbin), for y of any sign. Relative: variance proportional to
+        height and a fixed amount (Rocke & Lorenzato), for y of any sign. Relative: variance proportional to
         fitted^2, for positive y. Auto: chosen per cell by the likelihood pooled over its groups among the
         models that take all its y; log where the others are not higher by more than 2.
     max_l0 : float, optional

@@ -15,12 +15,13 @@ from frontier.comparison import Comparisons
 from frontier.doubts import Doubt, DoubtGroup, Kind, grouped
 from frontier.groups import Groups
 from frontier.html_report.answer import Answer, answer, place
-from frontier.html_report.inputs import InputFile, versions
+from frontier.html_report.inputs import InputFile
 from frontier.metrics import default_y, notes, set_aside_remark, usable, values
 from frontier.metrics.axes import goal
 from frontier.metrics.names import axis_label, column_named
 from frontier.pareto.rows import chosen_rows
 from frontier.readers import provenance
+from frontier.records import versions
 from frontier.results import in_words
 from frontier.tables.styles import header
 from frontier.wording import listed, number, plural

@@ -1,25 +1,20 @@
-"""What went in: input files with their sha256, or the table's own digest, and versions of the tools."""
+"""What went in: input files with their sha256, or the table's own digest."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import platform
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from frontier import __version__
 from frontier.readers.folders import files_in
 from frontier.wording import plural
 
 MOST = 200
 """So many files of a folder are listed one by one."""
-PACKAGES = ("numpy", "scipy", "pandas", "lmfit", "moocore", "statsmodels", "plotly")
 
 
 @dataclass(frozen=True)
@@ -43,17 +38,6 @@ def input_files(source: Any, table: pd.DataFrame) -> tuple[InputFile, ...]:
     inside = sorted(map(Path, files_in(str(path), [])))
     files = tuple(_hashed(p, p.relative_to(path).as_posix()) for p in inside)
     return files if len(files) <= MOST else (_together(files), *files[:MOST])
-
-
-def versions() -> tuple[tuple[str, str], ...]:
-    """The tools that made the numbers, with their versions."""
-    found = [("sae-frontier", __version__), ("Python", platform.python_version())]
-    for name in PACKAGES:
-        try:
-            found.append((name, installed(name)))
-        except PackageNotFoundError:
-            continue
-    return tuple(found)
 
 
 def _hashed(path: Path, name: str) -> InputFile:

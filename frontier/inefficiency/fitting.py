@@ -29,6 +29,7 @@ from frontier.inefficiency.stochastic import STEEPEST, wanted_of
 from frontier.metrics.axes import known_better
 from frontier.pareto import nondominated
 from frontier.problems import parameter
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.wording import nearest, number, p_value_cell, plural
 
@@ -36,6 +37,7 @@ METHODS = ("stochastic", "quantile")
 
 
 @parameters(method="estimator")
+@recorded
 def fit_frontier(
     table: Any,
     curve: str | Curve = "hill",

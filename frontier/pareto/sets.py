@@ -19,6 +19,7 @@ from frontier.guard import unread_question
 from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.wording import listed, nearest, plural
 
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 
+@recorded
 def pareto_set(
     table: Any,
     by: Sequence[str] | str | None = None,
@@ -103,6 +105,7 @@ def is_pareto_optimal(
     return pd.Series(marked["pareto_optimal"].to_numpy(), index=index, name="pareto_optimal")
 
 
+@recorded
 def mark_pareto(
     table: Any,
     by: Sequence[str] | str | None = None,

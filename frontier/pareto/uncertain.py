@@ -25,6 +25,7 @@ from frontier.metrics.axes import goal, standard_error_of
 from frontier.metrics.checks import TableError
 from frontier.pareto.sets import mark_pareto, nondominated
 from frontier.problems import Array
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.wording import listed, nearest, number, plural
 
@@ -37,6 +38,7 @@ CELLS = 2_000_000
 
 
 @parameters(draws="replicates")
+@recorded
 def pareto_probability(
     table: Any,
     by: Sequence[str] | str | None = None,

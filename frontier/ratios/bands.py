@@ -16,6 +16,7 @@ from frontier.ratios import log_ratio as lr
 from frontier.ratios.from_fits import hit_ratio, relative_potency
 from frontier.ratios.pairs import common_x, common_y, grid, refuse_unlike
 from frontier.ratios.ratio import Ratio
+from frontier.records import recorded
 from frontier.wording import number
 
 POINTS = 200
@@ -94,6 +95,7 @@ def hit_ratio_curve(
     return frame.sort_values("at", ignore_index=True)
 
 
+@recorded
 def mean_relative_potency(fit: CurveFit, reference: CurveFit, *, level: float | None = None) -> Ratio:
     """Geometric mean of the relative potency over the hits that both fits cover, uniform in log hit.
 
@@ -117,6 +119,7 @@ def mean_relative_potency(fit: CurveFit, reference: CurveFit, *, level: float | 
     return _mean(fit, reference, low, high, middle, "hits")
 
 
+@recorded
 def mean_hit_ratio(fit: CurveFit, reference: CurveFit, *, level: float | None = None) -> Ratio:
     """Geometric mean of the hit ratio over the x (L0) that both fits cover, uniform in log x.
 

@@ -32,6 +32,7 @@ from frontier.ratios.pairs import (
 )
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.ratios.simultaneous import joint_level
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group
 from frontier.wording import listed, number
@@ -45,6 +46,7 @@ Level = float | None
 
 
 @parameters(method="intervals")
+@recorded
 def ratio_table(
     fits: FrontierFits,
     reference: str | None = None,
@@ -150,6 +152,7 @@ def _outside(fit: CurveFit, name: str) -> tuple[str, float] | None:
 
 
 @parameters(method="intervals")
+@recorded
 def relative_potency(
     fit: CurveFit,
     reference: CurveFit,
@@ -187,6 +190,7 @@ def relative_potency(
 
 
 @parameters(method="intervals")
+@recorded
 def hit_ratio(
     fit: CurveFit,
     reference: CurveFit,
@@ -342,6 +346,4 @@ def _named(fit: CurveFit, reference: CurveFit) -> list[tuple[str, CurveFit]]:
 
 
 def _exp(value: float) -> float:
-    if math.isnan(value):
-        return math.nan
-    return math.exp(value) if value < 700 else math.inf
+    return math.inf if value >= 700 else math.exp(value)  # NaN stays

@@ -20,6 +20,7 @@ from frontier.metrics.checks import TableError
 from frontier.pareto.rows import chosen_rows
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
+from frontier.records import recorded
 from frontier.results import Group, Result, Rows, held, telling
 from frontier.views import View
 from frontier.wording import listed, number, plural
@@ -125,6 +126,7 @@ class ObservedRatios(Rows[ObservedRatio]):
         return View(title, headers, rows, self.notes, doubts)
 
 
+@recorded
 def observed_potency(
     table: Any,
     reference: str | None = None,

@@ -19,6 +19,7 @@ from frontier.distributions import f_test, two_sided, welch_df
 from frontier.errors import Errors
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, Problem, parameter
+from frontier.records import recorded
 from frontier.results import Result
 from frontier.views import View
 from frontier.wording import listed, number, p_value_cell
@@ -91,6 +92,7 @@ class Parallelism(Result):
         return View(f"Parallel curves ({self.errors} errors): {verdict}", headers, (row,))
 
 
+@recorded
 def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
     """The fits' groups fitted again with the parameters `shared` in common.
 
@@ -140,6 +142,7 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
     )  # fmt: skip
 
 
+@recorded
 def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
     """Test of equal steepness (n, exponent, slope) of two fits.
 

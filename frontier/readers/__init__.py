@@ -32,8 +32,10 @@ from frontier.readers.found import Found, Options, Origin, printable
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file
 from frontier.readers.tables import SUFFIXES, check_path
+from frontier.records import recorded
 
 
+@recorded
 def read(
     source: Any,
     *,

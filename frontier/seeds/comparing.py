@@ -27,6 +27,7 @@ from frontier.metrics.axes import goal
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group
 from frontier.seeds.seed_comparison import SeedComparison, SeedComparisons, SeedDifference
@@ -42,6 +43,7 @@ POWER = 0.8
 
 
 @parameters(seed="run")
+@recorded
 def compare_seeds(
     table: Any,
     reference: str | None = None,

@@ -21,6 +21,7 @@ from frontier.intervals import Interval
 from frontier.metrics import give_back, metrics_table, usable, values, y_axis
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
+from frontier.records import recorded
 from frontier.results import Group, Result
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
@@ -60,6 +61,7 @@ class SettingScatter(Result):
         return View(f"{self.y_name}: scatter between runs of one setting", tuple(frame.columns), rows)
 
 
+@recorded
 def within_setting(
     table: Any, by: Sequence[str] | str | None = None, *, y: str | None = None, family: str = "family"
 ) -> SettingScatter:
@@ -134,6 +136,7 @@ class LackOfFit(Result):
         return View(title, ("F", "df", "p", "SD within settings"), (row,))
 
 
+@recorded
 def lack_of_fit(fit: CurveFit, table: Any = None) -> LackOfFit:
     """Does the curve miss the settings' means by more than runs of one setting scatter?
 

@@ -18,6 +18,7 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array, x_at
 from frontier.ratios import log_ratio as lr
 from frontier.ratios import relative_potency
+from frontier.records import recorded
 from frontier.results import Group, Result
 from frontier.selection.candidates import CURVES, Contest, specs_of
 from frontier.views import View
@@ -119,6 +120,7 @@ class AveragedRatio(Result):
         return View(title, headers, rows, (self.sentence,), placed(self.doubts))
 
 
+@recorded
 def averaged_potency(
     fit: CurveFit,
     reference: CurveFit,

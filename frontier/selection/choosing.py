@@ -22,6 +22,7 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.goodness import SIGNIFICANT, shared_bend
 from frontier.problems import Array
+from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group
 from frontier.selection.candidates import (
@@ -67,6 +68,7 @@ def select_curve(
     seed: int = ...,
 ) -> CurveSelections: ...
 @parameters(fit="fits")
+@recorded
 def select_curve(
     fits: CurveFit | FrontierFits,
     curves: Sequence[str] = CURVES,

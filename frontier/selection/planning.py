@@ -15,6 +15,7 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import is_perfect
 from frontier.problems import Array, Quantity, height, parameter, x_at
 from frontier.ratios import Ratio, hit_ratio, refuse_unlike, relative_potency
+from frontier.records import recorded
 from frontier.selection.assurance import width_quantile
 from frontier.selection.candidates import specs_of
 from frontier.selection.design import Apart, Design, Width, gathered, greedy, without_strays
@@ -30,6 +31,7 @@ FEW_DF = 5
 """Fewer degrees of freedom than this set the residual SD, and so the plan, only roughly."""
 
 
+@recorded
 def plan(
     fit: CurveFit,
     reference: CurveFit | None = None,

@@ -1,0 +1,39 @@
+"""What the commands say of a table before its results."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from frontier.terminal import say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from frontier.comparison import Comparisons
+
+
+def said(table: pd.DataFrame) -> tuple[str, ...]:
+    """Print what was recognised, changed and set aside, and return it."""
+    from frontier.metrics import notes
+
+    told = notes(table)
+    for note in told:
+        say(note, "* ", "dim")
+    return told
+
+
+def differences(marked: pd.DataFrame) -> None:
+    """Print the rows where the source's own Pareto mark is not the computed one."""
+    from frontier.pareto.marks import mark_differences
+
+    for line in mark_differences(marked):
+        say(line, "* ")
+
+
+def reasons(found: Comparisons, table: pd.DataFrame) -> None:
+    """Print why nothing was compared, but for what reading the table has said."""
+    from frontier.metrics import notes
+
+    for reason in dict.fromkeys(found.notes):
+        if reason not in notes(table):
+            say(reason, "* ")
