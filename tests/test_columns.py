@@ -132,7 +132,7 @@ def test_a_pareto_set_says_the_same():
 
 def test_the_question_offers_families_where_there_are_none():
     frame = two_flavours().query("architecture == 'TopK'").drop(columns="architecture")
-    with pytest.raises(TableError, match=r"--map 'Flavour=family'"):
+    with pytest.raises(TableError, match=r"--map Flavour=family"):
         frontier.fit(frame)
     found = frontier.compare(frontier.read(frame, columns={"Flavour": "family"}), "plain")
     assert found[0].verdict == "better"

@@ -6,6 +6,7 @@ with the table. A direction is never guessed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,8 +14,8 @@ import pandas as pd
 
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Column, derive
-from frontier.metrics.names import canonical_name, column_named
-from frontier.wording import listed, nearest, number
+from frontier.metrics.names import canonical_name, column_named, slug
+from frontier.wording import in_shell, listed, nearest, number
 
 BETTER = "frontier_better"
 SIDES = ("higher", "lower")
@@ -226,6 +227,37 @@ def question(table: pd.DataFrame) -> str:
         f"if {' or '.join(unknown[:3])} is a metric, say which side is better: "
         f"better={{{unknown[0]!r}: 'higher'}} (or 'lower'), --y {unknown[0]!r} --better higher in the command"
     )
+
+
+def l0_question(table: pd.DataFrame) -> str:
+    """What to type where a table has no L0: which column may hold it; empty where none may.
+
+    >>> print(l0_question(pd.DataFrame({"active": [8.0]})))
+    ; if 'active' is L0, say columns={'active': 'l0'} (--map active=l0)
+    """
+    numbers = unknown_numbers(table)
+    named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
+    if len(named) > 1:
+        return (
+            f"; {listed(named, 4)} seem to be the L0 of several families or evaluations: one row per SAE is "
+            f"wanted, with a column architecture; or name the one that is meant ({_as_l0(named[0])})"
+        )
+    names = set(map(str, table.get("sparsity_name", pd.Series(dtype=object)).dropna()))
+    if not named and names and names <= {"k", "target_l0"}:
+        return (
+            f"; if {' or '.join(sorted(names))} is the number of active latents in every row, as k of TopK is, "
+            f"say columns={{'sparsity_setting': 'l0'}} ({_as_l0('sparsity_setting')})"
+        )
+    likely = named or [c for c in numbers if re.search(r"activ|sparsity|nonzero|firing|latent|feat", slug(c))]
+    if not (likely or numbers):
+        return ""
+    column = (likely or numbers)[0]
+    which = repr(column) if likely or len(numbers) == 1 else f"one of {listed(numbers, 6)}, say {column!r},"
+    return f"; if {which} is L0, say columns={{{column!r}: 'l0'}} ({_as_l0(column)})"
+
+
+def _as_l0(column: str) -> str:
+    return f"--map {in_shell(f'{column}=l0')}"
 
 
 def unknown_numbers(table: pd.DataFrame) -> list[str]:

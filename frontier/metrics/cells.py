@@ -249,14 +249,23 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
     bad = np.zeros(len(cells), dtype=bool)
     bad[[i for i, text in texts if text in set(bad_words)]] = True
     if bad.any() and np.isnan(numbers).all():
-        what = "true/false" if {w.lower() for w in bad_words} <= {"true", "false"} else "text"
-        where = rows_named(bad, table)
-        raise TableError(f"column {name} holds {what}, expected numbers; {where} hold {_quoted(bad_words)}")
+        raise _no_numbers(name, bad_words, rows_named(bad, table))
     table[name] = numbers
     yield from _readings(name, [text for _, text in texts], meaning)
     if bad.any():
         yield f"{name}: text {_quoted(bad_words)} in {rows_named(bad, table)} is not a number; set to missing"
         add_text(table, "doubts", bad, f"{name} was text")
+
+
+def _no_numbers(name: str, words: list[str], where: str) -> TableError:
+    """What to say of a number column in which no cell is a number."""
+    if all(word.endswith("%") for word in words):
+        return TableError(
+            f"column {name} holds per cent ({where}: {_quoted(words)}) and nobody says of what; expected the "
+            "number itself, for l0 the active latents (the share times dictionary_size)"
+        )
+    what = "true/false" if {w.lower() for w in words} <= {"true", "false"} else "text"
+    return TableError(f"column {name} holds {what}, expected numbers; {where} hold {_quoted(words)}")
 
 
 def is_missing(cell: object) -> bool:
@@ -276,7 +285,7 @@ def _readings(name: str, texts: list[str], meaning: dict[str, float]) -> Iterato
     if percent and any(t.endswith("%") and np.isfinite(v) for t, v in meaning.items()):
         yield f"{name}: {plural(percent, 'value')} written with % read as fractions"
     short = [
-        f"{t!r} as {v:.0f}" for t, v in meaning.items()
+        f"{t!r} as {v:.10g}" for t, v in meaning.items()
         if np.isfinite(v) and not t.endswith("%") and np.isnan(_special(t.replace("−", "-")))
     ]  # fmt: skip
     if short:

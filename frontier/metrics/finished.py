@@ -49,8 +49,11 @@ STATES = frozenset(
     {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
 )
 SUMMARIES = frozenset(
-    {"mean", "average", "avg", "median", "std", "sd", "total", "sum", "min", "max", "mean ± std"}
+    "mean average avg median std sd sem total totals sum min max mean±std"
+    " mittelwert durchschnitt mittel summe gesamt moyenne moy médiane total somme".split()
 )
+"""What a row of sums or means is called, in the languages of the spreadsheets seen."""
+
 
 _STEP_IN_NAME = re.compile(
     r"[_\-./ =]?(?:global_|training_|train_)?(?:steps?|checkpoints?|ckpt|iter(?:ation)?s?)[_\-= /]*"
@@ -76,14 +79,18 @@ def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
 
 def summary_rows(table: pd.DataFrame) -> Iterator[str]:
     """Rows that a spreadsheet adds below a table: means, sums."""
-    for name in [c for c in ("run_id", "architecture", "family") if c in table]:
-        if not any(str(cell).strip().lower() in SUMMARIES for cell in set(map(str, table[name].tolist()))):
-            continue
-        words = pd.Series(_words(table[name], str.strip), table.index).str.lower()
-        rows = words.isin(SUMMARIES).to_numpy() & table["excluded_because"].isna().to_numpy()
+    other = ("doubts", "excluded_because", "source", "ablation", "protocol", "sparsity_name")
+    texts = [c for c in table.columns if c not in other and _is_text(table[c])]
+    words = pd.DataFrame({c: _words(table[c], _summary) for c in texts}, index=table.index)
+    alone = (words != "").sum(axis=1) == 1  # the label of such a row is all the text in it
+    for name in texts:
+        label = alone & ~words[name].duplicated(keep=False) & (len(table) > 3)
+        rows = words[name].isin(SUMMARIES) & (label | (name in ("run_id", "architecture", "family")))
+        rows &= table["excluded_because"].isna()
         if rows.any():
-            add_text(table, "excluded_because", rows, "a row of sums or means, not an SAE")
-            yield f"{rows_named(rows, table)}: {listed(sorted(set(words[rows])))}, no SAE; set aside"
+            add_text(table, "excluded_because", rows.to_numpy(), "a row of sums or means, not an SAE")
+            said = listed(sorted(set(words[name][rows])))
+            yield f"{rows_named(rows.to_numpy(), table)}: {said}, no SAE; set aside"
 
 
 def batches(table: pd.DataFrame) -> Iterator[str]:
@@ -112,8 +119,8 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
         return
     runs, in_names = _names_and_steps(table)
     said = [(c, _steps(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
-    if in_names is not None:
-        said.append(("run_id", in_names))
+    if runs is not None and in_names is not None:
+        said.append((str(runs.name), in_names))
     said = [(name, steps) for name, steps in said if (steps != steps[:1]).any()]
     if not said:
         return
@@ -146,7 +153,7 @@ def _are_runs(table: pd.DataFrame, name: str, rows: pd.DataFrame, clocks: bool) 
 
 
 def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
-    """SAEs of one name and setting whose numbers differ between sources: a doubt."""
+    """SAEs of one name and setting in several sources: once where they differ by rounding, else a doubt."""
     if not {"source", "run_id"} <= set(table.columns) or table["source"].nunique() < 2:
         return
     if table["run_id"].is_unique:
@@ -154,6 +161,12 @@ def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
     rows = (table["excluded_because"].isna() & table["run_id"].notna()).to_numpy()
     keys = _keys(table, table["run_id"], texts=True)
     twice = rows & (table["source"].where(rows).groupby(keys).transform("nunique").to_numpy() > 1)
+    rounded = _rounded(table, keys, np.flatnonzero(twice))
+    if rounded.any():
+        add_text(table, "excluded_because", rounded, "another source has this SAE with more digits")
+        yield f"{rows_named(rounded, table)}: another source has the same SAEs with more digits; set aside"
+    kept = pd.Series(twice & ~rounded, table.index)
+    twice &= ~rounded & (kept.groupby(keys).transform("sum").to_numpy() > 1)
     if twice.any():
         add_text(table, "doubts", twice, "another source has other numbers for this SAE")
         yield f"{rows_named(twice, table)}: several sources have the same SAE with other numbers; kept"
@@ -176,6 +189,33 @@ def are_unequal(one: object, other: object) -> bool:
     """
     low, high = sorted(pd.to_numeric(pd.Series([one, other]), errors="coerce").fillna(0.0))
     return bool(low > 0 and high >= UNEQUAL * low)
+
+
+def _rounded(table: pd.DataFrame, keys: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Rows that are another row of their key in fewer digits, as their source prints each column."""
+    rounded = np.zeros(len(table), dtype=bool)
+    metrics = [c for c in numeric_columns(table) if BY_NAME.get(c) and BY_NAME[c].kind != "count"]
+    numbers = table[metrics].iloc[among]
+    digits = (
+        numbers.map(_decimals).groupby(table["source"].iloc[among].to_numpy()).transform("max").to_numpy()
+    )
+    order = np.argsort(-digits.sum(axis=1), kind="stable")
+    for group in pd.DataFrame({"row": order, "key": keys[among][order]}).groupby("key")["row"]:
+        kept: list[int] = []
+        for row in group[1]:
+            apart = np.abs(numbers.iloc[kept].to_numpy() - numbers.iloc[row].to_numpy())
+            rounded[among[row]] = bool((~(apart > 0.5000001 * 10.0 ** -digits[row])).all(axis=1).any())
+            kept += [] if rounded[among[row]] else [row]
+    return rounded
+
+
+def _decimals(value: float) -> int:
+    """Decimals in which a number is printed.
+
+    >>> _decimals(0.741), _decimals(15.0)
+    (3, 0)
+    """
+    return len(repr(float(value)).rpartition(".")[2]) if value % 1 else 0
 
 
 def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
@@ -229,23 +269,31 @@ def _tells_apart(table: pd.DataFrame, name: str) -> bool:
         return False
     if re.search(r"time|date|created|state|status|url|note", slug(name)):
         return False
-    return bool(
-        pd.api.types.is_string_dtype(table[name].dtype) or pd.api.types.is_object_dtype(table[name].dtype)
-    )
+    return _is_text(table[name])
+
+
+def _is_text(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype))
+
+
+def _summary(text: str) -> str:
+    return re.sub(r"\s+", "", text).strip(":").lower()
 
 
 def _names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
     """The names of the SAEs without the step in them, and the steps, where names have any."""
-    if "run_id" not in table:
+    named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and _is_text(table[c]))]
+    name = next((c for c in named if c in table), None)
+    if name is None:
         return None, None
-    names = table["run_id"]
+    names = table[name]
     together = "\n".join(map(str, names.tolist())).lower()
     if not any(word in together for word in _STEP_WORDS):
         return names, None
     steps = _steps(names, in_names=True)
     if not np.isfinite(steps).any():
         return names, None
-    return pd.Series(_words(names, without_step), names.index), steps
+    return pd.Series(_words(names, without_step), names.index, name=name), steps
 
 
 @lru_cache(maxsize=8192)

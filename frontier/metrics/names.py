@@ -27,9 +27,18 @@ ALIASES: dict[str, str] = {slug(a): c.name for c in COLUMNS for a in (c.name, *c
 NESTED = re.compile(
     r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|metadata|summary|config"
     r"|model_performance_preservation|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity"
-    r"|misc_metrics|token_stats|trainer)[./]"
+    r"|misc_metrics|token_stats|trainer|sae)[./]"
 )
 """Prefixes of nested result files, peeled off before a name is looked up."""
+
+EVALUATED = re.compile(r"^(?:eval|evaluation|val|validation|test|final)[./_ ]+")
+"""Prefixes of metrics that somebody evaluated; 'eval_seed' is no seed of training, and stays what it is."""
+
+UNITS = re.compile(
+    r"\s*(?:[(\[](?:mean|avg|average|fraction|frac|share|nats?|nats?\s*(?:/|per)\s*tok(?:en)?|latents?"
+    r"|per token|tokens?|features?|[↑↓]|(?:higher|lower|more|less) is better)[)\]]|[↑↓])\s*$"
+)
+"""What people write behind a name without meaning another quantity."""
 
 _PERCENT = re.compile(r"(?:^|(?<![0-9])_)(?:pct|perc|percent|percentage)(?:_|$)")
 
@@ -144,13 +153,35 @@ def _without_percent(word: str) -> str:
 
 
 def _peeled(name: str) -> str:
-    text = str(name).strip().lower()
+    text = _without_units(str(name).strip().lower())
     while (word := _known_word(text)) is None:
         shorter = NESTED.sub("", text)
         if shorter == text:
-            return slug(text)
+            return _evaluated(text) or slug(text)
         text = shorter
     return word
+
+
+def _without_units(text: str) -> str:
+    """A name without the units and arrows behind it.
+
+    >>> _without_units("loss recovered (fraction) ↑"), _without_units("l0 (std)")
+    ('loss recovered', 'l0 (std)')
+    """
+    shorter = UNITS.sub("", text)
+    return text if not shorter else shorter if shorter == text else _without_units(shorter)
+
+
+def _evaluated(text: str) -> str | None:
+    """The metric that a name such as 'eval/l0' is; None where it is none.
+
+    >>> _evaluated("eval/l0"), _evaluated("eval_seed"), _evaluated("val/l1_penalty")
+    ('l0', None, None)
+    """
+    word = _known_word(EVALUATED.sub("", text)) if EVALUATED.match(text) else None
+    spec = BY_NAME[ALIASES[word]] if word else None
+    measured = spec is not None and spec.kind in ("real", "fraction") and spec.name != "sparsity_setting"
+    return word if measured else None
 
 
 def _known_word(text: str) -> str | None:

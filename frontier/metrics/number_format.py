@@ -22,7 +22,7 @@ _NEUTRAL = re.compile("(?<=\\d)[ \u00a0\u2009\u202f'’_](?=\\d{3}(?!\\d))")
 
 _PER = r"(?:\s*(?:/|per)\s*tok(?:en)?s?)?"
 _NUMBER = re.compile(
-    r"[~≈]?\s*(?P<sign>[+-]?)(?P<body>\d[\d.,]*|[.,]\d+)"
+    r"'?[~≈]?\s*(?P<sign>[+-]?)(?P<body>\d[\d.,]*|[.,]\d+)"
     r"(?:[eE](?P<power>[+-]?\d+)|\s*[x×·*]\s*10\^?(?P<times>[+-]?\d+))?"
     r"\s*(?:(?P<percent>%)|(?P<scale>[kKmMbB])?\s*(?:active\s+)?"
     rf"(?:(?:latent|feature|unit|neuron|nat|token|tok|dim|dimension)s?{_PER})?)"

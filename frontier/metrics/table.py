@@ -10,7 +10,14 @@ from typing import Any
 import pandas as pd
 
 from frontier.metrics import checks, finished
-from frontier.metrics.axes import better_of, other_metrics, question, unknown_numbers, with_better
+from frontier.metrics.axes import (
+    better_of,
+    l0_question,
+    other_metrics,
+    question,
+    unknown_numbers,
+    with_better,
+)
 from frontier.metrics.axes import default_y as default_y
 from frontier.metrics.axes import values as values
 from frontier.metrics.axes import y_axis as y_axis
@@ -190,7 +197,10 @@ def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     """
     found = listed([str(c) for c in table.columns if c not in REASONS], 30)
     if "l0" not in table:
-        raise TableError(f"{origin}: no L0 column (l0, L0, l0_norm, ...) among {found or 'no columns'}")
+        asked = l0_question(table)
+        raise TableError(
+            f"{origin}: no L0 column (l0, L0, l0_norm, ...) among {found or 'no columns'}{asked}"
+        )
     if not any(c in table for c in FIDELITY) and not other_metrics(table):
         asked = f"; {question(table)}" if unknown_numbers(table) else ""
         raise TableError(f"{origin}: no fidelity column ({listed(FIDELITY)}) among {found}{asked}")

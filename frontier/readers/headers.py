@@ -117,7 +117,10 @@ def _told_apart(names: list[str]) -> list[str]:
         if not name:
             names[i] = f"Unnamed: {i}"
         elif count and canonical_name(name):
-            raise TableError(f"column {name!r} stands in the header twice; one row per SAE is wanted")
+            raise TableError(
+                f"column {name!r} stands in the header twice (columns {names.index(name) + 1} and {i + 1}): "
+                "rename or delete the one that is not meant; one row per SAE is wanted"
+            )
         elif count:
             names[i] = f"{name}.{count}"
     return names

@@ -83,6 +83,12 @@ def _json(content: Any, path: str, found: Found) -> str:
             return kind
     if found.options.rows_at is None and (kind := _results(content, path, found)):
         return kind
+    if (
+        isinstance(content, list)
+        and content
+        and all(isinstance(r, dict) and wandb.is_api_record(r) for r in content)
+    ):
+        return _frame(pd.DataFrame([{"name": None, **record} for record in content]), path, found)
     return _frame(_records_of(content, found), path, found)
 
 

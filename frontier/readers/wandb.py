@@ -51,6 +51,11 @@ def is_api_export(names: list[str]) -> bool:
     return set(API) <= set(names)
 
 
+def is_api_record(content: dict[str, Any]) -> bool:
+    """Whether a JSON dict is a run as the public API gives it."""
+    return isinstance(content.get("summary"), dict) and isinstance(content.get("config"), dict)
+
+
 def is_summary(content: dict[str, Any]) -> bool:
     """Whether a JSON dict is a run's `wandb-summary.json`."""
     return "_runtime" in content or "_step" in content
