@@ -245,7 +245,7 @@ def l0_question(table: pd.DataFrame) -> str:
     names = set(map(str, table.get("sparsity_name", pd.Series(dtype=object)).dropna()))
     if not named and names and names <= {"k", "target_l0"}:
         return (
-            f"; if {' or '.join(sorted(names))} is the number of active latents in every row, as k of TopK is, "
+            f"; if {' or '.join(sorted(names))} counts active latents in every row, as k of TopK does, "
             f"say columns={{'sparsity_setting': 'l0'}} ({_as_l0('sparsity_setting')})"
         )
     likely = named or [c for c in numbers if re.search(r"activ|sparsity|nonzero|firing|latent|feat", slug(c))]
