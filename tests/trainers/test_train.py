@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from processes import sae_train, under_torchrun
+from small_runs import TEXT
 
 import frontier
 from trainers import checkpoints, cli, recipes
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow
 def small(**training):
     return checked(
         {
-            "activations": {"tokens": 6000, "buffer_tokens": 4096},
+            "activations": {"text": TEXT, "tokens": 6000, "buffer_tokens": 4096},
             "training": {
                 "steps": 30, "batch_size": 256, "dictionary_size": 64, "threads": 2, "checkpoint_every": 5,
                 "log_every": 10,
