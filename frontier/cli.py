@@ -198,7 +198,7 @@ def report(
         source, out, reference, split(by), rows=str(rows), curve=curve, x=x, y=y, errors=str(errors),
         max_l0=max_l0, vanishing_l0=word_or_number(vanishing_l0), at=at, level=level,
         typical_seed_sd=typical_seed_sd, family=family, across=split(across) or (), title=title, date=date,
-        reading=reading, curves=curves,
+        reading=reading, with_curves=curves,
     )])  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import doctest
 import inspect
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -170,6 +171,27 @@ def test_parameters_keep_to_one_word():
             assert parameters["seed"].default == 0, f"{name}: seed is that of random numbers"
 
 
+KINDS_OF_VALUE = {
+    "x": "a column, or numbers where all is numbers", "y": "the same", "weights": "the same",
+    "vanishing_l0": "the same", "reference": "a family, or its fit", "columns": "names, or a mapping of them",
+    "ratios": "any results with ratios", "families": "names, or rows that have them", "table": "a path too",
+    "fits": "one, many, or a list",
+}  # fmt: skip
+"""Words of parameters whose values are of several kinds, with one meaning."""
+
+
+def test_a_shared_word_has_one_kind_of_value():
+    """Of two functions that share a word, one takes all that the other takes, None apart."""
+    kinds = {}
+    for name in FUNCTIONS:
+        for word, p in inspect.signature(getattr(frontier, name)).parameters.items():
+            parts = re.split(r" \| (?![^\[]*\])", str(p.annotation))
+            kinds.setdefault(word, set()).add(frozenset(parts) - {"None"})
+    chains = {word: sorted(found, key=len) for word, found in kinds.items()}
+    several = {w for w, c in chains.items() if not all(a <= b for a, b in pairwise(c))}
+    assert several == KINDS_OF_VALUE.keys()
+
+
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_shared_parameters_have_one_order(name):
     own = ELSEWHERE.get(name, set())
@@ -182,14 +204,15 @@ OLD_PARAMETERS = [
     ("relative_potency", {"method": "welch"}), ("hit_ratio", {"method": "welch"}),
     ("fit_frontier", {"method": "quantile", "replicates": 9}), ("pareto_probability", {"draws": 9}),
     ("calibrate", {"tables": 9}), ("compare_seeds", {"seed": "seed"}), ("attainment", {"levels": ["best"]}),
-    ("plot_fits", {"log": True}), ("hypervolume", {"reference": {"l0": 200.0, "performance_hit": 1.0}}),
+    ("plot_fits", {"log": True}),
+    ("paper_style", {"columns": 1}), ("hypervolume", {"reference": {"l0": 200.0, "performance_hit": 1.0}}),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "options"), OLD_PARAMETERS)
 def test_an_old_parameter_works_and_names_the_new_one(name, options, sweep, hill20):
     takes = next(iter(inspect.signature(getattr(frontier, name)).parameters))
-    given = {"table": [sweep], "fits": [hill20], "source": [hill20], "fit": list(hill20)[:2]}[takes]
+    given = {"table": [sweep], "fits": [hill20], "source": [hill20], "fit": list(hill20)[:2]}.get(takes, [])
     old = next(iter(options))
     with pytest.warns(DeprecationWarning, match=rf"{name}\({old}=...\) is now {name}\(") as seen:
         found = getattr(frontier, name)(*given, **options)

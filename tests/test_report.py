@@ -516,7 +516,7 @@ def test_a_doubt_about_several_families_of_a_cell_counts_them(studied):
 def test_long_names_keep_what_tells_them_apart(tmp_path):
     table = study(runs=5)
     table["model"] = "org/" + table["model"] + "-with-a-suffix-that-says-everything"
-    html = frontier.report(table, tmp_path / "r.html", "relu", curves=False).read_text(encoding="utf-8")
+    html = frontier.report(table, tmp_path / "r.html", "relu", with_curves=False).read_text(encoding="utf-8")
     shown = [(p["label"], p["short"]) for p in data_of(html)["frontier"]["panels"]]
     assert len({short for _, short in shown}) == 6 and all(len(short) <= 40 for _, short in shown)
     for label, short in shown:  # a layer's number is that of the layer
@@ -559,7 +559,7 @@ def test_a_large_study_fits_no_curves_unless_asked(tmp_path):
     assert "_curves" not in vars(found) and "fits" not in ids(page)
     assert "No curves are fitted for a page of 66 comparisons; no verdict rests on them." in page.text
     small = frontier.compare(table[table["layer"] == 0], "relu")
-    frontier.report(small, tmp_path / "s.html", table=table[table["layer"] == 0], curves=False)
+    frontier.report(small, tmp_path / "s.html", table=table[table["layer"] == 0], with_curves=False)
     assert "_curves" not in vars(small)
     frontier.report(small, tmp_path / "s.html", table=table[table["layer"] == 0])
     assert "_curves" in vars(small)

@@ -15,6 +15,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, Locator, MaxNLocator, NullFormatter
 
 from frontier.metrics.columns import USUAL_REFERENCES
+from frontier.renamed import parameters
 from frontier.wording import nearest, one_line, plural
 
 WIDTHS = {"neurips": (5.5,), "icml": (3.25, 6.75), "acl": (3.03, 6.3)}
@@ -41,8 +42,9 @@ class Style(NamedTuple):
     line: Any = "-"
 
 
+@parameters(columns="span")
 @contextmanager
-def paper_style(venue: str = "neurips", columns: int = 1) -> Iterator[float]:
+def paper_style(venue: str = "neurips", span: int = 1) -> Iterator[float]:
     """Figures made inside have the venue's width, its type size and its kind of letters.
 
     Letters are STIX, which match Times and come with matplotlib, so that every machine draws the same figure.
@@ -51,7 +53,7 @@ def paper_style(venue: str = "neurips", columns: int = 1) -> Iterator[float]:
     Parameters
     ----------
     venue : {"neurips", "icml", "acl"}
-    columns : int
+    span : int
         Columns of text that the figure spans. NeurIPS has one.
 
     Yields
@@ -76,9 +78,9 @@ def paper_style(venue: str = "neurips", columns: int = 1) -> Iterator[float]:
     widths = WIDTHS.get(str(venue).lower())
     if widths is None:
         raise ValueError(f"unknown venue {venue!r}{nearest(str(venue), WIDTHS)}")
-    if columns not in range(1, len(widths) + 1):
-        raise ValueError(f"{venue} has {plural(len(widths), 'column')} of text, asked for {columns}")
-    width = widths[columns - 1]
+    if span not in range(1, len(widths) + 1):
+        raise ValueError(f"{venue} has {plural(len(widths), 'column')} of text, asked for {span}")
+    width = widths[span - 1]
     with mpl.rc_context({**_PAPER, **EMBEDDING, "figure.figsize": (width, 0.62 * min(width, 4.5))}):
         yield width
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ LABELS = {"loss": "Training loss", "gradient_norm": "Norm of the gradient"}
 STEPS = {"step": "Training step", "tokens": "Training tokens"}
 
 
-def training_log(path: str | Path) -> pd.DataFrame:
+def training_log(path: str | os.PathLike[str]) -> pd.DataFrame:
     """The log of a run (`log.jsonl`) as a table: one row per SAE and logged step.
 
     Returns

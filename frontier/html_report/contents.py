@@ -130,7 +130,7 @@ def without_curves(found: Comparisons) -> str:
     return (
         f"No curves are fitted for a page of {plural(len(found), 'comparison')}; no verdict rests on them. "
         "For k, n and the other parameters: compare(...).fits and .ratios, or sae-frontier fit; to have them "
-        "here: report(..., curves=True), or sae-frontier report --curves."
+        "here: report(..., with_curves=True), or sae-frontier report --curves."
     )
 
 

@@ -19,12 +19,14 @@ from frontier.html_report.plots import figures
 from frontier.metrics import add_notes, metrics_table, usable
 from frontier.metrics.axes import with_better, y_axis
 from frontier.readers import read
+from frontier.renamed import parameters
 from frontier.writing import write_bytes
 
 ONE_NAME = "all SAEs"
 """The family of a table that names none."""
 
 
+@parameters(curves="with_curves")
 def report(
     source: Any,
     path: str | os.PathLike[str] = "report.html",
@@ -36,7 +38,7 @@ def report(
     title: str = "",
     date: str = "",
     reading: Mapping[str, Any] | None = None,
-    curves: bool | None = None,
+    with_curves: bool | None = None,
     **options: Any,
 ) -> Path:
     """The path of one HTML file that tells a comparison: verdicts, doubts, figures, tables, provenance.
@@ -60,7 +62,7 @@ def report(
         Day of making, printed as given.
     reading : dict, optional
         Options of `frontier.read`.
-    curves : bool, optional
+    with_curves : bool, optional
         Whether curves (k, n, ...) are fitted for the page, on which no verdict rests; default up to
         60 comparisons.
 
@@ -92,7 +94,7 @@ def report(
         options |= {"y": y_axis(rows, options["y"])} if options.get("y") else {}
         found = compare(rows, reference or only_family(rows, family), by, family=family, **options)
         files = input_files(source, rows)
-    curves = len(found) <= CURVES if curves is None else curves
+    curves = len(found) <= CURVES if with_curves is None else with_curves
     said = contents(found, rows, files, title=title, date=date, y=options.get("y"), curves=curves)
     made = page(said, figures(found, rows, said.y, curves=curves)).encode(errors="replace")
     return write_bytes(Path(path).expanduser(), made)

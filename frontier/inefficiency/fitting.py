@@ -41,7 +41,7 @@ METHODS = ("stochastic", "quantile")
 def fit_frontier(
     table: Any,
     curve: str | Curve = "hill",
-    by: Any = None,
+    by: Sequence[str] | str | None = None,
     *,
     estimator: str = "stochastic",
     quantile: float = 0.1,

@@ -2,7 +2,6 @@
 
 from frontier.ratios.from_fits import (
     SPARSITY_AXES,
-    Level,
     Ratio,
     RatioTable,
     hit_ratio,
@@ -15,7 +14,6 @@ from frontier.ratios.from_fits import (
 
 __all__ = [
     "SPARSITY_AXES",
-    "Level",
     "Ratio",
     "RatioTable",
     "hit_ratio",

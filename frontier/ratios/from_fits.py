@@ -42,8 +42,6 @@ FAR = 3.0
 NEAR = 1e-9
 SPARSITY_AXES = ("sparsity", "relative_sparsity")
 
-Level = float | None
-
 
 @parameters(method="intervals")
 @recorded
@@ -119,7 +117,7 @@ def ratio_table(
 
 
 def parameter_ratio(
-    fit: CurveFit, reference: CurveFit, name: str, *, level: Level = None, method: str = "welch"
+    fit: CurveFit, reference: CurveFit, name: str, *, level: float | None = None, method: str = "welch"
 ) -> Ratio:
     """value(family) / value(reference) of one parameter of two independent fits.
 
@@ -158,7 +156,7 @@ def relative_potency(
     reference: CurveFit,
     at: float | None = None,
     *,
-    level: Level = None,
+    level: float | None = None,
     intervals: str = "welch",
 ) -> Ratio:
     """L0(reference) / L0(family) at equal performance hit `at`; above 1, the family needs fewer latents.
@@ -196,7 +194,7 @@ def hit_ratio(
     reference: CurveFit,
     at: float | None = None,
     *,
-    level: Level = None,
+    level: float | None = None,
     intervals: str = "welch",
 ) -> Ratio:
     """hit(family) / hit(reference) at equal L0 `at`; below 1, the family loses less.
@@ -240,7 +238,7 @@ def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity)
 
 def _ratio(
     fit: CurveFit, reference: CurveFit, quantity: Quantity, name: str, at: float | None,
-    better: str, level: Level, method: str, doubts: list[Doubt],
+    better: str, level: float | None, method: str, doubts: list[Doubt],
 ) -> Ratio:  # fmt: skip
     level = fit.level if level is None else level
     refuse_unlike(fit, reference)
