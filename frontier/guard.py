@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from frontier.groups import PROTOCOL, as_text, group_codes
-from frontier.metrics import says_nothing, unread_columns
+from frontier.metrics import says_nothing, set_aside_remark, unread_columns, usable
 from frontier.metrics.asked import in_condition, is_equal
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import UNEQUAL, size_columns
@@ -20,21 +20,24 @@ CLEAN = 3
 def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
     """Refuse rows of different protocol, ablation, model, site, layer or size of evaluation in one group.
 
+    Rows that are set aside play no part.
+
     Missing differs from known: fill the column in where the rows do belong together.
 
     Raises
     ------
     TableError
-        Names the column and what differs.
+        Names the column and what differs; or says why every row is set aside.
     """
     for column in [across] if isinstance(across, str) else across:
         if column not in table:
             near = nearest(column, [str(c) for c in table.columns])
             raise TableError(f"no column {column!r} for values to meet across{near}")
-    if table.empty:
-        return
+    rows = usable(table)
+    if rows.empty:
+        raise TableError(f"no usable row: {set_aside_remark(table) or 'the table is empty'}")
     for question in (_unlike, _unequal_sizes, unread_question):
-        if asked := question(table, columns, across):
+        if asked := question(rows, columns, across):
             raise TableError(asked)
 
 

@@ -160,9 +160,10 @@ def pool_ratios(
     >>> pooled.quantity
     'relative_potency'
     """
-    rows = [r for r in ratios if r.quantity == quantity and (family is None or r.family == family)]
+    every = [*ratios, *getattr(ratios, "without", ())]
+    rows = [r for r in every if r.quantity == quantity and (family is None or r.family == family)]
     if not rows:
-        known = sorted({(r.quantity, r.family) for r in ratios})
+        known = sorted({(r.quantity, r.family) for r in every})
         raise ValueError(
             f"no ratio of {quantity}{f' of {family}' if family else ''}; there are {listed(known, 8)}"
         )
@@ -295,7 +296,8 @@ def _finite(rows: list[Ratio]) -> tuple[list[Ratio], list[str]]:
         if all(math.isfinite(v) and v > 0 for v in limits):
             kept.append(r)
         else:
-            left_out.append(f"{_name(r, rows)} ({interval_cell(*limits)}: no finite interval)")
+            what = "no ratio" if math.isnan(r.ratio) else f"{interval_cell(*limits)}: no finite interval"
+            left_out.append(f"{_name(r, rows)} ({what})")
     return kept, left_out
 
 

@@ -375,3 +375,26 @@ def test_points_of_one_sae_are_called_so(layer20):
     assert words in repr(found) and words in repr(found.ratios)
     alone = table.assign(parent=[str(i) for i in range(len(table))])
     assert words not in repr(frontier.compare(alone, "baseline", errors="additive"))
+
+
+def test_rows_that_are_all_set_aside_are_named():
+    rows = [
+        {"architecture": a, "l0": -x, "loss_recovered": 0.9} for a in ("relu", "topk") for x in (8, 16, 32)
+    ]
+    for compared in (frontier.compare, frontier.observed_potency):
+        with pytest.raises(
+            ValueError, match="no usable row: 6 of 6 rows set aside: 6 because l0 is negative"
+        ):
+            compared(rows, "relu")
+    with pytest.raises(ValueError, match="no usable row: 6 of 6"):
+        frontier.compare(rows)
+
+
+def test_the_table_of_potencies_has_p_values():
+    """Holm's are those of ratios of curves; a column of empty cells is none."""
+    table = frontier.load_dataset("gated_gemma7b")
+    found = frontier.compare(table[table["layer"] == 20], "baseline")
+    latex = found.potencies.to_latex()
+    assert "$p$" in latex and "Holm" not in latex
+    assert all(r.p_value < 1e-5 for r in found.potencies) and latex.count(r"\times10^{-") == 2
+    assert "Holm" in found.ratios.to_latex()

@@ -141,3 +141,25 @@ def test_a_pooled_k_says_that_it_is_extrapolated(hill20):
     ratios = frontier.ratio_table(hill20, "baseline")
     assert "k is extrapolated in 3 of 3 cells." in repr(pool_ratios(ratios, "k"))
     assert "different hits, 0.0281 to 0.109" in repr(pool_ratios(ratios))
+
+
+def test_cells_without_a_potency_are_left_out_by_name():
+    """Three cells with potency 2; in the fourth the two families share no hit."""
+    l0 = np.geomspace(8, 256, 8)
+    wiggle = 1 + 0.02 * (-1) ** np.arange(8)
+    cells = {"a": (1.0, 2.0), "b": (1.1, 2.2), "c": (0.9, 1.85), "far": (1.0, 5000.0)}
+    table = pd.DataFrame([
+        {"architecture": name, "site": site, "l0": x, "loss_recovered": 1 - 1 / (k * x) * w}
+        for site, strengths in cells.items()
+        for name, k in zip(("relu", "topk"), strengths, strict=True)
+        for x, w in zip(l0, wiggle, strict=True)
+    ])  # fmt: skip
+    found = frontier.compare(table)
+    assert np.isnan(found["far", "topk"].potency.ratio) and len(found.potencies) == 3
+    pooled = pool_ratios(found.potencies)
+    assert [c.name for c in pooled.cells] == ["a", "b", "c"]
+    assert pooled.ratio == pytest.approx(2, rel=0.03)
+    assert pooled.left_out == ("far (no ratio)",)
+    assert [d.kind.name for d in pooled.doubts][:1] == ["left_out"]
+    again = type(found.potencies).from_dict(found.potencies.to_dict())
+    assert pool_ratios(again).left_out == pooled.left_out

@@ -115,7 +115,7 @@ def compare(
     table = with_better(metrics_table(table), better, y)
     y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
-    guard(usable(table), groups.cells, across)
+    guard(table, groups.cells, across)
     if not groups.family:
         raise ValueError("the table has no architecture or family column, so there is nothing to compare")
     name = reference_family(usable(table)[groups.family].tolist(), reference)

@@ -194,8 +194,11 @@ class Comparisons(Rows[Comparison]):
     @property
     def potencies(self) -> RatioTable:
         """The relative potencies of the shared shape as ratios, for `plot_ratios` and `pool_ratios`."""
-        known = tuple(c.potency for c in self.comparisons if not math.isnan(c.potency.ratio))
-        return records.part(self, "potencies", RatioTable(known, (*self.group_columns, self.family_column)))
+        every = [c.potency for c in self.comparisons]
+        known = tuple(r for r in every if not math.isnan(r.ratio))
+        without = tuple(r for r in every if math.isnan(r.ratio))
+        table = RatioTable(known, (*self.group_columns, self.family_column), without=without)
+        return records.part(self, "potencies", table)
 
     @cached_property
     def _curves(self) -> tuple[FrontierFits, RatioTable]:

@@ -19,7 +19,7 @@ from frontier.fits.residuals import curvature_left
 from frontier.fits.vanishing import Option, known, option_of
 from frontier.groups import Groups
 from frontier.guard import guard
-from frontier.metrics import metrics_table, usable, y_axis
+from frontier.metrics import metrics_table, y_axis
 from frontier.metrics.axes import better_of, falling_axis, usual_curve, usual_curve_remark
 from frontier.records import recorded
 from frontier.wording import listed, nearest
@@ -114,7 +114,7 @@ def fit(
         table, groups, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights, across=across
     )
     points, beyond = known(points, offset)
-    guard(usable(table), groups.columns, across)
+    guard(table, groups.columns, across)
     cells = [tuple(groups.cell_of(p.group).values()) for p in points]
     fits, failures, evidence = fit_groups(points, errors_named(errors), settings, cells)
     chosen = usual_curve_remark(y) if curve is None else ""

@@ -14,7 +14,7 @@ from scipy.optimize import isotonic_regression
 from frontier.doubts import Doubt, Kind, in_text, placed
 from frontier.groups import Groups
 from frontier.guard import guard
-from frontier.metrics import give_back, metrics_table, set_aside_remark, usable, values, y_axis
+from frontier.metrics import give_back, metrics_table, set_aside_remark, values, y_axis
 from frontier.metrics.axes import falling_axis
 from frontier.metrics.checks import TableError
 from frontier.pareto.rows import chosen_rows
@@ -173,7 +173,7 @@ def observed_potency(
     table = metrics_table(table)
     y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
-    guard(usable(table), groups.cells, across)
+    guard(table, groups.cells, across)
     if not groups.family:
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     chosen = chosen_rows(table, groups, rows, objectives=objectives or {"l0": "min", y: "min"})

@@ -84,11 +84,18 @@ class Ratio(Result):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RatioTable(Rows[Ratio]):
-    """Ratios of families to one reference, one row per group, family and quantity."""
+    """Ratios of families to one reference, one row per group, family and quantity.
+
+    Attributes
+    ----------
+    without : tuple of Ratio
+        Pairs that were compared and have no such ratio: no rows, and named where rows are pooled.
+    """
 
     ratios: tuple[Ratio, ...]
     group_columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    without: tuple[Ratio, ...] = ()
 
     _noun = "ratios"
     _how = "name group values, family and quantity so that one does"

@@ -112,7 +112,7 @@ def compare_seeds(
     if run not in table:
         raise TableError(f"no column {run!r} that tells seeds apart{nearest(run, list(table.columns))}")
     groups = Groups.of(table, by, family)
-    guard(usable(table), groups.cells, across)
+    guard(table, groups.cells, across)
     if not groups.family:
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     rows = usable(table)

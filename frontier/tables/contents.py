@@ -178,9 +178,8 @@ def _cell(record: Mapping[Any, Any]) -> str:
 
 def _p_columns(frame: pd.DataFrame) -> dict[str, str]:
     """The columns of p values to print, with their headers."""
-    adjusted = "p_adjusted" in frame and not np.allclose(
-        frame["p_adjusted"], frame["p_value"], equal_nan=True
-    )
+    known = "p_adjusted" in frame and frame["p_adjusted"].notna().any()
+    adjusted = known and not np.allclose(frame["p_adjusted"], frame["p_value"], equal_nan=True)
     return {"p_value": "p", "p_adjusted": "p (Holm)"} if adjusted else {"p_value": "p"}
 
 
@@ -205,10 +204,10 @@ def _wide(
     for i, record in enumerate(frame.to_dict("records")):
         rows.setdefault(tuple(str(record[k]) for k in keys), {})[str(record["quantity"])] = i
     fields = [Field(header(c), [key[keys.index(c)] for key in rows]) for c in shown]
-    p_column, p_name = list(_p_columns(frame).items())[-1]
     records = frame.to_dict("records")
     for quantity in dict.fromkeys(frame["quantity"]):
         found = [records[of[quantity]] if quantity in of else None for of in rows.values()]
+        p_column, p_name = list(_p_columns(frame[frame["quantity"] == quantity]).items())[-1]
         at = [number(float(r["at"])) if r and "at" in r and r["at"] is not None else "" for r in found]
         if any(at):
             fields.append(Field("At", at, numeric=True))
