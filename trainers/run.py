@@ -232,15 +232,15 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
         return
     lock = FileLock(folder / ".lock")
-    try:
-        with naming(folder / ".lock"):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / ".lock").touch()
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise RunError(
-            f"another sae-train is at work in {folder}; wait for it, or name another folder"
-        ) from error
+    with naming(folder / ".lock", "nothing was changed"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".lock").touch()
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise RunError(
+                f"another sae-train is at work in {folder}; wait for it, or name another folder"
+            ) from error
     try:
         yield
     finally:

@@ -2,13 +2,16 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 
 import pandas as pd
 import pytest
+import torch
+from disks import fill, in_one_line, ordinary, small_disk
 from processes import sae_train
-from small_runs import small
+from small_runs import said, small, weights
 
 from trainers.config import write_config
 
@@ -51,12 +54,65 @@ def test_a_limit_on_file_sizes_names_the_file(tmp_path):
     assert resumed.returncode == 0, said
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_read_only(tmp_path):
     write_config(small(), tmp_path / "c.toml")
     (tmp_path / "run").mkdir(mode=0o500)
-    done = command("run", tmp_path / "c.toml", "--out", tmp_path / "run", "--quiet")
-    assert done.returncode == 2 and "name a folder that you may write to" in done.stderr
+    words = ("run", tmp_path / "c.toml", "--out", tmp_path / "run", "--quiet")
+    done = ordinary("-m", "trainers", *words)
+    assert done.returncode == 2
+    assert in_one_line(done.stderr, str(tmp_path / "run"), "nothing was changed", "that you may write to")
+
+
+@pytest.mark.parametrize(("word", "within"), [("resume", False), ("evaluate", True)])
+def test_a_run_that_is_read_only(copied, word, within):
+    """The folder alone, and all that is in it, as an archive may be."""
+    closed = [copied, *(copied.rglob("*") if within else ())]
+    for path in closed:
+        path.chmod(path.stat().st_mode & ~0o222)
+    done = ordinary("-m", "trainers", word, copied, "--quiet")
+    for path in closed:
+        path.chmod(path.stat().st_mode | 0o200)
+    assert done.returncode == 2
+    assert in_one_line(done.stderr, str(copied), "Permission denied", "that you may write to"), done.stderr
+
+
+def test_saes_that_cannot_be_replaced(copied):
+    (copied / "saes").chmod(0o500)
+    done = ordinary("-m", "trainers", "resume", copied, "--quiet")
+    (copied / "saes").chmod(0o755)
+    assert in_one_line(done.stderr, "saes/", "what was there before is unchanged"), done.stderr
+
+
+@pytest.mark.parametrize("kilobytes", [20, 700, 1200])
+def test_a_full_disk_while_training(finished, tmp_path, monkeypatch, capsys, kilobytes):
+    """At the first, second and last checkpoint; with room again the run ends in the same bits."""
+    write_config(small(), tmp_path / "c.toml")
+    with small_disk(tmp_path / "disk", kilobytes) as disk:
+        words = ("run", tmp_path / "c.toml", "--out", disk / "run", "--quiet")
+        code, _, err = said(monkeypatch, capsys, *words)
+        assert code == 2 and "checkpoint of step" in err and "No space left" in err and "free some" in err
+        assert ("is intact" in err) == (kilobytes > 20) and not list(disk.rglob(".draft_*"))
+        subprocess.run(["mount", "-o", "remount,size=20m", disk], check=True)
+        assert said(monkeypatch, capsys, "resume", disk / "run", "--quiet")[0] == 0
+        for name, theirs in weights(finished).items():
+            assert all(torch.equal(v, weights(disk / "run")[name][k]) for k, v in theirs.items())
+
+
+def test_a_full_disk_while_saes_are_saved_measured_and_exported(copied, tmp_path, monkeypatch, capsys):
+    with small_disk(tmp_path / "disk", 5000) as disk:
+        run = shutil.copytree(copied, disk / "run")
+        for words, left in (
+            (("evaluate", run, "--quiet"), 0),
+            (("export", run, "--out", disk / "exported"), 8),
+            (("resume", run, "--quiet"), 8),
+        ):
+            fill(disk, left)
+            code, _, err = said(monkeypatch, capsys, *words)
+            (disk / "filling").unlink()
+            assert code == 2 and str(disk) in err and "No space left" in err and "free some space" in err, err
+            assert "Traceback" not in err and not list(disk.rglob(".draft_*")), words
+        assert {p.name for p in (run / "saes").iterdir()} == {p.name for p in (copied / "saes").iterdir()}
+        assert said(monkeypatch, capsys, "resume", run, "--quiet")[0] == 0
 
 
 def test_the_version():
