@@ -1,6 +1,7 @@
 """The shared shape against statsmodels, scipy, closed forms and simulations with known truth."""
 
 import dataclasses
+import tracemalloc
 
 import numpy as np
 import pandas as pd

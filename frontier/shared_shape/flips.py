@@ -11,6 +11,7 @@ Econometrics 146 (2008) 162, residuals of the null model divided by √(1 − le
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -63,13 +64,20 @@ def added_columns(
     spread = null.residuals / np.sqrt(1 - leverage)
     reached = np.zeros(len(p))
     signs = flips(spread.shape[-1])
-    step = max(1, BLOCK // signs.size)
-    for i in range(0, len(p), step):
-        part = slice(i, i + step)
-        turned = spread[part, None] * np.swapaxes(signs[:, ranks[part]], 0, 1)
-        gains = _gain(turned, small[part], large[part])
-        reached[part] = (gains >= observed[part, None]).mean(-1)
+    for cells, some in blocks(len(p), *signs.shape):
+        turned = spread[cells, None] * np.swapaxes(signs[some][:, ranks[cells]], 0, 1)
+        reached[cells] += (_gain(turned, small[cells], large[cells]) >= observed[cells, None]).sum(-1)
+    reached /= len(signs)
     return np.where(reached > 0, np.maximum(p, reached), p), f
+
+
+def blocks(cells: int, patterns: int, points: int) -> Iterator[tuple[slice, slice]]:
+    """Blocks of cells, or where one cell is large, of its patterns: `BLOCK` numbers at the most."""
+    many = max(1, BLOCK // (patterns * points))
+    some = max(1, min(patterns, BLOCK // points))
+    for i in range(0, cells, many):
+        for j in range(0, patterns, some):
+            yield slice(i, i + many), slice(j, j + some)
 
 
 def ranks_of(z: Array, y: Array) -> NDArray[np.intp]:
@@ -91,9 +99,11 @@ def _basis(columns: Array, root_weights: Array) -> Array:
 
 
 @lru_cache(maxsize=256)
-def flips(points: int) -> Array:
+def flips(points: int) -> NDArray[np.int8]:
     """Patterns of signs, (flips, points): all with few points, else `FLIPS` drawn once and for all."""
     if points <= ALL_UP_TO:
-        patterns = np.arange(1, 2 ** (points - 1))
-        return np.where((patterns[:, None] >> np.arange(points)) & 1, -1.0, 1.0)
-    return np.where(np.random.default_rng(points).integers(0, 2, (FLIPS, points)), -1.0, 1.0)
+        turned = np.arange(1, 2 ** (points - 1))[:, None] >> np.arange(points) & 1
+    else:
+        rng = np.random.default_rng(points)
+        turned = np.stack([rng.integers(0, 2, points).astype(np.int8) for _ in range(FLIPS)])
+    return (1 - 2 * turned).astype(np.int8)

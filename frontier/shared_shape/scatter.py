@@ -11,14 +11,16 @@ from scipy.special import fdtrc, stdtr
 
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
-from frontier.shared_shape.flips import added_columns, ranks_of
+from frontier.shared_shape.flips import added_columns, blocks, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, fit_linear
 
 POOLED = 0.25
 """Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
 HALF = 0.5
 MOST_CORRELATED = 0.6
-DRAWS = 200
+DRAWS, LEAST_DRAWS = 200, 40
+MOST_DRAWN = 1 << 22
+"""Numbers drawn for one cell; a cell of more than 20,000 points is held against fewer draws of them."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,11 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...]) -> tuple[Array, Array
         return (residuals[..., inner] * residuals[..., inner + 1]).sum(-1) / np.where(square > 0, square, 1)
 
     def fitted(errors: Array) -> Array:
-        return lagged(errors - (errors @ basis) @ np.swapaxes(basis, -1, -2))
+        found = np.empty((len(basis), len(errors)))
+        for cells, some in blocks(len(basis), *errors.shape):
+            own = basis[cells]
+            found[cells, some] = lagged(errors[some] - (errors[some] @ own) @ np.swapaxes(own, -1, -2))
+        return found
 
     independent, correlated = _normal_errors(sizes)
     null, observed = fitted(independent), lagged(free.residuals)
@@ -143,7 +149,8 @@ MANY_PAIRS = 4
 def _normal_errors(sizes: tuple[int, ...]) -> tuple[Array, Array]:
     """Normal errors, independent and with correlation 1/2 along each family, (draws, points)."""
     n = sum(sizes)
-    independent = np.random.default_rng(n).standard_normal((DRAWS, n))
+    draws = min(DRAWS, max(LEAST_DRAWS, MOST_DRAWN // n))
+    independent = np.random.default_rng(n).standard_normal((draws, n))
     correlated, firsts = independent.copy(), {0, *np.cumsum(sizes).tolist()}
     for i in range(n):
         if i not in firsts:
