@@ -1,0 +1,1 @@
+"""Planted faults: what can be planted in a file, and whether the tests notice."""

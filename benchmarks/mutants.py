@@ -1,0 +1,185 @@
+"""Do the tests notice planted faults? A sample of them in each numerical module, one at a time.
+
+    python -m benchmarks.mutants [--module engine] [--count 20]
+
+A copy of the tree takes one fault at a time (an exchanged operator, comparison, constant, argument order, a
+dropped `not`); the tests of its module run until the first fails. The sample is drawn from one seed, and
+stays as it is when other lines change. What survives is printed; what nobody could see is listed with its
+reason in `mutant_parts.equivalents`. The table goes to docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from benchmarks.measuring import RESULTS, arguments, circumstances, folder_of, write
+from benchmarks.mutant_parts.equivalents import EQUIVALENT
+from benchmarks.mutant_parts.faults import Fault, faults, planted, sources
+from benchmarks.mutant_parts.reached import Watch, likely
+from frontier.writing import write_text
+
+ROOT = Path(__file__).parents[1]
+PAGE = Path("docs/reliability.md")
+MARKS = ("<!-- mutants -->\n", "<!-- end of mutants -->")
+SEED, COUNT = 0, 15
+LIKELY = 12
+"""The quickest tests of a function run before all of its module's."""
+OWN = ("frontier", "benchmarks")
+"""Packages of this tree that are loaded here, and that the process of a fault imports anew from the copy."""
+LEFT = (".*", "docs", "notebooks", "out", "__pycache__")
+LOADED = ("hypothesis", "lmfit", "pandas", "pyarrow.parquet", "pytest", "scipy.optimize", "scipy.stats",
+          "statsmodels.api", "matplotlib.pyplot", "seaborn", "polars")  # fmt: skip
+"""What every process would import again."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Files in which faults are planted, and the tests that should notice."""
+
+    places: tuple[str, ...]
+    tests: tuple[str, ...]
+
+
+def _of(place: str, *tests: str) -> Subject:
+    return Subject((place,), (*(f"tests/{t}.py" for t in tests), place))
+
+
+SLOWEST = "test_null_error_and_coverage_of_simulated_tables"
+SUBJECTS = {
+    "engine": _of("frontier/engine", "test_engine"),
+    "intervals": _of("frontier/intervals.py", "test_intervals"),
+    "ratios": _of("frontier/ratios", "test_ratios", "test_parallel", "test_intervals"),
+    "pooling": _of("frontier/pooling.py", "test_pooling"),
+    "pareto": _of("frontier/pareto", "test_pareto", "test_uncertain_pareto", "test_groups"),
+    "metrics": _of("frontier/metrics", "test_metrics", "test_metric_registry", "test_columns"),
+    "shared_shape": _of("frontier/shared_shape", "test_shared_shape", "test_verdicts", "test_comparison"),
+    "comparison": Subject(
+        ("frontier/comparison",),
+        ("tests/test_verdicts.py", "tests/test_comparison.py", "frontier/comparison", "tests/test_doubts.py",
+         "tests/test_verdict_rates.py", "--deselect=tests/test_verdict_rates.py::" + SLOWEST),
+    ),
+    "closed_forms": _of(
+        "trainers/steps/closed_forms", "trainers/test_fast_steps", "trainers/test_steps"
+    ),
+}  # fmt: skip
+
+
+def sample(tree: Path, subject: Subject, count: int) -> list[Fault]:
+    """As many faults as asked, drawn from all of the subject's files."""
+    found = [f for path in sources(tree, subject.places) for f in faults(path, (tree / path).read_text())]
+    return sorted(found, key=lambda f: f.rank(SEED))[:count]
+
+
+def run_tests(tree: Path, tests: Sequence[str], plugins: Sequence[object]) -> None:
+    """In a process of its own: the tests, until one fails."""
+    import pytest
+
+    for name in [m for m in sys.modules if m.split(".")[0] in OWN]:
+        del sys.modules[name]
+    os.chdir(tree)
+    sys.path.insert(0, str(tree))
+    options = ["-x", "-q", "-m", "not slow and not interop", "-p", "no:cacheprovider", "-p", "no:anyio",
+               "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
+    with open(os.devnull, "w") as none, contextlib.redirect_stdout(none), contextlib.redirect_stderr(none):
+        code = pytest.main([*options, *tests], plugins=plugins)
+    os._exit(int(code))
+
+
+def pass_still(tree: Path, tests: Sequence[str], limit: float = 900, plugins: Sequence[object] = ()) -> bool:
+    """Whether the tests pass, in the time that they may take."""
+    process = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, tests, plugins))
+    process.start()
+    process.join(limit)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        return False
+    return process.exitcode == 0
+
+
+def tried(tree: Path, name: str, count: int) -> dict[str, Any]:
+    """The faults of one subject, one at a time: how many were noticed, and which were not."""
+    subject, told = SUBJECTS[name], tree.parent / "reached.json"
+    start = time.monotonic()
+    if not pass_still(tree, subject.tests, plugins=[Watch(tree, sources(tree, subject.places), told)]):
+        sys.exit(f"the tests of {name} fail without any fault: {' '.join(subject.tests)}")
+    limit = 60 + 3 * (time.monotonic() - start)
+    reached = json.loads(told.read_text(encoding="utf-8"))
+    found: dict[str, list[str]] = {"killed": [], "survived": [], "equivalent": []}
+    for fault in sample(tree, subject, count):
+        first = likely(reached, f"{fault.path} {fault.function}", LIKELY)
+        path = tree / fault.path
+        source = path.read_text(encoding="utf-8")
+        path.write_text(planted(fault, source), encoding="utf-8")
+        stays = (not first or pass_still(tree, first, limit)) and pass_still(tree, subject.tests, limit)
+        path.write_text(source, encoding="utf-8")
+        outcome = "killed" if not stays else "equivalent" if fault.name in EQUIVALENT else "survived"
+        found[outcome].append(fault.name)
+        print(f"{outcome:10} line {fault.line:3}: {fault.name}", flush=True)
+    return {"planted": count, "killed": len(found.pop("killed")), **found}
+
+
+def score(found: dict[str, Any]) -> float:
+    """Share of the faults that could be noticed and were."""
+    return found["killed"] / max(found["killed"] + len(found["survived"]), 1)
+
+
+def table(modules: dict[str, Any]) -> str:
+    """The score of each module, of all, and the faults that no test could see, as Markdown."""
+    every = {key: sum(m[key] for m in modules.values()) for key in ("planted", "killed")}
+    every |= {key: [f for m in modules.values() for f in m[key]] for key in ("survived", "equivalent")}
+    rows = [
+        {"module": name, "planted": m["planted"], "noticed": m["killed"], "not noticed": len(m["survived"]),
+         "equivalent": len(m["equivalent"]), "share": f"{100 * score(m):.0f} %"}
+        for name, m in {**modules, "all": every}.items()
+    ]  # fmt: skip
+    listed = "".join(f"* `{f}`: {EQUIVALENT.get(f, '')}\n" for f in every["equivalent"])
+    return f"{tabulate(rows, headers='keys', tablefmt='github')}\n\n{listed}"
+
+
+def on_page(text: str, modules: dict[str, Any]) -> str:
+    """A page with its table made anew."""
+    return re.sub("(?s)(?<=" + MARKS[0] + ").*(?=" + MARKS[1] + ")", lambda _: table(modules), text)
+
+
+def main() -> None:
+    """Plant, count, write the result and the page."""
+    parser = arguments(__doc__, "two faults in one module")
+    parser.add_argument("--module", choices=list(SUBJECTS), action="append", help="only these; others stay")
+    parser.add_argument("--count", type=int, default=COUNT, help="faults per module")
+    asked = parser.parse_args()
+    names = asked.module or (["pooling"] if asked.quick else list(SUBJECTS))
+    for name in (*LOADED, *(("torch", "numba") if "closed_forms" in names else ())):
+        import_module(name)
+    folder = folder_of(asked)
+    before = folder / "mutants.json"
+    modules = json.loads(before.read_text(encoding="utf-8"))["modules"] if before.exists() else {}
+    with tempfile.TemporaryDirectory() as place:
+        tree = Path(place) / "tree"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT))
+        for name in names:
+            modules[name] = tried(tree, name, 2 if asked.quick else asked.count)
+            found = {n: modules[n] for n in SUBJECTS if n in modules}
+            write("mutants", circumstances("pytest", "numpy") | {"seed": SEED, "modules": found}, folder)
+    print(table(found))
+    if folder == RESULTS:
+        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), found))
+
+
+if __name__ == "__main__":
+    main()
