@@ -146,6 +146,31 @@ def _place(c):
     return c.group["layer"], ["topk", "gated"].index(c.family)
 
 
+@pytest.mark.parametrize("block", [1, 1000, 20_000])
+def test_blocks_of_any_size_give_the_same(monkeypatch, block):
+    """Cells one by one, and one cell's patterns in parts: memory is bounded, numbers are not touched."""
+    z, logs = points(cells=5)
+    cells = [Cell(a, b, (8, 8)) for a, b in zip(z, np.exp(logs), strict=True)]
+    whole = scatters(LAYOUT, z, np.exp(logs), LOG, cells)
+    monkeypatch.setattr("frontier.shared_shape.flips.BLOCK", block)
+    for one, other in zip(whole, scatters(LAYOUT, z, np.exp(logs), LOG, cells), strict=True):
+        assert dataclasses.asdict(other) == pytest.approx(dataclasses.asdict(one), rel=1e-9, nan_ok=True)
+
+
+def test_memory_of_one_large_cell_is_a_few_numbers_a_point():
+    """All its signs and draws at once, as doubles, were 15,500 bytes a point; a matrix would be 400,000."""
+    rng = np.random.default_rng(0)
+    n = 50_000
+    z = np.sort(rng.uniform(2, 6, (2, n // 2))).reshape(-1)
+    y = 3 * np.exp(-z + 0.05 * rng.standard_normal(n))
+    tracemalloc.start()
+    (found,) = analysed([Cell(z, y, (n // 2, n // 2))])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found is not None and found.pairs[0].p_gate > 0.001
+    assert peak < 8_000 * n
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("design", ["8/8", "8 v 6 on 20-80", "4/4"])
 def test_equal_families_are_told_apart_in_at_most_one_of_twenty(design):
