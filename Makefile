@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test test-quick oldest newest lint bench torture coverage gallery docs interop clean verdicts
+.PHONY: demo test test-quick oldest newest clients lint bench torture coverage gallery docs interop clean verdicts
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -63,13 +63,17 @@ docs: .venv/.docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 	@echo "open out/site/index.html"
 
+# The other tools' own clients, offline: runs logged and read back, stores, a hub on this machine.
+clients: .clients/.ready
+	PYTHONPATH=. .clients/bin/python -m pytest -q tests/clients tests/test_places.py
+
 # SAELens and dictionary_learning load what we export; `rm -r .interop` first for their newest versions.
 interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready
 	SAE_FRONTIER_INTEROP=benchmarks/results/interop.json .venv/bin/python -m pytest -q -m interop tests/interop
 	@cat benchmarks/results/interop.json
 
 clean:
-	rm -rf .venv .oldest .newest .interop out dist
+	rm -rf .venv .oldest .newest .interop .clients out dist
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
@@ -92,6 +96,11 @@ clean:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python tests/versions.py $(patsubst .%,%,$(@D)) > $(@D)/requirements.txt
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade -r $(@D)/requirements.txt
+	@touch $@
+
+.clients/.ready: pyproject.toml
+	$(PYTHON) -m venv .clients
+	.clients/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,clients]'
 	@touch $@
 
 # Each package alone, beside the torch of .venv; dictionary-learning brings a torchvision that transformers cannot import.

@@ -25,6 +25,7 @@ import pandas as pd
 
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import to_pandas
+from frontier.places import address_of, name_of
 from frontier.wording import one_line, plural
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -176,8 +177,8 @@ def _stretches(labels: Any) -> list[list[int]]:
 
 def _file(path: str) -> Record:
     """A file or a folder by its name below the working folder, else by its last part; with its sha256."""
-    if "://" in path:
-        return {"$file": path.rstrip("/").rpartition("/")[2].partition("?")[0]}
+    if address := address_of(path):
+        return {"$file": name_of(address)}
     whole = Path(path).expanduser().resolve()
     here = Path.cwd()
     name = whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.name

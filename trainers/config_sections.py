@@ -93,7 +93,7 @@ class TrainingSection(Section):
     """Steps between log lines."""
     checkpoint_every: int = Field(250, gt=0)
     """Steps between checkpoints; the last two are kept."""
-    logger: Literal["none", "tensorboard", "wandb"] = "none"
+    logger: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
     """Also log there, where it is installed; log.jsonl is always written."""
 
     @field_validator("dictionary_size", "learning_rate")

@@ -98,7 +98,14 @@ class Family:
         state = {k: v.detach().float().cpu() for k, v in self.state_of(m).items()}
         ready = self.architecture.inference(trained, state, member.setting)
         scale = self.scaling.input_scale, self.scaling.target_scale
-        identity = {
+        identity = self.identity_of(m)
+        folded = fold_scale(ready, *scale, self.architecture.subtract_decoder_bias)
+        return SAE(self.architecture, folded, identity | more)
+
+    def identity_of(self, m: int) -> dict[str, Any]:
+        """What is known of a member, under the column names of the metrics table."""
+        member = self.members[m]
+        identity: dict[str, Any] = {
             "run_id": member.run_id, "family": self.name, "architecture": self.architecture.name,
             "sparsity_setting": member.setting, "sparsity_name": self.architecture.sparsity_name,
             "seed": member.seed, "learning_rate": member.learning_rate,
@@ -107,8 +114,7 @@ class Family:
         changed = options(self.architecture)
         if changed:
             identity["options"] = ", ".join(f"{k} = {v}" for k, v in changed.items())
-        folded = fold_scale(ready, *scale, self.architecture.subtract_decoder_bias)
-        return SAE(self.architecture, folded, identity | self.identity | more)
+        return identity | dict(self.identity)
 
     def tensors(self) -> Parameters:
         """Everything of every member, under names that hold whoever else is in the family."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import platform
 import sys
@@ -10,7 +9,7 @@ import time
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import torch
 from rich.console import Console, Group
@@ -28,7 +27,8 @@ from rich.table import Table
 from frontier.writing import naming, write_json
 from trainers import ranks
 from trainers.log_lines import forget_after
-from trainers.run import Run, RunError
+from trainers.loggers import log_members, log_step, open_logger
+from trainers.run import Run
 from trainers.steps.engine import MemberLog
 
 
@@ -46,7 +46,9 @@ class RunLog:
         with naming(path):
             forget_after(path, self.run.step)
             self.file: IO[str] = path.open("a", encoding="utf-8")
-        self.other = other_logger(self.run, self.folder)
+        self.other = open_logger(self.run.config.training.logger, self.folder)
+        if self.other:
+            log_members(self.other, self.run)
         self.bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
             TimeElapsedColumn(),
@@ -89,11 +91,13 @@ class RunLog:
             self.file.write(json.dumps(line) + "\n")
             self.file.flush()
         if self.other:
-            self.other(step, logs)
+            log_step(self.other, self.run, step, logs)
 
     def __exit__(self, *_: object) -> None:
         if self.live.is_started:
             self.live.stop()
+        if self.other:
+            self.other.close()
         with suppress(OSError):  # of a full disk, which has been said
             self.file.close()
 
@@ -106,32 +110,6 @@ def member_table(logs: dict[str, MemberLog]) -> Table:
     for run_id, entry in logs.items():
         table.add_row(run_id, f"{entry.l0:.1f}", f"{entry.fvu:.3f}", f"{entry.loss:.3g}")
     return table
-
-
-def other_logger(run: Run, folder: Path) -> Any:
-    """A function that logs to TensorBoard or W&B, or None.
-
-    Raises
-    ------
-    RunError
-        If the logger that was asked for is not installed.
-    """
-    name = run.config.training.logger
-    if name == "none" or not ranks.is_first():
-        return None
-    try:
-        if name == "tensorboard":
-            writer = importlib.import_module("torch.utils.tensorboard").SummaryWriter(folder / "tensorboard")
-            return lambda step, logs: [
-                writer.add_scalar(f"{key}/{run_id}", value, step)
-                for run_id, entry in logs.items() for key, value in entry._asdict().items()
-            ]  # fmt: skip
-        session = importlib.import_module("wandb").init(project="sae-frontier", dir=str(folder))
-    except ImportError as error:
-        raise RunError(f"training.logger is {name}, which is not installed: pip install {name}") from error
-    return lambda step, logs: session.log(
-        {f"{key}/{run_id}": v for run_id, e in logs.items() for key, v in e._asdict().items()}, step=step
-    )
 
 
 def environment(path: Path, run: Run) -> None:

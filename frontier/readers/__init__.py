@@ -26,9 +26,12 @@ from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
 from frontier.metrics.frames import to_pandas
 from frontier.metrics.number_format import decimal_given
+from frontier.places import address_of
+from frontier.readers.addresses import read_address
 from frontier.readers.beside import add_beside
 from frontier.readers.folders import scan
 from frontier.readers.found import Found, Options, Origin, printable
+from frontier.readers.logged import finish
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file
 from frontier.readers.tables import SUFFIXES, check_path
@@ -55,7 +58,9 @@ def read(
     source : path, or pandas/polars frame, or list of records
         A file or a folder (scanned to the bottom) of SAELens, SAEBench, dictionary_learning, sparsify,
         OpenMOSS or Weights & Biases, or plain tables: CSV, TSV, Markdown, Excel (needs openpyxl), Parquet,
-        JSON, JSON lines; compressed (.gz, .bz2, .xz, .zst, .zip) or not.
+        JSON, JSON lines; compressed (.gz, .bz2, .xz, .zst, .zip) or not. Or an address: hf://OWNER/NAME,
+        hf://datasets/OWNER/NAME/path, s3://, gs://, https:// (one file), wandb://entity/project,
+        trackio://project, mlflow://mlruns (docs/where_results_live.md).
     backend : {"pandas", "polars"}
         The kind of frame to give back.
     decimal, thousands : str, optional
@@ -95,7 +100,11 @@ def read(
         raise ValueError(f'checkpoints must be "last" or "all", found {checkpoints!r}')
     every = checkpoints == "all"
     options = Options(decimal_given(decimal, thousands), rows_at, every, columns or {}, better=better)
-    if isinstance(source, (str, os.PathLike)):
+    if address := address_of(source):
+        found = Found(options)
+        origin = read_address(address, found)
+        table = _assembled(origin, found)
+    elif isinstance(source, (str, os.PathLike)):
         path = Path(source).expanduser()
         origin = str(path)
         table = _from_path(path, options)
@@ -128,6 +137,7 @@ def _from_path(path: Path, options: Options) -> pd.DataFrame:
     if folder:
         scan(str(path), found)
     kind = "" if folder else read_file(str(path), found)
+    finish(found)
     if kind == PLAIN:
         table = add_notes(_named(str(path), options.marked(found.frames[0][1])), *found.said)
         write(table, _plain_origin(table))

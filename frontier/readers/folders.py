@@ -11,9 +11,13 @@ from typing import Any
 from frontier.metrics import metrics_table, require_metrics
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, num, printable
+from frontier.readers.logged import finish
 from frontier.readers.recognise import KINDS, read_file
+from frontier.readers.tensorboard import is_events
 from frontier.wording import listed, plural
 
+LOGS = (" run", " log")
+"""How the kinds of files end that are a part of a log."""
 MANY = 200
 """From so many files on a progress bar is shown, on a terminal."""
 
@@ -42,7 +46,7 @@ def scan(folder: str, found: Found) -> None:
             continue
         if any(num(row.get("l0")) is not None for row in found.rows[rows:]) or len(found.frames) > frames:
             kinds[kind] += 1
-        elif len(found.extras) > extras or found.repeats > repeats:
+        elif len(found.extras) > extras or found.repeats > repeats or kind.endswith(LOGS):
             kinds[kind] += 1
         elif kind in ("plain table", "configuration"):
             found.ignored.append(_inside(path, folder))
@@ -52,6 +56,7 @@ def scan(folder: str, found: Found) -> None:
             problem = problem or f"no L0 in {plural(len(found.rows) - rows, 'row')}"
             found.broken.append(f"{name}, a {kind}: {problem}"[:300])
             found.forget(rows, frames)
+    finish(found)
     _say_files(found, kinds, unread)
     if not found.rows and not found.frames:
         reason = f"; {found.broken[0] if found.broken else lacking}" if found.broken or lacking else ""
@@ -96,9 +101,11 @@ def files_in(folder: str, unread: list[str]) -> Iterator[str]:
             if entry.is_dir(follow_symlinks=False):
                 if not entry.name.startswith((".", "__")):
                     open_folders.append(iter(_entries(entry.path, folder, unread)))
-            elif entry.is_symlink() and entry.is_dir():
+            elif (
+                entry.is_symlink() and entry.is_dir() and entry.name != "latest-run"
+            ):  # of W&B, to one of them
                 problem = "a link to a folder, not followed"
-            elif entry.name.lower().endswith(KINDS):
+            elif entry.name.lower().endswith(KINDS) or is_events(entry.name):
                 if entry.is_file():
                     yield entry.path
                 else:

@@ -99,6 +99,8 @@ class Found:
         Files that could not be read, with the reason; files that hold no metrics.
     repeats : int
         SAEs that had been read from another file already.
+    logs : dict
+        Logs of training by run, of which rows are made at the end (see `frontier.readers.logged`).
     """
 
     options: Options = Options()
@@ -114,6 +116,7 @@ class Found:
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     repeats: int = 0
+    logs: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def add(
         self, row: Row, tool: str, version: str, changes: Iterable[tuple[str, str]], beside: Beside

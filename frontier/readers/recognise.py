@@ -17,7 +17,9 @@ import frontier.readers.sae_bench as sae_bench
 import frontier.readers.sae_lens as sae_lens
 import frontier.readers.sparsify as sparsify
 import frontier.readers.tables as tables
+import frontier.readers.tensorboard as tensorboard
 import frontier.readers.wandb as wandb
+import frontier.readers.wandb_files as wandb_files
 from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import from_records
@@ -33,7 +35,8 @@ YAML = (".yaml", ".yml")
 JSON_LINES = (".jsonl", ".ndjson")
 PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
 _CLASS = re.compile(r"\w\.\w|^\w+(?:Trainer|SAE|Auto[Ee]ncoder)\w*$")
-KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip")
+KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip",
+         wandb_files.SUFFIX)  # fmt: skip
 """Endings of files that are looked into."""
 
 
@@ -58,6 +61,11 @@ def read_file(path: str, found: Found) -> str:
     """
     suffix = os.path.splitext(path)[1].lower()
     try:
+        if suffix == wandb_files.SUFFIX:
+            return wandb_files.read_log(path, found)
+        if tensorboard.is_events(os.path.basename(path)):
+            suffix = f".{tensorboard.KIND}"
+            return tensorboard.read_events(path, found)
         if suffix in compressed.SUFFIXES:
             suffix, content = compressed.unpacked(path, suffix, PLAIN_KINDS, found.options.rows_at)
         else:

@@ -16,6 +16,7 @@ from frontier.readers.found import Options
 from frontier.readers.headers import named
 from frontier.readers.opening import decode_table
 from frontier.readers.separated import read_grid
+from frontier.readers.tensorboard import is_events
 from frontier.wording import listed, nearest
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson", *spreadsheets.SUFFIXES)
@@ -96,7 +97,7 @@ def check_path(path: Path, kinds: tuple[str, ...]) -> bool:
         raise TableError(f"no file {path}" + (nearest(path.name, siblings[:100]) if siblings else ""))
     if folder:
         return True
-    if not path.name.lower().endswith((*kinds, *TEXTS)):
+    if not path.name.lower().endswith((*kinds, *TEXTS)) and not is_events(path.name):
         raise TableError(f"{path}: {_unknown(path)}; expected {listed(list(kinds[:11]))}, compressed or not")
     if not path.stat().st_size:
         raise TableError(f"{path} is empty")

@@ -15,6 +15,7 @@ from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, members, run_config
 from trainers.evaluate import Evaluation, evaluate
 from trainers.language_models import LanguageModel, load_language_model
+from trainers.loggers import log_evaluation
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_saes
@@ -54,7 +55,9 @@ def evaluate_run(
         for done in parts:
             shutil.rmtree(done)
     ranks.barrier()
-    return pd.read_parquet(folder / "metrics.parquet")
+    table = pd.read_parquet(folder / "metrics.parquet")
+    log_evaluation(config.training.logger, folder, table, config.training.steps)
+    return table
 
 
 def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:

@@ -49,6 +49,7 @@ class Engine(Protocol):
     """One training step of a family."""
 
     family: Family
+    options: StepOptions
 
     def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
         """Change every active member by one optimiser step; with `log`, say how each does on this batch."""
