@@ -17,6 +17,9 @@ import typer
 from rich.console import Console
 
 from frontier import terminal
+from trainers import cli_own
+from trainers.address_space import lack_of_address_space
+from trainers.cli_own import Use
 from trainers.interruption import Stopped, raising
 
 if TYPE_CHECKING:
@@ -123,7 +126,7 @@ def run(
 
 
 @app.command()
-def resume(folder: Folder, quiet: Quiet = False) -> None:
+def resume(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
     """Go on with a run that was stopped, from its last checkpoint, to the same final weights.
 
     Example: `sae-train resume runs/first`
@@ -136,7 +139,7 @@ def resume(folder: Folder, quiet: Quiet = False) -> None:
 
     piloting = (folder / ASKED).exists() and not (folder / "config.toml").exists()
     piloting = piloting and not (folder / "checkpoints").exists()
-    checked = read_config(folder / ASKED) if piloting else run_config(folder)
+    checked = read_config(folder / ASKED, code=False) if piloting else run_config(folder)
     with resumable(folder), ranks.process_group(), alone_in(folder):
         if piloting:
             checked, _ = settled(checked, folder, progress=not quiet)
@@ -145,7 +148,7 @@ def resume(folder: Folder, quiet: Quiet = False) -> None:
 
 
 @app.command()
-def evaluate(folder: Folder, quiet: Quiet = False) -> None:
+def evaluate(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
     """Measure a trained run again; the evaluation section of its config.toml may have changed.
 
     Example: `sae-train evaluate runs/first`
@@ -165,6 +168,7 @@ def export(
     out: Annotated[Path, typer.Option("--out", help="One folder per SAE is made here.", show_default=False)],
     layout: Annotated[Format, typer.Option("--format", help="Whose layout.")] = Format.sae_lens,
     only: Annotated[list[str] | None, typer.Option("--only", help="run_id of an SAE; repeatable.")] = None,
+    use: Use = None,
 ) -> None:
     """Write SAEs so that SAELens or dictionary_learning load them.
 
@@ -199,8 +203,12 @@ def export(
         fail("; ".join(f"{name} was not written: {error}" for name, error in refused.items()))
 
 
+app.command("new-architecture")(cli_own.new_architecture)
+app.command("check")(cli_own.check)
+
+
 @app.command()
-def status(folder: Folder) -> None:
+def status(folder: Folder, use: Use = None) -> None:
     """How far a run is, and how each member does.
 
     Example: `sae-train status runs/first`
@@ -296,7 +304,8 @@ def main() -> None:
     # loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     warnings.showwarning = in_one_line
-    enough_address_space()
+    if lack := lack_of_address_space():
+        fail(lack)
     smaller = "lower training.dictionary_size, the batch sizes, or the number of members"
     try:
         with raising():
@@ -315,24 +324,6 @@ def stop(stopped: Stopped) -> NoReturn:
     """One line, and the exit code of the signal."""
     errors_console.print(f"sae-train: {stopped}", markup=False, soft_wrap=True)
     sys.exit(stopped.exit_code)
-
-
-LEAST_ADDRESS_SPACE = 2.2e9
-"""Bytes: with 1.6 GB torch ends in std::bad_alloc or LLVM aborts, from 1.8 to 2 GB one waits for ever."""
-
-
-def enough_address_space() -> None:
-    """Nothing, unless a limit (`ulimit -v`) would end torch or the compiler of the loops without a word."""
-    try:
-        import resource
-    except ImportError:  # no such limits on this system
-        return
-    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
-        fail(
-            f"the limit on address space (ulimit -v) is {limit / 1e9:.2g} GB; torch and its compiled loops "
-            f"need {LEAST_ADDRESS_SPACE / 1e9:.2g} GB before they train; raise it"
-        )
 
 
 def in_one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:

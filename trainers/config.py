@@ -15,7 +15,7 @@ from pydantic import ByteSize, Field, ValidationError, model_validator
 from frontier.wording import nearest
 from frontier.writing import file_name, write_text
 from trainers.activations.sizes import bytes_of, readable
-from trainers.architectures import ARCHITECTURES
+from trainers.architectures import ArchitectureError, register
 from trainers.config_sections import (
     ActivationsSection,
     EvaluationSection,
@@ -48,7 +48,7 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def members_are_possible(self) -> RunConfig:
         """Names differ, and no k is larger than its dictionary."""
-        names = [f.name or f.architecture for f in self.families]
+        names = [f.called for f in self.families]
         twice = sorted({n for n in names if names.count(n) > 1})
         if twice:
             raise ValueError(f"two families are called {', '.join(twice)}; give them a name each")
@@ -60,18 +60,22 @@ class RunConfig(Section):
                     f"family {name}: target_l0 = {max(family.target_l0):g} is larger than the dictionary of "
                     f"{smallest}"
                 )
-            if settings and ARCHITECTURES[family.architecture].setting_name == "k":
-                if max(settings) > smallest:
-                    raise ValueError(
-                        f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest}"
-                    )
-                if family.architecture == "topk" and any(s != int(s) for s in settings):
-                    raise ValueError(f"family {name}: TopK needs whole k, got {settings}")
+            kind = family.kind
+            if settings and kind.setting_name == "k" and max(settings) > smallest:
+                raise ValueError(
+                    f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest}"
+                )
+            if kind.whole_settings and any(s != int(s) for s in settings):
+                raise ValueError(
+                    f"family {name}: {kind.__name__} needs whole {kind.setting_name}, got {settings}"
+                )
         return self
 
 
-def read_config(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
+def read_config(path: str | Path, changes: Sequence[str] = (), *, code: bool = True) -> RunConfig:
     """The configuration of a TOML file, with changes such as `training.steps=500`.
+
+    With `code`, the code of your own that it names (`architecture = "my_sae.py:MySAE"`) is run.
 
     Raises
     ------
@@ -87,11 +91,13 @@ def read_config(path: str | Path, changes: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for change in changes:
         apply_change(content, change)
-    return checked(content, str(path))
+    return checked(content, str(path), code=code)
 
 
 def run_config(folder: Path) -> RunConfig:
     """The configuration in the folder of a run; where the file is lost, that of the newest checkpoint, said.
+
+    No code is run because the folder names it; see `trainers.register`.
 
     Raises
     ------
@@ -100,7 +106,7 @@ def run_config(folder: Path) -> RunConfig:
     """
     path = folder / "config.toml"
     if has_content(path):
-        return read_config(path)
+        return read_config(path, code=False)
     found = _checkpointed(folder / "checkpoints")
     if found is None:
         lost = "is empty, and there is no checkpoint that has its content" if path.exists() else "is missing"
@@ -120,14 +126,14 @@ def _checkpointed(folder: Path) -> RunConfig | None:
 
     for one in reversed(checkpoints.complete(folder)):
         try:
-            return checked(checkpoints.load(one)[1]["config"], str(one))
+            return checked(checkpoints.load(one)[1]["config"], str(one), code=False)
         except (checkpoints.CheckpointError, ConfigError, KeyError):
             continue
     return None
 
 
-def checked(content: dict[str, Any], name: str = "configuration") -> RunConfig:
-    """The configuration of plain values.
+def checked(content: dict[str, Any], name: str = "configuration", *, code: bool = True) -> RunConfig:
+    """The configuration of plain values; with `code`, the code of your own that it names is run.
 
     Raises
     ------
@@ -135,9 +141,22 @@ def checked(content: dict[str, Any], name: str = "configuration") -> RunConfig:
         As `read_config`.
     """
     try:
+        for typed in own_code(content) if code else ():
+            register(typed)
         return RunConfig.model_validate(content)
+    except ArchitectureError as error:
+        raise ConfigError(f"{name}: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"{name}: " + "; ".join(_fault(e) for e in error.errors())) from error
+
+
+def own_code(content: dict[str, Any]) -> list[str]:
+    """Classes that the families of a configuration name by file or module."""
+    families = content.get("families")
+    named = (
+        [f.get("architecture") for f in families if isinstance(f, dict)] if isinstance(families, list) else []
+    )
+    return list(dict.fromkeys(n for n in named if isinstance(n, str) and ":" in n))
 
 
 def _fault(error: Any) -> str:
@@ -247,8 +266,8 @@ def members(config: RunConfig) -> list[MemberPlan]:
     """Every SAE of a configuration, in a fixed order: families, sizes, learning rates, seeds, settings."""
     found = []
     for family in config.families:
-        name = family.name or family.architecture
-        default = ARCHITECTURES[family.architecture].learning_rate
+        name = family.called
+        default = family.kind.learning_rate
         sizes = listed(family.dictionary_size or config.training.dictionary_size)
         rates = listed(family.learning_rate or config.training.learning_rate or default)
         seeds = family.seeds or config.training.seeds
@@ -262,7 +281,7 @@ def members(config: RunConfig) -> list[MemberPlan]:
             parts += [f"F{size}"] * (len(sizes) > 1) + [f"lr{rate:g}"] * (len(rates) > 1)
             found.append(
                 MemberPlan(
-                    run_id="_".join(parts), family=name, architecture=family.architecture, setting=setting,
+                    run_id="_".join(parts), family=name, architecture=family.kind.name, setting=setting,
                     seed=seed, learning_rate=rate, dictionary_size=size,
                 )
             )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from frontier.writing import file_name
-from trainers.architectures import Architecture, architecture
+from trainers.architectures import Architecture, architecture, known
 
 LONGEST_NAME = 120
 """Bytes of a family's name."""
@@ -118,7 +118,7 @@ class FamilySection(Section):
     """One family: an architecture over its sparsity settings."""
 
     architecture: str
-    """relu, gated, jumprelu, topk, batch_topk, matryoshka or p_anneal."""
+    """relu, gated, jumprelu, topk, batch_topk, matryoshka, p_anneal; or your own: my_sae.py:MySAE."""
     name: str | None = None
     """The family's name in tables, figures and folders; the architecture's by default."""
     settings: list[float] | None = Field(None, min_length=1)
@@ -164,6 +164,16 @@ class FamilySection(Section):
         """The architecture takes these options."""
         self.build(True)
         return self
+
+    @property
+    def kind(self) -> type[Architecture]:
+        """The class of the architecture."""
+        return known(self.architecture)
+
+    @property
+    def called(self) -> str:
+        """The family's name."""
+        return self.name or self.kind.name
 
     def build(self, subtract_decoder_bias: bool) -> Architecture:
         """The architecture with its options."""

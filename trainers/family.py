@@ -11,7 +11,7 @@ import torch
 
 from trainers.activations import Scaling
 from trainers.architectures import Architecture, Parameters, options
-from trainers.sae import SAE, fold_scale
+from trainers.sae import SAE
 
 ALIGNED = 16
 """Numbers in 64 bytes."""
@@ -99,7 +99,7 @@ class Family:
         ready = self.architecture.inference(trained, state, member.setting)
         scale = self.scaling.input_scale, self.scaling.target_scale
         identity = self.identity_of(m)
-        folded = fold_scale(ready, *scale, self.architecture.subtract_decoder_bias)
+        folded = self.architecture.fold(ready, *scale)
         return SAE(self.architecture, folded, identity | more)
 
     def identity_of(self, m: int) -> dict[str, Any]:

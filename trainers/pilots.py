@@ -22,7 +22,6 @@ from frontier.wording import number
 from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.config import FamilySection, RunConfig
-from trainers.recipes import SWEEPS
 from trainers.run import Run, build_run
 
 PILOTS = 5
@@ -98,7 +97,7 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
         If targets stay out of reach.
     """
     found: dict[str, pd.DataFrame] = {}
-    wanted = {name_of(s): (s, first_settings(s)) for s in asked}
+    wanted = {s.called: (s, first_settings(s)) for s in asked}
     for number_of_round in range(ROUNDS):
         plan = [changed(s, settings=v, target_l0=None, **_one(s, config)) for s, v in wanted.values()]
         what = f"pilot, round {number_of_round + 1}"
@@ -120,11 +119,11 @@ def calibrated(
     large = pilot_batch(config, min(1.0, LARGER * BATCH_SHARE))
     shift = dict.fromkeys(found, 0.0)
     if large > small:
-        middle = {name_of(s): float(np.exp(np.log(s.target_l0 or ()).mean())) for s in asked}
+        middle = {s.called: float(np.exp(np.log(s.target_l0 or ()).mean())) for s in asked}
         plan = [
             changed(
                 s,
-                settings=settings_for([middle[name_of(s)]], found[name_of(s)]),
+                settings=settings_for([middle[s.called]], found[s.called]),
                 target_l0=None,
                 **_one(s, config),
             )
@@ -189,8 +188,8 @@ def pilot_config(config: RunConfig, sections: Sequence[FamilySection], share: fl
 
 def first_settings(section: FamilySection) -> list[float]:
     """The usual range of the architecture, evenly in the logarithm."""
-    known = SWEEPS[section.architecture]
-    return [float(f"{v:.6g}") for v in np.geomspace(min(known), max(known), PILOTS)]
+    usual = section.kind.sweep
+    return [float(f"{v:.6g}") for v in np.geomspace(min(usual), max(usual), PILOTS)]
 
 
 def _one(section: FamilySection, config: RunConfig) -> dict[str, Any]:
@@ -217,7 +216,7 @@ def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFr
             done(run.step)
     rows = [row for part in _gathered(_l0_of(run)) for row in part]
     table = pd.DataFrame(rows, columns=["family", "setting", "l0"])
-    names = [name_of(f) for f in config.families]
+    names = [f.called for f in config.families]
     lost = sorted(set(names) - set(table["family"]))
     if lost:
         raise SweepError(f"every pilot of {', '.join(lost)} diverged; lower training.learning_rate")
@@ -252,11 +251,6 @@ def _gathered(mine: list[Any]) -> list[list[Any]]:
     found: list[Any] = [None] * ranks.world_size()
     torch.distributed.all_gather_object(found, mine)
     return found
-
-
-def name_of(section: FamilySection) -> str:
-    """The family's name in tables."""
-    return section.name or section.architecture
 
 
 def changed(section: FamilySection, **fields: Any) -> FamilySection:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
+from trainers.architectures import known
 from trainers.config import RunConfig, checked
-
-SWEEPS: dict[str, list[float]] = {
-    "relu": [0.7, 1.2, 2.0, 3.5, 6.0, 10.0],
-    "gated": [1.2, 1.8, 2.8, 4.5, 7.0, 11.0],
-    "jumprelu": [0.06, 0.15, 0.4, 1.0, 2.5, 6.0],
-    "topk": [1, 2, 4, 8, 16, 32],
-    "batch_topk": [1, 2, 4, 8, 16, 32],
-    "matryoshka": [1, 2, 4, 8, 16, 32],
-    "p_anneal": [0.2, 0.4, 0.8, 1.5, 3.0, 5.0],
-}
-"""Settings that spread over an L0 of 1 to 50 on the shipped model, in the scale E‖x‖ = √d."""
 
 DEMO = ("relu", "gated", "topk", "batch_topk", "jumprelu")
 
 
 def families(*names: str) -> list[dict[str, object]]:
     """The sweeps of these architectures, as a configuration has them."""
-    return [{"architecture": name, "settings": SWEEPS[name]} for name in names]
+    return [{"architecture": name, "settings": list(known(name).sweep)} for name in names]
 
 
 def example() -> RunConfig:

@@ -19,9 +19,11 @@ from frontier.writing import naming
 from trainers import checkpoints, ranks
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files
+from trainers.architectures.registry import digest
 from trainers.config import MemberPlan, RunConfig, members
 from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
+from trainers.promises import assure
 from trainers.sae import SAE
 from trainers.steps import Engine, engine_for
 from trainers.steps.engine import StepOptions
@@ -72,6 +74,11 @@ class Run:
         """run_id and step of every member that was stopped."""
         return {f.members[m].run_id: step for f in self.families for m, step in f.diverged.items()}
 
+    def code(self) -> dict[str, str]:
+        """SHA-256 of the files of the architectures that are not built in."""
+        kinds = {f.kind.name: digest(f.kind) for f in self.config.families}
+        return {name: found for name, found in kinds.items() if found}
+
     def save(self, folder: Path) -> None:
         """Write a checkpoint of this step, of all processes together."""
         tensors: dict[str, torch.Tensor] = {}
@@ -81,6 +88,7 @@ class Run:
             "step": self.step, "stream": self.stream.state(), "diverged": self.diverged(),
             "config": self.config.model_dump(mode="json"), "model": self.model.revision,
             "widths": [self.stream.d_in, self.stream.d_out], "torch": torch.__version__,
+            "code": self.code(),
         }  # fmt: skip
         checkpoints.save(folder, self.step, tensors, state)
 
@@ -120,6 +128,14 @@ class Run:
                 "those of a run that was never stopped",
                 stacklevel=4,
             )
+
+        for name, was in state.get("code", {}).items():
+            if self.code().get(name, was) != was:
+                warnings.warn(
+                    f"{checkpoint.name} was written with another text of {name}'s file: the run goes on with "
+                    "the new one",
+                    stacklevel=4,
+                )
 
     def _take(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
         """Take up the tensors and the state of a checkpoint."""
@@ -175,6 +191,8 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         memory_limit=given.memory_limit,
         seed=given.seed, cache=given.cache, cache_limit=given.cache_limit, progress=progress,
     )  # fmt: skip
+    for section in config.families:
+        assure(section.build(subtract_decoder_bias=target is None))
     families = build_families(config, members(config), model, stream, device)
     training = config.training
     options = StepOptions(
@@ -194,7 +212,7 @@ def build_families(
     device: Any,
 ) -> list[Family]:
     """The members of this process, those of one family and size in one stack."""
-    sections = {f.name or f.architecture: f for f in config.families}
+    sections = {f.called: f for f in config.families}
     site = model.site(config.activations.site)
     target = config.activations.target_site
     identity = {

@@ -11,7 +11,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from frontier.writing import check_sums, whole_folder
-from trainers.architectures import Architecture, Parameters, architecture, options
+from trainers.architectures import (
+    BUILT_IN,
+    Architecture,
+    ArchitectureError,
+    Parameters,
+    architecture,
+    known,
+    options,
+)
+from trainers.architectures.registry import origin
 from trainers.sae import SAE
 from trainers.tensor_files import write_tensors
 
@@ -28,6 +37,8 @@ def save_sae(sae: SAE, folder: Path) -> Path:
         "format": FORMAT, "architecture": sae.architecture.name, "options": options(sae.architecture),
         "identity": sae.identity,
     }  # fmt: skip
+    if code := origin(type(sae.architecture)):
+        about["code"] = code  # what to type to name the class; nothing is ever loaded for it
     with whole_folder(folder) as draft:
         write_tensors(sae.parameters, draft / "sae.safetensors")
         (draft / "sae.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
@@ -47,6 +58,7 @@ def load_sae(folder: str | Path) -> SAE:
         about = json.loads((folder / "sae.json").read_text(encoding="utf-8"))
         if about["format"] != FORMAT:
             raise SAEFileError(f"{folder} has format {about['format']}; this version reads {FORMAT}")
+        _check_known(folder, about)
         kind = architecture(about["architecture"], **about["options"])
         parameters = load_file(folder / "sae.safetensors")
         _check_shapes(kind, parameters)
@@ -59,20 +71,40 @@ def load_sae(folder: str | Path) -> SAE:
         raise SAEFileError(f"{folder} holds no readable SAE (sae.json, sae.safetensors): {error}") from error
 
 
+def _check_known(folder: Path, about: dict) -> None:
+    """Refuse an SAE of a class that was not named; its code is never loaded because a folder says so."""
+    name, code = about["architecture"], str(about.get("code", ""))[:200]
+    try:
+        known(name)
+    except ArchitectureError as error:
+        if not code:
+            raise
+        raise SAEFileError(
+            f"{folder} holds an SAE of your own architecture {name!r}, whose class nobody has named here; "
+            f'--use {code} does, in Python trainers.register("{code}")'
+        ) from error
+
+
 def _check_shapes(kind: Architecture, parameters: Parameters) -> None:
     """Refuse missing, foreign and misshapen tensors."""
-    (d_in, size), d_out = parameters["W_enc"].shape, parameters["W_dec"].shape[-1]
-    # A small SAE of the same kind shows which tensor has which dimensions, whatever the size.
-    small = {3: d_in, 3 if d_in == d_out else 5: d_out, 7: size}
-    narrow, wide = 3, 3 if d_in == d_out else 5
-    start = kind.start(narrow, wide, 7, (torch.zeros(narrow), torch.zeros(wide)), seed=0)
-    shapes = {k: v.shape for k, v in kind.inference(start, kind.state(7), 1).items()}
-    wanted = {k: tuple(small[n] for n in shape) for k, shape in shapes.items()}
+    d_in, size, d_out = kind.widths(parameters)
     found = {k: tuple(v.shape) for k, v in parameters.items()}
+    # A small SAE of the same kind shows which tensor has which dimensions, whatever the size; where it does
+    # not (a dimension is made of others), one of the size itself.
+    wanted = _shapes_of(kind, 3, 3 if d_in == d_out else 5, 7)
+    wanted = {k: tuple({3: d_in, 5: d_out, 7: size}.get(n, n) for n in shape) for k, shape in wanted.items()}
+    if wanted != found and type(kind) not in BUILT_IN:
+        wanted = _shapes_of(kind, d_in, d_out, size)
     wrong = sorted(k for k in found.keys() | wanted.keys() if found.get(k) != wanted.get(k))
     if wrong:
         faults = (f"{k} should be {wanted.get(k, 'absent')}, is {found.get(k, 'absent')}" for k in wrong)
         raise SAEFileError(f"tensors do not fit a {kind.name} SAE: {'; '.join(faults)}")
+
+
+def _shapes_of(kind: Architecture, d_in: int, d_out: int, size: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of the tensors of an SAE of these widths."""
+    start = kind.start(d_in, d_out, size, (torch.zeros(d_in), torch.zeros(d_out)), seed=0)
+    return {k: tuple(v.shape) for k, v in kind.inference(start, kind.state(size), 1).items()}
 
 
 def load_saes(folder: str | Path) -> Iterator[SAE]:

@@ -13,9 +13,8 @@ import pandas as pd
 from frontier.wording import nearest
 from frontier.writing import write_json
 from trainers import ranks
-from trainers.architectures import ARCHITECTURES
 from trainers.config import FamilySection, RunConfig, write_config
-from trainers.pilots import changed, name_of, pilots_of, settings_for, with_families
+from trainers.pilots import changed, pilots_of, settings_for, with_families
 
 ASKED = "asked.toml"
 """The configuration before its targets have become settings."""
@@ -106,7 +105,7 @@ def with_targets(config: RunConfig, targets: Mapping[str, Sequence[float]]) -> R
     ValueError
         If a family is not in the configuration.
     """
-    known = {name_of(f): f for f in config.families}
+    known = {f.called: f for f in config.families}
     for name in targets:
         if name not in known:
             raise ValueError(f"the configuration has no family {name!r}{nearest(name, known)}")
@@ -142,13 +141,13 @@ def settled(
     pilots = pilots_of(config, asked, progress) if asked else {}
     sweeps = {}
     for section in config.families:
-        name = name_of(section)
+        name = section.called
         if section.target_l0:
             sweeps[name] = _sweep(name, section, pilots.get(name))
     families = [
         changed(f, settings=list(dict.fromkeys(sweeps[n].settings)), target_l0=None) if n in sweeps else f
         for f in config.families
-        for n in [name_of(f)]
+        for n in [f.called]
     ]
     if folder is not None and ranks.is_first():
         write_json(Path(folder) / "sweep.json", [s.to_dict() for s in sweeps.values()],
@@ -158,14 +157,13 @@ def settled(
 
 def is_its_target(section: FamilySection) -> bool:
     """Whether the family's setting is an L0 already."""
-    kind = ARCHITECTURES[section.architecture]
-    return kind.setting_name == "k" or section.options.get("penalty") == "target"
+    return section.build(True).sparsity_name in ("k", "target_l0")
 
 
 def _sweep(name: str, section: FamilySection, pilots: pd.DataFrame | None) -> Sweep:
     targets = tuple(section.target_l0 or ())
     if pilots is None:
-        whole = section.architecture == "topk"
+        whole = section.kind.whole_settings
         settings = tuple(float(max(1, round(t))) if whole else t for t in targets)
         return Sweep(name, targets, settings, pd.DataFrame(columns=["setting", "l0", "expected_l0"]))
     return Sweep(name, targets, tuple(settings_for(targets, pilots)), pilots)

@@ -16,6 +16,7 @@ from trainers import checkpoints, ranks
 from trainers.config import RunConfig, has_content, write_config
 from trainers.interruption import Stopped, held
 from trainers.log_lines import last_step
+from trainers.promises.lines import own_fault
 from trainers.run import Run, RunError, build_run, check_evaluation_text
 from trainers.run_log import RunLog, environment
 from trainers.sae_files import save_sae
@@ -45,7 +46,7 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
     folder = Path(folder)
     if not resume and (folder / "config.toml").exists():
         raise RunError(f"{folder} holds a run already; resume it, or name another folder")
-    with enough_memory(config):
+    with enough_memory(config), own_fault([f.kind for f in config.families]):
         run = build_run(config, progress=progress and ranks.is_first())
         check_evaluation_text(config, run.model)
         if resume:

@@ -23,11 +23,13 @@ def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
     With t the activation, t̂ its reconstruction, t̄ the mean activation of the evaluation set:
     mse = mean ‖t − t̂‖², fvu = Σ‖t − t̂‖² / Σ‖t − t̄‖², shrinkage = Σ‖t̂‖² / Σ t̂·t. The cosine of a token whose
     reconstruction is zero counts as 0. Loss recovered is missing where ablation does not raise the loss.
+    Any other sum is a metric of an architecture's own, a mean over tokens.
     """
     tokens, predictions = sums["tokens"], sums["predictions"]
+    own = {k: v / tokens for k, v in sums.items() if k not in (*PER_MEMBER, *SHARED)}
     with np.errstate(divide="ignore", invalid="ignore"):
         clean, sae, zero, mean = (sums[k] / predictions for k in ("ce_clean", "ce_sae", "ce_zero", "ce_mean"))
-        return {
+        return own | {
             "l0": sums["l0"] / tokens,
             "l1": sums["l1"] / tokens,
             "ce_clean": clean,

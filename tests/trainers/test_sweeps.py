@@ -103,7 +103,7 @@ def faked(law, calls):
     def trained(config, progress, what):
         calls.append((what, config.training.batch_size))
         return {
-            pilots.name_of(f): pd.DataFrame(
+            f.called: pd.DataFrame(
                 {"setting": f.settings, "l0": [law(s, config.training.batch_size) for s in f.settings]}
             )
             for f in config.families

@@ -1,26 +1,42 @@
-"""The architectures: one short file each, written for one SAE as in its paper."""
+"""The architectures: one short file each, written for one SAE as in its paper; your own beside ours.
+
+`architecture` is their interface, `registry` knows them by name, `named_code` loads the class that a user
+typed.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
+from frontier.wording import nearest
+from trainers.architectures.architecture import (
+    Architecture,
+    Knobs,
+    Losses,
+    Parameters,
+    squared_error,
+    variance,
+    weighted,
+)
 from trainers.architectures.batch_topk import BatchTopK
 from trainers.architectures.gated import Gated, to_jumprelu
 from trainers.architectures.jumprelu import JumpReLU
 from trainers.architectures.matryoshka import Matryoshka
+from trainers.architectures.named_code import ArchitectureError
 from trainers.architectures.p_anneal import PAnneal
+from trainers.architectures.registry import ARCHITECTURES, known, register
 from trainers.architectures.relu import ReLU
 from trainers.architectures.topk import TopK
 
-ARCHITECTURES: dict[str, type[Architecture]] = {
-    kind.name: kind for kind in (ReLU, Gated, JumpReLU, TopK, BatchTopK, Matryoshka, PAnneal)
-}
+BUILT_IN = tuple(register(kind) for kind in (ReLU, Gated, JumpReLU, TopK, BatchTopK, Matryoshka, PAnneal))
+"""Those that come with the package."""
 
 __all__ = [
     "ARCHITECTURES",
+    "BUILT_IN",
     "Architecture",
+    "ArchitectureError",
     "BatchTopK",
     "Gated",
     "JumpReLU",
@@ -32,8 +48,13 @@ __all__ = [
     "ReLU",
     "TopK",
     "architecture",
+    "known",
     "options",
+    "register",
+    "squared_error",
     "to_jumprelu",
+    "variance",
+    "weighted",
 ]
 
 
@@ -46,15 +67,11 @@ def architecture(name: str, **given: Any) -> Architecture:
         If the name or an option is unknown (the nearest names are offered), or an option has a value of
         another type or out of its range.
     """
-    from frontier.wording import nearest
-
-    kind = ARCHITECTURES.get(name)
-    if kind is None:
-        raise ValueError(f"unknown architecture {name!r}{nearest(name, ARCHITECTURES)}")
-    known = [f.name for f in fields(kind)]
+    kind = known(name)
+    there = [f.name for f in fields(kind)]
     for option in given:
-        if option not in known:
-            raise ValueError(f"{name} has no option {option!r}{nearest(option, known)}")
+        if option not in there:
+            raise ValueError(f"{name} has no option {option!r}{nearest(option, there)}")
     return kind(**{k: _checked(kind, k, tuple(v) if isinstance(v, list) else v) for k, v in given.items()})
 
 

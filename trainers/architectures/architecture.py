@@ -1,11 +1,13 @@
 """What every architecture says: starting weights, loss, and the encoder and decoder of the trained SAE.
 
-Each file beside this one writes its mathematics for ONE SAE. The dots in the shapes below are the members of
-a family: the same lines serve one SAE (`W_enc [d_in, F]`) and a stack of them (`W_enc [M, d_in, F]`).
+Each file beside this one writes its mathematics for ONE SAE, and so does an architecture of your own
+(docs/own_architecture.md). The dots in the shapes below are the members of a family: the same lines serve one
+SAE (`W_enc [d_in, F]`) and a stack of them (`W_enc [M, d_in, F]`).
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -44,13 +46,16 @@ class Losses(NamedTuple):
     """Codes `[..., B, F]`."""
     reconstruction: Tensor
     """x̂ `[..., B, d_out]`, scaled units."""
-    state: dict[str, Tensor]
+    state: dict[str, Tensor] = {}  # noqa: RUF012  a default, which nobody changes
     """New values of the state that is not trained by gradients."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """Options of one kind of SAE; the subclasses are the seven architectures.
+    """Options of one kind of SAE, its start, its loss and its encoder; the subclasses are the architectures.
+
+    A subclass is a frozen dataclass whose fields, each with a default, are the options of a configuration. It
+    has to say `loss` and `encode`; all else has a default.
 
     Attributes
     ----------
@@ -68,10 +73,29 @@ class Architecture:
     frequency_limit: float = 0.1
 
     name: ClassVar[str]
+    """In tables and folders; of a class that says none, the class's own name (MySAE: my_sae)."""
     setting_name: ClassVar[str] = "lambda"
+    """What a setting is: lambda, k or target_l0; the last two are L0s, so that no pilot is needed."""
+    whole_settings: ClassVar[bool] = False
+    """Settings are whole numbers."""
+    sweep: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
+    """Settings that spread over an L0 of 1 to 50 on the shipped model: where pilots begin."""
     learning_rate: ClassVar[float] = 5e-3
     """Default at the scale of the shipped model."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    decoder: ClassVar[str] = "W_dec"
+    """The parameter whose rows `[F, d_out]` are what the latents write."""
+    input_units: ClassVar[tuple[str, ...]] = ("b_enc",)
+    """Parameters in the unit of the input (biases, thresholds): the scale of the activations is folded in."""
+    estimated: ClassVar[tuple[str, ...]] = ()
+    """Parameters whose gradient is meant to differ from the loss's slope (straight-through, detached)."""
+    steps_alike: ClassVar[bool] = False
+    """The loss does the same at every step (no `knobs.step`), so that a GPU may replay one recorded step."""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        if "name" not in cls.__dict__:
+            cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", cls.__name__).lower()
 
     @property
     def sparsity_name(self) -> str:
@@ -142,6 +166,36 @@ class Architecture:
     def inference(self, p: Parameters, state: dict[str, Tensor], setting: float) -> Parameters:
         """What `encode` needs of one trained SAE: its weights, and k or a threshold where it has one."""
         return dict(p)
+
+    def widths(self, p: Parameters) -> tuple[int, int, int]:
+        """d_in, number of latents and d_out of one SAE."""
+        return p["W_enc"].shape[0], *p[self.decoder].shape
+
+    def metrics(self, p: Parameters, x: Tensor, f: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """More columns of the metrics table: a value per token `[n]` each, whose mean is reported."""
+        return {}
+
+    def fold(self, p: Parameters, input_scale: float, target_scale: float) -> Parameters:
+        """Parameters for raw activations, from those trained on `input_scale · x` and `target_scale · y`.
+
+        For an autoencoder (one scale s) b_dec and what is in `input_units` is divided by s, all else stays,
+        and codes come out in units of x. For a transcoder the codes keep the unit of the input and the
+        decoder takes up the ratio of the scales.
+
+        Raises
+        ------
+        ValueError
+            If the scales differ and the encoder subtracts b_dec.
+        """
+        if input_scale != target_scale and self.subtract_decoder_bias:
+            raise ValueError(
+                "with two scales the encoder cannot subtract b_dec, which is in the target's unit"
+            )
+        units = dict.fromkeys(self.input_units, input_scale) | {"b_dec": target_scale}
+        folded = {k: v / units[k] if k in units else v for k, v in p.items()}
+        if input_scale != target_scale:
+            folded[self.decoder] = folded[self.decoder] * (input_scale / target_scale)
+        return folded
 
     def pre_activations(self, p: Parameters, x: Tensor, weight: str = "W_enc", bias: str = "b_enc") -> Tensor:
         """(x − b_dec) W_enc + b_enc `[..., B, F]`; b_dec goes through W_enc, so that x is not copied."""

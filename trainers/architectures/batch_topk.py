@@ -25,6 +25,8 @@ class BatchTopK(TopK):
     """
 
     name = "batch_topk"
+    whole_settings = False
+    input_units = ("b_enc", "threshold")
 
     threshold_decay: float = 0.99
 

@@ -50,6 +50,10 @@ class JumpReLU(Architecture):
 
     name = "jumprelu"
     betas = (0.0, 0.999)
+    steps_alike = True
+    sweep = (0.06, 0.15, 0.4, 1.0, 2.5, 6.0)
+    input_units = ("b_enc", "threshold")
+    estimated = ("threshold",)
 
     penalty: Literal["step", "tanh", "target"] = "step"
     bandwidth: float = 2.0

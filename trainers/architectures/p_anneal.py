@@ -30,6 +30,8 @@ class PAnneal(ReLU):
     """
 
     name = "p_anneal"
+    steps_alike = False
+    sweep = (0.2, 0.4, 0.8, 1.5, 3.0, 5.0)
 
     free_decoder_norms: bool = False
     p_end: float = 0.2

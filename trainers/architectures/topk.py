@@ -32,6 +32,9 @@ class TopK(Architecture):
 
     name = "topk"
     setting_name = "k"
+    whole_settings = True
+    steps_alike = True
+    sweep = (1, 2, 4, 8, 16, 32)
 
     aux_coefficient: float = 1 / 32
     aux_k: int | None = None
@@ -67,7 +70,7 @@ class TopK(Architecture):
         total = self.reconstruction(p, f, x_hat, target)
         if self.aux_coefficient:
             dead = self.dead(state["idle"], knobs, x.shape[-2])
-            if x.is_cuda or dead.any():  # no question to the GPU: there the term is masked instead
+            if not x.is_cpu or dead.any():  # no question to the GPU: there the term is masked instead
                 error, k = (target - x_hat).detach(), self.aux_k or x_hat.shape[-1] // 2
                 aux = aux_k_loss(p, z, target, error, dead, k)
                 total = total + self.aux_coefficient * aux

@@ -16,6 +16,7 @@ from trainers.config import RunConfig, members, run_config
 from trainers.evaluate import Evaluation, evaluate
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.loggers import log_evaluation
+from trainers.promises.lines import own_fault
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_saes
@@ -46,7 +47,8 @@ def evaluate_run(
         remove_drafts(folder)
     mine = ranks.mine(saes)
     if mine:
-        evaluated(mine, model, config, progress and ranks.is_first()).save(part)
+        with own_fault([type(s.architecture) for s in mine]):
+            evaluated(mine, model, config, progress and ranks.is_first()).save(part)
     ranks.barrier()
     if ranks.is_first():
         parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]

@@ -21,6 +21,8 @@ from frontier.studies.evaluation import Evaluation, EvaluationError
 from trainers.evaluate.firing_counts import FiringCounts
 from trainers.evaluate.linear_error import LinearError
 
+OTHER_COLUMNS = {*SHARED, *PER_MEMBER, *metrics_of({k: np.ones(1) for k in (*SHARED, *PER_MEMBER)})}
+"""Names that a metric of an architecture's own cannot have."""
 NO_RANGE = "loss_recovered is undefined: ablation does not raise the loss"
 
 
@@ -68,10 +70,26 @@ class Tally:
             "l2_ratio": total(norm / opened.target_norm), "reconstruction_squares": total(norm.square()),
             "inner_product": total(inner), "ce_sae": cross_entropy, "kl": kl,
         }  # fmt: skip
-        for name, value in found.items():
+        for name, value in (found | self._own(member, sae, opened, f)).items():
             self._sums[name][batch, member] = value
         self._firing.add(batch, member, counts.round().long().cpu().numpy())
         self._linear.add(member, error)
+
+    def _own(self, member: int, sae: Any, opened: Any, f: Tensor) -> dict[str, float]:
+        """Sums of the metrics of the architecture's own; other SAEs have none of that name."""
+        found = sae.metrics(opened.input, f, opened.target) if hasattr(sae, "metrics") else {}
+        for name, values in found.items():
+            if name in OTHER_COLUMNS:
+                raise EvaluationError(
+                    f"SAE {self._names[member]!r}: {name!r} is a column already; name it anew"
+                )
+            if values.shape != opened.target_norm.shape:
+                raise EvaluationError(
+                    f"SAE {self._names[member]!r}: metric {name!r} must be a value per token "
+                    f"{list(opened.target_norm.shape)}, is {list(values.shape)}"
+                )
+            self._sums.setdefault(name, np.full(self._sums["l0"].shape, np.nan))
+        return {name: total(values.float()) for name, values in found.items()}
 
     def _give_up(self, batch: int, member: int) -> None:
         if not np.isnan(self._sums["l0"][:, member]).any():
@@ -80,7 +98,7 @@ class Tally:
                 "its metrics are missing",
                 stacklevel=5,
             )
-        for name in PER_MEMBER:
+        for name in self._sums.keys() - set(SHARED):
             self._sums[name][batch, member] = np.nan
 
     def result(self, rows: list[dict[str, Any]], common: dict[str, str]) -> Evaluation:

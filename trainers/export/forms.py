@@ -85,10 +85,11 @@ def form_of(sae: SAE) -> Form:
     ExportError
         If no layout has it.
     """
-    kind = next((k for k, of in KINDS.items() if k != "topk" and isinstance(sae.architecture, of)), None)
-    kind = kind or ("topk" if isinstance(sae.architecture, TopK) else None)
+    kind = next((k for k, of in KINDS.items() if computes_as(type(sae.architecture), of)), None)
     if kind is None:
-        raise ExportError(f"{sae.architecture.name!r} has no form that other libraries have")
+        raise ExportError(
+            f"{sae.architecture.name!r} has no form that other libraries have; its folder under saes/ is ours"
+        )
     if kind == "gated" and not sae.architecture.tied:  # type: ignore[attr-defined]
         raise ExportError(
             "a Gated SAE with tied = false cannot be exported: it has magnitude weights of its own (W_mag), "
@@ -103,6 +104,15 @@ def form_of(sae: SAE) -> Form:
         tensors["threshold"].clamp_(min=0)  # z must be above 0 as well
     k = min(int(given["k"]), sae.dictionary_size) if kind == "topk" else None
     return Form(kind, tensors, sae.architecture.subtract_decoder_bias, k)
+
+
+def computes_as(kind: type[Architecture], of: type[Architecture]) -> bool:
+    """Whether a trained SAE of one class is encoded and decoded as those of another: the same functions.
+
+    A class of your own that only trains otherwise has the form of the class that it comes from.
+    """
+    same = ("encode", "decode", "inference", "pre_activations", "decoder")
+    return issubclass(kind, of) and all(getattr(kind, n) is getattr(of, n) for n in same)
 
 
 def as_jumprelu(form: Form) -> Form:

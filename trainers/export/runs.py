@@ -13,11 +13,11 @@ def known_of_run(folder: str | Path) -> dict[str, dict[str, Any]]:
     """
     import pandas as pd
 
-    from trainers.config import read_config
+    from trainers.config import run_config
 
     folder, shared = Path(folder), {}
     if (folder / "config.toml").is_file():
-        length = read_config(folder / "config.toml").activations.context_length
+        length = run_config(folder).activations.context_length
         shared = {"context_length": length} if length else {}
     if not (folder / "metrics.parquet").is_file():
         return {p.parent.name: shared for p in sorted((folder / "saes").glob("*/sae.json"))}

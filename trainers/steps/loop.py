@@ -62,9 +62,10 @@ class LoopEngine:
         member = self.family.members[m]
         knobs = Knobs(member.setting, schedule.ramp(step), step, schedule.steps)
         gradients, loss, state, entry = self.gradients(m, batch, knobs, log)
+        unit_norm, rows = self.family.architecture.unit_norm, self.family.architecture.decoder
         with torch.no_grad():
-            if self.family.architecture.unit_norm:
-                remove_parallel(gradients["W_dec"], leaves["W_dec"])
+            if unit_norm:
+                remove_parallel(gradients[rows], leaves[rows])
             norm = clip(gradients, options.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
                 self.family.diverged[m] = step
@@ -73,8 +74,8 @@ class LoopEngine:
                 leaf.grad = gradients[name]
             self.optimizers[m].param_groups[0]["lr"] = member.learning_rate * schedule.learning_rate(step)
             self.optimizers[m].step()
-            if self.family.architecture.unit_norm:
-                normalise(leaves["W_dec"])
+            if unit_norm:
+                normalise(leaves[rows])
             self.family.set_state(m, state)
             for leaf in leaves.values():
                 leaf.grad = None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.activations import Batch
-from trainers.architectures import Knobs, Losses, PAnneal
+from trainers.architectures import Knobs, Losses
 from trainers.family import Family
 from trainers.steps.decoder import clip, remove_parallel
 from trainers.steps.engine import MemberLog, StepOptions
@@ -45,8 +45,8 @@ class StackedEngine:
         self.stopped_at = torch.full((len(family),), -1, device=self.device)
         for m, step in family.diverged.items():
             self.stopped_at[m] = step
-        # P-anneal's steps differ in Python, and a graph holds one step only.
-        self.graphed = self.device.type == "cuda" and not isinstance(family.architecture, PAnneal)
+        # Where steps differ in Python (P-anneal) there is no graph, which holds one step only.
+        self.graphed = self.device.type == "cuda" and family.architecture.steps_alike
         self.graph: torch.cuda.CUDAGraph | None = None
         self.static: Batch | None = None
         self.last: Pass | None = None
@@ -101,12 +101,12 @@ class StackedEngine:
         }
         with torch.no_grad():
             if kind.unit_norm:
-                remove_parallel(gradients["W_dec"], family.parameters["W_dec"])
+                remove_parallel(gradients[kind.decoder], family.parameters[kind.decoder])
             norms = clip(gradients, self.options.clip, members=True)
             self._mark(torch.isfinite(norms) & torch.isfinite(losses.total))
             self._adam(gradients)
             if kind.unit_norm:
-                rows = family.parameters["W_dec"]
+                rows = family.parameters[kind.decoder]
                 norm = rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
                 rows.div_(self._where_trained(norm, torch.ones_like(norm)))
             for name, value in losses.state.items():

@@ -98,7 +98,7 @@ def activation_sizes(
         x = model.capture(row, [site])[site][model.counted(row)].float()
         count += len(x)
         for sae, counts in zip(saes, found, strict=True):
-            f = sae.encode(x) * _norms(sae)
+            f = sae.encode(x).abs() * _norms(sae)
             values = f[f > 0].cpu().numpy() * (sae.identity["input_scale"] if scaled else 1.0)
             places = np.clip(np.searchsorted(edges, values, side="left") - 1, 0, len(edges) - 2)
             counts[window] = np.bincount(places, minlength=len(edges) - 1)
@@ -108,5 +108,5 @@ def activation_sizes(
 
 def _norms(sae: Any) -> Tensor | float:
     """Norms of the decoder rows `[F]`, or 1 where they are unknown."""
-    weights = getattr(sae, "parameters", {})
-    return weights["W_dec"].norm(dim=1) if "W_dec" in weights else 1.0
+    rows = getattr(sae, "rows", None)
+    return 1.0 if rows is None else rows.norm(dim=1)

@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 
 from frontier.wording import nearest
-from trainers.architectures import ARCHITECTURES
+from trainers.architectures import BUILT_IN
 from trainers.config import RunConfig, checked
 from trainers.studies.equal_compute import equal_size
 from trainers.sweeps import even_targets, settled
 
 SIZE = 256
 SIZES = [64, 128, 256, 512, 1024]
+KINDS = tuple(kind.name for kind in BUILT_IN)
 
 
 def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
@@ -93,9 +94,7 @@ CORRELATED: dict[str, Any] = {
 """The truth of the recovery study: orthogonal features, correlated through four common factors."""
 
 
-def recovery_study(
-    kinds: Sequence[str] = tuple(ARCHITECTURES), seeds: Sequence[int] = (0, 1, 2)
-) -> pd.DataFrame:
+def recovery_study(kinds: Sequence[str] = KINDS, seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
     """Recovery of correlated features against L0, for these architectures (5 CPU-seconds a kind and seed)."""
     from trainers.studies.true_l0 import default_settings, recovery_rows
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from frontier.wording import nearest
 from trainers.language_models import LanguageModel, kl_from
-from trainers.sae import SAE, fold_scale
+from trainers.sae import SAE
 from trainers.steps.decoder import clip, normalise, remove_parallel
 from trainers.studies.variants import VariantError, activations_of, run_id_of, variant_identity
 
@@ -175,7 +175,7 @@ class _Tuned:
         if not isinstance(sae, SAE):
             raise VariantError(f"{name!r} is a {type(sae).__name__}; only SAEs of ours can be fine-tuned")
         self.sae, self.name, self.scale, self.how = sae, name, scale, how
-        unfolded = fold_scale(sae.parameters, 1 / scale[0], 1 / scale[1])
+        unfolded = sae.architecture.fold(sae.parameters, 1 / scale[0], 1 / scale[1])
         self.parameters = {k: v.detach().to(model.device).clone() for k, v in unfolded.items()}
         possible = [k for k in self.parameters if k not in UNTRAINED]
         for wanted in how.parameters or ():
@@ -198,17 +198,18 @@ class _Tuned:
             k: torch.zeros_like(v) if g is None else g
             for (k, v), g in zip(self.leaves.items(), found, strict=True)
         }
-        unit = kind.unit_norm and "W_dec" in gradients
+        rows = kind.decoder
+        unit = kind.unit_norm and rows in gradients
         with torch.no_grad():
             if unit:
-                remove_parallel(gradients["W_dec"], self.leaves["W_dec"])
+                remove_parallel(gradients[rows], self.leaves[rows])
             clip(gradients, self.how.clip)
             for name, leaf in self.leaves.items():
                 leaf.grad = gradients[name]
             self.optimizer.param_groups[0]["lr"] = self.how.learning_rate * rate
             self.optimizer.step()
             if unit:
-                normalise(self.leaves["W_dec"])
+                normalise(self.leaves[rows])
         return float(loss.detach())
 
     def finished(self, more: int) -> SAE:
@@ -219,7 +220,7 @@ class _Tuned:
         if before is not None:
             identity["tokens_trained"] = int(before) + more
         plain = {k: v.detach().to(self.sae.parameters[k].device) for k, v in self.parameters.items()}
-        return replace(self.sae, parameters=fold_scale(plain, *self.scale), identity=identity)
+        return replace(self.sae, parameters=self.sae.architecture.fold(plain, *self.scale), identity=identity)
 
 
 def _scales(model: LanguageModel, tokens: Tensor, site: str, target_site: str | None) -> tuple[float, float]:

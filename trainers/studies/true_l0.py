@@ -22,9 +22,8 @@ from frontier.views import View
 from frontier.wording import nearest, number
 from trainers.activations import SyntheticStream, recovery, synthetic_stream
 from trainers.activations.positions import seeded
-from trainers.architectures import architecture
+from trainers.architectures import architecture, known
 from trainers.family import Family, Member, Schedule
-from trainers.recipes import SWEEPS
 from trainers.steps import engine_for
 from trainers.steps.engine import StepOptions
 
@@ -90,7 +89,7 @@ def _row(family: Family, member: int, stream: SyntheticStream, tokens: int) -> d
     x, _ = truth.sample(SCORED, seeded(stream.seed, "recovery"))
     f = sae.encode(x)
     error, spread = (x - sae.decode(f)).square().sum(), (x - x.mean(0)).square().sum()
-    found = recovery(sae.parameters["W_dec"], truth)
+    found = recovery(sae.rows, truth)
     return sae.identity | {
         "l0": float((f != 0).sum() / len(f)), "fvu": float(error / spread), "true_l0": truth.l0,
         "protocol": f"synthetic {truth.digest()}", "source": "trainers",
@@ -202,7 +201,7 @@ def default_settings(name: str, l0: float, count: int = 7) -> list[float]:
     if architecture(name).setting_name == "k":
         values = np.geomspace(l0 / 4, 4 * l0, count)
         return list(dict.fromkeys(float(round(v)) if name == "topk" else float(f"{v:.4g}") for v in values))
-    low, high = min(SWEEPS[name]), max(SWEEPS[name])
+    low, high = min(known(name).sweep), max(known(name).sweep)
     return [float(f"{v:.4g}") for v in np.geomspace(low / 2, high, count)]
 
 

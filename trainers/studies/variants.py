@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.architectures import Architecture
 from trainers.language_models import LanguageModel
 from trainers.sae import SAE
 
@@ -75,6 +76,11 @@ class Variant:
         """The parent's reconstruction `[n, d_out]`."""
         return self.parent.decode(f)
 
+    def metrics(self, x: Tensor, f: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The parent's own metrics, of these codes."""
+        own = getattr(self.parent, "metrics", None)
+        return own(x, f, target) if own else {}
+
     def __call__(self, x: Tensor) -> Tensor:
         """x̂ `[n, d_out]`."""
         return self.decode(self.encode(x))
@@ -89,8 +95,8 @@ def linear_decoder(sae: Any, device: torch.device | None = None) -> tuple[Tensor
     VariantError
         If the decoder is not of this form.
     """
-    if isinstance(sae, SAE):
-        rows, bias = sae.parameters["W_dec"], sae.parameters["b_dec"]
+    if isinstance(sae, SAE) and type(sae.architecture).decode is Architecture.decode:
+        rows, bias = sae.rows, sae.parameters["b_dec"]
         return (rows, bias) if device is None else (rows.to(device), bias.to(device))
     size = sae.dictionary_size
     bias = sae.decode(torch.zeros(1, size, device=device))[0]

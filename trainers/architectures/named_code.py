@@ -1,0 +1,111 @@
+"""The class that a user typed: `my_sae.py:MySAE` or `package.module:Class`. Its code is the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from frontier.wording import nearest
+from trainers.architectures.architecture import Architecture
+
+
+class ArchitectureError(ValueError):
+    """An architecture that is unknown, or cannot be loaded or used: which, why, what to type."""
+
+
+def class_in(typed: str) -> type[Architecture]:
+    """The class; a file that has changed since it was last loaded is loaded again.
+
+    Raises
+    ------
+    ArchitectureError
+        If there is no such file, module or class, or its code fails; the line is named.
+    """
+    place, _, name = typed.rpartition(":")
+    if not place or not name.isidentifier():
+        raise ArchitectureError(f"wanted my_sae.py:MySAE or package.module:Class, got {typed!r}")
+    module = module_in(place)
+    if not isinstance(getattr(module, name, None), type):
+        there = [k.__name__ for k in classes(module)]
+        raise ArchitectureError(
+            f"{place} has no class {name!r}{nearest(name, there)}"
+            if there
+            else f"{place} has no architecture: wanted a subclass of trainers.architectures.Architecture"
+        )
+    return getattr(module, name)
+
+
+def classes(module: ModuleType) -> list[type[Architecture]]:
+    """The architectures that a module defines."""
+    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Architecture)]
+    return [k for k in found if k.__module__ == module.__name__]
+
+
+def module_in(place: str) -> ModuleType:
+    """The module of a file or of a dotted name, run if it was not.
+
+    Raises
+    ------
+    ArchitectureError
+        If there is none, or it fails.
+    """
+    try:
+        return _of_file(Path(place)) if place.endswith(".py") else importlib.import_module(place)
+    except ModuleNotFoundError as error:
+        if error.name is not None and place.startswith(error.name):
+            raise ArchitectureError(f"there is no module {place!r} that Python can import") from error
+        raise ArchitectureError(failure(error, place)) from error
+    except ArchitectureError:
+        raise
+    except Exception as error:
+        raise ArchitectureError(failure(error, place)) from error
+
+
+def _of_file(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ArchitectureError(
+            f"there is no file {path}" + ("" if path.is_absolute() else f" in {Path.cwd()}")
+            + f"; `sae-train new-architecture {path}` writes one"
+        )  # fmt: skip
+    where = path.resolve()
+    name = f"{path.stem}_{hashlib.sha256(str(where).encode()).hexdigest()[:8]}"
+    content = hashlib.sha256(where.read_bytes()).hexdigest()
+    before = sys.modules.get(name)
+    if before is not None and getattr(before, "__content__", None) == content:
+        return before
+    spec = importlib.util.spec_from_file_location(name, where)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    module.__content__ = content  # type: ignore[attr-defined]
+    sys.modules[name] = module  # dataclasses look up their annotations there
+    sys.path.insert(0, str(where.parent))  # as for `python my_sae.py`
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    finally:
+        sys.path.remove(str(where.parent))
+    return module
+
+
+def failure(error: BaseException, place: str) -> str:
+    """One line: the place, the line of it where an error arose, and the error."""
+    if isinstance(error, SyntaxError):
+        line: int | None = error.lineno
+        said = error.msg
+    else:
+        line, said = line_of(error, place), f"{type(error).__name__}: {error}"
+    return f"{place}{f', line {line}' if line else ''}: {said}"
+
+
+def line_of(error: BaseException, place: str) -> int | None:
+    """The last line of a file through which an error came."""
+    name = Path(place).name if place.endswith(".py") else None
+    frames = traceback.extract_tb(error.__traceback__)
+    return next((f.lineno for f in reversed(frames) if name and Path(f.filename).name == name), None)

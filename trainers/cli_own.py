@@ -1,0 +1,80 @@
+"""The commands for an architecture of your own, and the option that names one to the other commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from frontier import terminal
+
+
+def name_classes(typed: list[str] | None) -> list[str] | None:
+    """Register the classes that the user typed."""
+    if typed:
+        from trainers.architectures import register
+
+        for one in typed:
+            register(one)
+    return typed
+
+
+Use = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--use",
+        help="An architecture of your own that the run has: my_sae.py:MySAE. Its code is run. Repeatable.",
+        callback=name_classes,
+    ),
+]
+
+
+def new_architecture(
+    path: Annotated[Path, typer.Argument(help="The file to write.")] = Path("my_sae.py"),
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+) -> None:
+    """Write an architecture of your own: a working class, every part of it explained.
+
+    Example: `sae-train new-architecture my_sae.py`
+    """
+    from frontier.writing import write_text
+    from trainers.promises import skeleton
+
+    if path.suffix != ".py" or not path.stem.isidentifier():
+        raise ValueError(f"wanted a Python file, as in my_sae.py, got {path}")
+    if path.exists() and not force:
+        raise ValueError(f"{path} is there already; --force writes over it")
+    name = "".join(p[:1].upper() + p[1:] for p in path.stem.split("_"))
+    name = name.removesuffix("Sae") + "SAE" if name.endswith("Sae") else name
+    text = Path(skeleton.__file__).read_text(encoding="utf-8")
+    write_text(path, text.replace("MySAE", name))
+    terminal.say(
+        f'wrote {path}; `sae-train check {path}` checks it, architecture = "{path}:{name}" in the '
+        "configuration trains it"
+    )
+
+
+def check(
+    what: Annotated[
+        str, typer.Argument(help="my_sae.py, my_sae.py:MySAE, package.module:Class, or a name such as gated.")
+    ],
+) -> None:
+    """Check the promises of an architecture; what is broken is named with its line, exit code 2.
+
+    Example: `sae-train check my_sae.py`
+    """
+    from trainers.architectures import known, register
+    from trainers.architectures.named_code import classes, module_in
+    from trainers.promises import check as checked
+
+    if what.endswith(".py"):
+        kinds = [register(f"{what}:{kind.__name__}") for kind in classes(module_in(what))]
+        if not kinds:
+            raise ValueError(f"{what} has no subclass of trainers.architectures.Architecture")
+    else:
+        kinds = [register(what) if ":" in what else known(what)]
+    reports = [checked(kind) for kind in kinds]
+    terminal.show("\n\n".join(str(r) for r in reports))
+    if faults := [r.fault for r in reports if r.broken]:
+        terminal.fail("sae-train", "; ".join(faults))
