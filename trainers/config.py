@@ -91,6 +91,8 @@ def read_config(path: str | Path, changes: Sequence[str] = (), *, code: bool = T
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for change in changes:
         apply_change(content, change)
+    if code:
+        find_own_code(content, path.parent)
     return checked(content, str(path), code=code)
 
 
@@ -157,6 +159,17 @@ def own_code(content: dict[str, Any]) -> list[str]:
         [f.get("architecture") for f in families if isinstance(f, dict)] if isinstance(families, list) else []
     )
     return list(dict.fromkeys(n for n in named if isinstance(n, str) and ":" in n))
+
+
+def find_own_code(content: dict[str, Any], folder: Path) -> None:
+    """Where the families name files that are not here but beside the configuration, say that path."""
+    beside = {}
+    for typed in own_code(content):
+        place, _, name = typed.rpartition(":")
+        if place.endswith(".py") and not Path(place).exists() and (folder / place).is_file():
+            beside[typed] = f"{folder / place}:{name}"
+    for family in content["families"] if beside else ():
+        family["architecture"] = beside.get(family.get("architecture"), family.get("architecture"))
 
 
 def _fault(error: Any) -> str:

@@ -100,7 +100,7 @@ def known(name: str) -> type[Architecture]:
         return found
     if ":" in name:
         raise ArchitectureError(
-            f"{name!r} is code of your own, and no code runs because a file says so; name it yourself: "
+            f"{name!r} is code of your own, which no saved file can make run; name it yourself: "
             f'--use {name}, in Python trainers.register("{name}")'
         )
     raise ArchitectureError(f"unknown architecture {name!r}{nearest(name, ARCHITECTURES)}")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.architectures import Losses, Parameters
+from trainers.evaluate.tally import OTHER_COLUMNS
 from trainers.promises import lines
 from trainers.promises.case import SIZE, STEPS, TOKENS, WIDTH, BrokenError, Case, differs, stacked
 
@@ -60,6 +61,8 @@ def shapes(case: Case) -> None:
     _shape(f, (TOKENS, SIZE), "codes [B, F]", "encode")
     _shape(kind.decode(ready, f), (TOKENS, WIDTH), "reconstruction [B, d_out]", "decode")
     for name, values in kind.metrics(ready, x, f, x).items():
+        if name in OTHER_COLUMNS:
+            raise BrokenError(f"metric {name!r} is a column of the table already; name it anew", "metrics")
         _shape(values, (TOKENS,), f"metric {name!r}, a value per token", "metrics")
 
 
