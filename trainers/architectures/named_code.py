@@ -79,7 +79,8 @@ def _of_file(path: Path) -> ModuleType:
     if before is not None and getattr(before, "__content__", None) == content:
         return before
     spec = importlib.util.spec_from_file_location(name, where)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     module.__content__ = content  # type: ignore[attr-defined]
     sys.modules[name] = module  # dataclasses look up their annotations there

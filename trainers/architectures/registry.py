@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,6 @@ def _check(kind: Any) -> None:
         )
     if "__dataclass_fields__" not in vars(kind) and inspect.get_annotations(kind):
         raise ArchitectureError(f"{kind.__name__} has options; write @dataclass(frozen=True) above its class")
-    assert is_dataclass(kind)
     if needed := [f.name for f in fields(kind) if f.default is f.default_factory]:  # both are MISSING
         raise ArchitectureError(
             f"{kind.__name__}: every option needs a default, {', '.join(needed)} has none"
