@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -55,7 +54,7 @@ def read_files(address: str, name: str, found: Found) -> None:
     fs, root = _open(address, scheme, name)
     cache = cache_folder() / hashlib.sha256(address.encode()).hexdigest()[:16]
     single, files = _listed(fs, root, scheme, name)
-    folder = cache / (name or "files")
+    folder = cache if single else cache / name
     left = _copied(fs, files, folder, cache / "seen.json", scheme, name)
     if left:
         found.say(
@@ -147,9 +146,8 @@ def _copied(
             seen = {}
     large = [p for p, about in files.items() if int(about.get("size") or 0) > LARGEST]
     now = {p: _mark(about) for p, about in files.items() if p not in large}
-    if seen.keys() - now.keys():
-        shutil.rmtree(folder, ignore_errors=True)
-        seen = {}
+    for gone in seen.keys() - now.keys():
+        (folder / gone).unlink(missing_ok=True)
     due = [p for p, mark in now.items() if not mark or seen.get(p) != mark or not (folder / p).is_file()]
     for path in _tracked(due):
         place = folder / path
