@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from frontier.groups import PROTOCOL, as_text, group_codes
+from frontier.groups import PROTOCOL, Codes, as_text, group_codes
 from frontier.metrics import says_nothing, set_aside_remark, unread_columns, usable
 from frontier.metrics.asked import in_condition, is_equal
 from frontier.metrics.checks import TableError
-from frontier.metrics.finished import UNEQUAL, size_columns
+from frontier.metrics.finished import KNOBS, UNEQUAL, last_word, size_columns
 from frontier.wording import in_shell, listed, nearest, number
 
 CLEAN = 3
@@ -93,7 +93,10 @@ def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequenc
     own = [c for c in ("family", "architecture") if c in table]
     codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
     for column in unread_columns(table):
-        if column in columns or column in across or says_nothing(column) or not _is_text(table[column]):
+        if column in columns or column in across or says_nothing(column):
+            continue
+        whole = _is_grid(table[column], codes)
+        if not whole and not _is_text(table[column]):
             continue
         sizes = table.groupby([codes, table[column]], sort=False).size()
         per_group = sizes.groupby(level=0).agg(["size", "min"])
@@ -104,12 +107,36 @@ def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequenc
             groups = in_shell(",".join(by))
             as_family, ignored = in_shell(f"{column}=family"), in_shell(f"{column}=ignored")
             families = f"columns={{{column!r}: 'family'}} (--map {as_family}) if families, "
+            if whole:
+                families = "".join(
+                    f"columns={{{column!r}: {ours!r}}} (--map {in_shell(f'{column}={ours}')}) if {ours}s, "
+                    for ours in ("layer", "seed")
+                    if ours not in table
+                )
             return (
                 f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
-                f"Say what it is: {'' if own else families}by={by} (--by {groups}) if groups, "
+                f"Say what it is: {'' if own and not whole else families}by={by} (--by {groups}) if groups, "
                 f"columns={{{column!r}: 'ignored'}} (--map {ignored}) if it does not matter"
             )
     return ""
+
+
+def _is_grid(column: pd.Series, codes: Codes) -> bool:
+    """Whether a column of whole numbers is crossed with the groups: each of few values as often in each."""
+    if not pd.api.types.is_integer_dtype(column.dtype) or last_word(column.name) in KNOBS:
+        return False
+    counts = pd.crosstab(codes, column).to_numpy()
+    return 1 < counts.shape[1] <= len(column) / CLEAN and bool((counts == counts[:, :1]).all())
+
+
+def nothing_to_compare(table: pd.DataFrame) -> str:
+    """What to type where no column names the families."""
+    texts = [c for c in unread_columns(table) if not says_nothing(c) and _is_text(table[c])]
+    theirs = texts[0] if texts else "theirs"
+    return (
+        "the table has no architecture or family column, so there is nothing to compare; name the column "
+        f"that has them: columns={{{theirs!r}: 'family'}} (--map {in_shell(f'{theirs}=family')})"
+    )
 
 
 def _is_text(column: pd.Series) -> bool:

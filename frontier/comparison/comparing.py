@@ -21,7 +21,7 @@ from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.fits.vanishing import Option
 from frontier.groups import Groups
-from frontier.guard import guard
+from frontier.guard import guard, nothing_to_compare
 from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
@@ -117,7 +117,7 @@ def compare(
     groups = Groups.of(table, by, family)
     guard(table, groups.cells, across)
     if not groups.family:
-        raise ValueError("the table has no architecture or family column, so there is nothing to compare")
+        raise ValueError(nothing_to_compare(table))
     name = reference_family(usable(table)[groups.family].tolist(), reference)
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: "min"})
     task = Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))

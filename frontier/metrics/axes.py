@@ -237,6 +237,10 @@ def l0_question(table: pd.DataFrame) -> str:
     """
     numbers = unknown_numbers(table)
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
+    of_it = [c for c in named if re.search(r"log|frac|share|dens|pct|per_?cent|std|sd|se|var", slug(c))]
+    if named and named == of_it:
+        return f"; {listed(named, 3)} is not L0 itself: give the number of active latents in a column l0"
+    named = [c for c in named if c not in of_it]
     if len(named) > 1:
         return (
             f"; {listed(named, 4)} seem to be the L0 of several families or evaluations: one row per SAE is "
@@ -250,7 +254,9 @@ def l0_question(table: pd.DataFrame) -> str:
         )
     likely = named or [c for c in numbers if re.search(r"activ|sparsity|nonzero|firing|latent|feat", slug(c))]
     if not (likely or numbers):
-        return ""
+        return (
+            "; one row per SAE is wanted, with its L0 in a column (--map theirs=l0 where it has another name)"
+        )
     column = (likely or numbers)[0]
     which = repr(column) if likely or len(numbers) == 1 else f"one of {listed(numbers, 6)}, say {column!r},"
     return f"; if {which} is L0, say columns={{{column!r}: 'l0'}} ({_as_l0(column)})"

@@ -81,6 +81,9 @@ def summary_rows(table: pd.DataFrame) -> Iterator[str]:
     """Rows that a spreadsheet adds below a table: means, sums."""
     other = ("doubts", "excluded_because", "source", "ablation", "protocol", "sparsity_name")
     texts = [c for c in table.columns if c not in other and _is_text(table[c])]
+    short = {cell for c in texts for cell in table[c].tolist() if isinstance(cell, str) and len(cell) < 20}
+    if not any(_summary(cell) in SUMMARIES for cell in short):
+        return
     words = pd.DataFrame({c: _words(table[c], _summary) for c in texts}, index=table.index)
     alone = (words != "").sum(axis=1) == 1  # the label of such a row is all the text in it
     for name in texts:
@@ -178,7 +181,7 @@ def size_columns(names: Iterable[object]) -> list[str]:
     >>> size_columns(["l0", "hyperparameters.n_inputs"])
     ['hyperparameters.n_inputs']
     """
-    return [str(name) for name in names if _last(name) in SIZES]
+    return [str(name) for name in names if last_word(name) in SIZES]
 
 
 def are_unequal(one: object, other: object) -> bool:
@@ -227,7 +230,7 @@ def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
         most = float(np.nanmax(sizes))
         few = np.isfinite(sizes) & (UNEQUAL * sizes <= most)
         if few.any():
-            add_text(table, "doubts", few, f"evaluated on less than others ({_last(name)})")
+            add_text(table, "doubts", few, f"evaluated on less than others ({last_word(name)})")
             yield (
                 f"{name}: from {number(float(np.nanmin(sizes)), 6)} to {number(most, 6)}: "
                 f"{rows_named(few, table)} were evaluated on half as much as others, or less"
@@ -259,7 +262,7 @@ def _knobs(table: pd.DataFrame) -> list[str]:
     """Columns of settings that hold something."""
     return [
         c for c in table.columns
-        if (canonical_name(str(c)) == "sparsity_setting" or _last(c) in KNOBS) and table[c].notna().any()
+        if (canonical_name(str(c)) == "sparsity_setting" or last_word(c) in KNOBS) and table[c].notna().any()
     ]  # fmt: skip
 
 
@@ -277,7 +280,8 @@ def _is_text(column: pd.Series) -> bool:
 
 
 def _summary(text: str) -> str:
-    return re.sub(r"\s+", "", text).strip(":").lower()
+    """A label without spaces and colons."""
+    return "".join(text.split()).strip(":").lower()
 
 
 def _names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
@@ -335,7 +339,8 @@ def _has_fidelity(table: pd.DataFrame) -> np.ndarray:
     return table[metrics].notna().any(axis=1).to_numpy() if metrics else np.ones(len(table), dtype=bool)
 
 
-def _last(name: object) -> str:
+def last_word(name: object) -> str:
+    """The last part of a dotted name."""
     return slug(re.split(r"[./]", str(name))[-1])
 
 

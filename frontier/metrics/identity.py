@@ -91,6 +91,22 @@ def _names_a_kind(name: str) -> bool:
     return any(re.search(pattern, name.lower()) for _, pattern in ARCHITECTURES)
 
 
+def told_by_names(table: pd.DataFrame) -> Iterator[str]:
+    """Architectures in the names of the SAEs, where no column has them and every name has one; layers too."""
+    if "run_id" not in table or {"architecture", "family"} & set(table.columns):
+        return
+    names = [str(name) for name in table["run_id"]]
+    kinds = [architecture_in(name) for name in names]
+    if not all(kinds):
+        return
+    table["architecture"] = kinds
+    yield f"architecture: read from the names of the SAEs ({listed(list(dict.fromkeys(kinds)), 5)})"
+    layers = [place_in(name)[1] for name in names]
+    if "layer" not in table and len(set(layers)) > 1 and None not in layers:
+        table["layer"] = layers
+        yield "layer: read from the names of the SAEs"
+
+
 def places(table: pd.DataFrame) -> Iterator[str]:
     """Names of hook points in the column of sites: the site and, where the table has none, the layer."""
     if "site" not in table:

@@ -35,10 +35,13 @@ EVALUATED = re.compile(r"^(?:eval|evaluation|val|validation|test|final)[./_ ]+")
 """Prefixes of metrics that somebody evaluated; 'eval_seed' is no seed of training, and stays what it is."""
 
 UNITS = re.compile(
-    r"\s*(?:[(\[](?:mean|avg|average|fraction|frac|share|nats?|nats?\s*(?:/|per)\s*tok(?:en)?|latents?"
+    r"\s*(?:[(\[](?:mean|avg|average|nats?|nats?\s*(?:/|per)\s*tok(?:en)?|latents?"
     r"|per token|tokens?|features?|[↑↓]|(?:higher|lower|more|less) is better)[)\]]|[↑↓])\s*$"
 )
 """What people write behind a name without meaning another quantity."""
+
+SHARE = re.compile(r"\s*[(\[](?:fraction|frac|share)[)\]]$")
+"""The same behind shares alone: an 'L0 (fraction)' is no L0."""
 
 _PERCENT = re.compile(r"(?:^|(?<![0-9])_)(?:pct|perc|percent|percentage)(?:_|$)")
 
@@ -165,8 +168,8 @@ def _peeled(name: str) -> str:
 def _without_units(text: str) -> str:
     """A name without the units and arrows behind it.
 
-    >>> _without_units("loss recovered (fraction) ↑"), _without_units("l0 (std)")
-    ('loss recovered', 'l0 (std)')
+    >>> _without_units("loss recovered (mean) ↑"), _without_units("l0 (std)"), _without_units("l0 (fraction)")
+    ('loss recovered', 'l0 (std)', 'l0 (fraction)')
     """
     shorter = UNITS.sub("", text)
     return text if not shorter else shorter if shorter == text else _without_units(shorter)
@@ -189,7 +192,7 @@ def _known_word(text: str) -> str | None:
     word = slug(text)
     if word in ALIASES:
         return word
-    bare = _without_percent(word)
+    bare = slug(SHARE.sub("", text)) if SHARE.search(text) else _without_percent(word)
     return bare if bare in ALIASES and _is_share(BY_NAME[ALIASES[bare]]) else None
 
 

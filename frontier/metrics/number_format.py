@@ -26,7 +26,7 @@ _NUMBER = re.compile(
     r"(?:[eE](?P<power>[+-]?\d+)|\s*[x×·*]\s*10\^?(?P<times>[+-]?\d+))?"
     r"\s*(?:(?P<percent>%)|(?P<scale>[kKmMbB])?\s*(?:active\s+)?"
     rf"(?:(?:latent|feature|unit|neuron|nat|token|tok|dim|dimension)s?{_PER})?)"
-    r"(?:\s*(?:±|\+/?-)\s*[\d.,]+\s*%?|\s*\([\d.,]+\s*%?\))?"
+    r"(?:\s*(?:±|\+/?-)\s*[\d.,]+\s*%?|\s*\([\d.,]+\s*%?\)|\s*\[[-−\d.,;:%\s–]+\])?"
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})*")
 _INDIAN = re.compile(r"[1-9]\d?(?:,\d{2})+,\d{3}")

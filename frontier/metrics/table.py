@@ -27,7 +27,7 @@ from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
-from frontier.metrics.identity import models_or_architectures, places
+from frontier.metrics.identity import models_or_architectures, places, told_by_names
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
 from frontier.metrics.names import canonical_name, read_names, says_percent, setting_name, slug, spec_of
 from frontier.wording import listed, plural
@@ -95,6 +95,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         read_numbers,
         clean_names,
         models_or_architectures,
+        told_by_names,
         places,
         checks.sentinels,
         checks.impossible_l0,

@@ -29,7 +29,7 @@ from frontier.metrics.number_format import decimal_given
 from frontier.places import address_of
 from frontier.readers.addresses import read_address
 from frontier.readers.beside import add_beside
-from frontier.readers.folders import scan
+from frontier.readers.folders import all_is_kept, scan
 from frontier.readers.found import Found, Options, Origin, printable
 from frontier.readers.logged import finish
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
@@ -135,7 +135,8 @@ def _from_path(path: Path, options: Options) -> pd.DataFrame:
     folder = check_path(path, KINDS)
     found = Found(options)
     if folder:
-        scan(str(path), found)
+        with all_is_kept():
+            scan(str(path), found)
     kind = "" if folder else read_file(str(path), found)
     finish(found)
     if kind == PLAIN:
@@ -183,10 +184,13 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
 
 def _columns(found: Found) -> pd.DataFrame:
     """The rows as a frame; columns that no row knows are left out."""
-    names: dict[str, None] = {}
-    for row in found.rows:
-        names.update(dict.fromkeys(row))
-    columns = {name: [row.get(name) for row in found.rows] for name in names}
+    shapes = dict.fromkeys(map(tuple, found.rows))
+    if len(shapes) == 1:  # as in a folder of one tool; cell by cell is slow
+        cells = zip(*map(dict.values, found.rows), strict=True)
+        columns = dict(zip(next(iter(shapes)), map(list, cells), strict=True))
+    else:
+        names = dict.fromkeys(name for shape in shapes for name in shape)
+        columns = {name: [row.get(name) for row in found.rows] for name in names}
     for name in columns.keys() & {"source", "run_id"}:
         columns[name] = [printable(cell) if isinstance(cell, str) else cell for cell in columns[name]]
     return pd.DataFrame({n: cells for n, cells in columns.items() if any(c is not None for c in cells)})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from frontier.metrics.names import canonical_name
 from frontier.metrics.table import says_nothing
 from frontier.readers import configs
-from frontier.readers.found import Beside, Found, Row, num
+from frontier.readers.found import Found, num
 
 IDENTITY = frozenset({
     *configs.MODEL, *configs.HOOK, *configs.LAYER, *configs.WIDTH, *configs.INPUT, *configs.TOKENS,
@@ -33,31 +32,39 @@ def add_beside(found: Found) -> list[str]:
 
     A fact that every SAE has for itself (a name, a time) groups nothing, and one that all share neither.
     """
-    values: dict[str, dict[int, Any]] = defaultdict(dict)
-    for i, (row, beside) in enumerate(zip(found.rows, found.beside, strict=True)):
-        for name, value in _unread(row, beside):
-            values[name][i] = value
-    constant: list[str] = []
-    for name, cells in values.items():
-        kinds = len(set(map(str, cells.values())))
-        groups = 1 < kinds <= len(found.rows) / 2 and not says_nothing(name)
-        if not groups and name not in found.options.columns:
-            constant.append(name)
+    unused, parts = [], dict.fromkeys(part for beside in found.beside for part in beside)
+    seen: set[str] = set()
+    for part in parts:
+        facts = [beside.get(part, {}) for beside in found.beside]
+        if all(fact is facts[0] for fact in facts):
+            found.pass_over(part, facts[0])
             continue
-        for i, value in cells.items():
-            found.rows[i].setdefault(name, value)
-    known = {*READ, *_SETTINGS, *values}
-    passed = [name for name in found.passed if name.rpartition(".")[2] not in known and name not in known]
-    return constant + passed
-
-
-def _unread(row: Row, beside: Beside) -> Iterator[tuple[str, Any]]:
-    for part, facts in beside.items():
-        for key, value in facts.items():
-            if value is None or key in READ or isinstance(value, (dict, list)) or value != value:
-                continue
-            if key in _SETTINGS and num(value) == row.get("sparsity_setting"):
-                continue
+        for key in dict.fromkeys(chain.from_iterable(facts)):
             name = f"{part}.{key}" if part else key
-            if name not in row and canonical_name(key) not in configs.OURS:
-                yield name, value
+            cells = [] if key in READ else _unread(found, key, name, [fact.get(key) for fact in facts])
+            if not cells:
+                continue
+            seen.add(key)
+            kinds = {cell for cell in cells if cell is not None}
+            groups = 1 < len(kinds) <= len(cells) / 2 and not says_nothing(name)
+            if groups or name in found.options.columns:
+                for row, cell in zip(found.rows, cells, strict=True):
+                    if cell is not None:
+                        row.setdefault(name, cell)
+            else:
+                unused.append(name)
+    known = {*READ, *_SETTINGS, *seen}
+    passed = [(shape[0], key) for shape, keys in found.passed.items() for key in keys if key not in known]
+    return unused + list(dict.fromkeys(f"{part}.{key}" if part else key for part, key in passed))
+
+
+def _unread(found: Found, key: str, name: str, cells: list[Any]) -> list[Any]:
+    """A fact per row, missing where it is the row's setting; empty where no row has it, or all do already."""
+    if any(isinstance(cell, (dict, list)) for cell in cells) or canonical_name(key) in configs.OURS:
+        return []
+    if key in _SETTINGS:
+        rows = zip(found.rows, cells, strict=True)
+        cells = [None if num(cell) == row.get("sparsity_setting") else cell for row, cell in rows]
+    cells = [None if cell != cell else cell for cell in cells]
+    new = (cell is not None and name not in row for row, cell in zip(found.rows, cells, strict=True))
+    return cells if any(new) else []

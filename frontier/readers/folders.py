@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from frontier.metrics import metrics_table, require_metrics
@@ -20,6 +22,18 @@ LOGS = (" run", " log")
 """How the kinds of files end that are a part of a log."""
 MANY = 200
 """From so many files on a progress bar is shown, on a terminal."""
+
+
+@contextmanager
+def all_is_kept() -> Iterator[None]:
+    """No search for garbage meanwhile: what thousands of files say stays, and each search would visit it."""
+    searching = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if searching:
+            gc.enable()
 
 
 def scan(folder: str, found: Found) -> None:

@@ -92,7 +92,9 @@ class Found:
     beside : list of dict
         What stood beside the metrics of each row (`frontier.readers.beside`).
     passed : dict
-        Names of facts that no row carries.
+        Names of facts that no row carries, by the part of a file and its names.
+    last : dict
+        Facts of the last file, by part.
     owners, extras : dict
         Rows by a key, and facts from other files that belong to the row of that key.
     broken, ignored : list
@@ -110,7 +112,8 @@ class Found:
     recognised: list[str] = field(default_factory=list)
     origins: list[Origin] = field(default_factory=list)
     beside: list[Beside] = field(default_factory=list)
-    passed: dict[str, None] = field(default_factory=dict)
+    passed: dict[tuple[str, ...], list[str]] = field(default_factory=dict)
+    last: dict[str, dict[str, Any]] = field(default_factory=dict)
     owners: dict[Hashable, Row] = field(default_factory=dict)
     extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
@@ -126,10 +129,17 @@ class Found:
         self.origins.append(Origin(tool, version, tuple(changes)))
         self.beside.append(beside)
 
-    def pass_over(self, beside: Beside) -> None:
-        """Facts of a file that belongs to another file's rows: they are named, and no row carries them."""
-        for part, facts in beside.items():
-            self.passed.update((f"{part}.{key}" if part else key, None) for key in facts)
+    def pass_over(self, part: str, facts: Mapping[str, Any]) -> None:
+        """Facts of a part of a file that no row carries, and that are named as not used."""
+        shape = (part, *facts)
+        if shape not in self.passed:
+            self.passed[shape] = [k for k, value in facts.items() if not isinstance(value, (dict, list))]
+
+    def once(self, part: str, facts: dict[str, Any]) -> dict[str, Any]:
+        """The facts of a part, as the very object that the last file gave where they are equal."""
+        if self.last.get(part) != facts:
+            self.last[part] = facts
+        return self.last[part]
 
     def say(self, remark: str, where: str = "") -> None:
         """A remark about `where`; equal ones are counted."""

@@ -127,7 +127,8 @@ def _records_of(content: Any, found: Found) -> pd.DataFrame:
         table, problem = from_records(content), None
     except TableError as error:
         table, problem = pd.DataFrame(), error
-    if found.options.rows_at is None and "l0" in {canonical_name(str(c)) for c in table.columns}:
+    l0 = next((table[c] for c in table.columns if canonical_name(str(c)) == "l0"), None)
+    if found.options.rows_at is None and l0 is not None and not any(isinstance(cell, list) for cell in l0):
         return table
     rows = rows_in(content, found.options.rows_at)
     if rows is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from frontier.metrics.checks import TableError
 from frontier.readers.configs import identity
-from frontier.readers.found import Beside, Found, Row, num, table, text
+from frontier.readers.found import Found, Row, num, table, text
 from frontier.readers.sae_lens import measured, protocol, say_changes
 
 TOOL = "SAEBench"
@@ -43,7 +43,9 @@ def read_result(content: dict[str, Any], path: str, found: Found, name: str = ""
     elif isinstance(kind, str):
         extra = found.extras.setdefault(key, {})
         extra.update(_other_columns(kind[:40], content["eval_result_metrics"]))
-        found.pass_over(_parts(content))
+        found.pass_over("", content)
+        for part in ("eval_config", "sae_cfg_dict"):
+            found.pass_over(part, table(content.get(part)))
     else:
         raise TableError(f"eval_type_id is {type(kind).__name__}, expected text")
 
@@ -66,13 +68,9 @@ def _read_core(content: dict[str, Any], path: str, key: tuple[str, ...], found: 
     _compare_indices(row, name, sae, release, found)
     found.owners[key] = row
     version = text(content.get("sae_bench_commit_hash")) or _lens(content)
-    found.add(row, TOOL, version, changes, _parts(content))
-
-
-def _parts(content: Mapping[str, Any]) -> Beside:
-    """What stands beside the metrics."""
-    plain = {key: value for key, value in content.items() if not isinstance(value, (dict, list))}
-    return {"": plain} | {part: table(content.get(part)) for part in ("eval_config", "sae_cfg_dict")}
+    found.pass_over("", content)
+    beside = {"eval_config": found.once("eval_config", evaluation), "sae_cfg_dict": config}
+    found.add(row, TOOL, version, changes, beside)
 
 
 def _lens(content: Mapping[str, Any]) -> str:

@@ -74,7 +74,8 @@ def _add(record: dict[str, Any], path: str, found: Found) -> None:
     beside = {"": record, "eval_cfg": evaluation, "sae_cfg": config}
     beside["sae_cfg.metadata"] = table(config.get("metadata"))
     if owner in found.owners and _same(found.owners[owner], row):
-        found.pass_over(beside)
+        for part, facts in beside.items():
+            found.pass_over(part, facts)
         found.say("SAELens results that stand in more than one file were read once", key)
         found.repeats += 1
         return
@@ -272,7 +273,6 @@ def read_pretrained(content: dict[str, Any], path: str, found: Found) -> None:
             explained = num(sae.get("variance_explained"))
             row |= {"family": text(release), "explained_variance": explained}
             if explained is not None:
-                row["variance_unexplained"] = 1 - explained
                 found.say("pretrained_saes.yaml: which explained variance is not said", text(release))
             if nominal and row["l0"] == float(nominal[1]):
                 row["doubts"] = "l0 is nominal"

@@ -60,6 +60,8 @@ def read_grid(text: str, tabs: bool = False) -> Grid:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if any("|" in line and _RULE.fullmatch(line.strip()) for line in lines[:1000]):
         return _markdown(lines)
+    if sum("&" in line and line.rstrip().endswith("\\\\") for line in lines) > 1:
+        raise TableError(r"it is a LaTeX table: put commas in the place of & and take out \\ and the rules")
     lines, declared, remarks = _without_comments(lines)
     separator = declared or _separator(lines, tabs)
     if not separator:

@@ -37,7 +37,7 @@ def read_config(content: dict[str, Any], path: str, found: Found) -> None:
         return
     row, _ = identity({**content, "architecture": _architecture(content)}, "")
     facts = {k: v for k, v in row.items() if v is not None}
-    found.pass_over({"": content})
+    found.pass_over("", content)
     facts["l0"] = row.get("sparsity_setting")
     found.extras[(TOOL, parts[-2], parts[-1])] = facts
 

@@ -123,7 +123,7 @@ def test_a_table_without_l0_says_what_to_type(name, tmp_path):
 def test_nothing_is_offered_where_settings_differ_in_kind():
     rows = [{"arch": a, "k": 8 if a == "topk" else None, "l1_penalty": None if a == "topk" else 0.1, "fvu": r}
             for a, _, r in ROWS]  # fmt: skip
-    with pytest.raises(TableError, match=r"no L0 column [^;]*$"):
+    with pytest.raises(TableError, match=r"no L0 column [^;]*; one row per SAE is wanted"):
         read(rows)
 
 
@@ -142,3 +142,79 @@ def test_runs_of_the_api_as_json_mean_what_their_tool_means(tmp_path):
     assert table["l0"].tolist() == [l0 for _, l0, _ in ROWS]
     assert "mse" not in table and "mse_of_scaled_activations" in table
     assert table["doubts"].notna().tolist() == [i == 3 for i in range(10)]
+
+
+MORE = {
+    "the block of a layer": (lines("arch,block,l0,loss_recovered", "{a},8,{l0},{r}"), {"layer": 8}),
+    "intervals in brackets": (lines("arch;l0;loss_recovered", "{a};{l0} [1.5, 900];{r} [0.1, 1]"), {}),
+    "shares by name": (lines("arch,L0 (mean),Loss recovered (fraction)", "{a},{l0},{r}"), {}),
+}
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_more_is_read_right(name, tmp_path):
+    path = tmp_path / "table.csv"
+    content, facts = MORE[name]
+    path.write_text(content)
+    table = read(path)
+    assert table["l0"].tolist() == [l0 for _, l0, _ in ROWS]
+    assert table["loss_recovered"].tolist() == [r for _, _, r in ROWS]
+    assert all((table[column] == value).all() for column, value in facts.items())
+
+
+def test_families_of_columns_in_json(tmp_path):
+    path = tmp_path / "table.json"
+    path.write_text(json.dumps({a: {"l0": L0, "loss_recovered": r} for a, r in RECOVERED.items()}))
+    table = read(path)
+    assert table[["architecture", "l0", "loss_recovered"]].to_numpy().tolist() == [list(row) for row in ROWS]
+
+
+def test_architectures_and_layers_in_names():
+    names = [f"{a}_layer_{layer}_{i}" for layer in (3, 5) for i, (a, _, _) in enumerate(ROWS)]
+    rows = [
+        {"sae_name": n, "l0": row[1], "loss_recovered": row[2]}
+        for n, row in zip(names, ROWS * 2, strict=True)
+    ]
+    table = read(rows)
+    assert table["architecture"].tolist() == [a for a, _, _ in ROWS] * 2
+    assert table["layer"].tolist() == [3] * 10 + [5] * 10
+    odd = read([{**row, "sae_name": "mine"} if i == 0 else row for i, row in enumerate(rows)])
+    assert "architecture" not in odd
+    with pytest.raises(ValueError, match=r"nothing to compare; name the column .*\(--map theirs=family\)"):
+        frontier.compare(odd)
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("L0 (fraction)", "is not L0 itself"),
+        ("log10(L0)", "is not L0 itself"),
+        ("l0_std", "is not L0 itself"),
+    ],
+)
+def test_what_is_made_of_l0_is_not_offered_as_l0(column, words):
+    with pytest.raises(TableError, match=words):
+        read([{"arch": a, column: 0.01 * l0, "loss_recovered": r} for a, l0, r in ROWS])
+
+
+def test_a_latex_table_is_refused_in_words(tmp_path):
+    path = tmp_path / "table.txt"
+    path.write_text(lines(r"Method & L0 & Loss \\", r"{a} & {l0} & {r} \\"))
+    with pytest.raises(TableError, match="it is a LaTeX table: put commas"):
+        read(path)
+
+
+def test_whole_numbers_that_cross_the_families_are_a_question(tmp_path):
+    """Two layers under a name that nobody knows; every way out works."""
+    rows = [{"arch": a, "L": n, "l0": l0, "loss_recovered": r - n / 200} for n in (4, 8) for a, l0, r in ROWS]
+    path = tmp_path / "table.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    refused = sae_frontier("compare", path)
+    assert refused.returncode == 2 and "'L' is not used, and would split" in refused.stderr
+    options = [shlex.split(o) for o in re.findall(r"\((--[^)]+)\)", refused.stderr)]
+    assert options == [["--map", "L=layer"], ["--map", "L=seed"], ["--by", "L"], ["--map", "L=ignored"]]
+    for option in options:
+        assert sae_frontier("compare", path, *option).returncode == 0
+    for harmless in ({"batch_size": 4}, {"index": None}, {"L": None}):
+        frame = pd.DataFrame(rows[:10]).drop(columns="L").assign(**{c: range(10) for c in harmless})
+        assert len(frontier.compare(frame)) == 1
