@@ -1,7 +1,9 @@
 """Advice in a message works: with that command, on that table."""
 
+import json
 import re
 import shlex
+import zipfile
 
 import numpy as np
 import pandas as pd
@@ -126,3 +128,37 @@ def test_fit_frontier_is_named_where_it_works():
         said = " ".join(str(d) for r in ratios for d in r.doubts)
         assert ("fit_frontier uses all runs" in said) == named, said
     assert len(frontier.fit_frontier(rows, by=["site"])) == 2
+
+
+def test_rows_in_several_places(tmp_path):
+    """Lists inside JSON, sheets of a workbook, files in an archive, under names with spaces."""
+    rows = table(sites=("resid",)).drop(columns=["site", "layer", "protocol"])
+    records = rows.to_dict("records")
+    (tmp_path / "a.json").write_text(
+        json.dumps({"my results": {"first half": records, "second half": records}})
+    )
+    with pd.ExcelWriter(tmp_path / "b.xlsx") as book:
+        for name in ("My results", "Others"):
+            rows.to_excel(book, sheet_name=name, index=False)
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        for name in ("my out/a.csv", "b.csv"):
+            archive.writestr(name, rows.to_csv(index=False))
+    for name in ("a.json", "b.xlsx", "c.zip"):
+        refused = sae_frontier("compare", tmp_path / name)
+        (option,) = advised(refused.stderr)
+        assert refused.returncode == 2 and option[0] == "--rows-at"
+        assert sae_frontier("compare", tmp_path / name, *option).returncode == 0
+
+
+def test_a_metric_of_which_nobody_knows_the_better_side(saved):
+    path = saved(table().rename(columns={"loss_recovered": "my quality"}))
+    refused = sae_frontier("compare", path)
+    told = re.search(r"in the command (--y .*)$", refused.stderr)
+    assert refused.returncode == 2 and told
+    assert sae_frontier("compare", path, *shlex.split(told[1])).returncode == 0
+
+
+def test_no_column_of_another_metric_is_offered_as_l0(saved):
+    refused = sae_frontier("compare", saved(pd.DataFrame({"name": ["a"], "accuracy": [0.5]})))
+    assert refused.returncode == 2 and "if 'accuracy' is L0" not in refused.stderr
+    assert "with its L0 in a column" in refused.stderr

@@ -76,16 +76,16 @@ Table = tuple[tuple[str, ...], tuple[tuple[str, ...], ...], tuple[str, ...]]
 
 def _listing(found: Comparisons, columns: list[str]) -> Table:
     first = found[0].potency
-    headers = (
-        *columns, "family", "is", f"relative potency [{100 * first.level:g} %]", f"at {first.height}",
-        "seed SD it bears",
-    )  # fmt: skip
+    bears = [tipping_cell(c.tipping) for c in found]
+    tipping = ("seed SD it bears",) if any(bears) else ()  # none where seeds are the unit
+    potency = f"relative potency [{100 * first.level:g} %]"
+    headers = (*columns, "family", "is", potency, f"at {first.height}", *tipping)
     rows = tuple(
         (
             *_names(c, columns), c.family, c.verdict, ratio_cell(c.potency), number(c.potency.at),
-            tipping_cell(c.tipping),
+            *((bear,) if tipping else ()),
         )
-        for c in found
+        for c, bear in zip(found, bears, strict=True)
     )  # fmt: skip
     return headers, rows, ()
 

@@ -17,6 +17,11 @@ from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Colu
 from frontier.metrics.names import canonical_name, column_named, slug
 from frontier.wording import in_shell, listed, nearest, number
 
+NO_COUNT = re.compile(
+    r"acc|score|loss|auc|(?:^|_)(?:f1|time|id|seed|epoch|steps?|lr|rate|size|ce|ppl)(?:_|$)"
+)
+"""Words of columns that hold no number of latents."""
+
 BETTER = "frontier_better"
 SIDES = ("higher", "lower")
 
@@ -225,7 +230,8 @@ def question(table: pd.DataFrame) -> str:
         return f"name a column; the table has {listed([str(c) for c in table.columns], 30)}"
     return (
         f"if {' or '.join(unknown[:3])} is a metric, say which side is better: "
-        f"better={{{unknown[0]!r}: 'higher'}} (or 'lower'), --y {unknown[0]!r} --better higher in the command"
+        f"better={{{unknown[0]!r}: 'higher'}} (or 'lower'), in the command --y {in_shell(unknown[0])} "
+        "--better higher"
     )
 
 
@@ -235,7 +241,7 @@ def l0_question(table: pd.DataFrame) -> str:
     >>> print(l0_question(pd.DataFrame({"active": [8.0]})))
     ; if 'active' is L0, say columns={'active': 'l0'} (--map active=l0)
     """
-    numbers = unknown_numbers(table)
+    numbers = [c for c in unknown_numbers(table) if not NO_COUNT.search(slug(c))]
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
     of_it = [c for c in named if re.search(r"log|frac|share|dens|pct|per_?cent|std|sd|se|var", slug(c))]
     if named and named == of_it:

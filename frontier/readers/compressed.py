@@ -12,7 +12,7 @@ import zlib
 
 from frontier.metrics.checks import TableError
 from frontier.readers.opening import LARGEST, bounded, too_large
-from frontier.wording import listed, nearest
+from frontier.wording import in_shell, listed, nearest
 
 SUFFIXES = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
@@ -80,7 +80,9 @@ def _from_zip(path: str, kinds: tuple[str, ...], member: str | None) -> tuple[st
                 if names
                 else f"no table ({listed(list(inside), 5)})"
             )
-            hint = f'; name one: rows_at="{names[0]}", or unpack it and read the folder' if names else ""
+            first = names[0] if names else ""
+            way = f'rows_at="{first}" (--rows-at {in_shell(first)})'
+            hint = f"; name one: {way}, or unpack it and read the folder" if names else ""
             raise TableError(f"this archive holds {found}{hint}")
         name = member or names[0]
         if inside[name].flag_bits & 1:

@@ -9,7 +9,7 @@ from frontier.metrics.checks import TableError
 from frontier.metrics.names import canonical_name
 from frontier.readers.configs import architecture_in
 from frontier.readers.found import flat
-from frontier.wording import listed, nearest
+from frontier.wording import in_shell, listed, nearest
 
 DEEPEST = 8
 
@@ -118,5 +118,5 @@ def _families(found: Rows) -> list[dict[str, Any]]:
     names = [f"{way} ({len(rows)} rows)" for way, rows in found.items()]
     raise TableError(
         f"it holds {len(found)} lists of SAEs, {listed(names, 4)}; name one: "
-        f'read(..., rows_at="{next(iter(found))}") or --rows-at {next(iter(found))}'
+        f'read(..., rows_at="{next(iter(found))}") (--rows-at {in_shell(next(iter(found)))})'
     )

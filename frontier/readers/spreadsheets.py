@@ -11,7 +11,7 @@ from frontier.metrics.checks import TableError
 from frontier.readers.headers import named
 from frontier.readers.opening import LARGEST, too_large
 from frontier.readers.separated import MOST_COLUMNS
-from frontier.wording import listed, nearest
+from frontier.wording import in_shell, listed, nearest
 
 SUFFIXES = (".xlsx", ".xlsm")
 
@@ -45,7 +45,8 @@ def read_workbook(content: bytes, sheet: str | None = None) -> tuple[pd.DataFram
         raise TableError(f"no sheet {sheet!r} in this workbook{nearest(sheet, list(tables))}")
     if sheet is None and len(tables) != 1:
         held = f"{len(tables)} sheets with cells ({listed(list(tables), 6)})" if tables else "no cells"
-        hint = f'; name one: rows_at="{next(iter(tables))}"' if tables else ""
+        first = next(iter(tables), "")
+        hint = f'; name one: rows_at="{first}" (--rows-at {in_shell(first)})' if tables else ""
         raise TableError(f"this workbook holds {held}{hint}")
     return named(tables[sheet or next(iter(tables))])
 
