@@ -5,7 +5,7 @@
 A copy of the tree takes one fault at a time (an exchanged operator, comparison, constant, argument order, a
 dropped `not`); the tests of its module run until the first fails. The sample is drawn from one seed, and
 stays as it is when other lines change. What survives is printed; what nobody could see is listed with its
-reason in `mutant_parts.equivalents`. The table goes to docs/reliability.md.
+reason in `mutant_parts/equivalent.json`. The table goes to docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from typing import Any
 from tabulate import tabulate
 
 from benchmarks.measuring import RESULTS, arguments, circumstances, folder_of, write
-from benchmarks.mutant_parts.equivalents import EQUIVALENT
 from benchmarks.mutant_parts.faults import Fault, faults, planted, sources
 from benchmarks.mutant_parts.reached import Watch, likely
 from frontier.writing import write_text
@@ -37,10 +36,15 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path("docs/reliability.md")
 MARKS = ("<!-- mutants -->\n", "<!-- end of mutants -->")
 SEED, COUNT = 0, 15
+OUTCOMES = ("killed", "survived", "equivalent")
 LIKELY = 12
 """The quickest tests of a function run before all of its module's."""
 OWN = ("frontier", "benchmarks")
 """Packages of this tree that are loaded here, and that the process of a fault imports anew from the copy."""
+EQUIVALENT: dict[str, str] = json.loads(
+    (ROOT / "benchmarks" / "mutant_parts" / "equivalent.json").read_text(encoding="utf-8")
+)
+"""Name of a fault (`Fault.name`) to why no test could tell."""
 LEFT = (".*", "docs", "notebooks", "out", "__pycache__")
 LOADED = ("hypothesis", "lmfit", "pandas", "pyarrow.parquet", "pytest", "scipy.optimize", "scipy.stats",
           "statsmodels.api", "matplotlib.pyplot", "seaborn", "polars")  # fmt: skip
@@ -67,7 +71,10 @@ SUBJECTS = {
     "pooling": _of("frontier/pooling.py", "test_pooling"),
     "pareto": _of("frontier/pareto", "test_pareto", "test_uncertain_pareto", "test_groups"),
     "metrics": _of("frontier/metrics", "test_metrics", "test_metric_registry", "test_columns"),
-    "shared_shape": _of("frontier/shared_shape", "test_shared_shape", "test_verdicts", "test_comparison"),
+    "shared_shape": _of(
+        "frontier/shared_shape", "test_shared_shape_numbers", "test_shared_shape", "test_verdicts",
+        "test_figures_collapse", "test_comparison",
+    ),
     "comparison": Subject(
         ("frontier/comparison",),
         ("tests/test_verdicts.py", "tests/test_comparison.py", "frontier/comparison", "tests/test_doubts.py",
@@ -112,16 +119,16 @@ def pass_still(tree: Path, tests: Sequence[str], limit: float = 900, plugins: Se
     return process.exitcode == 0
 
 
-def tried(tree: Path, name: str, count: int) -> dict[str, Any]:
-    """The faults of one subject, one at a time: how many were noticed, and which were not."""
+def tried(tree: Path, name: str, chosen: list[Fault]) -> dict[str, list[str]]:
+    """Faults of one subject, one at a time: their names by outcome."""
     subject, told = SUBJECTS[name], tree.parent / "reached.json"
     start = time.monotonic()
     if not pass_still(tree, subject.tests, plugins=[Watch(tree, sources(tree, subject.places), told)]):
         sys.exit(f"the tests of {name} fail without any fault: {' '.join(subject.tests)}")
     limit = 60 + 3 * (time.monotonic() - start)
     reached = json.loads(told.read_text(encoding="utf-8"))
-    found: dict[str, list[str]] = {"killed": [], "survived": [], "equivalent": []}
-    for fault in sample(tree, subject, count):
+    found: dict[str, list[str]] = {outcome: [] for outcome in OUTCOMES}
+    for fault in chosen:
         first = likely(reached, f"{fault.path} {fault.function}", LIKELY)
         path = tree / fault.path
         source = path.read_text(encoding="utf-8")
@@ -131,21 +138,21 @@ def tried(tree: Path, name: str, count: int) -> dict[str, Any]:
         outcome = "killed" if not stays else "equivalent" if fault.name in EQUIVALENT else "survived"
         found[outcome].append(fault.name)
         print(f"{outcome:10} line {fault.line:3}: {fault.name}", flush=True)
-    return {"planted": count, "killed": len(found.pop("killed")), **found}
+    return found
 
 
 def score(found: dict[str, Any]) -> float:
     """Share of the faults that could be noticed and were."""
-    return found["killed"] / max(found["killed"] + len(found["survived"]), 1)
+    return len(found["killed"]) / max(len(found["killed"]) + len(found["survived"]), 1)
 
 
 def table(modules: dict[str, Any]) -> str:
     """The score of each module, of all, and the faults that no test could see, as Markdown."""
-    every = {key: sum(m[key] for m in modules.values()) for key in ("planted", "killed")}
-    every |= {key: [f for m in modules.values() for f in m[key]] for key in ("survived", "equivalent")}
+    every = {key: [f for m in modules.values() for f in m[key]] for key in OUTCOMES}
     rows = [
-        {"module": name, "planted": m["planted"], "noticed": m["killed"], "not noticed": len(m["survived"]),
-         "equivalent": len(m["equivalent"]), "share": f"{100 * score(m):.0f} %"}
+        {"module": name, "planted": sum(map(len, m.values())), "noticed": len(m["killed"]),
+         "not noticed": len(m["survived"]), "equivalent": len(m["equivalent"]),
+         "share": f"{100 * score(m):.0f} %"}
         for name, m in {**modules, "all": every}.items()
     ]  # fmt: skip
     listed = "".join(f"* `{f}`: {EQUIVALENT.get(f, '')}\n" for f in every["equivalent"])
@@ -162,23 +169,29 @@ def main() -> None:
     parser = arguments(__doc__, "two faults in one module")
     parser.add_argument("--module", choices=list(SUBJECTS), action="append", help="only these; others stay")
     parser.add_argument("--count", type=int, default=COUNT, help="faults per module")
+    parser.add_argument("--again", action="store_true", help="only what was not noticed the last time")
     asked = parser.parse_args()
     names = asked.module or (["pooling"] if asked.quick else list(SUBJECTS))
     for name in (*LOADED, *(("torch", "numba") if "closed_forms" in names else ())):
         import_module(name)
     folder = folder_of(asked)
-    before = folder / "mutants.json"
-    modules = json.loads(before.read_text(encoding="utf-8"))["modules"] if before.exists() else {}
+    last = folder / "mutants.json"
+    modules = json.loads(last.read_text(encoding="utf-8"))["modules"] if last.exists() else {}
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT))
         for name in names:
-            modules[name] = tried(tree, name, 2 if asked.quick else asked.count)
-            found = {n: modules[n] for n in SUBJECTS if n in modules}
-            write("mutants", circumstances("pytest", "numpy") | {"seed": SEED, "modules": found}, folder)
-    print(table(found))
+            chosen = sample(tree, SUBJECTS[name], 2 if asked.quick else asked.count)
+            before = modules.get(name, {}) if asked.again else {}
+            if asked.again:
+                chosen = [f for f in chosen if f.name not in before.get("killed", ())]
+            found = tried(tree, name, chosen)
+            modules[name] = {o: [*(before.get(o, ()) if o == "killed" else ()), *found[o]] for o in OUTCOMES}
+            modules = {n: modules[n] for n in SUBJECTS if n in modules}
+            write("mutants", circumstances("pytest", "numpy") | {"seed": SEED, "modules": modules}, folder)
+    print(table(modules))
     if folder == RESULTS:
-        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), found))
+        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), modules))
 
 
 if __name__ == "__main__":

@@ -74,6 +74,27 @@ def test_few_degrees_of_freedom_widen_weights_but_not_tau():
     assert_allclose(pooled.p_value, 2 * t.sf(abs(math.log(pooled.ratio)) / inside, 4), rtol=1e-9)
 
 
+def test_two_degrees_of_freedom_or_fewer_widen_by_the_ratio_of_quantiles():
+    """(t / z)^2 at 95 %, where the variance of t does not exist; t(1) and t(2) have closed quantiles."""
+    effects, raw = np.array([0.1, 0.9, 1.4]), np.array([0.04, 0.03, 0.02])
+    t1, t2, z = math.tan(0.475 * math.pi), 0.95 * math.sqrt(2 / (1 - 0.95**2)), 1.959963984540054
+    found = random_effects(effects, raw, np.array([1.0, 2.0, 3.0]), 0.95)
+    wide = raw * np.array([(t1 / z) ** 2, (t2 / z) ** 2, 3.0])
+    w = 1 / (wide + found.tau**2)
+    assert_allclose(found.weights, w / w.sum(), rtol=1e-9)
+    assert_allclose(found.mean, (w * effects).sum() / w.sum(), rtol=1e-9)
+
+
+def test_the_further_cell_and_the_mean_lie_in_the_middle_of_their_limits():
+    effects, ses = np.array([0.1, 0.9, 1.4, 0.4]), np.array([0.2, 0.15, 0.3, 0.1])
+    found = pool_ratios([cell(str(i), e, s) for i, (e, s) in enumerate(zip(effects, ses, strict=True))], "k")
+    ahead = random_effects(effects, ses**2, np.full(4, 1e6), 0.95).ahead
+    below, above = found.ratio / found.predicted_low, found.predicted_high / found.ratio
+    assert_allclose(np.log([below, above]), ahead, rtol=1e-4)
+    assert_allclose(found.ratio / found.low, found.high / found.ratio, rtol=1e-9)
+    assert found.i2 == pytest.approx(1 - 3 / found.q)  # Higgins & Thompson (2002)
+
+
 def test_a_further_cell_is_covered():
     # Small: 95 % binomial error of 100 tables is 4 points; `make verdicts` runs thousands.
     rows = further_cell(100)

@@ -87,9 +87,11 @@ def planted(fault: Fault, source: str) -> str:
 
 
 def nodes(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """The nodes that are run, each with its function; no docstrings, annotations, decorators, type checks."""
+    """The nodes that are run, each with its function; no texts, annotations, decorators, type checks."""
 
     def inside(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
+        if isinstance(node, ast.JoinedStr | ast.Raise):
+            return  # texts
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
         own = [function, node.name] if isinstance(node, _NAMED) else [function]
