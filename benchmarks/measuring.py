@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -67,6 +68,16 @@ def processor() -> str:
 def write(name: str, record: Mapping[str, Any], folder: Path = RESULTS) -> Path:
     """Write one result file."""
     return write_json(folder / f"{name}.json", record, indent=1, allow_nan=True)
+
+
+def between(text: str, name: str, content: str) -> str:
+    """A page with what stands between the marks of this name made anew.
+
+    >>> between("a <!-- x -->\\n1\\n<!-- end of x -->", "x", "2\\n")
+    'a <!-- x -->\\n2\\n<!-- end of x -->'
+    """
+    marks = f"(?s)(?<=<!-- {name} -->\n).*(?=<!-- end of {name} -->)"
+    return re.sub(marks, lambda _: content, text)
 
 
 def arguments(about: str | None, quick: str) -> argparse.ArgumentParser:

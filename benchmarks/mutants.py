@@ -14,7 +14,6 @@ import contextlib
 import json
 import multiprocessing
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -27,14 +26,13 @@ from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import RESULTS, arguments, circumstances, folder_of, write
+from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
 from benchmarks.mutant_parts.faults import Fault, faults, planted, sources
 from benchmarks.mutant_parts.reached import Watch, likely
 from frontier.writing import write_text
 
 ROOT = Path(__file__).parents[1]
 PAGE = Path("docs/reliability.md")
-MARKS = ("<!-- mutants -->\n", "<!-- end of mutants -->")
 SEED, COUNT = 0, 15
 OUTCOMES = ("killed", "survived", "equivalent")
 LIKELY = 12
@@ -155,13 +153,13 @@ def table(modules: dict[str, Any]) -> str:
          "share": f"{100 * score(m):.0f} %"}
         for name, m in {**modules, "all": every}.items()
     ]  # fmt: skip
-    listed = "".join(f"* `{f}`: {EQUIVALENT.get(f, '')}\n" for f in every["equivalent"])
+    listed = "".join(f"* `{f}`: {EQUIVALENT[f]}\n" for f in dict.fromkeys(every["equivalent"]))
     return f"{tabulate(rows, headers='keys', tablefmt='github')}\n\n{listed}"
 
 
 def on_page(text: str, modules: dict[str, Any]) -> str:
     """A page with its table made anew."""
-    return re.sub("(?s)(?<=" + MARKS[0] + ").*(?=" + MARKS[1] + ")", lambda _: table(modules), text)
+    return between(text, "mutants", table(modules))
 
 
 def main() -> None:

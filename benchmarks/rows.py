@@ -19,8 +19,10 @@ import pandas as pd
 from tabulate import tabulate
 
 import frontier
-from benchmarks.measuring import arguments, circumstances, folder_of, write
+from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
+from frontier.writing import write_text
 
+PAGE = Path("docs/reliability.md")
 FAMILIES = ("relu", "topk")
 SIZES = {"1e4 rows, 4 groups": (10_000, 4), "1e5 rows, 4 groups": (100_000, 4),
          "1e6 rows, 4 groups": (1_000_000, 4), "1.2e5 rows, 1e4 groups": (120_000, 10_000)}  # fmt: skip
@@ -71,6 +73,20 @@ def one(path: Path, name: str) -> dict[str, Any]:
     return ours.recv() if ours.poll() else {"said": f"ended with {process.exitcode}"}
 
 
+def on_page(text: str, rows: list[dict[str, Any]]) -> str:
+    """A page with its table made anew: seconds and megabytes, a row for each size."""
+    shown = [
+        {"size": size}
+        | {
+            r["call"]: r["said"] or f"{r['seconds']:.3g} s, {r['megabytes']:,} MB"
+            for r in rows
+            if r["size"] == size
+        }
+        for size in dict.fromkeys(r["size"] for r in rows)
+    ]
+    return between(text, "rows", tabulate(shown, headers="keys", tablefmt="github") + "\n")
+
+
 def main() -> None:
     """Measure each call at each size, print, write the result."""
     asked = arguments(__doc__, "the smallest size alone").parse_args()
@@ -82,8 +98,10 @@ def main() -> None:
             for name in calls(path):
                 rows.append({"call": name, "size": size, **one(path, name)})
                 print(json.dumps(rows[-1]), flush=True)
-    print(tabulate(rows, headers="keys", tablefmt="github"))
-    write("rows", circumstances("numpy", "pandas") | {"rows": rows}, folder_of(asked))
+    folder = folder_of(asked)
+    write("rows", circumstances("numpy", "pandas") | {"rows": rows}, folder)
+    if folder == RESULTS:
+        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), rows))
 
 
 if __name__ == "__main__":

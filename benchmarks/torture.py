@@ -13,7 +13,6 @@ import io
 import json
 import os
 import random
-import re
 import shutil
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from typing import Any
 import torch
 from tabulate import tabulate
 
-from benchmarks.measuring import arguments, circumstances, folder_of, write
+from benchmarks.measuring import arguments, between, circumstances, folder_of, write
 from frontier.writing import DRAFT, file_name, write_sums, write_text
 from trainers import checkpoints, load_language_model, load_saes
 from trainers.activations import activation_stream
@@ -40,7 +39,6 @@ from trainers.sae_files import SAEFileError, load_sae
 from trainers.train import train
 
 PAGE = Path("docs/reliability.md")
-MARKS = ("<!-- table -->\n", "<!-- end of table -->")
 SEED = 20261129
 NAMES = (
     "../../escape",
@@ -323,7 +321,7 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def on_page(text: str, rows: list[dict[str, Any]]) -> str:
     """A page with its table made anew."""
-    return re.sub("(?s)(?<=" + MARKS[0] + ").*(?=" + MARKS[1] + ")", lambda _: table(rows), text)
+    return between(text, "table", table(rows))
 
 
 def main() -> None:

@@ -18,6 +18,9 @@ COMPARED: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
 }  # fmt: skip
 
+SYMMETRIC = ("maximum", "minimum", "max", "min", "hypot", "array_equal")
+"""Functions whose arguments may change places."""
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -63,8 +66,8 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
             yield ast.Constant(value + 1)
         case ast.Constant(value=float(value)):
             yield ast.Constant(2 * value if value else 1.0)
-        case ast.Call(args=[first, second, *others]) if not isinstance(first, ast.Starred):
-            if ast.dump(first) != ast.dump(second) and not isinstance(second, ast.Starred):
+        case ast.Call(func=f, args=[first, second, *others]) if _last(f) not in SYMMETRIC:
+            if ast.dump(first) != ast.dump(second) and not _starred(first, second):
                 yield _with(node, args=[second, first, *others])
 
 
@@ -121,6 +124,15 @@ class _Exchange(ast.NodeTransformer):
 def _text(node: ast.AST) -> bool:
     """Whether a node is a text, whose sums and products are no arithmetic."""
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _last(function: ast.AST) -> str:
+    """The last part of a called function's name."""
+    return ast.unparse(function).rpartition(".")[2]
+
+
+def _starred(*arguments: ast.AST) -> bool:
+    return any(isinstance(a, ast.Starred) for a in arguments)
 
 
 def _with(node: ast.AST, **changes: object) -> ast.AST:
