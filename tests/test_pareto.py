@@ -11,7 +11,7 @@ from numpy.testing import assert_array_equal
 
 import frontier
 from frontier.metrics.checks import TableError
-from frontier.pareto import hypervolume, is_pareto_optimal, mark_pareto, pareto_set
+from frontier.pareto import dominance, hypervolume, is_pareto_optimal, mark_pareto, pareto_set
 from frontier.pareto.dominance import Dominance, nondominated
 
 # Few distinct values, so that ties and duplicates are frequent; 0.0 and -0.0 are equal
@@ -65,6 +65,15 @@ def test_two_objectives_as_the_double_loop(cloud):
 @given(grouped_clouds(3))
 def test_three_objectives_as_the_double_loop(cloud):
     assert_array_equal(nondominated(*cloud), double_loop(*cloud))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 40])
+def test_rows_as_good_as_the_one_that_culls_stay(monkeypatch, levels):
+    """Rows are dropped before the sort; ties of the good row are not, and nor is it itself."""
+    monkeypatch.setattr(dominance, "CULLED", 8)
+    monkeypatch.setattr(dominance, "SAMPLE", 8)
+    points = np.random.default_rng(0).integers(levels, size=(200, 2)).astype(float)
+    assert_array_equal(nondominated(points), double_loop(points, np.zeros(200)))
 
 
 @given(grouped_clouds(), st.randoms(use_true_random=False))

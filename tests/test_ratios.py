@@ -18,7 +18,7 @@ from frontier.ratios.bands import (
     mean_relative_potency,
     relative_potency_curve,
 )
-from frontier.ratios.log_ratio import LogEstimate, mover, welch
+from frontier.ratios.log_ratio import LogEstimate, _reached, mover, welch
 
 X = np.geomspace(0.004, 0.3, 9)
 
@@ -417,3 +417,23 @@ def test_the_scale_of_a_power_law_is_read_at_x_1():
     (doubt,) = (d for d in parameter_ratio(far, far, "scale").doubts if d.kind is Kind.extrapolated)
     assert "1 / largest x = 5" in str(doubt)
     assert not has(parameter_ratio(near, near, "scale").doubts, Kind.extrapolated)
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+def test_a_limit_is_where_the_squares_reach_their_threshold(side):
+    assert _reached(lambda d: (d - 1) ** 2, 1.0, side, 9.0) == pytest.approx(1 + side * 3)
+    assert _reached(lambda d: np.arctan(abs(d)), 0.0, side, 2.0) == side * math.inf
+
+
+def test_an_observed_ratio_says_of_what():
+    """hit = 4 / L0 and 2 / L0: twice as potent, half the hit, over the common range."""
+    l0 = np.array([10.0, 20.0, 40.0, 80.0])
+    rows = pd.concat([
+        pd.DataFrame({"family": name, "l0": l0, "performance_hit": top / l0, "layer": 3})
+        for name, top in (("relu", 4.0), ("topk", 2.0))
+    ])  # fmt: skip
+    potency, hits = frontier.observed_potency(rows, "relu", by="layer")
+    assert (potency.group["layer"], potency.family, potency.reference) == (3, "topk", "relu")
+    assert (potency.ratio, potency.ratio_min, potency.ratio_max) == pytest.approx((2, 2, 2))
+    assert (potency.from_, potency.to, hits.from_, hits.to) == pytest.approx((0.05, 0.2, 10, 80))
+    assert hits.ratio == pytest.approx(0.5) and not potency.crosses and not potency.doubts
