@@ -63,7 +63,7 @@ def _of(place: str, *tests: str) -> Subject:
 
 SLOWEST = "test_null_error_and_coverage_of_simulated_tables"
 SUBJECTS = {
-    "engine": _of("frontier/engine", "test_engine"),
+    "engine": _of("frontier/engine", "test_engine_derivatives", "test_engine"),
     "intervals": _of("frontier/intervals.py", "test_intervals"),
     "ratios": _of("frontier/ratios", "test_ratios", "test_parallel", "test_intervals"),
     "pooling": _of("frontier/pooling.py", "test_pooling"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from frontier.curves import HILL, POWER
-from frontier.engine.newton import FLAT, _flat
+from frontier.engine.newton import DECREMENT, FLAT, _flat, _verdict
 from frontier.engine.objective import (
     GRADIENT,
     HESSIAN,
@@ -116,3 +116,17 @@ def test_flat_is_where_parameters_moved_by_their_own_size_change_nothing():
     total[GRADIENT[0]] = np.array([0.9, 1.1, 0.26, -0.24]) * FLAT * 2.0
     given = SimpleNamespace(free=(0,))
     assert _flat(given, place, total).tolist() == [True, False, False, True]
+
+
+def test_a_search_ends_where_a_step_promises_little_and_moves_little():
+    """Columns: enough, too much promised, damped, run off, damped without end, no lower a, undecided."""
+    given = SimpleNamespace(noise=np.zeros(7))
+    total = np.zeros((17, 7))
+    total[1], total[2], total[4, 5] = 2.0, -9.0, -np.inf
+    goal = 1e-3
+    promise = 2.0 * np.array([0.9 * goal, 1.1 * goal, 0.0, 0.9 * DECREMENT, 1.0, 1.0, 0.9 * goal])
+    damping = np.array([0, 0, 0.1, 0, 1e11, 0, 0])
+    step = np.array([[0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 1.0]])
+    calm, lost = _verdict(given, np.zeros((1, 7)), total, step, promise, damping, goal)
+    assert calm.tolist() == [True, False, False, False, False, False, False]
+    assert lost.tolist() == [False, False, False, True, True, True, False]

@@ -1,6 +1,7 @@
 """Pooled ratios: a textbook meta-analysis, and the Gemma and Pythia tables."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from numpy.testing import assert_allclose
 
 import frontier
 from benchmarks.verdict_parts.pooling import further_cell
+from frontier.doubts import Doubt, Kind
 from frontier.pooling import pool_ratios, random_effects
 from frontier.ratios import Ratio
 
@@ -149,6 +151,16 @@ def test_cells_without_a_finite_interval_are_left_out_by_name():
     )
     found = pool_ratios([cell("a", 0.1, 0.2), cell("b", 0.2, 0.2), open_cell], "k")
     assert len(found.cells) == 2 and "MLP" in found.left_out[0] and "left out: MLP" in repr(found)
+
+
+def test_extrapolated_cells_are_left_out_unless_asked_for():
+    apart = Doubt(Kind.no_overlap, "The families share no hit.")
+    cells = [cell("a", 0.1, 0.2), cell("b", 0.2, 0.2), replace(cell("c", 0.9, 0.2), doubts=(apart,))]
+    found, asked = pool_ratios(cells, "k"), pool_ratios(cells, "k", extrapolated=True)
+    assert [c.name for c in found.cells] == ["a", "b"] and found.left_out[0].startswith("c (")
+    assert [c.name for c in asked.cells] == ["a", "b", "c"] and not asked.left_out
+    assert found.ratio == pytest.approx(math.exp(0.15)) and asked.ratio > found.ratio
+    assert [(d.kind, d.numbers) for d in asked.doubts] == [(Kind.no_overlap, {"cells": 1})]
 
 
 def test_too_few_cells_and_unnamed_families():
