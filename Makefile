@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test test-quick oldest newest clients lint bench torture coverage gallery docs interop clean verdicts
+.PHONY: demo test test-quick oldest newest clients lint bench torture mutants coverage gallery docs interop clean verdicts
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -44,6 +44,10 @@ bench: .venv/.dev
 # What a run survives: kills, full disks, damaged and lost files; minutes. The table goes to docs/reliability.md.
 torture: .venv/.dev
 	.venv/bin/python -m benchmarks.torture
+
+# Do the tests notice planted faults? A sample in each numerical module; an hour on a calm machine.
+mutants: .venv/.dev
+	.venv/bin/python -m benchmarks.mutants
 
 coverage: .venv/.dev
 	.venv/bin/python -m benchmarks.coverage
