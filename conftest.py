@@ -1,8 +1,12 @@
-"""For every test and every example in a docstring: figures that are left open are closed."""
+"""For every test and every example in a docstring: one thread; figures that are left open are closed."""
 
+import os
 import sys
 
 import pytest
+
+os.environ["OMP_NUM_THREADS"] = "1"  # small matrices gain nothing from more, and sums keep their order
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,9 @@
-"""One thread in every test of the trainers, and in what they start: sums keep their order; a small run."""
+"""One thread of torch in every test of the trainers; a small run."""
 
-import os
 import shutil
 
 import pytest
 import torch
-
-os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
 
 @pytest.fixture(autouse=True, scope="session")
