@@ -129,9 +129,9 @@ class Sources:
             return self.given
         if name.is_absolute() or ".." in name.parts:
             raise ValueError(f"the record names {name}, which is not below a folder; give the data by --data")
-        for folder in (self.folder, Path.cwd()):
-            if (folder / name).exists():
-                return folder / name
+        for place in (self.folder / name, Path.cwd() / name, self.folder / name.name):
+            if place.exists():
+                return place
         raise ValueError(f"{name} lies neither beside the saved result nor here; give the data by --data")
 
     def table(self, record: Record) -> pd.DataFrame:

@@ -85,6 +85,7 @@ def test_the_trainers_meet_public_modules_alone():
         "frontier.figures.panels", "frontier.figures.style",
         "frontier.ratios.pairs",  # which family is the reference
         "frontier.readers.configs", "frontier.readers.opening",  # foreign configurations
+        "frontier.comparison", "frontier.metrics.checks", "frontier.tables.styles",  # a card
         "frontier.readers.logged",  # names under which a run logs
         "frontier.studies.batch_sums", "frontier.studies.evaluation", "frontier.studies.paired_frontiers",
         "frontier.studies.pruning_costs",

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from frontier import terminal
-from trainers import cli_own
+from trainers import cli_hub, cli_own
 from trainers.address_space import lack_of_address_space
 from trainers.cli_own import Use
 from trainers.interruption import Stopped, raising
@@ -233,6 +233,10 @@ def demo(
     from trainers.demo import run as demonstrate
 
     terminal.wrote(demonstrate(out, console, fast=fast, progress=not quiet))
+
+
+app.command()(cli_hub.publish)
+app.command()(cli_hub.get)
 
 
 def found_of_targets(folder: Path, table: pd.DataFrame) -> list[str]:

@@ -3,6 +3,7 @@
 Source of the protocol: https://huggingface.co/docs/hub/api (revision, tree, paths-info, resolve).
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -13,15 +14,18 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-_API = re.compile(r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info)/([^/]+)(?:/(.*))?)?")
+_API = re.compile(
+    r"/api/(datasets|models)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|preupload|commit)/([^/]+)(?:/(.*))?)?"
+)
 _FILE = re.compile(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
 
 
 class Hub:
     """Repositories by kind and name; private ones want the token; `fails` answers 503 so many times first."""
 
-    def __init__(self, repositories, private=(), token="", fails=0):
+    def __init__(self, repositories, private=(), token="", fails=0, new="."):
         self.repositories, self.private, self.token, self.fails = repositories, private, token, fails
+        self.new = Path(new)
         self.asked = []
 
     def root(self, kind, name):
@@ -68,6 +72,12 @@ class Handler(BaseHTTPRequestHandler):
         if hub.fails and "/resolve/" in path:
             hub.fails -= 1
             return self.send(503, {"error": "busy"})
+        if path in ("/api/repos/create", "/api/validate-yaml"):
+            return (
+                self.post_create()
+                if path.endswith("create")
+                else self.send(200, {"errors": [], "warnings": []})
+            )
         if found := _API.fullmatch(path):
             kind, name, what, _, inner = found.groups()
         elif found := _FILE.fullmatch(path):
@@ -80,6 +90,34 @@ class Handler(BaseHTTPRequestHandler):
         if root is None or (name in hub.private and not known):
             return self.send(401, {"error": "Repository not found"}, X_Error_Code="RepoNotFound")
         return getattr(self, f"get_{(what or 'revision').replace('-', '_')}")(root, name, inner or "", url)
+
+    def post_create(self):
+        asked = json.loads(self.sent)
+        name = "/".join(filter(None, (asked.get("organization"), asked["name"])))
+        if self.headers.get("Authorization") != f"Bearer {self.hub.token}":
+            return self.send(401, {"error": "Invalid username or password."})
+        folder = self.hub.repositories.setdefault(
+            (f"{asked.get('type') or 'model'}s", name), self.hub.new / name
+        )
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        return self.send(200, {"url": f"http://{self.headers['Host']}/{name}", "name": name, "id": "1"})
+
+    def get_preupload(self, root, name, inner, url):
+        files = [
+            {"path": f["path"], "uploadMode": "regular", "shouldIgnore": False, "oid": None}
+            for f in json.loads(self.sent)["files"]
+        ]
+        self.send(200, {"files": files})
+
+    def get_commit(self, root, name, inner, url):
+        for line in self.sent.splitlines():
+            item = json.loads(line)
+            if item["key"] == "file":
+                place = root / item["value"]["path"]
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(base64.b64decode(item["value"]["content"]))
+        here = f"http://{self.headers['Host']}/{name}/commit/{COMMIT}"
+        self.send(200, {"success": True, "commitOid": COMMIT, "commitUrl": here, "hookOutput": ""})
 
     def get_revision(self, root, name, inner, url):
         inside = sorted(p for p in root.rglob("*") if p.is_file())
