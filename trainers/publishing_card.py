@@ -74,8 +74,8 @@ def card(
     models, sites = (listed(sorted(map(str, table[c].dropna().unique()))) for c in ("model", "site"))
     who = f"{plural(len(table), 'sparse autoencoder')} of {plural(len(families), 'family')}"
     intro = (
-        f"{who} ({listed(families)}) on {sites} of {models}, trained on one stream of activations, measured on "
-        "the same held-out text."
+        f"{who} ({listed(families)}) on {sites} of {models}, trained on one stream of activations, measured "
+        "on the same held-out text."
     )
     verdicts = "## Verdicts\n\nOne family only, or too few SAEs: nothing was compared.\n"
     if found is not None:

@@ -47,8 +47,8 @@ SETTINGS = (
 """Names of the sparsity setting in configs, and what is set; in TopK kinds `k` comes first."""
 
 _WIDTH = re.compile(
-    r"(?:width|dict)[-_]?2(?:pow|\^)(?P<power>\d{1,2})|(?:width|dict|d_sae|latents?)[-_]?(?P<rounded>\d{1,4}[km])\b"
-    r"|-(?P<last>\d{1,4}k)(?:/|$)"
+    r"(?:width|dict)[-_]?2(?:pow|\^)(?P<power>\d{1,2})|(?:width|dict|d_sae|latents?)[-_]?(?P<rounded>\d{1,4}[km])(?![a-z0-9])"
+    r"|-(?P<last>\d{1,4}k)(?:/|$)|[-_]w(?P<short>\d{1,4}k)(?![a-z0-9])"
 )
 
 
@@ -159,5 +159,5 @@ def _width_in(names: str) -> float | None:
     found = _WIDTH.search(names)
     if found is None:
         return None
-    rounded = found["rounded"] or found["last"]
+    rounded = found["rounded"] or found["last"] or found["short"]
     return number_in(rounded, BY_NAME["dictionary_size"]) if rounded else 2.0 ** int(found["power"])
