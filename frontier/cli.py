@@ -125,7 +125,7 @@ def fit(
     from frontier.readers import read
 
     table = read(source, **reading)
-    told = said(table)
+    told = said(table, verbose)
     found = fitted(
         table, curve, by, x=x, y=y, errors=str(errors), max_l0=max_l0, level=level, family=family,
         across=split(across) or (), rows=str(rows), vanishing_l0=word_or_number(vanishing_l0),
@@ -156,7 +156,7 @@ def compare(
     from frontier.readers import read
 
     table = read(source, **reading)
-    told = said(table)
+    told = said(table, verbose)
     found = compared(
         table, reference, split(by), rows=str(rows), curve=curve, x=x, y=y, errors=str(errors),
         max_l0=max_l0, vanishing_l0=word_or_number(vanishing_l0), at=at, level=level,
@@ -227,7 +227,7 @@ def calibrate(
     from frontier.readers import read
 
     table = read(source, **reading)
-    told = said(table)
+    told = said(table, verbose)
     options: dict[str, Any] = {
         "x": x, "y": y, "max_l0": max_l0, "level": level, "family": family, "across": split(across) or (),
         "errors": str(errors), "rows": str(rows), "vanishing_l0": word_or_number(vanishing_l0),

@@ -12,12 +12,19 @@ if TYPE_CHECKING:
     from frontier.comparison import Comparisons
 
 
-def said(table: pd.DataFrame) -> tuple[str, ...]:
-    """Print what was recognised, changed and set aside, and return it."""
+UNUSED_SHOWN = 24
+"""Names of unused columns that one screen has room for."""
+
+
+def said(table: pd.DataFrame, verbose: bool = True) -> tuple[str, ...]:
+    """Print what was recognised, changed and set aside, and return it; of many unused columns the first."""
     from frontier.metrics import notes
 
     told = notes(table)
     for note in told:
+        names = note.split(", ")
+        if note.startswith("not used: ") and len(names) > UNUSED_SHOWN and not verbose:
+            note = f"{', '.join(names[:UNUSED_SHOWN])} and {len(names) - UNUSED_SHOWN} more (--verbose)"
         say(note, "* ", "dim")
     return told
 

@@ -119,7 +119,8 @@ def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[
             commas |= {t: v for t, v in read.items() if isinstance(v, float) and not t.isdecimal()}
         table[column] = _column([_looked_up(read, cell) for cell in table[column]], table.index)
     told = [next((f"{t!r} as {v:.10g}" for t, v in commas.items() if m in t), "") for m in (".", ",")]
-    return table, [f"decimal commas: read {' and '.join(filter(None, told))}"] if any(told) else []
+    both = " and ".join(dict.fromkeys(filter(None, told)))
+    return table, [f"decimal commas: read {both}"] if both else []
 
 
 def _written_by_programs(column: pd.Series, spec: Column | None) -> tuple[pd.Series, set[str]] | None:

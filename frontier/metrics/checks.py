@@ -294,6 +294,10 @@ def impossible_l0(table: pd.DataFrame) -> Iterator[str]:
             add_text(table, "excluded_because", mask, reason)
             found = f" ({_few_numbers(l0[mask])})" if reason.endswith(("negative", "size")) else ""
             yield f"{reason}{found} in {rows_named(mask, table)}; set aside"
+    known = l0[np.isfinite(l0) & (l0 > 0)]
+    if known.size > 1 and (known < 1).all():
+        add_text(table, "doubts", np.isfinite(l0), "l0 below 1")
+        yield "l0 is below 1 in every row: a share of the dictionary, or a logarithm? expected active latents"
     if "dictionary_size" in table:
         more = l0 > table["dictionary_size"].to_numpy(dtype=float, na_value=np.nan)
         if more.any():

@@ -43,12 +43,16 @@ WRITTEN = frozenset({
 })  # fmt: skip
 """Columns that this project writes or looks at beside those of the registry."""
 
-SAYS_NOTHING = frozenset({
-    "name", "notes", "user", "tags", "created", "runtime", "sweep", "date", "url", "path", "comment",
-    "device", "hostname", "host", "git_hash", "wandb_name", "wandb_project", "wandb_entity", "wandb_id",
-    "save_dir", "output_dir", "group", "job_type", "entity", "project",
+RUNS_TABLE = frozenset({
+    "name", "notes", "user", "tags", "created", "runtime", "sweep", "group", "job_type", "date", "comment",
 })  # fmt: skip
-"""Columns that say nothing of an SAE: Weights & Biases' table of runs, machines, places on a disk."""
+"""Columns of a table of runs that say nothing of an SAE."""
+
+MACHINES = frozenset({
+    "device", "hostname", "host", "git_hash", "wandb_name", "wandb_project", "wandb_entity", "wandb_id",
+    "save_dir", "output_dir", "entity", "project", "url", "path",
+})  # fmt: skip
+"""What configs say of machines and places; the last part of a name."""
 
 
 def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None) -> pd.DataFrame:
@@ -169,7 +173,8 @@ def says_nothing(name: str) -> bool:
     >>> says_nothing("User"), says_nothing("_timestamp"), says_nothing("cfg.device"), says_nothing("corpus")
     (True, True, True, False)
     """
-    return name.startswith("_") or slug(name.rpartition(".")[2]) in SAYS_NOTHING
+    last = slug(name.rpartition(".")[2])
+    return name.startswith("_") or slug(name) in RUNS_TABLE or last in MACHINES
 
 
 def set_aside(table: pd.DataFrame) -> dict[str, int]:

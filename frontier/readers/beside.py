@@ -13,16 +13,20 @@ from frontier.readers.found import Found, num
 IDENTITY = frozenset({
     *configs.MODEL, *configs.HOOK, *configs.LAYER, *configs.WIDTH, *configs.INPUT, *configs.TOKENS,
     *configs.SEED, *configs.TRAINED_AS, *configs.ARCHITECTURE, *configs.ACTIVATION, *configs.OURS,
-    "batch_size_prompts", "context_size", "library_version", "sae_lens_version",
+    "library_version", "sae_lens_version",
 })  # fmt: skip
 """Names that the readers look at in every config."""
 
-READ = IDENTITY | {
-    "dataset", "exclude_special_tokens_from_reconstruction", "sae_bench_commit_hash", "eval_type_id",
-    "sae_set", "sae_id", "unique_id", "sae_lens_id", "sae_lens_release_id", "sae_name", "name", "run_id",
-    "State", "state",
+_PROTOCOL = ("dataset", "context_size", "exclude_special_tokens_from_reconstruction", "batch_size_prompts")
+READ = {
+    "eval_cfg": IDENTITY | {*_PROTOCOL},
+    "eval_config": IDENTITY | {*_PROTOCOL},
+    "": IDENTITY | {
+        "sae_bench_commit_hash", "eval_type_id", "sae_set", "sae_id", "unique_id", "sae_lens_id",
+        "sae_lens_release_id", "sae_name", "name", "run_id", "State", "state",
+    },
 }  # fmt: skip
-"""Names that they look at in their own files."""
+"""Names that they look at in a part of their own files."""
 
 _SETTINGS = frozenset(name for name, _ in configs.SETTINGS)
 
@@ -41,7 +45,11 @@ def add_beside(found: Found) -> list[str]:
             continue
         for key in dict.fromkeys(chain.from_iterable(facts)):
             name = f"{part}.{key}" if part else key
-            cells = [] if key in READ else _unread(found, key, name, [fact.get(key) for fact in facts])
+            cells = (
+                []
+                if key in READ.get(part, IDENTITY)
+                else _unread(found, key, name, [fact.get(key) for fact in facts])
+            )
             if not cells:
                 continue
             seen.add(key)
@@ -53,8 +61,13 @@ def add_beside(found: Found) -> list[str]:
                         row.setdefault(name, cell)
             else:
                 unused.append(name)
-    known = {*READ, *_SETTINGS, *seen}
-    passed = [(shape[0], key) for shape, keys in found.passed.items() for key in keys if key not in known]
+    known = {*_SETTINGS, *seen}
+    passed = [
+        (shape[0], key)
+        for shape, keys in found.passed.items()
+        for key in keys
+        if key not in known and key not in READ.get(shape[0], IDENTITY)
+    ]
     return unused + list(dict.fromkeys(f"{part}.{key}" if part else key for part, key in passed))
 
 

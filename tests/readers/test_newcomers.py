@@ -218,3 +218,23 @@ def test_whole_numbers_that_cross_the_families_are_a_question(tmp_path):
     for harmless in ({"batch_size": 4}, {"index": None}, {"L": None}):
         frame = pd.DataFrame(rows[:10]).drop(columns="L").assign(**{c: range(10) for c in harmless})
         assert len(frontier.compare(frame)) == 1
+
+
+@pytest.mark.parametrize("column", ["dataset", "config.context_size", "data.name"])
+def test_two_corpora_of_runs_are_a_question(column, tmp_path):
+    """In a log nobody reads them; in an evaluation file they are the protocol."""
+    values = {"config.context_size": (128, 1024)}.get(column, ("pile", "owt"))
+    head = f"Name,State,Created,{column},arch,metrics/l0,model_performance_preservation/ce_loss_score"
+    runs = [f"{a}{i}{d},finished,x,{d},{a},{l0},{r}" for d in values for i, (a, l0, r) in enumerate(ROWS)]
+    path = tmp_path / "runs.csv"
+    path.write_text("\n".join([head, *runs]))
+    with pytest.raises(TableError, match=f"'{re.escape(column)}' is not used, and would split"):
+        frontier.compare(read(path))
+    assert len(frontier.compare(read(path), by=[column])) == 2
+
+
+def test_an_l0_below_one_is_in_doubt():
+    table = read([{"arch": a, "l0": l0 / 4096, "loss_recovered": r} for a, l0, r in ROWS])
+    assert table["doubts"].eq("l0 below 1").all()
+    assert any("a share of the dictionary" in note for note in frontier.notes(table))
+    assert read([{"arch": "relu", "l0": x, "loss_recovered": 0.5} for x in (0.8, 1.5)])["doubts"].isna().all()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from commands import sae_frontier
 
 import frontier
 from frontier.readers import TableError, read
@@ -106,3 +107,14 @@ def test_a_setting_that_would_split_runs_of_a_known_tool_is_a_question(tmp_path,
 def test_nobody_is_asked_about_machines_and_users(tmp_path, column):
     table = read(wandb(tmp_path, column, ["a"] * 4 + ["b"] * 4))
     assert column in named(table) and len(frontier.fit(table, "hill")) == 1
+
+
+def test_one_screen_has_the_first_of_very_many_unused_columns(tmp_path):
+    path = wandb(tmp_path, "corpus", ["pile"] * 8)
+    names = [f"config.field_{i}" for i in range(80)]
+    head, *rows = path.read_text().splitlines()
+    path.write_text("\n".join([f"{head},{','.join(names)}", *(row + ",1" * 80 for row in rows), ""]))
+    short = " ".join(sae_frontier("fit", path).stdout.split())
+    assert "config.field_5," in short and "config.field_70" not in short and "more (--verbose)" in short
+    every = " ".join(sae_frontier("fit", path, "--verbose").stdout.split())
+    assert all(name in every for name in names)
