@@ -139,7 +139,7 @@ def resume(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
 
     piloting = (folder / ASKED).exists() and not (folder / "config.toml").exists()
     piloting = piloting and not (folder / "checkpoints").exists()
-    checked = read_config(folder / ASKED, code=False) if piloting else run_config(folder)
+    checked = read_config(folder / ASKED, saved=True) if piloting else run_config(folder)
     with resumable(folder), ranks.process_group(), alone_in(folder):
         if piloting:
             checked, _ = settled(checked, folder, progress=not quiet)
@@ -255,6 +255,8 @@ def found_of_targets(folder: Path, table: pd.DataFrame) -> list[str]:
 def finish(folder: Path, model: object, quiet: bool) -> None:
     """Evaluate a trained run and print its table."""
     from trainers import ranks
+    from trainers.config import run_config
+    from trainers.evaluate.dead import dead_families
     from trainers.evaluate.runs import evaluate_run
 
     table = evaluate_run(folder, model=model, progress=not quiet)  # type: ignore[arg-type]
@@ -264,7 +266,7 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
         shown = table.sort_values(["family", "l0"])
         columns = [c for c in (*IDENTITY, *METRICS) if c in METRICS or len(set(shown[c])) > 1]
         console.print(runs_table(shown, columns=columns), markup=False, soft_wrap=True)
-        for line in found_of_targets(folder, table):
+        for line in (*found_of_targets(folder, table), *dead_families(table, run_config(folder))):
             console.print(line, markup=False, soft_wrap=True)
         console.print(f"\nwrote {folder}/metrics.parquet: {len(table)} SAEs", markup=False, soft_wrap=True)
         terminal.say(next_step(table, folder / "metrics.parquet"))

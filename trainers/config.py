@@ -26,6 +26,9 @@ from trainers.config_sections import (
     listed,
 )
 
+AS_BEGUN = {"centre": False}
+"""Fields of the activations that a saved run may lack, and what they were before they existed."""
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used: which field, what was wanted, what was found."""
@@ -72,10 +75,11 @@ class RunConfig(Section):
         return self
 
 
-def read_config(path: str | Path, changes: Sequence[str] = (), *, code: bool = True) -> RunConfig:
+def read_config(path: str | Path, changes: Sequence[str] = (), *, saved: bool = False) -> RunConfig:
     """The configuration of a TOML file, with changes such as `training.steps=500`.
 
-    With `code`, the code of your own that it names (`architecture = "my_sae.py:MySAE"`) is run.
+    The code of your own that it names (`architecture = "my_sae.py:MySAE"`) is run. Not so that of a `saved`
+    one, of a run's folder; a field that is absent there means what it did before it existed.
 
     Raises
     ------
@@ -91,9 +95,9 @@ def read_config(path: str | Path, changes: Sequence[str] = (), *, code: bool = T
         raise ConfigError(f"{path} is not TOML: {error}") from error
     for change in changes:
         apply_change(content, change)
-    if code:
+    if not saved:
         find_own_code(content, path.parent)
-    return checked(content, str(path), code=code)
+    return checked(content, str(path), saved=saved)
 
 
 def run_config(folder: Path) -> RunConfig:
@@ -108,7 +112,7 @@ def run_config(folder: Path) -> RunConfig:
     """
     path = folder / "config.toml"
     if has_content(path):
-        return read_config(path, code=False)
+        return read_config(path, saved=True)
     found = _checkpointed(folder / "checkpoints")
     if found is None:
         lost = "is empty, and there is no checkpoint that has its content" if path.exists() else "is missing"
@@ -128,22 +132,24 @@ def _checkpointed(folder: Path) -> RunConfig | None:
 
     for one in reversed(checkpoints.complete(folder)):
         try:
-            return checked(checkpoints.load(one)[1]["config"], str(one), code=False)
+            return checked(checkpoints.load(one)[1]["config"], str(one), saved=True)
         except (checkpoints.CheckpointError, ConfigError, KeyError):
             continue
     return None
 
 
-def checked(content: dict[str, Any], name: str = "configuration", *, code: bool = True) -> RunConfig:
-    """The configuration of plain values; with `code`, the code of your own that it names is run.
+def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool = False) -> RunConfig:
+    """The configuration of plain values; `saved` as in `read_config`.
 
     Raises
     ------
     ConfigError
         As `read_config`.
     """
+    if saved and isinstance(content.get("activations", {}), dict):
+        content = content | {"activations": AS_BEGUN | content.get("activations", {})}
     try:
-        for typed in own_code(content) if code else ():
+        for typed in () if saved else own_code(content):
             register(typed)
         return RunConfig.model_validate(content)
     except ArchitectureError as error:

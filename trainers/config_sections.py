@@ -46,6 +46,8 @@ class ActivationsSection(Section):
     """So many tokens of the text, seen again in a new order when they run out; "all" takes the whole text."""
     seed: int = 0
     """Seed of the order; every family sees the same one."""
+    centre: bool = True
+    """The mean of the site is taken off before scaling; runs saved before this field existed have false."""
     buffer_tokens: int = Field(65_536, gt=0)
     """Activations that are shuffled together."""
     memory_limit: ByteSize = ByteSize(2 * 10**9)

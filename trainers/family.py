@@ -92,14 +92,15 @@ class Family:
             self.state[name][m] = value
 
     def sae(self, m: int, **more: Any) -> SAE:
-        """One member as an SAE for raw activations: the input scale folded back, its identity with it."""
+        """One member as an SAE for raw activations: scale and centre folded back, its identity with it."""
         member = self.members[m]
         trained = {k: v.detach().float().cpu().clone() for k, v in self.leaves[m].items()}
         state = {k: v.detach().float().cpu() for k, v in self.state_of(m).items()}
         ready = self.architecture.inference(trained, state, member.setting)
-        scale = self.scaling.input_scale, self.scaling.target_scale
-        identity = self.identity_of(m)
-        folded = self.architecture.fold(ready, *scale)
+        scaling, identity = self.scaling.to("cpu"), self.identity_of(m)
+        folded = self.architecture.fold(
+            ready, scaling.input_scale, scaling.target_scale, scaling.input_centre, scaling.target_centre
+        )
         return SAE(self.architecture, folded, identity | more)
 
     def identity_of(self, m: int) -> dict[str, Any]:

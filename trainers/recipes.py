@@ -19,11 +19,14 @@ def example() -> RunConfig:
 
 
 def demo(fast: bool = False) -> RunConfig:
-    """Five architectures × six settings on the MLP output of the shipped model's last layer."""
+    """Five architectures × six settings on the MLP output of the shipped model's last layer.
+
+    Not centred: docs/after_training.md and docs/looking_inside.md quote such runs.
+    """
     training = {"steps": 150, "dictionary_size": 256} if fast else {"steps": 600}
     return checked(
         {
-            "activations": {"tokens": 60_000 if fast else 200_000},
+            "activations": {"tokens": 60_000 if fast else 200_000, "centre": False},
             "training": training | {"checkpoint_every": 200},
             "evaluation": {"windows": 64 if fast else 128, "batch_size": 8},
             "families": families(*DEMO),
@@ -50,7 +53,7 @@ def gated_ablations(settings: list[float] | None = None, steps: int = 300) -> Ru
     ]
     return checked(
         {
-            "activations": {"tokens": 200_000},
+            "activations": {"tokens": 200_000, "centre": False},  # as the pages quote them
             "training": {"steps": steps, "checkpoint_every": steps},
             "evaluation": {"windows": 64, "batch_size": 4},
             "families": sections,

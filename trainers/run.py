@@ -20,7 +20,7 @@ from trainers import checkpoints, ranks
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files
 from trainers.architectures.registry import digest
-from trainers.config import MemberPlan, RunConfig, members
+from trainers.config import AS_BEGUN, MemberPlan, RunConfig, members
 from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.promises import assure
@@ -188,7 +188,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         model, site, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,
         batch_size=config.training.batch_size, buffer_tokens=given.buffer_tokens,
-        memory_limit=given.memory_limit,
+        memory_limit=given.memory_limit, centre=given.centre,
         seed=given.seed, cache=given.cache, cache_limit=given.cache_limit, progress=progress,
     )  # fmt: skip
     for section in config.families:
@@ -292,8 +292,9 @@ def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     found = []
     for section in ("model", "activations", "training"):
         for field, value in new[section].items():
-            if field not in FREE_TO_CHANGE[section] and old[section].get(field) != value:
-                found.append(f"{section}.{field} was {old[section].get(field)!r}, is {value!r}")
+            was = old[section].get(field, AS_BEGUN.get(field))
+            if field not in FREE_TO_CHANGE[section] and was != value:
+                found.append(f"{section}.{field} was {was!r}, is {value!r}")
     if old["families"] != new["families"]:
         found.append("the families differ")
     return found

@@ -61,7 +61,8 @@ def text(tmp_path_factory):
 
 
 def stream_of(model, text, site="mlp_out.1", **options):
-    return activation_stream(model, site, text, **({"batch_size": 32} | QUIET | options))
+    """A stream that only scales, so that rows are known from their batches; centred ones have a test."""
+    return activation_stream(model, site, text, **({"batch_size": 32, "centre": False} | QUIET | options))
 
 
 def taken(stream, count):
@@ -174,6 +175,20 @@ def test_the_scale_gives_a_mean_norm_of_root_d(model, text):
     assert scaling.input_scale == pytest.approx(4 / float(rows.norm(dim=1).mean()), rel=1e-6)  # sqrt(16)
     torch.testing.assert_close(scaling.input_mean, (rows.mean(0) * scaling.input_scale).float())
     assert scaling.target_scale == scaling.input_scale
+
+
+def test_a_centred_stream_gives_the_same_rows_around_their_mean(model, text):
+    stream = stream_of(model, text, "mlp_in.1", target_site="mlp_neurons.1", batch_size=1, centre=True)
+    scaling, pairs = stream.scaling, taken(stream, stream.harvest.total_rows)
+    for name, rows, scale, centre in (
+        ("mlp_in.1", [b.input for b in pairs], scaling.input_scale, scaling.input_centre),
+        ("mlp_neurons.1", [b.target for b in pairs], scaling.target_scale, scaling.target_centre),
+    ):
+        raw, found = direct(model, text, name), torch.cat(rows)
+        torch.testing.assert_close(centre, raw.mean(0), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(in_order(found / scale + centre), in_order(raw), rtol=1e-4, atol=1e-5)
+        wanted = math.sqrt(raw.shape[1]) / float((raw - raw.mean(0)).double().norm(dim=1).mean())
+        assert scale == pytest.approx(wanted, rel=1e-5)
 
 
 def test_an_autoencoder_rebuilds_its_input_and_a_transcoder_another_site(model, text):

@@ -190,7 +190,7 @@ def test_no_folder_brings_its_code_along(run, tmp_path, only_ours):
     evil.write_text("raise SystemExit('run')\n")
     content = {"families": [{"architecture": f"{evil}:Evil", "settings": [1]}]}
     with pytest.raises(ConfigError, match="no saved file"):
-        checked(content, code=False)
+        checked(content, saved=True)
     about = json.loads((one / "sae.json").read_text())
     for code in (f"{evil}:Evil", "antigravity:x"):
         (tmp_path / "sae").mkdir(exist_ok=True)

@@ -48,6 +48,7 @@ def activation_stream(
     dtype: str = "float32",
     storage_device: str | torch.device | None = None,
     scaling: Scaling | None = None,
+    centre: bool = True,
     progress: bool | Callback = True,
 ) -> ActivationStream:
     """The activations of a model on a text, as an endless stream of shuffled batches.
@@ -76,6 +77,8 @@ def activation_stream(
         Where the buffer lies; default: where the model is. Batches are on the model's device.
     scaling : Scaling, optional
         Use this one instead of measuring it on the first buffer.
+    centre : bool
+        The mean of the site is taken off before scaling; see `trainers.activations.scaling`.
     progress : bool or callable
         A bar on the terminal while activations are harvested, or `callback(what, done, total)`.
 
@@ -110,6 +113,7 @@ def activation_stream(
         buffers=buffers,
         storage_device=device,
         scaling=scaling,
+        centre=centre,
         progress=progress,
     )
 
@@ -151,6 +155,7 @@ class ActivationStream:
         buffers: int,
         storage_device: torch.device,
         scaling: Scaling | None = None,
+        centre: bool = True,
         progress: bool | Callback = True,
     ) -> None:
         self.harvest, self.batch_size, self.seed, self.buffers = harvest, batch_size, seed, buffers
@@ -159,6 +164,7 @@ class ActivationStream:
         self.target_site = harvest.target_site.name if harvest.target_site else None
         self.device, self.storage_device = harvest.model.device, storage_device
         self._reader, self._progress, self._given = cached or harvest, progress, scaling
+        self._centre = centre
         self._epoch, self._number, self._offset = 0, 0, 0
         self._buffer: Buffer | None = None
         self._rows: Tensor | None = None  # order of the current buffer's rows
@@ -183,25 +189,18 @@ class ActivationStream:
             parts.append((raw, raw if self.target_site is None else buffer.target.index_select(0, index)))
             self._offset += len(index)
             missing -= len(index)
-        input = _scaled([p[0] for p in parts], scaling.input_scale, self.device)
-        if self.target_site is None:
-            return Batch(input, input)
-        return Batch(input, _scaled([p[1] for p in parts], scaling.target_scale, self.device))
+        input = _gathered([p[0] for p in parts], self.device)
+        target = None if self.target_site is None else _gathered([p[1] for p in parts], self.device)
+        return scaling.batch(input, target)
 
     @cached_property
     def scaling(self) -> Scaling:
-        """Scale and means, measured on the first buffer of the stream (also after a resume)."""
+        """Centre, scale and means, measured on the first buffer of the stream (also after a resume)."""
         if self._given is not None:
             return self._given
         buffer = self._load(self._chunks(0, 0))
         names = (self.site, self.target_site or self.site)
-        found = scaling_of(buffer.input, buffer.target, names)
-        return Scaling(
-            found.input_scale,
-            found.target_scale,
-            found.input_mean.to(self.device),
-            found.target_mean.to(self.device),
-        )
+        return scaling_of(buffer.input, buffer.target, names, self._centre).to(self.device)
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -274,7 +273,7 @@ class ActivationStream:
         return self._buffer
 
 
-def _scaled(parts: list[Tensor], scale: float, device: torch.device) -> Tensor:
-    """Gathered rows in one float32 tensor on `device`, times the scale."""
+def _gathered(parts: list[Tensor], device: torch.device) -> Tensor:
+    """Gathered rows in one float32 tensor on `device`."""
     rows = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return rows.to(device, torch.float32).mul_(scale)
+    return rows.to(device, torch.float32)

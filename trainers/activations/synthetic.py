@@ -25,6 +25,7 @@ def synthetic_stream(
     seed: int = 0,
     truth_seed: int | None = None,
     device: str | torch.device = "cpu",
+    centre: bool = True,
     **options: Any,
 ) -> SyntheticStream:
     """Batches drawn from a truth of `features` features in R^d of which `l0` fire on average.
@@ -35,13 +36,15 @@ def synthetic_stream(
         Decides the draws.
     truth_seed : int, optional
         Decides the truth; default: the same as `seed`.
+    centre : bool
+        The mean is taken off before scaling, as by `activation_stream`.
     options
         Of `ground_truth`: `max_cosine`, `probabilities`, `exponent`, `correlation`, `blocks`, `rank`,
         `children`, `child_chance`, `magnitudes`, `magnitude_sd`, `noise`.
     """
     generator = seeded(seed if truth_seed is None else truth_seed, "truth")
     truth = ground_truth(features, d, l0=l0, generator=generator, **options)
-    return SyntheticStream(truth, batch_size=batch_size, seed=seed, device=device)
+    return SyntheticStream(truth, batch_size=batch_size, seed=seed, device=device, centre=centre)
 
 
 class SyntheticStream:
@@ -57,6 +60,7 @@ class SyntheticStream:
         batch_size: int = 1024,
         seed: int = 0,
         device: str | torch.device = "cpu",
+        centre: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
@@ -64,7 +68,7 @@ class SyntheticStream:
         self.device = torch.device(device)
         self.d_in = self.d_out = truth.directions.shape[1]
         self.site, self.target_site = "synthetic", None
-        self._number = 0
+        self._number, self._centre = 0, centre
 
     def __repr__(self) -> str:
         count, d = self.truth.directions.shape
@@ -76,15 +80,14 @@ class SyntheticStream:
     def __next__(self) -> Batch:
         x, _ = self.truth.sample(self.batch_size, seeded(self.seed, "batch", self._number))
         self._number += 1
-        x = x.to(self.device).mul_(self.scaling.input_scale)
-        return Batch(x, x)
+        return self.scaling.batch(x.to(self.device), None)
 
     @cached_property
     def scaling(self) -> Scaling:
         """Scale and means, measured on draws of their own."""
         x, _ = self.truth.sample(SCALING_ROWS, seeded(self.seed, "scaling"))
         x = x.to(self.device)
-        return scaling_of(x, x, (self.site, self.site))
+        return scaling_of(x, x, (self.site, self.site), self._centre)
 
     @property
     def description(self) -> dict[str, Any]:

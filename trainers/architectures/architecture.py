@@ -175,8 +175,11 @@ class Architecture:
         """More columns of the metrics table: a value per token `[n]` each, whose mean is reported."""
         return {}
 
-    def fold(self, p: Parameters, input_scale: float, target_scale: float) -> Parameters:
-        """Parameters for raw activations, from those trained on `input_scale · x` and `target_scale · y`.
+    def fold(
+        self, p: Parameters, input_scale: float, target_scale: float,
+        input_centre: Tensor | None = None, target_centre: Tensor | None = None,
+    ) -> Parameters:  # fmt: skip
+        """Parameters for raw activations, from those trained on scaled ones, `scale · (x − centre)`.
 
         For an autoencoder (one scale s) b_dec and what is in `input_units` is divided by s, all else stays,
         and codes come out in units of x. For a transcoder the codes keep the unit of the input and the
@@ -195,7 +198,20 @@ class Architecture:
         folded = {k: v / units[k] if k in units else v for k, v in p.items()}
         if input_scale != target_scale:
             folded[self.decoder] = folded[self.decoder] * (input_scale / target_scale)
-        return folded
+        if input_centre is None or target_centre is None:
+            return folded
+        return folded | self.fold_centre(folded, input_centre.double(), target_centre.double())
+
+    def fold_centre(self, p: Parameters, input_centre: Tensor, target_centre: Tensor) -> Parameters:
+        """The parameters that change when x and y are read as they are, instead of without their centres.
+
+        An encoder that sees x only as x − b_dec is served by b_dec + centre. Any other has to take
+        centre · W_enc off its bias: a class with other names of weights says so here.
+        """
+        changed = {"b_dec": plus(p["b_dec"], target_centre)}
+        if not self.subtract_decoder_bias:
+            changed["b_enc"] = plus(p["b_enc"], -input_centre @ p["W_enc"].double())
+        return changed
 
     def pre_activations(self, p: Parameters, x: Tensor, weight: str = "W_enc", bias: str = "b_enc") -> Tensor:
         """(x − b_dec) W_enc + b_enc `[..., B, F]`; b_dec goes through W_enc, so that x is not copied."""
@@ -203,6 +219,11 @@ class Architecture:
         if self.subtract_decoder_bias:
             shift = shift - p["b_dec"].unsqueeze(-2) @ p[weight]
         return x @ p[weight] + shift
+
+
+def plus(value: Tensor, more: Tensor) -> Tensor:
+    """The sum, taken in float64, in the value's own type."""
+    return (value.double() + more).to(value.dtype)
 
 
 def variance(target: Tensor) -> Tensor:

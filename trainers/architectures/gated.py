@@ -12,6 +12,7 @@ from trainers.architectures.architecture import (
     Knobs,
     Losses,
     Parameters,
+    plus,
     squared_error,
     weighted,
 )
@@ -72,6 +73,16 @@ class Gated(Architecture):
         if "r_mag" in p:
             linear = linear * p["r_mag"].exp().unsqueeze(-2)
         return gate, linear + p["b_mag"].unsqueeze(-2)
+
+    def fold_centre(self, p: Parameters, input_centre: Tensor, target_centre: Tensor) -> Parameters:
+        """Both paths take their share of the centre off their biases, unless b_dec is subtracted."""
+        changed = {"b_dec": plus(p["b_dec"], target_centre)}
+        if not self.subtract_decoder_bias:
+            shift = -input_centre @ p["W_enc"].double()
+            gain = p["r_mag"].double().exp() if "r_mag" in p else 1.0
+            magnitude = shift * gain if self.tied else -input_centre @ p["W_mag"].double()
+            changed |= {"b_gate": plus(p["b_gate"], shift), "b_mag": plus(p["b_mag"], magnitude)}
+        return changed
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
         """1[π_gate > 0] ⊙ relu(magnitude), `[..., B, F]`."""

@@ -39,7 +39,7 @@ class JumpReLU(Architecture):
         the penalty coefficient V (L0/L0* − 1)² with L0 of the batch mean, as in dictionary_learning, whose
         activations are scaled so that V, the variance of x, is about 1.
     bandwidth : float
-        ε in the scale of the activations (E‖x‖ = √d; the paper's 0.001 is for a mean square of 1 in all).
+        ε in the scale of the activations (E‖x − x̄‖ = √d; the paper's 0.001 is for a mean square of 1).
     initial_threshold : float
         θ at the start.
     tanh_slope, pre_coefficient : float

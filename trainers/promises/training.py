@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from trainers.architectures import Knobs
 from trainers.promises import lines
-from trainers.promises.case import STEPS, BrokenError, Case, differs
+from trainers.promises.case import STEPS, WIDTH, BrokenError, Case, differs
 from trainers.sae_files import load_sae, save_sae
 from trainers.steps import LoopEngine, StackedEngine
 from trainers.tensor_files import write_tensors
@@ -79,22 +79,23 @@ def nothing_fires(case: Case) -> None:
 
 
 def folds(case: Case) -> None:
-    """An SAE trained on s·x, folded, does to x what it did to s·x: codes and reconstruction times s."""
+    """An SAE trained on s·(x − c), folded, does to x what it did to that: codes and reconstruction follow."""
     kind, m = case.kind, 1
     family = case.family()
     case.train(case.engine(family), 0, 8)
     trained = {k: v.detach().double() for k, v in family.leaves[m].items()}
     state = {k: v.double() if v.is_floating_point() else v for k, v in family.state_of(m).items()}
     ready = kind.inference(trained, state, case.settings[m])
-    folded, x = kind.fold(ready, SCALE, SCALE), case.batch(50, torch.float64)
-    f, raw = kind.encode(ready, x), kind.encode(folded, x / SCALE)
+    centre = torch.linspace(-2.0, 3.0, WIDTH, dtype=torch.float64)
+    folded, x = kind.fold(ready, SCALE, SCALE, centre, centre), case.batch(50, torch.float64)
+    f, raw = kind.encode(ready, x), kind.encode(folded, x / SCALE + centre)
     said = (
-        "an SAE folded for raw activations gives other {}, by {:.3g} of {:.3g}; which parameters are in the "
+        "an SAE folded for raw activations gives other {}, by {:.3g} of {:.3g}; the encoder has to see x as "
+        "x − b_dec, and input_units to name what is in the unit of x; now it is {}"
     )
-    said += "unit of the input? Now: input_units = {}"
     for name, ours, wanted in (
         ("codes", raw * SCALE, f),
-        ("reconstructions", kind.decode(folded, raw) * SCALE, kind.decode(ready, f)),
+        ("reconstructions", (kind.decode(folded, raw) - centre) * SCALE, kind.decode(ready, f)),
     ):
         off = differs(ours, wanted, 1e-6)
         if off is not None:

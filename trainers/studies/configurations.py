@@ -23,10 +23,13 @@ KINDS = tuple(kind.name for kind in BUILT_IN)
 
 
 def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
-    """Families of 256 latents, 300 steps of 1024 activations at the last MLP output."""
+    """Families of 256 latents, 300 steps of 1024 activations at the last MLP output.
+
+    The pages quote runs from before activations were centred, so these are not.
+    """
     return checked(
         {
-            "activations": {"tokens": 100_000} | changes.get("activations", {}),
+            "activations": {"tokens": 100_000, "centre": False} | changes.get("activations", {}),
             "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300}
             | changes.get("training", {}),
             "evaluation": {"windows": 96, "batch_size": 4},

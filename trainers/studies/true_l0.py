@@ -58,7 +58,7 @@ def recovery_rows(
     rows = []
     for seed in seeds:
         for name, settings in families.items():
-            stream = synthetic_stream(seed=seed, batch_size=batch_size, **truth)
+            stream = synthetic_stream(seed=seed, batch_size=batch_size, **{"centre": False} | truth)
             given = (options or {}).get(name, {})
             wanted = size or len(stream.truth.directions)
             family = trained(stream, name, settings, wanted, steps=steps, seed=seed, **given)
