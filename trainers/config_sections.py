@@ -48,8 +48,8 @@ class ActivationsSection(Section):
     """Seed of the order; every family sees the same one."""
     centre: bool = True
     """The mean of the site is taken off before scaling; runs saved before this field existed have false."""
-    buffer_tokens: int = Field(65_536, gt=0)
-    """Activations that are shuffled together."""
+    buffer_tokens: int | None = Field(None, gt=0)
+    """Activations that are shuffled together; by default all, if they fit memory_limit."""
     memory_limit: ByteSize = ByteSize(2 * 10**9)
     """Activations that fit are computed once and kept in memory (bytes, or with a unit: 2 GiB)."""
     cache: str | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from trainers.activations import Scaling
 from trainers.architectures import Architecture, Parameters, options
@@ -91,12 +92,19 @@ class Family:
         for name, value in new.items():
             self.state[name][m] = value
 
-    def sae(self, m: int, **more: Any) -> SAE:
-        """One member as an SAE for raw activations: scale and centre folded back, its identity with it."""
+    def sae(self, m: int, rows: Tensor | None = None, **more: Any) -> SAE:
+        """One member as an SAE for raw activations: scale and centre folded back, its identity with it.
+
+        `rows [n, d_in]`, scaled training activations, are for architectures that find a threshold on them.
+        """
         member = self.members[m]
         trained = {k: v.detach().float().cpu().clone() for k, v in self.leaves[m].items()}
         state = {k: v.detach().float().cpu() for k, v in self.state_of(m).items()}
         ready = self.architecture.inference(trained, state, member.setting)
+        if rows is not None:
+            with torch.no_grad():
+                found = self.architecture.threshold(trained, rows.cpu(), member.setting)
+            ready |= {} if found is None else {"threshold": found}
         scaling, identity = self.scaling.to("cpu"), self.identity_of(m)
         folded = self.architecture.fold(
             ready, scaling.input_scale, scaling.target_scale, scaling.input_centre, scaling.target_centre

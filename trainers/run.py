@@ -19,6 +19,7 @@ from frontier.writing import naming
 from trainers import checkpoints, ranks
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files
+from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
 from trainers.config import AS_BEGUN, MemberPlan, RunConfig, members
 from trainers.family import Family, Member, Schedule
@@ -36,6 +37,10 @@ FREE_TO_CHANGE = {
     "evaluation": {"text", "windows", "batch_size"},
 }
 """Fields that may differ when a run is resumed: they do not change what is trained."""
+
+
+THRESHOLD_ROWS = 16_384
+"""Training activations on which thresholds are found, once, with the final weights."""
 
 
 class RunError(RuntimeError):
@@ -68,7 +73,17 @@ class Run:
 
     def saes(self) -> list[SAE]:
         """The members that did not diverge, as SAEs for raw activations."""
-        return [f.sae(m, tokens_trained=self.tokens) for f in self.families for m in f.active]
+        wanted = any(finds_a_threshold(f.kind) for f in self.config.families)  # the same in every process
+        rows = self.rows() if wanted else None
+        return [f.sae(m, rows, tokens_trained=self.tokens) for f in self.families for m in f.active]
+
+    def rows(self) -> torch.Tensor:
+        """Scaled training activations `[n, d_in]`, the next ones of the stream, which goes on from before."""
+        before, found = self.stream.state(), []
+        while sum(map(len, found)) < THRESHOLD_ROWS:
+            found.append(next(self.stream).input.cpu())
+        self.stream.restore(before)
+        return torch.cat(found)
 
     def diverged(self) -> dict[str, int]:
         """run_id and step of every member that was stopped."""
@@ -148,6 +163,11 @@ class Run:
             engine.load_tensors(tensors)
         self.stream.restore(state["stream"])
         self.step = state["step"]
+
+
+def finds_a_threshold(kind: type[Architecture]) -> bool:
+    """Whether an architecture finds a threshold on training activations when it is trained."""
+    return kind.threshold is not Architecture.threshold
 
 
 def check_evaluation_text(config: RunConfig, model: LanguageModel) -> None:

@@ -357,6 +357,21 @@ def test_matryoshka(prefixes, weights, sizes, factors, dead):
     assert_same(found, reference, reference.loss(x, x, 3.3, dead=dead))
 
 
+@pytest.mark.parametrize("kind", [BatchTopK(), Matryoshka()], ids=lambda kind: kind.name)
+def test_the_final_threshold_keeps_k_per_token(kind):
+    """On the activations that it was found on, exactly; in slices as in one piece; a real-valued k too."""
+    p = {k: v.detach() for k, v in drawn(kind, size=40).items()}
+    x, _ = batch(n=5000)
+    for k in (0.5, 2, 3.7):
+        found = kind.threshold(p, x, k)
+        f = kind.encode(p | {"threshold": found}, x)
+        assert int((f > 0).sum()) == round(k * 5000)
+        z = kind.pre_activations(p, x).relu().flatten().sort().values
+        assert z[-round(k * 5000) - 1] < found < z[-round(k * 5000)]
+    assert float(kind.threshold(p, x, 39.9)) == 0  # fewer than so many are above 0
+    assert BatchTopK(threshold_from="running").threshold(p, x, 2) is None
+
+
 # ---------------------------------------------------------------- P-anneal
 
 

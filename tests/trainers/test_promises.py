@@ -143,7 +143,7 @@ def test_a_parameter_in_the_unit_of_the_input_has_to_be_named(tmp_path):
     )
     cls = written(tmp_path / "faulty.py", ("    def encode", start + "    def encode"), change)
     assert check(cls).broken.promise == "input scale folds"
-    assert "input_units = ('b_enc',)" in check(cls).broken.found
+    assert "now it is ('b_enc',)" in check(cls).broken.found
     cls = written(
         tmp_path / "faulty.py",
         ("    def encode", "    input_units = ('b_enc', 'floor')\n\n" + start + "    def encode"), change,

@@ -210,3 +210,43 @@ def test_a_lack_of_memory_says_what_to_lower(error):
 def test_other_faults_keep_their_names():
     with pytest.raises(RuntimeError, match="shapes differ"), enough_memory(small()):
         raise RuntimeError("shapes differ")
+
+
+def test_activations_that_fit_are_computed_once():
+    """By default one buffer holds all of them; with a limit, or a number of one's own, there are several."""
+    from small_runs import small
+
+    from trainers.run import build_run
+
+    def stream_of(**given):
+        return build_run(small(activations=given), progress=False).stream
+
+    stream, calls = stream_of(buffer_tokens=None), []
+    model = stream.harvest.model
+    capture = model.capture
+    model.capture = lambda *a, **k: calls.append(1) or capture(*a, **k)
+    for _ in range(3 * stream.harvest.total_rows // stream.batch_size):
+        next(stream)
+    assert stream.buffers == 1 and len(calls) == len(stream.harvest)  # three passes, one through the model
+    assert stream_of(buffer_tokens=4096).buffers == 2
+    assert stream_of(buffer_tokens=None, memory_limit="2 MB").buffers > 1
+    assert (
+        checked({"families": [{"architecture": "relu", "settings": [1]}]}).activations.buffer_tokens is None
+    )
+
+
+def test_thresholds_come_from_training_rows_and_the_final_weights(tmp_path):
+    """The L0 of BatchTopK on those rows is k; the stream stands where it stood: a resumed run agrees."""
+    from small_runs import small
+
+    families = [{"architecture": a, "settings": [3, 8]} for a in ("batch_topk", "matryoshka")]
+    run = train(small(families), tmp_path / "run", progress=False)
+    before = run.stream.state()
+    rows = run.rows() / run.stream.scaling.input_scale + run.stream.scaling.input_centre
+    assert run.stream.state() == before and len(rows) >= 16_384
+    for sae in run.saes():
+        l0 = float((sae.encode(rows) != 0).sum() / len(rows))
+        assert l0 == pytest.approx(sae.identity["sparsity_setting"], rel=2e-3)
+    again = train(small(families), tmp_path / "run", progress=False, resume=True)
+    for one, other in zip(run.saes(), again.saes(), strict=True):
+        assert torch.equal(one.parameters["threshold"], other.parameters["threshold"])

@@ -167,6 +167,13 @@ class Architecture:
         """What `encode` needs of one trained SAE: its weights, and k or a threshold where it has one."""
         return dict(p)
 
+    def threshold(self, p: Parameters, x: Tensor, setting: float) -> Tensor | None:
+        """A threshold found on training activations `x [n, d_in]` with the final weights; None: none is.
+
+        What it gives takes the place of `threshold` in what `inference` gives.
+        """
+        return None
+
     def widths(self, p: Parameters) -> tuple[int, int, int]:
         """d_in, number of latents and d_out of one SAE."""
         return p["W_enc"].shape[0], *p[self.decoder].shape

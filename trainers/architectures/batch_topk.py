@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -10,18 +11,25 @@ from torch import Tensor
 from trainers.architectures.architecture import Knobs, Parameters
 from trainers.architectures.topk import TopK
 
+ROWS = 2048
+"""Activations that are encoded at a time, where the threshold is found."""
+
 
 @dataclass(frozen=True)
 class BatchTopK(TopK):
     """relu(z) at the k·B highest places of the whole batch (Bussmann et al. 2024, arXiv 2412.06410).
 
-    The loss is that of TopK. At inference one threshold replaces the batch: f = relu(z) 1[z > θ], θ the
-    running mean of the smallest value kept in each training batch. k may be any positive real number.
+    The loss is that of TopK. At inference one threshold replaces the batch: f = relu(z) 1[z > θ]. With
+    `threshold_from = "final"` θ keeps k per token of training activations, with the final weights; with
+    `"running"` it is the running mean of the smallest value kept in each training batch, which lags behind
+    the weights. k may be any positive real number.
 
     Attributes
     ----------
     threshold_decay : float
         Weight of the past in the running mean of θ.
+    threshold_from : {"final", "running"}
+        Where θ comes from; "running" is all there is where no training activations are at hand.
     """
 
     name = "batch_topk"
@@ -29,6 +37,7 @@ class BatchTopK(TopK):
     input_units = ("b_enc", "threshold")
 
     threshold_decay: float = 0.99
+    threshold_from: Literal["final", "running"] = "final"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,6 +75,20 @@ class BatchTopK(TopK):
     def inference(self, p: Parameters, state: dict[str, Tensor], setting: float) -> Parameters:
         """The weights and the threshold."""
         return dict(p) | {"threshold": state["threshold"] / state["filled"].clamp_min(1e-12)}
+
+    def threshold(self, p: Parameters, x: Tensor, setting: float) -> Tensor | None:
+        """Half-way between the last value that is kept, if k per token are, and the next one."""
+        if self.threshold_from != "final":
+            return None
+        wanted = max(1, round(setting * len(x)))
+        highest = x.new_zeros(0)
+        for rows in x.split(ROWS):
+            z = self.pre_activations(p, rows).flatten()
+            found = torch.cat([highest, z[z > 0]])
+            highest = found.topk(min(wanted + 1, len(found))).values
+        if len(highest) <= wanted:  # all that are above 0
+            return x.new_zeros(())
+        return (highest[-1] + highest[-2]) / 2
 
 
 def is_among_highest_of_batch(f: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:

@@ -14,6 +14,7 @@ import pandas as pd
 from frontier.wording import nearest
 from trainers.architectures import BUILT_IN
 from trainers.config import RunConfig, checked
+from trainers.recipes import AS_QUOTED, as_quoted
 from trainers.studies.equal_compute import equal_size
 from trainers.sweeps import even_targets, settled
 
@@ -23,17 +24,14 @@ KINDS = tuple(kind.name for kind in BUILT_IN)
 
 
 def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
-    """Families of 256 latents, 300 steps of 1024 activations at the last MLP output.
-
-    The pages quote runs from before activations were centred, so these are not.
-    """
+    """Families of 256 latents, 300 steps of 1024 activations at the last MLP output."""
     return checked(
         {
-            "activations": {"tokens": 100_000, "centre": False} | changes.get("activations", {}),
+            "activations": AS_QUOTED | {"tokens": 100_000} | changes.get("activations", {}),
             "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300}
             | changes.get("training", {}),
             "evaluation": {"windows": 96, "batch_size": 4},
-            "families": families,
+            "families": as_quoted(families),
         }
     )
 
