@@ -79,8 +79,8 @@ class Run:
 
     def rows(self) -> torch.Tensor:
         """Scaled training activations `[n, d_in]`, the next ones of the stream, which goes on from before."""
-        before, found = self.stream.state(), []
-        while sum(map(len, found)) < THRESHOLD_ROWS:
+        before, found = self.stream.state(), list[torch.Tensor]()
+        while sum(len(x) for x in found) < THRESHOLD_ROWS:
             found.append(next(self.stream).input.cpu())
         self.stream.restore(before)
         return torch.cat(found)

@@ -7,7 +7,7 @@ is thirty times its spread. Without `centre` (runs begun before it existed) the 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -48,8 +48,8 @@ class Scaling:
 
     def to(self, device: Any) -> Scaling:
         """The same on another device."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return Scaling(**moved)
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
     def batch(self, input: Tensor, target: Tensor | None) -> Batch:
         """Raw float32 rows, scaled in place; without a target the input is the target."""
