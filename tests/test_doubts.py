@@ -166,6 +166,7 @@ def with_words():
     return decided(study())
 
 
+@pytest.mark.slow
 def test_no_sentence_is_read_back(with_words, wordless):
     kinds = {kind for row in with_words["doubts"] for kind, *_ in row}
     assert {Kind.no_overlap, Kind.influence, Kind.confounded, Kind.selected} <= kinds

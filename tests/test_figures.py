@@ -509,6 +509,7 @@ def test_many_families_fit_into_a_column():
     assert legend_words(ax.figure.legends[0])[0] == "relu"
 
 
+@pytest.mark.slow
 def test_names_from_files_are_drawn_as_they_are():
     names = [r"$\frac{a}$", "_hidden", "two\nlines", "relu"]
     axes = [draw_frontier(power_families(names)), *plot_fits(frontier.fit(power_families(names), "power"))]

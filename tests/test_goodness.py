@@ -44,6 +44,7 @@ def test_a_shared_bend_of_power_laws_is_one_more_regressor():
     assert_allclose([f, df, p], [model.tvalues[-1] ** 2, model.df_resid, model.pvalues[-1]], rtol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigmas", [[0.1] * 5, [0.02, 0.05, 0.1, 0.2, 0.4]])
 def test_a_true_curve_is_rejected_in_five_per_cent(sigmas):
     rng, sets = np.random.default_rng(2), 400

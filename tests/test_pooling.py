@@ -97,6 +97,7 @@ def test_the_further_cell_and_the_mean_lie_in_the_middle_of_their_limits():
     assert found.i2 == pytest.approx(1 - 3 / found.q)  # Higgins & Thompson (2002)
 
 
+@pytest.mark.slow
 def test_a_further_cell_is_covered():
     # Small: 95 % binomial error of 100 tables is 4 points; `make verdicts` runs thousands.
     rows = further_cell(100)
@@ -114,6 +115,7 @@ def test_homogeneous_cells():
     assert "no difference between the cells is found" in found.sentence
 
 
+@pytest.mark.slow
 def test_23_cells_of_gemma_and_pythia(all_cells):
     # The project's plan: with L0 <= 200, 23 cells, k ratio 0.15 to 40; Gemma alone 1.7 to 40; median 3.6 of
     # the 23 printed, 4.0 found (the median cell of 23 is Pythia Resid 16, 4.02).

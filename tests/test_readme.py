@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_its_examples_print_what_stands_under_them():
     examples = re.findall(r"```python\n(.*?)```\n\n```\n(.*?)```", README, re.S)
     assert len(examples) == 2

@@ -183,6 +183,7 @@ def test_the_input_file_is_named_with_its_digest(tmp_path):
     assert [f.name for f in input_files(folder, sweep())] == ["sweep.csv"]
 
 
+@pytest.mark.slow
 def test_hostile_names_make_no_element(tmp_path):
     tame = Page(frontier.report(sweep(), tmp_path / "tame.html", "relu").read_text())
     table = sweep(HOSTILE[:2], HOSTILE[2:4], HOSTILE[4], HOSTILE[0])
@@ -200,6 +201,7 @@ def test_hostile_names_make_no_element(tmp_path):
     assert not set("<>&\u2028\u2029") & set(block)
 
 
+@pytest.mark.slow
 def test_hostile_names_make_no_element_in_a_folded_page(tmp_path):
     sites = [f"{name}{i}" for i in range(2) for name in HOSTILE[:4]]
     tame = frontier.report(sweep(sites=[f"s{i}" for i in range(8)]), tmp_path / "t.html", "relu").read_text()
@@ -551,6 +553,7 @@ def test_the_forest_and_the_collapse_are_of_the_shared_shape(studied):
             assert np.abs(part["residual"]).max() < 5
 
 
+@pytest.mark.slow
 def test_a_large_study_fits_no_curves_unless_asked(tmp_path):
     table = frontier.metrics_table(study(cells=11, runs=5))
     found = frontier.compare(table, "relu")

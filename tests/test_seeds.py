@@ -400,6 +400,7 @@ def test_lack_of_fit_by_settings_of_the_table():
         lack_of_fit(fits["relu"], table.assign(l0=table["l0"] * 1.01))
 
 
+@pytest.mark.slow
 def test_lack_of_fit_holds_its_level():
     """300 null tables of 6 settings x 3 independent runs under log errors: 5 % within a binomial band."""
     rng = np.random.default_rng(10)

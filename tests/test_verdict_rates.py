@@ -27,6 +27,7 @@ def six():
     return tables(both(6), Noise(0.05))
 
 
+@pytest.mark.slow
 def test_null_error_and_coverage_of_simulated_tables():
     """At most 7 % told apart and 93 % covered, within 3.3 binomial errors.
 
@@ -46,6 +47,7 @@ def with_shape(found, **changes):
     return replace(found, shapes=(replace(found.shapes[0], **changes),))
 
 
+@pytest.mark.slow
 def test_power_is_that_of_compare_on_tables_of_the_true_curve():
     """An independent way: Hill curves with this potency, drawn anew, through the whole of `compare`."""
     said = [c.verdict == "better" for c in tables(both(10), Noise(0.12), potency=1.2, count=150)]
@@ -54,6 +56,7 @@ def test_power_is_that_of_compare_on_tables_of_the_true_curve():
     assert abs(found.power - np.mean(said)) < 3.3 * (2 * 0.25 / 150) ** 0.5
 
 
+@pytest.mark.slow
 def test_power_grows_with_n_and_with_the_potency_and_falls_with_noise():
     found = with_shape(tables(both(8), Noise(0.1)), sigma=0.1)
     shape = found.shapes[0]
@@ -65,6 +68,7 @@ def test_power_grows_with_n_and_with_the_potency_and_falls_with_noise():
     assert verdict_rates(with_shape(found, sigma=0.2), replicates=80).power < base - 0.1
 
 
+@pytest.mark.slow
 def test_a_potency_below_one_is_seen_as_worse():
     found = tables(both(12), Noise(0.03))
     one, other = (verdict_rates(found, potency=p, replicates=40) for p in (1.25, 1 / 1.25))
@@ -122,6 +126,7 @@ def test_result_is_a_sentence_a_frame_and_a_file(tmp_path):
     assert VerdictCalibration.load(found.save(tmp_path / "v.json")) == found
 
 
+@pytest.mark.slow
 def test_a_table_is_compared_first(layer20):
     table = frontier.calibrate(layer20, "baseline", replicates=10, seed=1)
     assert table == frontier.calibrate(frontier.compare(layer20, "baseline"), replicates=10, seed=1)

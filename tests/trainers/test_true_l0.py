@@ -70,6 +70,7 @@ def rows():
     return recovery_rows({"topk": [1, 2, 12]}, seeds=(0, 1), steps=150, batch_size=256, **truth)
 
 
+@pytest.mark.slow
 def test_the_true_l0_finds_uncorrelated_orthogonal_features(rows):
     assert len(rows) == 6 and set(rows["true_l0"].round(6)) == {2.0}
     mean = rows.groupby("sparsity_setting")["mean_max_cosine"].mean()
@@ -77,6 +78,7 @@ def test_the_true_l0_finds_uncorrelated_orthogonal_features(rows):
     assert len(metrics_table(rows)) == 6 and rows["run_id"].nunique() == 6
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows(rows):
     truth = {"features": 16, "d": 16, "l0": 2.0, "max_cosine": 0.0}
     again = recovery_rows({"topk": [1, 2, 12]}, seeds=(1,), steps=150, batch_size=256, **truth)
