@@ -69,7 +69,7 @@ docs: .venv/.docs
 
 # The other tools' own clients, offline: runs logged and read back, stores, a hub on this machine.
 clients: .clients/.ready
-	PYTHONPATH=. .clients/bin/python -m pytest -q tests/clients tests/test_places.py
+	PYTHONPATH=. .clients/bin/python -m pytest -q tests/clients tests/test_places.py tests/test_to_frame.py
 
 # SAELens and dictionary_learning load what we export; `rm -r .interop` first for their newest versions.
 interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready

@@ -6,12 +6,13 @@ import html
 import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar, get_origin
 
 import numpy as np
+import pandas as pd
 
 from frontier.doubts import Doubt, said
 from frontier.records import is_record, keep, made_line, record_of
@@ -103,6 +104,19 @@ class Result:
 
     def _repr_html_(self) -> str:
         return self._view().html()
+
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """The result as one row: its numbers and words, group columns, intervals as x, x_low, x_high.
+
+        Kinds of result that have rows of their own give these.
+
+        Parameters
+        ----------
+        backend : {"pandas", "polars"}
+        """
+        from frontier.metrics import give_back
+
+        return give_back(pd.DataFrame([_one_row(self)]), backend)
 
     def to_dict(self) -> dict[str, Any]:
         """The result as plain lists, numbers and text, ready for JSON."""
@@ -232,6 +246,27 @@ def in_words(group: Group) -> str:
     return ", ".join(
         v if isinstance(v, str) else f"{column.replace('_', ' ')} {v}" for column, v in group.items()
     )
+
+
+def own_fields(result: Result) -> dict[str, Any]:
+    """The fields of a result by name, as they are."""
+    return {f.name: getattr(result, f.name) for f in fields(result)}  # type: ignore[arg-type]
+
+
+def _one_row(result: Result) -> dict[str, Any]:
+    """Fields that are one value, of a group and of an interval each part."""
+    row: dict[str, Any] = {}
+    for name, given in own_fields(result).items():
+        value = plain(given)
+        if name == "group" and isinstance(value, dict):
+            row |= value
+        elif name == "doubts":
+            row[name] = "; ".join(map(str, value))
+        elif hasattr(value, "estimate") and hasattr(value, "high"):
+            row |= {name: value.estimate, f"{name}_low": value.low, f"{name}_high": value.high}
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            row[name] = value
+    return row
 
 
 def plain(value: Any) -> Any:

@@ -144,6 +144,10 @@ class Comparison(Result):
         ratio, low, high = (float(np.exp(np.interp(np.log(hit), np.log(at), v))) for v in logs)
         return ratio, low, high
 
+    def to_frame(self, backend: str = "pandas") -> Any:
+        """The row of `Comparisons.to_frame`."""
+        return give_back(pd.DataFrame([_record(self)]), backend)
+
     def _view(self) -> View:
         rows = tuple(
             (name, ratio_cell(r), f"at {axis} {number(r.at)}", p_value_cell(r.p_value))

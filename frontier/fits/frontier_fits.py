@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from frontier.curves import CURVES
 from frontier.doubts import placed
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.goodness import GoodnessOfFit, goodness_of_fit, misfit
+from frontier.problems import Array
 from frontier.results import Group, Result, held, in_words, telling
 from frontier.views import View
 from frontier.wording import folded, listed, number, p_value_text, plural
@@ -90,6 +92,10 @@ class FrontierFits(Result):
         rows = [f.record for f in self.fits]
         rows += [{**f.group, **empty, "n_points": f.n_points, "doubts": f.reason} for f in self.failures]
         return give_back(pd.DataFrame(rows), backend)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """The height of every curve at x, shape (fits, *x.shape), in the order of `fits`."""
+        return np.stack([f.predict(x) for f in self.fits])
 
     @cached_property
     def goodness(self) -> tuple[GoodnessOfFit, ...]:

@@ -19,7 +19,7 @@ from frontier.problems import Array, x_at
 from frontier.ratios import log_ratio as lr
 from frontier.ratios import relative_potency
 from frontier.records import recorded
-from frontier.results import Group, Result
+from frontier.results import Group, Result, own_fields
 from frontier.selection.candidates import CURVES, Contest, specs_of
 from frontier.views import View
 from frontier.wording import interval_cell, listed, number
@@ -105,7 +105,7 @@ class AveragedRatio(Result):
         from frontier.metrics import give_back
 
         who = {**self.group, "family": self.family, "reference": self.reference, "at": self.at}
-        rows = [{**who, **vars(m)} for m in self.models]
+        rows = [{**who, **own_fields(m)} for m in self.models]
         limits = {"ratio_low": self.ratio_low, "ratio_high": self.ratio_high}
         average = {**who, "curve": "average", "weight": 1.0, "ratio": self.ratio, **limits}
         return give_back(pd.DataFrame([*rows, average]), backend)

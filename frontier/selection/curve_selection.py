@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from frontier.doubts import Doubt, Kind, has, in_text, placed
-from frontier.results import Group, Result
+from frontier.results import Group, Result, own_fields
 from frontier.views import View
 from frontier.wording import number, plural
 
@@ -245,7 +245,7 @@ def _two(value: float) -> str:
 
 
 def _plain(c: Candidate) -> dict[str, Any]:
-    return {k: v for k, v in vars(c).items() if k != "parameters"}
+    return {k: v for k, v in own_fields(c).items() if k != "parameters"}
 
 
 def _row(group: Group, s: CurveSelection) -> dict[str, Any]:

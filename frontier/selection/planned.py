@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from frontier.doubts import Doubt, placed
-from frontier.results import Result
+from frontier.results import Result, own_fields
 from frontier.views import View
 from frontier.wording import listed, number, plural
 
@@ -92,7 +92,7 @@ class Plan(Result):
         """One row per family and L0: `family`, `at`, `count`."""
         from frontier.metrics import give_back
 
-        rows = [vars(a) for a in self.additions]
+        rows = [own_fields(a) for a in self.additions]
         return give_back(pd.DataFrame(rows, columns=["family", "at", "count"]), backend)
 
     def path_frame(self) -> pd.DataFrame:

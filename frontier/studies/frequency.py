@@ -17,6 +17,7 @@ from scipy.special import expit
 from scipy.stats import t as student
 
 from frontier import Interval
+from frontier.metrics import give_back
 from frontier.results import Result
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.views import View
@@ -120,12 +121,10 @@ class HowMany(Result):
     counts: dict[str, Interval]
     left_out: dict[str, str] = field(default_factory=dict)
 
-    def to_frame(self) -> pd.DataFrame:
+    def to_frame(self, backend: str = "pandas") -> Any:
         """Columns `family`, `latents`, `low`, `high`."""
-        return pd.DataFrame(
-            [(f, i.estimate, i.low, i.high) for f, i in self.counts.items()],
-            columns=["family", "latents", "low", "high"],
-        )
+        rows = [(f, i.estimate, i.low, i.high) for f, i in self.counts.items()]
+        return give_back(pd.DataFrame(rows, columns=["family", "latents", "low", "high"]), backend)
 
     def _view(self) -> View:
         rows = tuple((f, str(i)) for f, i in self.counts.items())
