@@ -398,3 +398,9 @@ def test_the_table_of_potencies_has_p_values():
     assert "$p$" in latex and "Holm" not in latex
     assert all(r.p_value < 1e-5 for r in found.potencies) and latex.count(r"\times10^{-") == 2
     assert "Holm" in found.ratios.to_latex()
+
+
+def test_one_family_alone_is_said():
+    rows = [{"architecture": "topk", "l0": x, "loss_recovered": 1 - 1 / x} for x in (8, 16, 32, 64)]
+    with pytest.raises(ValueError, match="there is one family only, topk, and nothing to compare it with"):
+        frontier.compare(rows)

@@ -39,6 +39,8 @@ def reference_family(families: Sequence[Any], reference: Any = None) -> str:
             raise ValueError(f"no family {reference!r} to compare with{nearest(reference, known)}")
         return reference
     usual = [f for f in known if f.lower() in USUAL_REFERENCES]
+    if len(known) == 1 and not usual:
+        raise ValueError(f"there is one family only, {known[0]}, and nothing to compare it with")
     if len(usual) != 1:
         raise ValueError(
             f"name the reference family; there are {listed(known, 12)} (reference=, --reference)"
