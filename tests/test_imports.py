@@ -63,6 +63,12 @@ def test_no_torch_and_no_trainers(module):
 TRAINERS = sorted((PACKAGE.parent / "trainers").rglob("*.py"))
 
 
+def test_files_of_tests_have_names_of_their_own():
+    """Pytest collects none of two files of one name; helpers are imported by it."""
+    names = [p.name for p in Path(__file__).parent.rglob("*.py") if p.name != "conftest.py"]
+    assert [n for n in sorted(set(names)) if names.count(n) > 1] == []
+
+
 def test_asserts_narrow_types_alone():
     """`python -O` leaves them out and changes nothing: each says that a name is not None, or callable."""
     found = [

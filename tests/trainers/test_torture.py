@@ -10,7 +10,7 @@ from processes import sae_train
 from benchmarks import torture
 
 ROOT = Path(__file__).parents[2]
-ELSEWHERE = ("SIG", "files limited")  # in test_train, test_run_damage and test_surroundings
+ELSEWHERE = ("SIG", "files limited")  # in test_train, test_run_damage and test_poor_surroundings
 
 
 @pytest.mark.slow
