@@ -105,6 +105,7 @@ clean:
 .clients/.ready: pyproject.toml
 	$(PYTHON) -m venv .clients
 	.clients/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,clients]'
+	.clients/bin/python -m pip install --quiet --disable-pip-version-check --no-deps sae-bench  # for its schema
 	@touch $@
 
 # Each package alone, beside the torch of .venv; dictionary-learning brings a torchvision that transformers cannot import.

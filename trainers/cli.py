@@ -51,6 +51,7 @@ class Format(StrEnum):
 
     sae_lens = "sae-lens"
     dictionary_learning = "dictionary-learning"
+    sae_bench_results = "sae-bench-results"
 
 
 def say_version(wanted: bool) -> None:
@@ -165,12 +166,12 @@ def evaluate(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
 @app.command()
 def export(
     folder: Folder,
-    out: Annotated[Path, typer.Option("--out", help="One folder per SAE is made here.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", help="Folder for what is written.", show_default=False)],
     layout: Annotated[Format, typer.Option("--format", help="Whose layout.")] = Format.sae_lens,
     only: Annotated[list[str] | None, typer.Option("--only", help="run_id of an SAE; repeatable.")] = None,
     use: Use = None,
 ) -> None:
-    """Write SAEs so that SAELens or dictionary_learning load them.
+    """Write SAEs so that SAELens or dictionary_learning load them, or results as SAEBench writes its own.
 
     Example: `sae-train export runs/first --out exported --format sae-lens`
     """
@@ -181,6 +182,11 @@ def export(
     from trainers.export.runs import known_of_run
     from trainers.sae_files import load_saes
 
+    if layout is Format.sae_bench_results:
+        from trainers.export.sae_bench_results import write_results
+
+        console.print(f"wrote {len(write_results(folder, out))} results to {out}/core", markup=False)
+        return
     found = list(load_saes(folder / "saes"))
     saes = {s.identity["run_id"]: s for s in found}
     if len(saes) < len(found):
