@@ -88,7 +88,7 @@ def activation_sizes(
     Parameters
     ----------
     scaled : bool
-        In units in which mean ‖x‖ = sqrt(d), the units of λ; needs `input_scale` in the SAE's identity.
+        In the scale that the SAE was trained in, the unit of λ; needs `input_scale` in its identity.
     """
     edges = 10.0 ** np.linspace(*DECADES, BINS_PER_DECADE * (DECADES[1] - DECADES[0]) + 1)
     found = [np.zeros((len(tokens), len(edges) - 1), dtype=np.int64) for _ in saes]
