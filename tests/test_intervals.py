@@ -11,6 +11,7 @@ import frontier
 from frontier.curves import HILL, hill, linear, power
 from frontier.intervals import (
     Interval,
+    _saturation,
     bootstrap,
     intervals_of,
     leave_one_out,
@@ -487,3 +488,11 @@ def test_leave_one_out_of_a_line_by_numpy():
     fit = frontier.fit_points(x, y, "linear", errors="additive")
     by_hand = [np.polyfit(np.delete(x, i), np.delete(y, i), 1)[0] for i in range(5)]
     assert_allclose(fit.jackknife(parameter("slope")), by_hand, rtol=1e-9)
+
+
+def test_a_steepness_saturates_at_the_narrowest_gap_of_points_that_count():
+    """Hill in log x: beyond 40 over that gap at most one point lies on the rise; equal x are no gap."""
+    x = np.exp([0.0, 0.2, 0.9, 0.9])
+    weights = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.5], [0.3, 1.0]])
+    problem = Problem.of("hill", x, np.full((4, 2), 0.5), weights)
+    assert_allclose(_saturation(problem, np.array([1, 0])), [40 / 0.9, 40 / 0.2], rtol=1e-9)

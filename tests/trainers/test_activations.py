@@ -249,6 +249,15 @@ def test_live_and_cached_streams_are_the_same(model, text, tmp_path, target):
     assert not list(tmp_path.rglob(".draft*"))
 
 
+def test_two_that_fill_one_cache_at_once_read_the_same(model, text, tmp_path):
+    wanted = taken(stream_of(model, text, **LIVE), 70)
+    one, other = (stream_of(model, text, cache=tmp_path, **LIVE) for _ in range(2))
+    both = [(next(one), next(other)) for _ in range(70)]
+    assert all(same(found, wanted) for found in zip(*both, strict=True))
+    assert same(taken(stream_of(model, text, cache=tmp_path, **LIVE), 70), wanted)
+    assert not list(tmp_path.rglob(".draft*"))
+
+
 def test_a_torn_chunk_is_made_again(model, text, tmp_path):
     wanted = taken(stream_of(model, text, cache=tmp_path, **LIVE), 70)
     files = sorted(tmp_path.rglob("chunk_*.safetensors"))

@@ -155,7 +155,9 @@ def test_names_that_are_none_fail_before_anything_is_loaded(name):
         small([{"architecture": "topk", "settings": [4], "name": name}])
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)]
+)
 def test_a_signal_finishes_the_step_and_resume_gives_the_same_bits(
     finished, tmp_path, monkeypatch, capsys, number, code
 ):
