@@ -14,6 +14,7 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -42,8 +43,8 @@ OWN = ("frontier", "benchmarks")
 EQUIVALENT: dict[str, str] = json.loads(
     (ROOT / "benchmarks" / "mutant_parts" / "equivalent.json").read_text(encoding="utf-8")
 )
-"""Name of a fault (`Fault.name`) to why no test could tell."""
-LEFT = (".*", "docs", "notebooks", "out", "__pycache__")
+"""Text of a fault (`Fault.text`) to why no test could tell."""
+LEFT = (".*", "notebooks", "out", "__pycache__")
 LOADED = ("hypothesis", "lmfit", "pandas", "pyarrow.parquet", "pytest", "scipy.optimize", "scipy.stats",
           "statsmodels.api", "matplotlib.pyplot", "seaborn", "polars")  # fmt: skip
 """What every process would import again."""
@@ -133,7 +134,7 @@ def tried(tree: Path, name: str, chosen: list[Fault]) -> dict[str, list[str]]:
         path.write_text(planted(fault, source), encoding="utf-8")
         stays = (not first or pass_still(tree, first, limit)) and pass_still(tree, subject.tests, limit)
         path.write_text(source, encoding="utf-8")
-        outcome = "killed" if not stays else "equivalent" if fault.name in EQUIVALENT else "survived"
+        outcome = "killed" if not stays else "equivalent" if fault.text in EQUIVALENT else "survived"
         found[outcome].append(fault.name)
         print(f"{outcome:10} line {fault.line:3}: {fault.name}", flush=True)
     return found
@@ -153,8 +154,13 @@ def table(modules: dict[str, Any]) -> str:
          "share": f"{100 * score(m):.0f} %"}
         for name, m in {**modules, "all": every}.items()
     ]  # fmt: skip
-    listed = "".join(f"* `{f}`: {EQUIVALENT[f]}\n" for f in dict.fromkeys(every["equivalent"]))
+    listed = "".join(f"* `{f}`: {EQUIVALENT[_text(f)]}\n" for f in dict.fromkeys(every["equivalent"]))
     return f"{tabulate(rows, headers='keys', tablefmt='github')}\n\n{listed}"
+
+
+def _text(name: str) -> str:
+    """The name of a fault without which of several it is."""
+    return re.sub(r" \(\d+\)$", "", name)
 
 
 def on_page(text: str, modules: dict[str, Any]) -> str:

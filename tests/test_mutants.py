@@ -1,10 +1,11 @@
 """Planted faults: which there are, that one place changes, and that the page shows the committed result."""
 
+import json
 from pathlib import Path
 
 import pytest
 
-from benchmarks import mutants
+from benchmarks import mutants, rows
 from benchmarks.mutant_parts.faults import faults, planted, sources
 
 ROOT = Path(__file__).parents[1]
@@ -55,3 +56,12 @@ def test_known_equivalents_are_still_in_the_sources():
         for f in faults(path, (ROOT / path).read_text(encoding="utf-8"))
     }
     assert set(mutants.EQUIVALENT) <= every
+
+
+def test_the_page_shows_the_committed_results():
+    page = (ROOT / mutants.PAGE).read_text(encoding="utf-8")
+    modules = json.loads((ROOT / "benchmarks/results/mutants.json").read_text())["modules"]
+    measured = json.loads((ROOT / "benchmarks/results/rows.json").read_text())["rows"]
+    assert mutants.on_page(page, modules) == page and rows.on_page(page, measured) == page
+    every = {o: [f for m in modules.values() for f in m[o]] for o in mutants.OUTCOMES}
+    assert mutants.score(every) >= 0.9 and not any(row["said"] for row in measured)

@@ -1,6 +1,7 @@
 """Pooled ratios: a textbook meta-analysis, and the Gemma and Pythia tables."""
 
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -95,6 +96,16 @@ def test_the_further_cell_and_the_mean_lie_in_the_middle_of_their_limits():
     assert_allclose(np.log([below, above]), ahead, rtol=1e-4)
     assert_allclose(found.ratio / found.low, found.high / found.ratio, rtol=1e-9)
     assert found.i2 == pytest.approx(1 - 3 / found.q)  # Higgins & Thompson (2002)
+
+
+def test_what_is_printed_lies_inside_its_limits():
+    found = pool_ratios([cell(str(i), 0.4 + 0.1 * i, 0.1) for i in range(3)], "k")
+    rows = re.findall(r"^(\w+) +([\d.]+) \[([\d.]+), ([\d.]+)\]", repr(found), re.M)
+    for one in found.cells:
+        ratio, low, high = map(float, re.search(r"([\d.]+) \[([\d.]+), ([\d.]+)\]", repr(one)).groups())
+        assert low < ratio < high
+    assert [name for name, *_ in rows] == ["0", "1", "2", "pooled"]
+    assert all(float(low) < float(ratio) < float(high) for _, ratio, low, high in rows)
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 BINARY: dict[type[ast.operator], type[ast.operator]] = {
@@ -26,7 +26,8 @@ SYMMETRIC = ("maximum", "minimum", "max", "min", "hypot", "array_equal")
 class Fault:
     """One fault: the file, the line, the function around it, the code before and after.
 
-    `place` counts the nodes of the file as `nodes` gives them, `choice` the changes of that node.
+    `place` counts the nodes of the file as `nodes` gives them, `choice` the changes of that node, `nth` the
+    faults of one text in one function.
     """
 
     path: str
@@ -36,15 +37,21 @@ class Fault:
     after: str
     place: int
     choice: int
+    nth: int
 
     @property
-    def name(self) -> str:
+    def text(self) -> str:
         """Where and what, without the line, which moves."""
         return f"{self.path} {self.function}: {self.before}  ->  {self.after}"
 
+    @property
+    def name(self) -> str:
+        """The text, and which of several."""
+        return f"{self.text} ({self.nth})" if self.nth > 1 else self.text
+
     def rank(self, seed: int) -> str:
         """A draw that depends on the fault alone, so that edits elsewhere leave the sample as it is."""
-        return hashlib.sha256(f"{seed} {self.name} {self.choice}".encode()).hexdigest()
+        return hashlib.sha256(f"{seed} {self.text} {self.choice}".encode()).hexdigest()
 
 
 def changed(node: ast.AST) -> Iterator[ast.AST]:
@@ -73,11 +80,12 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
 
 def faults(path: str, source: str) -> list[Fault]:
     """All faults of a file."""
-    found = []
+    found: list[Fault] = []
     for place, (function, node) in enumerate(nodes(ast.parse(source))):
         for choice, other in enumerate(changed(node)):
             before, after = ast.unparse(node), ast.unparse(ast.fix_missing_locations(other))
-            found.append(Fault(path, getattr(node, "lineno", 0), function, before, after, place, choice))
+            fault = Fault(path, getattr(node, "lineno", 0), function, before, after, place, choice, 1)
+            found.append(replace(fault, nth=1 + sum(f.text == fault.text for f in found)))
     return found
 
 
