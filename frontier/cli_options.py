@@ -39,13 +39,15 @@ class RowsName(StrEnum):
 
 
 Source = Annotated[
-    Path,
+    str,  # pathlib would take slashes out of an address
     typer.Argument(
         help="Table with one row per SAE (CSV, TSV, Markdown, Excel, Parquet, JSON, JSON lines; packed or "
-        "not), or a file or folder of results that another tool wrote.",
+        "not), or a file or folder of results that another tool wrote, or an address (hf://, s3://, "
+        "https://, wandb://, trackio://, mlflow://).",
         show_default=False,
+        metavar="SOURCE",
     ),
-]
+]  # fmt: skip
 By = Annotated[
     list[str] | None,
     typer.Option(

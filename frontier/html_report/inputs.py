@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from frontier.places import address_of, name_of
 from frontier.readers.folders import files_in
 from frontier.wording import plural
 
@@ -28,9 +29,11 @@ class InputFile:
 
 def input_files(source: Any, table: pd.DataFrame) -> tuple[InputFile, ...]:
     """The files behind a table, by name, no weights; for one in memory one entry, the digest of its CSV."""
-    if not isinstance(source, (str, os.PathLike)):
+    address = address_of(source)
+    if address or not isinstance(source, (str, os.PathLike)):
         text = table.to_csv(index=False).encode()
-        name = f"table in memory, {plural(len(table), 'row')} (digest of its CSV)"
+        what = name_of(address) if address else "table in memory"
+        name = f"{what}, {plural(len(table), 'row')} (digest of its CSV)"
         return (InputFile(name, len(text), hashlib.sha256(text).hexdigest()),)
     path = Path(source).expanduser()
     if path.is_file():

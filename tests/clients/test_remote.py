@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import sae_frontier
 from hub_server import Hub, serving
 from offline import THEIR_WARNINGS
 
 import frontier
+from frontier.html_report.inputs import input_files
 from frontier.metrics.checks import TableError
 from frontier.readers import remote
 from frontier.records import record_of
@@ -118,6 +120,13 @@ def test_what_is_gone_there_is_gone_here(local):
     (local / "a.csv").unlink()
     assert frontier.read(address)["family"].tolist() == ["topk"]
     assert frontier.read(address)["source"].tolist() == ["there/b.csv"]
+
+
+def test_commands_and_reports_take_an_address(local, tmp_path):
+    done = sae_frontier("pareto", f"file://{local}")
+    assert done.returncode == 0 and "2 of 2 SAEs are Pareto-optimal" in done.stdout, done.stderr
+    files = input_files(f"file://{local}", frontier.read(f"file://{local}"))
+    assert [f.name for f in files] == ["there, 2 rows (digest of its CSV)"]
 
 
 def test_sizes_are_bounded(local, monkeypatch):
