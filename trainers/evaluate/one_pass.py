@@ -15,7 +15,7 @@ with this mean held; they come from differences between batches, so spread the w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,23 +28,6 @@ from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
 
 LEAST_BATCHES = 16
 """Standard errors come from differences between batches; with fewer they would be guesses."""
-
-
-class EvaluatedSAE(Protocol):
-    """What an SAE has to offer; `trainers.sae.SAE` does, and so can a foreign one."""
-
-    dictionary_size: int
-    d_in: int
-    d_out: int
-    identity: dict[str, Any]
-
-    def encode(self, x: Tensor) -> Tensor:
-        """Latents `[n, F]` of activations `[n, d_in]`."""
-        ...
-
-    def decode(self, f: Tensor) -> Tensor:
-        """Reconstruction `[n, d_out]` of latents `[n, F]`."""
-        ...
 
 
 @torch.no_grad()
