@@ -43,10 +43,10 @@ class DamagedError(ValueError):
 
 
 @contextmanager
-def whole_file(path: str | Path) -> Iterator[Path]:
+def whole_file(path: str | Path, kept: str = "") -> Iterator[Path]:
     """A draft to write inside the block; at its end it takes the place of `path`, or is gone.
 
-    Missing folders are made; the file gets the permissions that the umask gives.
+    Missing folders are made; the file gets the permissions that the umask gives. `kept` is that of `naming`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     draft = path.with_name(f"{DRAFT}{uuid4().hex}{path.suffix[:40]}")
-    with naming(path):
+    with naming(path, kept):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             draft.touch()

@@ -437,3 +437,15 @@ def test_an_observed_ratio_says_of_what():
     assert (potency.ratio, potency.ratio_min, potency.ratio_max) == pytest.approx((2, 2, 2))
     assert (potency.from_, potency.to, hits.from_, hits.to) == pytest.approx((0.05, 0.2, 10, 80))
     assert hits.ratio == pytest.approx(0.5) and not potency.crosses and not potency.doubts
+
+
+@pytest.mark.parametrize(("other", "places"), [([4, 2, 0.5], (20,)), ([4, 2, 1.5], ()), ([1, 2, 1], ())])
+def test_frontiers_that_meet_in_a_point_cross_where_they_change_sides(other, places):
+    """A point in common is a crossing only where other families lead left and right of it."""
+    l0, one = np.array([10.0, 20.0, 40.0]), np.array([3, 2, 1])
+    rows = pd.concat([
+        pd.DataFrame({"family": name, "l0": l0, "performance_hit": np.array(hits) / 10})
+        for name, hits in (("relu", one), ("topk", other))
+    ])  # fmt: skip
+    for ratio in frontier.observed_potency(rows, "relu"):
+        assert ratio.crossing_l0 == pytest.approx(places)

@@ -263,3 +263,14 @@ def test_the_ends_of_a_crossing():
     for reach, ends in ((0.5, (20, 40)), (1.0, (10, 80)), (2.5, (0, 80)), (9.0, (0, np.inf))):
         assert crossing(l0, gap, gap, reach) == pytest.approx((np.sqrt(800), *ends))
     assert crossing(l0, np.abs(gap), gap, 1.0) is None
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-200])  # of which products are 0
+def test_a_crossing_where_the_difference_is_exactly_zero(scale):
+    l0 = np.array([10.0, 20, 40, 80, 160])
+    at, low, high = crossing(l0, scale * np.array([-2.0, -1, 0, 1, 3]), np.array([-2.0, -1, 0, 1, 3]), 1.5)
+    assert (at, low, high) == pytest.approx((40, 10, 160))
+    wide = crossing(l0, scale * np.array([-2.0, 0, 0, 1, 3]), np.array([-2.0, 0, 0, 1, 3]), 0.5)
+    assert wide == pytest.approx((np.sqrt(800), 10, 80))
+    for touch in ([2.0, 1, 0, 1, 3], [0.0, -1, -2, -1, 0], [0.0, 0, 0, 0, 0]):
+        assert crossing(l0, scale * np.array(touch), np.array(touch), 1.5) is None

@@ -22,6 +22,7 @@ from frontier.problems import Array
 from frontier.ratios.pairs import reference_family
 from frontier.records import recorded
 from frontier.results import Group, Result, Rows, held, telling
+from frontier.sign_changes import sign_changes
 from frontier.views import View
 from frontier.wording import listed, number, plural
 
@@ -264,7 +265,4 @@ def _gap(one: Line, two: Line) -> Line:
 
 def _crossings(one: Line, two: Line) -> tuple[float, ...]:
     """L0 where two interpolated frontiers cross, inside their common range of L0."""
-    knots, gap = _gap(one, two)
-    turn = np.flatnonzero(gap[:-1] * gap[1:] < 0)
-    at = knots[turn] - gap[turn] * (knots[turn + 1] - knots[turn]) / (gap[turn + 1] - gap[turn])
-    return tuple(float(v) for v in np.exp(at))
+    return tuple(math.exp(at) for _, _, at in sign_changes(*_gap(one, two)))

@@ -6,6 +6,7 @@ curvature beside a shift), the shift, and the difference over the common range.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from frontier.shared_shape.cells import Batch
 from frontier.shared_shape.flips import added_columns, ranks_of
 from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
 from frontier.shared_shape.pair_curves import Curves, common_range
+from frontier.sign_changes import sign_changes
 
 
 @dataclass(frozen=True)
@@ -179,16 +181,14 @@ def crossing(l0: Array, gap: Array, t: Array, reach: float) -> tuple[float, floa
     >>> crossing(l0, gap, gap / 0.9, 2.0)
     (28.284..., 10.0, 80.0)
     """
-    turns = np.flatnonzero(gap[:-1] * gap[1:] < 0)
-    if not len(turns):
+    turns = sign_changes(np.log(l0), gap)
+    if not turns:
         return None
-    i = int(turns[-1])
-    share = gap[i] / (gap[i] - gap[i + 1])
-    root = float(np.exp(np.log(l0[i]) + share * np.log(l0[i + 1] / l0[i])))
+    before, after, root = turns[-1]
     far = np.flatnonzero(np.abs(t) > reach)
-    below, above = far[far <= i], far[far > i]
+    below, above = far[far <= before], far[far >= after]
     low = float(l0[below[-1]]) if len(below) else 0.0
-    return root, low, float(l0[above[0]]) if len(above) else np.inf
+    return math.exp(root), low, float(l0[above[0]]) if len(above) else np.inf
 
 
 def _mean(models: list[Weighted], name: str, cells: int) -> Array:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
 from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
 from frontier.wording import nearest
-from frontier.writing import whole_file
+from frontier.writing import naming, whole_file
 
 METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
 
@@ -75,17 +76,25 @@ class Evaluation:
         ours, theirs = found[run_id], found[reference]
         return float(ours[0] - theirs[0]), float(jackknife_error(ours[1] - theirs[1]))
 
-    def save(self, folder: str | Path) -> Path:
-        """Write `metrics.parquet`, `batches.parquet` and `frequencies.safetensors`."""
+    def save(self, folder: str | Path, kept: str = "") -> Path:
+        """Write `metrics.parquet`, `batches.parquet` and `frequencies.safetensors`.
+
+        All are written before one takes its place, so that a full disk leaves no mixture of old and new;
+        `kept` says what is still there then, in place of what is known of the file.
+        """
         from safetensors.numpy import save_file
 
         folder = Path(folder)
-        with whole_file(folder / METRICS_FILE) as draft:
-            self.table.to_parquet(draft, index=False)
-        with whole_file(folder / BATCHES_FILE) as draft:
-            self.batches.to_parquet(draft, index=False)
-        with whole_file(folder / FREQUENCIES_FILE) as draft:
-            save_file(self.frequencies, draft, {"tokens": str(self.tokens)})
+        writers: dict[str, Callable[[Path], None]] = {
+            METRICS_FILE: lambda draft: self.table.to_parquet(draft, index=False),
+            BATCHES_FILE: lambda draft: self.batches.to_parquet(draft, index=False),
+            FREQUENCIES_FILE: lambda draft: save_file(self.frequencies, draft, {"tokens": str(self.tokens)}),
+        }
+        with ExitStack() as all_of_them:
+            for name, write in writers.items():
+                draft = all_of_them.enter_context(whole_file(folder / name, kept))
+                with naming(folder / name, kept):
+                    write(draft)
         return folder
 
     @classmethod

@@ -15,6 +15,7 @@ from after_training_cases import SITE, D, F, Foreign, V
 import frontier
 import frontier.curves
 from frontier.studies.batch_sums import PER_MEMBER, SHARED, jackknife_error, metrics_of, without_each
+from frontier.writing import WriteError
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK
 from trainers.evaluate import Evaluation, EvaluationError, evaluate, one_pass
@@ -436,6 +437,22 @@ def test_save_and_load(family, tmp_path):
         Evaluation.load(folder)
     with pytest.raises(EvaluationError, match="no evaluation in"):
         Evaluation.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("kept", ["", "the table of before is unchanged"])
+def test_a_fault_in_the_last_file_leaves_no_mixture(family, tmp_path, monkeypatch, kept):
+    folder = family.save(tmp_path / "e")
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("safetensors.numpy.save_file", full)
+    other = dataclasses.replace(family, table=family.table.iloc[:1], batches=family.batches.iloc[:1])
+    said = f"frequencies.safetensors could not be written: No .* device; {kept or 'what was there before is'}"
+    with pytest.raises(WriteError, match=said):
+        other.save(folder, kept)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
 def test_histogram_has_the_dead_apart_and_holds_every_latent():

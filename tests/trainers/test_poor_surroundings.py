@@ -103,6 +103,7 @@ def test_a_full_disk_while_saes_are_saved_measured_and_exported(copied, tmp_path
         run = shutil.copytree(copied, disk / "run")
         for words, left in (
             (("evaluate", run, "--quiet"), 0),
+            (("evaluate", run, "--quiet"), 24),
             (("export", run, "--out", disk / "exported"), 8),
             (("resume", run, "--quiet"), 8),
         ):
@@ -111,6 +112,9 @@ def test_a_full_disk_while_saes_are_saved_measured_and_exported(copied, tmp_path
             (disk / "filling").unlink()
             assert code == 2 and str(disk) in err and "No space left" in err and "free some space" in err, err
             assert "Traceback" not in err and not list(disk.rglob(".draft_*")), words
+            assert ("; metrics.parquet of before is unchanged; free" in err) == (words[0] == "evaluate"), err
+        for name in ("metrics.parquet", "batches.parquet", "frequencies.safetensors"):
+            assert (run / name).read_bytes() == (copied / name).read_bytes()
         assert {p.name for p in (run / "saes").iterdir()} == {p.name for p in (copied / "saes").iterdir()}
         assert said(monkeypatch, capsys, "resume", run, "--quiet")[0] == 0
 

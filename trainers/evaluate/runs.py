@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from frontier.studies.evaluation import joined
+from frontier.studies.evaluation import METRICS_FILE, joined
 from frontier.writing import remove_drafts
 from trainers import ranks
 from trainers.activations import evaluation_windows
@@ -47,8 +47,9 @@ def evaluate_run(
         remove_drafts(folder)
     mine = ranks.mine(saes)
     if mine:
+        kept = f"{METRICS_FILE} of before is unchanged" if (folder / METRICS_FILE).exists() else ""
         with own_fault([type(s.architecture) for s in mine]):
-            evaluated(mine, model, config, progress and ranks.is_first()).save(part)
+            evaluated(mine, model, config, progress and ranks.is_first()).save(part, kept)
     ranks.barrier()
     if ranks.is_first():
         parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]
@@ -57,7 +58,7 @@ def evaluate_run(
         for done in parts:
             shutil.rmtree(done)
     ranks.barrier()
-    table = pd.read_parquet(folder / "metrics.parquet")
+    table = pd.read_parquet(folder / METRICS_FILE)
     log_evaluation(config.training.logger, folder, table, config.training.steps)
     return table
 
