@@ -553,7 +553,7 @@ def test_default_y():
 
 
 def test_require_metrics_lists_what_was_found():
-    with pytest.raises(TableError, match=r"t\.csv: no L0 column .* among colour, mse; one row per SAE is wanted"):
+    with pytest.raises(TableError, match=r"t\.csv: no L0 column .* among colour, mse; one row per SAE"):
         require_metrics(metrics_table({"mse": [1.0], "colour": ["red"]})[["colour", "mse"]], "t.csv")
     with pytest.raises(TableError, match=r"no fidelity column .* among l0"):
         require_metrics(metrics_table({"l0": [1.0]}), "t")
