@@ -284,7 +284,9 @@ def _cell(members: list[Points]) -> Cell:
 
     se = np.concatenate([np.full(len(p.x), p.known_se or np.nan) for p in members])
     seeds = joined("seeds") if any(p.seeds.any() for p in members) else None
-    return Cell(np.log(joined("x")), joined("y"), tuple(len(p.x) for p in members), se, seeds)
+    sizes = tuple(len(p.x) for p in members)
+    searched = sum(max(p.runs, len(p.x)) for p in members) / sum(sizes)
+    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched)
 
 
 def _called(members: list[Points], families: list[str]) -> list[str]:

@@ -31,7 +31,7 @@ def doubts_of(
     """
     found = [
         *_of_the_verdict(c, decision), *_of_the_residuals(c, scatter, outlier), *_of_the_points(c, both),
-        *design_doubts((c.family, c.reference), *both),
+        *design_doubts((c.family, c.reference), *both, wider=math.sqrt(scatter.widened.selection)),
     ]  # fmt: skip
     if c.verdict in ("better", "worse"):
         found += [d for o in c.observed for d in o.doubts if d.kind is Kind.crossing]
@@ -77,16 +77,20 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
         yield Doubt(Kind.outlier, text, row=outlier, numbers={"p": scatter.p_outlier})
     if c.correlated:
         rho = scatter.autocorrelation
+        factor = number(math.sqrt((1 + rho) / (1 - rho)), 2)
+        then = f"are {factor} times as wide for it, which may be too little"
+        if scatter.widened.neighbours == 1:  # seeds are the unit
+            then = f"may be too narrow by up to a factor {factor}"
         text = (
-            f"Neighbouring SAEs of a family err alike (correlation about {number(rho, 1)}): intervals may be "
-            f"too narrow by up to a factor {number(math.sqrt((1 + rho) / (1 - rho)), 2)}."
+            f"Neighbouring SAEs of a family err alike (correlation about {number(rho, 1)}): intervals {then}."
         )
         yield Doubt(Kind.correlated, text, numbers={"correlation": rho, "p": scatter.p_autocorrelation})
     if scatter.by_seed:
         text = "Families are held against the scatter of their seeds."
-        if scatter.inflation == 1:
+        if scatter.widened.seeds == 1:
             text = "Seeds of a family differ no more than its runs do, and are pooled."
-        yield Doubt(Kind.seeds, text, numbers={"inflation": scatter.inflation, "df": scatter.df_inflated})
+        numbers = {"inflation": scatter.widened.seeds, "df": scatter.widened.df}
+        yield Doubt(Kind.seeds, text, numbers=numbers)
 
 
 def _of_the_points(c: Comparison, both: tuple[Points, Points]) -> Iterator[Doubt]:

@@ -244,7 +244,7 @@ def _cells(shape: SharedShape, truth: Array, rng: np.random.Generator) -> list[C
     shifts = np.repeat(np.column_stack([np.zeros(len(truth)), truth]), sizes, axis=1)
     fitted = _expected(shape, shape.z + shifts)
     hits = shape.errors.observed(fitted, shape.sigma * rng.standard_normal(fitted.shape))
-    return [Cell(shape.z, y, sizes) for y in hits]
+    return [Cell(shape.z, y, sizes, runs_per_kept=shape.runs_per_kept) for y in hits]
 
 
 def _expected(shape: SharedShape, z: Array) -> Array:

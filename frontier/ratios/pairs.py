@@ -18,7 +18,7 @@ from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.metrics.finished import are_unequal, size_columns
 from frontier.problems import Array
 from frontier.results import Group
-from frontier.wording import folded, listed, nearest
+from frontier.wording import folded, listed, nearest, number
 
 
 def reference_family(families: Sequence[Any], reference: Any = None) -> str:
@@ -154,8 +154,11 @@ class Sample(Protocol):
         """Runs that are used."""
 
 
-def design_doubts(names: tuple[str, str], one: Sample, other: Sample) -> list[Doubt]:
-    """Why two families may not compare fairly, whatever the curve: budgets, sizes, search."""
+def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: float = 1.0) -> list[Doubt]:
+    """Why two families may not compare fairly, whatever the curve: budgets, sizes, search.
+
+    `wider` is the factor by which intervals were widened for a search.
+    """
     both, doubts = " and ".join(names), []
     for fact in ("tokens_trained", "dictionary_size"):
         a, b = one.facts.get(fact), other.facts.get(fact)
@@ -165,7 +168,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample) -> list[Do
             values = {n: v for n, v in known if math.isfinite(v)}
             doubts.append(Doubt(Kind.confounded, text, both, quantity=fact, numbers=values))
     for name, sample in zip(names, (one, other), strict=True):
-        doubts += _doubts_of_one(name, sample)
+        doubts += _doubts_of_one(name, sample, wider)
     fewer, more = sorted((one.runs, other.runs))
     searched = one.runs > one.n_points or other.runs > other.n_points
     if searched and fewer > 0 and more > 2 * fewer:
@@ -178,7 +181,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample) -> list[Do
     return doubts
 
 
-def _doubts_of_one(name: str, sample: Sample) -> Iterator[Doubt]:
+def _doubts_of_one(name: str, sample: Sample, wider: float) -> Iterator[Doubt]:
     """Why the points of one family's fit are not independent draws of what it can do."""
     counts = {"points": sample.n_points, "runs": sample.runs}
     if SHARED_PARENTS in sample.facts:
@@ -189,9 +192,12 @@ def _doubts_of_one(name: str, sample: Sample) -> Iterator[Doubt]:
         yield Doubt(Kind.dependent, text, name, numbers=counts)
     if sample.runs > sample.n_points:
         advice = " (fit_frontier uses all runs)" if sample.runs >= MINIMUM_RUNS else ""
+        counted = "which intervals do not count"
+        if wider > 1:
+            counted = f"for which intervals are {number(wider, 2)} times as wide"
         text = (
             f"{name} is fitted to the {sample.n_points} Pareto-optimal of {sample.runs} runs: winners "
-            f"are lucky, which intervals do not count{advice}."
+            f"are lucky, {counted}{advice}."
         )
         yield Doubt(Kind.selected, text, name, numbers=counts)
 

@@ -12,7 +12,7 @@ from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
 from frontier.shared_shape.models import Array, Layout, fit_shifts
 from frontier.shared_shape.pairs import Pair, Weighted, averaged, estimates
-from frontier.shared_shape.scatter import Scatter, inflations, scatters
+from frontier.shared_shape.scatter import Scatter, scatters
 
 
 @dataclass(frozen=True)
@@ -78,12 +78,13 @@ def _batch(batch: Batch, level: float) -> list[Analysis | None]:
         layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
         z, y = batch.z[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
-        best = np.flatnonzero(models.best[rows] == k)
-        own = scatters(layout, z[best], y[best], errors.take(best), [cells[i] for i in best])
-        scatter |= dict(zip(rows[best].tolist(), own, strict=True))
-        inflation = inflations(layout, z, y, errors, cells)
+        own = scatters(layout, z, y, errors, cells)
+        scatter |= {
+            i: s for i, s, best in zip(rows.tolist(), own, models.best[rows] == k, strict=True) if best
+        }
+        inflation, df = (np.array([getattr(s.widened, name) for s in own]) for name in ("inflation", "df"))
         for f in families:
-            pair = estimates(layout, f, z, y, errors, *inflation)
+            pair = estimates(layout, f, z, y, errors, inflation, df)
             said[f].append(Weighted(rows, models.weight[k, rows], pair))
     if not scatter:
         return [None] * len(batch.cells)

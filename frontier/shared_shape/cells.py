@@ -30,6 +30,8 @@ class Cell:
         Known standard errors of the hits; NaN where unknown.
     seeds : (points,), optional
         Index of the training seed, where settings were run with several.
+    runs_per_kept : float
+        Runs of its families over those that are compared, where a search was narrowed to its Pareto sets.
     """
 
     z: Array
@@ -37,6 +39,7 @@ class Cell:
     sizes: tuple[int, ...]
     se: Array | None = None
     seeds: NDArray[np.intp] | None = None
+    runs_per_kept: float = 1.0
 
     @property
     def distinct(self) -> tuple[int, ...]:

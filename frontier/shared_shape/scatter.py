@@ -15,12 +15,42 @@ from frontier.shared_shape.flips import added_columns, blocks, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, fit_linear
 
 POOLED = 0.25
-"""Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
+"""Level at which seeds are the unit, or neighbours err alike, rather than not (Bancroft, 1944)."""
 HALF = 0.5
 MOST_CORRELATED = 0.6
+MANY_PAIRS = 4
+"""Neighbours that a correlation needs."""
 DRAWS, LEAST_DRAWS = 200, 40
 MOST_DRAWN = 1 << 22
 """Numbers drawn for one cell; a cell of more than 20,000 points is held against fewer draws of them."""
+
+
+@dataclass(frozen=True)
+class Widened:
+    """How many times the variance of a family's curve exceeds that of independent runs that all count.
+
+    Attributes
+    ----------
+    seeds : float
+        Where seeds are the unit: mean square between them over that of the residuals.
+    neighbours : float
+        Where neighbouring runs of a family err alike.
+    selection : float
+        Root of runs over those on the Pareto sets: what is left of a search scatters less than its runs did,
+        and its residuals tell too little. By simulation: see "equal search" of `make verdicts`.
+    df : float
+        Degrees of freedom.
+    """
+
+    seeds: float
+    neighbours: float
+    selection: float
+    df: float
+
+    @property
+    def inflation(self) -> float:
+        """All together."""
+        return self.seeds * self.neighbours * self.selection
 
 
 @dataclass(frozen=True)
@@ -39,9 +69,8 @@ class Scatter:
         The point that lies farthest from its family's curve, and the p value of so far a point (Bonferroni).
     by_seed : bool
         Whether settings were run with several seeds.
-    inflation, df_inflated : float
-        How many times the variance of a family's mean exceeds that of independent runs, seeds being the
-        unit, and its degrees of freedom.
+    widened : Widened
+        What variances are multiplied by.
     """
 
     sigma: float
@@ -52,22 +81,24 @@ class Scatter:
     outlier: int
     p_outlier: float
     by_seed: bool
-    inflation: float
-    df_inflated: float
+    widened: Widened
 
 
-def inflations(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> tuple[Array, Array]:
-    """How many times variances exceed those of independent runs, and their degrees of freedom, (cells,)."""
-    df = z.shape[-1] - layout.n_free
-    inflation, df_inflated = np.ones(len(cells)), np.full(len(cells), float(df))
-    if all(c.seeds is None for c in cells):
-        return inflation, df_inflated
-    free = fit_linear(layout.columns(z, moved=True), errors.scale(y), errors)
+def _widened(
+    free: Fitted, sizes: tuple[int, ...], df: int, cells: list[Cell], rho: Array, p_rho: Array
+) -> list[tuple[Widened, bool]]:
+    """What widens each cell's variances, and whether its settings were run with several seeds.
+
+    Where runs are of one seed, n neighbours with correlation rho are worth n (1 - rho) / (1 + rho) runs.
+    """
+    out = []
     for i, cell in enumerate(cells):
         sigma = float(np.sqrt(free.rss[i] / df))
-        seeds = None if cell.seeds is None else between_seeds(cell, free.residuals[i], sigma, df)
-        inflation[i], df_inflated[i] = seeds or (1.0, float(df))
-    return inflation, df_inflated
+        between = None if cell.seeds is None else between_seeds(cell, free.residuals[i], sigma, df)
+        alike = float((1 + rho[i]) / (1 - rho[i])) if between is None and p_rho[i] < POOLED else 1.0
+        seeds, own_df = between or (1.0, float(df))
+        out.append((Widened(seeds, alike, float(np.sqrt(cell.runs_per_kept)), own_df), between is not None))
+    return out
 
 
 def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> list[Scatter]:
@@ -81,19 +112,16 @@ def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cel
     if room > 0:
         further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
         lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1), ranks_of(z, y))
-    rho, p_rho = _autocorrelation(free, layout.sizes)
+    rho, p_rho = _autocorrelation(free, layout.sizes, y)
     farthest, p_farthest = _outlier(free, df)
-    out = []
-    for i, cell in enumerate(cells):
-        seeds = None if cell.seeds is None else between_seeds(cell, free.residuals[i], float(sigma[i]), df)
-        inflation, df_inflated = seeds or (1.0, float(df))
-        out.append(
-            Scatter(
-                float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
-                float(p_farthest[i]), seeds is not None, inflation, df_inflated,
-            )
-        )  # fmt: skip
-    return out
+    widened = _widened(free, layout.sizes, df, cells, rho, p_rho)
+    return [
+        Scatter(
+            float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
+            float(p_farthest[i]), by_seed, own,
+        )
+        for i, (own, by_seed) in enumerate(widened)
+    ]  # fmt: skip
 
 
 def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
@@ -110,39 +138,50 @@ def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
     return farthest, np.minimum(2 * t.shape[-1] * stdtr(max(df - 1, 1), -largest), 1.0)
 
 
-def _autocorrelation(free: Fitted, sizes: tuple[int, ...]) -> tuple[Array, Array]:
+def _autocorrelation(free: Fitted, sizes: tuple[int, ...], y: Array) -> tuple[Array, Array]:
     """Lag-1 correlation of the errors along the families, and the p value of none.
 
     Residuals of a fit are negatively correlated though the errors are not, so that the statistic is held
     against fits of independent normal errors, and its excess against fits of errors with correlation 1/2.
     """
-    columns = free.jacobian * free.root_weights[..., None]
-    n = columns.shape[1]
+    cells, n = y.shape
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
     if len(inner) < MANY_PAIRS:
-        return np.zeros(len(columns)), np.ones(len(columns))
-    basis = np.linalg.qr(columns)[0]
-
-    def lagged(residuals: Array) -> Array:
-        square = (residuals**2).sum(-1)
-        return (residuals[..., inner] * residuals[..., inner + 1]).sum(-1) / np.where(square > 0, square, 1)
-
-    def fitted(errors: Array) -> Array:
-        found = np.empty((len(basis), len(errors)))
-        for cells, some in blocks(len(basis), *errors.shape):
-            own = basis[cells]
-            found[cells, some] = lagged(errors[some] - (errors[some] @ own) @ np.swapaxes(own, -1, -2))
-        return found
-
-    independent, correlated = _normal_errors(sizes)
-    null, observed = fitted(independent), lagged(free.residuals)
-    p = (null >= observed[:, None]).mean(-1)
-    gain = np.maximum(fitted(correlated).mean(-1) - null.mean(-1), 0.05) / HALF
-    return np.clip((observed - null.mean(-1)) / gain, 0.0, MOST_CORRELATED), p
+        return np.zeros(cells), np.ones(cells)
+    basis = np.linalg.qr(free.jacobian * free.root_weights[..., None])[0]
+    places = _places(sizes, y)
+    null, half = (_refitted(e, places, basis, inner) for e in _normal_errors(tuple(sorted(sizes))))
+    observed, expected = _lagged(free.residuals, inner), null.mean(-1)
+    gain = np.maximum(half.mean(-1) - expected, 0.05) / HALF
+    rho = np.clip((observed - expected) / gain, 0.0, MOST_CORRELATED)
+    return rho, (null >= observed[:, None]).mean(-1)
 
 
-MANY_PAIRS = 4
-"""Neighbours that a correlation needs."""
+def _lagged(residuals: Array, inner: NDArray[np.intp]) -> Array:
+    """Sum of products of neighbours within families over the sum of squares."""
+    square = (residuals**2).sum(-1)
+    products = (residuals[..., inner] * residuals[..., inner + 1]).sum(-1)
+    return np.asarray(products / np.where(square > 0, square, 1))
+
+
+def _refitted(errors: Array, places: NDArray[np.intp], basis: Array, inner: NDArray[np.intp]) -> Array:
+    """The same of the residuals that fits leave of errors, (cells, draws)."""
+    found = np.empty((len(basis), len(errors)))
+    for cells, some in blocks(len(basis), *errors.shape):
+        own = basis[cells]
+        drawn = np.swapaxes(errors[some][:, places[cells]], 0, 1)
+        found[cells, some] = _lagged(drawn - (drawn @ own) @ np.swapaxes(own, -1, -2), inner)
+    return found
+
+
+def _places(sizes: tuple[int, ...], y: Array) -> NDArray[np.intp]:
+    """Which drawn error a point takes, (cells, points): the same whatever the order of the families."""
+    ends = np.cumsum(sizes)
+    means = np.stack([part.mean(-1) for part in np.split(y, ends[:-1], axis=-1)], -1)
+    order = np.lexsort((means, np.broadcast_to(sizes, means.shape)), axis=-1)
+    begins = np.concatenate([[0], np.cumsum(sorted(sizes))[:-1]])[np.argsort(order, axis=-1)]
+    family = np.repeat(np.arange(len(sizes)), sizes)
+    return begins[:, family] + np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
 
 
 @lru_cache(maxsize=64)

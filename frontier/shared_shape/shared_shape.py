@@ -47,6 +47,8 @@ class SharedShape(Result):
         Of two further powers in the shape; of neighbouring residuals along a family.
     by_seed : bool
         Whether seeds are the unit.
+    runs_per_kept : float
+        Runs over those that are compared, where a search was narrowed to its Pareto sets.
     """
 
     group: Group
@@ -66,6 +68,7 @@ class SharedShape(Result):
     autocorrelation: float
     p_autocorrelation: float
     by_seed: bool
+    runs_per_kept: float = 1.0
 
     @classmethod
     def of(
@@ -78,7 +81,7 @@ class SharedShape(Result):
             group, families[0], y_name, names,
             cell.z, cell.y, {f: float(v) for f, v in zip(families, shape.shifts, strict=True)},
             shape.coefficients, shape.middle, shape.spread, shape.knee, s.sigma, s.df, s.p_lack_of_fit,
-            s.autocorrelation, s.p_autocorrelation, s.by_seed,
+            s.autocorrelation, s.p_autocorrelation, s.by_seed, cell.runs_per_kept,
         )  # fmt: skip
 
     @property
