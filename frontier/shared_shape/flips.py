@@ -23,6 +23,8 @@ from frontier.shared_shape.models import EXACT, Array, Fitted
 FLIPS = 499
 ALL_UP_TO = 9
 """Points up to which every pattern of signs is taken."""
+FAR = 0.25
+"""Signs are flipped where the F test's p value is below this: the larger one of both counts."""
 MOST_LEVERAGE = 0.99
 BLOCK = 1 << 22
 """Numbers in one block of flipped residuals."""
@@ -52,7 +54,8 @@ def added_columns(
     Returns
     -------
     p, f : (cells,)
-        The larger of both tests' p values; that of the F test where no flip reaches the statistic.
+        The larger of both tests' p values; that of the F test where it is above `FAR` or no flip reaches the
+        statistic.
     """
     small, large = (_basis(c, null.root_weights) for c in (null.jacobian, columns))
     df1, df2 = large.shape[-1] - small.shape[-1], null.residuals.shape[-1] - large.shape[-1]
@@ -63,8 +66,9 @@ def added_columns(
     leverage = np.minimum((small**2).sum(-1), MOST_LEVERAGE)
     spread = null.residuals / np.sqrt(1 - leverage)
     reached = np.zeros(len(p))
-    signs = flips(spread.shape[-1])
-    for cells, some in blocks(len(p), *signs.shape):
+    signs, near = flips(spread.shape[-1]), np.flatnonzero(p < FAR)
+    for part, some in blocks(len(near), *signs.shape):
+        cells = near[part]
         turned = spread[cells, None] * np.swapaxes(signs[some][:, ranks[cells]], 0, 1)
         reached[cells] += (_gain(turned, small[cells], large[cells]) >= observed[cells, None]).sum(-1)
     reached /= len(signs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,19 +143,22 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], y: Array) -> tuple[Ar
     """Lag-1 correlation of the errors along the families, and the p value of none.
 
     Residuals of a fit are negatively correlated though the errors are not, so that the statistic is held
-    against fits of independent normal errors, and its excess against fits of errors with correlation 1/2.
+    against fits of independent normal errors, and its excess over what these have on average against that of
+    errors with correlation 1/2 (E r'Ar / E r'r of residuals r = Me, A taking neighbours, M = 1 - QQ').
     """
     cells, n = y.shape
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
     if len(inner) < MANY_PAIRS:
         return np.zeros(cells), np.ones(cells)
-    basis = np.linalg.qr(free.jacobian * free.root_weights[..., None])[0]
-    places = _places(sizes, y)
-    null, half = (_refitted(e, places, basis, inner) for e in _normal_errors(tuple(sorted(sizes))))
-    observed, expected = _lagged(free.residuals, inner), null.mean(-1)
-    gain = np.maximum(half.mean(-1) - expected, 0.05) / HALF
-    rho = np.clip((observed - expected) / gain, 0.0, MOST_CORRELATED)
-    return rho, (null >= observed[:, None]).mean(-1)
+    q = np.linalg.qr(free.jacobian * free.root_weights[..., None])[0]
+    null = _refitted(_normal_errors(n), _places(sizes, y), q, inner)
+    aq, cq = _beside(q, inner), _correlated(q, sizes)
+    qaq, qcq = np.swapaxes(q, -1, -2) @ aq, np.swapaxes(q, -1, -2) @ cq
+    expected = -_trace(qaq) / (n - q.shape[-1])
+    half = (HALF * len(inner) - 2 * (aq * cq).sum((-1, -2)) + _trace(qaq @ qcq)) / (n - _trace(qcq))
+    observed = _lagged(free.residuals, inner)
+    rho = HALF * (observed - expected) / np.maximum(half - expected, 0.05)
+    return np.clip(rho, 0.0, MOST_CORRELATED), (null >= observed[:, None]).mean(-1)
 
 
 def _lagged(residuals: Array, inner: NDArray[np.intp]) -> Array:
@@ -174,6 +178,29 @@ def _refitted(errors: Array, places: NDArray[np.intp], basis: Array, inner: NDAr
     return found
 
 
+def _beside(q: Array, inner: NDArray[np.intp]) -> Array:
+    """Half the sum of each point's neighbours in its family: A times columns."""
+    out = np.zeros_like(q)
+    out[:, inner] += q[:, inner + 1] / 2
+    out[:, inner + 1] += q[:, inner] / 2
+    return out
+
+
+def _correlated(q: Array, sizes: tuple[int, ...]) -> Array:
+    """Covariance of errors with correlation 1/2 along each family, times columns."""
+    onward, back = q.copy(), q.copy()
+    for begin, end in pairwise(np.cumsum([0, *sizes]).tolist()):
+        for i in range(begin + 1, end):
+            onward[:, i] += HALF * onward[:, i - 1]
+        for i in range(end - 2, begin - 1, -1):
+            back[:, i] += HALF * back[:, i + 1]
+    return onward + back - q
+
+
+def _trace(square: Array) -> Array:
+    return np.asarray(np.einsum("...ii->...", square))
+
+
 def _places(sizes: tuple[int, ...], y: Array) -> NDArray[np.intp]:
     """Which drawn error a point takes, (cells, points): the same whatever the order of the families."""
     ends = np.cumsum(sizes)
@@ -185,16 +212,10 @@ def _places(sizes: tuple[int, ...], y: Array) -> NDArray[np.intp]:
 
 
 @lru_cache(maxsize=64)
-def _normal_errors(sizes: tuple[int, ...]) -> tuple[Array, Array]:
-    """Normal errors, independent and with correlation 1/2 along each family, (draws, points)."""
-    n = sum(sizes)
-    draws = min(DRAWS, max(LEAST_DRAWS, MOST_DRAWN // n))
-    independent = np.random.default_rng(n).standard_normal((draws, n))
-    correlated, firsts = independent.copy(), {0, *np.cumsum(sizes).tolist()}
-    for i in range(n):
-        if i not in firsts:
-            correlated[:, i] = HALF * correlated[:, i - 1] + np.sqrt(1 - HALF**2) * independent[:, i]
-    return independent, correlated
+def _normal_errors(points: int) -> Array:
+    """Independent normal errors, (draws, points)."""
+    draws = min(DRAWS, max(LEAST_DRAWS, MOST_DRAWN // points))
+    return np.random.default_rng(points).standard_normal((draws, points))
 
 
 def between_seeds(cell: Cell, residuals: Array, sigma: float, df: int) -> tuple[float, float] | None:
