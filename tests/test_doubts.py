@@ -141,7 +141,7 @@ def study():
 
 def decided(table):
     """Everything that a study decides, counts or groups."""
-    found = frontier.compare(table, "baseline", errors="additive", max_l0=200)
+    found = frontier.compare(table, "baseline", errors="additive", max_l0=500)
     pooled = frontier.pool_ratios(found.ratios, family="gated")
     page = contents(found, frontier.metrics_table(table), ())
     kinds = [[(d.kind, d.family, d.row, d.quantity) for d in c.doubts] for c in found]

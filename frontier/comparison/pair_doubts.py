@@ -76,15 +76,13 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
         )
         yield Doubt(Kind.outlier, text, row=outlier, numbers={"p": scatter.p_outlier})
     if c.correlated:
-        rho = scatter.autocorrelation
-        factor = number(math.sqrt((1 + rho) / (1 - rho)), 2)
-        then = f"are {factor} times as wide for it, which may be too little"
-        if scatter.widened.neighbours == 1:  # seeds are the unit
-            then = f"may be too narrow by up to a factor {factor}"
+        rho, p = scatter.autocorrelation, scatter.p_autocorrelation
         text = (
-            f"Neighbouring SAEs of a family err alike (correlation about {number(rho, 1)}): intervals {then}."
+            f"Neighbouring SAEs of a family seem to err alike (correlation about {number(rho, 1)}, p "
+            f"{p_value_text(p)}): intervals may be too narrow by up to a factor "
+            f"{number(math.sqrt((1 + rho) / (1 - rho)), 2)}."
         )
-        yield Doubt(Kind.correlated, text, numbers={"correlation": rho, "p": scatter.p_autocorrelation})
+        yield Doubt(Kind.correlated, text, numbers={"correlation": rho, "p": p})
     if scatter.by_seed:
         text = "Families are held against the scatter of their seeds."
         if scatter.widened.seeds == 1:

@@ -183,7 +183,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
 
 def _doubts_of_one(name: str, sample: Sample, wider: float) -> Iterator[Doubt]:
     """Why the points of one family's fit are not independent draws of what it can do."""
-    counts = {"points": sample.n_points, "runs": sample.runs}
+    counts: dict[str, float] = {"points": sample.n_points, "runs": sample.runs}
     if SHARED_PARENTS in sample.facts:
         text = (
             f"{name}: {sample.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
@@ -195,6 +195,7 @@ def _doubts_of_one(name: str, sample: Sample, wider: float) -> Iterator[Doubt]:
         counted = "which intervals do not count"
         if wider > 1:
             counted = f"for which intervals are {number(wider, 2)} times as wide"
+            counts["wider"] = wider
         text = (
             f"{name} is fitted to the {sample.n_points} Pareto-optimal of {sample.runs} runs: winners "
             f"are lucky, {counted}{advice}."

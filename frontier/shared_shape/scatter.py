@@ -16,7 +16,7 @@ from frontier.shared_shape.flips import added_columns, blocks, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, fit_linear
 
 POOLED = 0.25
-"""Level at which seeds are the unit, or neighbours err alike, rather than not (Bancroft, 1944)."""
+"""Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
 HALF = 0.5
 MOST_CORRELATED = 0.6
 MANY_PAIRS = 4
@@ -34,8 +34,6 @@ class Widened:
     ----------
     seeds : float
         Where seeds are the unit: mean square between them over that of the residuals.
-    neighbours : float
-        Where neighbouring runs of a family err alike.
     selection : float
         Root of runs over those on the Pareto sets: what is left of a search scatters less than its runs did,
         and its residuals tell too little. By simulation: see "equal search" of `make verdicts`.
@@ -44,14 +42,13 @@ class Widened:
     """
 
     seeds: float
-    neighbours: float
     selection: float
     df: float
 
     @property
     def inflation(self) -> float:
         """All together."""
-        return self.seeds * self.neighbours * self.selection
+        return self.seeds * self.selection
 
 
 @dataclass(frozen=True)
@@ -85,23 +82,6 @@ class Scatter:
     widened: Widened
 
 
-def _widened(
-    free: Fitted, sizes: tuple[int, ...], df: int, cells: list[Cell], rho: Array, p_rho: Array
-) -> list[tuple[Widened, bool]]:
-    """What widens each cell's variances, and whether its settings were run with several seeds.
-
-    Where runs are of one seed, n neighbours with correlation rho are worth n (1 - rho) / (1 + rho) runs.
-    """
-    out = []
-    for i, cell in enumerate(cells):
-        sigma = float(np.sqrt(free.rss[i] / df))
-        between = None if cell.seeds is None else between_seeds(cell, free.residuals[i], sigma, df)
-        alike = float((1 + rho[i]) / (1 - rho[i])) if between is None and p_rho[i] < POOLED else 1.0
-        seeds, own_df = between or (1.0, float(df))
-        out.append((Widened(seeds, alike, float(np.sqrt(cell.runs_per_kept)), own_df), between is not None))
-    return out
-
-
 def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> list[Scatter]:
     """The scatter of each cell of a batch around the free model."""
     columns = layout.columns(z, moved=True)
@@ -115,14 +95,18 @@ def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cel
         lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1), ranks_of(z, y))
     rho, p_rho = _autocorrelation(free, layout.sizes, y)
     farthest, p_farthest = _outlier(free, df)
-    widened = _widened(free, layout.sizes, df, cells, rho, p_rho)
-    return [
-        Scatter(
-            float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
-            float(p_farthest[i]), by_seed, own,
-        )
-        for i, (own, by_seed) in enumerate(widened)
-    ]  # fmt: skip
+    out = []
+    for i, cell in enumerate(cells):
+        seeds = None if cell.seeds is None else between_seeds(cell, free.residuals[i], float(sigma[i]), df)
+        between, df_between = seeds or (1.0, float(df))
+        out.append(
+            Scatter(
+                float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
+                float(p_farthest[i]), seeds is not None,
+                Widened(between, float(np.sqrt(cell.runs_per_kept)), df_between),
+            )
+        )  # fmt: skip
+    return out
 
 
 def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
