@@ -6,6 +6,7 @@ import pytest
 import scipy.stats
 
 import frontier
+from benchmarks.verdict_parts import simulated
 from frontier.comparison import Comparisons, compare
 from frontier.doubts import Kind
 
@@ -297,6 +298,29 @@ def test_winners_of_a_long_search_are_doubted():
     rows += [{**r, "loss_recovered": r["loss_recovered"] - 0.2} for r in rows]
     doubts = compare(rows)["topk"].doubts
     assert sum("winners are lucky" in str(d) for d in doubts) == 2
+
+
+@pytest.mark.parametrize("dropped", [0, 1, 3])
+def test_dropped_runs_of_a_search_widen_intervals(dropped):
+    """Variances are multiplied by √(runs / kept): held against 8 % by the searches below."""
+    rows = runs("relu", 0.2, seed=1, noise=0.05) + runs("topk", 0.4, seed=2, noise=0.05)
+    beaten = [
+        {**r, "l0": factor * r["l0"], "loss_recovered": r["loss_recovered"] - 0.1}
+        for factor in (1.2, 1.25, 1.3)[:dropped]
+        for r in rows
+    ]
+    found = compare(rows, rows="all"), compare(rows + beaten, rows="pareto")
+    assert found[1].shapes[0].runs_per_kept == 1 + dropped
+    width = [np.log(f[0].potency.ratio_high / f[0].potency.ratio_low) for f in found]
+    assert width[1] / width[0] == pytest.approx((1 + dropped) ** 0.25, rel=0.03)  # models differ beside it
+
+
+@pytest.mark.slow
+def test_equally_searched_families_are_rarely_told_apart():
+    """Ten settings, four runs each, winners kept: 11 % if dropped runs do not count; at most 8 % + 3 SE."""
+    tables, rng = 300, np.random.default_rng(7)
+    told = simulated.false_share(simulated.compared(simulated.equal_search(10, 4, tables, rng)))
+    assert told <= 0.08 + 3 * np.sqrt(0.08 * 0.92 / tables)
 
 
 def seeds(count):

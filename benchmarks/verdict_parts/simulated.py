@@ -86,20 +86,24 @@ def searched(tables: int = 1000) -> pd.DataFrame:
     """Equal search: N runs, one a setting (all are kept), or several runs a setting (Pareto sets)."""
     rows = []
     for i, (settings, runs) in enumerate(((6, 1), (12, 1), (20, 1), (40, 1), (6, 2), (6, 4), (10, 4))):
-        rng = np.random.default_rng([SEED, 2, i])
-        parts = []
-        for f in range(2):
-            l0 = np.repeat(np.geomspace(20, 300, settings), runs)
-            l0 = l0 * np.exp(0.1 * rng.standard_normal((tables, settings * runs)))
-            excess = 0.1 * rng.exponential(size=l0.shape) if runs > 1 else 0.0
-            hit = TRUTHS["Hill"](l0) * np.exp(0.05 * rng.standard_normal(l0.shape) + excess)
-            part = frame(NAMES[f], l0, hit)
-            part["sparsity_setting"] = np.tile(np.repeat(np.arange(settings), runs) + 1.0, tables)
-            part["learning_rate"] = np.tile(np.tile(np.arange(runs), settings) + 1.0, tables) * 1e-4
-            parts.append(part)
-        found = compared(pd.concat(parts, ignore_index=True))
+        found = compared(equal_search(settings, runs, tables, np.random.default_rng([SEED, 2, i])))
         rows.append((settings * runs, runs, false_share(found)))
     return pd.DataFrame(rows, columns=["runs", "runs per setting", "false verdicts"])
+
+
+def equal_search(settings: int, runs: int, tables: int, rng: np.random.Generator) -> pd.DataFrame:
+    """Two equal families, some runs at each setting; of several, each falls behind by its learning rate."""
+    parts = []
+    for f in range(2):
+        l0 = np.repeat(np.geomspace(20, 300, settings), runs)
+        l0 = l0 * np.exp(0.1 * rng.standard_normal((tables, settings * runs)))
+        excess = 0.1 * rng.exponential(size=l0.shape) if runs > 1 else 0.0
+        hit = TRUTHS["Hill"](l0) * np.exp(0.05 * rng.standard_normal(l0.shape) + excess)
+        part = frame(NAMES[f], l0, hit)
+        part["sparsity_setting"] = np.tile(np.repeat(np.arange(settings), runs) + 1.0, tables)
+        part["learning_rate"] = np.tile(np.tile(np.arange(runs), settings) + 1.0, tables) * 1e-4
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
 
 
 def dependent_errors(tables: int = 2000) -> pd.DataFrame:

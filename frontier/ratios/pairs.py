@@ -20,6 +20,9 @@ from frontier.problems import Array
 from frontier.results import Group
 from frontier.wording import folded, listed, nearest, number
 
+SEEN_WIDER = 1.05
+"""Widening of an interval, as a factor, from which it is worth a word."""
+
 
 def reference_family(families: Sequence[Any], reference: Any = None) -> str:
     """The reference's name among the families.
@@ -192,13 +195,13 @@ def _doubts_of_one(name: str, sample: Sample, wider: float) -> Iterator[Doubt]:
         yield Doubt(Kind.dependent, text, name, numbers=counts)
     if sample.runs > sample.n_points:
         advice = " (fit_frontier uses all runs)" if sample.runs >= MINIMUM_RUNS else ""
-        counted = "which intervals do not count"
-        if wider > 1:
-            counted = f"for which intervals are {number(wider, 2)} times as wide"
+        counted = ", which intervals do not count" if wider == 1 else ""
+        if wider >= SEEN_WIDER:
+            counted = f", for which intervals are {number(wider, 2)} times as wide"
             counts["wider"] = wider
         text = (
             f"{name} is fitted to the {sample.n_points} Pareto-optimal of {sample.runs} runs: winners "
-            f"are lucky, {counted}{advice}."
+            f"are lucky{counted}{advice}."
         )
         yield Doubt(Kind.selected, text, name, numbers=counts)
 
