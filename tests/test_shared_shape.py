@@ -200,6 +200,7 @@ def test_a_potency_of_1_2_is_seen_and_a_true_crossing_named():
     assert verdicts.count("better") >= 90 and "worse" not in verdicts
     row = simulated.true_crossing(100).iloc[0]
     assert row["crossing"] >= 0.8 and row["better or worse"] <= 0.1
+    assert row["limits hold the L0"] >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 100)
 
 
 def one_pair(**changes):

@@ -11,7 +11,7 @@ import statsmodels.api as sm
 
 import frontier
 from frontier.errors import LOG
-from frontier.shared_shape import MIDDLE, Cell, analysed
+from frontier.shared_shape import MIDDLE, Cell, analysed, crossing_of
 from frontier.shared_shape.cells import batches
 from frontier.shared_shape.choosing import LEAST_WEIGHT, candidates, choose
 from frontier.shared_shape.models import Layout
@@ -241,7 +241,7 @@ def test_models_are_averaged_and_what_they_disagree_about_counts():
 
     row = np.array([0])
     models = [Weighted(row, np.array([w]), model(*m)) for w, m in ((0.25, (1.0, 0.2)), (0.75, (2.0, 0.4)))]
-    (pair,) = averaged(models, batch, 1, 0.95)
+    (pair,) = averaged(models, batch, 1)
     unit, sd = float(batch.spread[0, 0]), np.sqrt(0.25 * 0.04 + 0.75 * 0.16 + 0.25 * 0.75)
     assert (pair.shift, pair.shift_se) == pytest.approx((1.75 * unit, sd * unit))
     assert pair.potency == pytest.approx(1.75 * unit) and pair.potency_se == pytest.approx(sd * unit)
@@ -249,12 +249,33 @@ def test_models_are_averaged_and_what_they_disagree_about_counts():
     assert (pair.lower.t, pair.lower.se) == pytest.approx((10.0, 0.1))
     assert (pair.higher.t, pair.higher.se) == pytest.approx((5.1, 0.1))
     assert pair.starts_lower and not pair.falls
-    reach = scipy.stats.t.ppf(0.975, 10) * 0.1
-    root, low, high = pair.crossing
-    z = batch.cells[0].z
-    at = np.exp(np.linspace(max(z[0], z[8]), min(z[7], z[15]), 121))
-    assert (low, high) == pytest.approx((at[gap[0] < -reach][-1], at[gap[0] > reach][0]))
-    assert at[gap[0] < 0][-1] < root < at[gap[0] > 0][0]
+
+
+@pytest.mark.parametrize("family", [0, 1])
+def test_the_set_around_a_crossing_is_that_of_least_squares_with_bent_deviations(family):
+    """statsmodels, on the points' own log L0: where |difference| / SE stays below t around its last root."""
+    rng = np.random.default_rng(5)
+    z = np.tile(np.linspace(3.0, 5.7, 12), 2)
+    on = np.repeat([0.0, 1.0], 12)
+    logs = 2 - 1.1 * z + np.where(on == family, 0.4 * (z - 4.4), 0) + 0.05 * rng.standard_normal(24)
+    own = Cell(z, np.exp(logs), (12, 12))
+    (found,) = analysed([own])
+    assert found.shape.knee == 0
+    root, low, high = crossing_of(own, found.shape, 1, 0.95)
+
+    def columns(at, which):
+        powers = np.stack([at**j for j in range(found.shape.degree + 1)], -1)
+        return np.concatenate([powers, which[:, None] * powers[:, :3]], -1)
+
+    fit = sm.OLS(logs, columns(z - 4, on)).fit()
+    at = np.linspace(3.0, 5.7, 121)
+    more = columns(at - 4, np.ones(121)) - columns(at - 4, np.zeros(121))
+    gap, se = more @ fit.params, np.sqrt(np.einsum("ij,jk,ik->i", more, fit.cov_params(), more))
+    near = np.abs(gap / se) <= scipy.stats.t.ppf(0.975, fit.df_resid)
+    turn = np.flatnonzero(gap[:-1] * gap[1:] < 0)[-1]
+    first, last = turn - np.argmin(near[turn::-1]), turn + np.argmin(near[turn:])
+    assert (low, high) == pytest.approx((np.exp(at[first]), np.exp(at[last])))
+    assert np.exp(at[turn]) < root < np.exp(at[turn + 1])
 
 
 def test_the_ends_of_a_crossing():

@@ -32,7 +32,7 @@ from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
-from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed
+from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed, crossing_of
 
 CORRELATED = 0.25
 """Level at which neighbouring SAEs of a family count as erring alike; few points show it seldom."""
@@ -164,7 +164,7 @@ class Task:
         cells, left = self._cells(points)
         found: list[Comparison] = []
         shapes: list[SharedShape] = []
-        for (members, cell), analysis in zip(cells, analysed([c for _, c in cells], self.level), strict=True):
+        for (members, cell), analysis in zip(cells, analysed([c for _, c in cells]), strict=True):
             group = self.groups.cell_of(members[0].group)
             if analysis is None:
                 where = in_words(group) or "the table"
@@ -172,7 +172,7 @@ class Task:
                 continue
             families = [str(m.group[self.groups.family]) for m in members]
             shapes.append(SharedShape.of(group, self.y, families, cell, analysis.shape))
-            found += self._told(group, members, families, analysis, seen)
+            found += self._told(group, members, cell, families, analysis, seen)
         notes = (*remarks, *left)
         return Comparisons(
             tuple(found), tuple(shapes), observed, self.groups.cells, self.groups.family, self.y, notes
@@ -195,7 +195,13 @@ class Task:
         return cells, remarks
 
     def _told(
-        self, group: Group, members: list[Points], families: list[str], analysis: Analysis, seen: Seen
+        self,
+        group: Group,
+        members: list[Points],
+        cell: Cell,
+        families: list[str],
+        analysis: Analysis,
+        seen: Seen,
     ) -> Iterator[Comparison]:
         keys = [(*map(str, group.values()), f) for f in families[1:]]
         potencies = [
@@ -211,6 +217,8 @@ class Task:
             c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()))
             span, row = _left_out(pair, members, f)
             c = replace(c, potency_range=span, decisive_row=row)
+            if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
+                c = replace(c, crossing=Crossing(*met, self.level))
             c = replace(c, doubts=doubts_of(c, both, decision, scatter, outlier))
             words = claim(c)
             where = in_words(group)
@@ -233,13 +241,12 @@ class Task:
         )
         sloping = parallel_rejected(pair.p_parallel, decision.level) and math.isfinite(pair.potency[MIDDLE])
         shift = two_sided(pair.shift / pair.shift_se, pair.shift_df) if pair.shift_se > 0 else math.nan
-        crosses = pair.crossing if decision.verdict == "crossing" else None
         c = Comparison(
             group, family, self.reference, decision.verdict, decision.why, reading.middle(),
             reading.hit_ratio(), reading.band(), reading.ends() if sloping else None,
             Tests(pair.p_gate, decision.p_adjusted, pair.p_parallel, shift, scatter.p_lack_of_fit),
             decision.tipping, len(analysis.pairs), scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
-            Crossing(*crosses, self.level) if crosses else None, seen, (math.nan, math.nan), "",
+            None, seen, (math.nan, math.nan), "",
         )  # fmt: skip
         return c if self.at is None else replace(c, potency=self._read_at(c, self.at))
 

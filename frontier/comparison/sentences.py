@@ -42,6 +42,8 @@ def claim(c: Comparison) -> str:
 def _is(c: Comparison) -> str:
     if c.verdict == "not separable":
         return f"{c.family} and {c.reference} are not separable"
+    if c.verdict == "crossing":  # by their hits: at no L0 that both have
+        return f"{c.family} and {c.reference} cross"
     return f"{c.family} is {c.verdict} than {c.reference}"
 
 

@@ -212,7 +212,7 @@ class _Simulation:
         cells = _cells(shape, truth, rng)
         said = np.full(truth.shape, "not comparable")
         low, high = np.full(truth.shape, np.nan), np.full(truth.shape, np.nan)
-        for i, (cell, analysis) in enumerate(zip(cells, analysed(cells, level), strict=True)):
+        for i, (cell, analysis) in enumerate(zip(cells, analysed(cells), strict=True)):
             if analysis is not None:
                 said[i] = [d.verdict for d in _decided(cell, analysis, level)]
                 limits = [potency_limits(p, MIDDLE, level) for p in analysis.pairs]

@@ -7,13 +7,25 @@ families share is then no noise. Where shifts do not suffice, families have slop
 own, and the potency depends on the hit.
 
 `cells` → `choosing` (shape, errors) → `pairs` (tests, over `models`, `flips`, `pair_curves`; `scatter` of the
-residuals) → `analysis`. Verdicts are passed in `comparison`.
+residuals) → `analysis`, `crossings`. Verdicts are passed in `comparison`.
 """
 
 from frontier.shared_shape.analysis import Analysis, CellShape, analysed
 from frontier.shared_shape.cells import Cell
+from frontier.shared_shape.crossings import crossing_of
 from frontier.shared_shape.pair_curves import HITS, MIDDLE
 from frontier.shared_shape.pairs import Pair, Side
 from frontier.shared_shape.shared_shape import SharedShape
 
-__all__ = ["HITS", "MIDDLE", "Analysis", "Cell", "CellShape", "Pair", "SharedShape", "Side", "analysed"]
+__all__ = [
+    "HITS",
+    "MIDDLE",
+    "Analysis",
+    "Cell",
+    "CellShape",
+    "Pair",
+    "SharedShape",
+    "Side",
+    "analysed",
+    "crossing_of",
+]

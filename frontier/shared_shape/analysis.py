@@ -52,23 +52,16 @@ class Analysis:
     pairs: tuple[Pair, ...]
 
 
-def analysed(cells: Sequence[Cell], level: float = 0.95) -> list[Analysis | None]:
-    """Every cell analysed; None where its points carry no shape.
-
-    Parameters
-    ----------
-    cells : sequence of Cell
-    level : float
-        Confidence level of the limits around a crossing.
-    """
+def analysed(cells: Sequence[Cell]) -> list[Analysis | None]:
+    """Every cell analysed; None where its points carry no shape."""
     found: list[Analysis | None] = [None] * len(cells)
     for batch in batches(cells):
-        for row, analysis in zip(batch.rows, _batch(batch, level), strict=True):
+        for row, analysis in zip(batch.rows, _batch(batch), strict=True):
             found[row] = analysis
     return found
 
 
-def _batch(batch: Batch, level: float) -> list[Analysis | None]:
+def _batch(batch: Batch) -> list[Analysis | None]:
     models = choose(batch)
     base = int(np.argmax(batch.distinct))
     families = range(1, len(batch.sizes))
@@ -88,7 +81,7 @@ def _batch(batch: Batch, level: float) -> list[Analysis | None]:
             said[f].append(Weighted(rows, models.weight[k, rows], pair))
     if not scatter:
         return [None] * len(batch.cells)
-    pairs = [averaged(said[f], batch, f, level) for f in families]
+    pairs = [averaged(said[f], batch, f) for f in families]
     shapes = _shapes(batch, models, pairs, scatter)
     return [
         Analysis(shapes[i], tuple(p[i] for p in pairs)) if i in shapes else None

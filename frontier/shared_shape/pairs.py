@@ -11,7 +11,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Batch
@@ -54,9 +53,6 @@ class Pair:
         Where the family's curve is surest below, and above, the reference's.
     hit_ratio, hit_ratio_se, hit_ratio_l0 : float
         Log hit(family) / hit(reference) at the middle L0 of the range that both cover; NaN without one.
-    crossing : (l0, low, high) or None
-        Where the curves cross in the common range, and the ends of the range around it in which they do not
-        differ.
     starts_lower : bool
         Whether the family's curve is the lower one at the least L0 that both cover.
     falls : bool
@@ -80,7 +76,6 @@ class Pair:
     hit_ratio: float
     hit_ratio_se: float
     hit_ratio_l0: float
-    crossing: tuple[float, float, float] | None
     starts_lower: bool
     falls: bool
 
@@ -144,7 +139,7 @@ def estimates(
     )  # fmt: skip
 
 
-def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list[Pair]:
+def averaged(models: list[Weighted], batch: Batch, f: int) -> list[Pair]:
     """Each cell's pair, averaged over its models; what they disagree about widens the standard errors."""
     v = {x.name: _mean(models, x.name, len(batch.z)) for x in fields(Estimates) if not x.name.endswith("_se")}
     se = {name: _error(models, name, f"{name}_se", v[name]) for name in ("shift", "potency", "gap")}
@@ -157,7 +152,6 @@ def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list
         t = np.where(gap_se > 0, gap / np.where(gap_se > 0, gap_se, 1.0), 0.0)
         lower, higher = int(np.argmin(t)), int(np.argmax(t))
         nan = np.nan if apart[i, 0] else 1.0
-        reach = float(stdtrit(v["df"][i], 0.5 + level / 2))
         out.append(
             Pair(
                 float(v["gate"][i]), float(v["parallel"][i]), float(v["shift"][i] * unit),
@@ -166,7 +160,7 @@ def averaged(models: list[Weighted], batch: Batch, f: int, level: float) -> list
                 v["left_out"][i] * unit, float(v["df"][i]),
                 Side(max(-float(t[lower]), 0.0), float(gap_se[lower])),
                 Side(max(float(t[higher]), 0.0), float(gap_se[higher])), float(nan * gap[middle]),
-                float(nan * gap_se[middle]), float(nan * l0[i, middle]), crossing(l0[i], gap, t, reach),
+                float(nan * gap_se[middle]), float(nan * l0[i, middle]),
                 bool(gap[0] < 0), bool(v["falls"][i] > 0.5),
             )
         )  # fmt: skip

@@ -1,0 +1,53 @@
+"""Where two curves of a cell cross, and how surely: read off deviations that may bend.
+
+A verdict rests on as few columns as the points support. A straight deviation where the true one bends tells
+sides apart well, but places their crossing sharply at the wrong L0: its 95 % limits held the true one in 68 %
+of simulated tables, those of a deviation of degree 2 in 94 to 97 % (`make verdicts`, true crossing).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import stdtrit
+
+from frontier.errors import LOG, TwoComponent
+from frontier.shared_shape.analysis import CellShape
+from frontier.shared_shape.cells import Cell, batches
+from frontier.shared_shape.models import Layout, fit_linear
+from frontier.shared_shape.pair_curves import Curves, common_range
+from frontier.shared_shape.pairs import crossing
+
+BENT = 2
+LEAST_DF = 2
+
+
+def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[float, float, float] | None:
+    """L0 at which family `f` crosses the reference, and the ends of the set around it where they may.
+
+    None where their curves do not cross in the common range of L0.
+    """
+    for deviation in (BENT, shape.deviation):
+        found = _crossing(cell, shape, f, level, deviation)
+        if found:
+            return found
+    return None
+
+
+def _crossing(
+    cell: Cell, shape: CellShape, f: int, level: float, deviation: int
+) -> tuple[float, float, float] | None:
+    (batch,) = batches([cell])
+    base, moved = (0, f) if cell.distinct[0] >= cell.distinct[f] else (f, 0)
+    layout = Layout(batch.sizes, batch.distinct, max(shape.degree, deviation), deviation, base, moved)
+    df = batch.z.shape[-1] - layout.n_free
+    if df < (LEAST_DF if deviation != shape.deviation else 1):
+        return None
+    errors = TwoComponent(np.array([[shape.knee]])) if shape.knee else LOG
+    free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
+    widened = shape.scatter.widened
+    sign = 1.0 if moved == f else -1.0
+    gap, se = Curves(layout, free, df, np.array([widened.inflation]), sign).differences(batch.z)
+    at, _ = common_range(layout, batch.z)
+    t = np.where(se > 0, gap / np.where(se > 0, se, 1.0), 0.0)
+    reach = float(stdtrit(min(widened.df, df), 0.5 + level / 2))
+    return crossing(np.exp(at * batch.spread + batch.middle)[0], gap[0], t[0], reach)
