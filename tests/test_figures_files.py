@@ -5,6 +5,7 @@ import shutil
 import subprocess
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.text import Text
 
@@ -129,3 +130,28 @@ def test_the_gallery_draws_every_figure_and_a_page(tmp_path, monkeypatch):
 def test_the_gallery_names_calls_that_exist():
     for entry in (*gallery.published(), *gallery.simulated()):
         assert callable(getattr(frontier, entry.call.split("(")[0]))
+
+
+SHELL = [r"$\immediate\write18{touch a}$", r"\$x$\input{|touch a}$", r"^^5cinput{b}"]
+
+
+@pytest.mark.parametrize("kind", ["fits", "ratios", "frontiers", "collapse"])
+def test_no_name_in_a_figure_is_a_command_of_latex(kind):
+    """What PGF files and the LaTeX that measures letters are given; no LaTeX is needed to know it."""
+    table = power_families(["relu", *SHELL]).assign(site=SHELL[0])
+    if kind == "fits":
+        drawn = plot_fits(frontier.fit(table, "power", by="site"))
+    elif kind == "ratios":
+        drawn = plot_ratios(frontier.ratio_table(frontier.fit(table, "power", by="site"), "relu"))
+    elif kind == "frontiers":
+        drawn = frontier.plot_frontiers(table)
+    else:
+        drawn = frontier.plot_collapse(frontier.compare(table, "relu", by="site", curve="power"))
+    axes = list(np.ravel(drawn))
+    figure = axes[0].get_figure(root=True)
+    figure.canvas.draw()
+    with files.ready_for_latex(figure):
+        ticks = [label for ax in figure.axes for t in files._named_ticks(ax) for label in t.seq]
+        words = [*(t.get_text() for t in figure.findobj(Text)), *ticks]
+    assert any("touch a" in word for word in words), words
+    assert not [w for w in words if re.search(r"\\(immediate|write|input)|\^\^", w)]

@@ -658,8 +658,8 @@ def test_a_million_rows_take_no_python_loop():
     rng = np.random.default_rng(0)
     n = 1_000_000
     frame = pd.DataFrame({"l0": rng.lognormal(3, 1, n), "loss_recovered": rng.uniform(0, 1.2, n), "mse": 1.0})
-    start = time.perf_counter()
+    start = time.process_time()
     table = metrics_table(frame)
     # 0.12 s on the machine this was written on; a Python loop over the rows takes seconds.
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 1.5
     assert table["doubts"].notna().sum() == (frame["loss_recovered"] > 1).sum()

@@ -293,6 +293,6 @@ def test_reading_is_quick_on_long_files(tmp_path):
     rng = np.random.default_rng(0)
     frame = pd.DataFrame({"l0": rng.lognormal(3, 1, 200_000), "loss_recovered": rng.uniform(0, 1, 200_000)})
     frame.to_csv(tmp_path / "t.csv", index=False)
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read(tmp_path / "t.csv")) == 200_000
-    assert time.perf_counter() - start < 2  # 0.15 s on the machine this was written on
+    assert time.process_time() - start < 2  # 0.15 s on the machine this was written on

@@ -12,11 +12,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 import frontier
 from frontier.fits.frontier_fits import GroupFailure
 from frontier.metrics.checks import TableError
 from frontier.tables import fits_table, ratios_table, runs_table
+from frontier.tables.latex import LATEX
 from frontier.tables.styles import Field, Sheet, header, latex_number, latex_text, markdown_text, number_notes
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -258,6 +261,17 @@ def test_latex_holds_no_command_from_a_name(hostile_fits):
         columns = {len(re.findall(r"(?<!\\)&", line)) for line in text.splitlines() if line.endswith(r"\\")}
         assert len(columns) == 1
         assert not re.search(r"^[\[*]", text, re.MULTILINE)  # would be the argument of the row end before it
+
+
+@given(st.one_of(st.text(), st.text(alphabet='\\\\{}$^~#%&_|<>"\nwrite18', max_size=30)))
+@example(r"\immediate\write18{touch a}")
+@example(r'\input{|"touch a"}')
+@example("^^5cinput{/etc/passwd}")
+def test_latex_of_any_text_is_no_command_but_those_of_single_signs(text):
+    """So that `pdflatex -shell-escape` runs nothing that a name says."""
+    written = latex_text(text)
+    signs = "|".join(map(re.escape, sorted({*LATEX.values(), "$-$"}, key=len, reverse=True)))
+    assert not re.search(r"[\\{}$%#&_^~]", re.sub(signs, "", written))
 
 
 def test_markdown_keeps_its_columns_and_holds_no_markup(hostile_fits):

@@ -184,7 +184,7 @@ def _runs_field(table: pd.DataFrame, column: str, heads: Mapping[str, str]) -> F
     name = heads.get(column) or header(column)
     if column in table and pd.api.types.is_bool_dtype(table[column]):
         return Field(name, ["yes" if v is True else "" for v in table[column].tolist()])
-    if column in table and not pd.api.types.is_numeric_dtype(table[column]):
+    if column in table and not _of_numbers(table[column]):
         return Field(name, ["" if pd.isna(v) else str(v) for v in table[column]])
     found = values(table, column)
     se = values(table, f"{column}_se") if f"{column}_se" in table else np.full(len(found), np.nan)
@@ -194,6 +194,12 @@ def _runs_field(table: pd.DataFrame, column: str, heads: Mapping[str, str]) -> F
     if heads and np.nanmax(np.abs(found), initial=0) < SMALL:
         return Field(name, [_small_cell(float(v)) for v in found], numeric=True, align="right")
     return Field(name, _number_cells(found, se), numeric=True, align="right")
+
+
+def _of_numbers(column: pd.Series) -> bool:
+    """Whether the cells that are not missing are numbers, in columns of Python objects too."""
+    kinds = ("integer", "floating", "mixed-integer-float", "decimal")
+    return pd.api.types.is_numeric_dtype(column) or pd.api.types.infer_dtype(column, skipna=True) in kinds
 
 
 def _small_cell(value: float) -> str:
