@@ -23,6 +23,7 @@ import torch
 import frontier
 from trainers.config import checked
 from trainers.evaluate.runs import evaluate_run
+from trainers.recipes import AS_QUOTED, as_quoted
 from trainers.train import train
 
 RESULT = Path(__file__).parent / "results" / "separation.json"
@@ -40,9 +41,9 @@ def table_of(steps: int, seeds: list[int]) -> pd.DataFrame:
     """The metrics table of one training budget."""
     config = checked(
         {
-            "activations": {"tokens": 200_000},
+            "activations": AS_QUOTED | {"tokens": 200_000},
             "training": {"steps": steps, "seeds": seeds, "checkpoint_every": steps},
-            "families": [{"architecture": name, "settings": s} for name, s in SETTINGS.items()],
+            "families": as_quoted([{"architecture": name, "settings": s} for name, s in SETTINGS.items()]),
         }
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -18,7 +18,9 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-SCRIPTS = ("pareto_sets", "start_up", "evaluation", "fits", "scaling", "torchrun", "training")
+SCRIPTS = (
+    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "scaling", "torchrun", "training",
+)  # fmt: skip
 
 
 def run(module, *arguments):
@@ -27,7 +29,7 @@ def run(module, *arguments):
 
 @pytest.mark.parametrize("name", (*SCRIPTS, "training_gpu"))
 def test_help(name):
-    if name in ("evaluation", "scaling", "training", "training_gpu"):
+    if name in ("evaluation", "learning_rates", "scaling", "training", "training_gpu"):
         pytest.importorskip("torch", reason="torch is not installed (extra train)")
     done = run(f"benchmarks.{name}", "--help")
     assert done.returncode == 0, done.stderr

@@ -15,7 +15,7 @@ from pydantic import ByteSize, Field, ValidationError, model_validator
 from frontier.wording import nearest
 from frontier.writing import file_name, write_text
 from trainers.activations.sizes import bytes_of, readable
-from trainers.architectures import ArchitectureError, register
+from trainers.architectures import BUILT_IN, ArchitectureError, register
 from trainers.config_sections import (
     ActivationsSection,
     EvaluationSection,
@@ -28,6 +28,8 @@ from trainers.config_sections import (
 
 AS_BEGUN = {"centre": False}
 """Fields of the activations that a saved run may lack, and what they were before they existed."""
+RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
+"""Default learning rates of saved runs that state none; the folders of newer runs state them."""
 
 
 class ConfigError(ValueError):
@@ -146,8 +148,8 @@ def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool
     ConfigError
         As `read_config`.
     """
-    if saved and isinstance(content.get("activations", {}), dict):
-        content = content | {"activations": AS_BEGUN | content.get("activations", {})}
+    if saved:
+        content = as_begun(content)
     try:
         for typed in () if saved else own_code(content):
             register(typed)
@@ -156,6 +158,34 @@ def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool
         raise ConfigError(f"{name}: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"{name}: " + "; ".join(_fault(e) for e in error.errors())) from error
+
+
+def as_begun(content: dict[str, Any]) -> dict[str, Any]:
+    """Plain values of a saved configuration, with what it left out as it was when the run began."""
+    activations, training, families = (content.get(k) for k in ("activations", "training", "families"))
+    found = dict(content)
+    if isinstance(activations or {}, dict):
+        found["activations"] = AS_BEGUN | (activations or {})
+    if isinstance(families, list) and not (isinstance(training, dict) and training.get("learning_rate")):
+        found["families"] = [_with_rate(f) if isinstance(f, dict) else f for f in families]
+    return found
+
+
+def _with_rate(family: dict[str, Any]) -> dict[str, Any]:
+    """A saved family that states no learning rate, with the one it had."""
+    rate = family.get("learning_rate") or RATES_AS_BEGUN.get(str(family.get("architecture")))
+    return family if rate is None else family | {"learning_rate": rate}
+
+
+def stated(config: RunConfig) -> RunConfig:
+    """The configuration with the learning rate of every family written out, so that a run keeps its own."""
+    if config.training.learning_rate is not None:
+        return config
+    rates = [f.learning_rate or f.kind.default_rate(config.training.steps) for f in config.families]
+    given = zip(config.families, rates, strict=True)
+    return config.model_copy(
+        update={"families": [f.model_copy(update={"learning_rate": rate}) for f, rate in given]}
+    )
 
 
 def own_code(content: dict[str, Any]) -> list[str]:
@@ -286,7 +316,7 @@ def members(config: RunConfig) -> list[MemberPlan]:
     found = []
     for family in config.families:
         name = family.called
-        default = family.kind.learning_rate
+        default = family.kind.default_rate(config.training.steps)
         sizes = listed(family.dictionary_size or config.training.dictionary_size)
         rates = listed(family.learning_rate or config.training.learning_rate or default)
         seeds = family.seeds or config.training.seeds

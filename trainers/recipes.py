@@ -9,12 +9,15 @@ from trainers.config import RunConfig, checked
 
 AS_QUOTED = {"centre": False, "buffer_tokens": 65_536}
 """Activations as in the runs that docs/after_training.md and docs/looking_inside.md quote."""
+RATE_AS_QUOTED = 5e-3
+"""The learning rate of every family in those runs."""
 
 
 def as_quoted(sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Families as in those runs: one threshold for all latents was a running mean."""
+    """Families as in those runs: their rate, and one threshold for all latents was a running mean."""
     running = {"options": {"threshold_from": "running"}}
-    return [f | running if f["architecture"] in ("batch_topk", "matryoshka") else f for f in sections]
+    kept = [{"learning_rate": RATE_AS_QUOTED} | f for f in sections]
+    return [f | running if f["architecture"] in ("batch_topk", "matryoshka") else f for f in kept]
 
 
 DEMO = ("relu", "gated", "topk", "batch_topk", "jumprelu")
@@ -35,10 +38,10 @@ def demo(fast: bool = False) -> RunConfig:
     training = {"steps": 150, "dictionary_size": 256} if fast else {"steps": 600}
     return checked(
         {
-            "activations": AS_QUOTED | {"tokens": 60_000 if fast else 200_000},
+            "activations": {"tokens": 60_000 if fast else 200_000},
             "training": training | {"checkpoint_every": 200},
             "evaluation": {"windows": 64 if fast else 128, "batch_size": 8},
-            "families": as_quoted(families(*DEMO)),
+            "families": families(*DEMO),
         }
     )
 

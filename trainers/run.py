@@ -21,7 +21,7 @@ from trainers.activations import ActivationStream, activation_stream, evaluation
 from trainers.activations.sources import is_files
 from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
-from trainers.config import AS_BEGUN, MemberPlan, RunConfig, members
+from trainers.config import MemberPlan, RunConfig, as_begun, members, stated
 from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.promises import assure
@@ -198,7 +198,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     RunError
         If a GPU is asked for where there is none.
     """
-    device = chosen_device(config.model.device)
+    config, device = stated(config), chosen_device(config.model.device)
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take float32 on a CPU")
     model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
@@ -309,10 +309,10 @@ def chosen_device(name: str) -> torch.device:
 
 def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What of two configurations differs and matters."""
-    found = []
+    found, old = [], as_begun(old)
     for section in ("model", "activations", "training"):
         for field, value in new[section].items():
-            was = old[section].get(field, AS_BEGUN.get(field))
+            was = old[section].get(field)
             if field not in FREE_TO_CHANGE[section] and was != value:
                 found.append(f"{section}.{field} was {was!r}, is {value!r}")
     if old["families"] != new["families"]:

@@ -13,7 +13,7 @@ import pandas as pd
 from frontier.wording import nearest
 from frontier.writing import write_json
 from trainers import ranks
-from trainers.config import FamilySection, RunConfig, write_config
+from trainers.config import FamilySection, RunConfig, stated, write_config
 from trainers.pilots import changed, pilots_of, settings_for, with_families
 
 ASKED = "asked.toml"
@@ -136,7 +136,7 @@ def settled(
     if not any(f.target_l0 for f in config.families):
         return config, []
     if folder is not None and ranks.is_first():
-        write_config(config, Path(folder) / ASKED)
+        write_config(stated(config), Path(folder) / ASKED)
     asked = [f for f in config.families if f.target_l0 and not is_its_target(f)]
     pilots = pilots_of(config, asked, progress) if asked else {}
     sweeps = {}

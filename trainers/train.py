@@ -55,7 +55,7 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
             for place in (folder, folder / "checkpoints", folder / "saes"):
                 remove_drafts(place)
             if not (resume and has_content(folder / "config.toml")):
-                write_config(config, folder / "config.toml")
+                write_config(run.config, folder / "config.toml")
             environment(folder / "environment.json", run)
         ranks.barrier()
         with RunLog(run, folder, progress) as log, held() as signalled:

@@ -12,7 +12,7 @@ from small_runs import small
 from trainers.activations import synthetic_stream
 from trainers.activations.scaling import scaling_of
 from trainers.architectures import BUILT_IN, Gated, JumpReLU
-from trainers.config import checked, read_config, run_config, write_config
+from trainers.config import checked, read_config, run_config, stated, write_config
 from trainers.evaluate.dead import dead_families
 from trainers.evaluate.runs import evaluate_run
 from trainers.family import Family, Member, Schedule
@@ -119,7 +119,7 @@ def test_a_synthetic_stream_is_centred_too():
 
 def test_a_saved_run_without_the_field_stays_as_it_was_begun(tmp_path):
     """In a run's folder an absent field means false; in a file that a user gives, the default."""
-    config = small()
+    config = stated(small())
     write_config(config, tmp_path / "config.toml")
     text = (tmp_path / "config.toml").read_text()
     assert "centre = true" in text

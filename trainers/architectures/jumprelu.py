@@ -52,6 +52,7 @@ class JumpReLU(Architecture):
     betas = (0.0, 0.999)
     steps_alike = True
     sweep = (0.06, 0.15, 0.4, 1.0, 2.5, 6.0)
+    short_runs = 3.0
     input_units = ("b_enc", "threshold")
     estimated = ("threshold",)
 

@@ -43,6 +43,7 @@ class ReLU(Architecture):
     name = "relu"
     steps_alike = True
     sweep = (0.7, 1.2, 2.0, 3.5, 6.0, 10.0)
+    short_runs = 3.0
 
     p: float = 1.0
     inside_scale: float = 1.0

@@ -14,7 +14,7 @@ import pandas as pd
 from frontier.wording import nearest
 from trainers.architectures import BUILT_IN
 from trainers.config import RunConfig, checked
-from trainers.recipes import AS_QUOTED, as_quoted
+from trainers.recipes import AS_QUOTED, DEMO, RATE_AS_QUOTED, as_quoted, families
 from trainers.studies.equal_compute import equal_size
 from trainers.sweeps import even_targets, settled
 
@@ -23,7 +23,7 @@ SIZES = [64, 128, 256, 512, 1024]
 KINDS = tuple(kind.name for kind in BUILT_IN)
 
 
-def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
+def study(sections: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
     """Families of 256 latents, 300 steps of 1024 activations at the last MLP output."""
     return checked(
         {
@@ -31,7 +31,19 @@ def study(families: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfi
             "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300}
             | changes.get("training", {}),
             "evaluation": {"windows": 96, "batch_size": 4},
-            "families": as_quoted(families),
+            "families": as_quoted(sections),
+        }
+    )
+
+
+def after_training() -> RunConfig:
+    """The 30 SAEs of docs/after_training.md: those of the demonstration, as it was then."""
+    return checked(
+        {
+            "activations": AS_QUOTED | {"tokens": 200_000},
+            "training": {"steps": 600, "checkpoint_every": 200},
+            "evaluation": {"windows": 128, "batch_size": 8},
+            "families": as_quoted(families(*DEMO)),
         }
     )
 
@@ -67,8 +79,8 @@ def transcoders() -> RunConfig:
         "topk": [1, 2, 3, 5, 8, 12, 20, 32],
         "batch_topk": [0.25, 0.5, 1, 2, 4, 8, 16, 32],
     }
-    families = [{"architecture": a, "settings": s} for a, s in kinds.items()]
-    return study(families, activations={"site": "mlp_in.1", "target_site": "mlp_out.1"})
+    sections = [{"architecture": a, "settings": s} for a, s in kinds.items()]
+    return study(sections, activations={"site": "mlp_in.1", "target_site": "mlp_out.1"})
 
 
 def equal_cost() -> RunConfig:
@@ -99,11 +111,11 @@ def recovery_study(kinds: Sequence[str] = KINDS, seeds: Sequence[int] = (0, 1, 2
     """Recovery of correlated features against L0, for these architectures (5 CPU-seconds a kind and seed)."""
     from trainers.studies.true_l0 import default_settings, recovery_rows
 
-    families = {name: default_settings(name, CORRELATED["l0"]) for name in kinds}
-    return recovery_rows(families, seeds=seeds, steps=400, **CORRELATED)
+    settings = {name: default_settings(name, CORRELATED["l0"]) for name in kinds}
+    return recovery_rows(settings, seeds=seeds, steps=400, learning_rate=RATE_AS_QUOTED, **CORRELATED)
 
 
-STUDIES = {f.__name__: f for f in (placed_sweeps, penalties, widths, transcoders, equal_cost)}
+STUDIES = {f.__name__: f for f in (after_training, placed_sweeps, penalties, widths, transcoders, equal_cost)}
 
 
 def run(name: str, folder: str | Path, *, progress: bool = True) -> pd.DataFrame:

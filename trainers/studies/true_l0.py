@@ -40,6 +40,7 @@ def recovery_rows(
     steps: int = 600,
     batch_size: int = 512,
     options: Mapping[str, dict[str, Any]] | None = None,
+    learning_rate: float | None = None,
     **truth: Any,
 ) -> pd.DataFrame:
     """Rows of the metrics table, one per SAE: `l0`, `fvu`, `true_l0`, and how well it found the features.
@@ -52,6 +53,8 @@ def recovery_rows(
     size : int, optional
         Latents; default as many as there are features.
     options : dict of architecture to its options, optional
+    learning_rate : float, optional
+        Default each architecture's own.
     truth
         Of `synthetic_stream`: `features`, `d`, `l0`, `correlation`, ...
     """
@@ -61,19 +64,22 @@ def recovery_rows(
             stream = synthetic_stream(seed=seed, batch_size=batch_size, **{"centre": False} | truth)
             given = (options or {}).get(name, {})
             wanted = size or len(stream.truth.directions)
-            family = trained(stream, name, settings, wanted, steps=steps, seed=seed, **given)
+            family = trained(
+                stream, name, settings, wanted, steps=steps, seed=seed, learning_rate=learning_rate, **given
+            )
             rows += [_row(family, m, stream, steps * batch_size) for m in family.active]
     return pd.DataFrame(rows)
 
 
 def trained(
     stream: SyntheticStream, name: str, settings: Sequence[float], size: int, *,
-    steps: int, seed: int, **options: Any,
+    steps: int, seed: int, learning_rate: float | None = None, **options: Any,
 ) -> Family:  # fmt: skip
     """A family of one architecture trained on a stream of synthetic activations."""
     kind = architecture(name, **options)
+    rate = learning_rate or kind.default_rate(steps)
     family = Family(
-        name, kind, [Member(f"{name}_{s:g}_seed{seed}", s, seed, kind.learning_rate) for s in settings],
+        name, kind, [Member(f"{name}_{s:g}_seed{seed}", s, seed, rate) for s in settings],
         d_in=stream.d_in, d_out=stream.d_out, dictionary_size=size, scaling=stream.scaling,
         device=stream.device, identity={"model": "synthetic", "site": "synthetic"},
     )  # fmt: skip

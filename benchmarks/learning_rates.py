@@ -1,0 +1,130 @@
+"""Does a default learning rate handicap its architecture? L0 at equal hit, over a grid of rates.
+
+`python -m benchmarks.learning_rates` trains every built-in architecture at the demonstration's site of the
+shipped model, for 300 and for 1,000 steps, at each rate of a grid (1/3, 1, 3 and 9 times 5e-3, and the
+default where it is another one), three sparsity settings each. A rate is a family: `frontier.compare` says,
+on the shared shape, how many times less L0 each needs than the default at equal hit; the largest is what it
+loses.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tabulate import tabulate
+
+import frontier
+from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
+from frontier.writing import write_text
+from trainers.architectures import known
+from trainers.config import checked
+from trainers.evaluate.runs import evaluate_run
+from trainers.train import train
+
+PAGE = Path("docs/learning_rates.md")
+GRID = tuple(5e-3 * times for times in (1 / 3, 1, 3, 9))
+SETTINGS: dict[str, list[float]] = {
+    "relu": [1.2, 2.0, 3.5],
+    "p_anneal": [0.8, 1.5, 2.5],
+    "gated": [2.0, 3.0, 4.5],
+    "jumprelu": [0.15, 0.4, 1.0],
+    "topk": [5, 10, 20],
+    "batch_topk": [5, 10, 20],
+    "matryoshka": [5, 10, 20],
+}
+"""Settings whose L0 is about 5 to 20, by architecture."""
+MOST = 1.05
+"""What a default may lose: its L0 over that of the best rate of the grid, at equal hit."""
+
+
+COLUMNS = ("architecture", "steps", "rate", "setting", "l0", "hit", "fvu")
+
+
+def trained(name: str, steps: int, windows: int) -> pd.DataFrame:
+    """The SAEs of one architecture at every rate: a row each, `COLUMNS`."""
+    rates = sorted({*GRID, known(name).default_rate(steps)})
+    families = [
+        {"architecture": name, "name": f"{rate:.3g}", "settings": SETTINGS[name], "learning_rate": rate}
+        for rate in rates
+    ]
+    config = checked(
+        {
+            "activations": {"tokens": 200_000},
+            "training": {"steps": steps, "checkpoint_every": steps},
+            "evaluation": {"windows": windows, "batch_size": 8},
+            "families": families,
+        }
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        run = train(config, Path(folder) / "run", progress=False)
+        found = evaluate_run(Path(folder) / "run", model=run.model, progress=False)
+    found = found.assign(steps=steps, rate=found["family"], setting=found["sparsity_setting"])
+    found["hit"] = 1 - found["loss_recovered"]
+    return found[list(COLUMNS)].round({"l0": 2, "hit": 4, "fvu": 4})
+
+
+def against_the_default(saes: pd.DataFrame) -> dict[str, Any]:
+    """L0 at equal hit of the default over that of each rate: one architecture at one budget."""
+    name, steps = str(saes["architecture"].iloc[0]), int(saes["steps"].iloc[0])
+    default = f"{known(name).default_rate(steps):.3g}"
+    table = saes.assign(family=saes["rate"], loss_recovered=1 - saes["hit"])
+    found = frontier.compare(table[["family", "l0", "loss_recovered"]], default).ratios.to_frame()
+    over = {
+        str(r.family): [round(float(v), 3) for v in (r.ratio, r.ratio_low, r.ratio_high)]
+        for r in found.itertuples()
+        if r.quantity == "relative_potency" and r.ratio == r.ratio
+    }
+    best = max(over, key=lambda rate: over[rate][0], default=default)
+    loses = over[best] if over and over[best][0] > 1 else [1.0, 1.0, 1.0]
+    return {
+        "architecture": name, "steps": steps, "default": default, "over_default": over,
+        "best": best if loses[0] > 1 else default, "default_loses": loses, "met": loses[0] <= MOST,
+    }  # fmt: skip
+
+
+def on_page(text: str, cells: Sequence[dict[str, Any]]) -> str:
+    """A page with its table made anew."""
+    head = (
+        "architecture", "steps", "default", "best", "L0 of the default over the best's [95 %]",
+        f"at most {MOST}", "over each rate's",
+    )  # fmt: skip
+    shown = [
+        (
+            c["architecture"], f"{c['steps']:,}", c["default"], c["best"],
+            "{:.2f} [{:.2f}, {:.2f}]".format(*c["default_loses"]) if c["best"] != c["default"] else "1",
+            "yes" if c["met"] else "**no**",
+            ", ".join(f"{k}: {v[0]:.2f}" for k, v in c["over_default"].items()),
+        )
+        for c in cells
+    ]  # fmt: skip
+    table = tabulate(shown, head, tablefmt="github", disable_numparse=True)
+    return between(text, "rates", table + "\n")
+
+
+def main() -> None:
+    """Measure each architecture at each budget, print, write the result."""
+    parser = arguments(__doc__, "40 steps of ReLU alone")
+    parser.add_argument("--steps", type=int, nargs="+", default=[300, 1000])
+    parser.add_argument("--architectures", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    asked = parser.parse_args()
+    names, budgets = (["relu"], [40]) if asked.quick else (asked.architectures, asked.steps)
+    found, cells = [], []
+    for steps, name in product(budgets, names):
+        found.append(trained(name, steps, 8 if asked.quick else 64))
+        cells.append(against_the_default(found[-1]))
+        print(json.dumps(cells[-1]), flush=True)
+    folder = folder_of(asked)
+    saes = {"columns": COLUMNS, "saes": pd.concat(found).to_numpy().tolist()}
+    write("learning_rates", circumstances("torch", "numpy") | {"cells": cells} | saes, folder)
+    if folder == RESULTS:
+        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), cells))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Default learning rates, and that a run keeps the one it began with."""
+
+import pytest
+import torch
+from small_runs import small, weights
+
+from trainers.architectures import BUILT_IN, Gated, JumpReLU, PAnneal, ReLU, known
+from trainers.config import checked, members, run_config, stated, write_config
+from trainers.recipes import RATE_AS_QUOTED
+from trainers.run import build_run, changed_fields
+from trainers.studies.configurations import STUDIES
+from trainers.train import train
+
+
+def families(*names, **more):
+    return [{"architecture": n, "settings": [4]} | more for n in names]
+
+
+def test_penalised_kinds_are_faster_where_runs_are_short():
+    """The formula by hand: 5e-3 √(5000 / 1250) is 1e-2; never above 1.5e-2, never below 5e-3."""
+    for kind in (ReLU, PAnneal, Gated, JumpReLU):
+        assert kind.default_rate(1250) == pytest.approx(1e-2)
+        assert kind.default_rate(1) == kind.default_rate(555) == pytest.approx(1.5e-2)
+        assert kind.default_rate(5000) == kind.default_rate(10**6) == 5e-3
+    for kind in {*BUILT_IN} - {ReLU, PAnneal, Gated, JumpReLU}:
+        assert kind.default_rate(1) == kind.default_rate(10**6) == 5e-3
+
+
+def test_the_default_is_that_of_the_steps_unless_one_is_given():
+    config = checked({"training": {"steps": 1250}, "families": families("relu", "topk")})
+    assert [m.learning_rate for m in members(config)] == pytest.approx([1e-2, 5e-3])
+    of_all = checked({"training": {"learning_rate": 1e-3}, "families": families("relu", "topk")})
+    assert [m.learning_rate for m in members(of_all)] == [1e-3, 1e-3]
+    own = checked(
+        {"training": {"learning_rate": 1e-3}, "families": families("relu", learning_rate=[2e-3, 4e-3])}
+    )
+    assert [m.learning_rate for m in members(own)] == [2e-3, 4e-3]
+
+
+def test_a_run_states_the_rates_it_trains_with(tmp_path):
+    train(small(training={"steps": 2}), tmp_path, progress=False)
+    kept = run_config(tmp_path)
+    assert [f.learning_rate for f in kept.families] == pytest.approx([1.5e-2, 5e-3])
+    assert kept == stated(small(training={"steps": 2}))
+
+
+def test_a_saved_run_that_states_no_rate_had_5e_3(tmp_path):
+    """Every built-in architecture had that default before runs stated theirs; a rate that is there stands."""
+    names = [kind.name for kind in BUILT_IN]
+    write_config(checked({"families": families(*names)}), tmp_path / "config.toml")
+    assert {m.learning_rate for m in members(run_config(tmp_path))} == {5e-3}
+    plain = {"training": {"learning_rate": 1e-3}, "families": families("relu")}
+    assert [m.learning_rate for m in members(checked(plain, saved=True))] == [1e-3]
+    plain = {"families": families("relu", learning_rate=[2e-3, 4e-3])}
+    assert [m.learning_rate for m in members(checked(plain, saved=True))] == [2e-3, 4e-3]
+
+
+def test_an_older_run_goes_on_with_its_own_rate(tmp_path):
+    """A folder as older versions left it: neither config.toml nor the checkpoint states a rate."""
+    config = small(training={"learning_rate": 5e-3})
+    train(config, tmp_path / "whole", progress=False)
+    run = build_run(config, progress=False)
+    for _ in range(5):
+        batch = next(run.stream)
+        for engine in run.engines:
+            engine.step(batch, run.step)
+        run.step += 1
+    run.config = small()
+    write_config(small(), tmp_path / "old" / "config.toml")
+    run.save(tmp_path / "old" / "checkpoints")
+    assert "learning_rate" not in (tmp_path / "old" / "config.toml").read_text()
+    train(run_config(tmp_path / "old"), tmp_path / "old", progress=False, resume=True)
+    old, whole = weights(tmp_path / "old"), weights(tmp_path / "whole")
+    assert old.keys() == whole.keys()
+    for name in whole:
+        assert all(torch.equal(old[name][k], v) for k, v in whole[name].items())
+
+
+def test_another_rate_is_another_configuration():
+    old = small().model_dump(mode="json")
+    assert changed_fields(old, stated(small()).model_dump(mode="json")) == ["the families differ"]
+    assert not changed_fields(old, checked(old, saved=True).model_dump(mode="json"))
+
+
+@pytest.mark.parametrize("name", [n for n in STUDIES if n != "equal_cost"])
+def test_the_studies_have_the_rate_that_their_pages_quote(name):
+    config = STUDIES[name]()
+    rates = {f.learning_rate or known(f.architecture).default_rate(300) for f in config.families}
+    assert rates == {RATE_AS_QUOTED}
