@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ class Fitted:
     root_weights: Array
     jacobian: Array
 
-    @property
+    @cached_property
     def covariance(self) -> Array:
         """Inverse of J'WJ, (cells, coefficients, coefficients): the covariance up to σ²."""
         weighted = self.jacobian * self.root_weights[..., None]

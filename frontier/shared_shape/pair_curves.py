@@ -47,7 +47,7 @@ class Curves:
 
     def error(self, design: Array) -> Array:
         """Standard error of a linear combination of coefficients, (cells, points)."""
-        variance = np.einsum("cpk,ckl,cpl->cp", design, self.free.covariance, design)
+        variance = (design @ self.free.covariance * design).sum(-1)
         sigma2 = self.free.rss / self.df * self.inflation
         return np.sqrt(np.maximum(variance, 0.0) * sigma2[:, None])
 
@@ -57,12 +57,10 @@ class Curves:
         Residuals over 1 - leverage in place of a common variance: HC2 of MacKinnon & White (1985).
         """
         rows = self.free.jacobian * self.free.root_weights[..., None]
-        covariance = self.free.covariance
-        leverage = np.einsum("cpk,ckl,cpl->cp", rows, covariance, rows)
-        squares = self.free.residuals**2 / np.maximum(1 - leverage, 0.01)
-        middle = np.einsum("cpk,cp,cpl->ckl", rows, squares, rows)
-        sandwich = covariance @ middle @ covariance * self.inflation[:, None, None]
-        variance = np.einsum("cpk,ckl,cpl->cp", design, sandwich, design)
+        along = rows @ self.free.covariance
+        squares = self.free.residuals**2 / np.maximum(1 - (along * rows).sum(-1), 0.01)
+        moved = along @ np.swapaxes(design, -1, -2)
+        variance = (squares[..., None] * moved**2).sum(-2) * self.inflation[:, None]
         return np.maximum(self.error(design), np.sqrt(np.maximum(variance, 0.0)))
 
     def range_of(self, z: Array, f: int) -> tuple[Array, Array]:
@@ -115,9 +113,9 @@ class Curves:
         One Newton step from the fit of all points. Source: Cook & Weisberg (1982), equation 3.5.3.
         """
         rows = self.free.jacobian * self.free.root_weights[..., None]
-        along = np.einsum("cpk,ckl->cpl", rows, self.free.covariance)
+        along = rows @ self.free.covariance
         leverage = np.minimum((along * rows).sum(-1), 0.999)
-        moved = np.einsum("cpl,cl->cp", along, gradient)
+        moved = (along @ gradient[..., None])[..., 0]
         return self.sign * moved * self.free.residuals / (1 - leverage)
 
     def _inverse(self, z: Array, logs: Array, *, moved: bool) -> tuple[Array, Array]:
