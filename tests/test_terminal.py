@@ -218,6 +218,35 @@ def test_no_escape_sequence_reaches_the_terminal(hostile, arguments):
     assert done.stderr.count("\n") <= 1
 
 
+CALLS = {
+    "a file": lambda t: frontier.read(f"no{ESCAPE}.csv"),
+    "a reference": lambda t: frontier.compare(t, f"gate{ESCAPE}", by="site"),
+    "a group": lambda t: frontier.fit(t, by=f"site{ESCAPE}"),
+    "a metric": lambda t: frontier.fit(t, y=f"mse{ESCAPE}"),
+    "a curve": lambda t: frontier.fit(t, f"hil{ESCAPE}"),
+    "a condition": lambda t: frontier.read(t, where=f"l0{ESCAPE} == 1"),
+    "a column": lambda t: frontier.read(t, columns={f"theirs{ESCAPE}": "l0"}),
+    "a fit": lambda t: frontier.fit(t, "power", by=["model", "site"])[f"gate{ESCAPE}"],
+    "groups of the table": lambda t: frontier.observed_potency(t, by="site"),
+    "names of the table": lambda t: print(repr(frontier.fit(t, "power", by=["model", "site"]))),
+    "remarks": lambda t: print(*frontier.notes(frontier.read(t.assign(**{f"loss {ESCAPE}": "x"}))), sep="\n"),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_no_escape_sequence_reaches_a_notebook_or_a_traceback(call, capsys):
+    table = study(2, 2).replace({"gated": f"gated{ESCAPE}", "gemma-2-2b": f"gemma{ESCAPE}"})
+    said = ""
+    try:
+        CALLS[call](table.assign(site="mlp"))
+    except (ValueError, KeyError) as error:
+        said = f"{error}"
+    out, err = capsys.readouterr()
+    assert said + out
+    for text in (said, out, err):
+        assert "\x1b" not in text and "\x07" not in text
+
+
 @pytest.mark.parametrize("command", ["pareto", "fit", "compare", "report", "calibrate"])
 def test_out_of_memory_is_one_line(tmp_path, monkeypatch, command):
     def read(*_, **__):

@@ -30,7 +30,7 @@ from frontier.metrics.frames import to_pandas as to_pandas
 from frontier.metrics.identity import models_or_architectures, places, told_by_names
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
 from frontier.metrics.names import canonical_name, read_names, says_percent, setting_name, slug, spec_of
-from frontier.wording import listed, plural
+from frontier.wording import inert, listed, plural
 
 CHECKED = "frontier_checked"
 NOTES = "frontier_notes"
@@ -135,18 +135,18 @@ def notes(table: pd.DataFrame) -> tuple[str, ...]:
     >>> frontier.notes(table)
     ("'L0' read as l0", "'frac_recovered' read as loss_recovered")
     """
-    said = tuple(getattr(table, "attrs", {}).get(NOTES, ()))
+    said = tuple(inert(n) for n in getattr(table, "attrs", {}).get(NOTES, ()))
     if CHECKED not in getattr(table, "attrs", {}):
         return said
     unread = [c for c in unread_columns(table) if table[c].notna().any()]
     unread += table.attrs.get(UNUSED, ())
-    return (*said, f"not used: {', '.join(unread)}") if unread else said
+    return (*said, inert(f"not used: {', '.join(unread)}")) if unread else said
 
 
 def add_notes(table: pd.DataFrame, *remarks: str) -> pd.DataFrame:
     """The same table with further notes."""
     known = notes(table)
-    table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *(r for r in remarks if r not in known)]
+    table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *(r for r in map(inert, remarks) if r not in known)]
     return table
 
 
