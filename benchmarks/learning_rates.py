@@ -31,14 +31,14 @@ PAGE = Path("docs/learning_rates.md")
 GRID = tuple(5e-3 * times for times in (1 / 3, 1, 3, 9))
 SETTINGS: dict[str, list[float]] = {
     "relu": [1.2, 2.0, 3.5],
-    "p_anneal": [0.8, 1.5, 2.5],
+    "p_anneal": [0.4, 0.8, 1.5],
     "gated": [2.0, 3.0, 4.5],
     "jumprelu": [0.15, 0.4, 1.0],
     "topk": [5, 10, 20],
     "batch_topk": [5, 10, 20],
     "matryoshka": [5, 10, 20],
 }
-"""Settings whose L0 is about 5 to 20, by architecture."""
+"""Settings whose L0 is about 4 to 50, by architecture."""
 MOST = 1.05
 """What a default may lose: its L0 over that of the best rate of the grid, at equal hit."""
 
