@@ -277,7 +277,8 @@ def misnamed(bench: Bench) -> bool:
     about["identity"]["run_id"] = bench.draw.choice(NAMES)
     (one / "sae.json").write_text(json.dumps(about), encoding="utf-8")
     write_sums(one, ["sae.json", "sae.safetensors"])
-    layout, before = bench.draw.choice(list(Format)), set(bench.place.iterdir())
+    layout = bench.draw.choice([Format.sae_lens, Format.dictionary_learning])  # results name no SAE file
+    before = set(bench.place.iterdir())
     with contextlib.redirect_stdout(io.StringIO()):
         write_exports(folder, out, layout)
     made = [p.name for p in out.iterdir()]
