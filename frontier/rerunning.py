@@ -19,6 +19,8 @@ from frontier.wording import listed, number, one_line, plural
 
 CLOSE = 1e-6
 """Relative difference up to which numbers are said to agree, though they are not the same."""
+EXACT: dict[str, Any] = {"float_precision": "round_trip"} if pd.__version__ < "3" else {}
+"""So that `read_csv` takes numbers to the last digit, as pandas 3 does by itself."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -156,9 +158,10 @@ class Sources:
                 yield from _rows(frame, [(int(first), int(last)) for first, last in record["labels"]])
         if isinstance(self.given, (str, Path)):
             yield read(self.given)
-            if str(self.given).endswith((".csv", ".parquet")):
-                plain = pd.read_csv if str(self.given).endswith(".csv") else pd.read_parquet
-                yield plain(self.given)
+            if str(self.given).endswith(".csv"):
+                yield pd.read_csv(self.given, **EXACT)
+            elif str(self.given).endswith(".parquet"):
+                yield pd.read_parquet(self.given)
         elif self.given is not None:
             yield to_pandas(self.given)
 

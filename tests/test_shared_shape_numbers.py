@@ -295,3 +295,15 @@ def test_a_crossing_where_the_difference_is_exactly_zero(scale):
     assert wide == pytest.approx((np.sqrt(800), 10, 80))
     for touch in ([2.0, 1, 0, 1, 3], [0.0, -1, -2, -1, 0], [0.0, 0, 0, 0, 0]):
         assert crossing(l0, scale * np.array(touch), np.array(touch), 1.5) is None
+
+
+def test_points_without_any_error_differ_surely():
+    """Both standard errors are 0; on the range that both cover one family is always the lower one."""
+    (batch,) = batches([cell()])
+    zero = np.zeros((1, 1))
+    given = {f.name: np.zeros(1) for f in fields(Estimates)}
+    given |= {name: zero for name in ("hits", "potency", "potency_se", "robust_se", "left_out")}
+    gap = np.full((1, 121), -0.25)
+    found = Estimates(**{**given, "df": np.array([10.0]), "gap": gap, "gap_se": np.zeros((1, 121))})
+    (pair,) = averaged([Weighted(np.array([0]), np.ones(1), found)], batch, 1)
+    assert pair.lower.t > 1e12 and pair.higher.t == 0

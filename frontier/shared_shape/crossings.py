@@ -15,7 +15,7 @@ from frontier.shared_shape.analysis import CellShape
 from frontier.shared_shape.cells import Cell, batches
 from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.pair_curves import Curves, common_range
-from frontier.shared_shape.pairs import crossing
+from frontier.shared_shape.pairs import crossing, t_of
 
 BENT = 2
 LEAST_DF = 2
@@ -48,6 +48,5 @@ def _crossing(
     sign = 1.0 if moved == f else -1.0
     gap, se = Curves(layout, free, df, np.array([widened.inflation]), sign).differences(batch.z)
     at, _ = common_range(layout, batch.z)
-    t = np.where(se > 0, gap / np.where(se > 0, se, 1.0), 0.0)
     reach = float(stdtrit(min(widened.df, df), 0.5 + level / 2))
-    return crossing(np.exp(at * batch.spread + batch.middle)[0], gap[0], t[0], reach)
+    return crossing(np.exp(at * batch.spread + batch.middle)[0], gap[0], t_of(gap, se)[0], reach)

@@ -19,6 +19,9 @@ from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_
 from frontier.shared_shape.pair_curves import Curves, common_range
 from frontier.sign_changes import sign_changes
 
+ROUNDING = float(np.finfo(float).eps)
+"""Of a log hit: no difference is surer, also where points lie on their curves without any error."""
+
 
 @dataclass(frozen=True)
 class Side:
@@ -149,7 +152,7 @@ def averaged(models: list[Weighted], batch: Batch, f: int) -> list[Pair]:
     out = []
     for i, unit in enumerate(batch.spread[:, 0]):
         gap, gap_se, middle = v["gap"][i], se["gap"][i], len(l0[i]) // 2
-        t = np.where(gap_se > 0, gap / np.where(gap_se > 0, gap_se, 1.0), 0.0)
+        t = t_of(gap, gap_se)
         lower, higher = int(np.argmin(t)), int(np.argmax(t))
         nan = np.nan if apart[i, 0] else 1.0
         out.append(
@@ -165,6 +168,16 @@ def averaged(models: list[Weighted], batch: Batch, f: int) -> list[Pair]:
             )
         )  # fmt: skip
     return out
+
+
+def t_of(gap: Array, se: Array) -> Array:
+    """T statistics of differences; 0 where there is no standard error.
+
+    >>> import numpy as np
+    >>> t_of(np.array([-0.3, 0.3, 0.0, 1.0]), np.array([0.1, 0.0, 0.0, np.nan])) > 1e12
+    array([False,  True, False, False])
+    """
+    return np.where(se >= 0, gap / np.maximum(se, ROUNDING), 0.0)
 
 
 def crossing(l0: Array, gap: Array, t: Array, reach: float) -> tuple[float, float, float] | None:
