@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from tabulate import tabulate
 
@@ -270,20 +271,28 @@ def robbed(bench: Bench) -> bool:
 
 
 def misnamed(bench: Bench) -> bool:
-    """An SAE whose file names a place outside: its export stays inside."""
-    folder, out = bench.copy(), bench.fresh()
+    """An SAE and a row of metrics whose name is a place outside: in every layout, exports stay inside."""
+    folder, name = bench.copy(), bench.draw.choice(NAMES)
     one = next((folder / "saes").iterdir())
     about = json.loads((one / "sae.json").read_text(encoding="utf-8"))
-    about["identity"]["run_id"] = bench.draw.choice(NAMES)
+    about["identity"]["run_id"] = name
     (one / "sae.json").write_text(json.dumps(about), encoding="utf-8")
     write_sums(one, ["sae.json", "sae.safetensors"])
-    layout = bench.draw.choice([Format.sae_lens, Format.dictionary_learning])  # results name no SAE file
-    before = set(bench.place.iterdir())
+    metrics = pd.read_parquet(folder / "metrics.parquet")
+    metrics.loc[0, "run_id"] = name
+    metrics.to_parquet(folder / "metrics.parquet", index=False)
+    return all([stays_inside(bench, folder, layout) for layout in Format])
+
+
+def stays_inside(bench: Bench, folder: Path, layout: Format) -> bool:
+    """Whether an export of a run makes one entry per SAE, under plain names, and nothing elsewhere."""
+    out, before = bench.fresh(), {*bench.place.iterdir()}
     with contextlib.redirect_stdout(io.StringIO()):
         write_exports(folder, out, layout)
-    made = [p.name for p in out.iterdir()]
-    inside = set(bench.place.iterdir()) - before == {out} and all(file_name(n) == n for n in made)
-    return inside and len(made) == len(bench.weights)
+    place = out / "core" if layout is Format.sae_bench_results else out
+    made = [p.name.removesuffix("_eval_results.json") for p in place.iterdir()]
+    stray = {*bench.place.iterdir()} - before - {out} | {*out.iterdir()} - {place, *place.iterdir()}
+    return not stray and all(file_name(n) == n for n in made) and len(made) == len(bench.weights)
 
 
 FAULTS: dict[str, tuple[Callable[[Bench], bool], int, int]] = {

@@ -2,10 +2,12 @@
 
 import importlib.util
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import frontier
@@ -68,3 +70,13 @@ def test_read_back_they_are_our_numbers(run, tmp_path, monkeypatch, capsys):
     left = {c for c in again if (again[c] == MISSING).any()}  # a cosine may be -1; else it is their "missing"
     assert left <= {"average_max_encoder_cosine_sim", "average_max_decoder_cosine_sim"}
     assert "explained_variance" not in again or again["explained_variance"].isna().all()
+
+
+def test_names_of_any_length_and_kind_become_files_of_one_folder(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / ("r" * 200))
+    table = pd.read_parquet(folder / "metrics.parquet")
+    table["run_id"] = ["n" * 300, "../../escape", "ü" * 150]
+    table.to_parquet(folder / "metrics.parquet", index=False)
+    paths = write_results(folder, tmp_path / "out")
+    assert {p.parent for p in paths} == {tmp_path / "out" / "core"} and len(set(paths)) == 3
+    assert len(frontier.read(tmp_path / "out")) == 3

@@ -78,8 +78,9 @@ def write_results(folder: str | Path, out: str | Path) -> list[Path]:
         "n_eval_reconstruction_batches": -(-config.evaluation.windows // config.evaluation.batch_size),
     }  # fmt: skip
     release, written = folder.resolve().name, []
-    for row, name in zip(table.to_dict("records"), file_names(table["run_id"]), strict=True):
-        path = Path(out) / "core" / f"{release}_{name}_eval_results.json"
+    names = file_names(f"{release}_{run}" for run in table["run_id"])
+    for row, name in zip(table.to_dict("records"), names, strict=True):
+        path = Path(out) / "core" / f"{name}_eval_results.json"
         content = result({str(k): v for k, v in row.items()}, given, release)
         written.append(write_json(path, content, indent=2))
     return written
