@@ -42,16 +42,21 @@ def test_poor_surroundings_give_the_same_numbers(finished, tmp_path):
     pd.testing.assert_frame_equal(ours, theirs)
 
 
-def test_a_limit_on_file_sizes_names_the_file(tmp_path):
+@pytest.mark.parametrize(("limit", "then"), [(1024, "run"), (2048, "resume")])
+def test_a_limit_on_file_sizes_names_the_file(tmp_path, limit, then):
+    """Of the configuration, and of a checkpoint: the same again without it, or on from there."""
     write_config(small(), tmp_path / "c.toml")
-    words = ("run", tmp_path / "c.toml", "--out", tmp_path / "run", "--quiet")
-    limited = sae_train(*words, limits={resource.RLIMIT_FSIZE: 1024})
+    words = {
+        "run": ("run", tmp_path / "c.toml", "--out", tmp_path / "run", "--quiet"),
+        "resume": ("resume", tmp_path / "run", "--quiet"),
+    }
+    limited = sae_train(*words["run"], limits={resource.RLIMIT_FSIZE: limit})
     _, said = limited.communicate()
     assert limited.returncode == 2 and said.count("\n") == 1, said
     assert "File too large" in said and "ulimit -f" in said and "run" in said
-    resumed = sae_train("resume", tmp_path / "run", "--quiet")
-    _, said = resumed.communicate()
-    assert resumed.returncode == 0, said
+    again = sae_train(*words[then])
+    _, said = again.communicate()
+    assert again.returncode == 0, said
 
 
 def test_a_folder_that_is_read_only(tmp_path):
