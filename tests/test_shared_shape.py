@@ -18,9 +18,12 @@ from frontier.errors import LOG, TwoComponent
 from frontier.shared_shape import MIDDLE, Cell, analysed
 from frontier.shared_shape.flips import FAR, added_columns, flips, ranks_of
 from frontier.shared_shape.models import Layout, fit_linear, fit_shift
-from frontier.shared_shape.scatter import between_seeds, scatters
+from frontier.shared_shape.scatter import Widened, between_seeds, scatters
 
 LAYOUT = Layout((8, 8), (4, 4), 2, 1, 0, 1)
+
+
+ALONE = Widened(False, 1.0, 1.0, 11.0)
 
 
 def points(seed=0, cells=3, sd=0.05, shift=0.3):
@@ -152,11 +155,10 @@ def _place(c):
 def test_blocks_of_any_size_give_the_same(monkeypatch, block):
     """Cells one by one, and one cell's patterns in parts: memory is bounded, numbers are not touched."""
     z, logs = points(cells=5)
-    cells = [Cell(a, b, (8, 8)) for a, b in zip(z, np.exp(logs), strict=True)]
-    whole = scatters(LAYOUT, z, np.exp(logs), LOG, cells)
+    whole = scatters(LAYOUT, z, np.exp(logs), LOG, [ALONE] * 5)
     monkeypatch.setattr("frontier.shared_shape.flips.BLOCK", block)
-    for pair in zip(whole, scatters(LAYOUT, z, np.exp(logs), LOG, cells), strict=True):
-        one, other = ({**vars(s.widened), **vars(s), "widened": 0} for s in pair)
+    for pair in zip(whole, scatters(LAYOUT, z, np.exp(logs), LOG, [ALONE] * 5), strict=True):
+        one, other = ({**vars(s), "widened": 0} for s in pair)
         assert other == pytest.approx(one, rel=1e-9, nan_ok=True)
 
 
@@ -259,10 +261,29 @@ def test_neighbours_that_err_alike_are_noticed():
         for i in [*range(1, 8), *range(9, 16)]:
             e[:, i] = rho * e[:, i - 1] + np.sqrt(1 - rho**2) * e[:, i]
         y = np.exp(-2 - z + 0.05 * e)
-        cells = [Cell(a, b, (8, 8)) for a, b in zip(z, y, strict=True)]
-        found = scatters(LAYOUT, z, y, LOG, cells)
+        found = scatters(LAYOUT, z, y, LOG, [ALONE] * len(z))
         shares.append(np.mean([s.p_autocorrelation < 0.1 for s in found]))
     assert 0.05 < shares[0] < 0.15 and shares[1] > 0.4
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_correlation_of_neighbours_is_that_of_dense_matrices(seed):
+    """E r'Ar / E r'r of residuals r = Me, for independent errors and for correlation 1/2, n by n."""
+    z, logs = points(seed=seed, cells=1)
+    (found,) = scatters(LAYOUT, z, np.exp(logs), LOG, [ALONE])
+    x, family = LAYOUT.columns(z, moved=True)[0], np.repeat([0, 1], 8)
+    far = np.abs(np.subtract.outer(np.arange(16), np.arange(16)))
+    same = np.equal.outer(family, family)
+    left, beside = np.eye(16) - x @ np.linalg.pinv(x), 0.5 * (far == 1) * same
+    along = left @ beside @ left
+
+    def lagged(covariance):
+        return np.trace(along @ covariance) / np.trace(left @ covariance)
+
+    null, half = lagged(np.eye(16)), lagged(0.5**far * same)
+    residuals = left @ logs[0]
+    rho = 0.5 * (residuals @ beside @ residuals / (residuals @ residuals) - null) / (half - null)
+    assert found.autocorrelation == pytest.approx(np.clip(rho, 0, 0.6))
 
 
 def test_seeds_are_pooled_only_where_they_do_not_differ():

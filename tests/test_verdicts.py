@@ -14,7 +14,8 @@ from frontier.shared_shape.pairs import Pair, Side
 from frontier.shared_shape.scatter import Scatter, Widened
 
 NONE = Side(0.0, 0.01)
-SCATTER = Scatter(0.05, 12.0, 0.5, 0.0, 1.0, 0, 1.0, False, Widened(1.0, 1.0, 12.0))
+SCATTER = Scatter(0.05, 12.0, 0.5, 0.0, 1.0, 0, 1.0, Widened(False, 1.0, 1.0, 12.0))
+BY_SEED = replace(SCATTER, widened=replace(SCATTER.widened, by_seed=True))
 
 
 def pair(**changes: object) -> Pair:
@@ -119,8 +120,8 @@ def test_tipping_points_solve_their_own_equation():
 
 
 def test_seeds_in_the_data_leave_nothing_to_tip():
-    assert np.isnan(decided(pair(), scatter=replace(SCATTER, by_seed=True)).tipping)
-    assert decided(pair(), scatter=replace(SCATTER, by_seed=True), typical_seed_sd=9.0).verdict == "better"
+    assert np.isnan(decided(pair(), scatter=BY_SEED).tipping)
+    assert decided(pair(), scatter=BY_SEED, typical_seed_sd=9.0).verdict == "better"
 
 
 def test_the_middle_hit_is_read_and_no_other():

@@ -83,7 +83,7 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
             f"{number(math.sqrt((1 + rho) / (1 - rho)), 2)}."
         )
         yield Doubt(Kind.correlated, text, numbers={"correlation": rho, "p": p})
-    if scatter.by_seed:
+    if scatter.widened.by_seed:
         text = "Families are held against the scatter of their seeds."
         if scatter.widened.seeds == 1:
             text = "Seeds of a family differ no more than its runs do, and are pooled."

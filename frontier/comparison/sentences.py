@@ -24,8 +24,9 @@ def claim(c: Comparison) -> str:
         return f"{head} and {reference} are not comparable on these data: {c.why}."
     if c.verdict == "withheld":
         return f"{head} and {reference}: no verdict, {c.why} ({_both(c)})."
-    if c.verdict == "crossing" and c.crossing:
-        said = f"{head} and {reference} cross at L0 {crossing_cell(c.crossing)}: {head} is better {_where(c)}"
+    if c.verdict == "crossing":
+        at = f" at L0 {crossing_cell(c.crossing)}" if c.crossing else ""
+        said = f"{head} and {reference} cross{at}: {head} is better {_where(c)}"
     elif math.isnan(c.potency.ratio):
         said = f"{_is(c)}: {_at_equal_l0(c)}"
     elif c.verdict == "not separable":
@@ -42,8 +43,6 @@ def claim(c: Comparison) -> str:
 def _is(c: Comparison) -> str:
     if c.verdict == "not separable":
         return f"{c.family} and {c.reference} are not separable"
-    if c.verdict == "crossing":  # by their hits: at no L0 that both have
-        return f"{c.family} and {c.reference} cross"
     return f"{c.family} is {c.verdict} than {c.reference}"
 
 

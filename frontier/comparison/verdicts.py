@@ -82,7 +82,7 @@ def decisions(
         rejected = adjusted[i] < alpha
         verdict, why = _verdict(pairs[i], level, rejected)
         verdict, why = _vetoed(verdict, why, pairs[i], observed[i], scatter, 1 - alpha)
-        tipping = math.nan if scatter.by_seed else tipping_point(pairs[i], verdict, level)
+        tipping = math.nan if scatter.widened.by_seed else tipping_point(pairs[i], verdict, level)
         if typical_seed_sd and tipping < typical_seed_sd:
             verdict, why = "not separable", SEEDS
         out[i] = Decision(verdict, why, float(adjusted[i]), level, tipping)

@@ -12,7 +12,7 @@ from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
 from frontier.shared_shape.models import Array, Layout, fit_shifts
 from frontier.shared_shape.pairs import Pair, Weighted, averaged, estimates
-from frontier.shared_shape.scatter import Scatter, scatters
+from frontier.shared_shape.scatter import Scatter, scatters, widenings
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
         z, y = batch.z[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
-        own = scatters(layout, z, y, errors, cells)
-        scatter |= {
-            i: s for i, s, best in zip(rows.tolist(), own, models.best[rows] == k, strict=True) if best
-        }
-        inflation, df = (np.array([getattr(s.widened, name) for s in own]) for name in ("inflation", "df"))
+        widened = widenings(layout, z, y, errors, cells)
+        best = np.flatnonzero(models.best[rows] == k)
+        own = scatters(layout, z[best], y[best], errors.take(best), [widened[i] for i in best])
+        scatter |= dict(zip(rows[best].tolist(), own, strict=True))
+        inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:
             pair = estimates(layout, f, z, y, errors, inflation, df)
             said[f].append(Weighted(rows, models.weight[k, rows], pair))

@@ -2,7 +2,7 @@
 
 A verdict rests on as few columns as the points support. A straight deviation where the true one bends tells
 sides apart well, but places their crossing sharply at the wrong L0: its 95 % limits held the true one in 68 %
-of simulated tables, those of a deviation of degree 2 in 94 to 97 % (`make verdicts`, true crossing).
+of simulated tables, those of a deviation of degree 2 in 95 % (`make verdicts`, true crossing).
 """
 
 from __future__ import annotations
@@ -18,29 +18,19 @@ from frontier.shared_shape.pair_curves import Curves, common_range
 from frontier.shared_shape.pairs import crossing, t_of
 
 BENT = 2
-LEAST_DF = 2
+"""Degree of the deviations."""
 
 
 def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[float, float, float] | None:
     """L0 at which family `f` crosses the reference, and the ends of the set around it where they may.
 
-    None where their curves do not cross in the common range of L0.
+    None where bent curves do not cross in the common range of L0, or leave no degree of freedom.
     """
-    for deviation in (BENT, shape.deviation):
-        found = _crossing(cell, shape, f, level, deviation)
-        if found:
-            return found
-    return None
-
-
-def _crossing(
-    cell: Cell, shape: CellShape, f: int, level: float, deviation: int
-) -> tuple[float, float, float] | None:
     (batch,) = batches([cell])
     base, moved = (0, f) if cell.distinct[0] >= cell.distinct[f] else (f, 0)
-    layout = Layout(batch.sizes, batch.distinct, max(shape.degree, deviation), deviation, base, moved)
+    layout = Layout(batch.sizes, batch.distinct, max(shape.degree, BENT), BENT, base, moved)
     df = batch.z.shape[-1] - layout.n_free
-    if df < (LEAST_DF if deviation != shape.deviation else 1):
+    if df < 1:
         return None
     errors = TwoComponent(np.array([[shape.knee]])) if shape.knee else LOG
     free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)

@@ -32,6 +32,8 @@ class Widened:
 
     Attributes
     ----------
+    by_seed : bool
+        Whether settings were run with several seeds.
     seeds : float
         Where seeds are the unit: mean square between them over that of the residuals.
     selection : float
@@ -41,6 +43,7 @@ class Widened:
         Degrees of freedom.
     """
 
+    by_seed: bool
     seeds: float
     selection: float
     df: float
@@ -65,8 +68,6 @@ class Scatter:
         Of neighbours along a family.
     outlier, p_outlier : int, float
         The point that lies farthest from its family's curve, and the p value of so far a point (Bonferroni).
-    by_seed : bool
-        Whether settings were run with several seeds.
     widened : Widened
         What variances are multiplied by.
     """
@@ -78,35 +79,44 @@ class Scatter:
     p_autocorrelation: float
     outlier: int
     p_outlier: float
-    by_seed: bool
     widened: Widened
 
 
-def scatters(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> list[Scatter]:
+def widenings(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> list[Widened]:
+    """What widens the variances of each cell of a batch under the free model."""
+    df, free = z.shape[-1] - layout.n_free, None
+    if any(c.seeds is not None for c in cells):
+        free = fit_linear(layout.columns(z, moved=True), errors.scale(y), errors)
+    out = []
+    for i, cell in enumerate(cells):
+        seeds = None
+        if free is not None and cell.seeds is not None:
+            seeds = between_seeds(cell, free.residuals[i], float(np.sqrt(free.rss[i] / df)), df)
+        between, df_between = seeds or (1.0, float(df))
+        out.append(Widened(seeds is not None, between, float(np.sqrt(cell.runs_per_kept)), df_between))
+    return out
+
+
+def scatters(layout: Layout, z: Array, y: Array, errors: Errors, widened: list[Widened]) -> list[Scatter]:
     """The scatter of each cell of a batch around the free model."""
     columns = layout.columns(z, moved=True)
     free = fit_linear(columns, errors.scale(y), errors)
-    df = z.shape[-1] - columns.shape[-1]
+    df, ranks = z.shape[-1] - columns.shape[-1], ranks_of(z, y)
     sigma = np.sqrt(free.rss / df)
     room = min(2, df - 1)
     lack = np.full(len(z), np.nan)
     if room > 0:
         further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
-        lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1), ranks_of(z, y))
-    rho, p_rho = _autocorrelation(free, layout.sizes, y)
+        lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1), ranks)
+    rho, p_rho = _autocorrelation(free, layout.sizes, ranks)
     farthest, p_farthest = _outlier(free, df)
-    out = []
-    for i, cell in enumerate(cells):
-        seeds = None if cell.seeds is None else between_seeds(cell, free.residuals[i], float(sigma[i]), df)
-        between, df_between = seeds or (1.0, float(df))
-        out.append(
-            Scatter(
-                float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
-                float(p_farthest[i]), seeds is not None,
-                Widened(between, float(np.sqrt(cell.runs_per_kept)), df_between),
-            )
-        )  # fmt: skip
-    return out
+    return [
+        Scatter(
+            float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
+            float(p_farthest[i]), own,
+        )
+        for i, own in enumerate(widened)
+    ]  # fmt: skip
 
 
 def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
@@ -123,23 +133,25 @@ def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
     return farthest, np.minimum(2 * t.shape[-1] * stdtr(max(df - 1, 1), -largest), 1.0)
 
 
-def _autocorrelation(free: Fitted, sizes: tuple[int, ...], y: Array) -> tuple[Array, Array]:
+def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.intp]) -> tuple[Array, Array]:
     """Lag-1 correlation of the errors along the families, and the p value of none.
 
     Residuals of a fit are negatively correlated though the errors are not, so that the statistic is held
     against fits of independent normal errors, and its excess over what these have on average against that of
     errors with correlation 1/2 (E r'Ar / E r'r of residuals r = Me, A taking neighbours, M = 1 - QQ').
     """
-    cells, n = y.shape
+    cells, n = ranks.shape
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
     if len(inner) < MANY_PAIRS:
         return np.zeros(cells), np.ones(cells)
     q = np.linalg.qr(free.jacobian * free.root_weights[..., None])[0]
-    null = _refitted(_normal_errors(n), _places(sizes, y), q, inner)
+    null = _refitted(_normal_errors(n), ranks, q, inner)
     aq, cq = _beside(q, inner), _correlated(q, sizes)
     qaq, qcq = np.swapaxes(q, -1, -2) @ aq, np.swapaxes(q, -1, -2) @ cq
-    expected = -_trace(qaq) / (n - q.shape[-1])
-    half = (HALF * len(inner) - 2 * (aq * cq).sum((-1, -2)) + _trace(qaq @ qcq)) / (n - _trace(qcq))
+    expected = -np.trace(qaq, axis1=-2, axis2=-1) / (n - q.shape[-1])
+    half = (HALF * len(inner) - 2 * (aq * cq).sum((-1, -2)) + np.trace(qaq @ qcq, axis1=-2, axis2=-1)) / (
+        n - np.trace(qcq, axis1=-2, axis2=-1)
+    )
     observed = _lagged(free.residuals, inner)
     rho = HALF * (observed - expected) / np.maximum(half - expected, 0.05)
     return np.clip(rho, 0.0, MOST_CORRELATED), (null >= observed[:, None]).mean(-1)
@@ -152,12 +164,12 @@ def _lagged(residuals: Array, inner: NDArray[np.intp]) -> Array:
     return np.asarray(products / np.where(square > 0, square, 1))
 
 
-def _refitted(errors: Array, places: NDArray[np.intp], basis: Array, inner: NDArray[np.intp]) -> Array:
+def _refitted(errors: Array, ranks: NDArray[np.intp], basis: Array, inner: NDArray[np.intp]) -> Array:
     """The same of the residuals that fits leave of errors, (cells, draws)."""
     found = np.empty((len(basis), len(errors)))
     for cells, some in blocks(len(basis), *errors.shape):
         own = basis[cells]
-        drawn = np.swapaxes(errors[some][:, places[cells]], 0, 1)
+        drawn = np.swapaxes(errors[some][:, ranks[cells]], 0, 1)
         found[cells, some] = _lagged(drawn - (drawn @ own) @ np.swapaxes(own, -1, -2), inner)
     return found
 
@@ -179,20 +191,6 @@ def _correlated(q: Array, sizes: tuple[int, ...]) -> Array:
         for i in range(end - 2, begin - 1, -1):
             back[:, i] += HALF * back[:, i + 1]
     return onward + back - q
-
-
-def _trace(square: Array) -> Array:
-    return np.asarray(np.einsum("...ii->...", square))
-
-
-def _places(sizes: tuple[int, ...], y: Array) -> NDArray[np.intp]:
-    """Which drawn error a point takes, (cells, points): the same whatever the order of the families."""
-    ends = np.cumsum(sizes)
-    means = np.stack([part.mean(-1) for part in np.split(y, ends[:-1], axis=-1)], -1)
-    order = np.lexsort((means, np.broadcast_to(sizes, means.shape)), axis=-1)
-    begins = np.concatenate([[0], np.cumsum(sorted(sizes))[:-1]])[np.argsort(order, axis=-1)]
-    family = np.repeat(np.arange(len(sizes)), sizes)
-    return begins[:, family] + np.arange(ends[-1]) - np.repeat(ends - sizes, sizes)
 
 
 @lru_cache(maxsize=64)

@@ -81,7 +81,7 @@ class SharedShape(Result):
             group, families[0], y_name, names,
             cell.z, cell.y, {f: float(v) for f, v in zip(families, shape.shifts, strict=True)},
             shape.coefficients, shape.middle, shape.spread, shape.knee, s.sigma, s.df, s.p_lack_of_fit,
-            s.autocorrelation, s.p_autocorrelation, s.by_seed, cell.runs_per_kept,
+            s.autocorrelation, s.p_autocorrelation, s.widened.by_seed, cell.runs_per_kept,
         )  # fmt: skip
 
     @property
