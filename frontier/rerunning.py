@@ -199,12 +199,14 @@ def _made(record: Any, sources: Sources) -> Any:
     if not getattr(function, "is_recorded", False):
         raise ValueError(f"frontier.{one_line(name)} is no function that can be run again")
     assert function is not None
+    arguments = {k: _made(v, sources) for k, v in record["arguments"].items()}
     for argument in SOURCES:
-        if isinstance(record["arguments"].get(argument), str):  # it would be opened wherever it lies
+        value = arguments.get(argument)
+        if isinstance(value, str) and value is not sources.given:  # it would be opened wherever it lies
             raise ValueError(
                 f"{argument} of frontier.{name} is text, where a record has a file with its digest"
             )
-    return function(**{k: _made(v, sources) for k, v in record["arguments"].items()})
+    return function(**arguments)
 
 
 def _part(result: Any, way: list[str | int]) -> Any:
