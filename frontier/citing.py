@@ -41,7 +41,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "quantile": ("koenker1978",),
 }
 """Curves, errors models and kinds of interval, where a result says that it has them."""
-SAYING = ("curve", "errors", "intervals", "simultaneous", "estimator", "method")
+SAYING = ("curve", "errors", "intervals", "estimator", "method")
 """Fields that say so."""
 
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -95,7 +95,11 @@ def cite(result: Any = None) -> Citations:
     version, made = None, record_of(result)
     if made is not None:
         version = (made.get("of", made).get("versions") or {}).get("sae-frontier")
-        found |= {DATASETS[name] for name in _datasets(made) if name in DATASETS}
+        for name, value in _arguments(made):
+            if name == "simultaneous":  # of which a result keeps the intervals alone
+                found |= set(WORDS.get(value, ()))
+            elif name == "name" and value in DATASETS:
+                found.add(DATASETS[value])
     for part in _parts(result):
         found |= set(METHODS.get(type(part).__name__, ()))
         for name in SAYING:
@@ -153,13 +157,10 @@ def _families(thing: Any) -> Iterator[str]:
             yield from (v for v in group.values() if isinstance(v, str))
 
 
-def _datasets(record: Any) -> Iterator[str]:
-    """Data sets that a record loads."""
+def _arguments(record: Any) -> Iterator[tuple[str, str]]:
+    """Arguments that are words, of a call and of the calls that gave its data."""
     if isinstance(record, dict):
-        if record.get("call") == "load_dataset":
-            yield str(record.get("arguments", {}).get("name"))
-        for value in record.values():
-            yield from _datasets(value)
-    elif isinstance(record, list):
-        for value in record:
-            yield from _datasets(value)
+        yield from ((name, value) for name, value in record.items() if isinstance(value, str))
+    inner = record.values() if isinstance(record, dict) else record if isinstance(record, list) else ()
+    for value in inner:
+        yield from _arguments(value)

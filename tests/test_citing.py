@@ -54,8 +54,9 @@ def test_what_was_used_is_cited_and_what_was_not_is_not(hill20, comparison20):
     )
     assert set(frontier.cite(power).keys) >= {"gao2024", "box1964"}
     assert "hill1910" not in frontier.cite(power).keys
-    dunnett = frontier.ratio_table(hill20, "baseline", simultaneous="dunnett")
-    assert ("dunnett1955" in frontier.cite(dunnett).keys) == any("unnett" in r.method for r in dunnett)
+    for simultaneous, cited in ((None, False), ("bonferroni", False), ("dunnett", True)):
+        ratios = frontier.ratio_table(hill20, "baseline", simultaneous=simultaneous)
+        assert ({"dunnett1955", "hasler2008"} <= set(frontier.cite(ratios).keys)) == cited
 
 
 def test_the_version_is_that_of_the_result(tmp_path, hill20):
