@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from frontier.metrics.checks import TableError
@@ -12,6 +13,15 @@ from frontier.readers.optional import optional
 from frontier.wording import listed, nearest
 
 MOST_RUNS = 5000
+
+
+def _first(runs: Iterable[Any], found: Found) -> Iterator[Any]:
+    """The runs of a store, of very many the first; that there are more is said."""
+    for i, run in enumerate(runs):
+        if i >= MOST_RUNS:
+            found.say(f"the first {MOST_RUNS} runs are read")
+            return
+        yield run
 
 
 def read_wandb(rest: str, name: str, found: Found) -> None:
@@ -31,10 +41,7 @@ def read_wandb(rest: str, name: str, found: Found) -> None:
     try:
         api = wandb.Api()
         runs = [api.run("/".join(parts))] if len(parts) == 3 else api.runs("/".join(parts))
-        for i, run in enumerate(runs):
-            if i >= MOST_RUNS:
-                found.say(f"the first {MOST_RUNS} runs are read")
-                break
+        for run in _first(runs, found):
             log = Log(str(run.name), name)
             log.values = {k: v for k, v in flat(dict(run.summary)).items() if not k.startswith("_wandb")}
             log.config = {k: v for k, v in dict(run.config).items() if not k.startswith("_")}
@@ -65,13 +72,13 @@ def read_trackio(rest: str, name: str, found: Found) -> None:
     except ValueError:
         known = list(storage.get_projects())
         raise TableError(f"Trackio has no project {project!r}{nearest(project, known)}") from None
-    for run in runs[:MOST_RUNS]:
+    for run in _first(runs, found):
         log = Log(run.name, name, config={k: v for k, v in (run.config or {}).items() if k[:1] != "_"})
         entries = storage.get_logs(project, run=run.name, run_id=run.id)
         for entry in sorted(entries, key=lambda e: e.get("step") or 0):
             log.values |= {k: v for k, v in entry.items() if k not in ("step", "timestamp")}
         found.logs["trackio", run.id] = log
-    found.recognised.append(f"{len(runs)} Trackio runs")
+    found.recognised.append(f"{len(found.logs)} Trackio runs")
 
 
 def read_mlflow(rest: str, name: str, found: Found) -> None:
@@ -89,14 +96,14 @@ def read_mlflow(rest: str, name: str, found: Found) -> None:
     client = client_of(tracking_uri=f"sqlite:///{path}" if os.path.isfile(path) else f"file://{path}")
     try:
         experiments = [e.experiment_id for e in client.search_experiments()]
-        runs = list(client.search_runs(experiments, max_results=MOST_RUNS)) if experiments else []
+        runs = client.search_runs(experiments, max_results=MOST_RUNS + 1) if experiments else []
     except Exception as error:
         raise TableError(f"{name} is no MLflow store: {type(error).__name__}") from error
     if not runs:
         raise TableError(f"{name}: no runs in {listed(experiments) or 'it'}")
-    for run in runs:
+    for run in _first(runs, found):
         log = Log(run.info.run_name or run.info.run_id, name, dict(run.data.metrics), dict(run.data.params))
         if run.info.status != "FINISHED":
             log.doubt = f"run is {run.info.status.lower()}"
         found.logs["mlflow", run.info.run_id] = log
-    found.recognised.append(f"{len(runs)} MLflow runs")
+    found.recognised.append(f"{len(found.logs)} MLflow runs")

@@ -10,6 +10,7 @@ from offline import THEIR_WARNINGS, stay_offline, trackio_at  # noqa: F401
 
 import frontier
 from frontier.metrics.checks import TableError
+from frontier.readers import stores
 from frontier.readers.wandb_files import BLOCK, records
 
 pytestmark = THEIR_WARNINGS
@@ -86,6 +87,12 @@ def test_a_trackio_store(tmp_path, monkeypatch):
     run.finish()
     table = frontier.read("trackio://saes")
     assert table[["l0", "loss_recovered", "architecture"]].to_numpy().tolist() == [[15.5, 0.9, "topk"]]
+    other = trackio.init("saes", name="b", embed=False)
+    other.log({"l0": 80.0, "loss_recovered": 0.95})
+    other.finish()
+    monkeypatch.setattr(stores, "MOST_RUNS", 1)
+    first = frontier.read("trackio://saes")
+    assert len(first) == 1 and "the first 1 runs are read" in frontier.notes(first)
     with pytest.raises(TableError, match=r"Trackio has no project 'sae'.*saes"):
         frontier.read("trackio://sae")
 
@@ -105,6 +112,9 @@ def test_an_mlflow_store(tmp_path, monkeypatch):
     table = frontier.read(f"mlflow://{tmp_path / 'mlruns'}").sort_values("l0", ignore_index=True)
     assert table["l0"].tolist() == [20.0, 40.0] and table["fvu"].tolist() == [0.25, 0.25]
     assert table["doubts"].notna().tolist() == [False, True]
+    monkeypatch.setattr(stores, "MOST_RUNS", 1)
+    first = frontier.read(f"mlflow://{tmp_path / 'mlruns'}")
+    assert len(first) == 1 and "the first 1 runs are read" in frontier.notes(first)
     with pytest.raises(TableError, match="no MLflow store gone"):
         frontier.read("mlflow://gone")
 
@@ -139,6 +149,9 @@ def test_a_project_of_weights_and_biases_by_its_api(monkeypatch):
     assert table["l0"].tolist() == [32.5, 64.0] and table["run_id"].tolist() == ["one", "two"]
     assert table["doubts"].tolist()[1] == "run is crashed"
     assert frontier.read("wandb://me/saes/one")["run_id"].tolist() == ["one"]
+    assert not any("runs are read" in note for note in frontier.notes(table))
+    monkeypatch.setattr(stores, "MOST_RUNS", 2)
+    assert "the first 2 runs are read" in frontier.notes(frontier.read("wandb://me/saes"))
     with pytest.raises(TableError) as stopped:
         frontier.read("wandb://me/other")
     assert "secret" not in str(stopped.value) and "private" not in str(stopped.value)
