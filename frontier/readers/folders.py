@@ -6,16 +6,14 @@ import gc
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from frontier.metrics import metrics_table, require_metrics
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, num, printable
 from frontier.readers.logged import finish
-from frontier.readers.recognise import KINDS, read_file
-from frontier.readers.tensorboard import is_events
+from frontier.readers.recognise import KINDS, is_looked_into, read_file
 from frontier.wording import listed, plural
 
 LOGS = (" run", " log")
@@ -47,7 +45,7 @@ def scan(folder: str, found: Found) -> None:
     kinds, lacking = Counter[str](), ""
     unread: list[str] = []
     files = list(files_in(folder, unread))
-    for path in _tracked(files):
+    for path in tracked(files, "Reading", MANY):
         frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
         try:
             kind = read_file(path, found)
@@ -119,7 +117,7 @@ def files_in(folder: str, unread: list[str]) -> Iterator[str]:
                 entry.is_symlink() and entry.is_dir() and entry.name != "latest-run"
             ):  # of W&B, to one of them
                 problem = "a link to a folder, not followed"
-            elif entry.name.lower().endswith(KINDS) or is_events(entry.name):
+            elif is_looked_into(entry.name):
                 if entry.is_file():
                     yield entry.path
                 else:
@@ -149,14 +147,14 @@ def _reason(error: OSError) -> str:
     return (error.strerror or type(error).__name__).lower()
 
 
-def _tracked(files: list[str]) -> Any:
-    """The files themselves, under a progress bar where there are many and somebody looks."""
-    if len(files) < MANY or not sys.stderr.isatty():
+def tracked(files: list[str], doing: str, many: int) -> Iterable[str]:
+    """The files themselves, under a progress bar where there are so many and somebody looks."""
+    if len(files) < many or not sys.stderr.isatty():
         return files
     from rich.console import Console
     from rich.progress import track
 
-    return track(files, "Reading", console=Console(stderr=True), transient=True)
+    return track(files, doing, console=Console(stderr=True), transient=True)
 
 
 def _say_files(found: Found, kinds: Counter[str], unread: list[str]) -> None:

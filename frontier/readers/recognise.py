@@ -40,6 +40,11 @@ KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in com
 """Endings of files that are looked into."""
 
 
+def is_looked_into(name: str) -> bool:
+    """Whether a file's name is one of a kind that is read."""
+    return name.lower().endswith(KINDS) or tensorboard.is_events(name)
+
+
 _ReadRecords = Callable[[list[dict[str, Any]], str, Found], list[dict[str, Any]] | None]
 FLAT: tuple[tuple[Callable[[list[str]], bool], _ReadRecords, str], ...] = (
     (wandb.is_runs_table, wandb.read_runs_table, "Weights & Biases runs table"),

@@ -12,20 +12,23 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from frontier.metrics.checks import TableError
-from frontier.readers.found import Found
+from frontier.readers.folders import scan, tracked
+from frontier.readers.found import Found, printable
 from frontier.readers.opening import LARGEST
 from frontier.readers.optional import optional
+from frontier.readers.recognise import is_looked_into, read_file
 from frontier.wording import listed, plural
 from frontier.writing import write_text
 
 MOST_FILES = 20_000
 MOST_BYTES = 2 * 2**30
 TRIES = 3
+MANY = 5
+"""From so many copies on a progress bar is shown, on a terminal."""
 PAUSE = 0.5
 """Seconds before the second try; twice that before the third."""
 EXTRAS = {"hf": "hub", "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs"}
@@ -47,25 +50,25 @@ def read_files(address: str, name: str, found: Found) -> None:
     TableError
         When there is nothing, or too much, or no access; the address is not repeated.
     """
-    from frontier.readers.folders import scan
-    from frontier.readers.recognise import read_file
-
     scheme = address.partition("://")[0]
     fs, root = _open(address, scheme, name)
     cache = cache_folder() / hashlib.sha256(address.encode()).hexdigest()[:16]
-    single, files = _listed(fs, root, scheme, name)
+    single, files = _listed(fs, root, scheme, name, found)
     folder = cache if single else cache / name
     left = _copied(fs, files, folder, cache / "seen.json", scheme, name)
     if left:
         found.say(
             f"{plural(len(left), 'file')} larger than {LARGEST // 2**20} MB not read: {listed(left, 3)}"
         )
-    if single:
-        path = str(folder / next(iter(files)))
-        found.recognised.append(read_file(path, found))
-    else:
-        scan(str(folder), found)
-    _named(found, str(cache) + os.sep)
+    copies = str(cache) + os.sep
+    try:
+        if single:
+            found.recognised.append(read_file(str(folder / next(iter(files))), found))
+        else:
+            scan(str(folder), found)
+    except TableError as error:
+        raise TableError(str(error).replace(copies, "")) from error
+    _named(found, copies)
 
 
 def cache_folder() -> Path:
@@ -94,9 +97,11 @@ def _open(address: str, scheme: str, name: str) -> tuple[Any, str]:
     return fs, str(root)
 
 
-def _listed(fs: Any, root: str, scheme: str, name: str) -> tuple[bool, dict[str, dict[str, Any]]]:
+def _listed(
+    fs: Any, root: str, scheme: str, name: str, found: Found
+) -> tuple[bool, dict[str, dict[str, Any]]]:
     """Whether the address is one file, and what is to be copied, by path below it."""
-    if scheme in ("http", "https") and not _wanted(name):
+    if scheme in ("http", "https") and not is_looked_into(name):
         raise TableError(f"{name}: an address of the web must be that of one file, with a known ending")
     try:
         fs.invalidate_cache()
@@ -107,9 +112,10 @@ def _listed(fs: Any, root: str, scheme: str, name: str) -> tuple[bool, dict[str,
     except Exception as error:
         raise TableError(f"{name} cannot be reached: {_said(error, scheme)}") from None
     below = root.rstrip("/") + "/"
-    files = {
-        p.removeprefix(below): i for p, i in inside.items() if _wanted(p) and _safe(p.removeprefix(below))
-    }
+    wanted = {p.removeprefix(below): i for p, i in inside.items() if is_looked_into(PurePosixPath(p).name)}
+    files = {p: i for p, i in wanted.items() if _safe(p)}
+    if outside := [printable(p) for p in wanted if p not in files]:
+        found.say(f"{plural(len(outside), 'file')} named outside the folder not read: {listed(outside, 3)}")
     size = sum(int(i.get("size") or 0) for i in files.values() if int(i.get("size") or 0) <= LARGEST)
     if not files:
         raise TableError(f"{name}: no result files among {plural(len(inside), 'file')}")
@@ -119,13 +125,6 @@ def _listed(fs: Any, root: str, scheme: str, name: str) -> tuple[bool, dict[str,
             f"{MOST_FILES} and {MOST_BYTES // 2**20} MB are copied: name a folder inside"
         )
     return False, dict(sorted(files.items()))
-
-
-def _wanted(path: str) -> bool:
-    from frontier.readers.recognise import KINDS
-    from frontier.readers.tensorboard import is_events
-
-    return path.lower().endswith(KINDS) or is_events(PurePosixPath(path).name)
 
 
 def _safe(path: str) -> bool:
@@ -149,7 +148,7 @@ def _copied(
     for gone in seen.keys() - now.keys():
         (folder / gone).unlink(missing_ok=True)
     due = [p for p, mark in now.items() if not mark or seen.get(p) != mark or not (folder / p).is_file()]
-    for path in _tracked(due):
+    for path in tracked(due, "Copying", MANY):
         place = folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = place.with_name(place.name + ".draft")
@@ -184,18 +183,6 @@ def _tried(action: Any) -> Any:
             if i == TRIES - 1:
                 raise
             time.sleep(PAUSE * 2**i)
-
-
-def _tracked(paths: list[str]) -> Iterator[str]:
-    """The paths, under a progress bar where there are several and somebody looks."""
-    import sys
-
-    if len(paths) < 5 or not sys.stderr.isatty():
-        return iter(paths)
-    from rich.console import Console
-    from rich.progress import track
-
-    return iter(track(paths, "Copying", console=Console(stderr=True), transient=True))
 
 
 def _said(error: Exception, scheme: str) -> str:

@@ -122,6 +122,16 @@ def test_what_is_gone_there_is_gone_here(local):
     assert frontier.read(address)["source"].tolist() == ["there/b.csv"]
 
 
+def test_an_error_names_the_address_and_not_the_copy(local):
+    (local / "a.csv").write_text("a,b\n1,2\n")
+    (local / "b.csv").unlink()
+    (local / "bad.json").write_text("{")
+    for address, name in ((f"file://{local}", "there"), (f"file://{local}/bad.json", "bad.json")):
+        with pytest.raises(TableError) as stopped:
+            frontier.read(address)
+        assert str(stopped.value).startswith(name) and "cache" not in str(stopped.value)
+
+
 def test_commands_and_reports_take_an_address(local, tmp_path):
     done = sae_frontier("pareto", f"file://{local}")
     assert done.returncode == 0 and "2 of 2 SAEs are Pareto-optimal" in done.stdout, done.stderr
@@ -150,7 +160,11 @@ def test_a_server_can_name_no_place_outside(local, monkeypatch):
         return {p: {"name": f"{root}/{n}", "size": 10, "type": "file", "mtime": 1} for p, n in names.items()}
 
     monkeypatch.setattr(kind, "find", find)
-    assert frontier.read(f"file://{local}")["family"].tolist() == ["topk"]
+    table = frontier.read(f"file://{local}")
+    assert table["family"].tolist() == ["topk"]
+    assert "2 files named outside the folder not read: ../escaped.csv, /elsewhere.csv" in frontier.notes(
+        table
+    )
     assert not list(local.parent.rglob("escaped.csv")) and not list(local.parent.rglob("elsewhere.csv"))
 
 
