@@ -29,7 +29,8 @@ def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (
     TableError
         Names the column and what differs; or says why every row is set aside.
     """
-    for column in [across] if isinstance(across, str) else across:
+    across = [across] if isinstance(across, str) else across
+    for column in across:
         if column not in table:
             near = nearest(column, [str(c) for c in table.columns])
             raise TableError(f"no column {column!r} for values to meet across{near}")
@@ -43,9 +44,9 @@ def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (
 
 def _unlike(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str]) -> str:
     """What to ask where rows of one group differ in a column of the protocol; empty where they do not."""
+    codes = group_codes(table, columns)[0]
     for column in [c for c in PROTOCOL if c in table and c not in columns and c not in across]:
         text = as_text(table[column])
-        codes = group_codes(table, columns)[0]
         if text.groupby(codes).nunique().max() > 1:
             found = sorted(text.unique())
             known = " (fill in the missing ones if they are equal)" if "(missing)" in found else ""
