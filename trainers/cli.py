@@ -175,38 +175,20 @@ def export(
 
     Example: `sae-train export runs/first --out exported --format sae-lens`
     """
-    from frontier.wording import listed, nearest
-    from frontier.writing import file_names
-    from trainers.export import ExportError
-    from trainers.export import export as write
-    from trainers.export.runs import known_of_run
-    from trainers.sae_files import load_saes
+    from trainers.export.runs import export_run
 
     if layout is Format.sae_bench_results:
         from trainers.export.sae_bench_results import write_results
 
         console.print(f"wrote {len(write_results(folder, out))} results to {out}/core", markup=False)
         return
-    found = list(load_saes(folder / "saes"))
-    saes = {s.identity["run_id"]: s for s in found}
-    if len(saes) < len(found):
-        fail(f"{folder / 'saes'} has several SAEs of one run_id; there are {listed(sorted(saes))}")
-    for name in only or ():
-        if name not in saes:
-            fail(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
-    known, refused = known_of_run(folder), {}
-    places = dict(zip(saes, file_names(saes), strict=True))
-    for name in only or saes:
-        try:
-            write(saes[name], out / places[name], str(layout), known=known.get(name))
-        except ExportError as error:
-            refused[name] = error
-            continue
-        if places[name] != name:
-            console.print(f"{name!r} is no name for a folder; it is in {places[name]}", markup=False)
-    console.print(f"wrote {len(only or saes) - len(refused)} SAEs to {out}", markup=False, soft_wrap=True)
-    if refused:
-        fail("; ".join(f"{name} was not written: {error}" for name, error in refused.items()))
+    done = export_run(folder, out, str(layout), only or ())
+    for name, place in done.places.items():
+        if place != name:
+            console.print(f"{name!r} is no name for a folder; it is in {place}", markup=False)
+    console.print(f"wrote {len(done.places)} SAEs to {out}", markup=False, soft_wrap=True)
+    if done.refused:
+        fail("; ".join(f"{name} was not written: {error}" for name, error in done.refused.items()))
 
 
 app.command("new-architecture")(cli_own.new_architecture)

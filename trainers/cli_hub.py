@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from frontier import terminal
+from trainers.cli_own import Use
 
 To = Annotated[str, typer.Option("--to", help="hf://OWNER/NAME.", show_default=False)]
 
@@ -32,6 +33,7 @@ def publish(
         bool, typer.Option("--dry-run", help="Write the folder; send nothing.")
     ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make a private repository.")] = False,
+    use: Use = None,
 ) -> None:  # fmt: skip
     """Put a run on the Hugging Face hub: SAEs as SAELens loads them, metrics, the frontier, verdicts, a card.
 

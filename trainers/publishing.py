@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,14 @@ import pandas as pd
 from frontier import compare, plot_frontiers, read, save_figure
 from frontier.comparison import Comparisons
 from frontier.metrics.checks import TableError
+from frontier.studies.evaluation import METRICS_FILE
 from frontier.wording import listed, plural
-from frontier.writing import file_names, write_text
-from trainers.export import ExportError, export
-from trainers.export.runs import known_of_run
+from frontier.writing import write_text
+from trainers.export.runs import export_run
 from trainers.publishing_card import card
 from trainers.run import RunError
-from trainers.sae_files import load_saes
 
-LICENCES = ("apache-2.0", "mit", "cc-by-4.0", "cc0-1.0", "openrail", "other")
-"""Some that the hub knows; any other of its words is taken too."""
-METRICS, FIGURE, COMPARISON = "metrics.parquet", "frontier.png", "comparison.json"
+FIGURE, COMPARISON = "frontier.png", "comparison.json"
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
 
@@ -71,29 +69,23 @@ def prepare(
     ------
     RunError
         If the run was not evaluated, `out` holds something, or no SAE can be written.
+    ExportError
+        If two SAEs have one run_id.
     """
     run, out = Path(run), Path(out)
-    if not (run / METRICS).is_file():
-        raise RunError(f"{run} has no {METRICS}; `sae-train evaluate {run}` measures it")
+    if not (run / METRICS_FILE).is_file():
+        raise RunError(f"{run} has no {METRICS_FILE}; `sae-train evaluate {run}` measures it")
     if out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; name another folder")
-    table = read(run / METRICS)
+    table = read(run / METRICS_FILE)
     out.mkdir(parents=True, exist_ok=True)
-    saes = {s.identity["run_id"]: s for s in load_saes(run / "saes")}
-    known, written, refused = known_of_run(run), [], []
-    for run_id, place in zip(saes, file_names(saes), strict=True):
-        try:
-            export(saes[run_id], out / place, "sae-lens", known=known.get(run_id))
-        except ExportError as error:
-            refused.append(f"{run_id}: {error}")
-        else:
-            written.append(place)
+    done = export_run(run, out)
+    written, refused = list(done.places.values()), [f"{name}: {why}" for name, why in done.refused.items()]
     if not written:
         raise RunError(f"SAELens' layout can hold none of these SAEs: {refused[0]}")
-    pd.read_parquet(run / METRICS).to_parquet(out / METRICS, index=False)
+    shutil.copyfile(run / METRICS_FILE, out / METRICS_FILE)
     found = _compared(table, reference)
-    save_figure(plot_frontiers(table, reference=found[0].reference if found else None), out / "frontier")
-    (out / "frontier.pdf").unlink(missing_ok=True)
+    save_figure(plot_frontiers(table, reference=found[0].reference if found else None), out / FIGURE, "png")
     if found is not None:
         found.save(out / COMPARISON)
     write_text(out / "README.md", card(table, found, repository, licence, written, refused))
@@ -200,4 +192,4 @@ def summary(made: Publication) -> str:
     left = (
         f"; {plural(len(made.refused), 'SAE')} left out ({listed(made.refused, 2)})" if made.refused else ""
     )
-    return f"{plural(len(made.saes), 'SAE')}, {METRICS}, {FIGURE} and the card README.md{left}"
+    return f"{plural(len(made.saes), 'SAE')}, {METRICS_FILE}, {FIGURE} and the card README.md{left}"

@@ -209,6 +209,26 @@ def test_the_command_takes_the_class_by_use(run, tmp_path, monkeypatch, capsys, 
     assert code == 0 and "sign_aware_gated_2_seed0" in out, err
 
 
+def test_publish_takes_it_too(run, tmp_path, monkeypatch, capsys, only_ours):
+    """What SAELens' layout cannot hold is said; the rest and all metrics are there."""
+    words = (
+        "publish",
+        run,
+        "--to",
+        "hf://me/own",
+        "--licence",
+        "mit",
+        "--dry-run",
+        "--out",
+        tmp_path / "out",
+    )
+    use = ("--use", f"{SIGNED}:SignAwareGated", "--use", f"{NET}:AdaptiveElasticNet")
+    code, out, err = said(monkeypatch, capsys, *words, *use)
+    assert code == 0 and "3 SAEs, metrics.parquet" in out and "2 SAEs left out" in out, err
+    assert set(frontier.read(tmp_path / "out" / "metrics.parquet")["family"]) == NAMES
+    assert {p.name for p in (tmp_path / "out").iterdir() if p.suffix == ".pdf"} == set()
+
+
 def test_the_file_may_have_moved(run, tmp_path, only_ours):
     """The class is found by its name where it was typed under another path."""
     moved = tmp_path / "moved.py"

@@ -1,9 +1,53 @@
-"""What a finished run knows of its SAEs beyond their own folders: measured L0, and the context length."""
+"""All SAEs of a run in another library's layout, with what the run knows of them: L0, context length."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from frontier.wording import listed, nearest
+from frontier.writing import file_names
+from trainers.export import ExportError, export
+from trainers.sae_files import load_saes
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What became of the SAEs of a run, by run_id: the folder's name, or why there is none."""
+
+    places: dict[str, str]
+    refused: dict[str, str]
+
+
+def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence[str] = ()) -> Exported:
+    """Write a folder per SAE below `out`: of all, or of these run_ids.
+
+    Raises
+    ------
+    ExportError
+        If two SAEs have one run_id, or a run_id is asked for that is not there.
+    """
+    found = list(load_saes(folder / "saes"))
+    saes = {str(s.identity["run_id"]): s for s in found}
+    if len(saes) < len(found):
+        raise ExportError(
+            f"{folder / 'saes'} has several SAEs of one run_id; there are {listed(sorted(saes))}"
+        )
+    for name in only:
+        if name not in saes:
+            raise ExportError(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
+    known, done = known_of_run(folder), Exported({}, {})
+    places = dict(zip(saes, file_names(saes), strict=True))
+    for name in only or saes:
+        try:
+            export(saes[name], out / places[name], layout, known=known.get(name))
+        except ExportError as error:
+            done.refused[name] = str(error)
+        else:
+            done.places[name] = places[name]
+    return done
 
 
 def known_of_run(folder: str | Path) -> dict[str, dict[str, Any]]:
