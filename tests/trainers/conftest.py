@@ -14,6 +14,18 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture
+def as_before():
+    """The architectures that are known after a test are those before it."""
+    from trainers.architectures.registry import _TYPED, ARCHITECTURES
+
+    before = dict(ARCHITECTURES), dict(_TYPED)
+    yield
+    for table, was in zip((ARCHITECTURES, _TYPED), before, strict=True):
+        table.clear()
+        table.update(was)
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """A small run, trained and evaluated; see `small_runs`."""

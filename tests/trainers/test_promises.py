@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from trainers.architectures import BUILT_IN, ArchitectureError, Gated, JumpReLU, ReLU, register
-from trainers.architectures.registry import _TYPED, ARCHITECTURES
 from trainers.promises import assure, check, skeleton
 
+pytestmark = pytest.mark.usefixtures("as_before")
 HEAD = '''\
 from dataclasses import dataclass
 
@@ -69,16 +69,6 @@ FAULTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def as_before():
-    """The classes that are known after a test are those before it."""
-    before = dict(ARCHITECTURES), dict(_TYPED)
-    yield
-    for table, was in zip((ARCHITECTURES, _TYPED), before, strict=True):
-        table.clear()
-        table.update(was)
-
-
 def written(path, *changes):
     """A file with the class above, changed; the class."""
     text = HEAD
@@ -95,11 +85,11 @@ def test_the_built_in_architectures_keep_their_promises(kind):
     assert {o.state for o in report.outcomes} == {"kept"}, report.fault
 
 
-@pytest.mark.parametrize("options", [{"penalty": "target"}])
-def test_options_keep_them_too(options):
-    assert not check(JumpReLU(**options)).fault
-    assert not check(Gated(frozen_decoder=False)).fault
-    assert not check(ReLU(p=0.5)).fault
+@pytest.mark.parametrize(
+    "kind", [JumpReLU(penalty="target"), JumpReLU(penalty="tanh"), Gated(frozen_decoder=False), ReLU(p=0.5)]
+)
+def test_options_keep_them_too(kind):
+    assert not check(kind).fault
 
 
 def test_the_skeleton_keeps_them():

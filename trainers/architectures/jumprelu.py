@@ -54,7 +54,6 @@ class JumpReLU(Architecture):
     sweep = (0.06, 0.15, 0.4, 1.0, 2.5, 6.0)
     short_runs = 3.0
     input_units = ("b_enc", "threshold")
-    estimated = ("threshold",)
 
     penalty: Literal["step", "tanh", "target"] = "step"
     bandwidth: float = 2.0
@@ -106,6 +105,11 @@ class JumpReLU(Architecture):
     def sparsity_name(self) -> str:
         """`target_l0` for the target form."""
         return "target_l0" if self.penalty == "target" else self.setting_name
+
+    @property
+    def estimated(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The threshold; in the tanh form its estimator goes through z to what z is made of."""
+        return ("threshold", "W_enc", "b_enc", "b_dec") if self.penalty == "tanh" else ("threshold",)
 
     @property
     def unit_norm(self) -> bool:

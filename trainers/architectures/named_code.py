@@ -101,12 +101,11 @@ def failure(error: BaseException, place: str) -> str:
         line: int | None = error.lineno
         said = error.msg
     else:
-        line, said = line_of(error, place), f"{type(error).__name__}: {error}"
+        line, said = line_of(error, str(Path(place).resolve())), f"{type(error).__name__}: {error}"
     return f"{place}{f', line {line}' if line else ''}: {said}"
 
 
-def line_of(error: BaseException, place: str) -> int | None:
+def line_of(error: BaseException, file: str) -> int | None:
     """The last line of a file through which an error came."""
-    name = Path(place).name if place.endswith(".py") else None
     frames = traceback.extract_tb(error.__traceback__)
-    return next((f.lineno for f in reversed(frames) if name and Path(f.filename).name == name), None)
+    return next((f.lineno for f in reversed(frames) if f.filename == file), None)

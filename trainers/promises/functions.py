@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from trainers.architectures import Losses, Parameters
+from trainers.architectures.named_code import line_of
 from trainers.evaluate.tally import OTHER_COLUMNS
 from trainers.promises import lines
 from trainers.promises.case import SIZE, STEPS, TOKENS, WIDTH, BrokenError, Case, differs, stacked
@@ -99,7 +100,7 @@ def asks_no_device(case: Case) -> None:
         found = case.loss(far, x, settings.to("meta"), state=state, ramp=ramp, largest=largest)
         torch.autograd.grad(found.total.sum(), list(far.values()), allow_unused=True)
     except (RuntimeError, NotImplementedError) as error:
-        line = lines.of_error(error, lines.file_of(type(case.kind)))
+        line = line_of(error, lines.file_of(type(case.kind)))
         raise BrokenError(
             f"the step asks the device for a value, or mixes devices: {error}", "loss", line
         ) from error

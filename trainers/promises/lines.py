@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from trainers.architectures import Architecture, ArchitectureError
+from trainers.architectures.named_code import line_of
 from trainers.architectures.registry import origin
 
 
@@ -34,12 +34,6 @@ def beginning(kind: type[Architecture], method: str) -> int | None:
     return code.co_firstlineno if code is not None and code.co_filename == file_of(kind) else None
 
 
-def of_error(error: BaseException, file: str) -> int | None:
-    """The last line of the file through which an error came."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return next((f.lineno for f in reversed(frames) if f.filename == file), None)
-
-
 @contextmanager
 def own_fault(kinds: Iterable[type[Architecture]]) -> Iterator[None]:
     """Inside, an error from the code of an architecture that is not built in names its line.
@@ -55,7 +49,7 @@ def own_fault(kinds: Iterable[type[Architecture]]) -> Iterator[None]:
         raise
     except Exception as error:
         for kind in kinds:
-            if origin(kind) is not None and (line := of_error(error, file_of(kind))):
+            if origin(kind) is not None and (line := line_of(error, file_of(kind))):
                 raise ArchitectureError(
                     f"{shown(file_of(kind))}, line {line}: {type(error).__name__}: {error}"
                 ) from error

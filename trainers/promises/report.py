@@ -8,6 +8,7 @@ from functools import cache
 from typing import Literal
 
 from trainers.architectures import Architecture, ArchitectureError, known
+from trainers.architectures.named_code import line_of
 from trainers.architectures.registry import origin
 from trainers.promises import functions, lines, training
 from trainers.promises.case import BrokenError, Case
@@ -110,7 +111,7 @@ def _outcome(promise: str, kept: Callable[[Case], None], case: Case, file: str) 
             return Outcome(promise, "broken", str(error), line)
         except Exception as error:
             said = " ".join(f"{type(error).__name__}: {error}".split())
-            return Outcome(promise, "broken", said, lines.of_error(error, file))
+            return Outcome(promise, "broken", said, line_of(error, file))
     return Outcome(promise, "kept")
 
 
