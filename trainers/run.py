@@ -40,7 +40,11 @@ FREE_TO_CHANGE = {
 
 
 THRESHOLD_ROWS = 16_384
-"""Training activations on which thresholds are found, once, with the final weights."""
+"""Training activations on which thresholds are found, once, with the final weights.
+
+On 100,000 activations the L0 of a BatchTopK then has an SD of 0.2 to 0.5 % over draws of these rows (k = 16,
+4, 1; 256 latents, the shipped model); it is 1.2 to 2.4 % with 1,024 rows.
+"""
 
 
 class RunError(RuntimeError):
