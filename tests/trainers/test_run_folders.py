@@ -8,6 +8,7 @@ import torch
 from filelock import FileLock
 from small_runs import FAMILIES, said, small, weights
 
+from frontier.writing import write_sums
 from trainers import checkpoints
 from trainers.config import read_config, write_config
 from trainers.evaluate import EvaluationError, evaluate
@@ -132,6 +133,17 @@ def test_export_writes_what_it_can_and_names_the_rest(tmp_path, monkeypatch, cap
     code, _, err = said(monkeypatch, capsys, "export", tmp_path / "run", "--out", tmp_path / "out")
     assert code == 2 and "gated_2_seed0 was not written" in err
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"relu_1_seed0", "relu_4_seed0", "topk_4_seed0"}
+
+
+@pytest.mark.parametrize("word", ["export", "publish"])
+def test_saes_of_one_name_are_not_written_over_each_other(copied, tmp_path, monkeypatch, capsys, word):
+    about = copied / "saes" / "relu_1_seed0" / "sae.json"
+    about.write_text(about.read_text().replace("relu_1_seed0", "relu_4_seed0"))
+    write_sums(about.parent, ["sae.json", "sae.safetensors"])
+    more = ("--to", "hf://me/first", "--licence", "mit", "--dry-run") if word == "publish" else ()
+    code, _, err = said(monkeypatch, capsys, word, copied, "--out", tmp_path / "out", *more)
+    assert code == 2 and "has several SAEs of one run_id; there are relu_4_seed0, topk_4_seed0" in err, err
+    assert not list((tmp_path / "out").glob("*"))
 
 
 def test_all_members_diverged(tmp_path):
