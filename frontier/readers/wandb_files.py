@@ -43,6 +43,7 @@ def read_log(path: str, found: Found) -> str:
     values: dict[str, Any] = {}
     config: dict[str, Any] = {}
     name = key = ""
+    doubt = "run has no end in its log"
     for raw in records(content):
         record = messages.Record()
         record.ParseFromString(raw)
@@ -56,9 +57,12 @@ def read_log(path: str, found: Found) -> str:
             _take(values, record.history.item)
         elif kind == "summary":
             _take(values, record.summary.update)
+        elif kind == "exit":
+            doubt = f"run ended with exit code {record.exit.exit_code}" if record.exit.exit_code else ""
     log = log_of(found, ("wandb", key or path), name or path, path)
     log.values |= {k: v for k, v in sorted(values.items()) if not k.startswith("_wandb")}
     log.config |= {k: v for k, v in config.items() if k != "_wandb"}
+    log.doubt = doubt
     return "Weights & Biases run"
 
 

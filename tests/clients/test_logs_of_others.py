@@ -54,6 +54,9 @@ def test_a_damaged_or_torn_file_is_named(tmp_path):
     (path,) = folder.glob("offline-run-*/*.wandb")
     whole = path.read_bytes()
     assert len(list(records(whole))) > len(list(records(whole[: len(whole) // 2]))) > 0
+    assert frontier.read(path)["doubts"].isna().all()
+    path.write_bytes(whole[:-1])
+    assert frontier.read(path)["doubts"].tolist() == ["run has no end in its log"]
     path.write_bytes(whole[:200] + bytes([whole[200] ^ 1]) + whole[201:])
     with pytest.raises(TableError, match="it is damaged near byte"):
         frontier.read(path)
