@@ -94,10 +94,11 @@ def pareto(
     from frontier.readers import read
 
     table = read(source, **reading)
-    said(table)
+    told = said(table)
     y = metrics.y_axis(table, y)
     marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
     front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
+    said(front, told=told)
     show(tables.runs_table(front, width=terminal_width()))
     show("")
     say(f"{len(front)} of {len(table)} SAEs are Pareto-optimal.")
@@ -306,8 +307,7 @@ def fitted(
     y = metrics.y_axis(table, y)
     groups = Groups.of(table, split(by), family)
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: goal(table, y)})
-    for note in [chosen.note] if chosen.note else []:
-        say(f"* {note}")
+    said(chosen.table, told=metrics.notes(table))
     return fits.fit(chosen.table, curve, groups.cells, y=y, family=family, **options)
 
 

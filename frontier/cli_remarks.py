@@ -16,17 +16,20 @@ UNUSED_SHOWN = 24
 """Names of unused columns that one screen has room for."""
 
 
-def said(table: pd.DataFrame, verbose: bool = True) -> tuple[str, ...]:
-    """Print what was recognised, changed and set aside, and return it; of many unused columns the first."""
+def said(table: pd.DataFrame, verbose: bool = True, told: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Print what was recognised, changed and set aside, and return it; of many unused columns the first.
+
+    What was `told` before is not told again.
+    """
     from frontier.metrics import notes
 
-    told = notes(table)
-    for note in told:
+    own = tuple(note for note in notes(table) if note not in told)
+    for note in own:
         names = note.split(", ")
         if note.startswith("not used: ") and len(names) > UNUSED_SHOWN and not verbose:
             note = f"{', '.join(names[:UNUSED_SHOWN])} and {len(names) - UNUSED_SHOWN} more (--verbose)"
         say(note, "* ", "dim")
-    return told
+    return own
 
 
 def differences(marked: pd.DataFrame) -> None:

@@ -162,3 +162,28 @@ def test_no_column_of_another_metric_is_offered_as_l0(saved):
     refused = sae_frontier("compare", saved(pd.DataFrame({"name": ["a"], "accuracy": [0.5]})))
     assert refused.returncode == 2 and "if 'accuracy' is L0" not in refused.stderr
     assert "with its L0 in a column" in refused.stderr
+
+
+@pytest.mark.parametrize("lacking", ["fvu", "l0"])
+def test_an_sae_without_a_metric_is_dropped_by_name(lacking, tmp_path):
+    """Whatever is asked of the table: one of sixteen SAEs has no number, and what is told says so."""
+    rows = [
+        {"family": f, "l0": l0, "fvu": (p * l0) ** -0.8, "seed": s, "sparsity_setting": i}
+        for f, p in (("relu", 0.2), ("topk", 0.4))
+        for s in (0, 1)
+        for i, l0 in enumerate((10, 30, 90, 270))
+    ]
+    rows[-1][lacking] = np.nan
+    table = frontier.metrics_table(rows)
+    for told in (
+        frontier.compare(table, "relu").notes,
+        frontier.observed_potency(table, "relu").notes,
+        frontier.compare_seeds(table, "relu").notes,
+        frontier.fit(table, "power").notes,
+        frontier.notes(frontier.pareto_set(table)),
+    ):
+        assert any(re.match(rf"1 (of 16 )?rows? .*{lacking}.* is (missing|not)", n) for n in told), told
+    pd.DataFrame(rows).to_csv(tmp_path / "t.csv", index=False)
+    for word in ("pareto", "fit", "compare"):
+        remarks = re.findall(r"^\* .*$", sae_frontier(word, tmp_path / "t.csv").stdout, re.M)
+        assert sum(f"1 of 16 rows set aside: 1 because {lacking} is missing" in r for r in remarks) == 1, word

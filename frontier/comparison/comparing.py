@@ -22,7 +22,7 @@ from frontier.fits.points import Points, points_of
 from frontier.fits.vanishing import Option
 from frontier.groups import Groups
 from frontier.guard import guard, nothing_to_compare
-from frontier.metrics import metrics_table, set_aside_remark, usable, y_axis
+from frontier.metrics import metrics_table, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.ratios import ratio_table
@@ -122,7 +122,7 @@ def compare(
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: "min"})
     task = Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))
     found = task.run()
-    notes = (*groups.notes, set_aside_remark(table), chosen.note, *found.notes)
+    notes = (*groups.notes, chosen.set_aside, chosen.note, *found.notes)
     found = replace(found, notes=tuple(dict.fromkeys(n for n in notes if n)))
 
     def make() -> tuple[FrontierFits, RatioTable]:

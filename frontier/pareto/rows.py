@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier.groups import HYPERPARAMETERS, Groups, setting_codes
-from frontier.metrics import add_notes, values
+from frontier.metrics import add_notes, set_aside_remark, values
 from frontier.pareto.sets import mark_pareto
 from frontier.results import Group
 from frontier.wording import listed, nearest, plural
@@ -45,12 +45,14 @@ class Choice:
 class ChosenRows:
     """The chosen rows as a table, by group and L0 as in `pareto_set`, and how each group's were chosen.
 
-    `mask` says which rows of the whole table they are.
+    `mask` says which rows of the whole table they are; `set_aside` which others are not usable, `note` which
+    runs a search dropped, both in words.
     """
 
     table: pd.DataFrame
     mask: NDArray[np.bool_]
     choices: tuple[Choice, ...]
+    set_aside: str = ""
     note: str = ""
 
 
@@ -113,7 +115,9 @@ def chosen_rows(
     order = np.lexsort([values(chosen, first), groups.codes[keep]])
     note = _note(choices, names)
     chosen = chosen.iloc[order].reset_index(drop=True)
-    return ChosenRows(add_notes(chosen, *([note] if note else [])), keep, choices, note)
+    return ChosenRows(
+        add_notes(chosen, *([note] if note else [])), keep, choices, set_aside_remark(marked), note
+    )
 
 
 def _searched(rows: pd.DataFrame, groups: Groups) -> list[str]:

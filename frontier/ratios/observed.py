@@ -14,7 +14,7 @@ from scipy.optimize import isotonic_regression
 from frontier.doubts import Doubt, Kind, in_text, placed
 from frontier.groups import Groups
 from frontier.guard import guard
-from frontier.metrics import give_back, metrics_table, set_aside_remark, values, y_axis
+from frontier.metrics import give_back, metrics_table, values, y_axis
 from frontier.metrics.axes import falling_axis
 from frontier.metrics.checks import TableError
 from frontier.pareto.rows import chosen_rows
@@ -191,7 +191,7 @@ def observed_potency(
     for cell, one, other in pairs:
         called = str(inside.names[one][groups.family])
         found += between(cell, called, name, lines[one], lines[other], y)
-    notes = dict.fromkeys(n for n in (*groups.notes, set_aside_remark(table), chosen.note, *remarks) if n)
+    notes = dict.fromkeys(n for n in (*groups.notes, chosen.set_aside, chosen.note, *remarks) if n)
     return ObservedRatios(tuple(found), groups.cells, tuple(notes))
 
 

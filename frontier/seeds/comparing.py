@@ -117,6 +117,7 @@ def compare_seeds(
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     rows = usable(table)
     known = np.isfinite(values(rows, y)) & (values(rows, "l0") > 0) & rows[groups.family].notna().to_numpy()
+    lacking = f"{plural(int((~known).sum()), 'row')} left out: {y}, l0 or {groups.family} is missing"
     rows = rows[known]
     runs = Runs(
         rows[run].astype("string").fillna("").to_numpy(object), setting_codes(rows, groups.cells),
@@ -130,7 +131,9 @@ def compare_seeds(
         members = {str(inside.names[i][groups.family]): inside.codes == i for i in numbers}
         pair = {f: runs.where(m) for f, m in members.items()}
         found.append(_compare(cell, pair, y, goal(table, y) == "max", design, level, _unlike(rows, members)))
-    said = dict.fromkeys(r for r in (*groups.notes, set_aside_remark(table), *remarks) if r)
+    said = dict.fromkeys(
+        r for r in (*groups.notes, set_aside_remark(table), "" if known.all() else lacking, *remarks) if r
+    )
     return SeedComparisons(_adjusted(found), groups.cells, tuple(said))
 
 
