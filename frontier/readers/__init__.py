@@ -147,8 +147,7 @@ def _from_path(path: Path, options: Options) -> pd.DataFrame:
         raise TableError(f"{path} is a configuration; no metrics are in it")
     if kind:
         found.recognised.append(kind)
-        if found.broken:
-            found.say(f"{len(found.broken)} broken parts left out: {'; '.join(found.broken[:3])}")
+        found.say_left_out("broken parts")
     return _assembled(str(path), found)
 
 

@@ -25,6 +25,8 @@ def read_address(address: str, found: Found) -> str:
     name = name_of(address)
     _reader(scheme)(address if scheme not in STORES else rest, name, found)
     finish(found)
+    if scheme in STORES:
+        found.say_left_out("runs")
     return name
 
 

@@ -160,9 +160,7 @@ def tracked(files: list[str], doing: str, many: int) -> Iterable[str]:
 def _say_files(found: Found, kinds: Counter[str], unread: list[str]) -> None:
     if kinds:
         found.recognised.append(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
-    if found.broken:
-        found.say(f"{len(found.broken)} broken files left out: {'; '.join(found.broken[:5])}"
-                  + (f" and {len(found.broken) - 5} more" if len(found.broken) > 5 else ""))  # fmt: skip
+    found.say_left_out("broken files")
     if found.ignored:
         found.say(f"{len(found.ignored)} files without SAE metrics left out: {listed(found.ignored, 3)}")
     if unread:

@@ -145,6 +145,11 @@ class Found:
         """A remark about `where`; equal ones are counted."""
         self.said.setdefault(remark, []).append(where)
 
+    def say_left_out(self, what: str) -> None:
+        """What could not be read, the first with the reason."""
+        if self.broken:
+            self.say(f"{len(self.broken)} {what} left out: {listed(self.broken, 5, '; ')}")
+
     def join(self) -> None:
         """Facts from other files into the rows that they belong to; what finds no row is said."""
         homeless: dict[str, list[str]] = {}

@@ -78,10 +78,11 @@ def log_of(found: Found, key: tuple[str, ...], name: str, path: str) -> Log:
     return found.logs.setdefault(key, Log(name, path))
 
 
-def finish(found: Found) -> int:
-    """Make rows of all logs; how many had SAEs. What a table of the same run holds is left out and said."""
+def finish(found: Found) -> None:
+    """Make rows of all logs. What a table of the same run holds is left out and said."""
     _without_repeats(found)
-    with_saes, tables = 0, list(found.frames)
+    tables = list(found.frames)
+    plain: dict[tuple[str, ...], list[Row]] = {}
     for log in found.logs.values():
         rows, before = _our_rows(log), len(found.rows)
         if rows:
@@ -95,13 +96,12 @@ def finish(found: Found) -> int:
                 if log.doubt:
                     row["doubts"] = log.doubt
         elif "l0" in {canonical_name(k) for k in log.values}:
-            found.frames.append((log.path, pd.DataFrame([_plain_row(log)])))
+            row = _plain_row(log)
+            plain.setdefault((log.path, *sorted(row)), []).append(row)
         else:
-            found.broken.append(f"{log.path}, a log: no SAE in it has an L0")
-            continue
-        with_saes += 1
+            found.broken.append(f"{log.path}, the log of {log.name}: no SAE in it has an L0")
+    found.frames += [(path, pd.DataFrame(rows)) for (path, *_), rows in plain.items()]
     found.logs.clear()
-    return with_saes
 
 
 def _plain_row(log: Log) -> Row:

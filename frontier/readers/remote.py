@@ -64,6 +64,7 @@ def read_files(address: str, name: str, found: Found) -> None:
     try:
         if single:
             found.recognised.append(read_file(str(folder / next(iter(files))), found))
+            found.say_left_out("broken parts")
         else:
             scan(str(folder), found)
     except TableError as error:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -130,6 +131,16 @@ class FakeRun:
         self.state, self.summary, self.config = state, summary, config
 
 
+def test_plain_runs_of_a_store_are_one_table(monkeypatch):
+    wandb = pytest.importorskip("wandb", reason="wandb is not installed (make clients)")
+    config = {"architecture": "topk", "sae": {"k": 8}}
+    runs = [FakeRun(f"r{i}", "finished", {"l0": 8.0, "fvu": 0.5 / (1 + i)}, config) for i in range(3)]
+    monkeypatch.setattr(wandb, "Api", lambda: SimpleNamespace(runs=lambda _: runs))
+    table = frontier.read("wandb://me/saes")
+    assert table["run_id"].tolist() == ["r0", "r1", "r2"] and set(table["source"]) == {"saes"}
+    assert [n for n in frontier.notes(table) if "sae.k" in n] == ["'sae.k' read as sparsity_setting"]
+
+
 def test_a_project_of_weights_and_biases_by_its_api(monkeypatch):
     wandb = pytest.importorskip("wandb", reason="wandb is not installed (make clients)")
     runs = [
@@ -145,7 +156,7 @@ def test_a_project_of_weights_and_biases_by_its_api(monkeypatch):
             return runs
 
         def run(self, path):
-            return runs[0]
+            return next(run for run in runs if path.endswith(f"/{run.name}"))
 
     monkeypatch.setattr(wandb, "Api", Api)
     table = frontier.read("wandb://me/saes")
@@ -153,6 +164,10 @@ def test_a_project_of_weights_and_biases_by_its_api(monkeypatch):
     assert table["doubts"].tolist()[1] == "run is crashed"
     assert frontier.read("wandb://me/saes/one")["run_id"].tolist() == ["one"]
     assert not any("runs are read" in note for note in frontier.notes(table))
+    left_out = "the log of loss only: no SAE in it has an L0"
+    assert f"1 runs left out: saes, {left_out}" in frontier.notes(table)
+    with pytest.raises(TableError, match=left_out):
+        frontier.read("wandb://me/saes/loss only")
     monkeypatch.setattr(stores, "MOST_RUNS", 2)
     assert "the first 2 runs are read" in frontier.notes(frontier.read("wandb://me/saes"))
     with pytest.raises(TableError) as stopped:

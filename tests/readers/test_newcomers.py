@@ -52,7 +52,9 @@ def test_read_right(name, tmp_path):
     assert table["loss_recovered"].tolist() == pytest.approx([r for _, _, r in ROWS])
     assert "seed" not in table
     (found,) = frontier.compare(table)
-    assert found.verdict == "better" and found.potency.ratio == pytest.approx(2.67, abs=0.01)
+    assert found.verdict == "better"
+    # Straight lines through the points on log axes give 2.665 at the middle hit; a common shape is near them.
+    assert found.potency.ratio == pytest.approx(2.665, abs=0.01)
 
 
 def test_a_setting_of_evaluation_is_none_of_training():
