@@ -12,7 +12,7 @@ import inspect
 import json
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from importlib.metadata import PackageNotFoundError
@@ -36,6 +36,8 @@ MADE = "frontier_made"
 PACKAGES = ("numpy", "scipy", "pandas", "lmfit", "moocore", "statsmodels", "plotly")
 SHOWN = ("sae-frontier", "Python", "numpy", "scipy", "pandas")
 """Versions that the line under a table names; the record has all."""
+PLAIN = (str, int, float, np.ndarray)
+"""Values that carry no record."""
 SILENT = ("backend", "progress")
 """Arguments that change no number."""
 SOURCES = ("table", "source")
@@ -73,10 +75,17 @@ def keep(result: Any, made: Record) -> None:
     """Write the record to a result (and to the results it consists of) or to a pandas frame."""
     if isinstance(result, pd.DataFrame):
         result.attrs[MADE] = json.dumps(made)
-    elif is_dataclass(result) and hasattr(result, "__dict__"):
-        vars(result)["_made"] = made  # also of a frozen one
-        for field in fields(result):
-            _keep_part(getattr(result, field.name), made, [field.name])
+    elif is_dataclass(type(result)) and hasattr(result, "__dict__"):
+        own = vars(result)
+        own["_made"] = made  # also of a frozen one
+        for name in _fields(type(result)):
+            if not isinstance(own.get(name), PLAIN):
+                _keep_part(getattr(result, name), made, [name])
+
+
+@functools.cache
+def _fields(kind: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(cast(Any, kind)))
 
 
 def part(result: Any, name: str, value: Any) -> Any:

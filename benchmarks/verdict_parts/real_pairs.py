@@ -6,10 +6,13 @@ protocols; not part of this repository (no licence stated). Only shares and medi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from statsmodels.api import OLS
 
 import frontier
 from frontier.comparison import Comparison
@@ -44,28 +47,79 @@ def comparison(file: Path = FILE) -> dict[str, float] | None:
     return {"pairs": len(found), "median half-width": float(np.median(half)), **shares, **verdicts}
 
 
-def left_out(file: Path = FILE) -> dict[str, float] | None:
-    """Share of SAEs inside the 95 % prediction band of the shared shape fitted without them, by place."""
+BANDS = {"the chosen shape": 0, "a shape of one degree more": 1}
+"""Bands that predict an SAE left out, with the degrees that they add."""
+OWN = "a cubic through its family alone"
+
+
+def left_out(file: Path = FILE) -> pd.DataFrame | None:
+    """Share of SAEs inside the 95 % prediction band that is fitted without them, by band and place.
+
+    The half-width is that of the log hit; `of one family` is the share of the architecture that is missed
+    most often in all that are missed.
+    """
     if not file.is_file():
         return None
     found = frontier.compare(file, "topk", by=["protocol", "dictionary_size"])
-    held: dict[str, list[bool]] = {"densest": [], "interior": [], "sparsest": []}
-    for shape in found.shapes:
-        families = list(dict.fromkeys(shape.names))
-        sizes = [shape.names.count(f) for f in families]
-        for i, name in enumerate(shape.names):
-            of = np.flatnonzero(np.array(shape.names) == name)
-            place = {int(of[0]): "sparsest", int(of[-1]): "densest"}.get(i, "interior")
-            keep = np.arange(len(shape.z)) != i
-            f = families.index(name)
-            without = tuple(n - (g == f) for g, n in enumerate(sizes))
-            low, high = predicted(Cell(shape.z[keep], shape.y[keep], without), f, shape.z[i])
-            held[place].append(low <= shape.y[i] <= high)
-    return {place: float(np.mean(v)) for place, v in held.items()}
+    rows = [
+        (band, place, shape.names[i], *predict(shape, i))
+        for shape in found.shapes
+        for i, place in enumerate(_places(shape.names))
+        for band, predict in _bands()
+    ]
+    frame = pd.DataFrame(rows, columns=["band", "place", "family", "low", "high", "hit"])
+    frame["held"] = (frame["low"] <= frame["hit"]) & (frame["hit"] <= frame["high"])
+    frame["half"] = np.log(frame["high"] / frame["low"].where(frame["low"] > 0)) / 2
+    each = frame.groupby(["band", "place"], sort=False)
+    missed = frame[~frame["held"]].groupby(["band", "place"])["family"]
+    found = pd.DataFrame(
+        {"SAEs": each.size(), "held": each["held"].mean(), "half-width": each["half"].median()}
+    )
+    found["of one family"] = missed.agg(lambda f: f.value_counts(normalize=True).max())
+    found["that family"] = missed.agg(lambda f: f.value_counts().index[0])
+    return found.reset_index()
 
 
-def predicted(cell: Cell, f: int, z: float) -> tuple[float, float]:
-    """95 % limits of the hit of a further SAE of family `f` at log L0 `z`, by the likeliest free model."""
+def _places(names: tuple[str, ...]) -> list[str]:
+    """Where each SAE stands in its family, ordered by rising L0."""
+    first = {n: names.index(n) for n in names}
+    last = {n: len(names) - 1 - names[::-1].index(n) for n in names}
+    return [
+        "sparsest" if i == first[n] else "densest" if i == last[n] else "interior"
+        for i, n in enumerate(names)
+    ]
+
+
+def _bands() -> Iterator[tuple[str, Callable[[SharedShape, int], tuple[float, float, float]]]]:
+    for name, more in BANDS.items():
+        yield name, partial(_shared_band, more=more)
+    yield OWN, _own_band
+
+
+def _shared_band(shape: SharedShape, i: int, more: int) -> tuple[float, float, float]:
+    families = list(dict.fromkeys(shape.names))
+    f = families.index(shape.names[i])
+    without = tuple(shape.names.count(g) - (g == shape.names[i]) for g in families)
+    keep = np.arange(len(shape.z)) != i
+    cell = Cell(shape.z[keep], shape.y[keep], without)
+    return (*predicted(cell, f, float(shape.z[i]), more), float(shape.y[i]))
+
+
+def _own_band(shape: SharedShape, i: int) -> tuple[float, float, float]:
+    """Least squares in log L0 and log hit, from the other SAEs of the family alone."""
+    own = (np.array(shape.names) == shape.names[i]) & (np.arange(len(shape.z)) != i)
+    middle = shape.z[own].mean()
+    found = OLS(np.log(shape.y[own]), np.vander(shape.z[own] - middle, 4)).fit()
+    at = found.get_prediction(np.vander([shape.z[i] - middle], 4)).summary_frame(alpha=0.05)
+    low, high = np.exp(at[["obs_ci_lower", "obs_ci_upper"]].to_numpy()[0])
+    return float(low), float(high), float(shape.y[i])
+
+
+def predicted(cell: Cell, f: int, z: float, more: int = 0) -> tuple[float, float]:
+    """95 % limits of the hit of a further SAE of family `f` at log L0 `z`, by the likeliest free model.
+
+    `more` is added to the degree of its shape.
+    """
     (batch,) = batches([cell])
     models = choose(batch)
     k = int(models.best[0])
@@ -73,7 +127,7 @@ def predicted(cell: Cell, f: int, z: float) -> tuple[float, float]:
     errors = TwoComponent(knee[:, None]) if knee[0] else LOG
     base = int(np.argmax(batch.distinct))
     moved = f if f != base else (0 if base else 1)
-    chosen = int(models.degree[k, 0]), int(models.deviation[k, 0])
+    chosen = int(models.degree[k, 0]) + more, int(models.deviation[k, 0])
     layout = Layout(batch.sizes, batch.distinct, *chosen, base, moved)
     free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
     df = batch.z.shape[-1] - layout.n_free

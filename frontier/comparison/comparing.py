@@ -26,7 +26,7 @@ from frontier.metrics import metrics_table, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.ratios import ratio_table
-from frontier.ratios.observed import ObservedRatio, ObservedRatios, observed_potency
+from frontier.ratios.observed import ObservedRatio, ObservedRatios, of_chosen
 from frontier.ratios.pairs import reference_family
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.records import recorded
@@ -156,10 +156,7 @@ class Task:
         points, remarks = points_of(
             table, self.groups, "l0", self.y, log_x=True, max_l0=self.max_l0, across=self.across
         )
-        observed = observed_potency(
-            table, self.reference, self.groups.cells, rows="all", y=self.y, max_l0=self.max_l0,
-            family=self.groups.family, across=self.across,
-        )  # fmt: skip
+        observed = of_chosen(table, self.groups, self.reference, self.y, self.max_l0)
         seen = _by_pair(observed)
         cells, left = self._cells(points)
         found: list[Comparison] = []
@@ -208,7 +205,7 @@ class Task:
             next((o for o in seen.get(k, ()) if o.quantity == "relative_potency"), None) for k in keys
         ]
         scatter = analysis.shape.scatter
-        outlier = _called(members, families)[scatter.outlier]
+        outlier = _called(members, families, scatter.outlier)
         decided = decisions(
             analysis.pairs, potencies, scatter, alpha=1 - self.level, typical_seed_sd=self.typical_seed_sd
         )
@@ -296,13 +293,13 @@ def _cell(members: list[Points]) -> Cell:
     return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched)
 
 
-def _called(members: list[Points], families: list[str]) -> list[str]:
-    """What every point of a cell is called, in the order of its points."""
-    return [
-        f"{family} {p.rows[i]}"
-        for family, p in zip(families, members, strict=True)
-        for i in np.argsort(p.x, kind="stable")
-    ]
+def _called(members: list[Points], families: list[str], point: int) -> str:
+    """What a point of a cell is called; points are in the order of `_cell`."""
+    for family, p in zip(families, members, strict=True):
+        if point < len(p.x):
+            return f"{family} {p.rows[np.argsort(p.x, kind='stable')[point]]}"
+        point -= len(p.x)
+    raise IndexError(point)
 
 
 def _left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, float], str]:
@@ -312,7 +309,6 @@ def _left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, f
     values_out = pair.left_out[own]
     if not np.isfinite(values_out).all():
         return (math.nan, math.nan), ""
-    orders = [np.argsort(p.x, kind="stable") for p in (members[0], members[f])]
-    names = [p.rows[i] for p, o in zip((members[0], members[f]), orders, strict=True) for i in o]
     worst = int(np.argmax(np.abs(values_out - pair.potency[MIDDLE])))
-    return (exp(float(values_out.min())), exp(float(values_out.max()))), names[worst]
+    name = _called([members[0], members[f]], ["", ""], worst).lstrip()
+    return (exp(float(values_out.min())), exp(float(values_out.max()))), name

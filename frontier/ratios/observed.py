@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -178,7 +178,15 @@ def observed_potency(
     if not groups.family:
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     chosen = chosen_rows(table, groups, rows, objectives=objectives or {"l0": "min", y: "min"})
-    front = chosen.table
+    found = of_chosen(chosen.table, groups, reference, y, max_l0)
+    notes = dict.fromkeys(n for n in (*groups.notes, chosen.set_aside, chosen.note, *found.notes) if n)
+    return replace(found, notes=tuple(notes))
+
+
+def of_chosen(
+    front: pd.DataFrame, groups: Groups, reference: str | None, y: str, max_l0: float | None = None
+) -> ObservedRatios:
+    """The observed ratios of rows that are chosen and may meet; notes on cells without the reference."""
     if max_l0 is not None:
         front = front[values(front, "l0") <= max_l0]
     inside = groups.on(front)
@@ -191,8 +199,7 @@ def observed_potency(
     for cell, one, other in pairs:
         called = str(inside.names[one][groups.family])
         found += between(cell, called, name, lines[one], lines[other], y)
-    notes = dict.fromkeys(n for n in (*groups.notes, chosen.set_aside, chosen.note, *remarks) if n)
-    return ObservedRatios(tuple(found), groups.cells, tuple(notes))
+    return ObservedRatios(tuple(found), groups.cells, tuple(remarks))
 
 
 def line_of(l0: Array, height: Array) -> Line:
@@ -206,6 +213,8 @@ def line_of(l0: Array, height: Array) -> Line:
     if not len(x):
         return x, x
     mean = np.bincount(place, np.log(height[keep])) / runs
+    if (np.diff(mean) < 0).all():
+        return x, mean
     blocks = isotonic_regression(mean, weights=runs, increasing=False).blocks
     weight = np.add.reduceat(runs, blocks[:-1])
     at, out = (np.add.reduceat(v * runs, blocks[:-1]) / weight for v in (x, mean))

@@ -111,13 +111,13 @@ class Width:
 
     def gain(self) -> float:
         """1 / width^2."""
-        return float(self._gain([(np.array(m.variance()), m.df) for m in self.members]))
+        return float(self._gain([(np.array(m.variance), m.df) for m in self.members]))
 
     def trials(self) -> list[Array]:
         """1 / width^2 with one more point at each place, per family."""
         out = []
         for member in self.members:
-            others = [(np.array(m.variance()), m.df) for m in self.members if m is not member]
+            others = [(np.array(m.variance), m.df) for m in self.members if m is not member]
             out.append(self._gain([*others, (member.trial_variances(), member.df + 1)]))
         return out
 
@@ -148,20 +148,22 @@ class _Precision:
         self.gradient = estimate.value_and_gradient(quantity)[1][free, 0]
         self.information = estimate.solution.information[np.ix_(free, free)][:, :, 0].copy()
         self.jacobian = np.sqrt(np.median(fit.weights)) * _jacobian(fit, places)[free]
+        self._solve()
 
-    def variance(self) -> float:
-        return float(self.scale * self.gradient @ np.linalg.solve(self.information, self.gradient))
+    def _solve(self) -> None:
+        self.inverse = np.linalg.inv(self.information)
+        self.variance = float(self.scale * self.gradient @ self.inverse @ self.gradient)
 
     def trial_variances(self) -> Array:
-        inverse = np.linalg.inv(self.information)
-        leverage = np.einsum("ip,ij,jp->p", self.jacobian, inverse, self.jacobian)
-        moved = self.gradient @ inverse @ self.jacobian
-        return self.variance() - self.scale * moved**2 / (1 + leverage)
+        leverage = np.einsum("ip,ij,jp->p", self.jacobian, self.inverse, self.jacobian)
+        moved = self.gradient @ self.inverse @ self.jacobian
+        return self.variance - self.scale * moved**2 / (1 + leverage)
 
     def add(self, place: int) -> None:
         j = self.jacobian[:, place]
         self.information = self.information + np.outer(j, j)
         self.df += 1
+        self._solve()
 
 
 def _jacobian(fit: CurveFit, x: Array) -> Array:
