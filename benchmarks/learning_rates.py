@@ -56,7 +56,7 @@ def trained(name: str, steps: int, windows: int) -> pd.DataFrame:
     config = checked(
         {
             "activations": {"tokens": 200_000},
-            "training": {"steps": steps, "checkpoint_every": steps},
+            "training": {"steps": steps, "dictionary_size": 512, "checkpoint_every": steps},
             "evaluation": {"windows": windows, "batch_size": 8},
             "families": families,
         }

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 import warnings
 from collections.abc import Sequence
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ import tomlkit
 from pydantic import ByteSize, Field, ValidationError, model_validator
 
 from frontier.wording import nearest
-from frontier.writing import file_name, write_text
+from frontier.writing import write_text
 from trainers.activations.sizes import bytes_of, readable
 from trainers.architectures import BUILT_IN, ArchitectureError, register
 from trainers.config_sections import (
+    EXPANSION,
     ActivationsSection,
     EvaluationSection,
     FamilySection,
@@ -28,6 +29,12 @@ from trainers.config_sections import (
 
 AS_BEGUN = {"centre": False}
 """Fields of the activations that a saved run may lack, and what they were before they existed."""
+TRAINING_AS_BEGUN = {"expansion": None, "seeds_in_turn": False}
+"""The same of the training section."""
+INSTEAD = {"expansion": "dictionary_size", "dictionary_size": "expansion"}
+"""Fields of which one stands; a change of the one takes the other away."""
+SIZE_AS_BEGUN = 512
+"""Latents of saved runs that say no size; newer runs state theirs."""
 RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
 """Default learning rates of saved runs that state none; the folders of newer runs state them."""
 
@@ -58,23 +65,31 @@ class RunConfig(Section):
         if twice:
             raise ValueError(f"two families are called {', '.join(twice)}; give them a name each")
         for family, name in zip(self.families, names, strict=True):
-            settings = family.settings or []
-            smallest = min(listed(family.dictionary_size or self.training.dictionary_size))
+            settings, kind = family.settings or [], family.kind
+            sizes = family_sizes(self, family)
+            smallest = (
+                math.inf if sizes is None else min(sizes)
+            )  # until the width of the activations is known
             if family.target_l0 and max(family.target_l0) > smallest:
                 raise ValueError(
                     f"family {name}: target_l0 = {max(family.target_l0):g} is larger than the dictionary of "
-                    f"{smallest}"
+                    f"{smallest:g}"
                 )
-            kind = family.kind
             if settings and kind.setting_name == "k" and max(settings) > smallest:
                 raise ValueError(
-                    f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest}"
+                    f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest:g}"
                 )
             if kind.whole_settings and any(s != int(s) for s in settings):
                 raise ValueError(
                     f"family {name}: {kind.__name__} needs whole {kind.setting_name}, got {settings}"
                 )
         return self
+
+
+def family_sizes(config: RunConfig, family: FamilySection) -> list[int] | None:
+    """The sizes of a family's dictionaries; None where it has an expansion, whose width is not known yet."""
+    own = None if family.expansion else family.dictionary_size or config.training.dictionary_size
+    return None if own is None else listed(own)
 
 
 def read_config(path: str | Path, changes: Sequence[str] = (), *, saved: bool = False) -> RunConfig:
@@ -157,7 +172,12 @@ def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool
     except ArchitectureError as error:
         raise ConfigError(f"{name}: {error}") from error
     except ValidationError as error:
-        raise ConfigError(f"{name}: " + "; ".join(_fault(e) for e in error.errors())) from error
+        raise ConfigError(f"{name}: {faults(error)}") from error
+
+
+def faults(error: ValidationError) -> str:
+    """Every fault of a configuration, in one line."""
+    return "; ".join(_fault(e) for e in error.errors())
 
 
 def as_begun(content: dict[str, Any]) -> dict[str, Any]:
@@ -166,8 +186,15 @@ def as_begun(content: dict[str, Any]) -> dict[str, Any]:
     found = dict(content)
     if isinstance(activations or {}, dict):
         found["activations"] = AS_BEGUN | (activations or {})
-    if isinstance(families, list) and not (isinstance(training, dict) and training.get("learning_rate")):
-        found["families"] = [_with_rate(f) if isinstance(f, dict) else f for f in families]
+    if isinstance(training or {}, dict):
+        size = {} if (training or {}).get("expansion") else {"dictionary_size": SIZE_AS_BEGUN}
+        found["training"] = TRAINING_AS_BEGUN | size | (training or {})
+    if isinstance(families, list):
+        stated_once = isinstance(training, dict) and training.get("learning_rate")
+        found["families"] = [
+            {"expansion": None} | (f if stated_once else _with_rate(f)) if isinstance(f, dict) else f
+            for f in families
+        ]
     return found
 
 
@@ -178,7 +205,10 @@ def _with_rate(family: dict[str, Any]) -> dict[str, Any]:
 
 
 def stated(config: RunConfig) -> RunConfig:
-    """The configuration with the learning rate of every family written out, so that a run keeps its own."""
+    """The configuration with its expansion and every learning rate written out: a run keeps its own."""
+    if config.training.expansion is None and config.training.dictionary_size is None:
+        training = config.training.model_copy(update={"expansion": EXPANSION})
+        config = config.model_copy(update={"training": training})
     if config.training.learning_rate is not None:
         return config
     rates = [f.learning_rate or f.kind.default_rate(config.training.steps) for f in config.families]
@@ -254,6 +284,7 @@ def apply_change(content: dict[str, Any], change: str) -> None:
     if not isinstance(place, dict):
         raise ConfigError(f"{change!r}: {'.'.join(parts[:-1])} has no fields")
     place[parts[-1]] = parsed
+    place.pop(INSTEAD.get(parts[-1], ""), None)
 
 
 def write_config(config: RunConfig, path: Path, explained: bool = False) -> None:
@@ -297,48 +328,3 @@ def _plain(value: Any) -> Any:
         table.update(value)
         return table
     return value
-
-
-class MemberPlan(Section):
-    """One SAE that a configuration asks for."""
-
-    run_id: str
-    family: str
-    architecture: str
-    setting: float
-    seed: int
-    learning_rate: float
-    dictionary_size: int
-
-
-def members(config: RunConfig) -> list[MemberPlan]:
-    """Every SAE of a configuration, in a fixed order: families, sizes, learning rates, seeds, settings."""
-    found = []
-    for family in config.families:
-        name = family.called
-        default = family.kind.default_rate(config.training.steps)
-        sizes = listed(family.dictionary_size or config.training.dictionary_size)
-        rates = listed(family.learning_rate or config.training.learning_rate or default)
-        seeds = family.seeds or config.training.seeds
-        if family.settings is None:
-            raise ConfigError(
-                f"family {name} has target_l0 and no settings yet; `sae-train run` finds them, "
-                "or trainers.sweeps.settled(config)"
-            )
-        for size, rate, seed, setting in product(sizes, rates, seeds, family.settings):
-            parts = [name, f"{setting:g}", f"seed{seed}"]
-            parts += [f"F{size}"] * (len(sizes) > 1) + [f"lr{rate:g}"] * (len(rates) > 1)
-            found.append(
-                MemberPlan(
-                    run_id="_".join(parts), family=name, architecture=family.kind.name, setting=setting,
-                    seed=seed, learning_rate=rate, dictionary_size=size,
-                )
-            )  # fmt: skip
-    for member in found:
-        if file_name(member.run_id) != member.run_id:
-            raise ConfigError(f"{member.run_id!r} is no name for a folder; give the family a shorter one")
-    names = [m.run_id for m in found]
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise ConfigError(f"the sweep names the same SAE twice: {', '.join(twice)}")
-    return found

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
 from frontier.writing import file_name
 from trainers.architectures import Architecture, architecture, known
 
+EXPANSION = 8.0
+"""Latents over the width of the activations where a configuration says no size."""
+Sized = TypeVar("Sized", "TrainingSection", "FamilySection")
 LONGEST_NAME = 120
 """Bytes of a family's name."""
 
@@ -71,12 +74,16 @@ class TrainingSection(Section):
     """Optimiser steps."""
     batch_size: int = Field(1024, gt=0)
     """Activations per step."""
-    dictionary_size: int | list[int] = 512
-    """Latents; a list trains every family at every size."""
+    expansion: float | list[float] | None = None
+    """Latents over the width of the activations, 8 by default; a list trains every family at each."""
+    dictionary_size: int | list[int] | None = None
+    """Latents, instead of expansion; a list trains every family at every size."""
     learning_rate: float | list[float] | None = None
     """Adam's; the architecture's default where it is not given."""
     seeds: list[NonNegativeInt] = Field([0], min_length=1)
     """Every setting is trained with every seed of the weights (activations.seed: the order of the text)."""
+    seeds_in_turn: bool = False
+    """Settings take the seeds in turn, one each, instead: seeds are then part of the scatter."""
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises."""
     decay: float = Field(0.2, ge=0, le=1)
@@ -98,11 +105,16 @@ class TrainingSection(Section):
     logger: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
     """Also log there, where it is installed; log.jsonl is always written."""
 
-    @field_validator("dictionary_size", "learning_rate")
+    @field_validator("expansion", "dictionary_size", "learning_rate")
     @classmethod
     def above_zero(cls, value: Any) -> Any:
         """Sizes and rates are above 0."""
         return positive(value)
+
+    @model_validator(mode="after")
+    def one_size(self) -> TrainingSection:
+        """The size is given once."""
+        return given_once(self)
 
 
 class EvaluationSection(Section):
@@ -129,6 +141,8 @@ class FamilySection(Section):
     """Instead of settings: the wanted L0 of each member; `sae-train run` finds the settings in a pilot."""
     options: dict[str, Any] = {}
     """Options of the architecture, for example { p = 0.5 } or { frozen_decoder = false }."""
+    expansion: float | list[float] | None = None
+    """Instead of that of the training section."""
     dictionary_size: int | list[int] | None = None
     """Instead of that of the training section."""
     learning_rate: float | list[float] | None = None
@@ -147,7 +161,7 @@ class FamilySection(Section):
             )
         return value
 
-    @field_validator("dictionary_size", "learning_rate", "settings", "target_l0")
+    @field_validator("expansion", "dictionary_size", "learning_rate", "settings", "target_l0")
     @classmethod
     def above_zero(cls, value: Any) -> Any:
         """Sizes, rates and settings are above 0."""
@@ -160,6 +174,11 @@ class FamilySection(Section):
             found = "neither" if self.settings is None else "both"
             raise ValueError(f"give settings or target_l0, one of the two; found {found}")
         return self
+
+    @model_validator(mode="after")
+    def one_size(self) -> FamilySection:
+        """The size is given once."""
+        return given_once(self)
 
     @model_validator(mode="after")
     def options_exist(self) -> FamilySection:
@@ -184,6 +203,13 @@ class FamilySection(Section):
             return architecture(self.architecture, **given)
         except TypeError as error:
             raise ValueError(f"options of {self.architecture}: {error}") from error
+
+
+def given_once(section: Sized) -> Sized:
+    """The section, if it does not say its size in two ways."""
+    if section.expansion is not None and section.dictionary_size is not None:
+        raise ValueError("give expansion or dictionary_size, one of the two; found both")
+    return section
 
 
 def positive(value: Any) -> Any:

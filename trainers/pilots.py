@@ -96,6 +96,17 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
     SweepError
         If targets stay out of reach.
     """
+    found, missed = searched(config, asked, progress)
+    if missed:
+        section = missed[0]
+        raise SweepError(_out_of_reach(section.called, section.target_l0 or [], found[section.called]))
+    return calibrated(config, asked, found, progress)
+
+
+def searched(
+    config: RunConfig, asked: Sequence[FamilySection], progress: bool
+) -> tuple[dict[str, pd.DataFrame], list[FamilySection]]:
+    """Pilots of each family as they were counted, and the families whose targets they do not reach."""
     found: dict[str, pd.DataFrame] = {}
     wanted = {s.called: (s, first_settings(s)) for s in asked}
     for number_of_round in range(ROUNDS):
@@ -106,9 +117,8 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
         more = {n: beyond(s.target_l0 or [], found[n]) for n, (s, _) in wanted.items()}
         wanted = {n: (s, more[n]) for n, (s, _) in wanted.items() if more[n]}
         if not wanted:
-            return calibrated(config, asked, found, progress)
-    name, (section, _) = next(iter(wanted.items()))
-    raise SweepError(_out_of_reach(name, section.target_l0 or [], found[name]))
+            break
+    return found, [section for section, _ in wanted.values()]
 
 
 def calibrated(
@@ -194,13 +204,19 @@ def first_settings(section: FamilySection) -> list[float]:
 
 def _one(section: FamilySection, config: RunConfig) -> dict[str, Any]:
     """One seed, one learning rate and the middle size of a family that has several."""
-    sizes, rates = section.dictionary_size or config.training.dictionary_size, section.learning_rate
-    rates = rates or config.training.learning_rate
+    rates = section.learning_rate or config.training.learning_rate
+    said = section if section.expansion or section.dictionary_size else config.training
     return {
-        "dictionary_size": sorted(sizes)[len(sizes) // 2] if isinstance(sizes, list) else sizes,
+        "expansion": _middle(said.expansion),
+        "dictionary_size": _middle(said.dictionary_size),
         "learning_rate": rates[0] if isinstance(rates, list) else rates,
         "seeds": (section.seeds or config.training.seeds)[:1],
     }
+
+
+def _middle(given: Any) -> Any:
+    """The middle one of a list."""
+    return sorted(given)[len(given) // 2] if isinstance(given, list) else given
 
 
 def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFrame]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from trainers.architectures import known
 from trainers.config import RunConfig, checked
+from trainers.config_sections import EXPANSION
 
 AS_QUOTED = {"centre": False, "buffer_tokens": 65_536}
 """Activations as in the runs that docs/after_training.md and docs/looking_inside.md quote."""
@@ -30,12 +31,12 @@ def families(*names: str) -> list[dict[str, Any]]:
 
 def example() -> RunConfig:
     """What `sae-train init` writes: two architectures on the shipped model, a few minutes."""
-    return checked({"families": families("relu", "topk")})
+    return checked({"training": {"expansion": EXPANSION}, "families": families("relu", "topk")})
 
 
 def demo(fast: bool = False) -> RunConfig:
     """Five architectures × six settings on the MLP output of the shipped model's last layer."""
-    training = {"steps": 150, "dictionary_size": 256} if fast else {"steps": 600}
+    training = {"steps": 150, "dictionary_size": 256} if fast else {"steps": 600, "dictionary_size": 512}
     return checked(
         {
             "activations": {"tokens": 60_000 if fast else 200_000},
@@ -66,7 +67,7 @@ def gated_ablations(settings: list[float] | None = None, steps: int = 300) -> Ru
     return checked(
         {
             "activations": AS_QUOTED | {"tokens": 200_000},
-            "training": {"steps": steps, "checkpoint_every": steps},
+            "training": {"steps": steps, "dictionary_size": 512, "checkpoint_every": steps},
             "evaluation": {"windows": 64, "batch_size": 4},
             "families": sections,
         }

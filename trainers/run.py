@@ -21,7 +21,9 @@ from trainers.activations import ActivationStream, activation_stream, evaluation
 from trainers.activations.sources import is_files
 from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
-from trainers.config import MemberPlan, RunConfig, as_begun, members, stated
+from trainers.config import RunConfig, as_begun, stated
+from trainers.config_members import MemberPlan, members
+from trainers.config_sizes import sized
 from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.promises import assure
@@ -207,7 +209,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         raise RunError("training.precision = bfloat16 needs a GPU; take float32 on a CPU")
     model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
     site, target = config.activations.site, config.activations.target_site
-    given = config.activations
+    config, given = sized(config, model.site(site).width), config.activations
     stream = activation_stream(
         model, site, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,

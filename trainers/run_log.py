@@ -26,6 +26,7 @@ from rich.table import Table
 
 from frontier.writing import naming, write_json
 from trainers import ranks
+from trainers.config_sizes import in_words
 from trainers.log_lines import forget_after
 from trainers.loggers import log_members, log_step, open_logger
 from trainers.run import Run
@@ -49,6 +50,11 @@ class RunLog:
         self.other = open_logger(self.run.config.training.logger, self.folder)
         if self.other:
             log_members(self.other, self.run)
+        if self.progress:
+            sizes, stream = [f.dictionary_size for f in self.run.families], self.run.stream
+            self.console.print(
+                in_words(sizes, stream.d_in, self.run.config.activations.site), highlight=False
+            )
         self.bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
             TimeElapsedColumn(),

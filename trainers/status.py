@@ -9,7 +9,8 @@ from rich.console import Group
 from rich.table import Table
 
 from trainers import checkpoints
-from trainers.config import members, run_config
+from trainers.config import run_config
+from trainers.config_members import members
 from trainers.log_lines import log_lines, logs_of
 
 

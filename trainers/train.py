@@ -138,9 +138,7 @@ def enough_memory(config: RunConfig) -> Iterator[None]:
             raise
         training = config.training
         raise RunError(
-            f"out of memory with batches of {training.batch_size}, dictionaries of "
-            f"{training.dictionary_size} and "
-            f"{len(config.families)} families; lower training.batch_size, train fewer members in one "
-            f"run, or spread "
-            "them with torchrun. The last checkpoint is intact"
+            f"out of memory with batches of {training.batch_size} and {len(config.families)} families; lower "
+            "training.batch_size or training.expansion (dictionary_size), train fewer members in one run, or "
+            "spread them with torchrun. The last checkpoint is intact"
         ) from error

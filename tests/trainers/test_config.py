@@ -5,7 +5,9 @@ import tomllib
 import pytest
 
 from trainers import recipes
-from trainers.config import ConfigError, RunConfig, checked, members, read_config, write_config
+from trainers.config import ConfigError, RunConfig, checked, read_config, write_config
+from trainers.config_members import members
+from trainers.config_sizes import sized
 
 FAMILY = {"architecture": "topk", "settings": [2, 4]}
 
@@ -115,7 +117,32 @@ def test_every_member_of_a_sweep_has_its_name():
     assert len({p.run_id for p in plans}) == len(plans)
     assert plans[0].run_id == "topk_2_seed0_F64"
     with pytest.raises(ConfigError, match="same SAE twice"):
-        members(checked({"families": [FAMILY | {"settings": [2, 2.0]}]}))
+        members(checked({"families": [FAMILY | {"settings": [2, 2.0], "dictionary_size": 64}]}))
+    turns = {"dictionary_size": 64, "seeds": [5, 6], "seeds_in_turn": True}
+    plans = members(checked({"training": turns, "families": [FAMILY | {"settings": [2, 2, 8]}]}))
+    assert [(p.setting, p.seed) for p in plans] == [(2, 5), (2, 6), (8, 5)]
+
+
+def test_sizes_come_from_the_width(tmp_path):
+    """8 times the width unless it is said; a file of `init` takes a size from the command line."""
+    plain = checked({"families": [FAMILY, FAMILY | {"name": "half", "expansion": [0.5, 2]}]})
+    assert [(p.family, p.dictionary_size) for p in members(sized(plain, 96))] == [
+        ("topk", 768), ("topk", 768), *[("half", size) for size in (48, 48, 192, 192)]
+    ]  # fmt: skip
+    own = FAMILY | {"name": "own", "dictionary_size": 40}
+    given = checked({"training": {"expansion": 4}, "families": [FAMILY, own]})
+    assert {p.dictionary_size for p in members(sized(given, 96))} == {384, 40}
+    assert sized(sized(given, 96), 7) == sized(given, 96)
+    with pytest.raises(ConfigError, match="has an expansion and no dictionary_size yet"):
+        members(plain)
+    with pytest.raises(ConfigError, match=r"half: k = 4 is larger than the dictionary of 3"):
+        sized(plain, 6)
+    with pytest.raises(ConfigError, match="give expansion or dictionary_size, one of the two"):
+        checked({"training": {"expansion": 4, "dictionary_size": 64}, "families": [FAMILY]})
+    write_config(recipes.example(), tmp_path / "c.toml", explained=True)
+    assert read_config(tmp_path / "c.toml").training.expansion == 8
+    changed = read_config(tmp_path / "c.toml", ["training.dictionary_size=64"]).training
+    assert (changed.expansion, changed.dictionary_size) == (None, 64)
 
 
 def test_a_config_file_is_plain_toml(tmp_path):

@@ -5,11 +5,14 @@ import torch
 from small_runs import small, weights
 
 from trainers.architectures import BUILT_IN, Gated, JumpReLU, PAnneal, ReLU, known
-from trainers.config import checked, members, run_config, stated, write_config
+from trainers.config import checked, run_config, stated, write_config
+from trainers.config_members import members
 from trainers.recipes import RATE_AS_QUOTED
 from trainers.run import build_run, changed_fields
 from trainers.studies.configurations import STUDIES
 from trainers.train import train
+
+SIZE = {"dictionary_size": 64}
 
 
 def families(*names, **more):
@@ -27,12 +30,12 @@ def test_penalised_kinds_are_faster_where_runs_are_short():
 
 
 def test_the_default_is_that_of_the_steps_unless_one_is_given():
-    config = checked({"training": {"steps": 1250}, "families": families("relu", "topk")})
+    config = checked({"training": {"steps": 1250} | SIZE, "families": families("relu", "topk")})
     assert [m.learning_rate for m in members(config)] == pytest.approx([1e-2, 5e-3])
-    of_all = checked({"training": {"learning_rate": 1e-3}, "families": families("relu", "topk")})
+    of_all = checked({"training": {"learning_rate": 1e-3} | SIZE, "families": families("relu", "topk")})
     assert [m.learning_rate for m in members(of_all)] == [1e-3, 1e-3]
     own = checked(
-        {"training": {"learning_rate": 1e-3}, "families": families("relu", learning_rate=[2e-3, 4e-3])}
+        {"training": {"learning_rate": 1e-3} | SIZE, "families": families("relu", learning_rate=[2e-3, 4e-3])}
     )
     assert [m.learning_rate for m in members(own)] == [2e-3, 4e-3]
 

@@ -9,11 +9,13 @@ import pytest
 
 from frontier import fit, plan
 from trainers import cli, pilots, sweeps
-from trainers.config import ConfigError, checked, members, read_config, write_config
+from trainers.config import ConfigError, checked, read_config, write_config
+from trainers.config_members import members
 
 pytestmark = pytest.mark.slow
 
 TRAINING = {"steps": 30, "batch_size": 256, "dictionary_size": 64, "threads": 1}
+SIZE = {"dictionary_size": 512}
 SMALL = {
     "activations": {"tokens": 8000},
     "training": TRAINING,
@@ -28,8 +30,8 @@ def test_a_family_has_settings_or_targets_and_a_file_keeps_them(tmp_path):
     with pytest.raises(ConfigError, match=r"target_l0.*above 0"):
         checked({"families": [{"architecture": "relu", "target_l0": [-1]}]})
     with pytest.raises(ConfigError, match="target_l0 = 600 is larger than the dictionary of 512"):
-        checked({"families": [{"architecture": "relu", "target_l0": [600]}]})
-    config = checked({"families": [{"architecture": "relu", "target_l0": [4, 8]}]})
+        checked({"training": SIZE, "families": [{"architecture": "relu", "target_l0": [600]}]})
+    config = checked({"training": SIZE, "families": [{"architecture": "relu", "target_l0": [4, 8]}]})
     write_config(config, tmp_path / "c.toml")
     assert read_config(tmp_path / "c.toml") == config
     with pytest.raises(ConfigError, match=r"relu has target_l0 and no settings yet"):
@@ -47,7 +49,7 @@ def test_topk_kinds_need_no_pilot(monkeypatch):
         {"architecture": "jumprelu", "target_l0": [5.5], "options": {"penalty": "target"}},
         {"architecture": "matryoshka", "settings": [3]},
     ]
-    config, found = sweeps.settled(checked({"families": families}))
+    config, found = sweeps.settled(checked({"training": SIZE, "families": families}))
     assert [f.settings for f in config.families] == [[1, 2, 8], [2.4, 7.7], [5.5], [3]]
     assert [s.targets for s in found] == [(0.3, 2.4, 7.7), (2.4, 7.7), (5.5,)]
     assert len(members(config)) == 7

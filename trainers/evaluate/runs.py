@@ -12,7 +12,8 @@ from frontier.studies.evaluation import METRICS_FILE, joined
 from frontier.writing import remove_drafts
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.config import RunConfig, members, run_config
+from trainers.config import RunConfig, run_config
+from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.loggers import log_evaluation
