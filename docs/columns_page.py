@@ -40,6 +40,26 @@ They keep their names, in which numbers may stand (`scr_metric_threshold_10`,
 """
 
 
+SIGNED = """\
+## Signed codes and shared weights
+
+A latent fires where its code is not 0. AbsTopK, and a class of your own that says `signed = True`, has
+negative codes too: L0, `alive_fraction` and the frequencies count both signs, `l1` sums |f|, and pruning
+goes by |f|. So one signed latent does the work of two others, and an equal `dictionary_size` is not an
+equal number of directions: of a comparison with unsigned SAEs say which of the two was held. L1
+penalties, sign tests and "the top activating texts" need both ends.
+
+Rows with the same `parent` have the same weights: pruned or fine-tuned SAEs, and the budgets of one
+HierarchicalTopK SAE. They err alike. `compare` says so (*Points come from one SAE and err alike*): its
+interval counts them as independent, and is too narrow; several seeds, or differences paired by batch
+(`frontier.studies.paired_frontiers`), are the way out.
+
+The L0 of matching pursuit is at most its k: a token stops when a step adds no new latent. A skip
+transcoder's output has x W_skipᵀ beside its latents, so that its metrics are not those of the latents
+alone: at L0 0 it is still a linear map.
+"""
+
+
 def page() -> str:
     """The page as Markdown."""
     identity = [c for c in COLUMNS if c.kind == "identity"]
@@ -64,6 +84,7 @@ def page() -> str:
         ),
         "## Other numbers\n",
         _table(("column", "meaning", "also read"), [(_code(c.name), _meaning(c), _names(c)) for c in others]),
+        SIGNED,
     ]
     return "\n".join(parts)
 

@@ -52,6 +52,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "matryoshka": ("bussmann2025",),
     "matryoshkabatchtopk": ("bussmann2025",),
     "panneal": ("karvonen2024",),
+    "abstopk": ("zhu2025",),
+    "matchingpursuit": ("costa2025",),
+    "hierarchicaltopk": ("balagansky2025",),
+    "skiptranscoder": ("paulo2025",),
+    "jumpreluskiptranscoder": ("paulo2025", "rajamanoharan2024jumprelu"),
 }
 """Architectures by the name of a family."""
 DATASETS = {"gated_gemma7b": "rajamanoharan2024gated", "gated_pythia2p8b": "rajamanoharan2024gated"}

@@ -7,7 +7,7 @@
 `trainers.export`            SAELens and dictionary_learning folders, out and in: `export`, `load`
 `trainers.language_models`   a frozen causal LM with named sites and splice-in: `load_language_model`
 `trainers.activations`       endless shuffled activations, real or with a known truth
-`trainers.architectures`     the seven kinds of SAE, one short file each; `register` takes your own
+`trainers.architectures`     the kinds of SAE, one short file each; `register` takes your own
 `trainers.studies`           what is done to trained SAEs, and what their latents look like
 `trainers.sae_files`         trained SAEs on disk: `load_saes`
 ===========================  ========================================================================

@@ -75,6 +75,16 @@ class RunConfig(Section):
                     f"family {name}: target_l0 = {max(family.target_l0):g} is larger than the dictionary of "
                     f"{smallest:g}"
                 )
+            if family.options.get("skip") and not self.activations.target_site:
+                raise ValueError(
+                    f"family {name}: skip = true is for transcoders, an autoencoder's would learn to copy; "
+                    "give activations.target_site"
+                )
+            if self.activations.target_site and not kind.transcodes:
+                raise ValueError(
+                    f"family {name}: {kind.name} encodes by its decoder and cannot be a transcoder; leave "
+                    "activations.target_site out"
+                )
             if settings and kind.setting_name == "k" and max(settings) > smallest:
                 raise ValueError(
                     f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest:g}"

@@ -132,7 +132,7 @@ class FamilySection(Section):
     """One family: an architecture over its sparsity settings."""
 
     architecture: str
-    """relu, gated, jumprelu, topk, batch_topk, matryoshka, p_anneal; or your own: my_sae.py:MySAE."""
+    """relu, gated, jumprelu, topk, batch_topk, matryoshka, ... (see README); or yours: my_sae.py:MySAE."""
     name: str | None = None
     """The family's name in tables, figures and folders; the architecture's by default."""
     settings: list[float] | None = Field(None, min_length=1)

@@ -58,18 +58,40 @@ class SAE:
         x_hat = self.architecture.decode(self.parameters, _rows(f, self.dictionary_size, "codes"))
         return x_hat.view(*f.shape[:-1], self.d_out)
 
+    def reconstruct(self, x: Tensor, f: Tensor) -> Tensor:
+        """The output `[..., d_out]` of x with these codes: what they decode to, and what goes around them."""
+        around = self.architecture.around(self.parameters, _rows(x, self.d_in, "activations"))
+        found = self.decode(f)
+        return found if around is None else found + around.view(found.shape)
+
     def __call__(self, x: Tensor) -> Tensor:
         """x̂ `[..., d_out]`."""
-        return self.decode(self.encode(x))
+        return self.reconstruct(x, self.encode(x))
 
     def metrics(self, x: Tensor, f: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Metrics of the architecture's own, a value per token `[n]` each."""
         return self.architecture.metrics(self.parameters, x, f, target)
 
+    def points(self) -> list[SAE]:
+        """What is evaluated of it: itself; of HierarchicalTopK an SAE per budget, this one their `parent`."""
+        shared = self.architecture.shared(self.parameters)
+        if len(shared) < 2:
+            return [self]
+        name, found = self.identity.get("run_id", "sae"), []
+        for k, p in shared.items():
+            own = {"run_id": name if k == max(shared) else f"{name} at k {k}", "sparsity_setting": float(k)}
+            found.append(SAE(self.architecture, p, self.identity | own | {"parent": name}))
+        return found
+
     def to(self, device: Any) -> SAE:
         """The same SAE on another device."""
         moved = {k: v.to(device) for k, v in self.parameters.items()}
         return SAE(self.architecture, moved, self.identity)
+
+
+def reconstruction(sae: Any, x: Tensor, f: Tensor) -> Tensor:
+    """The output of any SAE-like object for x with codes f: its `reconstruct`, else what it decodes."""
+    return sae.reconstruct(x, f) if hasattr(sae, "reconstruct") else sae.decode(f)
 
 
 def _rows(values: Tensor, width: int, name: str) -> Tensor:

@@ -13,6 +13,9 @@ from frontier.wording import listed
 
 ARCHITECTURES: tuple[tuple[str, str], ...] = (
     ("matryoshka_batch_topk", r"matryoshka(?:[-_ ]?batch[-_ ]?top[-_]?k)?"),
+    ("hierarchical_topk", r"hierarchical[-_ ]?top[-_]?k"),
+    ("abs_topk", r"abs[-_ ]?top[-_]?k"),
+    ("matching_pursuit", r"matching[-_ ]?pursuit"),
     ("batch_topk", r"batch[-_ ]?top[-_]?k"),
     ("standard_april_update", r"(?:standard|vanilla)[-_ ]?(?:trainer)?[-_ ]?(?:april[-_ ]?update|new)"),
     ("p_anneal", r"p[-_ ]?anneal"),

@@ -23,6 +23,7 @@ SQUARE = {
     "jumprelu_heads": ("jumprelu", {}, {"site": "attn_pre_linear.1"}),
     "topk": ("topk", {}, {}),
     "topk_no_shift": ("topk", {"subtract_decoder_bias": False}, {}),
+    "hierarchical_topk": ("hierarchical_topk", {}, {}),
     "batch_topk": ("batch_topk", {}, {"sparsity_setting": 2.5}),
     "matryoshka": ("matryoshka", {}, {}),
 }
@@ -34,6 +35,19 @@ TRANSCODERS = {
     "batch_topk_transcoder": ("batch_topk", {"subtract_decoder_bias": False}, ELSEWHERE),
     "matryoshka_transcoder": ("matryoshka", {"subtract_decoder_bias": False}, ELSEWHERE),
     "gated_transcoder": ("gated", {"subtract_decoder_bias": False}, ELSEWHERE),
+}
+ONLY_SAE_LENS = {
+    "abs_topk": ("abs_topk", {}, {}),
+    "abs_topk_no_shift": ("abs_topk", {"subtract_decoder_bias": False}, {}),
+    "matching_pursuit": ("matching_pursuit", {"residual_threshold": 0.4}, {}),
+    "matching_pursuit_repeats": ("matching_pursuit", {"stop_when_repeated": False}, {}),
+}
+SKIP = {"subtract_decoder_bias": False, "skip": True}
+SKIPPING = {
+    "relu_skip_transcoder": ("relu", SKIP, ELSEWHERE),
+    "jumprelu_skip_transcoder": ("jumprelu", SKIP, ELSEWHERE),
+    "batch_topk_skip_transcoder": ("batch_topk", SKIP, ELSEWHERE),
+    "gated_skip_transcoder": ("gated", SKIP, ELSEWHERE),
 }
 UNTIED = ("gated", {"tied": False}, {})
 TOPK_TRANSCODER = ("topk", {"subtract_decoder_bias": False}, ELSEWHERE)
@@ -65,15 +79,15 @@ def example(made, name="example", d_in=16, d_out=16, size=40, seed=0):
 
 def decided(sae, x):
     """The rows of x where no latent is at the edge of firing: there rounding decides, and not the SAE."""
-    fires = [sae.encode(x * factor) > 0 for factor in (1 - 1e-4, 1, 1 + 1e-4)]
+    fires = [sae.encode(x * factor) != 0 for factor in (1 - 1e-4, 1, 1 + 1e-4)]
     return x[((fires[0] == fires[1]) & (fires[1] == fires[2])).all(-1)]
 
 
 def made(name, **changed):
     """An example by its name; transcoders go from 16 to 12 dimensions."""
-    if name in SQUARE:
-        return example(SQUARE[name], name, **changed)
-    return example(TRANSCODERS[name], name, **{"d_out": 12, **changed})
+    if square := (SQUARE | ONLY_SAE_LENS).get(name):
+        return example(square, name, **changed)
+    return example((TRANSCODERS | SKIPPING)[name], name, **{"d_out": 12, **changed})
 
 
 def inputs():

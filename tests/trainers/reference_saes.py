@@ -88,17 +88,20 @@ class ReferenceGated(Reference):
 class ReferenceTopK(Reference):
     """Gao et al. 2024, arXiv 2406.04093: sections 2.3 (TopK), 2.4 and A.2 (AuxK)."""
 
+    height = staticmethod(lambda value: value)
+    code = staticmethod(nn.functional.relu)
+
     def selected(self, z, k):
         """Masks by sorting every token's pre-activations."""
         mask = torch.zeros_like(z)
         for b, row in enumerate(z.tolist()):
-            for i in sorted(range(len(row)), key=lambda i: -row[i])[: int(k)]:
+            for i in sorted(range(len(row)), key=lambda i: -self.height(row[i]))[: int(k)]:
                 mask[b, i] = 1.0
         return mask
 
     def codes(self, x, k):
         z = self.affine(x, self.W_enc, self.b_enc)
-        return z, nn.functional.relu(z) * self.selected(z, k)
+        return z, self.code(z) * self.selected(z, k)
 
     def reconstruction(self, f, target):
         return self.mean_square(self.decoded(f), target)
@@ -112,11 +115,56 @@ class ReferenceTopK(Reference):
         error = (target - self.decoded(f)).detach()
         left = 0.0
         for b in range(len(x)):
-            best = sorted(dead, key=lambda i: -float(z.detach()[b, i]))[: aux_k or target.shape[1] // 2]
-            rebuilt = sum(nn.functional.relu(z[b, i]) * self.W_dec[i] for i in best)
+            ranked = sorted(dead, key=lambda i: -self.height(float(z.detach()[b, i])))
+            best = ranked[: aux_k or target.shape[1] // 2]
+            rebuilt = sum(self.code(z[b, i]) * self.W_dec[i] for i in best)
             left = left + ((error[b] - rebuilt) ** 2).sum()
         # OpenAI's code has R / var(x) + alpha |e - ê|² / var(e); the same, times var(x)
         return total + alpha * variance(target) * left / ((error - error.mean(0)) ** 2).sum()
+
+
+class ReferenceAbsTopK(ReferenceTopK):
+    """arXiv 2510.00404: the k largest by magnitude with their signs; so are AuxK's."""
+
+    height = staticmethod(abs)
+    code = staticmethod(lambda z: z)
+
+
+class ReferenceHierarchicalTopK(ReferenceTopK):
+    """Balagansky et al. 2025, arXiv 2505.24473: the mean over j = 1..k of the error of the j highest."""
+
+    def loss(self, x, target, k, **dead):
+        whole = super().loss(x, target, k, **dead) - self.mean_square(
+            self.decoded(self.codes(x, k)[1]), target
+        )
+        parts = [self.mean_square(self.decoded(self.codes(x, j)[1]), target) for j in range(1, k + 1)]
+        return whole + sum(parts) / k
+
+
+class ReferenceMatchingPursuit(Reference):
+    """Mallat & Zhang 1993, as in arXiv 2506.03093: the row that is most alike what is left, k times."""
+
+    def codes(self, x, k, stop=True, threshold=0.0):
+        """Codes, and ‖r‖ of each token after each step."""
+        codes, norms = [], []
+        for token in x:
+            left, code, path = token - self.b_dec, [0.0] * len(self.W_dec), []
+            for _ in range(k):
+                along = [float(left.detach() @ row.detach()) for row in self.W_dec]
+                best = max(range(len(along)), key=along.__getitem__)
+                value = nn.functional.relu(left @ self.W_dec[best])
+                again = float(value.detach()) == 0 or float(torch.as_tensor(code[best]).detach()) != 0
+                code[best] = code[best] + value
+                left = left - value * self.W_dec[best]
+                path.append(float(left.detach().norm()))
+                if (stop and again) or path[-1] < threshold:
+                    break
+            codes.append(torch.stack([torch.as_tensor(v).to(x) for v in code]))
+            norms.append(path)
+        return torch.stack(codes), norms
+
+    def loss(self, x, target, k, **how):
+        return self.mean_square(self.decoded(self.codes(x, k, **how)[0]), target)
 
 
 class ReferenceBatchTopK(ReferenceTopK):

@@ -11,7 +11,7 @@ from trainers.studies.equal_compute import as_dear, equal_size, multiplications
 
 D_IN, D_OUT, F, B = 24, 40, 96, 128
 KINDS = [
-    *(architecture(name) for name in ARCHITECTURES if name != "matryoshka"),
+    *(architecture(name) for name in ARCHITECTURES if name not in ("matryoshka", "matching_pursuit")),
     Gated(frozen_decoder=False), Gated(tied=False), Gated(auxiliary=False),
 ]  # fmt: skip
 
@@ -46,6 +46,8 @@ def test_sizes_of_equal_cost():
     assert equal_size("relu", "gated", 1000, 128, 128, when="step") == 1400  # 7 products against 5
     assert equal_size("relu", "gated", 100, 64, 128, multiple=8) == 168  # (64 + 256)/(64 + 128) of 100
     assert as_dear({"a": "relu", "b": "gated", "c": "topk"}, 256, 128, 128) == {"a": 384, "b": 256, "c": 384}
+    with pytest.raises(ValueError, match="matching_pursuit forms a product per step"):
+        multiplications("matching_pursuit", 1, 1, 1)
     with pytest.raises(ValueError, match="at least 1"):
         equal_size("relu", "gated", 0, 1, 1)
     with pytest.raises(ValueError, match="when must be"):

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import torch
 from export_examples import (
+    ONLY_SAE_LENS,
+    SKIPPING,
     SQUARE,
     TOPK_TRANSCODER,
     TRANSCODERS,
@@ -37,8 +39,12 @@ def sae_lens_says(folder, x):
     cfg, p = json.loads((folder / "cfg.json").read_text()), load_file(folder / "sae_weights.safetensors")
     assert (cfg["normalize_activations"], cfg["dtype"]) == ("none", "float32")
     assert not (cfg["apply_b_dec_to_input"] and "transcoder" in cfg["architecture"])
+    skipped = x @ p["W_skip"].T if "skip" in cfg["architecture"] else 0
+    assert ("W_skip" in p) == ("skip" in cfg["architecture"])
     x = x - p["b_dec"] if cfg["apply_b_dec_to_input"] else x
-    if cfg["architecture"] == "gated":
+    if cfg["architecture"] == "matching_pursuit":
+        f = matching_pursuit_of_sae_lens(cfg, p["W_dec"], x)
+    elif cfg["architecture"] == "gated":
         magnitude = x @ (p["W_enc"] * p["r_mag"].exp()) + p["b_mag"]
         f = magnitude.relu() * (x @ p["W_enc"] + p["b_gate"] > 0)
     else:
@@ -49,7 +55,27 @@ def sae_lens_says(folder, x):
         if cfg["architecture"] == "topk":
             assert cfg["rescale_acts_by_decoder_norm"] is False
             f = f * (f >= f.topk(cfg["k"]).values[:, -1:])
-    return f @ p["W_dec"] + p["b_dec"]
+        if cfg["architecture"] == "abstopk":
+            assert cfg["rescale_acts_by_decoder_norm"] is False
+            f = z * (z.abs() >= z.abs().topk(cfg["k"]).values[:, -1:])
+    return f @ p["W_dec"] + p["b_dec"] + skipped
+
+
+def matching_pursuit_of_sae_lens(cfg, rows, x):
+    """Token by token: supports are compared after each step, then ‖r‖ with its threshold."""
+    codes = torch.zeros(len(x), len(rows))
+    for code, left in zip(codes, x, strict=True):
+        for _ in range(cfg["max_iterations"]):
+            before = code != 0
+            best = int((rows @ left).relu().argmax())
+            value = (rows[best] @ left).relu()
+            code[best] += value
+            left = left - value * rows[best]
+            if cfg["stop_on_duplicate_support"] and torch.equal(code != 0, before):
+                break
+            if left.norm() < cfg["residual_threshold"]:
+                break
+    return codes
 
 
 def dictionary_learning_says(folder, x):
@@ -82,7 +108,8 @@ def dictionary_learning_says(folder, x):
 
 
 SAYS = {"sae-lens": sae_lens_says, "dictionary-learning": dictionary_learning_says}
-CASES = [(layout, name) for layout in SAYS for name in SQUARE] + [("sae-lens", name) for name in TRANSCODERS]
+CASES = [(layout, name) for layout in SAYS for name in SQUARE]
+CASES += [("sae-lens", name) for name in TRANSCODERS | ONLY_SAE_LENS | SKIPPING]
 
 
 @pytest.mark.parametrize(("layout", "name"), CASES)
@@ -113,7 +140,7 @@ def test_round_trip_is_exact_where_no_bias_moves(tmp_path, x):
         moves = layout == "dictionary-learning" and ("relu" in name or "no_shift" in name)
         sae = made(name)
         back = load(export(sae, tmp_path / layout / name, layout))
-        if not moves and name not in ("gated_transcoder",):
+        if not moves and name not in ("gated_transcoder", "gated_skip_transcoder"):
             assert torch.equal(back(x), sae(x)), (layout, name)
 
 
@@ -140,6 +167,10 @@ def test_what_the_layouts_cannot_hold(tmp_path):
         ExportError, match="topk transcoder cannot be exported: SAELens has only ReLU and JumpReLU"
     ):
         export(example(TOPK_TRANSCODER, d_out=12), tmp_path / "a", "sae-lens")
+    with pytest.raises(ExportError, match="abs_topk cannot be exported: dictionary_learning has no"):
+        export(made("abs_topk"), tmp_path / "a", "dictionary-learning")
+    with pytest.raises(ExportError, match="a transcoder with a skip cannot be exported"):
+        export(made("relu_skip_transcoder", d_out=16), tmp_path / "a", "dictionary-learning")
     with pytest.raises(ExportError, match="transcoder from 16 to 12 dimensions cannot be exported"):
         export(made("relu_transcoder"), tmp_path / "a", "dictionary-learning")
     with pytest.raises(ExportError, match="BatchTopKSAE needs k, and the SAE's sparsity_setting is None"):

@@ -10,7 +10,18 @@ import pytest
 import torch
 
 from trainers.activations import Batch, Scaling
-from trainers.architectures import BatchTopK, Gated, JumpReLU, Knobs, Matryoshka, PAnneal, ReLU, TopK
+from trainers.architectures import (
+    AbsTopK,
+    BatchTopK,
+    Gated,
+    JumpReLU,
+    Knobs,
+    MatchingPursuit,
+    Matryoshka,
+    PAnneal,
+    ReLU,
+    TopK,
+)
 from trainers.family import Family, Member, Schedule
 from trainers.steps import LoopEngine
 from trainers.steps.closed_forms import by_architecture, dense, kernels, selection, sparse, sparse_gates
@@ -42,7 +53,7 @@ def oracle(kind, p, batch, knobs, state):
     p = {k: v.detach().double().requires_grad_() for k, v in p.items()}
     losses = kind.training_loss(p, state, batch.input.double(), batch.target.double(), knobs)
     found = torch.autograd.grad(losses.total, list(p.values()))
-    l0 = (losses.latents > 0).sum().item() / len(batch.input)
+    l0 = (losses.latents != 0).sum().item() / len(batch.input)
     return (
         dict(zip(p, found, strict=True)),
         losses.total.detach(),
@@ -162,12 +173,12 @@ def test_jumprelu_has_three_paths(monkeypatch):
 
 def test_options_without_a_closed_form_are_left_to_autograd():
     left = [
-        ReLU(p=0.5), ReLU(frequency=0.1), PAnneal(), JumpReLU(penalty="tanh"), JumpReLU(penalty="target"),
+        MatchingPursuit(), Matryoshka(contrastive=0.1), ReLU(p=0.5), ReLU(frequency=0.1), PAnneal(),
+        JumpReLU(penalty="tanh"), JumpReLU(penalty="target"),
         Gated(tied=False), Gated(auxiliary=False), Gated(frozen_decoder=False), TopK(independence=0.1),
-        Matryoshka(contrastive=0.1),
     ]  # fmt: skip
     assert [by_architecture.closed_form(k) for k in left] == [None] * len(left)
-    covered = [*GATES, TopK(), BatchTopK(), Matryoshka()]
+    covered = [*GATES, TopK(), AbsTopK(), BatchTopK(), Matryoshka()]
     assert None not in [by_architecture.closed_form(k) for k in covered]
 
 
@@ -193,6 +204,22 @@ def test_matryoshka(kind, k, dead):
     assert_same(ours, wanted, 1e-9)
     for name, value in wanted[2].items():
         torch.testing.assert_close(ours.state[name], value, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("dead", [[], list(range(0, SIZE, 3)), list(range(SIZE))])
+@pytest.mark.parametrize("aux_k", [4, 90])
+def test_signed_codes(dead, aux_k):
+    """AbsTopK's negative values, among the chosen and in AuxK, sparse (4 of many) and dense (90 of 50)."""
+    kind = AbsTopK(aux_coefficient=0.5, aux_k=aux_k)
+    p, batch = problem(kind)
+    state = {name: v.double() for name, v in kind.state(SIZE).items()}
+    state["idle"][dead] = 1e6
+    with torch.no_grad():
+        ours = sparse.step(kind, p, state, batch, Knobs(7, steps=100), Scratch(), True)
+    wanted = oracle(kind, p, batch, Knobs(7, steps=100), state)
+    assert wanted[3][0] == 7
+    assert_same(ours, wanted, 1e-9)
+    torch.testing.assert_close(ours.state["idle"], wanted[2]["idle"], rtol=1e-12, atol=0)
 
 
 def encoder_of(z):

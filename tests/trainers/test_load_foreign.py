@@ -180,3 +180,16 @@ def test_a_foreign_sae_gets_a_row_of_the_metrics_table(layout, tmp_path):
     ours = evaluate([sae], model, tokens, "mlp_out.1", batch_size=4, protocol="test").table.iloc[0]
     for column in ("l0", "fvu", "ce_sae", "ce_clean", "ce_mean_ablation"):
         assert row[column] == pytest.approx(ours[column], abs=1e-6), column
+
+
+def test_matching_pursuit_as_sae_lens_leaves_it(tmp_path, x):
+    """By default as many steps as dimensions; b_dec plays no part where it is not taken off the input."""
+    sae = made("matching_pursuit")
+    p, folder = sae.parameters, export(sae, tmp_path / "a")
+    plain = {"max_iterations": None, "apply_b_dec_to_input": False}
+    back = load(rewrite(folder, "cfg.json", lambda c: c.update(plain)))
+    assert int(back.parameters["k"]) == 16
+    wanted = load(
+        rewrite(folder, "cfg.json", lambda c: c.update(max_iterations=16, apply_b_dec_to_input=True))
+    )
+    assert biggest_difference(back(x), wanted(x + p["b_dec"]) - p["b_dec"]) < 1e-5

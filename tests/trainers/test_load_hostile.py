@@ -64,7 +64,10 @@ def test_bad_tensors(change, match, tmp_path):
     [
         ({"architecture": "jumprelo"}, r"unknown architecture 'jumprelo'; did you mean 'jumprelu'"),
         ({"architecture": ["topk"]}, r"unknown architecture \['topk'\]"),
-        ({"architecture": "skip_transcoder"}, "skip_transcoder SAEs are not read: it adds a linear map"),
+        ({"architecture": "temporal"}, "temporal SAEs are not read: its codes depend on other tokens"),
+        ({"architecture": "skip_transcoder", "d_out": 16, "apply_b_dec_to_input": False}, "no tensor W_skip"),
+        ({"architecture": "matching_pursuit", "max_iterations": 0}, "max_iterations is 0, wanted a whole"),
+        ({"architecture": "matching_pursuit", "residual_threshold": "x"}, "residual_threshold is 'x'"),
         ({"architecture": "batchtopk"}, "batchtopk SAEs are not read: it is a checkpoint of training"),
         ({"normalize_activations": "layer_norm"}, "normalize_activations = 'layer_norm' is not read"),
         ({"activation_fn": "tanh-relu"}, "activation_fn = 'tanh-relu' is not read; wanted 'relu'"),

@@ -4,7 +4,7 @@ import pytest
 import reference_saes as plain
 import torch
 
-from trainers.architectures import ARCHITECTURES, Knobs, TopK, penalties
+from trainers.architectures import ARCHITECTURES, Knobs, penalties
 
 torch.set_num_threads(1)
 
@@ -69,7 +69,7 @@ def test_training_loss_adds_each_with_its_weight(name):
     x = torch.randn(8, 5, generator=random, dtype=torch.float64) * 2
     p = {k: v.double() for k, v in kind().start(5, 5, 12, (torch.zeros(5), torch.zeros(5)), 0).items()}
     state = {k: v.double() for k, v in kind().state(12).items()}
-    knobs = Knobs(3.0 if issubclass(kind, TopK) else 0.5)
+    knobs = Knobs(3.0 if kind.setting_name == "k" else 0.5)
     alone, together = (kind(**given).training_loss(p, state, x, x, knobs) for given in ({}, weights))
     f = alone.latents
     parts = [plain.dependence(f), plain.overlap(f), plain.excess_frequency(f, 0.05)]

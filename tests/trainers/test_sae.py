@@ -17,6 +17,7 @@ from trainers.sae_files import SAEFileError, load_sae, load_saes, save_sae
 torch.set_num_threads(1)
 D, F = 8, 20
 NAMES = list(ARCHITECTURES)
+TRANSCODERS = [kind(False) for kind in ARCHITECTURES.values() if kind.transcodes]
 KINDS = [*(kind() for kind in ARCHITECTURES.values()), JumpReLU(penalty="tanh"), Gated(tied=False)]
 
 
@@ -56,14 +57,14 @@ def test_folding_an_autoencoder(kind, scale):
     raw, scaled = sae_of(kind, scales=(scale, scale))
     x = inputs(40, D) / scale
     f = scaled.encode(scale * x)
-    assert 0.02 < (f > 0).float().mean() < 0.9
+    assert 0.02 < (f != 0).float().mean() < 0.9
     torch.testing.assert_close(raw.encode(x) * scale, f, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(raw(x) * scale, scaled(scale * x), rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(raw.parameters["W_enc"], scaled.parameters["W_enc"], rtol=0, atol=0)
-    torch.testing.assert_close(raw.parameters["W_dec"], scaled.parameters["W_dec"], rtol=0, atol=0)
+    for name in ("W_enc", "W_dec") if "W_enc" in raw.parameters else ("W_dec",):
+        torch.testing.assert_close(raw.parameters[name], scaled.parameters[name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("kind", [kind(False) for kind in ARCHITECTURES.values()], ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", TRANSCODERS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("scales", [(0.3, 5.0), (4.0, 0.1)])
 def test_folding_a_transcoder(kind, scales):
     """Input times s, target times t: ŷ(s x)/t on raw x; the codes are in units of the input."""

@@ -13,10 +13,13 @@ import torch
 from trainers.activations import Batch, Scaling
 from trainers.architectures import (
     ARCHITECTURES,
+    AbsTopK,
     BatchTopK,
     Gated,
+    HierarchicalTopK,
     JumpReLU,
     Knobs,
+    MatchingPursuit,
     Matryoshka,
     PAnneal,
     ReLU,
@@ -40,11 +43,15 @@ KINDS = [
     TopK(dead_after=0.1),
     BatchTopK(dead_after=0.1),
     Matryoshka(dead_after=0.1),
+    AbsTopK(dead_after=0.1),
+    HierarchicalTopK(dead_after=0.1),
+    MatchingPursuit(),
     PAnneal(changes=5),
     ReLU(independence=0.5, contrastive=0.5, frequency=0.5),
     TopK(independence=0.5),
 ]
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=[f"{i}-{kind.name}" for i, kind in enumerate(KINDS)])
+TRANSCODERS = [kind(False) for kind in ARCHITECTURES.values() if kind.transcodes]
 ONE_EACH = pytest.mark.parametrize(
     "kind", [kind() for kind in ARCHITECTURES.values()], ids=list(ARCHITECTURES)
 )
@@ -55,7 +62,7 @@ def settings_of(kind):
     """Three settings that are exact in binary, so that float32 and float64 mean the same."""
     if isinstance(kind, BatchTopK):
         return [1.0, 2.5, 4.0]
-    return [1.0, 2.0, 5.0] if isinstance(kind, TopK) else [0.0625, 0.5, 2.0]
+    return [1.0, 2.0, 5.0] if kind.setting_name == "k" else [0.0625, 0.5, 2.0]
 
 
 def members_of(kind, rate=2**-7):
@@ -327,7 +334,7 @@ def test_engines_train_by_the_book(kind, engine):
 
 
 @ENGINES
-@pytest.mark.parametrize("kind", [kind(False) for kind in ARCHITECTURES.values()], ids=list(ARCHITECTURES))
+@pytest.mark.parametrize("kind", TRANSCODERS, ids=lambda kind: kind.name)
 def test_engines_train_transcoders_by_the_book(kind, engine):
     how = {"d_in": D, "d_out": 4, "transcoder": True}
     member = Member("t", settings_of(kind)[1], 3, 2**-6)

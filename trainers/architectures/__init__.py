@@ -10,6 +10,7 @@ from dataclasses import asdict, fields
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from frontier.wording import nearest
+from trainers.architectures.abs_topk import AbsTopK
 from trainers.architectures.architecture import (
     Architecture,
     Knobs,
@@ -21,7 +22,9 @@ from trainers.architectures.architecture import (
 )
 from trainers.architectures.batch_topk import BatchTopK
 from trainers.architectures.gated import Gated, to_jumprelu
+from trainers.architectures.hierarchical_topk import HierarchicalTopK
 from trainers.architectures.jumprelu import JumpReLU
+from trainers.architectures.matching_pursuit import MatchingPursuit
 from trainers.architectures.matryoshka import Matryoshka
 from trainers.architectures.named_code import ArchitectureError
 from trainers.architectures.p_anneal import PAnneal
@@ -29,19 +32,28 @@ from trainers.architectures.registry import ARCHITECTURES, known, register
 from trainers.architectures.relu import ReLU
 from trainers.architectures.topk import TopK
 
-BUILT_IN = tuple(register(kind) for kind in (ReLU, Gated, JumpReLU, TopK, BatchTopK, Matryoshka, PAnneal))
+BUILT_IN = tuple(
+    register(kind)
+    for kind in (
+        ReLU, Gated, JumpReLU, TopK, BatchTopK, Matryoshka, PAnneal, AbsTopK, MatchingPursuit,
+        HierarchicalTopK,
+    )
+)  # fmt: skip
 """Those that come with the package."""
 
 __all__ = [
     "ARCHITECTURES",
     "BUILT_IN",
+    "AbsTopK",
     "Architecture",
     "ArchitectureError",
     "BatchTopK",
     "Gated",
+    "HierarchicalTopK",
     "JumpReLU",
     "Knobs",
     "Losses",
+    "MatchingPursuit",
     "Matryoshka",
     "PAnneal",
     "Parameters",

@@ -63,12 +63,16 @@ class Architecture:
     ----------
     subtract_decoder_bias : bool
         The encoder sees x − b_dec; false for transcoders, whose output lives elsewhere.
+    skip : bool
+        Of a transcoder: a matrix from input to output beside the latents, t̂ = f W_dec + b_dec + x W_skipᵀ,
+        trained from 0 (Paulo et al. 2025, arXiv 2501.18823). An autoencoder's would learn to copy.
     independence, contrastive, frequency, frequency_limit : float
         Weights of the optional penalties in `penalties.py`, 0 by default, and the firing rate above which a
         latent counts as too frequent.
     """
 
     subtract_decoder_bias: bool = True
+    skip: bool = False
     independence: float = 0.0
     contrastive: float = 0.0
     frequency: float = 0.0
@@ -93,6 +97,10 @@ class Architecture:
     """Parameters in the unit of the input (biases, thresholds): the scale of the activations is folded in."""
     estimated: ClassVar[tuple[str, ...]] = ()
     """Parameters whose gradient is meant to differ from the loss's slope (straight-through, detached)."""
+    transcodes: ClassVar[bool] = True
+    """May write to another site than it reads."""
+    signed: ClassVar[bool] = False
+    """Codes may be negative: a latent fires where its code is not 0, and sizes are |f|."""
     steps_alike: ClassVar[bool] = False
     """The loss does the same at every step (no `knobs.step`), so that a GPU may replay one recorded step."""
 
@@ -137,7 +145,8 @@ class Architecture:
             directions = torch.nn.functional.normalize(torch.randn(d_in, size, generator=random), dim=0)
             encoder = TRANSCODER_ENCODER_NORM * directions
         b_enc = torch.zeros(size) if self.subtract_decoder_bias else -means[0].cpu() @ encoder
-        return {"W_enc": encoder, "b_enc": b_enc, "W_dec": rows, "b_dec": means[1].cpu().clone()}
+        found = {"W_enc": encoder, "b_enc": b_enc, "W_dec": rows, "b_dec": means[1].cpu().clone()}
+        return found | ({"W_skip": torch.zeros(d_out, d_in)} if self.skip else {})
 
     def state(self, size: int) -> dict[str, Tensor]:
         """Tensors that a step changes without a gradient, at their start."""
@@ -152,8 +161,11 @@ class Architecture:
     def training_loss(
         self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
     ) -> Losses:
-        """The loss, and the optional penalties that are switched on."""
-        found = self.loss(p, state, x, target, knobs)
+        """The loss, of what a skip leaves, and the optional penalties that are switched on."""
+        around = self.around(p, x)
+        found = self.loss(p, state, x, target if around is None else target - around, knobs)
+        if around is not None:
+            found = found._replace(reconstruction=found.reconstruction + around)
         if not (self.independence or self.contrastive or self.frequency):
             return found
         total = found.total
@@ -162,7 +174,8 @@ class Architecture:
         if self.contrastive:
             total = total + self.contrastive * penalties.overlap(found.latents)
         if self.frequency:
-            total = total + self.frequency * penalties.excess_frequency(found.latents, self.frequency_limit)
+            sizes = found.latents.abs() if self.signed else found.latents
+            total = total + self.frequency * penalties.excess_frequency(sizes, self.frequency_limit)
         return found._replace(total=total)
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
@@ -172,6 +185,10 @@ class Architecture:
     def decode(self, p: Parameters, f: Tensor) -> Tensor:
         """x̂ = f W_dec + b_dec, `[..., B, d_out]`."""
         return f @ p["W_dec"] + p["b_dec"].unsqueeze(-2)
+
+    def around(self, p: Parameters, x: Tensor) -> Tensor | None:
+        """What reaches the output beside the latents, x W_skipᵀ `[..., B, d_out]`; None if nothing does."""
+        return x @ p["W_skip"].mT if self.skip else None
 
     def inference(self, p: Parameters, state: dict[str, Tensor], setting: float) -> Parameters:
         """What `encode` needs of one trained SAE: its weights, and k or a threshold where it has one."""
@@ -183,6 +200,10 @@ class Architecture:
         What it gives takes the place of `threshold` in what `inference` gives.
         """
         return None
+
+    def shared(self, p: Parameters) -> dict[int, Parameters]:
+        """Where one trained SAE is evaluated as several: their weights by their setting; most are one."""
+        return {}
 
     def widths(self, p: Parameters) -> tuple[int, int, int]:
         """d_in, number of latents and d_out of one SAE."""
@@ -214,10 +235,14 @@ class Architecture:
         units = dict.fromkeys(self.input_units, input_scale) | {"b_dec": target_scale}
         folded = {k: v / units[k] if k in units else v for k, v in p.items()}
         if input_scale != target_scale:
-            folded[self.decoder] = folded[self.decoder] * (input_scale / target_scale)
+            for name in (self.decoder, "W_skip") if self.skip else (self.decoder,):
+                folded[name] = folded[name] * (input_scale / target_scale)
         if input_centre is None or target_centre is None:
             return folded
-        return folded | self.fold_centre(folded, input_centre.double(), target_centre.double())
+        folded |= self.fold_centre(folded, input_centre.double(), target_centre.double())
+        if self.skip:
+            folded["b_dec"] = plus(folded["b_dec"], -folded["W_skip"].double() @ input_centre.double())
+        return folded
 
     def fold_centre(self, p: Parameters, input_centre: Tensor, target_centre: Tensor) -> Parameters:
         """The parameters that change when x and y are read as they are, instead of without their centres.
@@ -244,8 +269,9 @@ def plus(value: Tensor, more: Tensor) -> Tensor:
 
 
 def variance(target: Tensor) -> Tensor:
-    """Mean ‖x − x̄‖² of a batch."""
-    return (target - target.mean(0)).square().sum(-1).mean()
+    """Mean ‖x − x̄‖² of a batch `[...]`, without gradient."""
+    target = target.detach()
+    return (target - target.mean(-2, keepdim=True)).square().sum(-1).mean(-1)
 
 
 def squared_error(x_hat: Tensor, target: Tensor) -> Tensor:

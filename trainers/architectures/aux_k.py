@@ -8,7 +8,9 @@ from torch import Tensor
 from trainers.architectures.architecture import Parameters, variance
 
 
-def aux_k_loss(p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
+def aux_k_loss(
+    p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: Tensor, k: int, signed: bool = False
+) -> Tensor:
     """V ‖e − ê‖² / ‖e − ē‖², `[...]`: the error e rebuilt from the k highest dead latents.
 
     From arXiv 2406.04093, sections 2.4 and A.2, and its code, which divides both the squared error and this
@@ -27,14 +29,18 @@ def aux_k_loss(p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: 
         Which latents are dead.
     k : int
         At most so many dead latents per token.
+    signed : bool
+        The highest by magnitude, with their signs.
 
     Notes
     -----
     ê has no decoder bias, since e has none. Zero where no latent is dead.
     """
-    alone = pre.masked_fill(~dead.unsqueeze(-2), -torch.inf)
-    values, places = alone.topk(min(k, pre.shape[-1]), dim=-1)
-    values = torch.where(values.isfinite(), values, torch.zeros_like(values)).relu()
+    heights = (pre.abs() if signed else pre).masked_fill(~dead.unsqueeze(-2), -torch.inf)
+    values, places = heights.topk(min(k, pre.shape[-1]), dim=-1)
+    there = values.isfinite()
+    values = pre.gather(-1, places) if signed else values.relu()
+    values = torch.where(there, values, torch.zeros_like(values))
     f = torch.zeros_like(pre).scatter(-1, places, values)
     left = (error - f @ p["W_dec"]).square().sum((-1, -2))
     spread = (error - error.mean(-2, keepdim=True)).square().sum((-1, -2))
@@ -44,5 +50,5 @@ def aux_k_loss(p: Parameters, pre: Tensor, target: Tensor, error: Tensor, dead: 
 
 def idle_after(idle: Tensor, f: Tensor) -> Tensor:
     """Tokens since each latent last fired, `[..., F]`, after this batch."""
-    fired = (f > 0).any(-2)
+    fired = (f != 0).any(-2)
     return torch.where(fired, torch.zeros_like(idle), idle + f.shape[-2])

@@ -27,7 +27,8 @@ class Gated(Architecture):
         f      = 1[π_gate > 0] ⊙ relu((x − b_dec) W_mag + b_mag),   W_mag = W_gate exp(r_mag)
         loss   = mean ‖x − x̂(f)‖² + λ mean Σ relu(π_gate) + mean ‖x − x̂_frozen(relu(π_gate))‖²
 
-    In the third term decoder and b_dec are frozen (no gradient). The paper's ablations are options.
+    In the third term decoder and b_dec (and a skip) are frozen (no gradient). The paper's ablations are
+    options.
 
     Attributes
     ----------
@@ -102,7 +103,8 @@ class Gated(Architecture):
         total = squared_error(x_hat, target) + weighted(knobs.setting, penalty)
         if self.auxiliary:
             decoder = {k: p[k].detach() if self.frozen_decoder else p[k] for k in ("W_dec", "b_dec")}
-            total = total + squared_error(self.decode(decoder, open_gate), target)
+            left = target.detach() if self.frozen_decoder else target
+            total = total + squared_error(self.decode(decoder, open_gate), left)
         return Losses(total, f, x_hat, {})
 
 
@@ -125,6 +127,7 @@ def to_jumprelu(architecture: Gated, p: Parameters) -> tuple[JumpReLU, Parameter
     threshold = (p["b_mag"] - scale * p["b_gate"]).clamp_min(0)
     converted = {
         "W_enc": p["W_enc"] * scale.unsqueeze(-2), "b_enc": p["b_mag"], "threshold": threshold,
-        "W_dec": p["W_dec"], "b_dec": p["b_dec"],
+        "W_dec": p["W_dec"], "b_dec": p["b_dec"], **{k: p[k] for k in ("W_skip",) if k in p},
     }  # fmt: skip
-    return JumpReLU(subtract_decoder_bias=architecture.subtract_decoder_bias), converted
+    subtract, skip = architecture.subtract_decoder_bias, "W_skip" in p
+    return JumpReLU(subtract_decoder_bias=subtract, skip=skip), converted

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainers.architectures.architecture import Parameters, squared_error
+from trainers.architectures.architecture import Knobs, Parameters, squared_error
 from trainers.architectures.batch_topk import BatchTopK
 
 
@@ -38,7 +38,7 @@ class Matryoshka(BatchTopK):
         if self.weights is not None and len(self.weights) != len(self.prefixes):
             raise ValueError(f"{len(self.prefixes)} prefixes need as many weights, got {list(self.weights)}")
 
-    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor) -> Tensor:
+    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor, knobs: Knobs) -> Tensor:
         """Σ_g w_g mean ‖x − x̂_g‖²; each prefix adds its part to the one before."""
         weights = self.weights or (1 / len(self.prefixes),) * len(self.prefixes)
         total, so_far, first = x_hat.new_zeros(()), p["b_dec"].unsqueeze(-2), 0

@@ -67,17 +67,17 @@ class TopK(Architecture):
         z = self.pre_activations(p, x)
         f = self.select(z, knobs.setting, knobs.largest)
         x_hat = self.decode(p, f)
-        total = self.reconstruction(p, f, x_hat, target)
+        total = self.reconstruction(p, f, x_hat, target, knobs)
         if self.aux_coefficient:
             dead = self.dead(state["idle"], knobs, x.shape[-2])
             if not x.is_cpu or dead.any():  # no question to the GPU: there the term is masked instead
                 error, k = (target - x_hat).detach(), self.aux_k or x_hat.shape[-1] // 2
-                aux = aux_k_loss(p, z, target, error, dead, k)
+                aux = aux_k_loss(p, z, target, error, dead, k, self.signed)
                 total = total + self.aux_coefficient * aux
         return Losses(total, f, x_hat, self.after(state, z.detach(), f.detach(), knobs))
 
-    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor) -> Tensor:
-        """Mean ‖x − x̂‖²; Matryoshka adds its prefixes here."""
+    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor, knobs: Knobs) -> Tensor:
+        """Mean ‖x − x̂‖²; Matryoshka has its prefixes here, HierarchicalTopK its budgets."""
         return squared_error(x_hat, target)
 
     def after(self, state: dict[str, Tensor], z: Tensor, f: Tensor, knobs: Knobs) -> dict[str, Tensor]:

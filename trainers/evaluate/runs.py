@@ -107,6 +107,6 @@ def evaluated(saes: list, model: LanguageModel, config: RunConfig, progress: boo
         model, config.evaluation_text, given.windows, length, progress=progress
     )
     return evaluate(
-        [s.to(model.device) for s in saes], model, tokens, config.activations.site,
+        [one.to(model.device) for s in saes for one in s.points()], model, tokens, config.activations.site,
         config.activations.target_site, batch_size=given.batch_size, protocol=protocol, progress=progress,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from frontier.studies.batch_sums import (
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from trainers.evaluate.firing_counts import FiringCounts
 from trainers.evaluate.linear_error import LinearError
+from trainers.sae import reconstruction
 
 OTHER_COLUMNS = {*SHARED, *PER_MEMBER, *metrics_of({k: np.ones(1) for k in (*SHARED, *PER_MEMBER)})}
 """Names that a metric of an architecture's own cannot have."""
@@ -50,7 +51,7 @@ class Tally:
     def add(self, batch: int, member: int, sae: Any, opened: Any) -> None:
         """Take one SAE's sums over one batch."""
         f = sae.encode(opened.input)  # [n, F]
-        t, t_hat = opened.target, sae.decode(f).float()
+        t, t_hat = opened.target, reconstruction(sae, opened.input, f).float()
         if t_hat.shape != t.shape:
             raise EvaluationError(
                 f"SAE {self._names[member]!r} gives {list(t_hat.shape)}, the activations are {list(t.shape)}"

@@ -1,7 +1,7 @@
 """SAEs in the layouts of other libraries: `export` writes a folder that they load, `load` reads theirs.
 
 Neither library is imported. What a layout cannot hold exactly is refused with the reason; nothing is
-approximated. `sae_lens` and `dictionary_learning` are one file each; `forms` turns our seven architectures
+approximated. `sae_lens` and `dictionary_learning` are one file each; `forms` turns our architectures
 into the few functions that the layouts know, `places` translates site names, `facts` is what is written and
 read about an SAE beside its weights, `files` reads tensors and JSON and runs nothing that they hold.
 """

@@ -60,6 +60,7 @@ KINDS = {
     "JumpReluAutoEncoder": "jumprelu", "AutoEncoderTopK": "topk", "BatchTopKSAE": "threshold",
     "MatryoshkaBatchTopKSAE": "threshold",
 }  # fmt: skip
+NO_CLASS = ("abs_topk", "matching_pursuit")
 SUBTRACT = {name: name not in ("AutoEncoderNew", "JumpReluAutoEncoder") for name in TENSORS}
 NAMES = {
     "bias": "b_dec", "decoder.bias": "b_dec", "decoder_bias": "b_dec", "encoder.bias": "b_enc",
@@ -70,6 +71,7 @@ TRAINERS = {
     "gated": ("GatedSAETrainer", "l1_penalty"),
     "jumprelu": ("JumpReluTrainer", "sparsity_penalty"),
     "topk": ("TopKTrainer", "k"),
+    "hierarchical_topk": ("TopKTrainer", "k"),
     "batch_topk": ("BatchTopKTrainer", "k"),
     "matryoshka": ("MatryoshkaBatchTopKTrainer", "k"),
 }
@@ -92,6 +94,9 @@ def contents(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
             "dictionary_learning have one width; SAELens has transcoders"
         )
     form = form_of(sae)
+    if form.skip or form.kind in NO_CLASS:
+        what = "a transcoder with a skip" if form.skip else form.kind
+        raise ExportError(f"{what} cannot be exported: dictionary_learning has no class of this function")
     name = _class(form)
     form = subtracting(form, SUBTRACT[name])
     state = _state_dict(form, name)

@@ -22,7 +22,8 @@ LONGEST = 1000
 
 OUR_NAMES = {
     "standard": "relu", "standard_april_update": "relu", "matryoshka_batch_topk": "matryoshka",
-    "transcoder": "relu", "jumprelu_transcoder": "jumprelu", "": "",
+    "transcoder": "relu", "jumprelu_transcoder": "jumprelu", "skip_transcoder": "relu",
+    "jumprelu_skip_transcoder": "jumprelu", "": "",
 }  # fmt: skip
 """What the libraries call architectures that have another name here."""
 

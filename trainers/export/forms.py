@@ -1,30 +1,37 @@
-"""What a trained SAE computes, whatever it was trained as: one of five forms, in float32.
+"""What a trained SAE computes, whatever it was trained as: one of seven forms, in float32.
 
-=============  ================================================  ========================
-form           codes                                             from
-=============  ================================================  ========================
-`relu`         relu(z)                                           relu, p_anneal
-`gated`        1[π > 0] relu(e^r (π − b_gate) + b_mag)           gated with tied weights
-`jumprelu`     relu(z) 1[z > θ_i]                                jumprelu
-`topk`         relu(z) at the k highest                          topk
-`threshold`    relu(z) 1[z > θ], one θ for all                   batch_topk, matryoshka
-=============  ================================================  ========================
+==================  ========================================  ========================
+form                codes                                     from
+==================  ========================================  ========================
+`relu`              relu(z)                                   relu, p_anneal
+`gated`             1[π > 0] relu(e^r (π − b_gate) + b_mag)   gated with tied weights
+`jumprelu`          relu(z) 1[z > θ_i]                        jumprelu
+`topk`              relu(z) at the k highest                  topk, hierarchical_topk
+`abs_topk`          z at the k largest |z|                    abs_topk
+`threshold`         relu(z) 1[z > θ], one θ for all           batch_topk, matryoshka
+`matching_pursuit`  k steps of matching pursuit               matching_pursuit
+==================  ========================================  ========================
 
-z = (x − b_dec) W_enc + b_enc, or x W_enc + b_enc where b_dec is not subtracted; π likewise with b_gate.
+z = (x − b_dec) W_enc + b_enc, or x W_enc + b_enc where b_dec is not subtracted; π likewise with b_gate. A
+transcoder may have W_skip beside any of them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainers.architectures import (
+    AbsTopK,
     Architecture,
     BatchTopK,
     Gated,
     JumpReLU,
+    MatchingPursuit,
     Parameters,
     ReLU,
     TopK,
@@ -33,13 +40,14 @@ from trainers.architectures import (
 from trainers.export.files import ExportError, exportable
 from trainers.sae import SAE
 
-WEIGHTS = ("W_enc", "W_dec", "b_dec")
-BIASES = {
-    "gated": ("b_gate", "b_mag", "r_mag"), "jumprelu": ("b_enc", "threshold"),
-    "threshold": ("b_enc", "threshold"),
+WEIGHTS = ("W_dec", "b_dec")
+ENCODERS = {
+    "gated": ("W_enc", "b_gate", "b_mag", "r_mag"), "jumprelu": ("W_enc", "b_enc", "threshold"),
+    "threshold": ("W_enc", "b_enc", "threshold"), "matching_pursuit": (),
 }  # fmt: skip
 KINDS: dict[str, type[Architecture]] = {
-    "relu": ReLU, "gated": Gated, "jumprelu": JumpReLU, "topk": TopK, "threshold": BatchTopK,
+    "relu": ReLU, "gated": Gated, "jumprelu": JumpReLU, "topk": TopK, "abs_topk": AbsTopK,
+    "threshold": BatchTopK, "matching_pursuit": MatchingPursuit,
 }  # fmt: skip
 
 
@@ -56,25 +64,38 @@ class Form:
     subtract : bool
         Whether the encoder sees x − b_dec.
     k : int or None
-        Only of topk.
+        Only of topk, abs_topk and matching_pursuit.
+    stops : mapping
+        Only of matching_pursuit: `residual_threshold` and `stop_when_repeated`.
     """
 
     kind: str
     tensors: Parameters
     subtract: bool
     k: int | None = None
+    stops: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def widths(self) -> tuple[int, int, int]:
         """d_in, number of latents, d_out."""
-        return (*self.tensors["W_enc"].shape, self.tensors["W_dec"].shape[1])
+        size, d_out = self.tensors["W_dec"].shape
+        return self.tensors["W_enc"].shape[0] if "W_enc" in self.tensors else d_out, size, d_out
+
+    @property
+    def skip(self) -> bool:
+        """Whether the input reaches the output beside the latents."""
+        return "W_skip" in self.tensors
 
     def sae(self, identity: dict) -> SAE:
         """The SAE again."""
         parameters = dict(self.tensors)
         if self.k is not None:
             parameters["k"] = torch.tensor(self.k)
-        return SAE(KINDS[self.kind](subtract_decoder_bias=self.subtract), parameters, identity)
+        given: dict[str, Any] = {"subtract_decoder_bias": self.subtract, "skip": self.skip}
+        if self.stops:
+            given["stop_when_repeated"] = self.stops["stop_when_repeated"]
+            parameters["residual_threshold"] = torch.tensor(float(self.stops["residual_threshold"]))
+        return SAE(KINDS[self.kind](**given), parameters, identity)
 
 
 def form_of(sae: SAE) -> Form:
@@ -95,15 +116,21 @@ def form_of(sae: SAE) -> Form:
             "a Gated SAE with tied = false cannot be exported: it has magnitude weights of its own (W_mag), "
             "and the gated classes of SAELens and dictionary_learning have one encoder with a gain"
         )
-    names = (*WEIGHTS, *BIASES.get(kind, ("b_enc",)))
-    given = dict(sae.parameters)
+    of, given = sae.architecture, dict(sae.parameters)
+    names = (*WEIGHTS, *ENCODERS.get(kind, ("W_enc", "b_enc")), *(("W_skip",) if of.skip else ()))
     if kind == "gated":
         given.setdefault("r_mag", torch.zeros_like(given["b_mag"]))
     tensors = exportable({name: given[name] for name in names})
     if "threshold" in tensors:
         tensors["threshold"].clamp_(min=0)  # z must be above 0 as well
-    k = min(int(given["k"]), sae.dictionary_size) if kind == "topk" else None
-    return Form(kind, tensors, sae.architecture.subtract_decoder_bias, k)
+    if isinstance(of, MatchingPursuit):
+        stops = {
+            "residual_threshold": float(given["residual_threshold"]),
+            "stop_when_repeated": of.stop_when_repeated,
+        }
+        return Form(kind, tensors, of.subtract_decoder_bias, int(given["k"]), stops)
+    k = min(int(given["k"]), sae.dictionary_size) if "topk" in kind else None
+    return Form(kind, tensors, of.subtract_decoder_bias, k)
 
 
 def computes_as(kind: type[Architecture], of: type[Architecture]) -> bool:
@@ -111,8 +138,18 @@ def computes_as(kind: type[Architecture], of: type[Architecture]) -> bool:
 
     A class of your own that only trains otherwise has the form of the class that it comes from.
     """
-    same = ("encode", "decode", "inference", "pre_activations", "decoder")
-    return issubclass(kind, of) and all(getattr(kind, n) is getattr(of, n) for n in same)
+    same = (
+        "encode",
+        "decode",
+        "inference",
+        "pre_activations",
+        "decoder",
+        "around",
+        "select",
+        "paths",
+        "pursue",
+    )
+    return issubclass(kind, of) and all(getattr(kind, n, None) is getattr(of, n, None) for n in same)
 
 
 def as_jumprelu(form: Form) -> Form:

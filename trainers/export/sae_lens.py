@@ -4,19 +4,22 @@
 relu, p_anneal                             `standard`
 gated (tied weights)                       `gated`, r_mag zeros where the gain was not trained
 jumprelu                                   `jumprelu`
-topk                                       `topk`
+topk, hierarchical_topk                    `topk`
+abs_topk                                   `abstopk`
+matching_pursuit                           `matching_pursuit`
 batch_topk, matryoshka                     `jumprelu`, as SAELens saves its own: one threshold, repeated
-transcoder: relu, p_anneal                 `transcoder`
-transcoder: jumprelu, batch_topk,          `jumprelu_transcoder`; gated becomes the JumpReLU with the
-matryoshka, gated                          same output
+transcoder: relu, p_anneal                 `transcoder`, with a skip `skip_transcoder`
+transcoder: jumprelu, batch_topk,          `jumprelu_transcoder`, with a skip `jumprelu_skip_transcoder`;
+matryoshka, gated                          gated becomes the JumpReLU with the same output
 =========================================  ==========================================================
 
-TopK transcoders have no class. Read are these, and configurations of versions before 6; an input that was
-normalised at run time is refused, since its scale is not in the file.
+Transcoders of TopK kinds have no class. Read are these, and configurations of versions before 6; an input
+that was normalised at run time is refused, since its scale is not in the file.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -45,25 +48,30 @@ VERSION = "6.0.0"
 
 TRAINED_AS = {
     "relu": "standard", "batch_topk": "batchtopk", "matryoshka": "matryoshka_batchtopk",
+    "abs_topk": "abstopk",
 }  # fmt: skip
 """SAELens' names of what an SAE was trained as, where they differ from ours."""
 
-CLASSES = {"relu": "standard", "gated": "gated", "jumprelu": "jumprelu", "topk": "topk"}
+CLASSES = {
+    "relu": "standard", "gated": "gated", "jumprelu": "jumprelu", "topk": "topk", "abs_topk": "abstopk",
+    "matching_pursuit": "matching_pursuit",
+}  # fmt: skip
 TRANSCODERS = {"relu": "transcoder", "jumprelu": "jumprelu_transcoder"}
-KINDS = {name: kind for table in (CLASSES, TRANSCODERS) for kind, name in table.items()}
-COMMON: Sizes = {"W_enc": ("d_in", "d_sae"), "W_dec": ("d_sae", "d_out"), "b_dec": ("d_out",)}
+SKIPPING = {"relu": "skip_transcoder", "jumprelu": "jumprelu_skip_transcoder"}
+KINDS = {name: kind for table in (CLASSES, TRANSCODERS, SKIPPING) for kind, name in table.items()}
+ROWS: Sizes = {"W_dec": ("d_sae", "d_out"), "b_dec": ("d_out",)}
+COMMON: Sizes = {"W_enc": ("d_in", "d_sae"), **ROWS}
+SKIP: Sizes = {"W_skip": ("d_out", "d_in")}
 TENSORS: dict[str, Sizes] = {
     "relu": COMMON | {"b_enc": ("d_sae",)},
     "topk": COMMON | {"b_enc": ("d_sae",)},
+    "abs_topk": COMMON | {"b_enc": ("d_sae",)},
+    "matching_pursuit": ROWS,
     "jumprelu": COMMON | {"b_enc": ("d_sae",), "threshold": ("d_sae",)},
     "gated": COMMON | {"b_gate": ("d_sae",), "b_mag": ("d_sae",), "r_mag": ("d_sae",)},
 }
 NOT_READ = {
-    "skip_transcoder": "it adds a linear map of the input (W_skip)",
-    "jumprelu_skip_transcoder": "it adds a linear map of the input (W_skip)",
-    "abstopk": "its codes are negative too",
     "temporal": "its codes depend on other tokens",
-    "matching_pursuit": "its codes are found step by step",
     "batchtopk": "it is a checkpoint of training; SAELens saves the trained SAE as jumprelu",
     "matryoshka_batchtopk": "it is a checkpoint of training; SAELens saves the trained SAE as jumprelu",
 }
@@ -106,15 +114,20 @@ def config(sae: SAE, form: Form, facts: Mapping[str, Any], transcoder: bool) -> 
     described = metadata(sae, facts)
     heads = not transcoder and str(described.get("hook_name", "")).endswith("hook_z")
     found: dict[str, Any] = {
-        "architecture": (TRANSCODERS if transcoder else CLASSES)[form.kind],
+        "architecture": (SKIPPING if form.skip else TRANSCODERS if transcoder else CLASSES)[form.kind],
         "d_in": d_in, "d_sae": size, "dtype": "float32", "device": "cpu",
         "apply_b_dec_to_input": form.subtract, "normalize_activations": "none",
         "reshape_activations": "hook_z" if heads else "none",
     }  # fmt: skip
     if transcoder:
         found["d_out"] = d_out
-    if form.kind == "topk":
+    if "topk" in form.kind:
         found |= {"k": form.k, "rescale_acts_by_decoder_norm": False}
+    if form.kind == "matching_pursuit":
+        found |= {
+            "max_iterations": form.k, "residual_threshold": form.stops["residual_threshold"],
+            "stop_on_duplicate_support": form.stops["stop_when_repeated"],
+        }  # fmt: skip
     return found | {"metadata": described}
 
 
@@ -159,16 +172,33 @@ def read(folder: Path) -> SAE:
     cfg = _of_version_6(cfg)
     kind = _kind(cfg, path)
     sizes = {name: whole_number(cfg.get(name), name, path, MOST) for name in ("d_in", "d_sae")}
-    transcoder = cfg["architecture"] in TRANSCODERS.values()
+    skip = cfg["architecture"] in SKIPPING.values()
+    transcoder = skip or cfg["architecture"] in TRANSCODERS.values()
     sizes["d_out"] = whole_number(cfg.get("d_out"), "d_out", path, MOST) if transcoder else sizes["d_in"]
-    k = whole_number(cfg.get("k"), "k", path, sizes["d_sae"]) if kind == "topk" else None
+    k = whole_number(cfg.get("k"), "k", path, sizes["d_sae"]) if "topk" in kind else None
+    stops: dict[str, Any] = {}
+    if kind == "matching_pursuit":
+        k, stops = _stops(cfg, path, sizes["d_in"])
     tensors = _without_scaling(read_safetensors(folder / FILES[1]), cfg, folder / FILES[1])
-    tensors = checked(tensors, TENSORS[kind], sizes, folder / FILES[1])
-    if kind == "topk" and _flag(cfg, "rescale_acts_by_decoder_norm", False, path):
+    tensors = checked(tensors, TENSORS[kind] | (SKIP if skip else {}), sizes, folder / FILES[1])
+    if "topk" in kind and _flag(cfg, "rescale_acts_by_decoder_norm", False, path):
         tensors = _with_unit_rows(tensors)
-    form = Form(kind, tensors, _subtracts(cfg, transcoder, path), k)
+    subtract = _subtracts(cfg, transcoder, path)
+    if kind == "matching_pursuit" and not subtract:  # SAELens does not add b_dec either
+        subtract, tensors = True, tensors | {"b_dec": torch.zeros_like(tensors["b_dec"])}
+    form = Form(kind, tensors, subtract, k, stops)
     flat = {**cfg, **about, "architecture": cfg["architecture"]}
     return form.sae(identity(flat, form, folder, _hook(flat), str(flat.get("hook_name_out") or "")))
+
+
+def _stops(cfg: Mapping[str, Any], path: Path, width: int) -> tuple[int, dict[str, Any]]:
+    """Steps of a matching pursuit SAE, and what stops a token earlier."""
+    steps, threshold = cfg.get("max_iterations"), cfg.get("residual_threshold", 1e-2)
+    k = width if steps is None else whole_number(steps, "max_iterations", path, MOST)
+    if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 <= threshold < math.inf:
+        raise LayoutError(f"{path}: residual_threshold is {threshold!r:.60}, wanted a number from 0 on")
+    repeated = _flag(cfg, "stop_on_duplicate_support", True, path)
+    return k, {"residual_threshold": threshold, "stop_when_repeated": repeated}
 
 
 def _of_version_6(cfg: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from trainers.architectures import Architecture, Gated, architecture
+from trainers.architectures import Architecture, Gated, HierarchicalTopK, MatchingPursuit, architecture
 
 When = Literal["inference", "loss", "step"]
 
@@ -34,17 +34,27 @@ def products(of: Architecture | str, when: When = "loss") -> Products:
     -----
     The auxiliary reconstruction of a Gated SAE decodes once more; frozen, its decoder gets no gradient.
     Matryoshka's prefixes are parts of one product. AuxK, which depends on how many latents are dead, and
-    sparse kernels, which depend on L0, are not counted.
+    sparse kernels, which depend on L0, are not counted, nor HierarchicalTopK's budgets, which read the chosen
+    rows alone (its loss differentiates no decoder product).
+
+    Raises
+    ------
+    ValueError
+        If `when` is unknown, or the number of products depends on the setting.
     """
     if when not in ("inference", "loss", "step"):
         raise ValueError(f"when must be inference, loss or step, got {when!r}")
     kind = architecture(of) if isinstance(of, str) else of
+    if isinstance(kind, MatchingPursuit):
+        raise ValueError("matching_pursuit forms a product per step, so that its cost depends on k")
     encoders = 2 if isinstance(kind, Gated) and not kind.tied else 1
     auxiliary = int(isinstance(kind, Gated) and kind.auxiliary)
     if when == "inference":
         return Products(encoders, 1)
     if when == "loss":
         return Products(encoders, 1 + auxiliary)
+    if isinstance(kind, HierarchicalTopK):
+        return Products(2, 1)
     back = (2 if kind.frozen_decoder else 3) if isinstance(kind, Gated) and auxiliary else 0
     return Products(2 * encoders, 3 + back)
 

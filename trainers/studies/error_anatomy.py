@@ -25,6 +25,7 @@ from frontier.progress import Callback, reported
 from frontier.studies.batch_sums import jackknife_error, without_each
 from frontier.wording import nearest
 from trainers.language_models import LanguageModel
+from trainers.sae import reconstruction
 
 PREDICTORS = ("input", "latents")
 FOLDS = 4
@@ -113,7 +114,7 @@ def error_anatomy(
     with reported(progress, "errors", len(saes)) as done:
         for index, sae in enumerate(saes):
             f = sae.encode(x)
-            error = target - sae.decode(f).float()
+            error = target - reconstruction(sae, x, f).float()
             sums["variance"].append(variance)
             sums["error"].append(_per_window(error.square().sum(1), windows))
             sums["centred_error"].append(_per_window((error - error.mean(0)).square().sum(1), windows))

@@ -26,7 +26,7 @@ from trainers.sae import SAE
 from trainers.steps.decoder import clip, normalise, remove_parallel
 from trainers.studies.variants import VariantError, activations_of, run_id_of, variant_identity
 
-UNTRAINED = ("threshold", "k")
+UNTRAINED = ("threshold", "k", "residual_threshold")
 """Parameters that have no gradient in `encode`."""
 
 
@@ -187,8 +187,10 @@ class _Tuned:
     def step(self, text: SplicedText, rate: float) -> float:
         """One step of Adam, decoder rows kept at norm 1 where the architecture does; the loss before it."""
         kind, (into, out) = self.sae.architecture, self.scale
-        t_hat = kind.decode(self.parameters, kind.encode(self.parameters, into * text.input)) / out
-        loss = text.loss(self.how, t_hat)
+        x = into * text.input
+        t_hat = kind.decode(self.parameters, kind.encode(self.parameters, x))
+        around = kind.around(self.parameters, x)
+        loss = text.loss(self.how, (t_hat if around is None else t_hat + around) / out)
         if not bool(torch.isfinite(loss)):
             raise VariantError(
                 f"the loss of {self.name!r} is {float(loss.detach())}; lower the learning rate"

@@ -8,6 +8,7 @@ the Gated SAE paper (arXiv 2404.16014), dictionaries are then compared whatever 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -40,7 +41,7 @@ ROWS = 2048
 
 
 class PursuedCodes:
-    """The codes of one dictionary for every target L0, found once per batch."""
+    """The codes of one dictionary for every target L0, found once per batch; signed where the SAE's are."""
 
     def __init__(self, sae: Any, targets: Sequence[int], method: str = "gradient pursuit") -> None:
         if method not in METHODS:
@@ -48,6 +49,7 @@ class PursuedCodes:
         if sae.d_in != sae.d_out:
             raise VariantError(f"{run_id_of(sae, 0)!r} is a transcoder: its input cannot be pursued")
         self.sae, self.method, self.targets = sae, method, tuple(targets)
+        self.signed = bool(getattr(getattr(sae, "architecture", None), "signed", False))
         self._input: Tensor | None = None
         self._codes: dict[int, Tensor] = {}
 
@@ -55,7 +57,8 @@ class PursuedCodes:
         """Codes `[n, F]` of at most `target` latents per token."""
         if self._input is not x:
             rows, bias = linear_decoder(self.sae, x.device)
-            parts = [METHODS[self.method](part - bias, rows, self.targets) for part in x.split(ROWS)]
+            pursued = partial(METHODS[self.method], decoder=rows, targets=self.targets, signed=self.signed)
+            parts = [pursued(part - bias) for part in x.split(ROWS)]
             self._codes = {k: torch.cat([p[k] for p in parts]) for k in self.targets}
             self._input = x
         return self._codes[target]

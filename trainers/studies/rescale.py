@@ -19,7 +19,7 @@ from torch import Tensor
 
 from trainers.architectures import Gated, ReLU
 from trainers.language_models import LanguageModel
-from trainers.sae import SAE
+from trainers.sae import SAE, reconstruction
 from trainers.studies.variants import (
     SharedCodes,
     Variant,
@@ -67,7 +67,7 @@ class Moments:
 def moments(sae: Any, activations: Iterable[tuple[Tensor, Tensor]]) -> Moments:
     """The moments of an SAE over batches of input and target.
 
-    With G = [f, 1[f > 0]] and D the decoder rows, H = GᵀG ∘ [[DDᵀ, DDᵀ], [DDᵀ, DDᵀ]] and
+    With G = [f, sign f] and D the decoder rows, H = GᵀG ∘ [[DDᵀ, DDᵀ], [DDᵀ, DDᵀ]] and
     g_i = Σ G_i ⟨t − b, D_i⟩.
 
     Raises
@@ -80,13 +80,13 @@ def moments(sae: Any, activations: Iterable[tuple[Tensor, Tensor]]) -> Moments:
         raise VariantError(
             f"{size} latents; rescaling holds {2 * LARGEST}² moments at most, {LARGEST} latents"
         )
-    rows, bias = linear_decoder(sae)
+    rows, _ = linear_decoder(sae)
     products = gradient = None
     constant, tokens = 0.0, 0
     for x, target in activations:
         f = sae.encode(x).float()
-        both = torch.cat([f, (f > 0).to(f.dtype)], dim=1)  # [n, 2F]
-        rest = target - bias
+        both = torch.cat([f, f.sign()], dim=1)  # [n, 2F]
+        rest = target - reconstruction(sae, x, torch.zeros_like(f))
         along = (rest @ rows.T).repeat(1, 2)
         more, slope = (both.T @ both).double(), (both * along).sum(0, dtype=torch.float64)
         products = more if products is None else products.add_(more)
@@ -130,9 +130,9 @@ class Rescaled(Variant):
         self._codes = SharedCodes(sae)
 
     def encode(self, x: Tensor) -> Tensor:
-        """A f + c where f > 0 `[n, F]`."""
+        """A f + c sign f where f fires `[n, F]`."""
         f = self._codes(x)
-        return (f * self.gain.to(f) + self.shift.to(f)) * (f > 0)
+        return f * self.gain.to(f) + self.shift.to(f) * f.sign()
 
 
 def rescale(
@@ -173,5 +173,6 @@ def as_gated(sae: SAE, parent: str, gain: Tensor, shift: Tensor) -> SAE:
     bias = p.pop("b_enc")
     gain, shift = gain.to(bias), shift.to(bias)
     p |= {"b_gate": bias, "r_mag": gain.log(), "b_mag": gain * bias + shift}
-    kind = Gated(subtract_decoder_bias=sae.architecture.subtract_decoder_bias)
+    of = sae.architecture
+    kind = Gated(subtract_decoder_bias=of.subtract_decoder_bias, skip=of.skip)
     return SAE(kind, p, variant_identity(sae, parent, CHANGE))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from trainers.architectures import Architecture
 from trainers.language_models import LanguageModel
-from trainers.sae import SAE
+from trainers.sae import SAE, reconstruction
 
 
 class VariantError(ValueError):
@@ -76,6 +76,10 @@ class Variant:
         """The parent's reconstruction `[n, d_out]`."""
         return self.parent.decode(f)
 
+    def reconstruct(self, x: Tensor, f: Tensor) -> Tensor:
+        """The parent's output `[n, d_out]` for x with these codes."""
+        return reconstruction(self.parent, x, f)
+
     def metrics(self, x: Tensor, f: Tensor, target: Tensor) -> dict[str, Tensor]:
         """The parent's own metrics, of these codes."""
         own = getattr(self.parent, "metrics", None)
@@ -83,7 +87,7 @@ class Variant:
 
     def __call__(self, x: Tensor) -> Tensor:
         """x̂ `[n, d_out]`."""
-        return self.decode(self.encode(x))
+        return self.reconstruct(x, self.encode(x))
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Any
 
 from trainers.activations import Batch
 from trainers.architectures import (
+    AbsTopK,
     Architecture,
     BatchTopK,
     Gated,
@@ -29,9 +30,9 @@ ClosedForm = Callable[[Any, Parameters, Parameters, Batch, Knobs, Scratch, bool]
 
 def closed_form(kind: Architecture) -> ClosedForm | None:
     """The closed form that covers an architecture and all its options; None where autograd must do it."""
-    if kind.independence or kind.contrastive or kind.frequency:
+    if kind.skip or kind.independence or kind.contrastive or kind.frequency:
         return None
-    if type(kind) in (TopK, BatchTopK, Matryoshka):
+    if type(kind) in (TopK, AbsTopK, BatchTopK, Matryoshka):
         return sparse.step
     if type(kind) is ReLU and kind.p == 1:
         return relu

@@ -27,7 +27,7 @@ def add_aux_k(
     x, which = batch.input, dead.nonzero().squeeze(1)
     table = p["W_dec"][which]
     encoder = Encoder(p["W_enc"][:, which], shift[which], x, Scratch())
-    codes = token_codes(encoder, kind.aux_k or error.shape[1] // 2)
+    codes = token_codes(encoder, kind.aux_k or error.shape[1] // 2, kind.signed)
     sparse = len(codes.values) < MOST_SPARSE * len(x) * len(which)
     f = None if sparse else as_matrix(codes, x)
     rebuilt = codes.decoded(table) if f is None else f @ table
@@ -39,7 +39,7 @@ def add_aux_k(
         to_values = codes.slopes(g, table)
         to_columns, to_rows, to_bias = codes.weight_gradients(x, g, codes.values, to_values)
     else:
-        to_z = (g @ table.T).mul_(f > 0)
+        to_z = (g @ table.T).mul_(f != 0)
         to_rows, to_columns, to_bias = f.T @ g, x.T @ to_z, to_z.sum(0)
     found["W_dec"][which] += to_rows
     found["W_enc"][:, which] += to_columns

@@ -60,14 +60,23 @@ def codes_from(encoder: Encoder, limit: float | np.ndarray) -> Codes:
     return joined([reaching(z, limit, encoder.scratch) for _, z in encoder])
 
 
-def token_codes(encoder: Encoder, k: float) -> Codes:
-    """The positive ones of the k highest of each token; of equal ones the first."""
+def token_codes(encoder: Encoder, k: float, signed: bool = False) -> Codes:
+    """The positive ones of the k highest of each token, or the k largest |z|; of equal ones the first."""
     k = min(int(k), encoder.shape[1])
 
     def choose(z: np.ndarray, *found: np.ndarray) -> int:
         return kernels.highest(z, k, z.dtype.type(SMALLEST), *found)
 
+    if signed:
+        return joined([with_signs(z, choose, encoder.scratch) for _, z in encoder])
     return joined([picked(z, choose, encoder.scratch) for _, z in encoder])
+
+
+def with_signs(z: Tensor, choose: Callable[..., int], scratch: Scratch) -> Codes:
+    """What `choose` leaves of |z|, with the signs of z."""
+    codes = picked(torch.abs(z, out=scratch.take("sizes", tuple(z.shape), z.dtype)), choose, scratch)
+    kernels.taken(z.numpy(), codes.begins, codes.places, codes.values)
+    return codes
 
 
 def batch_codes(encoder: Encoder, k: float) -> Codes:

@@ -1,6 +1,6 @@
-"""TopK, BatchTopK and Matryoshka on the CPU: gradients in closed form, from the selected latents alone.
+"""TopK, AbsTopK, BatchTopK and Matryoshka on the CPU: closed-form gradients, from the selected latents alone.
 
-With e = x̂ − x, G = 2 e / B and the selected values v_bi > 0 (row b, latent i):
+With e = x̂ − x, G = 2 e / B and the selected values v_bi (row b, latent i; above 0, of AbsTopK not 0):
 
     ∂v_bi = G_b · W_dec,i        ∂W_dec,i = Σ_b v_bi G_b        ∂b_dec = Σ_b G_b − W_enc Σ_b ∂v_b
     ∂W_enc,i = Σ_b ∂v_bi (x_b − b_dec)        ∂b_enc,i = Σ_b ∂v_bi
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ Select = Callable[[Encoder, float], Codes]
 def step(
     kind: TopK, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, scratch: Scratch, log: bool
 ) -> MemberStep:
-    """One step of TopK, BatchTopK or Matryoshka."""
-    select = batch_codes if isinstance(kind, BatchTopK) else token_codes
+    """One step of TopK, AbsTopK, BatchTopK or Matryoshka."""
+    select = batch_codes if isinstance(kind, BatchTopK) else partial(token_codes, signed=kind.signed)
     return gradients(kind, p, state, batch, knobs, select, scratch)
 
 
