@@ -83,6 +83,29 @@ def main(folder):
         "jumprelu_transcoder": saved(
             to / "jumprelu_transcoder", random, x, "jumprelu_transcoder", **transcoder
         ),
+        "abstopk": saved(to / "abstopk", random, x, "abstopk", k=7),
+        "abstopk_rescaled": saved(
+            to / "abstopk_rescaled", random, x, "abstopk", k=7, rescale_acts_by_decoder_norm=True
+        ),
+        "matching_pursuit": saved(to / "matching_pursuit", random, x, "matching_pursuit"),
+        "matching_pursuit_repeats": saved(
+            to / "matching_pursuit_repeats",
+            random,
+            x,
+            "matching_pursuit",
+            max_iterations=9,
+            residual_threshold=2.0,
+            stop_on_duplicate_support=False,
+            apply_b_dec_to_input=False,
+        ),
+        "skip_transcoder": saved(to / "skip_transcoder", random, x, "skip_transcoder", **transcoder),
+        "jumprelu_skip_transcoder": saved(
+            to / "jumprelu_skip_transcoder", random, x, "jumprelu_skip_transcoder", **transcoder
+        ),
+        "trained_abstopk": trained(to / "trained_abstopk", random, x, "abstopk", k=6),
+        "trained_matching_pursuit": trained(
+            to / "trained_matching_pursuit", random, x, "matching_pursuit", max_iterations=6
+        ),
         "trained_standard": trained(to / "trained_standard", random, x, "standard"),
         "trained_batchtopk": trained(to / "trained_batchtopk", random, x, "batchtopk", k=6.5),
         "trained_matryoshka": trained(

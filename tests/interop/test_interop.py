@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from export_examples import SQUARE, TRANSCODERS, decided, example
+from export_examples import ONLY_SAE_LENS, SKIPPING, SQUARE, TRANSCODERS, decided, example
 from safetensors.torch import load_file, save_file
 
 from trainers.export import export, load
@@ -42,9 +42,12 @@ def exchange(request, tmp_path_factory, record):
     python = ENVIRONMENTS / layout / "bin" / "python"
     assert python.exists(), f"{python} is missing: run `make interop`"
     folder = tmp_path_factory.mktemp(layout)
-    ours = {name: example(made, name, D, D, SIZE) for name, made in SQUARE.items()}
-    width = D_OUT if layout == "sae-lens" else D  # dictionary_learning has one width
-    ours |= {name: example(made, name, D, width, SIZE) for name, made in TRANSCODERS.items()}
+    lens = layout == "sae-lens"
+    square = SQUARE | (ONLY_SAE_LENS if lens else {})
+    ours = {name: example(made, name, D, D, SIZE) for name, made in square.items()}
+    width = D_OUT if lens else D  # dictionary_learning has one width
+    transcoders = TRANSCODERS | (SKIPPING if lens else {})
+    ours |= {name: example(made, name, D, width, SIZE) for name, made in transcoders.items()}
     random = torch.Generator().manual_seed(7)
     inputs = {}
     for name, sae in ours.items():

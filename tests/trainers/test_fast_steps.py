@@ -14,6 +14,7 @@ from trainers.architectures import (
     AbsTopK,
     BatchTopK,
     Gated,
+    HierarchicalTopK,
     JumpReLU,
     Knobs,
     MatchingPursuit,
@@ -178,7 +179,7 @@ def test_options_without_a_closed_form_are_left_to_autograd():
         Gated(tied=False), Gated(auxiliary=False), Gated(frozen_decoder=False), TopK(independence=0.1),
     ]  # fmt: skip
     assert [by_architecture.closed_form(k) for k in left] == [None] * len(left)
-    covered = [*GATES, TopK(), AbsTopK(), BatchTopK(), Matryoshka()]
+    covered = [*GATES, TopK(), AbsTopK(), HierarchicalTopK(), BatchTopK(), Matryoshka()]
     assert None not in [by_architecture.closed_form(k) for k in covered]
 
 
@@ -204,6 +205,18 @@ def test_matryoshka(kind, k, dead):
     assert_same(ours, wanted, 1e-9)
     for name, value in wanted[2].items():
         torch.testing.assert_close(ours.state[name], value, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("bias", [0.0, -6.0])
+def test_budgets_of_hierarchical_topk(bias):
+    """Ranks within tokens; with a bias far below 0 many tokens have fewer positive latents than budgets."""
+    p, batch = problem(HierarchicalTopK(), bias)
+    state = {name: v.double() for name, v in TopK().state(SIZE).items()}
+    with torch.no_grad():
+        ours = sparse.step(HierarchicalTopK(), p, state, batch, Knobs(12, steps=100), Scratch(), True)
+    wanted = oracle(HierarchicalTopK(), p, batch, Knobs(12, steps=100), state)
+    assert (wanted[3][0] < 11) == (bias < 0)
+    assert_same(ours, wanted, 1e-9)
 
 
 @pytest.mark.parametrize("dead", [[], list(range(0, SIZE, 3)), list(range(SIZE))])

@@ -8,13 +8,16 @@ from itertools import pairwise
 import pytest
 import reference_saes as plain
 import torch
+from small_runs import small
 from test_architectures import DEAD, D, F, assert_same, batch, close, drawn, ours, state_of, with_dead
 
 from trainers.architectures import AbsTopK, HierarchicalTopK, MatchingPursuit, TopK, architecture
+from trainers.evaluate.runs import evaluate_run
 from trainers.sae import SAE
 from trainers.studies.inference_time import Pursued, PursuedCodes
 from trainers.studies.prune import Pruned, latent_statistics
 from trainers.studies.variants import SharedCodes
+from trainers.train import train
 
 torch.set_num_threads(1)
 
@@ -108,3 +111,25 @@ def test_signed_codes_are_pruned_and_pursued_with_their_signs():
         left[one.architecture.name] = float((x - sae.decode(f)).square().sum())
         assert bool((f < 0).any()) == one.architecture.signed
     assert left["abs_topk"] < left["topk"]
+
+
+def test_the_points_of_one_sae(tmp_path):
+    """HierarchicalTopK is a row at every budget, each the TopK SAE of its weights, all with one parent."""
+    x = batch(n=50)[0].float()
+    sae = sae_of(HierarchicalTopK(), 5)
+    points = sae.points()
+    assert [p.identity["run_id"] for p in points] == ["a at k 1", "a at k 2", "a at k 4", "a"]
+    assert {p.identity["parent"] for p in points} == {"a"}
+    for point, k in zip(points, (1, 2, 4, 5), strict=True):
+        assert point.identity["sparsity_setting"] == k
+        assert torch.equal(point.encode(x), TopK().encode(sae.parameters | {"k": torch.tensor(k)}, x))
+    assert [int(p.parameters["k"]) for p in sae_of(HierarchicalTopK(budgets=(3, 9)), 5).points()] == [3, 5]
+    assert sae_of(TopK()).points()[0].identity.keys() == {"run_id", "family"}
+    families = [{"architecture": "hierarchical_topk", "settings": [4, 6]}]
+    run = train(small(families, training={"steps": 3}), tmp_path, progress=False)
+    found = evaluate_run(tmp_path, model=run.model, progress=False)
+    assert list(found["sparsity_setting"]) == [1, 1, 2, 2, 4, 4, 6]
+    assert found["l0"].to_numpy() == pytest.approx(found["sparsity_setting"].to_numpy())
+    assert found["parent"].value_counts().to_dict() == {
+        "hierarchical_topk_4_seed0": 3, "hierarchical_topk_6_seed0": 4,
+    }  # fmt: skip

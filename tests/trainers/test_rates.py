@@ -9,7 +9,7 @@ from trainers.config import checked, run_config, stated, write_config
 from trainers.config_members import members
 from trainers.recipes import RATE_AS_QUOTED
 from trainers.run import build_run, changed_fields
-from trainers.studies.configurations import STUDIES
+from trainers.studies.configurations import QUOTED, equal_cost
 from trainers.train import train
 
 SIZE = {"dictionary_size": 64}
@@ -85,8 +85,8 @@ def test_another_rate_is_another_configuration():
     assert not changed_fields(old, checked(old, saved=True).model_dump(mode="json"))
 
 
-@pytest.mark.parametrize("name", [n for n in STUDIES if n != "equal_cost"])
-def test_the_studies_have_the_rate_that_their_pages_quote(name):
-    config = STUDIES[name]()
+@pytest.mark.parametrize("study", [f for f in QUOTED if f is not equal_cost])
+def test_the_studies_have_the_rate_that_their_pages_quote(study):
+    config = study()
     rates = {f.learning_rate or known(f.architecture).default_rate(300) for f in config.families}
     assert rates == {RATE_AS_QUOTED}

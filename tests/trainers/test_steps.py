@@ -451,7 +451,8 @@ def test_which_recipes_keep_norm_1():
 
 
 def poisoned(family, m):
-    family.parameters["W_enc"][m, 0, 0] = math.nan
+    first = "W_enc" if "W_enc" in family.parameters else "W_dec"
+    family.parameters[first][m, 0, 0] = math.nan
     return family
 
 

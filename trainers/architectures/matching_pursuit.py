@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,7 +95,8 @@ class MatchingPursuit(Architecture):
                 going = going & (step < steps)
                 if x.is_cpu and not going.any():  # no question to the GPU: there the steps add 0
                     break
-                place = (left @ rows.mT).argmax(-1)
+                with float32_products(x):
+                    place = (left @ rows.mT).argmax(-1)
             row = rows_at(rows, place)
             value = (left * row).sum(-1).relu() * going
             if self.stop_when_repeated:
@@ -106,3 +108,8 @@ class MatchingPursuit(Architecture):
             if not isinstance(threshold, float) or threshold:
                 going = going & (left.detach().norm(dim=-1) >= threshold)
         return f
+
+
+def float32_products(x: Tensor) -> AbstractContextManager[Any]:
+    """Products in the weights' own precision: rounded to bfloat16, the choice of a row would be another."""
+    return torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext()

@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 from frontier.wording import nearest
-from trainers.architectures import BUILT_IN
 from trainers.config import RunConfig, checked
 from trainers.recipes import AS_QUOTED, DEMO, RATE_AS_QUOTED, as_quoted, families
 from trainers.studies.equal_compute import equal_size
@@ -20,7 +19,7 @@ from trainers.sweeps import even_targets, settled
 
 SIZE = 256
 SIZES = [64, 128, 256, 512, 1024]
-KINDS = tuple(kind.name for kind in BUILT_IN)
+KINDS = ("relu", "gated", "jumprelu", "topk", "batch_topk", "matryoshka", "p_anneal")
 
 
 def study(sections: list[dict[str, Any]], **changes: dict[str, Any]) -> RunConfig:
@@ -96,6 +95,34 @@ def equal_cost() -> RunConfig:
     )
 
 
+NEWER: dict[str, Any] = {
+    "activations": {"tokens": 100_000},
+    "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300, "seeds": [0, 1, 2]},
+    "evaluation": {"windows": 96, "batch_size": 4},
+}
+
+
+def newer_kinds() -> RunConfig:
+    """TopK, and the kinds that came after it, at equal steps and width; AbsTopK at half the width too."""
+    k = {"settings": [2, 4, 8, 16, 32]}
+    half = {"architecture": "abs_topk", "name": "abs_topk, half as wide", "dictionary_size": SIZE // 2}
+    kinds = [{"architecture": a} | k for a in ("topk", "abs_topk", "matching_pursuit")]
+    return checked(
+        NEWER | {"families": [*kinds, half | k, {"architecture": "hierarchical_topk", "settings": [32]}]}
+    )
+
+
+def skip_transcoders() -> RunConfig:
+    """ReLU and TopK transcoders over the last MLP, with and without W_skip."""
+    sites = {"activations": NEWER["activations"] | {"site": "mlp_in.1", "target_site": "mlp_out.1"}}
+    plain = [
+        {"architecture": "topk", "settings": [2, 4, 8, 16, 32]},
+        {"architecture": "relu", "settings": [1.2, 2.0, 3.5, 6.0, 10.0]},
+    ]
+    skip = [f | {"name": f"{f['architecture']} with skip", "options": {"skip": True}} for f in plain]
+    return checked(NEWER | sites | {"families": [*plain, *skip]})
+
+
 CORRELATED: dict[str, Any] = {
     "features": 64,
     "d": 64,
@@ -115,7 +142,9 @@ def recovery_study(kinds: Sequence[str] = KINDS, seeds: Sequence[int] = (0, 1, 2
     return recovery_rows(settings, seeds=seeds, steps=400, learning_rate=RATE_AS_QUOTED, **CORRELATED)
 
 
-STUDIES = {f.__name__: f for f in (after_training, placed_sweeps, penalties, widths, transcoders, equal_cost)}
+QUOTED = (after_training, placed_sweeps, penalties, widths, transcoders, equal_cost)
+"""Studies with the defaults of when they were measured."""
+STUDIES = {f.__name__: f for f in (*QUOTED, newer_kinds, skip_transcoders)}
 
 
 def run(name: str, folder: str | Path, *, progress: bool = True) -> pd.DataFrame:

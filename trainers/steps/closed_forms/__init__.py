@@ -13,9 +13,10 @@ What they must equal
     1e-9 of autograd's in float64. An architecture is written, read and changed there; a closed form may
     be deleted, and the loop engine then takes autograd.
 When they are chosen
-    By `by_architecture.closed_form`, for the loop engine only: TopK, AbsTopK, BatchTopK, Matryoshka, ReLU
-    with p 1, JumpReLU's step penalty and the paper's Gated, all without optional penalties. Whether a
-    member's codes count as sparse is decided by its own codes at each step, never by who trains beside it.
+    By `by_architecture.closed_form`, for the loop engine only: TopK, AbsTopK, HierarchicalTopK, BatchTopK,
+    Matryoshka, ReLU with p 1, JumpReLU's step penalty and the paper's Gated, all without optional
+    penalties and skips. Whether a member's codes count as sparse is decided by its own codes at each step,
+    never by who trains beside it.
 
 ========================  =============================================================================
 `by_architecture`         which form covers which architecture and density

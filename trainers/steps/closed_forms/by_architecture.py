@@ -11,6 +11,7 @@ from trainers.architectures import (
     Architecture,
     BatchTopK,
     Gated,
+    HierarchicalTopK,
     JumpReLU,
     Knobs,
     Matryoshka,
@@ -32,7 +33,7 @@ def closed_form(kind: Architecture) -> ClosedForm | None:
     """The closed form that covers an architecture and all its options; None where autograd must do it."""
     if kind.skip or kind.independence or kind.contrastive or kind.frequency:
         return None
-    if type(kind) in (TopK, AbsTopK, BatchTopK, Matryoshka):
+    if type(kind) in (TopK, AbsTopK, HierarchicalTopK, BatchTopK, Matryoshka):
         return sparse.step
     if type(kind) is ReLU and kind.p == 1:
         return relu
