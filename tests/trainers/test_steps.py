@@ -716,7 +716,7 @@ def test_bfloat16_products_train_float32_weights(kind):
     x = batch(99).input
     errors = [[((family.sae(m)(x) - x) ** 2).sum().item() for m in range(3)] for family in (one, other)]
     assert errors[0] == pytest.approx(errors[1], rel=0.15)
-    assert not torch.equal(one.parameters["W_enc"], other.parameters["W_enc"])
+    assert not torch.equal(one.parameters["W_dec"], other.parameters["W_dec"])
 
 
 def test_engine_for():
