@@ -75,16 +75,6 @@ class RunConfig(Section):
                     f"family {name}: target_l0 = {max(family.target_l0):g} is larger than the dictionary of "
                     f"{smallest:g}"
                 )
-            if family.options.get("skip") and not self.activations.target_site:
-                raise ValueError(
-                    f"family {name}: skip = true is for transcoders, an autoencoder's would learn to copy; "
-                    "give activations.target_site"
-                )
-            if self.activations.target_site and not kind.transcodes:
-                raise ValueError(
-                    f"family {name}: {kind.name} encodes by its decoder and cannot be a transcoder; leave "
-                    "activations.target_site out"
-                )
             if settings and kind.setting_name == "k" and max(settings) > smallest:
                 raise ValueError(
                     f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest:g}"
@@ -92,6 +82,22 @@ class RunConfig(Section):
             if kind.whole_settings and any(s != int(s) for s in settings):
                 raise ValueError(
                     f"family {name}: {kind.__name__} needs whole {kind.setting_name}, got {settings}"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def sites_suit_the_families(self) -> RunConfig:
+        """A skip leads from one site to another; what encodes by its decoder stays at one."""
+        for family in self.families:
+            if family.options.get("skip") and not self.activations.target_site:
+                raise ValueError(
+                    f"family {family.called}: skip = true is for transcoders, an autoencoder's would learn to "
+                    "copy; give activations.target_site"
+                )
+            if self.activations.target_site and not family.kind.transcodes:
+                raise ValueError(
+                    f"family {family.called}: {family.kind.name} encodes by its decoder and cannot be a "
+                    "transcoder; leave activations.target_site out"
                 )
         return self
 
