@@ -91,8 +91,8 @@ class RunConfig(Section):
         for family in self.families:
             if family.options.get("skip") and not self.activations.target_site:
                 raise ValueError(
-                    f"family {family.called}: skip = true is for transcoders, an autoencoder's would learn to "
-                    "copy; give activations.target_site"
+                    f"family {family.called}: skip = true is for transcoders, that of an autoencoder would "
+                    "learn to copy; give activations.target_site"
                 )
             if self.activations.target_site and not family.kind.transcodes:
                 raise ValueError(
