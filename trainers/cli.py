@@ -51,6 +51,7 @@ class Format(StrEnum):
 
     sae_lens = "sae-lens"
     dictionary_learning = "dictionary-learning"
+    sae_bench = "sae-bench"
     sae_bench_results = "sae-bench-results"
 
 
@@ -171,7 +172,7 @@ def export(
     only: Annotated[list[str] | None, typer.Option("--only", help="run_id of an SAE; repeatable.")] = None,
     use: Use = None,
 ) -> None:
-    """Write SAEs so that SAELens or dictionary_learning load them, or results as SAEBench writes its own.
+    """Write SAEs so that SAELens, dictionary_learning or SAEBench load them, or results as SAEBench's own.
 
     Example: `sae-train export runs/first --out exported --format sae-lens`
     """

@@ -180,15 +180,24 @@ def _tried(action: Any) -> Any:
             return action()
         except (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError):
             raise
-        except Exception:
-            if i == TRIES - 1:
+        except Exception as error:
+            if i == TRIES - 1 or _status(error) in (401, 403, 404):
                 raise
             time.sleep(PAUSE * 2**i)
 
 
+def _status(error: Exception) -> int | None:
+    """The status of the answer that a client made an error of."""
+    if str(error).startswith("Forbidden"):  # gcsfs
+        return 403
+    known = getattr(error, "response", None), error, error
+    found = (getattr(e, name, None) for e, name in zip(known, ("status_code", "status", "code"), strict=True))
+    return next((s for s in found if isinstance(s, int)), None)
+
+
 def _said(error: Exception, scheme: str) -> str:
     """Why, without the address: an error of a client repeats it, with what stands in it."""
-    status = getattr(getattr(error, "response", None), "status_code", None) or getattr(error, "status", None)
+    status = _status(error)
     if isinstance(error, FileNotFoundError) or status == 404:
         reason = "there is no such place, or it is private"
     elif isinstance(error, PermissionError) or status in (401, 403):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import Any
+from inspect import signature
+from typing import Any, cast
 
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, flat
@@ -40,7 +41,7 @@ def read_wandb(rest: str, name: str, found: Found) -> None:
         )
     try:
         api = wandb.Api()
-        runs = [api.run("/".join(parts))] if len(parts) == 3 else api.runs("/".join(parts))
+        runs = [api.run("/".join(parts))] if len(parts) == 3 else _whole_runs(api, "/".join(parts))
         for run in _first(runs, found):
             log = Log(str(run.name), name)
             log.values = {k: v for k, v in flat(dict(run.summary)).items() if not k.startswith("_wandb")}
@@ -48,12 +49,18 @@ def read_wandb(rest: str, name: str, found: Found) -> None:
             if str(run.state) != "finished":
                 log.doubt = f"run is {run.state}"
             found.logs["wandb", str(run.id)] = log
-    except (wandb.Error, ValueError) as error:
+    except Exception as error:  # its errors have no common class: those of its service are plain ones
         raise TableError(
             f"{name} of Weights & Biases cannot be read ({type(error).__name__}); `wandb login` or "
             "WANDB_API_KEY gives access"
         ) from None
     found.recognised.append(f"{len(found.logs)} Weights & Biases runs")
+
+
+def _whole_runs(api: Any, path: str) -> Iterable[Any]:
+    """The runs of a project, a page at a time with all that is asked of them; lazy ones ask one by one."""
+    whole = {"lazy": False} if "lazy" in signature(api.runs).parameters else {}
+    return cast(Iterable[Any], api.runs(path, **whole))
 
 
 def read_trackio(rest: str, name: str, found: Found) -> None:

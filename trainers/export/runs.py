@@ -10,6 +10,7 @@ from typing import Any
 from frontier.wording import listed, nearest
 from frontier.writing import file_names
 from trainers.export import ExportError, export
+from trainers.export.sae_bench import refuse_unfit, write_script
 from trainers.sae_files import load_saes
 
 
@@ -23,6 +24,8 @@ class Exported:
 
 def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence[str] = ()) -> Exported:
     """Write a folder per SAE below `out`: of all, or of these run_ids.
+
+    `layout` is one of `export`, or `sae-bench`: that of SAELens, and a script for SAEBench.
 
     Raises
     ------
@@ -40,13 +43,18 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
             raise ExportError(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
     known, done = known_of_run(folder), Exported({}, {})
     places = dict(zip(saes, file_names(saes), strict=True))
+    for_bench = layout == "sae-bench"
     for name in only or saes:
         try:
-            export(saes[name], out / places[name], layout, known=known.get(name))
+            if for_bench:
+                refuse_unfit(saes[name])
+            export(saes[name], out / places[name], "sae-lens" if for_bench else layout, known=known.get(name))
         except ExportError as error:
             done.refused[name] = str(error)
         else:
             done.places[name] = places[name]
+    if for_bench and done.places:
+        write_script(out)
     return done
 
 
