@@ -78,7 +78,7 @@ def keep(result: Any, made: Record) -> None:
     elif is_dataclass(type(result)) and hasattr(result, "__dict__"):
         own = vars(result)
         own["_made"] = made  # also of a frozen one
-        for name in _fields(type(result)):
+        for name in _fields(cast(Hashable, type(result))):
             if not isinstance(own.get(name), PLAIN):
                 _keep_part(getattr(result, name), made, [name])
 
