@@ -8,7 +8,7 @@ of all of them run through the same engine.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -195,6 +195,13 @@ class Estimate:
     def converged(self) -> NDArray[np.bool_]:
         """Which columns have an optimum."""
         return self.solution.converged
+
+    def of_one(self, column: int, problem: Problem) -> Estimate:
+        """The optimum of one column; `problem` is that column alone, without padding."""
+        own = np.array([column])
+        solution = self.solution.at(own)
+        solution = replace(solution, weights=solution.weights[: len(problem.y)])
+        return Estimate(problem, solution, self.centre[own])
 
     @cached_property
     def parameters(self) -> dict[str, Array]:

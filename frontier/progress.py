@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,8 @@ from rich.console import Console
 from rich.errors import LiveError
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+PATIENCE = 2.0
+"""Seconds before a bar is drawn."""
 Callback = Callable[[str, int, int], None]
 """Called as `callback(what, done, total)`."""
 
@@ -18,21 +21,28 @@ Callback = Callable[[str, int, int], None]
 def reported(progress: bool | Callback, what: str, total: int) -> Iterator[Callable[[int], None]]:
     """A function to call with how much is done; it moves a bar, calls back, or does nothing.
 
-    The bar is drawn on a terminal, by the first process only, where no other bar is drawn.
+    The bar is drawn on a terminal, by the first process only, where no other bar is drawn, and only once the
+    work has taken `PATIENCE`.
     """
     if callable(progress):
         callback = progress
         yield lambda done: callback(what, done, total)
         return
-    bar = _bar() if progress else None
-    if bar is None:
-        yield lambda done: None
-        return
-    task = bar.add_task(what, total=total)
+    began, bars = time.monotonic(), list[Progress | None]()
+
+    def move(done: int) -> None:
+        if not bars and time.monotonic() - began >= PATIENCE:
+            bars.append(_bar())
+            if bars[0] is not None:
+                bars[0].add_task(what, total=total)
+        if bars and bars[0] is not None:
+            bars[0].update(bars[0].task_ids[0], completed=done)
+
     try:
-        yield lambda done: bar.update(task, completed=done)
+        yield move if progress else lambda done: None
     finally:
-        bar.stop()
+        if bars and bars[0] is not None:
+            bars[0].stop()
 
 
 def _bar() -> Progress | None:

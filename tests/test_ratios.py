@@ -11,6 +11,7 @@ from scipy import stats
 import frontier
 from frontier.distributions import holm
 from frontier.doubts import Kind, has, in_text
+from frontier.fits.together import intervals_at, optima
 from frontier.ratios import RatioTable, hit_ratio, parameter_ratio, ratio_table, relative_potency
 from frontier.ratios.bands import (
     hit_ratio_curve,
@@ -449,3 +450,19 @@ def test_frontiers_that_meet_in_a_point_cross_where_they_change_sides(other, pla
     ])  # fmt: skip
     for ratio in frontier.observed_potency(rows, "relu"):
         assert ratio.crossing_l0 == pytest.approx(places)
+
+
+@pytest.mark.parametrize("errors", ["log", "additive", "two_component"])
+@pytest.mark.parametrize("curve, vanishing", [("hill", None), ("power", None), ("hill", "fit_by_family")])
+def test_many_fits_at_once_are_those_one_by_one(curve, vanishing, errors):
+    rows = [r for i in range(5) for r in family(f"f{i}", 0.1 + 0.1 * i, 1.0, 0.04, i, 7 + i % 2)]
+    fits = frontier.fit(rows, curve, errors=errors, vanishing_l0=vanishing).fits
+    asked = [(f, height) for f in fits for height in (0.02, 0.1, 0.3)]
+    together = intervals_at(asked, 0.9)
+    alone = [f.x_at(height, level=0.9) for f, height in asked]
+    found = [together[id(f), height] for f, height in asked]
+    for name in ("estimate", "low", "high"):
+        assert_allclose([getattr(i, name) for i in found], [getattr(i, name) for i in alone], rtol=1e-7)
+    for f, optimum in zip(fits, optima(fits), strict=True):
+        assert_allclose(optimum.solution.theta, f.estimate.solution.theta, rtol=1e-6, atol=1e-7)
+        assert_allclose(optimum.covariance, f.estimate.covariance, rtol=1e-5, atol=1e-12)

@@ -162,6 +162,16 @@ def test_blocks_of_any_size_give_the_same(monkeypatch, block):
         assert other == pytest.approx(one, rel=1e-9, nan_ok=True)
 
 
+def test_cells_in_parts_give_the_same(monkeypatch):
+    z, logs = points(cells=5)
+    cells = [Cell(a, np.exp(b), LAYOUT.sizes) for a, b in zip(z, logs, strict=True)]
+    whole = analysed(cells)
+    monkeypatch.setattr("frontier.shared_shape.cells.TOGETHER", 2)
+    for one, other in zip(whole, analysed(cells), strict=True):
+        assert other.pairs[0].p_gate == pytest.approx(one.pairs[0].p_gate, rel=1e-9)
+        assert other.pairs[0].potency == pytest.approx(one.pairs[0].potency, rel=1e-7)
+
+
 def test_memory_of_one_large_cell_is_a_few_numbers_a_point():
     """All its signs and draws at once, as doubles, were 15,500 bytes a point; a matrix would be 400,000."""
     rng = np.random.default_rng(0)

@@ -192,7 +192,8 @@ def _one(
     doubts = list(say.fit_doubts(found))
     if asked == LOG.name != problem.errors.name and (g.y <= 0).any():
         doubts.insert(0, say.non_positive(g.name, g.y, g.rows))
-    doubts += say.jackknife_doubt(found, _decisive(settings), left_out, leverages(found.estimate, 0))
+    own = estimate.of_one(i, found.problem)
+    doubts += say.jackknife_doubt(found, own, _decisive(settings), left_out, leverages(estimate, i))
     return replace(found, doubts=tuple(doubts))
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from frontier.doubts import Doubt, Kind
 from frontier.metrics.axes import has_top
-from frontier.problems import Array, parameter
+from frontier.problems import Array, Estimate, parameter
 from frontier.wording import listed, number, plural
 
 if TYPE_CHECKING:
@@ -99,9 +99,11 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
     yield from _open_ends(fit)
 
 
-def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -> Iterator[Doubt]:
+def jackknife_doubt(
+    fit: CurveFit, estimate: Estimate, name: str, without: Array, leverage: Array
+) -> Iterator[Doubt]:
     """One point decides: leaving it out moves the location parameter by more than a standard error."""
-    value, se = (float(v[0]) for v in fit.estimate.working(parameter(name)))
+    value, se = (float(v[0]) for v in estimate.working(parameter(name)))
     if not (math.isfinite(se) and se > 0) or is_perfect(fit):
         return
     moves = np.abs(without - value) / se
@@ -109,7 +111,7 @@ def jackknife_doubt(fit: CurveFit, name: str, without: Array, leverage: Array) -
     worst = int(np.argmax(moves))
     if moves[worst] > 1:
         old, row = fit[name].estimate, fit.rows[worst]
-        new = float(fit.estimate.readable(parameter(name), np.array([without[worst]]))[0])
+        new = float(estimate.readable(parameter(name), np.array([without[worst]]))[0])
         text = f"Without row {row}, {name} changes from {number(old)} to {number(new)}."
         yield Doubt(Kind.influence, text, fit.name, row, name, numbers={"with": old, "without": new})
     elif leverage.max() > 0.9:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from frontier.distributions import f_test
 from frontier.doubts import Doubt, Kind
+from frontier.fits.together import optima
 from frontier.problems import Array, Estimate
 from frontier.results import Group, Result, in_words
 from frontier.views import View
@@ -91,14 +92,15 @@ def goodness_of_fit(fits: Sequence[CurveFit], family: str = "") -> tuple[Goodnes
     >>> sum(g.rejected for g in fits.goodness), len(fits.goodness)
     (3, 11)
     """
-    cells: dict[tuple[tuple[str, object], ...], list[CurveFit]] = {}
-    for f in fits:
-        cells.setdefault(tuple((k, v) for k, v in f.group.items() if k != family), []).append(f)
+    cells: dict[tuple[tuple[str, Any], ...], list[tuple[CurveFit, Estimate]]] = {}
+    for f, estimate in zip(fits, optima(fits), strict=True):
+        cells.setdefault(tuple((k, v) for k, v in f.group.items() if k != family), []).append((f, estimate))
     out = []
-    for cell, members in cells.items():
-        test = shared_bend([f.estimate for f in members])
+    for cell, together in cells.items():
+        members, estimates = zip(*together, strict=True)
+        test = shared_bend(estimates)
         free = members[0].problem.free_names
-        out.append(GoodnessOfFit(dict(cell), members[0].curve, free, *test, len(members)))  # type: ignore[arg-type]
+        out.append(GoodnessOfFit(dict(cell), members[0].curve, free, *test, len(members)))
     return tuple(out)
 
 

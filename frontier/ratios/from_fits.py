@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,9 @@ from frontier.distributions import holm
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
+from frontier.fits.together import Reached, intervals_at, optima
 from frontier.metrics.axes import known_better
-from frontier.problems import Array, Quantity, height, parameter, x_at
+from frontier.problems import Array, Estimate, Quantity, height, parameter, x_at
 from frontier.ratios import log_ratio as lr
 from frontier.ratios.pairs import (
     common_x,
@@ -41,6 +43,16 @@ FAR = 3.0
 """A parameter read this many times outside the data gives a number, no verdict."""
 NEAR = 1e-9
 SPARSITY_AXES = ("sparsity", "relative_sparsity")
+
+
+class Known(NamedTuple):
+    """What was made for many fits at once: optima by the identity of a fit, and intervals of its x."""
+
+    estimates: dict[int, Estimate]
+    reached: Reached
+
+
+NOTHING = Known({}, {})
 
 
 @parameters(method="intervals")
@@ -96,16 +108,22 @@ def ratio_table(
     misfits = {_key(g.cell): (g.doubt,) for g in fits.goodness if g.rejected}
     hits = [at] if at is None or isinstance(at, (int, float)) else list(at)
 
+    members = list({id(f): f for p in pairs for f in p}.values())
+    estimates = dict(zip(map(id, members), optima(members), strict=True))
+
     def build(levels: dict[str, float]) -> list[Ratio]:
         rows = []
+        own = levels.get("relative_potency", asked)
+        places = [(p, _height_of(*p, v)[0]) for p in pairs for v in hits]
+        known = Known(estimates, intervals_at(((f, v) for p, v in places for f in p), own))
         for fit, ref in pairs:
             free = [p for p in fit.problem.free_names if p in ref.problem.free_names]
             ratios = [
-                parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=intervals) for p in free
+                parameter_ratio(fit, ref, p, level=levels.get(p, asked), method=intervals, known=known)
+                for p in free
             ]
             rows += [replace(r, doubts=(*misfits.get(_key(r.group), ()), *r.doubts)) for r in ratios]
-            own = levels.get("relative_potency", asked)
-            rows += [relative_potency(fit, ref, at=v, level=own, intervals=intervals) for v in hits]
+            rows += [_potency(fit, ref, v, own, intervals, known) for v in hits]
         return rows
 
     rows = build({})
@@ -117,8 +135,9 @@ def ratio_table(
 
 
 def parameter_ratio(
-    fit: CurveFit, reference: CurveFit, name: str, *, level: float | None = None, method: str = "welch"
-) -> Ratio:
+    fit: CurveFit, reference: CurveFit, name: str, *, level: float | None = None, method: str = "welch",
+    known: Known = NOTHING,
+) -> Ratio:  # fmt: skip
     """value(family) / value(reference) of one parameter of two independent fits.
 
     A k (of a power law the scale, the hit at x = 1) that lies more than `FAR` times outside the data of one
@@ -135,7 +154,7 @@ def parameter_ratio(
             text, better = f"{text[:-1]}; more than {FAR:g} times outside the data, it has no verdict.", ""
         kind = Kind.extrapolated_k if name == "k" else Kind.extrapolated
         doubts = [Doubt(kind, text, who, quantity=name, numbers=factors)]
-    return _ratio(fit, reference, parameter(name), name, None, better, level, method, doubts)
+    return _ratio(fit, reference, parameter(name), name, None, better, level, method, doubts, known)
 
 
 def _outside(fit: CurveFit, name: str) -> tuple[str, float] | None:
@@ -183,8 +202,16 @@ def relative_potency(
     >>> round(ratio.ratio, 2)
     2.57
     """
+    return _potency(fit, reference, at, level, intervals)
+
+
+def _potency(
+    fit: CurveFit, reference: CurveFit, at: float | None, level: float | None, intervals: str,
+    known: Known = NOTHING,
+) -> Ratio:  # fmt: skip
     at, doubts = _height_of(fit, reference, at)
-    return _ratio(fit, reference, x_at(at), "relative_potency", at, "above 1", level, intervals, doubts)
+    name, better = "relative_potency", "above 1"
+    return _ratio(fit, reference, x_at(at), name, at, better, level, intervals, doubts, known)
 
 
 @parameters(method="intervals")
@@ -226,7 +253,7 @@ def hit_ratio(
         text = f"{axis} = {number(at)} is outside the range that both cover."
         doubts = [Doubt(Kind.extrapolated, text, quantity="hit_ratio", numbers={"at": float(at)})]
     intervals = "welch" if intervals == "profile" else intervals
-    return _ratio(fit, reference, height(x), "hit_ratio", at, "below 1", level, intervals, doubts)
+    return _ratio(fit, reference, height(x), "hit_ratio", at, "below 1", level, intervals, doubts, NOTHING)
 
 
 def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity) -> tuple[Array, list[str]]:
@@ -238,16 +265,11 @@ def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity)
 
 def _ratio(
     fit: CurveFit, reference: CurveFit, quantity: Quantity, name: str, at: float | None,
-    better: str, level: float | None, method: str, doubts: list[Doubt],
+    better: str, level: float | None, method: str, doubts: list[Doubt], known: Known,
 ) -> Ratio:  # fmt: skip
     level = fit.level if level is None else level
     refuse_unlike(fit, reference)
-    one, two = (
-        lr.log_estimate(
-            f.estimate, quantity, level, "wald" if quantity.kind == "height" else f.interval_method
-        )
-        for f in (fit, reference)
-    )
+    one, two = (_logarithm(f, quantity, level, known) for f in (fit, reference))
     on_log_scale = quantity.kind == "x_at" or name in fit.problem.curve.positive
     shifted = quantity.kind == "x_at" and bool(fit.problem.offset or reference.problem.offset)
     if method == "profile" and on_log_scale and fit.problem.curve.log_x and not shifted:
@@ -267,6 +289,16 @@ def _ratio(
         _exp(found.high), found.p_value, found.df, _better(name, better, fit), level, method, fit.errors,
         (*doubts, *pair_doubts(fit, reference)), y_name=fit.y_name,
     )  # fmt: skip
+
+
+def _logarithm(fit: CurveFit, quantity: Quantity, level: float, known: Known) -> lr.LogEstimate:
+    estimate = known.estimates.get(id(fit)) or fit.estimate
+    if quantity.kind == "height":
+        return lr.log_estimate(estimate, quantity, level, "wald")
+    own = known.reached.get((id(fit), float(np.asarray(quantity.at))))
+    if quantity.kind == "parameter" and level == fit.level and not math.isnan(fit[quantity.name].low):
+        own = fit[quantity.name]
+    return lr.log_estimate(estimate, quantity, level, fit.interval_method, own)
 
 
 def _no_ratio(fit: CurveFit, reference: CurveFit, name: str, at: float | None) -> Doubt:

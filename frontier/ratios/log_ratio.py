@@ -15,7 +15,7 @@ from scipy.optimize import brentq, minimize_scalar
 from scipy.special import fdtrc
 
 from frontier.distributions import t_quantile, two_sided, welch_df
-from frontier.intervals import intervals_of
+from frontier.intervals import Interval, intervals_of
 from frontier.problems import Estimate, Quantity
 from frontier.profiles import constrained
 from frontier.wording import nearest
@@ -53,14 +53,19 @@ class LogRatio:
         return LogRatio(-self.value, -self.high, -self.low, self.p_value, self.df)
 
 
-def log_estimate(estimate: Estimate, quantity: Quantity, level: float, method: str) -> LogEstimate:
-    """`quantity` of a one-column estimate as a logarithm, with the limits of its own interval."""
+def log_estimate(
+    estimate: Estimate, quantity: Quantity, level: float, method: str, own: Interval | None = None
+) -> LogEstimate:
+    """`quantity` of a one-column estimate as a logarithm, with the limits of its own interval.
+
+    `own` is that interval, where it is known already.
+    """
     working, se = (float(v[0]) for v in estimate.working(quantity))
     readable = float(estimate.readable(quantity, np.array([working]))[0])
     if not readable > 0 or not math.isfinite(readable):
         nan = float("nan")
         return LogEstimate(nan, nan, nan, nan, nan)
-    own = intervals_of(estimate, quantity, level, method)[0]
+    own = own or intervals_of(estimate, quantity, level, method)[0]
     with np.errstate(divide="ignore", invalid="ignore"):
         low = float(np.log(max(own.low, 0.0)))
         high = float(np.log(own.high)) if own.high > 0 else math.nan

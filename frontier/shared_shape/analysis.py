@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frontier.errors import Errors
+from frontier.progress import reported
 from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
 from frontier.shared_shape.models import Array, Layout, fit_shifts
@@ -55,9 +56,12 @@ class Analysis:
 def analysed(cells: Sequence[Cell]) -> list[Analysis | None]:
     """Every cell analysed; None where its points carry no shape."""
     found: list[Analysis | None] = [None] * len(cells)
-    for batch in batches(cells):
-        for row, analysis in zip(batch.rows, _batch(batch), strict=True):
-            found[row] = analysis
+    seen = 0
+    with reported(True, "comparing", len(cells)) as done:
+        for batch in batches(cells):
+            for row, analysis in zip(batch.rows, _batch(batch), strict=True):
+                found[row] = analysis
+            done(seen := seen + len(batch.rows))
     return found
 
 

@@ -13,6 +13,9 @@ from frontier.shared_shape.models import Array
 MANY = 4
 """As many points of different L0, or more, are all the same to a deviation."""
 
+TOGETHER = 256
+"""Cells in a batch: its arrays stay near the processor, and a bar moves."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -85,12 +88,13 @@ class Batch:
 
 
 def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
-    """The comparable cells, gathered by structure."""
+    """The comparable cells, gathered by structure, at most `TOGETHER` at once."""
     by_structure: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.comparable:
             by_structure.setdefault((cell.sizes, cell.distinct), []).append(i)
-    for rows in by_structure.values():
+    parts = (rows[i : i + TOGETHER] for rows in by_structure.values() for i in range(0, len(rows), TOGETHER))
+    for rows in parts:
         own = tuple(cells[i] for i in rows)
         z, y = np.stack([c.z for c in own]), np.stack([c.y for c in own])
         middle, spread = z.mean(-1, keepdims=True), z.std(-1, keepdims=True)
