@@ -57,12 +57,17 @@ class Family:
         self.d_in, self.d_out, self.dictionary_size = d_in, d_out, dictionary_size
         self.identity = identity or {}
         self.scaling = scaling
-        means = (scaling.input_mean.float(), scaling.target_mean.float())
-        starts = [architecture.start(d_in, d_out, dictionary_size, means, m.seed) for m in members]
-        self.parameters: Parameters = _stack(starts, device)
-        self.state: Parameters = _stack([architecture.state(dictionary_size) for _ in members], device)
+        starts = [self.start(m) for m in members]
+        self.parameters: Parameters = _stack([p for p, _ in starts], device)
+        self.state: Parameters = _stack([s for _, s in starts], device)
         self.leaves = [self._views(m) for m in range(len(members))]
         self.diverged: dict[int, int] = {}
+
+    def start(self, member: Member) -> tuple[Parameters, Parameters]:
+        """Weights and state of one member before its first step."""
+        kind, size = self.architecture, self.dictionary_size
+        means = (self.scaling.input_mean.float(), self.scaling.target_mean.float())
+        return kind.start(self.d_in, self.d_out, size, means, member.seed), kind.state(size)
 
     def _views(self, m: int) -> Parameters:
         # `.data` gives each view a version counter of its own: threads change other members meanwhile.
@@ -100,16 +105,27 @@ class Family:
         member = self.members[m]
         trained = {k: v.detach().float().cpu().clone() for k, v in self.leaves[m].items()}
         state = {k: v.detach().float().cpu() for k, v in self.state_of(m).items()}
-        ready = self.architecture.inference(trained, state, member.setting)
+        found = None
         if rows is not None:
             with torch.no_grad():
                 found = self.architecture.threshold(trained, rows.cpu(), member.setting)
-            ready |= {} if found is None else {"threshold": found}
+        return self.folded(m, trained, state, found, **more)
+
+    def folded(
+        self, m: int, trained: Parameters, state: Parameters, threshold: Tensor | None, **more: Any
+    ) -> SAE:
+        """The SAE of a member for raw activations, from all of its weights and its state on the CPU."""
+        ready = self.architecture.inference(trained, state, self.members[m].setting)
+        ready |= {} if threshold is None else {"threshold": threshold}
         scaling, identity = self.scaling.to("cpu"), self.identity_of(m)
         folded = self.architecture.fold(
             ready, scaling.input_scale, scaling.target_scale, scaling.input_centre, scaling.target_centre
         )
         return SAE(self.architecture, folded, identity | more)
+
+    def saes(self, rows: Tensor | None = None, **more: Any) -> list[SAE]:
+        """The members that did not diverge, as `sae` gives them."""
+        return [self.sae(m, rows, **more) for m in self.active]
 
     def identity_of(self, m: int) -> dict[str, Any]:
         """What is known of a member, under the column names of the metrics table."""

@@ -138,15 +138,18 @@ class Architecture:
             The same seed gives the same weights whatever the setting.
         """
         random = torch.Generator().manual_seed(seed)
-        rows = torch.nn.functional.normalize(torch.randn(size, d_out, generator=random), dim=-1)
+        rows = self.directions(size, d_out, random)
         if self.subtract_decoder_bias and d_in == d_out:
             encoder = rows.T.contiguous()
         else:  # input and output live in different spaces; a small encoder leaves more latents alive
-            directions = torch.nn.functional.normalize(torch.randn(d_in, size, generator=random), dim=0)
-            encoder = TRANSCODER_ENCODER_NORM * directions
+            encoder = TRANSCODER_ENCODER_NORM * self.directions(d_in, size, random, dim=0)
         b_enc = torch.zeros(size) if self.subtract_decoder_bias else -means[0].cpu() @ encoder
         found = {"W_enc": encoder, "b_enc": b_enc, "W_dec": rows, "b_dec": means[1].cpu().clone()}
         return found | ({"W_skip": torch.zeros(d_out, d_in)} if self.skip else {})
+
+    def directions(self, rows: int, columns: int, random: torch.Generator, dim: int = -1) -> Tensor:
+        """Random directions `[rows, columns]` of norm 1 along `dim`."""
+        return torch.nn.functional.normalize(torch.randn(rows, columns, generator=random), dim=dim)
 
     def state(self, size: int) -> dict[str, Tensor]:
         """Tensors that a step changes without a gradient, at their start."""
@@ -184,7 +187,11 @@ class Architecture:
 
     def decode(self, p: Parameters, f: Tensor) -> Tensor:
         """x̂ = f W_dec + b_dec, `[..., B, d_out]`."""
-        return f @ p["W_dec"] + p["b_dec"].unsqueeze(-2)
+        return self.over_latents(f @ p["W_dec"]) + p["b_dec"].unsqueeze(-2)
+
+    def over_latents(self, part: Tensor) -> Tensor:
+        """A sum over latents, as it is; where they are divided over devices, `sharding` adds up all parts."""
+        return part
 
     def around(self, p: Parameters, x: Tensor) -> Tensor | None:
         """What reaches the output beside the latents, x W_skipᵀ `[..., B, d_out]`; None if nothing does."""

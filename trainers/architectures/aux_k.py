@@ -36,16 +36,26 @@ def aux_k_loss(
     -----
     ê has no decoder bias, since e has none. Zero where no latent is dead.
     """
+    f = highest_dead(pre, dead, k, signed)
+    return share_left(f @ p["W_dec"], target, error, dead.any(-1))
+
+
+def highest_dead(pre: Tensor, dead: Tensor, k: int, signed: bool = False) -> Tensor:
+    """Codes `[..., B, F]` of the k highest dead latents of each token."""
     heights = (pre.abs() if signed else pre).masked_fill(~dead.unsqueeze(-2), -torch.inf)
     values, places = heights.topk(min(k, pre.shape[-1]), dim=-1)
     there = values.isfinite()
     values = pre.gather(-1, places) if signed else values.relu()
     values = torch.where(there, values, torch.zeros_like(values))
-    f = torch.zeros_like(pre).scatter(-1, places, values)
-    left = (error - f @ p["W_dec"]).square().sum((-1, -2))
+    return torch.zeros_like(pre).scatter(-1, places, values)
+
+
+def share_left(rebuilt: Tensor, target: Tensor, error: Tensor, any_dead: Tensor) -> Tensor:
+    """V ‖e − ê‖² / ‖e − ē‖² of ê = `rebuilt [..., B, d_out]`; 0 where no latent is dead."""
+    left = (error - rebuilt).square().sum((-1, -2))
     spread = (error - error.mean(-2, keepdim=True)).square().sum((-1, -2))
     share = left / spread.clamp_min(1e-12)
-    return torch.where(dead.any(-1), variance(target) * share, torch.zeros_like(left))
+    return torch.where(any_dead, variance(target) * share, torch.zeros_like(left))
 
 
 def idle_after(idle: Tensor, f: Tensor) -> Tensor:

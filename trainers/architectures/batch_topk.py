@@ -60,9 +60,13 @@ class BatchTopK(TopK):
 
     def after(self, state: dict[str, Tensor], z: Tensor, f: Tensor, knobs: Knobs) -> dict[str, Tensor]:
         """The threshold follows the smallest value kept; idle times as in TopK."""
-        smallest = torch.where(f > 0, f, torch.inf).amin((-1, -2))
+        smallest = self.smallest(f)
         smallest = torch.where(smallest.isfinite(), smallest, torch.zeros_like(smallest))
         return super().after(state, z, f, knobs) | self.follow(state, smallest)
+
+    def smallest(self, f: Tensor) -> Tensor:
+        """The smallest positive code of each batch, `[...]`; infinity where there is none."""
+        return torch.where(f > 0, f, torch.inf).amin((-1, -2))
 
     def follow(self, state: dict[str, Tensor], smallest: Tensor) -> dict[str, Tensor]:
         """The running mean of the threshold after one more batch."""
@@ -81,14 +85,19 @@ class BatchTopK(TopK):
         if self.threshold_from != "final":
             return None
         wanted = max(1, round(setting * len(x)))
-        highest = x.new_zeros(0)
-        for rows in x.split(ROWS):
-            z = self.pre_activations(p, rows).flatten()
-            found = torch.cat([highest, z[z > 0]])
-            highest = found.topk(min(wanted + 1, len(found))).values
+        highest = self.highest(p, x, wanted + 1)
         if len(highest) <= wanted:  # all that are above 0
             return x.new_zeros(())
         return (highest[-1] + highest[-2]) / 2
+
+    def highest(self, p: Parameters, x: Tensor, count: int) -> Tensor:
+        """The highest positive pre-activations of all rows, falling; at most `count`."""
+        found = x.new_zeros(0)
+        for rows in x.split(ROWS):
+            z = self.pre_activations(p, rows).flatten()
+            both = torch.cat([found, z[z > 0]])
+            found = both.topk(min(count, len(both))).values
+        return found
 
 
 def is_among_highest_of_batch(f: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:

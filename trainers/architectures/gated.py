@@ -99,7 +99,7 @@ class Gated(Architecture):
         f = magnitude.relu() * (gate > 0)
         x_hat = self.decode(p, f)
         open_gate = gate.relu()
-        penalty = knobs.ramp * open_gate.sum(-1).mean(-1)
+        penalty = knobs.ramp * self.over_latents(open_gate.sum(-1).mean(-1))
         total = squared_error(x_hat, target) + weighted(knobs.setting, penalty)
         if self.auxiliary:
             decoder = {k: p[k].detach() if self.frozen_decoder else p[k] for k in ("W_dec", "b_dec")}

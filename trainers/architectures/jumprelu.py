@@ -89,11 +89,11 @@ class JumpReLU(Architecture):
         total = squared_error(x_hat, target)
         if self.penalty == "tanh":
             norms = p["W_dec"].norm(dim=-1).unsqueeze(-2)
-            smooth = torch.tanh(self.tanh_slope * f * norms).sum(-1).mean(-1)
-            idle = ((threshold - z).relu() * norms).sum(-1).mean(-1)
+            smooth = self.over_latents(torch.tanh(self.tanh_slope * f * norms).sum(-1).mean(-1))
+            idle = self.over_latents(((threshold - z).relu() * norms).sum(-1).mean(-1))
             total = total + weighted(knobs.setting, knobs.ramp * smooth) + self.pre_coefficient * idle
         else:
-            l0 = Heaviside.apply(z, threshold, self.bandwidth).sum(-1).mean(-1)
+            l0 = self.over_latents(Heaviside.apply(z, threshold, self.bandwidth).sum(-1).mean(-1))
             if self.penalty == "target":
                 off = (weighted(1 / knobs.setting, l0) - 1).square()
                 total = total + knobs.ramp * self.coefficient * variance(target) * off

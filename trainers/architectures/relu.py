@@ -82,6 +82,6 @@ class ReLU(Architecture):
     def penalty(self, sizes: Tensor, power: float) -> Tensor:
         """mean_b Σ_i (s·size)^p, `[...]`."""
         if power == 1:
-            return self.inside_scale * sizes.sum(-1).mean(-1)
+            return self.over_latents(self.inside_scale * sizes.sum(-1).mean(-1))
         inside = self.inside_scale * sizes + self.epsilon
-        return (inside.pow(power) - self.epsilon**power).sum(-1).mean(-1)
+        return self.over_latents((inside.pow(power) - self.epsilon**power).sum(-1).mean(-1))

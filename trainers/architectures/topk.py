@@ -70,11 +70,19 @@ class TopK(Architecture):
         total = self.reconstruction(p, f, x_hat, target, knobs)
         if self.aux_coefficient:
             dead = self.dead(state["idle"], knobs, x.shape[-2])
-            if not x.is_cpu or dead.any():  # no question to the GPU: there the term is masked instead
+            if not x.is_cpu or self.any_of(dead):  # no question to the GPU: there the term is masked instead
                 error, k = (target - x_hat).detach(), self.aux_k or x_hat.shape[-1] // 2
-                aux = aux_k_loss(p, z, target, error, dead, k, self.signed)
+                aux = self.aux(p, z, target, error, dead, k)
                 total = total + self.aux_coefficient * aux
         return Losses(total, f, x_hat, self.after(state, z.detach(), f.detach(), knobs))
+
+    def aux(self, p: Parameters, z: Tensor, target: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
+        """AuxK: what the highest k dead latents leave of the error."""
+        return aux_k_loss(p, z, target, error, dead, k, self.signed)
+
+    def any_of(self, latents: Tensor) -> Tensor:
+        """Whether one of the latents is marked."""
+        return latents.any()
 
     def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor, knobs: Knobs) -> Tensor:
         """Mean ‖x − x̂‖²; Matryoshka has its prefixes here, HierarchicalTopK its budgets."""

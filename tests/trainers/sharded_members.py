@@ -1,0 +1,105 @@
+"""One member trained on one device and over shards, on the same batches: losses, and which latents fired."""
+
+from typing import NamedTuple
+
+import torch
+
+from trainers.activations import Batch, Scaling
+from trainers.architectures import (
+    BatchTopK,
+    Gated,
+    JumpReLU,
+    Knobs,
+    Matryoshka,
+    PAnneal,
+    ReLU,
+    TopK,
+)
+from trainers.family import Family, Member, Schedule
+from trainers.sharding import ShardedEngine, ShardedFamily
+from trainers.steps import LoopEngine
+from trainers.steps.engine import StepOptions
+
+D, F, B = 12, 64, 48
+KINDS = {
+    "relu": ReLU(),
+    "relu, p-norm": ReLU(free_decoder_norms=False, p=0.5),
+    "gated": Gated(),
+    "gated, untied": Gated(tied=False, frozen_decoder=False),
+    "jumprelu": JumpReLU(),
+    "jumprelu, tanh": JumpReLU(penalty="tanh", pre_coefficient=0.1),
+    "jumprelu, target": JumpReLU(penalty="target"),
+    "topk": TopK(dead_after=0.05),
+    "batch_topk": BatchTopK(dead_after=0.05),
+    "matryoshka": Matryoshka(dead_after=0.05, prefixes=(0.1, 0.3, 0.55, 1.0)),
+    "p_anneal": PAnneal(changes=5),
+    "penalties": ReLU(independence=0.5, contrastive=0.5, frequency=0.5),
+}
+"""Every architecture, and the forms of it that sum something else over latents."""
+
+
+class Trained(NamedTuple):
+    """Losses `[steps]`, what fired `[steps, B, F]`, and the family."""
+
+    losses: torch.Tensor
+    fired: torch.Tensor
+    family: Family
+
+
+def batch(seed, double=True):
+    """Sparse sums of random directions, with a mean; a code in every token."""
+    random = torch.Generator().manual_seed(seed)
+    directions = torch.randn(40, D, generator=torch.Generator().manual_seed(0))
+    codes = torch.rand(B, 40, generator=random) * (torch.rand(B, 40, generator=random) < 0.15)
+    codes[(codes == 0).all(1), 0] = 1.0
+    x = 2 * codes @ directions + 0.3
+    x = x.double() if double else x
+    return Batch(x, x)
+
+
+def made(kind, double=True, shards=None):
+    """A family of one member; in float64 what differs is wrong, and no rounding."""
+    scaling = Scaling(1.0, 1.0, torch.full((D,), 0.3), torch.full((D,), 0.3))
+    wants_l0 = isinstance(kind, TopK) or kind.sparsity_name == "target_l0"
+    member = Member("m", 4.0 if wants_l0 else 0.5, 0, 2**-7)
+    given = {"d_in": D, "d_out": D, "dictionary_size": F, "scaling": scaling}
+    if shards is None:
+        family = Family("f", kind, [member], **given)
+    else:
+        family = ShardedFamily("f", kind, [member], shards=shards, **given)
+    if double:
+        family.parameters = {k: v.double() for k, v in family.parameters.items()}
+        family.state = {k: v.double() for k, v in family.state.items()}
+        family.leaves = [family._views(0)]
+    return family
+
+
+def on_one_device(kind, steps, double=True):
+    """By the loop and the plain autograd loss, which knows nothing of shards."""
+    family = made(kind, double)
+    engine = LoopEngine(family, StepOptions(Schedule(steps)), closed_forms=False)
+    losses, fired = [], []
+    for step in range(steps):
+        now, ramp = batch(step, double), engine.options.schedule.ramp(step)
+        knobs = Knobs(family.members[0].setting, ramp, step, steps)
+        with torch.no_grad():
+            found = kind.training_loss(family.leaves[0], family.state_of(0), *now, knobs)
+        losses.append(found.total)
+        fired.append(found.latents != 0)
+        engine.step(now, step, log=True)
+    return Trained(torch.stack(losses), torch.stack(fired), family)
+
+
+def over_shards(shards, kind, steps, double=True, family=None, engine=None, first=0):
+    """The same over shards; what fired is that of all of them."""
+    family = family or made(kind, double, shards)
+    engine = engine or ShardedEngine(family, StepOptions(Schedule(steps)))
+    losses, fired = [], []
+    for step in range(first, steps):
+        now = batch(step, double)
+        with torch.no_grad():
+            found = engine.losses(0, now, step)
+        losses.append(found.total)
+        fired.append(torch.cat(list(shards.gathered((found.latents != 0).int())), 1) > 0)
+        engine.step(now, step, log=True)
+    return Trained(torch.stack(losses), torch.stack(fired), family)
