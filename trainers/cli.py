@@ -291,6 +291,15 @@ def resumable(folder: Path, how: str = "resume") -> Iterator[None]:
         next_word = f"`sae-train {how} {folder}` goes on" if begun else "nothing had begun"
         errors_console.print(f"sae-train: {stopped}; {next_word}", markup=False, soft_wrap=True)
         raise typer.Exit(stopped.exit_code) from stopped
+    except RuntimeError as error:
+        from trainers.ranks import LostProcess
+
+        if not isinstance(error, LostProcess):
+            raise
+        if error.first:
+            again = f"`sae-train {how} {folder}`, under torchrun, goes on from the last checkpoint"
+            fail(f"{error}, and the others with it; {again}")
+        raise typer.Exit(2) from error
 
 
 def main() -> None:

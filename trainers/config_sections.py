@@ -96,6 +96,8 @@ class TrainingSection(Section):
     """bfloat16: products in half precision on a GPU, weights in float32."""
     engine: Literal["auto", "loop", "stacked"] = "auto"
     """loop: member by member (CPU); stacked: all at once (GPU)."""
+    shards: int = Field(1, gt=0)
+    """Processes (torchrun) over which the latents of each SAE are divided; a step engine of its own."""
     threads: int = Field(0, ge=0)
     """CPU threads, one member each; 0 takes all cores. Results do not depend on it."""
     log_every: int = Field(25, gt=0)

@@ -42,7 +42,11 @@ class Family:
         Each member's part of `parameters`: views, trained in place.
     diverged : dict of int to int
         Members that met a value that is not finite, and the step; they stay as they were before it.
+    speaks : bool
+        Whether this process says how its members do.
     """
+
+    speaks = True
 
     def __init__(
         self, name: str, architecture: Architecture, members: Sequence[Member], *,

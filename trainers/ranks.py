@@ -13,6 +13,14 @@ import torch.distributed as dist
 T = TypeVar("T")
 
 
+class LostProcess(RuntimeError):
+    """The processes cannot go on, as one of them has ended; `first` is true in the one that says so."""
+
+    def __init__(self, message: str, first: bool) -> None:
+        super().__init__(message)
+        self.first = first
+
+
 @contextmanager
 def process_group() -> Iterator[None]:
     """Join the processes that torchrun started; nothing to do where it did not."""
@@ -21,11 +29,31 @@ def process_group() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", 0)))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    store, place, count = next(dist.rendezvous("env://"))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=store, rank=place, world_size=count)
     try:
         yield
+    except RuntimeError as error:
+        if not is_of_a_lost_process(error):
+            raise
+        raise LostProcess(f"another of {count} processes has ended", _first_to_say(store)) from error
     finally:
         dist.destroy_process_group()
+
+
+def is_of_a_lost_process(error: RuntimeError) -> bool:
+    """Whether an error is what a collective gives when a process at its other end is gone."""
+    ours = type(error) is RuntimeError and any(w in str(error).lower() for w in ("gloo", "nccl", "by peer"))
+    return ours or isinstance(error, dist.DistError)
+
+
+def _first_to_say(store: dist.Store) -> bool:
+    """Whether no other process has said it; if the store went with the lost process, all do."""
+    try:
+        return store.add("lost process", 1) == 1
+    except RuntimeError:
+        return True
 
 
 def rank() -> int:

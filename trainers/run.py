@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from frontier.wording import listed, plural
 from frontier.writing import naming
-from trainers import checkpoints, ranks
+from trainers import checkpoints, ranks, sharding
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files
 from trainers.architectures import Architecture
@@ -28,6 +29,7 @@ from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.promises import assure
 from trainers.sae import SAE
+from trainers.sharding import pieces
 from trainers.steps import Engine, engine_for
 from trainers.steps.engine import StepOptions
 from trainers.text import TextError, shared_files
@@ -35,7 +37,7 @@ from trainers.text import TextError, shared_files
 FREE_TO_CHANGE = {
     "model": {"device"},
     "activations": {"memory_limit", "cache", "cache_limit"},
-    "training": {"threads", "engine", "log_every", "checkpoint_every", "logger"},
+    "training": {"threads", "engine", "shards", "log_every", "checkpoint_every", "logger"},
     "evaluation": {"text", "windows", "batch_size"},
 }
 """Fields that may differ when a run is resumed: they do not change what is trained."""
@@ -81,7 +83,7 @@ class Run:
         """The members that did not diverge, as SAEs for raw activations."""
         wanted = any(finds_a_threshold(f.kind) for f in self.config.families)  # the same in every process
         rows = self.rows() if wanted else None
-        return [f.sae(m, rows, tokens_trained=self.tokens) for f in self.families for m in f.active]
+        return [sae for f in self.families for sae in f.saes(rows, tokens_trained=self.tokens)]
 
     def rows(self) -> torch.Tensor:
         """Scaled training activations `[n, d_in]`, the next ones of the stream, which goes on from before."""
@@ -94,6 +96,10 @@ class Run:
     def diverged(self) -> dict[str, int]:
         """run_id and step of every member that was stopped."""
         return {f.members[m].run_id: step for f in self.families for m, step in f.diverged.items()}
+
+    def told(self) -> dict[str, int]:
+        """Of them those that this process says: the first shard speaks for all."""
+        return {f.members[m].run_id: s for f in self.families if f.speaks for m, s in f.diverged.items()}
 
     def code(self) -> dict[str, str]:
         """SHA-256 of the files of the architectures that are not built in."""
@@ -159,7 +165,9 @@ class Run:
                 )
 
     def _take(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
-        """Take up the tensors and the state of a checkpoint."""
+        """Take up the tensors and the state of a checkpoint, which any number of shards may have written."""
+        if self.config.training.shards == 1:
+            tensors = pieces.joined(tensors)
         for family, engine in zip(self.families, self.engines, strict=True):
             family.load_tensors(tensors)
             names = [m.run_id for m in family.members]
@@ -205,6 +213,8 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         If a GPU is asked for where there is none.
     """
     config, device = stated(config), chosen_device(config.model.device)
+    training, plans = config.training, members(config)
+    sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take float32 on a CPU")
     model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
@@ -219,14 +229,18 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     )  # fmt: skip
     for section in config.families:
         assure(section.build(subtract_decoder_bias=target is None))
-    families = build_families(config, members(config), model, stream, device)
-    training = config.training
+    families = build_families(config, plans, model, stream, device)
     options = StepOptions(
         Schedule(training.steps, training.warmup, training.decay, training.sparsity_warmup), training.clip,
         autocast=training.precision == "bfloat16",
     )  # fmt: skip
     threads = training.threads or os.cpu_count() or 1
-    engines = [engine_for(f, options, training.engine, threads) for f in families]
+    engines = [
+        sharding.ShardedEngine(f, options)
+        if isinstance(f, sharding.ShardedFamily)
+        else engine_for(f, options, training.engine, threads)
+        for f in families
+    ]
     return Run(config, model, stream, families, engines)
 
 
@@ -237,7 +251,7 @@ def build_families(
     stream: ActivationStream,
     device: Any,
 ) -> list[Family]:
-    """The members of this process, those of one family and size in one stack."""
+    """The members of this process, or its part of them, those of one family and size in one stack."""
     sections = {f.called: f for f in config.families}
     site = model.site(config.activations.site)
     target = config.activations.target_site
@@ -248,12 +262,13 @@ def build_families(
     }  # fmt: skip
     if target:
         identity["target_site"] = model.site(target).name
-    families = []
+    families, mesh = [], sharding.mesh_of(config.training.shards, device)
+    kind = partial(sharding.ShardedFamily, shards=mesh.shards) if config.training.shards > 1 else Family
     for (name, size), group in groupby(plans, lambda m: (m.family, m.dictionary_size)):
-        part = ranks.mine(list(group))
+        part = mesh.mine(list(group))
         if part:
             families.append(
-                Family(
+                kind(
                     name, sections[name].build(subtract_decoder_bias=target is None),
                     [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
                     d_in=stream.d_in, d_out=stream.d_out, dictionary_size=size, scaling=stream.scaling,

@@ -82,7 +82,7 @@ class RunLog:
             "step": step, "tokens": self.run.tokens, "tokens_per_second": round(speed, 1),
             "members": {k: v._asdict() for k, v in logs.items()},
         }  # fmt: skip
-        new = {k: v for k, v in self.run.diverged().items() if k not in self.known_diverged}
+        new = {k: v for k, v in self.run.told().items() if k not in self.known_diverged}
         for run_id, when in new.items():
             self.known_diverged.add(run_id)
             self.console.print(

@@ -6,11 +6,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threaded_shards import in_threads
 
+from trainers.sharding import selection
 from trainers.sharding.selection import among_highest, among_highest_of_batch
 from trainers.steps.closed_forms.memory import Scratch
 from trainers.steps.closed_forms.selection import Encoder, batch_codes, token_codes
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_offers():
+    """First offers so small that these tables need several rounds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "SHARE", 1)
+        patch.setattr(selection, "LEAST", 1)
+        patch.setattr(selection, "MORE", 2)
+        yield
 
 
 def sorted_choice(values, count):
@@ -64,6 +75,27 @@ def test_the_choice_is_that_of_the_engine_on_one_device(shards, levels):
         kept = round((k + 0.3) * 33)
         found = over(shards, z.relu(), lambda f, s, n=kept: among_highest_of_batch(f, min(n, 33 * 24), s))
         assert torch.equal(found, wanted)
+
+
+@pytest.mark.parametrize(("crowded", "rounds"), [(False, 1), (True, 4)])
+def test_offers_grow_only_where_one_shard_has_most(crowded, rounds):
+    """k = 8 of 4 shards: an even share is 2; all 8 in one shard take 2, 4, 8 and then all 9."""
+    f = torch.rand(5, 64, generator=torch.Generator().manual_seed(0))
+    places = torch.arange(8) if crowded else torch.arange(4).repeat_interleave(2) * 16 + torch.arange(8) % 2
+    f[:, places] += 1
+    seen = []
+
+    def choose(part, shards):
+        plain = shards.gathered
+        shards.gathered = lambda value: seen.append(value.shape[-1]) or plain(value)
+        return among_highest(part, 8, shards)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(selection, "LEAST", 2 if crowded else 3)
+        mask = over(4, f, choose)
+    assert mask.sum(1).tolist() == [8] * 5 and mask[:, places].all()
+    assert seen == ([2] * 4 + [4] * 4 + [8] * 4 + [9] * 4 if crowded else [3] * 4)
+    assert len(seen) == 4 * rounds
 
 
 def test_what_is_no_number_is_not_hidden():

@@ -9,7 +9,7 @@ from sharded_members import KINDS, D, F, batch, made, on_one_device, over_shards
 from threaded_shards import in_threads
 
 from trainers.activations import Scaling
-from trainers.architectures import BatchTopK, ReLU, TopK
+from trainers.architectures import BUILT_IN, BatchTopK, ReLU, TopK
 from trainers.family import Family, Member, Schedule
 from trainers.sharding import ShardedEngine, ShardedFamily
 from trainers.sharding.collectives import Shards
@@ -47,6 +47,10 @@ def test_losses_choices_and_weights_are_those_of_one_device(name):
     assert ours.keys() == theirs.keys()
     for key in ours:
         torch.testing.assert_close(ours[key], theirs[key], rtol=1e-9, atol=1e-12)
+
+
+def test_every_architecture_is_tried():
+    assert {kind.name for kind in KINDS.values() if kind.name in KINDS} == {kind.name for kind in BUILT_IN}
 
 
 @pytest.mark.parametrize("d_out", [D, 2 * D])

@@ -8,6 +8,6 @@ chooses latents over all of them, `kinds` makes an architecture's own loss hold 
 
 from trainers.sharding.engine import ShardedEngine
 from trainers.sharding.family import ShardedFamily
-from trainers.sharding.mesh import Mesh, ShardError, mesh
+from trainers.sharding.mesh import Mesh, ShardError, check, mesh_of
 
-__all__ = ["Mesh", "ShardError", "ShardedEngine", "ShardedFamily", "mesh"]
+__all__ = ["Mesh", "ShardError", "ShardedEngine", "ShardedFamily", "check", "mesh_of"]

@@ -88,9 +88,10 @@ class ShardedEngine:
         """
         shards, dims = self.family.shards, self.family.dims
         for name in (k for k in gradients if dims[k] is None):
-            shards.from_first(gradients[name])
+            gradients[name] = shards.from_first(gradients[name].contiguous())
         counted = [g for k, g in gradients.items() if dims[k] is not None or shards.rank == 0]
-        squares = torch.stack([g.square().sum(dtype=torch.float64) for g in counted]).sum()
+        norms = [torch.linalg.vector_norm(g, dtype=torch.float64) for g in counted]
+        squares = torch.stack(norms).square().sum()
         first = loss.double() if shards.rank == 0 else loss.new_zeros((), dtype=torch.float64)
         square, loss = shards.total(torch.stack([squares, first]))
         norm = square.sqrt()
@@ -124,6 +125,5 @@ class ShardedEngine:
 def _gradients(total: Tensor, leaves: Parameters) -> Parameters:
     found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
     return {
-        k: torch.zeros_like(v) if g is None else g.clone()
-        for (k, v), g in zip(leaves.items(), found, strict=True)
+        k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)
     }

@@ -39,7 +39,7 @@ class ShardedFamily(Family):
         here = dictionary_size // shards.count
         self.shards, self.part = shards, part_of(architecture, shards)
         self.latents = slice(shards.rank * here, (shards.rank + 1) * here)
-        self.dims = latent_dims(architecture)
+        self.dims, self.speaks = latent_dims(architecture), shards.rank == 0
         super().__init__(name, architecture, members, dictionary_size=dictionary_size, **given)
 
     def start(self, member: Member) -> tuple[Parameters, Parameters]:

@@ -43,35 +43,32 @@ class Mesh:
         return list(items[self.group :: self.groups])
 
 
-def mesh(count: int, device: torch.device) -> Mesh:
-    """Groups of `count` neighbouring processes; each group has one share of the members.
-
-    Raises
-    ------
-    ShardError
-        If the processes are no multiple of `count`.
-    """
+def mesh_of(count: int, device: torch.device) -> Mesh:
+    """Groups of `count` neighbouring processes; each group has one share of the members."""
     world = ranks.world_size()
-    if world % count:
-        raise ShardError(
-            f"training.shards = {count} needs a multiple of {count} processes, there "
-            f"{'is' if world == 1 else 'are'} {world}; `torchrun --nproc-per-node {count} -m trainers ...` "
-            f"starts {count}, or lower training.shards"
-        )
     if count == 1:
         return Mesh(Shards(), ranks.rank(), world)
     whole = init_device_mesh(device.type, (world // count, count), mesh_dim_names=("members", "shards"))
     return Mesh(Shards(whole.get_group("shards")), whole.get_local_rank("members"), world // count)
 
 
-def check_divisible(count: int, sizes: Iterable[int], kinds: Iterable[type[Architecture]]) -> None:
-    """Nothing, if these dictionaries of these architectures can be divided.
+def check(count: int, sizes: Iterable[int], kinds: Iterable[type[Architecture]]) -> None:
+    """Nothing, if dictionaries of these sizes and architectures can be divided over these processes.
 
     Raises
     ------
     ShardError
         Names the first that cannot.
     """
+    if count == 1:
+        return
+    world = ranks.world_size()
+    if world % count:
+        raise ShardError(
+            f"training.shards = {count} needs {count} processes or a multiple, there "
+            f"{'is' if world == 1 else 'are'} {world}; `torchrun --nproc-per-node {count} -m trainers ...` "
+            f"starts {count}; or take another training.shards"
+        )
     for size in sizes:
         if size % count:
             raise ShardError(

@@ -48,8 +48,11 @@ class StepOptions:
 class Engine(Protocol):
     """One training step of a family."""
 
-    family: Family
     options: StepOptions
+
+    @property
+    def family(self) -> Family:
+        """Whose step it is."""
 
     def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
         """Change every active member by one optimiser step; with `log`, say how each does on this batch."""
