@@ -213,13 +213,13 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         If a GPU is asked for where there is none.
     """
     config, device = stated(config), chosen_device(config.model.device)
-    training, plans = config.training, members(config)
-    sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take float32 on a CPU")
     model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
     site, target = config.activations.site, config.activations.target_site
     config, given = sized(config, model.site(site).width), config.activations
+    training, plans = config.training, members(config)
+    sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
     stream = activation_stream(
         model, site, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,

@@ -5,18 +5,24 @@ The tests with processes of their own are in test_shards.py.
 
 import pytest
 import torch
-from sharded_members import KINDS, D, F, batch, made, on_one_device, over_shards
+from sharded_members import KINDS, B, D, F, batch, made, on_one_device, over_shards
 from threaded_shards import in_threads
 
+from trainers import ranks, sharding
 from trainers.activations import Scaling
-from trainers.architectures import BUILT_IN, BatchTopK, ReLU, TopK
+from trainers.architectures import BUILT_IN, BatchTopK, Gated, ReLU, TopK
 from trainers.family import Family, Member, Schedule
-from trainers.sharding import ShardedEngine, ShardedFamily
+from trainers.sharding import ShardedEngine, ShardedFamily, pieces
 from trainers.sharding.collectives import Shards
+from trainers.sharding.selection import LEAST, MORE
 from trainers.steps.engine import StepOptions
 
 torch.set_num_threads(1)
 STEPS = 12
+
+
+class Mine(ReLU):
+    """An architecture of somebody's own."""
 
 
 def whole(families):
@@ -116,3 +122,83 @@ def test_a_member_that_diverges_is_stopped_in_every_shard():
         return family.diverged
 
     assert in_threads(4, run) == [{0: 0}] * 4
+
+
+@pytest.mark.parametrize(
+    ("count", "world", "size", "kind", "message"),
+    [
+        (
+            4,
+            1,
+            64,
+            ReLU,
+            "shards = 4 needs 4 processes or a multiple, there is 1; `torchrun --nproc-per-node 4",
+        ),
+        (4, 6, 64, ReLU, "there are 6;"),
+        (4, 8, 66, ReLU, "cannot divide a dictionary of 66; take a multiple of 4"),
+        (2, 2, 64, Mine, "mine cannot be divided over 2 devices: only the built-in"),
+    ],
+)
+def test_what_cannot_be_divided_is_said(count, world, size, kind, message, monkeypatch):
+    monkeypatch.setattr(ranks, "world_size", lambda: world)
+    with pytest.raises(sharding.ShardError, match=message.replace("(", r"\(")):
+        sharding.check(count, [64, size], [TopK, kind])
+    sharding.check(1, [size], [kind])
+
+
+def test_members_are_dealt_to_groups_of_shards(monkeypatch):
+    """Without shards every process is a group of its own."""
+    for world in (1, 3):
+        monkeypatch.setattr(ranks, "world_size", lambda n=world: n)
+        monkeypatch.setattr(ranks, "rank", lambda n=world: n - 1)
+        assert sharding.mesh_of(1, torch.device("cpu")).mine(range(7)) == list(range(world - 1, 7, world))
+
+
+@pytest.mark.parametrize(("saved", "read"), [(4, 2), (2, 4), (4, 1), (1, 4), (3, 2)])
+def test_parts_are_read_by_any_number_of_shards(saved, read):
+    whole = {"a/W": torch.arange(36.0).view(3, 12), "a/W2": torch.ones(12), "a/b": torch.arange(2.0)}
+    dims, parts = {"a/W": 1, "a/W2": 0, "a/b": None}, {"a/b": whole["a/b"]}
+    for name in ("a/W", "a/W2") if saved > 1 else ():
+        for first in range(0, 12, 12 // saved):
+            mine = slice(first, first + 12 // saved)
+            parts[pieces.named(name, dims[name], mine)] = whole[name][..., mine]
+    parts = parts if saved > 1 else whole
+    for name, value in whole.items():
+        found = [
+            pieces.cut(parts, name, dims[name], slice(i, i + 12 // read)) for i in range(0, 12, 12 // read)
+        ]
+        assert torch.equal(found[0] if dims[name] is None else torch.cat(found, -1), value)
+    again = pieces.joined(parts)
+    assert again.keys() == whole.keys() and all(torch.equal(again[k], v) for k, v in whole.items())
+
+
+def test_a_part_that_is_missing_is_named():
+    with pytest.raises(KeyError, match="a/W lacks latents from 4 on"):
+        pieces.joined({"a/W[0:4]": torch.ones(4), "a/W[8:12]": torch.ones(4)})
+
+
+@pytest.mark.parametrize("name", [n for n, kind in KINDS.items() if n == kind.name])
+def test_nothing_that_grows_with_the_latents_goes_from_shard_to_shard(name):
+    """x̂ once (also that of Gated's gate, AuxK's, one of each prefix), k offers a token, little else."""
+    kind = KINDS[name]
+    x_hats = len(getattr(kind, "prefixes", ())) + 1 + isinstance(kind, TopK | Gated)
+    offers = B * LEAST * (1 + 1 + MORE) if isinstance(kind, TopK) else 0  # AuxK's may grow once
+
+    def run(shards):
+        sent = []
+        for call in ("gathered", "_reduced", "from_first"):
+            plain = getattr(shards, call)
+            setattr(
+                shards,
+                call,
+                lambda value, *how, p=plain, c=call: (sent.append((c, value.numel())), p(value, *how))[1],
+            )
+        family = made(kind, shards=shards)
+        if isinstance(kind, TopK):
+            family.state["idle"][:, ::2] = 1e9
+        ShardedEngine(family, StepOptions(Schedule(STEPS))).step(batch(0), 0)
+        return [n for c, n in sent if c != "gathered"], [n for c, n in sent if c == "gathered"]
+
+    for reduced, gathered in in_threads(4, run):
+        assert sum(reduced) <= x_hats * B * D + 4 * D + 8
+        assert sum(gathered) <= offers

@@ -16,6 +16,9 @@ class Threads(Shards):
         self._board, self._barrier = board, barrier
 
     def gathered(self, value):
+        return self._all(value)
+
+    def _all(self, value):
         self._board[self.rank] = value.detach()
         self._barrier.wait(60)
         found = torch.stack([v.to(value) for v in self._board])
@@ -23,14 +26,14 @@ class Threads(Shards):
         return found
 
     def from_first(self, value):
-        return value.copy_(self.gathered(value)[0])
+        return value.copy_(self._all(value)[0])
 
     def to_first(self, value):
-        found = self.gathered(value)
+        found = self._all(value)
         return [] if self.rank else list(found.cpu())
 
     def _reduced(self, value, how):
-        every = self.gathered(value)
+        every = self._all(value)
         name = str(how).rsplit(".", 1)[-1]
         return {"SUM": every.sum, "MIN": every.amin, "MAX": every.amax}[name](0)
 
