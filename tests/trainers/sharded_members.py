@@ -6,6 +6,7 @@ import torch
 
 from trainers.activations import Batch, Scaling
 from trainers.architectures import (
+    AbsTopK,
     BatchTopK,
     Gated,
     JumpReLU,
@@ -30,6 +31,7 @@ KINDS = {
     "jumprelu, tanh": JumpReLU(penalty="tanh", pre_coefficient=0.1),
     "jumprelu, target": JumpReLU(penalty="target"),
     "topk": TopK(dead_after=0.05),
+    "abs_topk": AbsTopK(dead_after=0.05),
     "batch_topk": BatchTopK(dead_after=0.05),
     "matryoshka": Matryoshka(dead_after=0.05, prefixes=(0.1, 0.3, 0.55, 1.0)),
     "p_anneal": PAnneal(changes=5),

@@ -169,17 +169,18 @@ class Architecture:
         found = self.loss(p, state, x, target if around is None else target - around, knobs)
         if around is not None:
             found = found._replace(reconstruction=found.reconstruction + around)
-        if not (self.independence or self.contrastive or self.frequency):
-            return found
-        total = found.total
+        return found._replace(total=self.penalised(found.total, found.latents))
+
+    def penalised(self, total: Tensor, f: Tensor) -> Tensor:
+        """The loss with the optional penalties of the codes."""
         if self.independence:
-            total = total + self.independence * penalties.dependence(found.latents)
+            total = total + self.independence * penalties.dependence(f)
         if self.contrastive:
-            total = total + self.contrastive * penalties.overlap(found.latents)
+            total = total + self.contrastive * penalties.overlap(f)
         if self.frequency:
-            sizes = found.latents.abs() if self.signed else found.latents
+            sizes = f.abs() if self.signed else f
             total = total + self.frequency * penalties.excess_frequency(sizes, self.frequency_limit)
-        return found._replace(total=total)
+        return total
 
     def encode(self, p: Parameters, x: Tensor) -> Tensor:
         """Codes `[..., B, F]` of a trained SAE."""

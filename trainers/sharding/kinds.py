@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 from trainers.architectures import (
-    BUILT_IN,
+    AbsTopK,
     Architecture,
     BatchTopK,
+    Gated,
+    JumpReLU,
     Knobs,
-    Losses,
     Matryoshka,
+    PAnneal,
     Parameters,
+    ReLU,
     TopK,
     squared_error,
 )
@@ -23,6 +26,10 @@ from trainers.sharding import penalties
 from trainers.sharding.collectives import Shards, Shared, Total
 from trainers.sharding.selection import among_highest, among_highest_of_batch
 
+DIVISIBLE: tuple[type[Architecture], ...] = (
+    ReLU, Gated, JumpReLU, TopK, AbsTopK, BatchTopK, Matryoshka, PAnneal,
+)  # fmt: skip
+"""Architectures whose losses are sums over latents, or choices among all of them at once."""
 DRAWN = 2**26
 """Numbers of a start that are drawn at a time."""
 
@@ -54,28 +61,30 @@ class Part(Architecture):
             start = end
         return torch.nn.functional.normalize(torch.cat(kept), dim=dim)
 
-    def training_loss(
-        self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs
-    ) -> Losses:
-        """The loss, and the optional penalties, over all latents."""
-        found = self.loss(p, state, x, target, knobs)
-        total, f = found.total, found.latents
+    def penalised(self, total: Tensor, f: Tensor) -> Tensor:
+        """The loss with the optional penalties over all latents."""
         if self.independence:
             total = total + self.independence * penalties.dependence(f, self.shards)
         if self.contrastive:
             total = total + self.contrastive * penalties.overlap(f, self.shards)
         if self.frequency:
-            total = total + self.frequency * penalties.excess_frequency(f, self.frequency_limit, self.shards)
-        return found._replace(total=total)
+            sizes = f.abs() if self.signed else f
+            total = total + self.frequency * penalties.excess_frequency(
+                sizes, self.frequency_limit, self.shards
+            )
+        return total
 
 
 class TopKPart(Part, TopK):
     """The k highest of all latents; AuxK of all that are dead."""
 
     def select(self, z: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:
-        """relu(z) at those of the k highest places of each token that are here, else 0."""
-        f = z.relu()
-        return f * among_highest(f.detach(), int(k), self.shards)
+        """Z (relu(z), unless codes are signed) at those of the k highest of each token that are here, else 0."""
+        return self.highest_of(z if self.signed else z.relu(), int(k))
+
+    def highest_of(self, f: Tensor, k: int) -> Tensor:
+        """F at those of the k highest |f| of each token that are here, else 0."""
+        return f * among_highest(f.detach().abs() if self.signed else f.detach(), k, self.shards)
 
     def any_of(self, latents: Tensor) -> Tensor:
         """Whether one of all latents is marked."""
@@ -83,8 +92,7 @@ class TopKPart(Part, TopK):
 
     def aux(self, p: Parameters, z: Tensor, target: Tensor, error: Tensor, dead: Tensor, k: int) -> Tensor:
         """What the highest k of all dead latents leave of the error."""
-        f = z.relu() * dead
-        f = f * among_highest(f.detach(), k, self.shards)
+        f = self.highest_of((z if self.signed else z.relu()) * dead, k)
         return share_left(self.over_latents(f @ p["W_dec"]), target, error, self.any_of(dead))
 
 
@@ -112,7 +120,7 @@ class BatchTopKPart(TopKPart, BatchTopK):
 class MatryoshkaPart(BatchTopKPart, Matryoshka):
     """Prefixes of all latents."""
 
-    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor) -> Tensor:
+    def reconstruction(self, p: Parameters, f: Tensor, x_hat: Tensor, target: Tensor, knobs: Knobs) -> Tensor:
         """Σ_g w_g mean ‖x − x̂_g‖²; the groups of all prefixes are added up over the shards at once."""
         here, size = f.shape[-1], f.shape[-1] * self.shards.count
         weights = self.weights or (1 / len(self.prefixes),) * len(self.prefixes)
@@ -141,4 +149,4 @@ def part_of(architecture: Architecture, shards: Shards) -> Architecture:
 
 def divisible(kind: type[Architecture]) -> bool:
     """Whether the loss of an architecture is known to hold for a part of its latents."""
-    return kind in BUILT_IN
+    return kind in DIVISIBLE

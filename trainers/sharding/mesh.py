@@ -13,7 +13,7 @@ from frontier.wording import plural
 from trainers import ranks
 from trainers.architectures import Architecture
 from trainers.sharding.collectives import Shards
-from trainers.sharding.kinds import divisible
+from trainers.sharding.kinds import DIVISIBLE, divisible
 
 T = TypeVar("T")
 
@@ -77,6 +77,6 @@ def check(count: int, sizes: Iterable[int], kinds: Iterable[type[Architecture]])
     for kind in kinds:
         if not divisible(kind):
             raise ShardError(
-                f"{kind.name} cannot be divided over {plural(count, 'device')}: only the built-in "
-                "architectures say which of their sums go over latents; set training.shards = 1"
+                f"{kind.name} cannot be divided over {plural(count, 'device')}, "
+                f"{', '.join(k.name for k in DIVISIBLE)} can; set training.shards = 1"
             )
