@@ -35,6 +35,7 @@ KINDS = {
     "batch_topk": BatchTopK(dead_after=0.05),
     "matryoshka": Matryoshka(dead_after=0.05, prefixes=(0.1, 0.3, 0.55, 1.0)),
     "p_anneal": PAnneal(changes=5),
+    "skip": ReLU(subtract_decoder_bias=False, skip=True),
     "penalties": ReLU(independence=0.5, contrastive=0.5, frequency=0.5),
 }
 """Every architecture, and the forms of it that sum something else over latents."""
@@ -70,7 +71,8 @@ def rate_of(kind):
 
 def made(kind, double=True, shards=None):
     """A family of one member; in float64 what differs is wrong, and no rounding."""
-    scaling = Scaling(1.0, 1.0, torch.full((D,), 0.3), torch.full((D,), 0.3))
+    mean = 0.0 if kind.skip else 0.3  # a transcoder's b_enc is a product with it: rounded by its width
+    scaling = Scaling(1.0, 1.0, torch.full((D,), mean), torch.full((D,), mean))
     wants_l0 = isinstance(kind, TopK) or kind.sparsity_name == "target_l0"
     member = Member("m", 4.0 if wants_l0 else 0.5, 0, rate_of(kind))
     given = {"d_in": D, "d_out": D, "dictionary_size": F, "scaling": scaling}

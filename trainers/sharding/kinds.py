@@ -79,7 +79,7 @@ class TopKPart(Part, TopK):
     """The k highest of all latents; AuxK of all that are dead."""
 
     def select(self, z: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:
-        """Z (relu(z), unless codes are signed) at those of the k highest of each token that are here, else 0."""
+        """Z, or relu(z), at those of the k highest places of each token that are here, else 0."""
         return self.highest_of(z if self.signed else z.relu(), int(k))
 
     def highest_of(self, f: Tensor, k: int) -> Tensor:
