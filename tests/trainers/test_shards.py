@@ -18,6 +18,7 @@ from small_runs import small, weights
 from trainers import checkpoints, ranks
 from trainers.config import write_config
 from trainers.sharding.collectives import Shards
+from trainers.steps import LoopEngine
 from trainers.train import train
 
 pytestmark = pytest.mark.slow
@@ -88,6 +89,14 @@ def config(count, **training):
     return small(FAMILIES, training={"steps": 20, "shards": count, "log_every": 10} | training)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def plain_loss():
+    """On one device autograd, as over shards: closed forms round otherwise, and Adam amplifies that."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainers.run.engine_for", lambda f, o, *_: LoopEngine(f, o, closed_forms=False))
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The log of a run on one device."""
@@ -119,7 +128,7 @@ def logged(folder):
 
 
 def assert_alike(one, other):
-    """The same members with the same losses at the last step; on one device sums are in closed forms."""
+    """The same members with the same losses at the last step."""
     assert one[20].keys() == other[20].keys()
     for name, entry in other[20].items():
         assert one[20][name]["loss"] == pytest.approx(entry["loss"], rel=1e-5), name
