@@ -37,8 +37,11 @@ SETTINGS: dict[str, list[float]] = {
     "topk": [5, 10, 20],
     "batch_topk": [5, 10, 20],
     "matryoshka": [5, 10, 20],
+    "abs_topk": [5, 10, 20],
+    "matching_pursuit": [5, 10, 20],
+    "hierarchical_topk": [32],
 }
-"""Settings whose L0 is about 4 to 50, by architecture."""
+"""Settings whose L0 is about 4 to 50, by architecture; of HierarchicalTopK one, which has a row per budget."""
 MOST = 1.05
 """What a default may lose: its L0 over that of the best rate of the grid, at equal hit."""
 

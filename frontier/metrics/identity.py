@@ -13,6 +13,8 @@ from frontier.wording import listed
 
 ARCHITECTURES: tuple[tuple[str, str], ...] = (
     ("matryoshka_batch_topk", r"matryoshka(?:[-_ ]?batch[-_ ]?top[-_]?k)?"),
+    ("jumprelu_skip_transcoder", r"jump[-_ ]?relu[-_ ]?skip[-_ ]?transcoder"),
+    ("skip_transcoder", r"skip[-_ ]?transcoder"),
     ("hierarchical_topk", r"hierarchical[-_ ]?top[-_]?k"),
     ("abs_topk", r"abs[-_ ]?top[-_]?k"),
     ("matching_pursuit", r"matching[-_ ]?pursuit"),

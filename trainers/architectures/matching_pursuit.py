@@ -88,26 +88,27 @@ class MatchingPursuit(Architecture):
         """The codes after k steps, which is one number or one per member, `most` at most."""
         rows, steps = p["W_dec"], k.view(-1, 1) if isinstance(k, Tensor) and k.ndim else k
         left = x - p["b_dec"].unsqueeze(-2)
-        f = torch.zeros(*left.shape[:-1], rows.shape[-2], dtype=left.dtype, device=left.device)
         going = torch.ones(left.shape[:-1], dtype=torch.bool, device=left.device)
+        values, places = list[Tensor](), list[Tensor]()
         for step in range(most):
-            with torch.no_grad():
-                going = going & (step < steps)
-                if x.is_cpu and not going.any():  # no question to the GPU: there the steps add 0
-                    break
-                with float32_products(x):
-                    place = (left @ rows.mT).argmax(-1)
+            going = going & (step < steps)
+            if x.is_cpu and not going.any():  # no question to the GPU: there the steps add 0
+                break
+            with torch.no_grad(), float32_products(x):
+                place = (left @ rows.mT).argmax(-1)
             row = rows_at(rows, place)
             value = (left * row).sum(-1).relu() * going
             if self.stop_when_repeated:
-                with torch.no_grad():
-                    new = (f.gather(-1, place.unsqueeze(-1)).squeeze(-1) == 0) & (value > 0)
-                    going = going & new
-            f = f.scatter_add(-1, place.unsqueeze(-1), value.unsqueeze(-1))
+                going = going & (value.detach() > 0)
+                for before in places:
+                    going = going & (place != before)
+            values.append(value)
+            places.append(place)
             left = left - value.unsqueeze(-1) * row
             if not isinstance(threshold, float) or threshold:
                 going = going & (left.detach().norm(dim=-1) >= threshold)
-        return f
+        f = torch.zeros(*left.shape[:-1], rows.shape[-2], dtype=left.dtype, device=left.device)
+        return f.scatter_add(-1, torch.stack(places, -1), torch.stack(values, -1)) if places else f
 
 
 def float32_products(x: Tensor) -> AbstractContextManager[Any]:
