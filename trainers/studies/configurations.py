@@ -97,7 +97,7 @@ def equal_cost() -> RunConfig:
 
 NEWER: dict[str, Any] = {
     "activations": {"tokens": 100_000},
-    "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300, "seeds": [0, 1, 2]},
+    "training": {"steps": 300, "dictionary_size": SIZE, "checkpoint_every": 300, "seeds": [0, 1]},
     "evaluation": {"windows": 96, "batch_size": 4},
 }
 
@@ -120,7 +120,8 @@ def skip_transcoders() -> RunConfig:
         {"architecture": "relu", "settings": [1.2, 2.0, 3.5, 6.0, 10.0]},
     ]
     skip = [f | {"name": f"{f['architecture']} with skip", "options": {"skip": True}} for f in plain]
-    return checked(NEWER | sites | {"families": [*plain, *skip]})
+    training = {"training": NEWER["training"] | {"seeds": [0, 1, 2]}}
+    return checked(NEWER | sites | training | {"families": [*plain, *skip]})
 
 
 CORRELATED: dict[str, Any] = {
