@@ -397,8 +397,11 @@ def test_points_of_one_sae_are_called_so(layer20):
     words = "come from 2 SAEs (column parent)"
     found = frontier.compare(table, "baseline", errors="additive")
     assert words in repr(found) and words in repr(found.ratios)
+    shared = "points that share one SAE's weights err alike, so that it is less sure than it looks"
+    assert shared in found[0].sentence
     alone = table.assign(parent=[str(i) for i in range(len(table))])
-    assert words not in repr(frontier.compare(alone, "baseline", errors="additive"))
+    independent = frontier.compare(alone, "baseline", errors="additive")
+    assert words not in repr(independent) and shared not in independent[0].sentence
 
 
 def test_rows_that_are_all_set_aside_are_named():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.verdicts import SEEDS
+from frontier.doubts import Kind, has
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.wording import interval_cell, number
 
@@ -85,8 +86,10 @@ def _firmness(c: Comparison) -> str:
     parts = []
     if math.isfinite(c.tipping):
         parts.append(f"; it holds up to a seed-to-seed SD of {tipping_cell(c.tipping)} of the hit")
-    if c.correlated and c.verdict != "not separable":
-        parts.append("; neighbouring SAEs err alike, so that it is less sure than it looks")
+    shared = has(c.doubts, Kind.dependent)
+    if (shared or c.correlated) and c.verdict != "not separable":
+        alike = "points that share one SAE's weights" if shared else "neighbouring SAEs"
+        parts.append(f"; {alike} err alike, so that it is less sure than it looks")
     return "".join(parts)
 
 
