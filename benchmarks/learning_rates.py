@@ -41,7 +41,7 @@ SETTINGS: dict[str, list[float]] = {
     "matching_pursuit": [5, 10, 20],
     "hierarchical_topk": [32],
 }
-"""Settings whose L0 is about 4 to 50, by architecture; of HierarchicalTopK one, which has a row per budget."""
+"""Settings whose L0 is about 4 to 50, by architecture; HierarchicalTopK has a row per budget of one."""
 MOST = 1.05
 """What a default may lose: its L0 over that of the best rate of the grid, at equal hit."""
 
