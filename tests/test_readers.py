@@ -51,7 +51,7 @@ WRITERS = {
     "csv, every cell quoted": lambda p: FRAME.to_csv(p, index=False, quoting=1),
     "csv, UTF-8 mark": lambda p: FRAME.to_csv(p, index=False, encoding="utf-8-sig"),
     "csv, UTF-16": lambda p: FRAME.to_csv(p, index=False, encoding="utf-16", sep="\t"),
-    "csv, trailing commas": lambda p: p.write_text(FRAME.to_csv(index=False, lineterminator=",\n")),
+    "csv, trailing commas": lambda p: p.write_text(FRAME.to_csv(index=False).replace("\n", ",\n")),
     "tsv": lambda p: FRAME.to_csv(p, index=False, sep="\t"),
     "parquet": lambda p: FRAME.to_parquet(p),
     "pq": lambda p: FRAME.to_parquet(p),

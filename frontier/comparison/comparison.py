@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,7 +20,7 @@ from frontier.metrics import give_back
 from frontier.problems import Array
 from frontier.ratios.observed import ObservedRatio, ObservedRatios
 from frontier.ratios.ratio import Ratio, RatioTable, ratio_cell
-from frontier.results import Group, Result, Rows
+from frontier.results import Group, Result, Rows, varying
 from frontier.shared_shape import SharedShape
 from frontier.views import View
 from frontier.wording import number, p_value_cell
@@ -221,6 +221,19 @@ class Comparisons(Rows[Comparison]):
         """Ratios of the curves' parameters, and what the curves give for relative potency."""
         return records.part(self, "ratios", self._curves[1])
 
+    @cached_property
+    def varying_columns(self) -> tuple[str, ...]:
+        """The group columns in which the comparisons differ."""
+        return tuple(varying(self.group_columns, self))
+
+    def part(self, told: Callable[[Group], bool]) -> Self:
+        """The comparisons, shapes, fits and ratios of some groups, which are named as among all."""
+        kept = [c for c in self.comparisons if told(c.group)]
+        shapes = tuple(s for s in self.shapes if told(s.group))
+        found = replace(self, comparisons=tuple(kept), shapes=shapes)
+        found.__dict__["varying_columns"] = self.varying_columns
+        return found.with_curves(lambda: _curves_of(self, told))
+
     def with_curves(self, make: Curves) -> Self:
         """These comparisons, with what makes their fits and ratios when asked."""
         self.__dict__["_make"] = make
@@ -276,6 +289,22 @@ class Comparisons(Rows[Comparison]):
         from frontier.tables.styles import sheets_of
 
         return sheets_of(screen(self, list(self.group_columns)))
+
+
+def _curves_of(found: Comparisons, told: Callable[[Group], bool]) -> tuple[FrontierFits, RatioTable]:
+    fits, ratios = found.fits, found.ratios
+    return (
+        replace(
+            fits,
+            fits=tuple(f for f in fits.fits if told(f.group)),
+            failures=tuple(f for f in fits.failures if told(f.group)),
+        ),
+        replace(
+            ratios,
+            ratios=tuple(r for r in ratios.ratios if told(r.group)),
+            without=tuple(r for r in ratios.without if told(r.group)),
+        ),
+    )
 
 
 def _record(c: Comparison) -> dict[str, Any]:

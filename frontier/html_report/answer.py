@@ -12,7 +12,7 @@ from frontier.comparison import VERDICTS, Comparison, Comparisons
 from frontier.comparison.screen import SIGNS, UNTOLD
 from frontier.comparison.sentences import tipping_cell
 from frontier.ratios.ratio import ratio_cell
-from frontier.results import Group, in_words, varying
+from frontier.results import Group, in_words
 from frontier.text_tables import abbreviations
 from frontier.wording import number, p_value_text, plural
 
@@ -173,7 +173,7 @@ def _amount(better: Sequence[Comparison]) -> str:
 
 def place(group: Group, found: Comparisons) -> str:
     """The group columns that vary over the page, in words; 'the whole table' where there are none."""
-    columns = [c for c in varying(found.group_columns, found) if c in group]
+    columns = [c for c in found.varying_columns if c in group]
     return in_words({c: group[c] for c in columns}) or in_words(group) or "the whole table"
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from frontier import tables
 from frontier.comparison import Comparisons
 from frontier.doubts import Doubt, DoubtGroup, Kind, grouped
-from frontier.groups import Groups
-from frontier.html_report.answer import Answer, answer, place
+from frontier.html_report.answer import Answer, answer, conclusion, place
+from frontier.html_report.excerpt import Excerpt, excerpt
 from frontier.html_report.inputs import InputFile
 from frontier.metrics import default_y, notes, set_aside_remark, usable, values
-from frontier.metrics.axes import goal
 from frontier.metrics.names import axis_label, column_named
-from frontier.pareto.rows import chosen_rows
 from frontier.readers import provenance
 from frontier.records import versions
 from frontier.results import in_words
@@ -30,6 +27,8 @@ FOLDED = 6
 """With more comparisons than these the page opens folded: sentence and matrix first, the rest on demand."""
 
 
+SET_ASIDE = 1000
+"""So many rows that were set aside are named one by one."""
 TITLE = 90
 """Letters of families that a title names; longer ones are counted."""
 
@@ -72,8 +71,10 @@ class Contents:
     versions: tuple[tuple[str, str], ...]
     files: tuple[InputFile, ...]
     y: str
+    thinned: str = ""
+    set_aside: int = 0
 
-    @property
+    @cached_property
     def folded(self) -> bool:
         """Whether the page opens folded."""
         return self.answer is not None and sum(len(c.cards) for c in self.answer.cells) > FOLDED
@@ -88,15 +89,25 @@ def contents(
     date: str = "",
     y: str | None = None,
     curves: bool = True,
+    part: Excerpt | None = None,
 ) -> Contents:
     """What a page about these comparisons and their table says, with or without curves through the points."""
-    y = found.y_name or y or default_y(table)
-    said = answer(found) if len(found) else None
+    y = shown_y(found, table, y)
+    part = part or excerpt(found, table, y)
+    said = replace(answer(part.found), sentence=conclusion(found)) if len(found) else None
     return Contents(
-        title or headline(found, table), date, said, lead(found, table, y, curves), limits(found, curves),
-        "" if curves else without_curves(found), sheets(found) if curves else (), runs(found, table, y),
-        excluded(table), _warnings(found, table, curves), column_origins(table), versions(), files, y,
+        title or headline(found, table), date, said,
+        (*lead(found, table, y, curves), *filter(None, [part.of_cells])),
+        limits(part.found, curves), "" if curves else without_curves(found),
+        sheets(part.found) if curves else (), runs(part, len(found) > 0), excluded(table),
+        _warnings(found, table, curves), column_origins(table), versions(), files, y, part.of_rows,
+        int(table["excluded_because"].notna().sum()),
     )  # fmt: skip
+
+
+def shown_y(found: Comparisons, table: pd.DataFrame, y: str | None = None) -> str:
+    """The quality that a page shows: that of its comparisons, else what is asked, else the table's own."""
+    return found.y_name or y or default_y(table)
 
 
 def headline(found: Comparisons, table: pd.DataFrame) -> str:
@@ -189,40 +200,13 @@ def sheets(found: Comparisons) -> tuple[TableSection, ...]:
     return tuple(made)
 
 
-def runs(found: Comparisons, table: pd.DataFrame, y: str) -> TableSection:
+def runs(part: Excerpt, were_compared: bool) -> TableSection:
     """One row per SAE; those that were compared are marked."""
-    marks = compared(found, table, y)
-    made = _sheet("runs", "Runs", "", tables.runs_table, table.assign(compared=marks))
-    chosen = "were compared" if len(found) else "make the frontiers"
-    lead = f"One row per SAE. {int(marks.sum())} of {len(marks)} {chosen}, marked by a bar and by 'yes'."
-    return replace(made, lead=lead, html=mark_rows(made.html, marks.tolist()))
-
-
-def compared(found: Comparisons, table: pd.DataFrame, y: str) -> NDArray[np.bool_]:
-    """Which rows the comparisons rest on, (rows,): the points of their shapes; elsewhere the chosen rows."""
-    groups = Groups.of(table, found.group_columns, found.family_column or None)
-    goals = {"l0": "min", y: goal(table, y)}
-    mask = chosen_rows(table, groups, objectives=goals).mask
-    keys = _points(groups, table, y)
-    known = {
-        (tuple(map(str, s.group.values())), n, f"{z:.9g}", f"{v:.9g}")
-        for s in found.shapes
-        for n, z, v in zip(s.names, s.z, s.y, strict=True)
-    }
-    cells = {tuple(map(str, s.group.values())) for s in found.shapes}
-    usable_row = table["excluded_because"].isna().to_numpy()
-    inside = np.array([k in known for k in keys], dtype=bool) & usable_row
-    shaped = np.array([k[0] in cells for k in keys], dtype=bool)
-    return np.where(shaped, inside, mask)
-
-
-def _points(groups: Groups, table: pd.DataFrame, y: str) -> list[tuple[tuple[str, ...], str, str, str]]:
-    """Cell, family, log L0 and hit of every row, as they name a point of a shape."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = np.log(values(table, "l0"))
-    named = [(tuple(str(g[c]) for c in groups.cells), str(g.get(groups.family, ""))) for g in groups.names]
-    rows = zip(groups.codes, z, values(table, y), strict=True)
-    return [(*named[code], f"{a:.9g}", f"{b:.9g}") for code, a, b in rows]
+    made = _sheet("runs", "Runs", "", tables.runs_table, part.table.assign(compared=part.marks))
+    chosen = "were compared" if were_compared else "make the frontiers"
+    lead = f"One row per SAE. {part.compared} of {part.rows} {chosen}, marked by a bar and by 'yes'."
+    lead = f"{lead} {part.of_rows}".strip()
+    return replace(made, lead=lead, html=mark_rows(made.html, part.marks.tolist()))
 
 
 def _sheet(key: str, title: str, lead: str, write: object, what: object) -> TableSection:
@@ -254,8 +238,9 @@ def axis_title(column: str) -> str:
 
 
 def excluded(table: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """Rows that were set aside: what each is called, and why."""
-    gone = table[table["excluded_because"].notna()]
+    """Rows that were set aside: what each is called, and why; of very many the first, the others counted."""
+    every = table[table["excluded_because"].notna()]
+    gone = every.head(SET_ASIDE)
     l0 = values(gone, "l0")
     named = [c for c in ("run_id", "model", "site", "layer", "family") if c in gone]
     out = []
@@ -263,6 +248,8 @@ def excluded(table: pd.DataFrame) -> tuple[tuple[str, str], ...]:
         words = ", ".join(f"{header(c)} {row[c]}" for c in named if not pd.isna(row[c]))
         name = f"row {index}" + (f" ({words}; L0 {number(float(size)) or 'missing'})" if words else "")
         out.append((name, str(row["excluded_because"])))
+    for why, count in Counter(every["excluded_because"].iloc[SET_ASIDE:].astype(str)).items():
+        out.append((f"{count} more", why))
     return tuple(out)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from frontier.comparison import Comparisons
 from frontier.html_report.answer import place, shortened
+from frontier.html_report.excerpt import spread
 from frontier.metrics.names import axis_label
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.shared_shape import SharedShape
@@ -73,18 +74,19 @@ def _title(family: str, r: Ratio) -> str:
     return f"{title} ({r.better_when}: {family} is better)" if r.better_when else title
 
 
-def collapses(found: Comparisons) -> list[dict[str, Any]]:
+def collapses(found: Comparisons, most: int) -> list[dict[str, Any]]:
     """One collapse per cell: every family's SAEs at L0 × relative potency, the curve, the residuals."""
-    return [_collapse(s, place(s.group, found)) for s in found.shapes]
+    return [_collapse(s, place(s.group, found), most) for s in found.shapes]
 
 
-def _collapse(s: SharedShape, label: str) -> dict[str, Any]:
+def _collapse(s: SharedShape, label: str, most: int) -> dict[str, Any]:
     names, shifts = np.array(s.names, dtype=object), np.array([s.shifts[n] for n in s.names])
     at, residuals = np.exp(s.z + shifts), s.residuals
     line = np.geomspace(at.min(), at.max(), GRID)
     drawn = []
     for family in dict.fromkeys(s.names):
         own = np.flatnonzero(names == family)
+        own = own[spread(s.z[own], most // len(s.shifts))]
         drawn.append(
             {
                 "family": family, "potency": number(math.exp(s.shifts[family])),

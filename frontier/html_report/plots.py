@@ -14,7 +14,8 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.groups import group_codes
 from frontier.html_report.answer import shortened
-from frontier.html_report.contents import axis_title, compared
+from frontier.html_report.contents import axis_title
+from frontier.html_report.excerpt import SAES, Excerpt, excerpt, spread
 from frontier.html_report.forest import collapses, ratio_figures, short
 from frontier.metrics import values
 from frontier.metrics.axes import better_of
@@ -42,7 +43,9 @@ GRID = 60
 """Points of each stretch of a curve."""
 
 
-def figures(found: Comparisons, table: pd.DataFrame, y: str, *, curves: bool = True) -> dict[str, Any]:
+def figures(
+    found: Comparisons, table: pd.DataFrame, y: str, *, curves: bool = True, part: Excerpt | None = None
+) -> dict[str, Any]:
     """All figures of a page as JSON-ready values, with or without curves and the ratios of their parameters.
 
     Returns
@@ -52,14 +55,15 @@ def figures(found: Comparisons, table: pd.DataFrame, y: str, *, curves: bool = T
         `collapse` (one per cell), `ratios` (a forest plot per quantity, relative potency first), `fits` (one
         panel per group).
     """
-    families = _families(found, table)
+    families, part = _families(found, table), part or excerpt(found, table, y)
+    most = SAES // max(part.told, 1)
     return {
         "families": families,
         "reference": found[0].reference if len(found) else None,
-        "frontier": _frontier(found, table, y, [f["name"] for f in families]),
-        "collapse": collapses(found),
-        "ratios": ratio_figures(found, curves=curves),
-        "fits": _fits(found.fits) if curves else None,
+        "frontier": _frontier(part, y, [f["name"] for f in families]),
+        "collapse": collapses(part.found, most),
+        "ratios": ratio_figures(part.found, curves=curves),
+        "fits": _fits(part.found.fits, most) if curves else None,
     }
 
 
@@ -104,12 +108,10 @@ def _known(table: pd.DataFrame, columns: Iterable[str]) -> dict[str, np.ndarray]
     return found
 
 
-def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str]) -> dict[str, Any]:
+def _frontier(part: Excerpt, y: str, names: list[str]) -> dict[str, Any]:
+    found, table = part.found, part.table
     xs, ys = axes(table, y)
-    marks = compared(found, table, y)
-    columns = list(found.group_columns)
-    codes, groups = group_codes(table, columns)
-    labels = panel_names(groups)
+    labels = panel_names(part.groups)
     column = found.family_column
     family = [str(g[column]) for g in group_codes(table, [column])[1]] if column in table else [""]
     of = group_codes(table, [column])[0] if column in table else np.zeros(len(table), dtype=int)
@@ -117,7 +119,7 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
     panels = []
     titles = shortened(labels)
     for code, label in enumerate(labels):
-        rows = np.flatnonzero((codes == code) & usable)
+        rows = np.flatnonzero((part.codes == code) & usable)
         panels.append(
             {
                 "label": label,
@@ -125,7 +127,7 @@ def _frontier(found: Comparisons, table: pd.DataFrame, y: str, names: list[str])
                 "family": [names.index(family[of[i]]) for i in rows],
                 "name": [run_name(table, i) for i in rows],
                 "values": {c: short(v[rows]) for c, v in (xs | ys).items()},
-                "compared": [int(m) for m in marks[rows]],
+                "compared": [int(m) for m in part.marks[rows]],
             }
         )
     return {
@@ -159,7 +161,7 @@ def run_name(table: pd.DataFrame, i: Any) -> str:
     return f"row {table.index[i]}" if run is None or pd.isna(run) else str(run)
 
 
-def _fits(fits: FrontierFits) -> dict[str, Any] | None:
+def _fits(fits: FrontierFits, most: int) -> dict[str, Any] | None:
     if not len(fits):
         return None
     columns = [c for c in fits.group_columns if c != fits.family_column]
@@ -172,7 +174,7 @@ def _fits(fits: FrontierFits) -> dict[str, Any] | None:
         own = [f for f in fits.fits if group.items() <= f.group.items()]
         lost = [f for f in fits.failures if group.items() <= f.group.items()]
         reach = max((float(f.x.max()) for f in own), default=1.0)
-        drawn = [_fit(f, str(f.group.get(fits.family_column, f.name)), reach) for f in own]
+        drawn = [_fit(f, str(f.group.get(fits.family_column, f.name)), reach, most) for f in own]
         missing = [str(f.group.get(fits.family_column)) for f in lost]
         panels.append({"label": label, "short": titles[label], "fits": drawn, "missing": missing})
     first = fits.fits[0]
@@ -180,8 +182,8 @@ def _fits(fits: FrontierFits) -> dict[str, Any] | None:
     return {"panels": panels, "curve": fits.curve, "level": f"{100 * first.level:g} %", **axes_words}
 
 
-def _fit(f: CurveFit, family: str, reach: float) -> dict[str, Any]:
-    """Points, the curve inside the data with its band, and its stretches beyond them."""
+def _fit(f: CurveFit, family: str, reach: float, most: int) -> dict[str, Any]:
+    """Points (at most so many), the curve inside the data with its band, and its stretches beyond them."""
     from frontier.figures.fits import FARTHEST, LOG_REACH
 
     first, last = float(f.x.min()), float(f.x.max())
@@ -193,8 +195,10 @@ def _fit(f: CurveFit, family: str, reach: float) -> dict[str, Any]:
         start = 1e-6 * last if CURVES[f.curve].log_x else 0.0
         below = np.unique(np.r_[np.linspace(start, first, GRID), np.geomspace(first / FARTHEST, first, GRID)])
     beyond = np.linspace(last, max(end, last), GRID)
+    shown = spread(f.x, most)
     return {
-        "family": family, "name": [str(r) for r in f.rows], "x": short(f.x), "y": short(f.y),
+        "family": family, "name": [str(f.rows[i]) for i in shown], "x": short(f.x[shown]),
+        "y": short(f.y[shown]),
         "line": {"x": short(inside), "y": short(f.predict(inside))},
         "band": {"low": short(band["low"].to_numpy()), "high": short(band["high"].to_numpy())},
         "below": {"x": short(below), "y": short(f.predict(below)) if below.size else []},

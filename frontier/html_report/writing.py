@@ -12,7 +12,8 @@ import pandas as pd
 
 from frontier.comparison import Comparisons, compare
 from frontier.comparison.screen import CURVES
-from frontier.html_report.contents import contents
+from frontier.html_report.contents import contents, shown_y
+from frontier.html_report.excerpt import excerpt
 from frontier.html_report.inputs import input_files
 from frontier.html_report.page import page
 from frontier.html_report.plots import figures
@@ -44,7 +45,8 @@ def report(
     """The path of one HTML file that tells a comparison: verdicts, doubts, figures, tables, provenance.
 
     The file needs no network and no other file. The same input gives the same bytes, unless `date` is given.
-    Where there is nothing to compare (one family), the page holds its frontier and fits.
+    Where there is nothing to compare (one family), the page holds its frontier and fits. Of more than 10,000
+    SAEs, 1,000 cells or 2,000 comparisons it shows a part, and says so; the numbers rest on all.
 
     Parameters
     ----------
@@ -95,8 +97,10 @@ def report(
         found = compare(rows, reference or only_family(rows, family), by, family=family, **options)
         files = input_files(source, rows)
     curves = len(found) <= CURVES if with_curves is None else with_curves
-    said = contents(found, rows, files, title=title, date=date, y=options.get("y"), curves=curves)
-    made = page(said, figures(found, rows, said.y, curves=curves)).encode(errors="replace")
+    y = shown_y(found, rows, options.get("y"))
+    part = excerpt(found, rows, y)
+    said = contents(found, rows, files, title=title, date=date, y=y, curves=curves, part=part)
+    made = page(said, figures(found, rows, y, curves=curves, part=part)).encode(errors="replace")
     return write_bytes(Path(path).expanduser(), made)
 
 

@@ -182,7 +182,7 @@ REFUSED = {
     "t.json": {
         json.dumps(TWO_LISTS).encode(): "train (10 rows), test (4 rows); name one",
         b'[{"l0": 1, "mse": 2}, {"l0"': "the file seems cut off",
-        b'{"l0": [1, 2,], "mse": [1]}': "line 1, column 14 is not JSON",
+        b'{"l0": [1, 2 3], "mse": [1]}': "line 1, column 14 is not JSON",
     },
     "t.md": {f"{MARKDOWN}\n\n{MARKDOWN}".encode(): "2 Markdown tables"},
     "t.ods": {b"PK": "save its table as CSV"},
