@@ -169,8 +169,8 @@ def table(modules: dict[str, Any]) -> str:
     every["first"] = sum(m.get("first", len(m["killed"])) for m in modules.values())
     rows = [
         {"module": name, "planted": sum(len(m[o]) for o in OUTCOMES), "noticed": len(m["killed"]),
-         "at first": m.get("first", len(m["killed"])), "not noticed": len(m["survived"]), "equivalent": len(m["equivalent"]),
-         "share": f"{100 * score(m):.0f} %"}
+         "at first": m.get("first", len(m["killed"])), "not noticed": len(m["survived"]),
+         "equivalent": len(m["equivalent"]), "share": f"{100 * score(m):.0f} %"}
         for name, m in {**modules, "all": every}.items()
     ]  # fmt: skip
     listed = "".join(f"* `{f}`: {EQUIVALENT[_text(f)]}\n" for f in dict.fromkeys(every["equivalent"]))

@@ -25,6 +25,7 @@ from frontier.metrics import (
 )
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import COLUMNS
+from frontier.metrics.frequencies import frequency_bins
 from frontier.metrics.names import canonical_name, slug
 
 
@@ -663,3 +664,13 @@ def test_a_million_rows_take_no_python_loop():
     # 0.12 s on the machine this was written on; a Python loop over the rows takes seconds.
     assert time.process_time() - start < 1.5
     assert table["doubts"].notna().sum() == (frame["loss_recovered"] > 1).sum()
+
+
+# --- bins of frequencies -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_decade", [1, 3, 4])
+def test_bins_of_frequencies_are_equal_in_the_logarithm(per_decade):
+    edges = frequency_bins(2000, per_decade)
+    assert_allclose(edges[1:] / edges[:-1], 10 ** (1 / per_decade))
+    assert edges[-1] == 1 and edges[0] == pytest.approx(1e-4) and len(edges) == 4 * per_decade + 1

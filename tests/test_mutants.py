@@ -16,7 +16,7 @@ LEAST = 3
 def share(a: int = 0, b: float = 0.5) -> float:
     if not a or a >= b:
         raise ValueError(f"{a + 1} is too many")
-    return max(a, b) - power(a, b) * -1
+    return max(a, b) - power(a, b, strict=True) * -1
 '''
 
 
@@ -24,9 +24,9 @@ def test_every_kind_of_fault():
     found = {f"{f.function} {f.before} -> {f.after}" for f in faults("share.py", SOURCE)}
     assert found == {
         " 3 -> 4", "share 0 -> 1", "share 0.5 -> 1.0", "share not a or a >= b -> not a and a >= b",
-        "share not a -> a", "share a >= b -> a > b", "share power(a, b) -> power(b, a)", "share 1 -> 2",
-        "share max(a, b) - power(a, b) * -1 -> max(a, b) + power(a, b) * -1",
-        "share power(a, b) * -1 -> power(a, b) / -1",
+        "share not a -> a", "share a >= b -> a > b", "share power(a, b, strict=True) -> power(b, a, strict=True)", "share 1 -> 2",
+        "share max(a, b) - power(a, b, strict=True) * -1 -> max(a, b) + power(a, b, strict=True) * -1",
+        "share power(a, b, strict=True) * -1 -> power(a, b, strict=True) / -1",
     }  # fmt: skip
 
 

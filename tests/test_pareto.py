@@ -151,6 +151,26 @@ def test_many_points_as_moocore_per_group(objectives):
         assert_array_equal(found[rows], moocore.is_nondominated(points[rows], keep_weakly=True))
 
 
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_large_groups_as_the_double_loop(objectives):
+    """Groups above 256 rows take other sorts and another slack; 0.1 apart, so that ties are frequent."""
+    rng = np.random.default_rng(3)
+    points, groups = rng.normal(size=(900, objectives)).round(1), rng.integers(3, size=900)
+    apart = groups[:, None] == groups[None, :]
+    no_worse = (points[None, :] <= points[:, None]).all(axis=2)
+    better = (points[None, :] < points[:, None]).any(axis=2)
+    found = Dominance.of(points, groups)
+    assert_array_equal(nondominated(points, groups), ~(apart & no_worse & better).any(axis=1))
+    assert_array_equal(found.optimal(), nondominated(points, groups))
+    rivals = apart & (points[None, :, :-1] <= points[:, None, :-1]).all(axis=2) & ~np.eye(900, dtype=bool)
+    least = np.where(rivals, points[None, :, -1], np.inf).min(axis=1)
+    assert_array_equal(found.slack(), least - points[:, -1])
+    for group in range(3):  # a group alone is what it is among others
+        rows = groups == group
+        alone = Dominance.of(points[rows], np.zeros(rows.sum(), dtype=np.int64))
+        assert_array_equal(alone.slack(), found.slack()[rows])
+
+
 def test_negative_group_numbers():
     # -1 must not fall together with 65,535
     points = np.array([[2.0, 2.0], [1.0, 1.0], [0.5, 1.5]])

@@ -98,11 +98,13 @@ def planted(fault: Fault, source: str) -> str:
 
 
 def nodes(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """The nodes that are run, each with its function; no texts, annotations, decorators, type checks."""
+    """The nodes that are run, each with its function; no texts, annotations, decorators, checks."""
 
     def inside(node: ast.AST, function: str) -> Iterator[tuple[str, ast.AST]]:
         if isinstance(node, ast.JoinedStr | ast.Raise):
             return  # texts
+        if isinstance(node, ast.keyword) and node.arg == "strict":
+            return  # asserts that lengths are equal
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             return
         own = [function, node.name] if isinstance(node, _NAMED) else [function]
