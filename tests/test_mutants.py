@@ -24,7 +24,8 @@ def test_every_kind_of_fault():
     found = {f"{f.function} {f.before} -> {f.after}" for f in faults("share.py", SOURCE)}
     assert found == {
         " 3 -> 4", "share 0 -> 1", "share 0.5 -> 1.0", "share not a or a >= b -> not a and a >= b",
-        "share not a -> a", "share a >= b -> a > b", "share power(a, b, strict=True) -> power(b, a, strict=True)", "share 1 -> 2",
+        "share not a -> a", "share a >= b -> a > b", "share 1 -> 2",
+        "share power(a, b, strict=True) -> power(b, a, strict=True)",
         "share max(a, b) - power(a, b, strict=True) * -1 -> max(a, b) + power(a, b, strict=True) * -1",
         "share power(a, b, strict=True) * -1 -> power(a, b, strict=True) / -1",
     }  # fmt: skip
@@ -44,7 +45,7 @@ def test_the_sample_stays_when_other_lines_change(tmp_path):
     subject = mutants.Subject(("share.py",), ())
     before = mutants.sample(tmp_path, subject, 4)
     (tmp_path / "share.py").write_text("NEW = True\n" + SOURCE)
-    after = [f.name for f in mutants.sample(tmp_path, subject, 11) if "True" not in f.before]
+    after = [f.name for f in mutants.sample(tmp_path, subject, 11) if f.before != "True"]
     assert [f.name for f in before] == after[:4]
 
 
