@@ -31,7 +31,7 @@ def found():
     return frontier.compare(pd.DataFrame(rows), errors="log")
 
 
-def page(text, folder):
+def page(text, folder, *options):
     """The words on the page of a document that holds a table and the packages that its first line names."""
     packages = re.fullmatch(r"% needs \\usepackage\{([a-z,]+)\}.*", text.splitlines()[0])[1].split(",")
     for name in packages:
@@ -41,7 +41,7 @@ def page(text, folder):
     head = rf"\documentclass{{article}}\usepackage[landscape,margin=1cm]{{geometry}}{used}"
     document = f"{head}\\begin{{document}}\n{text}\n\\end{{document}}\n"
     (folder / "page.tex").write_text(document, encoding="utf-8")
-    command = [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
+    command = [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", *options, "page.tex"]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
     assert done.returncode == 0, done.stdout[-2000:]
     words = [str(PDFTOTEXT), "-layout", "page.pdf", "-"]
@@ -81,3 +81,26 @@ def test_runs_on_several_pages(found, tmp_path):
     table = frontier.load_dataset("gated_gemma7b")
     words = page(runs_table(table, "latex", long=True), tmp_path)
     assert "¡" not in words and words.count("baseline") > 10
+
+
+def test_names_run_nothing_where_latex_may_run_commands(tmp_path):
+    """`pdflatex -shell-escape` runs `\\write18` and what is piped into `\\input`: not those of names."""
+    control = r"\immediate\write18{touch control}"
+    packages = r"% needs \usepackage{booktabs}"
+    page(f"{packages}\n{control}x", tmp_path, "-shell-escape")
+    assert (tmp_path / "control").exists()  # it would run them
+    run, piped = r"\immediate\write18{touch run}", r'\input{|"touch run"}'
+    calls = (run, piped, f"}}{run}{{", run.replace("\\", "^^5c"), f"\\\\\n{piped}", f"%\n{run}",
+             f"\u2028{run}\r{piped}", f"${run}$", rf"\end{{tabular}}{piped}")  # fmt: skip
+    x = np.geomspace(5, 400, 8)
+    table = pd.concat(
+        pd.DataFrame(
+            {"architecture": name, "model": run, "site": piped, "run_id": calls[-i], "l0": x,
+             "loss_recovered": 1 - frontier.hill(1 / x, 0.3 + i, 0.9) * (1 + 1e-3 * np.cos(9 * x))}
+        ) for i, name in enumerate(calls)
+    )  # fmt: skip
+    found = frontier.compare(table, run, by=["model"], errors="log")
+    texts = [write(found) for write in KINDS.values()] + [runs_table(table, "latex", long=True)]
+    for text in texts:
+        page(text, tmp_path, "-shell-escape")
+        assert not (tmp_path / "run").exists()
