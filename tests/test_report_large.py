@@ -98,7 +98,7 @@ def test_compared_saes_are_shown_first(large, monkeypatch):
 def test_rows_set_aside_are_counted_where_they_are_many(monkeypatch):
     from frontier.html_report import contents
 
-    table = frontier.metrics_table(pd.DataFrame({"l0": range(-6, 0), "loss_recovered": [0.9] * 6}))
+    table = frontier.metrics_table(pd.DataFrame({"l0": range(-8, -2), "loss_recovered": [0.9] * 6}))
     monkeypatch.setattr(contents, "SET_ASIDE", 2)
     told = contents.excluded(table)
     assert [name for name, _ in told] == ["row 0", "row 1", "4 more"]
