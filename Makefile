@@ -71,8 +71,8 @@ docs: .venv/.docs
 clients: .clients/.ready
 	PYTHONPATH=. .clients/bin/python -m pytest -q tests/clients tests/test_places.py tests/test_to_frame.py
 
-# SAELens and dictionary_learning load what we export; `rm -r .interop` first for their newest versions.
-interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready
+# SAELens, dictionary_learning and SAEBench load what we export; `rm -r .interop` first for their newest versions.
+interop: .venv/.dev .interop/sae-lens/.ready .interop/dictionary-learning/.ready .interop/sae-bench/.ready
 	SAE_FRONTIER_INTEROP=benchmarks/results/interop.json .venv/bin/python -m pytest -q -m interop tests/interop
 	@cat benchmarks/results/interop.json
 
@@ -106,6 +106,14 @@ clean:
 	$(PYTHON) -m venv .clients
 	.clients/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,clients]'
 	.clients/bin/python -m pip install --quiet --disable-pip-version-check --no-deps sae-bench  # for its schema
+	@touch $@
+
+# Of what sae-bench asks for, only what its core evaluation imports: the rest brings other evaluations.
+.interop/sae-bench/.ready: | .venv/.dev
+	.venv/bin/python -m venv $(@D)
+	torch=$$(.venv/bin/python -c 'import torch; print("torch==" + torch.__version__.split("+")[0])') && \
+	  $(@D)/bin/python -m pip install --quiet --disable-pip-version-check "$$torch" sae-lens 'datasets<4' tabulate
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps sae-bench
 	@touch $@
 
 # Each package alone, beside the torch of .venv; dictionary-learning brings a torchvision that transformers cannot import.
