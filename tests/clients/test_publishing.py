@@ -93,7 +93,8 @@ def commands(hub, cwd, *lines, token=TOKEN):
     with serving(hub) as url:
         settings = {
             "HF_ENDPOINT": url, "HF_TOKEN": token, "PYTHONPATH": str(ROOT), "HF_HOME": str(cwd / "hf"),
-            "SAE_FRONTIER_CACHE": str(cwd / "cache"), "HF_HUB_DISABLE_XET": "1",
+            "SAE_FRONTIER_CACHE": str(cwd / "cache"), "HF_HUB_DISABLE_XET": "1", "USER": "alice_private",
+            "LOGNAME": "alice_private",
         }  # fmt: skip
         env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | settings
         for words in lines:
@@ -114,6 +115,9 @@ def test_to_the_hub_and_back(run, tmp_path):
     there = {p.relative_to(root).as_posix() for p in root.rglob("*")}
     here = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
     assert here and here <= there
+    written = b"".join(p.read_bytes() for p in root.rglob("*") if p.is_file())
+    for private in (TOKEN, "127.0.0.1", "alice_private", str(tmp_path), str(run.parent)):
+        assert private.encode() not in written
     read = "import frontier; t = frontier.read('hf://me/first'); print(len(t), round(t['l0'].sum(), 6))"
     meant = pd.read_parquet(run / "metrics.parquet")
     get = ("-m", "trainers", "get", "hf://me/first", "--out", "saes", "--only", "topk_4")
