@@ -18,6 +18,16 @@ EVALUATIONS = (
     "absorption", "absorption_first_letter", "autointerp", "core", "ravel", "scr", "scr_and_tpp",
     "sparse_probing", "sparse_probing_sae_probes", "tpp", "unlearning",
 )  # fmt: skip
+OURS = (
+    "family",
+    "architecture",
+    "seed",
+    "sparsity_setting",
+    "sparsity_name",
+    "learning_rate",
+    "site",
+    "layer",
+)
 _TRAINER = re.compile(r"trainer_(\d+)")
 
 
@@ -56,7 +66,11 @@ def _read_core(content: dict[str, Any], path: str, key: tuple[str, ...], found: 
     release, sae = text(content.get("sae_lens_release_id")), text(content.get("sae_lens_id"))
     name = key[-1]
     names = f"{release}/{sae}" if release and sae != "custom_sae" else name
+    metadata = table(config.get("metadata"))  # of SAEs that SAELens loaded
+    config = {**metadata, **config}
     row, changes = identity(config, _TRAINER.sub("", names))
+    ours = table(metadata.get("sae_frontier"))  # what we wrote of an SAE when it was exported
+    row |= {k: ours[k] for k in OURS if isinstance(ours.get(k), (int, float, str))}
     row["run_id"], row["protocol"], row["source"] = name, protocol(evaluation), path
     metrics: Row = {}
     for block, inner in content["eval_result_metrics"].items():
