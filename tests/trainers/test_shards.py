@@ -27,7 +27,7 @@ BUILT_IN = [k for k, kind in KINDS.items() if k == kind.name]
 FAMILIES = [
     {"architecture": "relu", "settings": [1.0, 4.0]},
     {"architecture": "batch_topk", "settings": [2, 8]},
-    {"architecture": "p_anneal", "settings": [1.0]},
+    {"architecture": "p_anneal", "settings": [1.0], "learning_rate": 5e-4},  # see sharded_members.rate_of
     {"architecture": "gated", "settings": [2.0]},
 ]
 
