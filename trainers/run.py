@@ -262,20 +262,18 @@ def build_families(
     }  # fmt: skip
     if target:
         identity["target_site"] = model.site(target).name
-    families, mesh = [], sharding.mesh_of(config.training.shards, device)
+    mesh = sharding.mesh_of(config.training.shards, device)
     kind = partial(sharding.ShardedFamily, shards=mesh.shards) if config.training.shards > 1 else Family
-    for (name, size), group in groupby(plans, lambda m: (m.family, m.dictionary_size)):
-        part = mesh.mine(list(group))
-        if part:
-            families.append(
-                kind(
-                    name, sections[name].build(subtract_decoder_bias=target is None),
-                    [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
-                    d_in=stream.d_in, d_out=stream.d_out, dictionary_size=size, scaling=stream.scaling,
-                    device=device, identity=identity,
-                )
-            )  # fmt: skip
-    return families
+    mine = mesh.mine(list(plans))  # of all families together, so that no process has many more than another
+    return [
+        kind(
+            name, sections[name].build(subtract_decoder_bias=target is None),
+            [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
+            d_in=stream.d_in, d_out=stream.d_out, dictionary_size=size, scaling=stream.scaling,
+            device=device, identity=identity,
+        )
+        for (name, size), part in groupby(mine, lambda m: (m.family, m.dictionary_size))
+    ]  # fmt: skip
 
 
 @contextmanager
