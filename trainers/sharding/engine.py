@@ -25,8 +25,11 @@ from trainers.steps.engine import (
 class ShardedEngine:
     """Member after member, by autograd; every process of a shard group makes the same calls in one order.
 
-    The host reads one number of the device per member and step: whether it is finite.
+    The host asks the device some questions per member and step: whether it is finite, whether there are ties.
     """
+
+    threads = 1
+    """One member at a time."""
 
     def __init__(self, family: ShardedFamily, options: StepOptions) -> None:
         self.family, self.options = family, options
