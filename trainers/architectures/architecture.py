@@ -8,6 +8,7 @@ SAE (`W_enc [d_in, F]`) and a stack of them (`W_enc [M, d_in, F]`).
 from __future__ import annotations
 
 import re
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,6 +38,8 @@ class Knobs(NamedTuple):
     """Steps of the whole run."""
     largest: float | None = None
     """Largest setting of a stack, so that nobody has to ask the device for it."""
+    may_be_dead: bool | None = None
+    """Whether a latent may be dead: False where it is known that none is; None: whoever wants it looks."""
 
 
 class Losses(NamedTuple):
@@ -160,6 +163,13 @@ class Architecture:
     ) -> Losses:
         """The training loss of one batch; `x [B, d_in]`, `target [B, d_out]`."""
         raise NotImplementedError
+
+    def phase(self, knobs: Knobs) -> Hashable | None:
+        """Which operations the loss has at a step: equal phases, equal operations; None: not known.
+
+        A GPU replays a recorded step while the phase stays.
+        """
+        return () if self.steps_alike else None
 
     def training_loss(
         self, p: Parameters, state: dict[str, Tensor], x: Tensor, target: Tensor, knobs: Knobs

@@ -60,5 +60,9 @@ def share_left(rebuilt: Tensor, target: Tensor, error: Tensor, any_dead: Tensor)
 
 def idle_after(idle: Tensor, f: Tensor) -> Tensor:
     """Tokens since each latent last fired, `[..., F]`, after this batch."""
-    fired = (f != 0).any(-2)
-    return torch.where(fired, torch.zeros_like(idle), idle + f.shape[-2])
+    return idle_at(idle, (f != 0).any(-2), f.shape[-2])
+
+
+def idle_at(idle: Tensor, fired: Tensor, tokens: int) -> Tensor:
+    """The same, where it is known which latents fired `[..., F]`."""
+    return torch.where(fired, torch.zeros_like(idle), idle + tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,16 @@ class PAnneal(ReLU):
         total = squared_error(x_hat, target) + weighted(knobs.setting, knobs.ramp * size * state["factor"])
         return Losses(total, f, x_hat, self.after(state, sizes.detach(), size.detach(), knobs))
 
+    def phase(self, knobs: Knobs) -> Hashable | None:
+        """The current p, and what is done before its next change."""
+        done = self.done(knobs)
+        return done, self.following(knobs), self.done(knobs, 1) != done
+
+    def following(self, knobs: Knobs) -> int:
+        """Changes of p made when the window that begins at this step has passed."""
+        done = self.done(knobs)
+        return next((n for a in range(1, self.window + 1) if (n := self.done(knobs, a)) != done), done)
+
     def done(self, knobs: Knobs, ahead: int = 0) -> int:
         """Changes of p made at a step, or so many steps later."""
         share = ((knobs.step + ahead) / knobs.steps - self.start_share) / (self.end_share - self.start_share)
@@ -76,7 +87,7 @@ class PAnneal(ReLU):
     def after(self, state: dict[str, Tensor], sizes: Tensor, size: Tensor, knobs: Knobs) -> dict[str, Tensor]:
         """The state of the next step; sums are only taken in the window before a change."""
         done, found = self.done(knobs), dict(state)
-        following = next((n for a in range(1, self.window + 1) if (n := self.done(knobs, a)) != done), done)
+        following = self.following(knobs)
         if following != done:
             found["sum_old"] = state["sum_old"] + size
             found["sum_new"] = state["sum_new"] + self.penalty(sizes, self.power(following))

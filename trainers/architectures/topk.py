@@ -68,9 +68,9 @@ class TopK(Architecture):
         f = self.select(z, knobs.setting, knobs.largest)
         x_hat = self.decode(p, f)
         total = self.reconstruction(p, f, x_hat, target, knobs)
-        if self.aux_coefficient:
+        if self.aux_coefficient and knobs.may_be_dead is not False:
             dead = self.dead(state["idle"], knobs, x.shape[-2])
-            if not x.is_cpu or self.any_of(dead):  # no question to the GPU: there the term is masked instead
+            if knobs.may_be_dead or not x.is_cpu or self.any_of(dead):  # no question to the GPU
                 error, k = (target - x_hat).detach(), self.aux_k or x_hat.shape[-1] // 2
                 aux = self.aux(p, z, target, error, dead, k)
                 total = total + self.aux_coefficient * aux

@@ -2,135 +2,168 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from trainers.activations import Batch
-from trainers.architectures import Knobs, Losses
+from trainers.architectures import Knobs, TopK
 from trainers.family import Family
-from trainers.steps.decoder import clip, remove_parallel
+from trainers.steps.decoder import remove_parallel
 from trainers.steps.engine import MemberLog, StepOptions
-
-EAGER_STEPS = 3
-"""Steps before a CUDA graph is captured: libraries choose their kernels in them."""
+from trainers.steps.fast import Halves, Step, fast_step
+from trainers.steps.fast.optimiser import StackedAdam, norms
+from trainers.steps.graphs import Recorded
+from trainers.steps.late import ReadLate, SentAhead
 
 
 class Pass(NamedTuple):
     """What a step leaves for a log line; under a graph, always the same memory."""
 
-    losses: Losses
+    step: Step
     norms: Tensor
     batch: Batch
+    oldest: Tensor | None
+    """Tokens since the longest silent latent of any member fired."""
 
 
 class StackedEngine:
     """Products over the stack `[M, ...]`; members meet in no sum, so that each trains as if alone.
 
-    Nothing in the step asks the device for a value: schedules come in as a small tensor; a member whose loss
-    is not finite is masked; the masks are read when a log line or a checkpoint is.
+    Nothing in the step asks the device for a value: schedules lie there ahead of their steps; a member whose
+    loss is not finite is masked; the masks are read when a log line or a checkpoint is.
+
+    Parameters
+    ----------
+    halves : Halves, optional
+        How the closed forms of `fast` take their products; None: autograd on the architecture's loss alone.
+        By default the closed forms on a GPU.
     """
 
-    def __init__(self, family: Family, options: StepOptions) -> None:
+    def __init__(self, family: Family, options: StepOptions, halves: Halves | str | None = "auto") -> None:
         self.family, self.options = family, options
         self.device = next(iter(family.parameters.values())).device
+        if isinstance(halves, str):
+            halves = Halves.on_gpu(options.autocast) if self.device.type == "cuda" else None
+        self.halves = halves
+        self.fast = None if halves is None else fast_step(family.architecture)
         settings = [m.setting for m in family.members]
         self.largest = max(settings)
         self.settings = torch.tensor(settings, device=self.device, dtype=torch.float64)
         self.rates = torch.tensor([m.learning_rate for m in family.members], device=self.device)
-        self.moments = {k: (torch.zeros_like(v), torch.zeros_like(v)) for k, v in family.parameters.items()}
-        self.count, self.done = 0, 0
-        self.numbers = torch.zeros(5, dtype=torch.float64, device=self.device)  # see _set_numbers
+        self.adam = StackedAdam(family.parameters, family.architecture.betas, options.epsilon)
+        self.count = self.lag = 0  # optimiser steps, and how many fewer they are than steps of the run
+        self.ahead = SentAhead(self._numbers, self.device)
+        self.numbers = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.stopped_at = torch.full((len(family),), -1, device=self.device)
         for m, step in family.diverged.items():
             self.stopped_at[m] = step
-        # Where steps differ in Python (P-anneal) there is no graph, which holds one step only.
-        self.graphed = self.device.type == "cuda" and family.architecture.steps_alike
-        self.graph: torch.cuda.CUDAGraph | None = None
-        self.static: Batch | None = None
+        self.recorded = Recorded() if self.device.type == "cuda" else None
+        self.silence = ReadLate()
         self.last: Pass | None = None
 
     def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
         """One optimiser step of every member that is still finite."""
+        if step - self.count != self.lag:  # a run that was resumed from a loop's memory
+            self.lag, self.ahead = step - self.count, SentAhead(self._numbers, self.device)
         self.count += 1
-        self._set_numbers(step)
-        self.done += 1  # since this engine was made: a resumed run warms up again
-        if self.graphed and self.done > EAGER_STEPS:
-            self._replay(batch, step)
+        self.numbers.copy_(self.ahead.at(step))
+        may_be_dead = self._may_be_dead(step, len(batch.input))
+        knobs = Knobs(
+            self.settings, self.numbers[0], step, self.options.schedule.steps, self.largest, may_be_dead
+        )
+        self.last = None  # its memory is free for this step
+        if self.recorded is None:
+            self.last = self._advance(batch, knobs)
         else:
-            self._advance(batch, step)
+            phase = self._phase(knobs)
+            self.last = self.recorded.run(phase, batch, lambda given: self._advance(given, knobs))
+        if self.last is not None and self.last.oldest is not None:
+            self.silence.post(step, self.last.oldest)
         return self._log() if log else [None] * len(self.family)
 
-    def _set_numbers(self, step: int) -> None:
-        """Ramp, share of the learning rate, Adam's two corrections and the step, for the device to read."""
-        schedule, (beta1, beta2) = self.options.schedule, self.family.architecture.betas
-        now = (
-            schedule.ramp(step), schedule.learning_rate(step), 1 - beta1**self.count, 1 - beta2**self.count,
-            float(step),
-        )  # fmt: skip
-        self.numbers.copy_(torch.tensor(now, dtype=torch.float64))
+    def _numbers(self, step: int) -> tuple[float, float, float, float]:
+        """Ramp, share of the learning rate, optimiser steps and the step, for the device to read."""
+        schedule = self.options.schedule
+        return schedule.ramp(step), schedule.learning_rate(step), step - self.lag + 1.0, float(step)
 
-    def _replay(self, batch: Batch, step: int) -> None:
-        """The step as a CUDA graph: captured once, then one launch."""
-        if self.graph is None or self.static is None:
-            same = batch.target is batch.input
-            inputs = batch.input.clone()
-            self.static = Batch(inputs, inputs if same else batch.target.clone())
-            self.graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self.graph):
-                self._advance(self.static, step)
-        self.static.input.copy_(batch.input)
-        if self.static.target is not self.static.input:
-            self.static.target.copy_(batch.target)
-        self.graph.replay()
+    def _phase(self, knobs: Knobs) -> Hashable | None:
+        phase = self.family.architecture.phase(knobs)
+        return None if phase is None else (phase, knobs.may_be_dead)
 
-    def _advance(self, batch: Batch, step: int) -> None:
+    def _may_be_dead(self, step: int, tokens: int) -> bool:
+        """Whether a latent can have become dead by this step, from the last silence that is known.
+
+        Silence grows by a batch a step at most: a number that comes late errs on the safe side, where the
+        term of dead latents is masked, so that the result never depends on when it came.
+        """
+        kind = self.family.architecture
+        if not isinstance(kind, TopK) or not kind.aux_coefficient:
+            return False
+        known = self.silence.read()
+        if known is None:  # the start, or after a resume: looked at once
+            known = step - 1, float(self.family.state["idle"].max())
+            self.silence.known = known
+        most = known[1] + (step - 1 - known[0]) * tokens
+        knobs = Knobs(0.0, step=step, steps=self.options.schedule.steps)
+        return bool(kind.dead(torch.tensor(most), knobs, tokens))
+
+    def _advance(self, batch: Batch, knobs: Knobs) -> Pass:
         """Losses, gradients, clipping, Adam and decoder norms of all members; no value leaves the device."""
-        family, kind, schedule = self.family, self.family.architecture, self.options.schedule
+        family, kind = self.family, self.family.architecture
+        found = self._closed(batch, knobs) if self.fast and not knobs.may_be_dead else None
+        found = found or self._by_autograd(batch, knobs)
+        with torch.no_grad():
+            gradients = found.gradients
+            if kind.unit_norm:
+                remove_parallel(gradients[kind.decoder], family.parameters[kind.decoder])
+            sizes = norms(gradients)
+            self._mark(torch.isfinite(sizes) & torch.isfinite(found.total))
+            stopped = self.stopped_at >= 0
+            share, count = self.numbers[1].to(self.rates.dtype), self.numbers[2]
+            factors = (self.options.clip / sizes.clamp_min(1e-12)).clamp_max(1.0)
+            self.adam.update(family.parameters, gradients, factors, self.rates * share, stopped, count)
+            if kind.unit_norm:
+                rows = family.parameters[kind.decoder]
+                norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).clamp_min(1e-12)
+                rows.div_(self._where_trained(norm, torch.ones_like(norm)))
+            for name, value in found.state.items():
+                family.state[name].copy_(self._where_trained(value, family.state[name]))
+            oldest = family.state["idle"].amax() if isinstance(kind, TopK) else None
+        return Pass(found._replace(gradients={}, state={}), sizes, batch, oldest)
+
+    @torch.no_grad()
+    def _closed(self, batch: Batch, knobs: Knobs) -> Step:
+        """The step in closed form."""
+        assert self.fast is not None and self.halves is not None
+        family = self.family
+        p = {k: v.detach() for k, v in family.parameters.items()}
+        return self.fast(family.architecture, p, family.state, batch, knobs, self.halves)
+
+    def _by_autograd(self, batch: Batch, knobs: Knobs) -> Step:
+        """The step as the architecture's loss defines it."""
+        family = self.family
         stacked = {k: v.detach().requires_grad_() for k, v in family.parameters.items()}
-        knobs = Knobs(self.settings, self.numbers[0], step, schedule.steps, largest=self.largest)
         with torch.autocast(
             self.device.type, torch.bfloat16, enabled=self.options.autocast, cache_enabled=False
         ):
-            losses = kind.training_loss(stacked, family.state, batch.input, batch.target, knobs)
+            losses = family.architecture.training_loss(
+                stacked, family.state, batch.input, batch.target, knobs
+            )
         found = torch.autograd.grad(losses.total.sum(), list(stacked.values()), allow_unused=True)
         gradients = {
             k: torch.zeros_like(v) if g is None else g
             for (k, v), g in zip(stacked.items(), found, strict=True)
         }
-        with torch.no_grad():
-            if kind.unit_norm:
-                remove_parallel(gradients[kind.decoder], family.parameters[kind.decoder])
-            norms = clip(gradients, self.options.clip, members=True)
-            self._mark(torch.isfinite(norms) & torch.isfinite(losses.total))
-            self._adam(gradients)
-            if kind.unit_norm:
-                rows = family.parameters[kind.decoder]
-                norm = rows.norm(dim=-1, keepdim=True).clamp_min(1e-12)
-                rows.div_(self._where_trained(norm, torch.ones_like(norm)))
-            for name, value in losses.state.items():
-                family.state[name].copy_(self._where_trained(value, family.state[name]))
-        self.last = Pass(losses, norms, batch)
+        error = losses.reconstruction.detach() - batch.target
+        return Step(gradients, losses.total.detach(), losses.latents.detach(), error, losses.state)
 
     def _mark(self, finite: Tensor) -> None:
         """Stop the members that are not finite, at this step."""
         fell = ~finite & (self.stopped_at < 0)
-        self.stopped_at.copy_(torch.where(fell, self.numbers[4].long(), self.stopped_at))
-
-    def _adam(self, gradients: dict[str, Tensor]) -> None:
-        """Adam with a learning rate per member; stopped members stay as they are."""
-        beta1, beta2 = self.family.architecture.betas
-        share, first, second = (self.numbers[i].to(self.rates.dtype) for i in (1, 2, 3))
-        rates = self.rates * share
-        for name, value in self.family.parameters.items():
-            mean, square = self.moments[name]
-            g = self._where_trained(gradients[name], torch.zeros((), dtype=value.dtype, device=self.device))
-            mean.lerp_(g, 1 - beta1)
-            square.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-            change = (mean / first) / ((square / second).sqrt() + self.options.epsilon)
-            trained = self._per_member(rates * (self.stopped_at < 0), value)
-            value.detach().sub_(trained * change)
+        self.stopped_at.copy_(torch.where(fell, self.numbers[3].long(), self.stopped_at))
 
     def _where_trained(self, value: Tensor, other: Tensor) -> Tensor:
         return torch.where(self._per_member(self.stopped_at < 0, value), value, other)
@@ -148,11 +181,11 @@ class StackedEngine:
     def _log(self) -> list[MemberLog | None]:
         """One log entry per member that is still trained."""
         assert self.last is not None
-        losses, norms, batch = self.last
+        found, sizes, batch, _ = self.last
         spread = (batch.target - batch.target.mean(0)).square().sum()
-        wrong = (losses.reconstruction.detach().float() - batch.target).square().sum((-1, -2))
-        l0 = (losses.latents != 0).sum((-1, -2)) / len(batch.input)
-        table = torch.stack([losses.total.detach().float(), l0, wrong / spread, norms]).T.tolist()
+        wrong = found.error.square().sum((-1, -2))
+        l0 = (found.latents != 0).sum((-1, -2)) / len(batch.input)
+        table = torch.stack([found.total.float(), l0, wrong / spread, sizes]).T.tolist()
         self._read_marks()
         return [None if m in self.family.diverged else MemberLog(*row) for m, row in enumerate(table)]
 
@@ -161,7 +194,7 @@ class StackedEngine:
         self._read_marks()
         found = {}
         for m, member in enumerate(self.family.members):
-            for name, (mean, square) in self.moments.items():
+            for name, (mean, square) in self.adam.moments.items():
                 found[f"{member.run_id}/adam/{name}/exp_avg"] = mean[m]
                 found[f"{member.run_id}/adam/{name}/exp_avg_sq"] = square[m]
                 found[f"{member.run_id}/adam/{name}/step"] = torch.tensor(float(self.count))
@@ -171,12 +204,13 @@ class StackedEngine:
         """Take up what `tensors` gave; a member that never made a step has nothing there."""
         counts = [0.0]
         for m, member in enumerate(self.family.members):
-            for name, (mean, square) in self.moments.items():
+            for name, (mean, square) in self.adam.moments.items():
                 key = f"{member.run_id}/adam/{name}"
                 if f"{key}/step" in tensors:
                     mean[m].copy_(tensors[f"{key}/exp_avg"])
                     square[m].copy_(tensors[f"{key}/exp_avg_sq"])
                     counts.append(float(tensors[f"{key}/step"]))
         self.count = int(max(counts))
+        self.silence = ReadLate()
         for m, step in self.family.diverged.items():
             self.stopped_at[m] = step
