@@ -286,6 +286,11 @@ def plus(value: Tensor, more: Tensor) -> Tensor:
     return (value.double() + more).to(value.dtype)
 
 
+def at_hand(value: Tensor) -> bool:
+    """Whether Python may ask for what is in a tensor: on the CPU, if it has memory there."""
+    return value.is_cpu and type(value) is Tensor
+
+
 def variance(target: Tensor) -> Tensor:
     """Mean ‖x − x̄‖² of a batch `[...]`, without gradient."""
     target = target.detach()

@@ -9,7 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters, plus, squared_error
+from trainers.architectures.architecture import (
+    Architecture,
+    Knobs,
+    Losses,
+    Parameters,
+    at_hand,
+    plus,
+    squared_error,
+)
 from trainers.architectures.hierarchical_topk import rows_at
 
 
@@ -92,7 +100,7 @@ class MatchingPursuit(Architecture):
         values, places = list[Tensor](), list[Tensor]()
         for step in range(most):
             going = going & (step < steps)
-            if x.is_cpu and not going.any():  # no question to the GPU: there the steps add 0
+            if at_hand(x) and not going.any():  # no question to the GPU: there the steps add 0
                 break
             with torch.no_grad(), float32_products(x):
                 place = (left @ rows.mT).argmax(-1)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters, squared_error
+from trainers.architectures.architecture import (
+    Architecture,
+    Knobs,
+    Losses,
+    Parameters,
+    at_hand,
+    squared_error,
+)
 from trainers.architectures.aux_k import aux_k_loss, idle_after
 
 
@@ -70,7 +77,7 @@ class TopK(Architecture):
         total = self.reconstruction(p, f, x_hat, target, knobs)
         if self.aux_coefficient and knobs.may_be_dead is not False:
             dead = self.dead(state["idle"], knobs, x.shape[-2])
-            if knobs.may_be_dead or not x.is_cpu or self.any_of(dead):  # no question to the GPU
+            if knobs.may_be_dead or not at_hand(x) or self.any_of(dead):  # no question to the GPU
                 error, k = (target - x_hat).detach(), self.aux_k or x_hat.shape[-1] // 2
                 aux = self.aux(p, z, target, error, dead, k)
                 total = total + self.aux_coefficient * aux
