@@ -124,6 +124,7 @@ def run(
         if not (out / "config.toml").exists():  # else train says what is in the way
             checked, _ = settled(checked, out, progress=not quiet)
         trained = train(checked, out, progress=not quiet)
+        trained.release()
         finish(out, trained.model, quiet)
 
 
@@ -146,6 +147,7 @@ def resume(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
         if piloting:
             checked, _ = settled(checked, folder, progress=not quiet)
         trained = train(checked, folder, progress=not quiet, resume=not piloting)
+        trained.release()
         finish(folder, trained.model, quiet)
 
 

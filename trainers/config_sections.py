@@ -30,8 +30,8 @@ class ModelSection(Section):
     """tiny_lm is the shipped one; else a folder or a Hugging Face name (never remote code)."""
     device: str = "auto"
     """auto, cpu, cuda or cuda:1."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format of the language model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the language model; auto: bfloat16 on a GPU, else float32."""
 
 
 class ActivationsSection(Section):
@@ -92,8 +92,8 @@ class TrainingSection(Section):
     """Share of the steps over which the sparsity penalty rises."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of one member's gradient; 1 acts at nearly every step (errors are sums over the width)."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: products in half precision on a GPU, weights in float32."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16: products in half precision, weights in float32; auto: that on a GPU, else float32."""
     engine: Literal["auto", "loop", "stacked"] = "auto"
     """loop: member by member (CPU); stacked: all at once (GPU)."""
     shards: int = Field(1, gt=0)

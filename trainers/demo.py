@@ -35,6 +35,7 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
         f"{config.training.steps} steps of {config.training.batch_size} activations, all on one stream.",
     )
     trained = train(config, folder, progress=progress)
+    trained.release()
     middle = time.monotonic()
     evaluate_run(folder, model=trained.model, progress=progress)
     end = time.monotonic()

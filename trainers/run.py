@@ -27,6 +27,7 @@ from trainers.config_members import MemberPlan, members
 from trainers.config_sizes import sized
 from trainers.family import Family, Member, Schedule
 from trainers.language_models import LanguageModel, load_language_model
+from trainers.precision import prepare, with_formats
 from trainers.promises import assure
 from trainers.sae import SAE
 from trainers.sharding import pieces
@@ -92,6 +93,13 @@ class Run:
             found.append(next(self.stream).input.cpu())
         self.stream.restore(before)
         return torch.cat(found)
+
+    def release(self) -> None:
+        """Let go of what training alone needs, before an evaluation on the same device."""
+        self.families, self.engines = [], []
+        self.stream.release()
+        if self.model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def diverged(self) -> dict[str, int]:
         """run_id and step of every member that was stopped."""
@@ -212,9 +220,11 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     RunError
         If a GPU is asked for where there is none.
     """
-    config, device = stated(config), chosen_device(config.model.device)
+    device = chosen_device(config.model.device)
+    config = with_formats(stated(config), device)
+    prepare(device, config.training.precision)
     if config.training.precision == "bfloat16" and device.type != "cuda":
-        raise RunError("training.precision = bfloat16 needs a GPU; take float32 on a CPU")
+        raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
     model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
     site, target = config.activations.site, config.activations.target_site
     config, given = sized(config, model.site(site).width), config.activations

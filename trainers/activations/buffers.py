@@ -120,4 +120,5 @@ def _exchange(rows: Tensor, bounds: list[tuple[int, int]], device: torch.device)
 
 def _carrier(device: torch.device) -> torch.device:
     """Where tensors have to be for a broadcast: NCCL carries only those on a GPU, gloo those on the CPU."""
-    return device if dist.get_backend() == "nccl" else torch.device("cpu")
+    nccl = device.type == "cuda" and "nccl" in str(dist.get_backend_config())
+    return device if nccl else torch.device("cpu")

@@ -240,6 +240,10 @@ class ActivationStream:
         self._epoch, self._number, self._offset = (int(state[k]) for k in ("epoch", "buffer", "offset"))
         self._rows = None
 
+    def release(self) -> None:
+        """Let go of the activations in memory; the stream reads them again if it goes on."""
+        self._buffer = self._rows = None
+
     def _current(self) -> tuple[Buffer, Tensor]:
         """The buffer with rows left, and the order of its rows; the next one where this one is used up."""
         while True:

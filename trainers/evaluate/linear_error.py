@@ -48,15 +48,19 @@ class LinearError:
         self._ee = zeros.new_zeros(self._groups, members)
         self._x = zeros.new_zeros(0, d_in + 1)
 
-    def start(self, batch: int, x: Tensor) -> None:
-        """Take the inputs `[n, d_in]` of a batch, shared by all SAEs."""
+    def start(self, batch: int, x: Tensor, again: bool = False) -> None:
+        """Take the inputs `[n, d_in]` of a batch or a part of it, shared by all SAEs.
+
+        `again`: they have been taken before, for other SAEs.
+        """
         if self._groups < 2:
             return
         pairs = max(1, self._batches // 2)
         self._group = 2 * min(batch // 2 * (self._groups // 2) // pairs, self._groups // 2 - 1) + batch % 2
         centred = (x - self._mean).double()
         self._x = torch.cat([centred, centred.new_ones(len(x), 1)], dim=1)
-        self._xx[self._group] += self._x.T @ self._x
+        if not again:
+            self._xx[self._group] += self._x.T @ self._x
 
     def add(self, member: int, error: Tensor) -> None:
         """Take the errors `[n, d_out]` of one SAE in the batch that was started."""
@@ -71,24 +75,24 @@ class LinearError:
         missing = torch.full(self._ee.shape[1:], torch.nan, dtype=torch.float64)
         if self._groups < 2:
             return missing, missing
-        moments = [m.cpu() for m in (self._xx, self._xe, self._ee)]
-        everything = torch.ones(self._groups, dtype=torch.bool)
-        found = self._fraction(moments, everything)
+        moments = [self._xx, self._xe, self._ee]
+        everything = torch.ones(self._groups, dtype=torch.bool, device=self._ee.device)
+        found = self._fraction(moments, everything).cpu()
         if self._groups < 4:
             return found, missing
         left = []
         for group in range(self._groups):
             kept = everything.clone()
             kept[group] = False
-            left.append(self._fraction(moments, kept))
+            left.append(self._fraction(moments, kept).cpu())
         return found, torch.from_numpy(jackknife_error(torch.stack(left).numpy()))
 
     def _fraction(self, moments: list[Tensor], kept: Tensor) -> Tensor:
         """The cross-fitted fraction `[members]` from the kept groups."""
-        even = kept & (torch.arange(self._groups) % 2 == 0)
+        even = kept & (torch.arange(self._groups, device=kept.device) % 2 == 0)
         halves = [[m[half].sum(0) for m in moments] for half in (even, kept & ~even)]
         if min(xx[-1, -1] for xx, _, _ in halves) <= self._d_in + 1:
-            return torch.full(halves[0][2].shape, torch.nan, dtype=torch.float64)
+            return torch.full_like(halves[0][2], torch.nan)
         unexplained = sum(_residual(fit, score) for fit, score in (halves, halves[::-1]))
         xx, xe, ee = (a + b for a, b in zip(*halves, strict=True))
         total = ee - xe[:, -1].square().sum(-1) / xx[-1, -1]
@@ -99,7 +103,7 @@ def _residual(fit: list[Tensor], score: list[Tensor]) -> Tensor:
     """Σ‖e − A x − b‖² `[members]` over the scored half, with (A, b) from the other half."""
     xx, xe, _ = fit
     d = len(xx) - 1
-    ridge = torch.zeros(d + 1, dtype=xx.dtype)
+    ridge = xx.new_zeros(d + 1)
     ridge[:d] = RIDGE * xx.diagonal()[:d].mean() + torch.finfo(xx.dtype).tiny
     flat = xe.permute(1, 0, 2).reshape(d + 1, -1)  # [d + 1, members · d_out]
     maps = torch.linalg.solve(xx + ridge.diag(), flat)

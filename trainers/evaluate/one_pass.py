@@ -23,9 +23,12 @@ from torch import Tensor
 from frontier.progress import Callback, reported
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import listed, plural
+from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, windows_at_once
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
 
+LOGIT_BYTES = 2**28
+"""Float32 logits that are turned into losses at a time."""
 LEAST_BATCHES = 16
 """Standard errors come from differences between batches; with fewer they would be guesses."""
 
@@ -41,6 +44,7 @@ def evaluate(
     batch_size: int = 16,
     protocol: str,
     progress: bool | Callback = False,
+    memory: int | None = None,
 ) -> Evaluation:
     """Metrics of SAEs that read `site` and write `target_site` (for an autoencoder the same).
 
@@ -56,6 +60,9 @@ def evaluate(
         windows, whatever `batch_size` is.
     progress : bool or callable
         A bar on the terminal, or a function called with what is done, how much of it, and of how much.
+    memory : int, optional
+        Bytes for SAEs and codes, and again for logits, on the model's device; by default a quarter of what is
+        free on a GPU, and on a CPU no limit. Batches are read in parts, and SAEs moved in groups, that fit.
     protocol : str
         Names corpus, context length and special tokens; rows with different ones are not compared.
 
@@ -78,11 +85,16 @@ def evaluate(
     batches = _batches(tokens, batch_size)
     means = _means(model, batches, (site, target), progress)
     tally = Tally(saes, names, len(batches), means[site])
-    for index, batch in _tracked(batches, "evaluating", progress):
-        opened = _OpenBatch(model, batch, site, target, means[target], index)
-        tally.start(index, opened)
-        for member, sae in enumerate(saes):
-            tally.add(index, member, sae, opened)
+    memory = memory or affordable(model.device)
+    windows = windows_at_once(saes, model, tokens.shape[1], memory)
+    for number, group in enumerate(groups_that_fit(saes, memory)):
+        moved = {member: on_device(saes[member], model.device) for member in group}
+        for index, batch in _tracked(batches, "evaluating", progress):
+            for part in batch.split(windows):
+                opened = _OpenBatch(model, part, site, target, means[target], index)
+                tally.start(index, opened, again=number > 0)
+                for member, sae in moved.items():
+                    tally.add(index, member, sae, opened)
     rows = [_identity(sae, name, model, site, target) for sae, name in zip(saes, names, strict=True)]
     return tally.result(rows, {"protocol": protocol, "ablation": "mean", "source": "trainers"})
 
@@ -96,36 +108,50 @@ class _OpenBatch:
         self._splice: Splice = model.splice(tokens, target)
         tokens = tokens.to(model.device)
         self._counted = model.counted(tokens)  # [B, T]
-        self._predicting = self._counted[:, :-1] & self._counted[:, 1:]
-        self._next = tokens[:, 1:][self._predicting].long()
+        self._tokens = tokens
+        predicting = (self._counted[:, :-1] & self._counted[:, 1:]).nonzero()
+        self._parts = predicting.split(max(1, LOGIT_BYTES // (4 * model.vocabulary_size)))
         self.target = self._splice.value[self._counted].float()  # [n, d_out]
         self.input = (
             self.target if site == target else model.capture(tokens, [site])[site][self._counted].float()
         )
         _refuse_nan(self.target, self.input, index, (site, target))
         self.target_norm = self.target.norm(dim=1)
-        self._clean = torch.log_softmax(self._predictions(self._splice.logits), dim=-1)
+        logits = self._splice.logits
+        self._clean = torch.cat([self._log_probabilities(logits, rows) for rows in self._parts])
+        self._splice.logits = logits[:0]  # they are not needed again
         self.shared = {
             "tokens": len(self.target),
-            "predictions": len(self._next),
+            "predictions": len(predicting),
             "centred_squares": total((self.target - mean).square()),
-            "ce_clean": total(self._cross_entropy(self._clean)),
+            "ce_clean": total(self._clean_losses()),
             "ce_zero": self.losses(torch.zeros_like(self.target))[0],
             "ce_mean": self.losses(mean.expand_as(self.target))[0],
         }
+
+    def _clean_losses(self) -> Tensor:
+        parts = zip(self._parts, self._clean.split(len(self._parts[0])), strict=True)
+        return torch.cat([self._cross_entropy(clean, rows) for rows, clean in parts])
 
     def losses(self, reconstruction: Tensor) -> tuple[float, float]:
         """Sums of cross-entropy and KL(clean ‖ spliced) with this at the counted positions `[n, d_out]`."""
         new = self._splice.value.clone()
         new[self._counted] = reconstruction.to(new.dtype)
-        spliced = torch.log_softmax(self._predictions(self._splice(new)), dim=-1)
-        return total(self._cross_entropy(spliced)), total(kl_from(self._clean, spliced, normalised=True))
+        logits = self._splice(new)
+        losses, divergences = [], []
+        for rows, clean in zip(self._parts, self._clean.split(len(self._parts[0])), strict=True):
+            spliced = self._log_probabilities(logits, rows)
+            losses.append(self._cross_entropy(spliced, rows))
+            divergences.append(kl_from(clean, spliced, normalised=True))
+        return total(torch.cat(losses)), total(torch.cat(divergences))
 
-    def _predictions(self, logits: Tensor) -> Tensor:
-        return logits[:, :-1][self._predicting].float()
+    def _log_probabilities(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Of some of the predictions, `[rows, V]` in float32."""
+        return torch.log_softmax(logits[:, :-1][tuple(rows.T)].float(), dim=-1)
 
-    def _cross_entropy(self, log_probabilities: Tensor) -> Tensor:
-        return -log_probabilities.gather(1, self._next[:, None])
+    def _cross_entropy(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
+        following = self._tokens[:, 1:][tuple(rows.T)].long()
+        return -log_probabilities.gather(1, following[:, None])
 
 
 def _names(saes: list[Any]) -> list[str]:

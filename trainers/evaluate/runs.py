@@ -17,6 +17,7 @@ from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
 from trainers.language_models import LanguageModel, load_language_model
 from trainers.loggers import log_evaluation
+from trainers.precision import prepare, with_formats
 from trainers.promises.lines import own_fault
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
@@ -38,9 +39,11 @@ def evaluate_run(
     """
     folder = Path(folder)
     config = run_config(folder)
+    device = chosen_device(config.model.device)
+    config = with_formats(config, device)
     saes = trained_saes(folder, config)
     if model is None:
-        device = chosen_device(config.model.device)
+        prepare(device, config.training.precision)
         model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
     check_model(saes, model, config)
     part = folder / f".evaluation_{ranks.rank()}"
@@ -107,6 +110,6 @@ def evaluated(saes: list, model: LanguageModel, config: RunConfig, progress: boo
         model, config.evaluation_text, given.windows, length, progress=progress
     )
     return evaluate(
-        [one.to(model.device) for s in saes for one in s.points()], model, tokens, config.activations.site,
+        [one for s in saes for one in s.points()], model, tokens, config.activations.site,
         config.activations.target_site, batch_size=given.batch_size, protocol=protocol, progress=progress,
     )  # fmt: skip

@@ -30,23 +30,28 @@ NO_RANGE = "loss_recovered is undefined: ablation does not raise the loss"
 class Tally:
     """Sums of all batches and SAEs.
 
-    A batch is opened by the caller: it has `input [n, d_in]`, `target [n, d_out]`, `target_norm [n]`, the
-    sums that all SAEs share in `shared`, and `losses(reconstruction)`, the sums of cross-entropy and KL.
+    A batch is opened by the caller, whole or in parts that are added up: it has `input [n, d_in]`,
+    `target [n, d_out]`, `target_norm [n]`, the sums that all SAEs share in `shared`, and
+    `losses(reconstruction)`, the
+    sums of cross-entropy and KL.
     """
 
     def __init__(self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor) -> None:
         self._names = names
         shape = (batches, len(saes))
         self._sums = {k: np.zeros(shape) for k in (*SHARED, *PER_MEMBER)}
+        self._with_own: dict[str, set[int]] = {}
         self._firing = FiringCounts([s.dictionary_size for s in saes], batches)
         self._linear = LinearError(len(saes), saes[0].d_in, saes[0].d_out, batches, input_mean)
 
-    def start(self, batch: int, opened: Any) -> None:
-        """Take what all SAEs share."""
+    def start(self, batch: int, opened: Any, again: bool = False) -> None:
+        """Take what all SAEs share; `again` if it was taken before, for other SAEs."""
+        self._linear.start(batch, opened.input, again)
+        if again:
+            return
         for name, value in opened.shared.items():
-            self._sums[name][batch] = value
+            self._sums[name][batch] += value
         self._firing.add_tokens(batch, opened.shared["tokens"])
-        self._linear.start(batch, opened.input)
 
     def add(self, batch: int, member: int, sae: Any, opened: Any) -> None:
         """Take one SAE's sums over one batch."""
@@ -61,8 +66,7 @@ class Tally:
         if not np.isfinite(squared_error + l1):
             self._give_up(batch, member)
             return
-        active = (f != 0).to(error.dtype)
-        counts = active.sum(0)  # [F], exact below 2^24 tokens per batch
+        counts = (f != 0).sum(0)  # [F]
         inner, norm = (t * t_hat).sum(1), t_hat.norm(dim=1)
         cross_entropy, kl = opened.losses(t_hat)
         found = {
@@ -72,8 +76,8 @@ class Tally:
             "inner_product": total(inner), "ce_sae": cross_entropy, "kl": kl,
         }  # fmt: skip
         for name, value in (found | self._own(member, sae, opened, f)).items():
-            self._sums[name][batch, member] = value
-        self._firing.add(batch, member, counts.round().long().cpu().numpy())
+            self._sums[name][batch, member] += value
+        self._firing.add(batch, member, counts.cpu().numpy())
         self._linear.add(member, error)
 
     def _own(self, member: int, sae: Any, opened: Any, f: Tensor) -> dict[str, float]:
@@ -89,7 +93,10 @@ class Tally:
                     f"SAE {self._names[member]!r}: metric {name!r} must be a value per token "
                     f"{list(opened.target_norm.shape)}, is {list(values.shape)}"
                 )
-            self._sums.setdefault(name, np.full(self._sums["l0"].shape, np.nan))
+            own = self._sums.setdefault(name, np.full(self._sums["l0"].shape, np.nan))
+            if member not in self._with_own.setdefault(name, set()):
+                own[:, member] = np.where(np.isnan(self._sums["l0"][:, member]), np.nan, 0.0)
+                self._with_own[name].add(member)
         return {name: total(values.float()) for name, values in found.items()}
 
     def _give_up(self, batch: int, member: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -43,7 +44,6 @@ class Recorded:
         self.seen: dict[Hashable, int] = {}
         self.graphs: dict[Hashable, tuple[Recording, Any]] = {}
         self.static: Batch | None = None
-        self.pool: Any = None
 
     def run(self, phase: Hashable | None, batch: Batch, advance: Advance) -> Any:
         """What `advance` returns for this batch."""
@@ -71,7 +71,12 @@ class Recorded:
     def _cuda_graph(self, work: Callable[[], Any], device: torch.device) -> tuple[Recording, Any]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
-            self.pool = self.pool or torch.cuda.graph_pool_handle()
-            with torch.cuda.graph(graph, pool=self.pool):
+            with torch.cuda.graph(graph, pool=_pool(device)):
                 result = work()
         return graph, result
+
+
+@cache
+def _pool(device: torch.device) -> Any:
+    """One memory for the steps of all families: they run one after the other."""
+    return torch.cuda.graph_pool_handle()

@@ -163,4 +163,5 @@ def run(name: str, folder: str | Path, *, progress: bool = True) -> pd.DataFrame
         raise ValueError(f"no study {name!r}{nearest(name, STUDIES)}")
     config, _ = settled(STUDIES[name](), folder, progress=progress)
     trained = train(config, folder, progress=progress)
+    trained.release()
     return evaluate_run(folder, model=trained.model, progress=progress)

@@ -1,0 +1,86 @@
+"""An evaluation in windows and SAEs that fit is the whole one, and stays within what it was given."""
+
+import pandas as pd
+import pytest
+import torch
+import transformers
+
+from trainers.activations import Scaling
+from trainers.architectures import TopK
+from trainers.counting import Traffic
+from trainers.evaluate import evaluate, fitting, one_pass
+from trainers.family import Family, Member
+from trainers.language_models import LanguageModel
+
+SITE, D, SIZE, VOCABULARY, LENGTH = "mlp_out.0", 8, 64, 6000, 32
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_embd=D, n_layer=1, n_head=2, n_positions=LENGTH, bos_token_id=1,
+        eos_token_id=2,
+    )  # fmt: skip
+    return LanguageModel(transformers.GPT2LMHeadModel(config), name="random")
+
+
+@pytest.fixture(scope="module")
+def saes():
+    scaling = Scaling(1.0, 1.0, torch.zeros(D), torch.zeros(D))
+    plan = [Member(f"m{i}", k, i, 1e-3) for i, k in enumerate((1.0, 4.0, 9.0))]
+    family = Family("f", TopK(), plan, d_in=D, d_out=D, dictionary_size=SIZE, scaling=scaling)
+    return [family.sae(m) for m in range(len(plan))]
+
+
+@pytest.fixture(scope="module")
+def tokens():
+    return torch.randint(3, VOCABULARY, (32, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+def measured(saes, model, tokens, **how):
+    return evaluate(saes, model, tokens, SITE, batch_size=2, protocol="p", **how)
+
+
+@pytest.mark.parametrize("memory", [1, fitting.LOGITS * VOCABULARY * LENGTH * 2])
+def test_parts_and_groups_give_the_same(saes, model, tokens, memory, monkeypatch):
+    """One window and one SAE at a time, and one row of logits; then two windows and all SAEs."""
+    whole = measured(saes, model, tokens)
+    monkeypatch.setattr(one_pass, "LOGIT_BYTES", 4 * VOCABULARY)
+    parts = measured(saes, model, tokens, memory=memory)
+    pd.testing.assert_frame_equal(parts.table, whole.table, rtol=1e-4, atol=1e-6)
+    pd.testing.assert_frame_equal(parts.per_batch, whole.per_batch, rtol=1e-4, atol=1e-4)
+    assert all((parts.frequencies[k] == whole.frequencies[k]).all() for k in whole.frequencies)
+
+
+def test_memory_stays_within_what_is_given(saes, model, tokens, monkeypatch):
+    """By storage counting: 16 windows a batch ask for 8 times what is allowed; no more is held than that.
+
+    The same bound at a vocabulary of 256,000 and windows of 1,024 tokens: two windows at once in 6.3 GB, and
+    8 SAEs of (4,096, 65k) in 17.2 GB; both within a quarter of a GPU of 140 GB each.
+    """
+    monkeypatch.setattr(one_pass, "LOGIT_BYTES", 2**18)
+    limit = 2 * fitting.LOGITS * VOCABULARY * LENGTH
+    peaks = {}
+    for memory in (limit, 8 * limit):
+        with Traffic() as traffic:
+            evaluate(saes, model, tokens.repeat(8, 1), SITE, batch_size=16, protocol="p", memory=memory)
+        peaks[memory] = traffic.peak
+    assert peaks[limit] < limit < 0.5 * peaks[8 * limit] < 4 * limit
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "size", "length", "windows"), [(256_000, 65_536, 1024, 9), (256_000, 131_072, 8192, 1)]
+)
+def test_windows_of_a_large_model(vocabulary, size, length, windows):
+    """30 GB for logits: 9.5 windows of 1,024 tokens × 256,000 × 12 bytes."""
+    told = type("Model", (), {"vocabulary_size": vocabulary})
+    sae = type("SAE", (), {"dictionary_size": size})
+    assert fitting.windows_at_once([sae], told, length, 30 * 10**9) == windows
+
+
+def test_groups_of_saes(saes):
+    one = sum(v.numel() * 4 for v in saes[0].parameters.values())
+    assert fitting.groups_that_fit(saes, None) == [[0, 1, 2]]
+    assert fitting.groups_that_fit(saes, 2 * one) == [[0, 1], [2]]
+    assert fitting.groups_that_fit(saes, 1) == [[0], [1], [2]]
