@@ -18,7 +18,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
@@ -168,7 +167,7 @@ def main() -> None:
     parser.add_argument("--dead", action="store_true", help="some latents are dead")
     parser.add_argument("--json", action="store_true", help="print every number")
     asked = parser.parse_args()
-    device = asked_device(asked)
+    device, folder = asked_device(asked), folder_of(asked)
     if asked.architecture:
         half = asked.precision == "bfloat16"
         cases = [
@@ -176,11 +175,13 @@ def main() -> None:
         ]
     else:
         cases = [Case("relu", 32, 128, 2, 256)] if asked.quick else table()
-    rows = [predicted(case, device) for case in cases]
+    record = {**circumstances("torch"), "device": asked.device, **asdict(device), "aims_ms": AIMS}
+    rows: list[dict[str, Any]] = []
+    for case in cases:
+        rows.append(predicted(case, device))
+        if not asked.architecture:
+            write("gpu_model", record | {"cells": rows}, folder)
     print(json.dumps(rows, indent=1) if asked.json else shown(rows))
-    if not asked.architecture:
-        record = {**circumstances("torch"), "device": asked.device, **asdict(device), "aims_ms": AIMS}
-        write("gpu_model", record | {"shapes": SHAPES, "cells": rows}, Path(folder_of(asked)))
 
 
 if __name__ == "__main__":

@@ -36,8 +36,9 @@ from trainers.steps.engine import MemberLog
 class RunLog:
     """Open for the time of a run: `write` after each step."""
 
-    def __init__(self, run: Run, folder: Path, progress: bool) -> None:
+    def __init__(self, run: Run, folder: Path, progress: bool, first: str = "") -> None:
         self.run, self.folder, self.progress = run, folder, progress and ranks.is_first()
+        self.first_line = first
         self.known_diverged: set[str] = set()
         self.console = Console(stderr=True)
 
@@ -55,6 +56,8 @@ class RunLog:
             self.console.print(
                 in_words(sizes, stream.d_in, self.run.config.activations.site), highlight=False
             )
+        if self.progress and self.first_line:
+            self.console.print(self.first_line, markup=False, highlight=False)
         self.bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
             TimeElapsedColumn(),

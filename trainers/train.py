@@ -14,8 +14,10 @@ from frontier.wording import listed
 from frontier.writing import file_name, remove_drafts
 from trainers import checkpoints, ranks
 from trainers.config import RunConfig, has_content, write_config
+from trainers.counting.needs import Needs, free_memory, needs_of
 from trainers.interruption import Stopped, held
 from trainers.log_lines import last_step
+from trainers.precision import formats
 from trainers.promises.lines import own_fault
 from trainers.run import Run, RunError, build_run, check_evaluation_text
 from trainers.run_log import RunLog, environment
@@ -37,7 +39,7 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
     Raises
     ------
     RunError
-        If the folder holds another run, nothing to resume, or memory runs out.
+        If the folder holds another run, nothing to resume, or memory does not suffice.
     CheckpointError
         If a checkpoint cannot be written or read; the last complete one is intact.
     Stopped
@@ -58,7 +60,11 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
                 write_config(run.config, folder / "config.toml")
             environment(folder / "environment.json", run)
         ranks.barrier()
-        with RunLog(run, folder, progress) as log, held() as signalled:
+        needs = fitting_needs(run)
+        with (
+            RunLog(run, folder, progress, f"{formats(run.config, run.model.device)}; {needs}") as log,
+            held() as signalled,
+        ):
             for logs in steps(run, folder, signalled):
                 log.write(run.step, logs)
     saes = run.saes()
@@ -70,6 +76,22 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
             "lower training.learning_rate, or look at the settings"
         )
     return run
+
+
+def fitting_needs(run: Run) -> Needs:
+    """What a run will need on its device.
+
+    Raises
+    ------
+    RunError
+        If it has not so much; what to lower is said.
+    """
+    needs = needs_of(run.families, run.engines, run.model, run.stream)
+    free = free_memory(run.model.device)
+    advice = None if free is None else needs.advice(free)
+    if advice is not None:
+        raise RunError(advice)
+    return needs
 
 
 def go_on(run: Run, folder: Path) -> None:

@@ -12,8 +12,8 @@ from trainers.activations import Batch
 
 EAGER_STEPS = 3
 """Steps before one is recorded: libraries choose their kernels in them."""
-KEPT = 2
-"""Recorded steps that are kept, the last ones used: with and without dead latents."""
+KEPT = 4
+"""Recorded steps that are kept, the last ones used: with and without dead latents, with and without a log."""
 
 Advance = Callable[[Batch], Any]
 Record = Callable[[Callable[[], Any], torch.device], "tuple[Recording, Any]"]

@@ -37,7 +37,7 @@ class LoopEngine:
         self.family, self.options = family, options
         kind = family.architecture
         self.closed_form = closed_form(kind) if closed_forms else None
-        self.scratch = Scratch()
+        self.scratch, self.threads = Scratch(), threads
         keep_freed_memory()
         self.optimizers = [
             member_optimizer(leaves, member.learning_rate, kind.betas, options.epsilon)

@@ -22,9 +22,8 @@ from trainers.steps.late import ReadLate, SentAhead
 class Pass(NamedTuple):
     """What a step leaves for a log line; under a graph, always the same memory."""
 
-    step: Step
-    norms: Tensor
-    batch: Batch
+    table: Tensor | None
+    """Loss, L0, FVU and gradient norm of each member `[M, 4]`, where a log is due."""
     oldest: Tensor | None
     """Tokens since the longest silent latent of any member fired."""
 
@@ -62,7 +61,6 @@ class StackedEngine:
             self.stopped_at[m] = step
         self.recorded = Recorded() if self.device.type == "cuda" else None
         self.silence = ReadLate()
-        self.last: Pass | None = None
 
     def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
         """One optimiser step of every member that is still finite."""
@@ -74,24 +72,23 @@ class StackedEngine:
         knobs = Knobs(
             self.settings, self.numbers[0], step, self.options.schedule.steps, self.largest, may_be_dead
         )
-        self.last = None  # its memory is free for this step
         if self.recorded is None:
-            self.last = self._advance(batch, knobs)
+            left = self._advance(batch, knobs, log)
         else:
-            phase = self._phase(knobs)
-            self.last = self.recorded.run(phase, batch, lambda given: self._advance(given, knobs))
-        if self.last is not None and self.last.oldest is not None:
-            self.silence.post(step, self.last.oldest)
-        return self._log() if log else [None] * len(self.family)
+            phase = self._phase(knobs, log)
+            left = self.recorded.run(phase, batch, lambda given: self._advance(given, knobs, log))
+        if left.oldest is not None:
+            self.silence.post(step, left.oldest)
+        return [None] * len(self.family) if left.table is None else self._log(left.table)
 
     def _numbers(self, step: int) -> tuple[float, float, float, float]:
         """Ramp, share of the learning rate, optimiser steps and the step, for the device to read."""
         schedule = self.options.schedule
         return schedule.ramp(step), schedule.learning_rate(step), step - self.lag + 1.0, float(step)
 
-    def _phase(self, knobs: Knobs) -> Hashable | None:
+    def _phase(self, knobs: Knobs, log: bool) -> Hashable | None:
         phase = self.family.architecture.phase(knobs)
-        return None if phase is None else (phase, knobs.may_be_dead)
+        return None if phase is None else (phase, knobs.may_be_dead, log)
 
     def _may_be_dead(self, step: int, tokens: int) -> bool:
         """Whether a latent can have become dead by this step, from the last silence that is known.
@@ -110,7 +107,7 @@ class StackedEngine:
         knobs = Knobs(0.0, step=step, steps=self.options.schedule.steps)
         return bool(kind.dead(torch.tensor(most), knobs, tokens))
 
-    def _advance(self, batch: Batch, knobs: Knobs) -> Pass:
+    def _advance(self, batch: Batch, knobs: Knobs, log: bool = False) -> Pass:
         """Losses, gradients, clipping, Adam and decoder norms of all members; no value leaves the device."""
         family, kind = self.family, self.family.architecture
         found = self._closed(batch, knobs) if self.fast and not knobs.may_be_dead else None
@@ -132,7 +129,8 @@ class StackedEngine:
             for name, value in found.state.items():
                 family.state[name].copy_(self._where_trained(value, family.state[name]))
             oldest = family.state["idle"].amax() if isinstance(kind, TopK) else None
-        return Pass(found._replace(gradients={}, state={}), sizes, batch, oldest)
+            table = self._table(found, sizes, batch) if log else None
+        return Pass(table, oldest)
 
     @torch.no_grad()
     def _closed(self, batch: Batch, knobs: Knobs) -> Step:
@@ -178,16 +176,19 @@ class StackedEngine:
             if step >= 0:
                 self.family.diverged.setdefault(m, step)
 
-    def _log(self) -> list[MemberLog | None]:
-        """One log entry per member that is still trained."""
-        assert self.last is not None
-        found, sizes, batch, _ = self.last
+    @staticmethod
+    def _table(found: Step, sizes: Tensor, batch: Batch) -> Tensor:
+        """The numbers of a log line, a row per member."""
         spread = (batch.target - batch.target.mean(0)).square().sum()
         wrong = found.error.square().sum((-1, -2))
         l0 = (found.latents != 0).sum((-1, -2)) / len(batch.input)
-        table = torch.stack([found.total.float(), l0, wrong / spread, sizes]).T.tolist()
+        return torch.stack([found.total.float(), l0, wrong / spread, sizes]).T
+
+    def _log(self, table: Tensor) -> list[MemberLog | None]:
+        """One log entry per member that is still trained."""
+        rows = table.tolist()
         self._read_marks()
-        return [None if m in self.family.diverged else MemberLog(*row) for m, row in enumerate(table)]
+        return [None if m in self.family.diverged else MemberLog(*row) for m, row in enumerate(rows)]
 
     def tensors(self) -> dict[str, Tensor]:
         """Adam's memory, by run_id, in the same form as the loop's."""

@@ -1,0 +1,79 @@
+"""What a run says that it needs, against the storages of the run itself; and what is right by default."""
+
+import pytest
+import torch
+from small_runs import small
+
+from trainers import precision, ranks
+from trainers.activations import buffers
+from trainers.counting import Traffic
+from trainers.counting.needs import Needs, needs_of
+from trainers.run import build_run
+from trainers.steps import StackedEngine
+from trainers.steps.fast import Halves
+
+WIDE = [{"architecture": "relu", "settings": [1.0, 2.0, 4.0]}, {"architecture": "topk", "settings": [4, 9]}]
+TRAINING = {"steps": 3, "dictionary_size": 700, "engine": "stacked"}
+
+
+def test_a_run_needs_what_it_says():
+    """Every storage made while a run is built and trains, the language model's too: within 15 %."""
+    with Traffic() as traffic:
+        run = build_run(small(WIDE, training=TRAINING), progress=False)
+        for place, family in enumerate(run.families):
+            run.engines[place] = StackedEngine(family, run.engines[place].options, Halves(torch.float32))
+    needs = needs_of(run.families, run.engines, run.model, run.stream)
+    traffic.peak = traffic.held
+    with traffic:
+        for step in range(3):
+            batch = next(run.stream)
+            for engine in run.engines:
+                engine.step(batch, step)
+    assert sum(needs.training.values()) == pytest.approx(traffic.peak, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("largest", "advice"),
+    [("step", "training.batch_size"), ("weights", "torchrun"), ("language model", "model.dtype")],
+)
+def test_a_run_that_does_not_fit_says_what_to_lower(largest, advice):
+    needs = Needs(dict.fromkeys(("language model", "activations", "weights", "step"), 10**9), 10**9)
+    needs.training[largest] = 9 * 10**9
+    assert needs.advice(13 * 10**9) is None
+    assert advice in needs.advice(11 * 10**9)
+    assert "needs 12.0 GB" in needs.advice(11 * 10**9)
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_formats_by_device(device):
+    found = precision.with_formats(small(), torch.device(device))
+    usual = "float32" if device == "cpu" else "bfloat16"
+    assert (found.training.precision, found.model.dtype) == (usual, usual)
+    kept = small(training={"precision": "float32"}, model={"dtype": "float16"})
+    assert precision.with_formats(kept, torch.device(device)) == kept
+
+
+def test_members_are_dealt_evenly(monkeypatch):
+    """Five families of six on eight processes: family by family the last two had none."""
+    plans = [f"{family}{m}" for family in "abcde" for m in range(6)]
+    monkeypatch.setattr(ranks, "world_size", lambda: 8)
+    dealt = []
+    for rank in range(8):
+        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
+        dealt.append(ranks.mine(plans))
+    assert [len(part) for part in dealt] == [4] * 6 + [3] * 2
+    assert sorted(plan for part in dealt for plan in part) == plans
+
+
+@pytest.mark.parametrize(
+    ("backends", "device", "carrier"),
+    [
+        ("cpu:gloo,cuda:nccl", "cuda:1", "cuda:1"),
+        ("cuda:nccl", "cuda:0", "cuda:0"),
+        ("cpu:gloo,cuda:nccl", "cpu", "cpu"),
+        ("cpu:gloo,cuda:gloo", "cuda:1", "cpu"),
+    ],
+)
+def test_activations_go_by_nccl_where_there_is_one(backends, device, carrier, monkeypatch):
+    monkeypatch.setattr(buffers.dist, "get_backend_config", lambda: backends)
+    assert buffers._carrier(torch.device(device)) == torch.device(carrier)

@@ -1,0 +1,120 @@
+"""What a run will need on its device, said before its first step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from trainers.counting.steps import counted_step
+from trainers.evaluate.fitting import CODES, LOGITS
+from trainers.family import Family
+
+SPARE = 0.03
+"""Share of a device's memory that is left to its allocator and libraries."""
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Bytes, by what they are for.
+
+    Attributes
+    ----------
+    training : dict of str to int
+        There at the same time while a run trains: language model, activations, weights, optimiser, and the
+        step (codes and gradients) of the family that needs most.
+    evaluation : int
+        The language model, all SAEs, and one window's logits and codes: the least that an evaluation needs.
+    """
+
+    training: dict[str, int]
+    evaluation: int
+
+    @property
+    def most(self) -> int:
+        """At the peak of either."""
+        return max(sum(self.training.values()), self.evaluation)
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{name} {_size(value)}" for name, value in self.training.items() if value)
+        return f"needs {_size(sum(self.training.values()))} ({parts}); evaluation {_size(self.evaluation)}"
+
+    def advice(self, free: int) -> str | None:
+        """What to lower, if more is needed than the `free` bytes; None if it fits."""
+        if self.most <= free * (1 - SPARE):
+            return None
+        largest = max(self.training, key=lambda name: self.training[name])
+        if sum(self.training.values()) < self.evaluation:
+            largest = "evaluation"
+        return (
+            f"this run {self}; the device has {_size(free)} free. Most of it is for the {largest}: lower "
+            f"{LOWER[largest]}"
+        )
+
+
+LOWER = {
+    "language model": "model.dtype, or take a smaller model",
+    "activations": "activations.memory_limit or activations.buffer_tokens",
+    "weights": "training.dictionary_size, train fewer members in one run, or spread them with torchrun",
+    "optimiser": "training.dictionary_size, train fewer members in one run, or spread them with torchrun",
+    "step": "training.batch_size, or train fewer members of a family in one run",
+    "evaluation": "activations.context_length, or the number of members",
+}
+"""By what needs most."""
+
+
+def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any) -> Needs:
+    """The needs of a run whose families and engines are made; steps are counted where they are stacked."""
+    tensors = [t for f in families for t in (*f.parameters.values(), *f.state.values())]
+    weights = sum(t.untyped_storage().nbytes() for t in tensors)
+    trained = sum(v.numel() * v.element_size() for f in families for v in f.parameters.values())
+    language = sum(p.numel() * p.element_size() for p in model.model.parameters())
+    rows = -(-stream.harvest.total_rows // stream.buffers)
+    steps = [step_of(f, e, stream.batch_size) for f, e in zip(families, engines, strict=True)]
+    per_token = max(LOGITS * model.vocabulary_size, CODES * max(f.dictionary_size for f in families))
+    evaluation = language + trained + per_token * stream.harvest.windows.tokens.shape[1]
+    return Needs(
+        {
+            "language model": language, "activations": rows * stream.harvest.bytes_per_row,
+            "weights": weights, "optimiser": 2 * trained, "step": max(steps, default=0),
+        },
+        evaluation,
+    )  # fmt: skip
+
+
+def step_of(family: Family, engine: Any, batch: int) -> int:
+    """Bytes of one step beside weights and optimiser; the most over phases.
+
+    Of the loop, which has no tensors that could be counted: the codes and their gradient, and the gradients
+    of one member on each thread.
+    """
+    from trainers.steps.stacked import StackedEngine
+
+    one = sum(v.numel() * v.element_size() for v in family.leaves[0].values())
+    if not isinstance(engine, StackedEngine):
+        return min(engine.threads, len(family)) * (one + 2 * 4 * batch * family.dictionary_size)
+    phases = (False, True) if family.architecture.setting_name == "k" else (False,)
+    try:
+        return max(_counted(family, engine, batch, dead) for dead in phases)
+    except RuntimeError:  # an architecture of one's own that looks at values: eight float32 for a code
+        return len(family) * (one + 8 * 4 * batch * family.dictionary_size)
+
+
+def _counted(family: Family, engine: Any, batch: int, dead: bool) -> int:
+    return counted_step(
+        family.architecture, [m.setting for m in family.members], family.d_in, family.dictionary_size, batch,
+        d_out=None if family.d_out == family.d_in else family.d_out, half=engine.options.autocast,
+        closed_form=engine.fast is not None, dead=dead,
+    ).working  # fmt: skip
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that a GPU has for this process, with what it holds; None on a CPU, where the system decides."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+
+
+def _size(value: float) -> str:
+    return f"{value / 1e9:.1f} GB" if value >= 1e8 else f"{value / 1e6:.1f} MB"
