@@ -95,6 +95,7 @@ def evaluate(
                 tally.start(index, opened, again=number > 0)
                 for member, sae in moved.items():
                     tally.add(index, member, sae, opened)
+                del opened  # before the next one is made
     rows = [_identity(sae, name, model, site, target) for sae, name in zip(saes, names, strict=True)]
     return tally.result(rows, {"protocol": protocol, "ablation": "mean", "source": "trainers"})
 
@@ -118,8 +119,10 @@ class _OpenBatch:
         _refuse_nan(self.target, self.input, index, (site, target))
         self.target_norm = self.target.norm(dim=1)
         logits = self._splice.logits
-        self._clean = torch.cat([self._log_probabilities(logits, rows) for rows in self._parts])
-        self._splice.logits = logits[:0]  # they are not needed again
+        self._clean = torch.empty(len(predicting), logits.shape[-1], device=logits.device)
+        for rows, clean in zip(self._parts, self._clean.split(len(self._parts[0])), strict=True):
+            clean.copy_(self._log_probabilities(logits, rows))
+        del self._splice.logits, logits  # large, and not needed again
         self.shared = {
             "tokens": len(self.target),
             "predictions": len(predicting),

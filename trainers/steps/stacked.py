@@ -135,7 +135,8 @@ class StackedEngine:
     @torch.no_grad()
     def _closed(self, batch: Batch, knobs: Knobs) -> Step:
         """The step in closed form."""
-        assert self.fast is not None and self.halves is not None
+        assert self.fast is not None
+        assert self.halves is not None
         family = self.family
         p = {k: v.detach() for k, v in family.parameters.items()}
         return self.fast(family.architecture, p, family.state, batch, knobs, self.halves)
