@@ -91,9 +91,11 @@ def step_of(family: Family, engine: Any, batch: int) -> int:
     """
     from trainers.steps.stacked import StackedEngine
 
-    one = sum(v.numel() * v.element_size() for v in family.leaves[0].values())
+    one = sum(v.numel() * v.element_size() for v in family.parameters.values()) // len(family)
     if not isinstance(engine, StackedEngine):
-        return min(engine.threads, len(family)) * (one + 2 * 4 * batch * family.dictionary_size)
+        return min(getattr(engine, "threads", 1), len(family)) * (
+            one + 2 * 4 * batch * family.dictionary_size
+        )
     phases = (False, True) if family.architecture.setting_name == "k" else (False,)
     try:
         return max(_counted(family, engine, batch, dead) for dead in phases)
