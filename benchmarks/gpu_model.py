@@ -18,11 +18,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
 
-from benchmarks.measuring import arguments, circumstances, folder_of, write
+from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
 from trainers.architectures import ARCHITECTURES, architecture
 from trainers.counting import Counted, Operation, counted_step
 
@@ -61,6 +62,7 @@ DEVICES = {
 }
 """H200 as audited; the others from data sheets by the same shares (90 % of bandwidth, 70-80 % of rates)."""
 
+PAGE = Path("docs/gpu.md")
 SHAPES = [(512, 4096), (2048, 16384), (4096, 65536)]
 MEMBERS, BATCH = 8, 4096
 AIMS = {
@@ -154,6 +156,27 @@ def shown(rows: Sequence[dict[str, Any]]) -> str:
     return tabulate(lines, headers=[*columns, *(f"{k}, ms" for k in rows[0]["ms"])])
 
 
+def page(cells: Sequence[dict[str, Any]]) -> str:
+    """The table of docs/gpu.md: a row per architecture and shape, with what autograd alone would take."""
+    plain = {(r["architecture"], r["d"]): r for r in cells if not r["closed_form"]}
+    rows = []
+    for r in cells:
+        if r["closed_form"] and not r["dead"]:
+            other, aim = plain[r["architecture"], r["d"]], AIMS.get(r["architecture"])
+            place = [d for d, _ in SHAPES].index(r["d"])
+            rows.append(
+                [
+                    r["architecture"], f"{r['d']:,}", f"{r['size']:,}", f"{r['predicted_ms']:.3g}",
+                    f"{aim[place]:g}" if aim else "–", r["measured_ms"] or "", f"{r['gigabytes_moved']:.3g}",
+                    f"{r['peak_gigabytes']:.3g}", f"{other['predicted_ms']:.3g}",
+                    f"{other['gigabytes_moved']:.3g}", f"{other['peak_gigabytes']:.3g}",
+                ]
+            )  # fmt: skip
+    head = ["architecture", "d", "latents", "predicted, ms", "aim, ms", "measured, ms", "GB moved", "peak GB"]
+    head += ["by autograd, ms", "GB moved", "peak GB"]
+    return tabulate(rows, headers=head, tablefmt="github", disable_numparse=True) + "\n"
+
+
 def main() -> None:
     """Count, print, write."""
     parser = arguments(__doc__, "one small case")
@@ -181,6 +204,8 @@ def main() -> None:
         rows.append(predicted(case, device))
         if not asked.architecture:
             write("gpu_model", record | {"cells": rows}, folder)
+    if folder == RESULTS and not asked.architecture:
+        PAGE.write_text(between(PAGE.read_text(encoding="utf-8"), "counted", page(rows)), encoding="utf-8")
     print(json.dumps(rows, indent=1) if asked.json else shown(rows))
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 
 from frontier.writing import DRAFT, DamagedError, check_sums, naming, to_disk, write_sums
 from trainers import ranks
@@ -106,7 +106,27 @@ def latest(folder: Path) -> Path | None:
     return found[-1] if found else None
 
 
-def load(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+class Stored(Mapping[str, torch.Tensor]):
+    """The tensors of a checkpoint by name; each is read when it is asked for, and by nobody else.
+
+    A process that holds an eighth of the members thus reads an eighth.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = [safe_open(str(f), "pt") for f in files]
+        self._places = {name: file for file in self._files for name in file.keys()}
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        return self._places[name].get_tensor(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def load(checkpoint: Path) -> tuple[Stored, dict[str, Any]]:
     """Tensors and state of a checkpoint, of all its parts together.
 
     Raises
@@ -114,7 +134,6 @@ def load(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     CheckpointError
         If a file is missing, torn, or not as it was written.
     """
-    tensors: dict[str, torch.Tensor] = {}
     state: dict[str, Any] = {}
     parts = sorted(checkpoint.glob("part*.json"))
     if not parts:
@@ -124,9 +143,12 @@ def load(checkpoint: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             content = _part(part)
             for key, value in content.items():
                 state[key] = state.get(key, {}) | value if isinstance(value, dict) else value
-            tensors |= load_file(part.with_suffix(".safetensors"))
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"{part.parent} cannot be read: {error}") from error
+    try:
+        tensors = Stored([part.with_suffix(".safetensors") for part in parts])
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
     if len(parts) != state.pop("processes", len(parts)):
         raise CheckpointError(f"{checkpoint} has {len(parts)} of its parts, the others are missing")
     state.pop("format", None)

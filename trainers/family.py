@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,7 +153,7 @@ class Family:
             found |= {f"{member.run_id}/state/{k}": v[m] for k, v in self.state.items()}
         return found
 
-    def load_tensors(self, tensors: Parameters) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what `tensors` gave."""
         with torch.no_grad():
             for m, member in enumerate(self.members):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -172,9 +172,9 @@ class Run:
                     stacklevel=4,
                 )
 
-    def _take(self, tensors: dict[str, torch.Tensor], state: dict[str, Any]) -> None:
+    def _take(self, tensors: Mapping[str, torch.Tensor], state: dict[str, Any]) -> None:
         """Take up the tensors and the state of a checkpoint, which any number of shards may have written."""
-        if self.config.training.shards == 1:
+        if self.config.training.shards == 1 and pieces.in_parts(tensors):
             tensors = pieces.joined(tensors)
         for family, engine in zip(self.families, self.engines, strict=True):
             family.load_tensors(tensors)

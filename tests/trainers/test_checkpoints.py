@@ -13,9 +13,19 @@ import torch
 from safetensors import SafetensorError
 
 from trainers import checkpoints, ranks, tensor_files
+from trainers.activations import Scaling
+from trainers.architectures import ReLU
 from trainers.checkpoints import CheckpointError, latest, load, save
+from trainers.family import Family, Member
 
 torch.set_num_threads(1)
+
+
+def small_family(name):
+    mean = torch.zeros(4)
+    scaling = Scaling(1.0, 1.0, mean, mean)
+    plan = [Member(name, 1.0, 0, 1e-3)]
+    return Family(name, ReLU(), plan, d_in=4, d_out=4, dictionary_size=8, scaling=scaling)
 
 
 def content(step):
@@ -199,6 +209,17 @@ def test_parts_of_several_processes_are_one(tmp_path, monkeypatch):
     tensors, state = load(draft)
     assert {k: v.tolist() for k, v in tensors.items()} == {"a/W": [0, 0], "b/W": [1, 1]}
     assert state == {"step": 4, "diverged": {"a": 0, "b": 1}}
+
+
+def test_a_process_reads_no_more_than_its_own_members(tmp_path, monkeypatch):
+    """Of a checkpoint of three members, a process that has one reads its tensors alone, each once."""
+    families = [small_family(name) for name in "abc"]
+    tensors = {k: v for f in families for k, v in f.tensors().items()}
+    found = save(tmp_path, 1, tensors, {"step": 1})
+    read, get = [], checkpoints.Stored.__getitem__
+    monkeypatch.setattr(checkpoints.Stored, "__getitem__", lambda s, name: read.append(name) or get(s, name))
+    families[1].load_tensors(load(found)[0])
+    assert sorted(read) == sorted(families[1].tensors())
 
 
 def test_a_part_that_is_missing_is_missed(tmp_path, monkeypatch):

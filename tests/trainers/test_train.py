@@ -15,6 +15,7 @@ import frontier
 from trainers import checkpoints, cli, recipes
 from trainers.config import checked, read_config, stated, write_config
 from trainers.evaluate.runs import evaluate_run
+from trainers.precision import with_formats
 from trainers.run import RunError, build_run
 from trainers.sae_files import load_saes
 from trainers.status import run_status
@@ -63,7 +64,7 @@ def assert_same_bits(one, other):
 def test_a_finished_run_leaves_what_it_promises(finished):
     names = {p.name for p in finished.iterdir()}
     assert names >= {"config.toml", "environment.json", "log.jsonl", "metrics.parquet", "saes", "checkpoints"}
-    assert read_config(finished / "config.toml") == stated(small())
+    assert read_config(finished / "config.toml") == with_formats(stated(small()), torch.device("cpu"))
     about = json.loads((finished / "environment.json").read_text())
     assert about["packages"]["torch"] == torch.__version__ and about["model"]["name"] == "tiny_lm"
     kept = sorted(p.name for p in (finished / "checkpoints").iterdir())

@@ -47,6 +47,11 @@ def sorted_parts(tensors: Mapping[str, Tensor], name: str) -> list[tuple[str, in
     return sorted(parts, key=lambda part: part[1:])
 
 
+def in_parts(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor was saved in parts; where none was, each process reads its own alone."""
+    return any(NAME.fullmatch(name) for name in tensors)
+
+
 def joined(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All tensors whole: those that were saved in parts are put together.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -60,7 +61,7 @@ class Engine(Protocol):
     def tensors(self) -> dict[str, Tensor]:
         """The optimiser's memory, by run_id."""
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what `tensors` gave."""
 
 
@@ -88,7 +89,7 @@ def optimizer_tensors(optimizer: torch.optim.Adam, names: list[str], prefix: str
 
 
 def load_optimizer(
-    optimizer: torch.optim.Adam, names: list[str], prefix: str, tensors: dict[str, Tensor]
+    optimizer: torch.optim.Adam, names: list[str], prefix: str, tensors: Mapping[str, Tensor]
 ) -> None:
     """Take up what `optimizer_tensors` gave."""
     for name, tensor in zip(names, optimizer.param_groups[0]["params"], strict=True):

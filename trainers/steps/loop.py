@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -106,7 +107,7 @@ class LoopEngine:
             )
         return found
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what `tensors` gave."""
         for m, member in enumerate(self.family.members):
             load_optimizer(self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam", tensors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -202,7 +202,7 @@ class StackedEngine:
                 found[f"{member.run_id}/adam/{name}/step"] = torch.tensor(float(self.count))
         return found
 
-    def load_tensors(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what `tensors` gave; a member that never made a step has nothing there."""
         counts = [0.0]
         for m, member in enumerate(self.family.members):
