@@ -7,8 +7,8 @@ from small_runs import small, weights
 from trainers.architectures import BUILT_IN, Gated, JumpReLU, PAnneal, ReLU, known
 from trainers.config import checked, run_config, stated, write_config
 from trainers.config_members import members
-from trainers.recipes import RATE_AS_QUOTED
 from trainers.precision import with_formats
+from trainers.recipes import RATE_AS_QUOTED
 from trainers.run import build_run, changed_fields
 from trainers.studies.configurations import QUOTED, equal_cost
 from trainers.train import train
