@@ -84,7 +84,7 @@ SUBJECTS = {
     ),
     "metrics": _of(
         "frontier/metrics", "test_metrics", "test_metric_registry", "test_columns",
-        wider=("test_tables_runs", "test_cli"),
+        wider=("readers/test_finished", "test_tables_runs", "test_cli"),
     ),
     "shared_shape": _of(
         "frontier/shared_shape", "test_shared_shape_numbers", "test_shared_shape", "test_verdicts",

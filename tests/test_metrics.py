@@ -674,3 +674,22 @@ def test_bins_of_frequencies_are_equal_in_the_logarithm(per_decade):
     edges = frequency_bins(2000, per_decade)
     assert_allclose(edges[1:] / edges[:-1], 10 ** (1 / per_decade))
     assert edges[-1] == 1 and edges[0] == pytest.approx(1e-4) and len(edges) == 4 * per_decade + 1
+
+
+# --- what a table of SAEs is not -----------------------------------------------------------------
+
+
+def test_batches_are_no_saes_whatever_text_stands_beside_them():
+    rows = [
+        {"run_id": run, "batch": batch, "remark": f"{run}, text {batch}", "l0": 10.0 + batch, "fvu": 0.1}
+        for run in "abc"
+        for batch in range(4)
+    ]
+    with pytest.raises(TableError, match="rows are batches, not SAEs: column batch has up to 4 values"):
+        metrics_table(rows)
+
+
+def test_counts_that_no_float_holds_exactly_stay_floats():
+    """From 2**53 on a float64 no longer holds every whole number."""
+    for most, kind in ((2.0**53 - 1, "int64"), (2.0**53, "float64")):
+        assert metrics_table(small(tokens_trained=[1.0, 2.0, most]))["tokens_trained"].dtype == kind
