@@ -1,8 +1,8 @@
 """CSV files that no spreadsheet obeys: a text that would run as a formula stands behind an apostrophe.
 
-The rule: a cell of text, or a column's name, that begins with `=`, `+`, `-` or `@` and is no number gets one
-apostrophe in front when it is written, and loses one when it is read. A text that begins with apostrophes
-before such a sign gets one more, so that every table comes back as it was.
+The rule: a cell of text, or a column's name, that begins with `=`, `+`, `-` or `@` (full-width too, or after
+blanks) and is no number gets one apostrophe in front when it is written, and loses one when it is read. A
+text that begins with apostrophes before such a sign gets one more, so that every table comes back as it was.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Callable
 
 import pandas as pd
 
-_SIGN = re.compile(r"'*[=+\-@]")
-_QUOTED = re.compile(r"'+[=+\-@]")
+_SIGN = re.compile(r"'*[\s\0]*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+_QUOTED = re.compile(f"(?='){_SIGN.pattern}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?inf(inity)?", re.IGNORECASE)
 
 
 def quoted(text: str) -> str:
     """A cell as it is written.
 
-    >>> [quoted(t) for t in ("=1+1", "-gated", "-1.5e3", "relu", "'=x")]
-    ["'=1+1", "'-gated", '-1.5e3', 'relu', "''=x"]
+    >>> [quoted(t) for t in ("=1+1", "-gated", "-1.5e3", "relu", "'=x", " =1")]
+    ["'=1+1", "'-gated", '-1.5e3', 'relu', "''=x", "' =1"]
     """
-    return f"'{text}" if _SIGN.match(text) and not _NUMBER.fullmatch(text) else text
+    return f"'{text}" if _SIGN.match(text) and not _NUMBER.fullmatch(text.strip()) else text
 
 
 def unquoted(text: str) -> str:

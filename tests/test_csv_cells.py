@@ -11,14 +11,15 @@ import frontier
 from frontier.csv_cells import quoted, unquoted
 from frontier.outputs import write_frame
 
-FORMULAS = ('=HYPERLINK("http://x")', "+1+1", "-2+3", "@SUM(A1)", "'=x", "=cmd|' /C calc'!A0", "-gated")
+FORMULAS = ('=HYPERLINK("http://x")', "+1+1", "-2+3", "@SUM(A1)", "'=x", "=cmd|' /C calc'!A0", "-gated",
+            "\uff1d1+1", "\uff20SUM(A1)")  # fmt: skip
 
 
-@given(st.text("'=+-@12.eE%ax", max_size=8))
+@given(st.text("'=+-@12.eE%ax \t\r\0\uff1d\uff0b\uff0d\uff20", max_size=8))
 def test_every_text_comes_back(text):
     assert unquoted(quoted(text)) == text
-    if quoted(text)[:1] in ("=", "+", "-", "@"):
-        float(quoted(text).rstrip("%"))  # a number alone may begin so
+    if quoted(text).strip(" \t\r\0")[:1] in {*"=+-@\uff1d\uff0b\uff0d\uff20"}:  # as OWASP lists them
+        float(quoted(text).rstrip("% \t\r"))  # a number alone may begin so
 
 
 @pytest.mark.parametrize("family", FORMULAS)
