@@ -689,6 +689,23 @@ def test_batches_are_no_saes_whatever_text_stands_beside_them():
         metrics_table(rows)
 
 
+@pytest.mark.parametrize(
+    ("l0", "whether"),
+    [
+        ([0.1, 0.2, 0.9], True), ([0.1, 0.2, 0.0], True), ([0.1, 0.2, -3.0], True),
+        ([0.1, np.nan, 0.9], True),
+        ([0.1, 0.2, 1.0], False), ([0.1, 0.9, 30.0], False), ([0.1, np.nan, np.nan], False),
+    ],
+)  # fmt: skip
+def test_an_l0_below_one_in_every_usable_row_is_doubted(l0, whether):
+    """Of one row alone nobody can tell; rows that are unusable anyway say nothing."""
+    table = metrics_table(small(l0=l0))
+    assert said(table, "l0 is below 1 in every row") == whether
+    assert table["doubts"].str.contains("l0 below 1").fillna(False).tolist() == [
+        whether and bool(np.isfinite(v)) for v in l0
+    ]
+
+
 def test_counts_that_no_float_holds_exactly_stay_floats():
     """From 2**53 on a float64 no longer holds every whole number."""
     for most, kind in ((2.0**53 - 1, "int64"), (2.0**53, "float64")):
