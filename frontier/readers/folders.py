@@ -121,7 +121,7 @@ def files_in(folder: str, unread: list[str]) -> Iterator[str]:
                 if entry.is_file():
                     yield entry.path
                 else:
-                    problem = "a link to nothing" if entry.is_symlink() else "no plain file"
+                    problem = "no plain file" if os.path.exists(entry.path) else "a link to nothing"
         except OSError as error:
             problem = _reason(error)
         if problem:

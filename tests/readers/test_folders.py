@@ -301,6 +301,7 @@ def test_links_in_a_circle_and_pipes(tmp_path):
     (tmp_path / "nowhere.json").symlink_to(tmp_path / "missing.json")
     (tmp_path / "itself.json").symlink_to(tmp_path / "itself.json")
     os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "endless.json").symlink_to("/dev/zero")
     table = read(tmp_path)
     assert len(table) == 10
     (said,) = [n for n in frontier.notes(table) if "not looked into" in n]
@@ -308,6 +309,7 @@ def test_links_in_a_circle_and_pipes(tmp_path):
         "good/again (a link to a folder",
         "nowhere.json (a link to nothing)",
         "pipe.json (no plain file)",
+        "endless.json (no plain file)",
     ):
         assert name in said
     assert "itself.json" in said
