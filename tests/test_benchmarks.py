@@ -51,13 +51,25 @@ def test_without_a_gpu_nothing_is_measured_on_one(tmp_path):
     done = run("benchmarks.training_gpu", "--quick", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     cells = json.loads((tmp_path / "training_gpu.json").read_text())["cells"]
-    assert [c["architecture"] for c in cells] == ["relu", "jumprelu", "topk", "batch_topk"]
+    assert [c["architecture"] for c in cells] == ["relu", "jumprelu", "topk", "batch_topk", "gated"]
     assert all(c["samples_per_second"] > 0 for c in cells)
     if not torch.cuda.is_available():
         assert (
             "nothing was measured" in run("benchmarks.training_gpu", "--out", str(tmp_path / "none")).stdout
         )
         assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.slow
+def test_every_part_of_the_script_for_a_gpu_runs_on_a_cpu(tmp_path):
+    pytest.importorskip("torch", reason="torch is not installed (extra train)")
+    done = run("benchmarks.training_gpu", "--device", "cpu", "--small", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    parts = json.loads((tmp_path / "training_gpu.json").read_text())["parts"]
+    assert list(parts) == ["gradients", "graphs", "resumed", "questions", "steps", "from_end_to_end"]
+    assert all(found["right"] for found in parts["gradients"]["found"].values())
+    assert all(parts[name]["found"]["right"] for name in ("graphs", "resumed", "questions"))
+    assert parts["from_end_to_end"]["found"]["ratio"] > 1
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
