@@ -69,8 +69,9 @@ def test_an_older_run_goes_on_with_its_own_rate(tmp_path):
         for engine in run.engines:
             engine.step(batch, run.step)
         run.step += 1
-    run.config = small()
-    write_config(small(), tmp_path / "old" / "config.toml")
+    was = small(model={"dtype": "float32"}, training={"precision": "float32"})
+    run.config = was
+    write_config(was, tmp_path / "old" / "config.toml")
     run.save(tmp_path / "old" / "checkpoints")
     assert "learning_rate" not in (tmp_path / "old" / "config.toml").read_text()
     train(run_config(tmp_path / "old"), tmp_path / "old", progress=False, resume=True)

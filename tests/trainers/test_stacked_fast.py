@@ -42,10 +42,10 @@ def engine_of(kind, halves, **sizes):
     return double_rates(StackedEngine(family, options_for(), halves))
 
 
-def both(kind, d_out=D):
+def both(kind, d_out=D, dead=False):
     engine = engine_of(kind, EXACT, d_out=d_out)
     given = batch(3, d_out=d_out, double=True, transcoder=d_out != D)
-    knobs = Knobs(engine.settings, torch.tensor(0.7).double(), 5, 20, engine.largest, may_be_dead=False)
+    knobs = Knobs(engine.settings, torch.tensor(0.7).double(), 5, 20, engine.largest, may_be_dead=dead)
     return engine._closed(given, knobs), engine._by_autograd(given, knobs)
 
 
@@ -64,6 +64,18 @@ def test_gradients_are_those_of_the_loss(kind, transcoder):
     assert torch.equal((ours.latents > 0).sum((-1, -2)), (oracle.latents > 0).sum((-1, -2)))
 
 
+@pytest.mark.parametrize("aux_k", [None, 2, 100])
+@pytest.mark.parametrize("kind", [TopK, BatchTopK, Matryoshka])
+def test_gradients_with_dead_latents(kind, aux_k):
+    """Latents that were silent for 50 tokens are dead: some of each member."""
+    ours, oracle = both(kind(dead_after=50 / (20 * B), aux_k=aux_k, aux_coefficient=2.0), dead=True)
+    without = both(kind(aux_coefficient=0.0))[0]
+    assert bool(((oracle.total - without.total) > 0.01).any())
+    torch.testing.assert_close(ours.total, oracle.total)
+    for name, wanted in oracle.gradients.items():
+        torch.testing.assert_close(ours.gradients[name], wanted, rtol=1e-9, atol=1e-12, msg=name)
+
+
 def test_what_has_no_closed_form_is_left_to_autograd():
     others = [ReLU(p=0.5), ReLU(independence=1.0), JumpReLU(penalty="tanh"), Gated(tied=False), PAnneal()]
     assert [fast_step(kind) for kind in others] == [None] * len(others)
@@ -72,7 +84,7 @@ def test_what_has_no_closed_form_is_left_to_autograd():
 
 @pytest.mark.parametrize("kind", [ReLU(), JumpReLU(), Gated(), TopK(dead_after=0.3), Matryoshka()])
 def test_the_engine_gives_the_same_weights_with_and_without(kind):
-    """Also where latents die on the way, so that it goes over to autograd and back."""
+    """Also where latents die on the way, so that AuxK begins and ends."""
     ended = []
     for halves in (EXACT, None):
         engine = engine_of(kind, halves, size=40)

@@ -110,8 +110,7 @@ class StackedEngine:
     def _advance(self, batch: Batch, knobs: Knobs, log: bool = False) -> Pass:
         """Losses, gradients, clipping, Adam and decoder norms of all members; no value leaves the device."""
         family, kind = self.family, self.family.architecture
-        found = self._closed(batch, knobs) if self.fast and not knobs.may_be_dead else None
-        found = found or self._by_autograd(batch, knobs)
+        found = self._closed(batch, knobs) if self.fast else self._by_autograd(batch, knobs)
         with torch.no_grad():
             gradients = found.gradients
             if kind.unit_norm:

@@ -11,6 +11,7 @@ from trainers.activations import Batch
 from trainers.architectures import Knobs, Matryoshka, Parameters, TopK
 from trainers.architectures.aux_k import idle_at
 from trainers.architectures.batch_topk import BatchTopK
+from trainers.steps.fast.dead import add_aux_k, revived
 from trainers.steps.fast.halves import MORE, Halves, Step, decoder_bias, squares
 
 SUM = 0
@@ -29,7 +30,7 @@ class Entries(NamedTuple):
 def selected(
     kind: TopK, p: Parameters, state: Parameters, batch: Batch, knobs: Knobs, halves: Halves
 ) -> Step:
-    """TopK, BatchTopK or Matryoshka while no latent is dead.
+    """TopK, BatchTopK or Matryoshka; AuxK where a latent may be dead.
 
     The reconstruction and the gradient of the codes visit the selected rows of the decoder alone; the memory
     of z becomes that of f, and then that of its gradient, for the two products that give the weights'.
@@ -38,7 +39,9 @@ def selected(
     x = halves.inputs(batch.input, p["b_dec"] if kind.subtract_decoder_bias else None, members)
     encoder = halves.encoder(p["W_enc"], p["b_enc"])
     z = torch.bmm(x, encoder)
-    entries = _entries(kind, z, knobs)
+    entries, aside = _entries(kind, z, knobs), None
+    if kind.aux_coefficient and knobs.may_be_dead:
+        aside = revived(kind, z, state, knobs, batch.target.shape[-1])
     decoder, parts = halves.decoder(p["W_dec"]), _parts(kind, size)
     bags = Bags(entries, parts, z.shape)
     errors = bags.sums(decoder, p["b_dec"]).sub_(batch.target)  # [C, M, B, d]
@@ -48,6 +51,9 @@ def selected(
     d_rows = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
     d_values = torch.where(entries.values > 0, bags.slopes(whole, decoder), 0)
     d_z = f.flatten(1).scatter_(1, entries.places, d_values).view_as(z)
+    if aside is not None:
+        term, more, d_aside = add_aux_k(kind, aside, errors[-1], batch.target, decoder, halves)
+        loss, d_rows, d_z = loss + term, d_rows.add_(more), d_z.add_(d_aside)
     d_encoder = halves.product(x.mT, d_z)
     gradients = {"W_enc": d_encoder[:, :-MORE], "b_enc": d_encoder[:, -MORE], "W_dec": d_rows}
     gradients["b_dec"] = decoder_bias(kind, whole[0], gradients["b_enc"], encoder)
