@@ -161,12 +161,14 @@ def page(cells: Sequence[dict[str, Any]]) -> str:
     plain = {(r["architecture"], r["d"]): r for r in cells if not r["closed_form"]}
     rows = []
     for r in cells:
-        if r["closed_form"] and not r["dead"]:
-            other, aim = plain[r["architecture"], r["d"]], AIMS.get(r["architecture"])
+        if r["closed_form"]:
+            other = plain[r["architecture"], r["d"]]
+            aim = None if r["dead"] else AIMS.get(r["architecture"])
             place = [d for d, _ in SHAPES].index(r["d"])
+            name = r["architecture"] + (", some dead" if r["dead"] else "")
             rows.append(
                 [
-                    r["architecture"], f"{r['d']:,}", f"{r['size']:,}", f"{r['predicted_ms']:.3g}",
+                    name, f"{r['d']:,}", f"{r['size']:,}", f"{r['predicted_ms']:.3g}",
                     f"{aim[place]:g}" if aim else "–", r["measured_ms"] or "", f"{r['gigabytes_moved']:.3g}",
                     f"{r['peak_gigabytes']:.3g}", f"{other['predicted_ms']:.3g}",
                     f"{other['gigabytes_moved']:.3g}", f"{other['peak_gigabytes']:.3g}",
