@@ -1,4 +1,4 @@
-"""What is done to gradients and decoder rows around an optimiser step; per member, `[...]` in front."""
+"""What is done to gradients and decoder rows around an optimiser step."""
 
 from __future__ import annotations
 
@@ -19,16 +19,10 @@ def normalise(rows: Tensor) -> None:
     rows.div_(rows.norm(dim=-1, keepdim=True).clamp_min(1e-12))
 
 
-def clip(gradients: Parameters, limit: float, members: bool = False) -> Tensor:
-    """Scale one member's gradients, in place, to a norm of at most `limit`; return the norm before.
-
-    With `members` the first dimension counts members, each clipped by its own norm.
-    """
-    squares = [
-        g.square().sum(tuple(range(1, g.ndim))) if members else g.square().sum() for g in gradients.values()
-    ]
-    norm = torch.stack(squares).sum(0).sqrt()
+def clip(gradients: Parameters, limit: float) -> Tensor:
+    """Scale one member's gradients, in place, to a norm of at most `limit`; return the norm before."""
+    norm = torch.stack([g.square().sum() for g in gradients.values()]).sum(0).sqrt()
     factor = (limit / norm.clamp_min(1e-12)).clamp_max(1.0)
     for g in gradients.values():
-        g.mul_(factor.view(-1, *[1] * (g.ndim - 1)) if members else factor)
+        g.mul_(factor)
     return norm
