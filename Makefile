@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check
 BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" != 0 || { apt-get update && \
   DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium; }; } >/dev/null 2>&1 || true
 
-.PHONY: demo test test-quick oldest newest clients lint bench torture mutants coverage gallery docs interop clean verdicts
+.PHONY: demo test test-quick oldest newest clients lint bench torture mutants coverage gallery docs interop pages clean verdicts
 
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
@@ -16,7 +16,7 @@ test: .venv/.dev
 
 # For daily work: without notebooks, pages, training runs and simulations.
 test-quick: .venv/.dev
-	.venv/bin/python -m pytest -q -m 'not slow and not interop'
+	.venv/bin/python -m pytest -q -m 'not slow and not interop and not pages'
 
 # The analysis with every dependency at the lowest version that pyproject.toml allows, and at the newest there is.
 # `rm -r .newest` first for newer ones; make PYTHON=python3.13 newest chooses the interpreter.
@@ -25,10 +25,10 @@ ANALYSIS = tests frontier $(addprefix --ignore=tests/,trainers clients interop t
 OLD_WARNINGS = -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
 oldest: .oldest/.ready
-	PYTHONPATH=. .oldest/bin/python -m pytest -q -m 'not slow and not interop' $(OLD_WARNINGS) $(ANALYSIS)
+	PYTHONPATH=. .oldest/bin/python -m pytest -q -m 'not slow and not interop and not pages' $(OLD_WARNINGS) $(ANALYSIS)
 
 newest: .newest/.ready
-	PYTHONPATH=. .newest/bin/python -m pytest -q -m 'not slow and not interop' $(ANALYSIS)
+	PYTHONPATH=. .newest/bin/python -m pytest -q -m 'not slow and not interop and not pages' $(ANALYSIS)
 
 lint: .venv/.dev
 	.venv/bin/ruff format --check .
@@ -55,6 +55,11 @@ coverage: .venv/.dev
 # The acceptance table of verdicts: error rates, power, coverage, by simulation and on real SAEs where they are.
 verdicts: .venv/.dev
 	.venv/bin/python -m benchmarks.verdicts
+
+# The numbers of docs/after_training.md and of the errors in docs/looking_inside.md; then the page's snippets as printed.
+pages: .venv/.dev
+	.venv/bin/python -m benchmarks.pages
+	.venv/bin/python -m pytest -q -m pages tests/trainers/test_pages.py
 
 # Every figure once, and docs/gallery.md; the run of `make demo` unless RUN names another one.
 RUN ?= out/demo/run

@@ -117,7 +117,8 @@ def run_tests(tree: Path, tests: Sequence[str], plugins: Sequence[object]) -> No
         del sys.modules[name]
     os.chdir(tree)
     sys.path.insert(0, str(tree))
-    options = ["-x", "-q", "-m", "not slow and not interop", "-p", "no:cacheprovider", "-p", "no:anyio",
+    options = ["-x", "-q", "-m", "not slow and not interop and not pages",
+               "-p", "no:cacheprovider", "-p", "no:anyio",
                "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # fmt: skip
     with open(os.devnull, "w") as none, contextlib.redirect_stdout(none), contextlib.redirect_stderr(none):
         code = pytest.main([*options, *tests], plugins=plugins)

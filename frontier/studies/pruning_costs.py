@@ -43,22 +43,31 @@ def pruning_costs(
 def compare_methods(costs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Means over the SAEs of each family, the SAE as the unit: cost, and how far behind the threshold.
 
-    The intervals of `behind` hold together for all methods of a family (Bonferroni). `saes` counts those that
-    all methods reach, `left_out` the others.
+    `cost` is over the `saes` that the method reaches, `behind` over the `saes_behind` that the threshold
+    reaches too; the intervals of `behind` hold together for all methods of a family (Bonferroni). `left_out`
+    and `left_out_behind` name the other SAEs.
     """
     rows = []
     for base, part in costs.groupby("base", sort=False):
         wide = part.pivot_table(index="parent", columns="method", values="cost", dropna=False, sort=False)
-        whole = wide.dropna()
         for method in wide:
-            row = {"family": base, "method": method, "saes": len(whole), "left_out": len(wide) - len(whole)}
-            cost = over_saes(whole[method], level)
-            row |= {"cost": cost.value, "cost_low": cost.low, "cost_high": cost.high}
+            row = {"family": base, "method": method} | _over_reached(wide[method], "cost", level)
             if BEST_OF_THE_POST in wide and method != BEST_OF_THE_POST:
-                behind = over_saes(whole[method] - whole[BEST_OF_THE_POST], level, len(wide.columns) - 1)
-                row |= {"behind": behind.value, "behind_low": behind.low, "behind_high": behind.high}
+                gaps = wide[method] - wide[BEST_OF_THE_POST]
+                row |= _over_reached(gaps, "behind", level, len(wide.columns) - 1)
             rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _over_reached(values: pd.Series, name: str, level: float, comparisons: int = 1) -> dict[str, object]:
+    """The mean over the SAEs that have a value, with how many they are and the names of the others."""
+    end = "" if name == "cost" else f"_{name}"
+    found = over_saes(values.dropna(), level, comparisons)
+    missing = ", ".join(map(str, values.index[values.isna()]))
+    return {
+        name: found.value, f"{name}_low": found.low, f"{name}_high": found.high,
+        f"saes{end}": int(values.notna().sum()), f"left_out{end}": missing,
+    }  # fmt: skip
 
 
 def pruned_rows(evaluation: Evaluation) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import transformers
 from after_training_cases import SITE, D, F, Foreign, V
+from scipy import stats
 
 import frontier
 import frontier.curves
@@ -19,7 +20,7 @@ from frontier.writing import WriteError
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK
 from trainers.evaluate import Evaluation, EvaluationError, evaluate, one_pass
-from trainers.evaluate.firing_counts import FiringCounts, frequency_shares
+from trainers.evaluate.firing_counts import FiringCounts, frequency_shares, share_errors
 from trainers.evaluate.linear_error import LinearError
 from trainers.language_models import LanguageModel, kl_from, load_language_model
 from trainers.sae import SAE
@@ -259,20 +260,37 @@ def test_frequency_shares_by_hand_and_their_errors():
         "frequency_above_1pct": 0.4,
         "frequency_below_1e5": 0.2,
     }
-    firing = FiringCounts([2], batches=2)
-    for batch, count in enumerate(([5, 0], [5, 3])):
-        firing.add_tokens(batch, 10)
-        firing.add(batch, 0, np.array(count))
-    shares = firing.shares(0)
-    # without the first batch both are alive, without the second one of two: sqrt(1/2 · 2 · .25²)
-    assert (shares["alive_fraction"], shares["alive_fraction_se"]) == (1.0, pytest.approx(0.25))
     many = FiringCounts([3], batches=1000)
     for batch in range(1000):
         many.add_tokens(batch, 1)
         many.add(batch, 0, np.array([1, 0, batch % 2]))
-    assert many.total(0).tolist() == [1000, 0, 500] and many.shares(0)["alive_fraction"] == pytest.approx(
-        2 / 3
-    )
+    shares = many.shares(0)
+    assert many.total(0).tolist() == [1000, 0, 500] and shares["alive_fraction"] == pytest.approx(2 / 3)
+    assert shares["alive_fraction_se"] == 0, "in every half and quarter of the text the same two fire"
+    assert np.isnan(share_errors(np.ones((3, 2)), np.ones(3))["alive_fraction"])
+
+
+def test_errors_of_shares_are_the_scatter_over_fresh_texts():
+    """150 texts of 16 batches: 400 latents of known frequencies, each with a mood of its own in every batch.
+
+    The mean error is that of the shares over the texts, where the jackknife's is 1.5 to 2.5 times as large,
+    and 95 % intervals hold the true mean in about 95 % of the texts.
+    """
+    draws, tokens = np.random.default_rng(0), np.full(16, 500)
+    rates = 500 * np.exp(draws.normal(np.log(3e-3), 1.7, 400)).clip(0, 0.5)
+    names = ("alive_fraction", "frequency_above_10pct", "frequency_above_1pct")
+    found, errors, jackknife = [], [], []
+    for _ in range(150):
+        counts = draws.poisson(rates * draws.gamma(2, 0.5, (16, 400)))
+        found.append([frequency_shares(counts.sum(0), tokens.sum())[n] for n in names])
+        errors.append([share_errors(counts, tokens)[n] for n in names])
+        left = frequency_shares(without_each(counts), without_each(tokens))
+        jackknife.append([float(jackknife_error(left[n])) for n in names])
+    scatter, centre = np.std(found, axis=0, ddof=1), np.mean(found, axis=0)
+    assert np.sqrt(np.square(errors).mean(0)) / scatter == pytest.approx([1.0] * 3, abs=0.2)
+    assert (np.sqrt(np.square(jackknife).mean(0)) / scatter > 1.3).all()
+    inside = np.abs(np.array(found) - centre) < stats.t.ppf(0.975, 15) * np.array(errors)
+    assert ((inside.mean(0) > 0.9) & (inside.mean(0) < 0.99)).all(), inside.mean(0)
 
 
 def test_jackknife_of_a_mean_is_the_textbook_error():

@@ -21,6 +21,7 @@ from trainers.studies.inference_time import (
     best_dictionaries,
     encoder_costs,
     pursue,
+    pursuit_costs,
 )
 from trainers.studies.pursuit import gradient_pursuit, orthogonal_matching_pursuit
 from trainers.studies.variants import VariantError
@@ -79,7 +80,7 @@ def test_omp_equals_the_loop_at_every_target(signed, seed):
     found = orthogonal_matching_pursuit(x.double(), decoder.double(), targets, signed=signed)
     for k in targets:
         wanted = np.array([plain_omp(one, decoder.double().numpy(), k, signed) for one in x.double().numpy()])
-        np.testing.assert_allclose(found[k].numpy(), wanted, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(found[k].numpy(), wanted, rtol=1e-7, atol=1e-9)
         assert int((found[k] != 0).sum(1).max()) <= k
 
 
@@ -119,7 +120,7 @@ def test_codes_are_non_negative_and_error_falls_with_the_target(method):
 def test_omp_is_at_least_as_good_as_gradient_pursuit_on_average():
     x, decoder = case(4, tokens=300)
     codes = [method(x, decoder, [5])[5] for method in METHODS.values()]
-    gradient, orthogonal = (float((x - f @ decoder).square().sum()) for f in codes)
+    orthogonal, gradient = (float((x - f @ decoder).square().sum()) for f in codes)
     assert orthogonal < gradient
 
 
@@ -193,6 +194,33 @@ def test_an_encoder_that_is_worse_than_its_dictionary_costs_something(model):
     assert costs["cost_low"] > 0 and costs["family"] == "relu"
 
 
+def test_where_the_pursuit_needs_fewer_latents_it_is_compared_at_what_it_reached(model):
+    """20 latents are allowed, but with codes ≥ 0 none helps any more long before; the SAE fires more."""
+    sae, targets = relu_sae(0, 0.6), [1, 4, F]
+    found = pursue([sae], model, text(model, 2), SITE, targets=targets, protocol="p", batch_size=2)
+    own, last = found.table.iloc[0], found.table.iloc[-1]
+    assert last["l0"] < own["l0"] < F
+    row = encoder_costs(found, "mse").iloc[0]
+    assert (row["l0"], row["l0_pursued"]) == pytest.approx((own["l0"], last["l0"]), rel=1e-12)
+    value, se = found.difference("mse", own["run_id"], last["run_id"])
+    assert row["cost"] == pytest.approx(value, rel=1e-9)
+    assert row["cost_high"] - row["cost"] == pytest.approx(2.131450 * se, rel=1e-6)  # t of 15 df, 97.5 %
+    beyond = pursue([sae], model, text(model, 2), SITE, targets=[1, 4], protocol="p", batch_size=2)
+    assert encoder_costs(beyond, "mse")["cost"].isna().all(), "no target was as large as the SAE's L0"
+
+
+def test_what_gradient_pursuit_costs_is_the_ratio_of_the_loops(model):
+    sae, tokens = relu_sae(0), text(model, 1)
+    row = pursuit_costs([sae], model, tokens, SITE, targets=[2, 5]).iloc[1]
+    x = (counted_activations(model, tokens) - sae.parameters["b_dec"]).double().numpy()
+    rows = sae.parameters["W_dec"].double().numpy()
+    codes = [np.array([f(one, rows, 5, False) for one in x]) for f in (plain_gradient_pursuit, plain_omp)]
+    errors = [np.square(x - c @ rows).sum() for c in codes]
+    assert row["mse_ratio"] == pytest.approx(errors[0] / errors[1], rel=1e-4) and row["mse_ratio"] > 1.001
+    wanted = [(c > 1e-7).sum() / len(x) for c in codes]
+    assert (row["l0"], row["l0_exact"]) == pytest.approx(wanted, rel=1e-3)
+
+
 def test_the_best_dictionary_is_that_of_the_plain_loop(model):
     saes, tokens = [relu_sae(i, name=f"s{i}") for i in range(3)], text(model, 1)
     found = best_dictionaries(saes, model, tokens, SITE, targets=[1, 3])
@@ -201,11 +229,12 @@ def test_the_best_dictionary_is_that_of_the_plain_loop(model):
         errors = {}
         for sae in saes:
             rows, bias = sae.parameters["W_dec"], sae.parameters["b_dec"]
-            f = gradient_pursuit(x - bias, rows, [row["target"]])[row["target"]]
-            errors[sae.identity["run_id"]] = float((x - bias - f @ rows).square().sum(1).mean())
+            plain = [plain_omp(one, rows.numpy(), row["target"], False) for one in (x - bias).numpy()]
+            left = (x - bias).numpy() - np.array(plain) @ rows.numpy()
+            errors[sae.identity["run_id"]] = float(np.square(left).sum(1).mean())
         assert row["parent"] == min(errors, key=errors.get)
         assert row["mse"] == pytest.approx(min(errors.values()), rel=1e-5)
-        assert row["run_id"] == f"{row['parent']} + gradient pursuit {row['target']}"
+        assert row["run_id"] == f"{row['parent']} + orthogonal matching pursuit {row['target']}"
 
 
 def test_faults_are_named():

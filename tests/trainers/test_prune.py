@@ -290,7 +290,21 @@ def test_means_over_saes_have_the_sae_as_unit(pruned):
     t = stats.t.ppf(1 - 0.025 / 3, 3)  # three comparisons, four SAEs
     half = found.loc["top k", "behind_high"] - found.loc["top k", "behind"]
     assert half == pytest.approx(t * gap.std() / 2)
-    assert found["saes"].eq(4).all()
+    assert found["saes"].eq(4).all() and found["left_out"].eq("").all()
+
+
+def test_saes_that_a_method_does_not_reach_are_named(pruned):
+    """The sparsest SAE loses its cost under one method: only that one's means do without it."""
+    costs = pruning_costs(pruned)
+    costs.loc[(costs["parent"] == "s3") & (costs["method"] == "top k"), "cost"] = np.nan
+    found = compare_methods(costs).set_index("method")
+    wide = costs.pivot_table(index="parent", columns="method", values="cost")
+    assert found["left_out"].to_dict() == dict.fromkeys(METHODS, "") | {"top k": "s3"}
+    assert found.loc["top k", ["left_out_behind", "saes", "saes_behind"]].tolist() == ["s3", 3, 3]
+    for method in METHODS:
+        assert found.loc[method, "cost"] == pytest.approx(wide[method].mean())  # pandas leaves NaN out
+    gap = (wide["top k"] - wide["global threshold"]).mean()
+    assert found.loc["top k", "behind"] == pytest.approx(gap)
 
 
 def test_intervals_cover():

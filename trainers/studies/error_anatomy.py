@@ -3,14 +3,14 @@
 Engels et al. (arXiv 2410.14670) find that much of x − x̂ is a linear function of x, and that the rest does not
 fall as dictionaries grow. What a map of the latents predicts is what a better decoder would gain (shrinkage,
 for instance); x and the latents together predict the error exactly, as x̂ is linear in the latents, so that
-the two parts are not added. Maps are ridge regressions, fitted on three quarters of the windows of text and
-scored on the fourth (the ridge is chosen inside the three): an unpredictable error gets a share of about 0,
-however many latents there are.
+the two parts are not added. Maps are ridge regressions on other groups of windows than they are scored on
+(`cross_fitted_maps`): an unpredictable error gets a share of about 0, however many latents there are, and a
+predictable one a share that rises with the text, so that every share is a lower bound.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,11 +26,11 @@ from frontier.studies.batch_sums import jackknife_error, without_each
 from frontier.wording import nearest
 from trainers.language_models import LanguageModel
 from trainers.sae import reconstruction
+from trainers.studies.cross_fitted_maps import GROUPS, MapMoments, Unexplained
 
 PREDICTORS = ("input", "latents")
-FOLDS = 4
-RIDGES = (1e-5, 1e-3, 1e-1, 10.0, 1e3)
-"""Tried ridges, as shares of the tokens (predictors are standardised)."""
+ROWS = 8192
+"""Tokens that are encoded at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,16 +42,21 @@ class Anatomy:
     table : DataFrame
         Rows of the metrics table: the SAEs' identity, `l0`, `fvu`; of the error's variance the shares
         `error_from_input`, `error_from_latents` and `error_rest` = 1 − error_from_input; of the activations'
-        variance `fvu_rest` = fvu · error_rest and so on; each with `_se` (jackknife over windows).
-    sums : dict of str to array [windows, members]
-        `variance` (the same for all), `error`, and what is left of it after each predictor.
+        variance `fvu_rest` = fvu · error_rest and so on; each with `_se` (jackknife over groups of windows,
+        maps fitted anew without each). What maps explain is a lower bound, what they leave an upper one:
+        `error_from_latents_more` is what unlimited text would add, to first order in one over the text.
+        `ridge_from_latents` is the geometric mean of the ridges chosen, and `ridges_at_edge` names the
+        predictors for which the smallest or largest that was tried was chosen, and for how many groups.
+    sums : dict of str to array [1 + groups, members]
+        `variance` (the same for all), `error`, `centred_error`, and what is left of it after each predictor:
+        of all windows, then without each group.
     """
 
     table: pd.DataFrame
     sums: dict[str, np.ndarray] = field(repr=False)
 
     def difference(self, metric: str, run_id: str, reference: str, level: float = 0.95) -> Interval:
-        """metric(run_id) − metric(reference), paired by window.
+        """metric(run_id) − metric(reference), paired by group of windows.
 
         Raises
         ------
@@ -62,13 +67,12 @@ class Anatomy:
         for name in (run_id, reference):
             if name not in names:
                 raise ValueError(f"no SAE {name!r} in this anatomy{nearest(name, names)}")
-        whole, left = shares({k: v.sum(0) for k, v in self.sums.items()}), _left_out(self.sums)
-        if metric not in whole:
-            raise ValueError(f"no metric {metric!r}{nearest(metric, whole)}")
-        a, b = names.index(run_id), names.index(reference)
-        error = float(jackknife_error(left[metric][:, a] - left[metric][:, b]))
-        gap = float(whole[metric][a] - whole[metric][b])
-        reach = float(student.ppf(0.5 + level / 2, len(left[metric]) - 1)) * error
+        found = shares(self.sums)
+        if metric not in found:
+            raise ValueError(f"no metric {metric!r}{nearest(metric, found)}")
+        gaps = found[metric][:, names.index(run_id)] - found[metric][:, names.index(reference)]
+        gap, left = float(gaps[0]), gaps[1:]
+        reach = float(student.ppf(0.5 + level / 2, len(left) - 1)) * float(jackknife_error(left))
         return Interval(gap, gap - reach, gap + reach, level)
 
 
@@ -81,10 +85,6 @@ def shares(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     found["error_rest"] = 1 - found["error_from_input"]
     found["fvu_rest"] = found["fvu"] * found["error_rest"]
     return found
-
-
-def _left_out(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return shares({k: without_each(v) for k, v in sums.items()})
 
 
 @torch.no_grad()
@@ -100,45 +100,73 @@ def error_anatomy(
 ) -> Anatomy:
     """The errors of SAEs on windows of text `[n, T]`, taken apart; activations of all windows are in memory.
 
+    A map of the latents has a weight per latent and dimension: give it text, some hundred tokens per latent.
+
     Raises
     ------
     ValueError
-        If there are fewer than 4 windows.
+        If there are fewer than 8 windows.
     """
-    if len(tokens) < FOLDS:
-        raise ValueError(f"wanted at least {FOLDS} windows of text, got {len(tokens)}")
+    if len(tokens) < GROUPS:
+        raise ValueError(f"wanted at least {GROUPS} windows of text, got {len(tokens)}")
     x, target, windows = _activations(model, tokens, site, target_site or site)
+    groups = windows * GROUPS // (int(windows.max()) + 1)
+    variance = _per_group((target - target.mean(0)).square().sum(1), groups)
     rows: list[dict[str, Any]] = []
     sums: dict[str, list[np.ndarray]] = {k: [] for k in ("variance", "error", "centred_error", *PREDICTORS)}
-    variance = _per_window((target - target.mean(0)).square().sum(1), windows)
     with reported(progress, "errors", len(saes)) as done:
         for index, sae in enumerate(saes):
-            f = sae.encode(x)
-            error = target - reconstruction(sae, x, f).float()
+            moments, errors, fired = _moments(sae, x, target, groups)
+            left = {name: moments[name].unexplained() for name in PREDICTORS}
             sums["variance"].append(variance)
-            sums["error"].append(_per_window(error.square().sum(1), windows))
-            sums["centred_error"].append(_per_window((error - error.mean(0)).square().sum(1), windows))
-            for name, predictor in (("input", x), ("latents", f)):
-                sums[name].append(_per_window(unexplained(predictor, error, windows), windows))
-            about = {"run_id": str(sae.identity.get("run_id", f"sae_{index}"))}
-            about |= {
-                "dictionary_size": sae.dictionary_size,
-                "model": model.name,
+            sums["error"].append(errors)
+            sums["centred_error"].append(moments["input"].centred())
+            for name in PREDICTORS:
+                sums[name].append(left[name].left)
+            about = {
+                "run_id": f"sae_{index}", "dictionary_size": sae.dictionary_size, "model": model.name,
                 "site": model.site(site).name,
-            }
-            rows.append(
-                about | dict(sae.identity) | {"l0": float((f != 0).sum() / len(f)), "protocol": protocol}
-            )
+            }  # fmt: skip
+            own = {"l0": fired / len(x), "protocol": protocol}
+            rows.append(about | dict(sae.identity) | own | _ridges(left))
             done(index + 1)
     stacked = {k: np.stack(v, axis=1) for k, v in sums.items()}
     return Anatomy(_table(rows, stacked), stacked)
 
 
+def _moments(
+    sae: Any, x: Tensor, target: Tensor, groups: Tensor
+) -> tuple[dict[str, MapMoments], np.ndarray, float]:
+    """Products of both predictors with an SAE's errors, sums of squared errors, count of firings."""
+    widths = {"input": x.shape[1], "latents": sae.dictionary_size}
+    found = {k: MapMoments(w, target.shape[1], GROUPS, x.device) for k, w in widths.items()}
+    errors, fired = [], 0.0
+    for group in range(GROUPS):
+        mine = groups == group
+        for part, wanted in zip(x[mine].split(ROWS), target[mine].split(ROWS), strict=True):
+            f = sae.encode(part)
+            error = wanted - reconstruction(sae, part, f).float()
+            fired += float((f != 0).sum())
+            errors.append((group, float(error.square().sum(dtype=torch.float64))))
+            found["input"].add(group, part, error)
+            found["latents"].add(group, f, error)
+    per_group = np.bincount([g for g, _ in errors], [e for _, e in errors], GROUPS)
+    return found, _with_and_without(per_group), fired
+
+
+def _ridges(found: dict[str, Unexplained]) -> dict[str, Any]:
+    """Columns of the ridges chosen, and which of them are an end of those tried."""
+    ends = [f"{k}: {u.at_edge} of {GROUPS}" for k, u in found.items() if u.at_edge]
+    means = {f"ridge_from_{k}": float(np.exp(np.log(u.ridges).mean())) for k, u in found.items()}
+    return means | {"ridges_at_edge": "; ".join(ends)}
+
+
 def _table(rows: list[dict[str, Any]], sums: dict[str, np.ndarray]) -> pd.DataFrame:
-    found, left = shares({k: v.sum(0) for k, v in sums.items()}), _left_out(sums)
     table = pd.DataFrame(rows)
-    for name, values in found.items():
-        table[name], table[f"{name}_se"] = values, jackknife_error(left[name])
+    for name, values in shares(sums).items():
+        table[name], table[f"{name}_se"] = values[0], jackknife_error(values[1:])
+        if name.startswith("error_from"):
+            table[f"{name}_more"] = (GROUPS - 1) * (values[0] - values[1:].mean(0))
     return table
 
 
@@ -156,41 +184,10 @@ def _activations(
     return torch.cat(inputs), torch.cat(targets), torch.cat(windows).to(model.device)
 
 
-def _per_window(values: Tensor, windows: Tensor) -> np.ndarray:
-    """Sums over the tokens of each window `[windows]`."""
-    return torch.bincount(windows, values.double(), int(windows.max()) + 1).cpu().numpy()
+def _per_group(values: Tensor, groups: Tensor) -> np.ndarray:
+    """Sums over all tokens, then without each group `[1 + groups]`."""
+    return _with_and_without(torch.bincount(groups, values.double(), GROUPS).cpu().numpy())
 
 
-def unexplained(predictor: Tensor, error: Tensor, windows: Tensor) -> Tensor:
-    """‖e − A z − b‖² of every token `[n]`, (A, b) from the windows of other folds."""
-    left = torch.zeros(len(error), dtype=torch.float64, device=error.device)
-    fold = windows * FOLDS // (int(windows.max()) + 1)
-    for k in range(FOLDS):
-        held, inner = fold == k, fold == (k + 1) % FOLDS
-        ridge = _best_ridge(predictor, error, ~(held | inner), inner)
-        predicted = next(_fits(predictor, error, ~held, held, (ridge,)))
-        left[held] = (error[held] - predicted).double().square().sum(1)
-    return left
-
-
-def _best_ridge(predictor: Tensor, error: Tensor, fit: Tensor, score: Tensor) -> float:
-    tries = _fits(predictor, error, fit, score, RIDGES)
-    losses = [float((error[score] - predicted).square().sum()) for predicted in tries]
-    return RIDGES[int(np.argmin(losses))]
-
-
-def _fits(
-    predictor: Tensor, error: Tensor, fit: Tensor, score: Tensor, ridges: Sequence[float]
-) -> Iterator[Tensor]:
-    """Predictions of the scored tokens, one per ridge; columns that do not vary in the fit get no weight."""
-    z, e = predictor[fit], error[fit]
-    mean, target_mean = z.mean(0), e.mean(0)
-    spread = z.std(0)
-    scale = torch.where(spread > 1e-12, 1 / spread.clamp_min(1e-12), 0.0)
-    z = (z - mean) * scale
-    values, vectors = torch.linalg.eigh((z.T @ z).double() / len(z))
-    product = vectors.T @ ((z.T @ (e - target_mean)).double() / len(z))
-    new = (predictor[score] - mean) * scale
-    for ridge in ridges:
-        weights = vectors @ (product / (values.clamp_min(0) + ridge)[:, None])
-        yield new @ weights.float() + target_mean
+def _with_and_without(parts: np.ndarray) -> np.ndarray:
+    return np.concatenate([[parts.sum(0)], without_each(parts)])

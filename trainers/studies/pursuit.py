@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SWEEPS = 200
-"""Rounds of coordinate descent for non-negative least squares, at most."""
-TOLERANCE = 1e-6
-"""Change of a code, as a share of the token's largest, that ends these rounds."""
+TOLERANCE = 1e-9
+"""Slope of the squared error at a code of 0, as a share of the token's length, that counts as downhill."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +68,16 @@ def orthogonal_matching_pursuit(
     """
     words, steps = Dictionary.of(decoder), _steps(targets, decoder)
     chosen = torch.zeros(len(x), 0, dtype=torch.long, device=x.device)
-    codes, residual, found = x.new_zeros(len(x), 0), x, {}
+    support, residual, found = _Support(x, steps), x, {}
     taken = words.without_length(len(x))
     for step in range(1, steps + 1):
         new, height = words.choose(residual, taken, signed)
         chosen = torch.cat([chosen, new[:, None]], dim=1)
-        selected = words.rows[chosen]  # [n, step, d]
-        useful = height > 0
-        codes = torch.cat([codes, torch.where(useful, height, 0.0)[:, None]], dim=1)
-        fitted = _least_squares(selected, x) if signed else _non_negative(selected, x, codes)
-        codes = torch.where(useful[:, None], fitted, codes)
-        residual = x - (codes[:, None] @ selected)[:, 0]
+        support.add(words.rows[new] * (height > 0)[:, None])  # else no row helps: nothing is added
+        codes = support.least_squares() if signed else support.non_negative()
+        residual = support.residual(codes).to(x.dtype)
         if step in targets:
-            found[step] = _spread(codes, chosen, words)
+            found[step] = _spread(codes.to(x.dtype), chosen, words)
     return found
 
 
@@ -123,29 +118,72 @@ def _steps(targets: Sequence[int], decoder: Tensor) -> int:
     return max(targets, default=0)
 
 
-def _least_squares(selected: Tensor, x: Tensor) -> Tensor:
-    """Codes `[n, s]` of least error by normal equations in float64, a trace of ridge against equal rows."""
-    rows = selected.double()
-    gram = rows @ rows.mT
-    gram.diagonal(dim1=1, dim2=2).add_(1e-10)
-    return torch.linalg.solve(gram, rows @ x.double()[:, :, None])[:, :, 0].to(x.dtype)
+class _Support:
+    """The rows chosen for each token, with their products, in float64; rows of zeros stand for none."""
+
+    def __init__(self, x: Tensor, steps: int) -> None:
+        self._x, self._size = x.double(), 0
+        self._rows = self._x.new_zeros(len(x), steps, x.shape[1])
+        self._gram = self._x.new_zeros(len(x), steps, steps)
+        self._right = self._x.new_zeros(len(x), steps)
+        self._codes = self._x.new_zeros(len(x), steps)
+
+    def add(self, rows: Tensor) -> None:
+        """One more row `[n, d]` for each token."""
+        place, self._size = self._size, self._size + 1
+        self._rows[:, place] = rows
+        products = (self._rows[:, : self._size] @ self._rows[:, place, :, None])[:, :, 0]
+        self._gram[:, place, : self._size] = self._gram[:, : self._size, place] = products
+        self._right[:, place] = (self._x * self._rows[:, place]).sum(1)
+
+    def residual(self, codes: Tensor) -> Tensor:
+        """What codes `[n, s]` leave of each token."""
+        return self._x - (codes[:, None] @ self._rows[:, : self._size])[:, 0]
+
+    def least_squares(self) -> Tensor:
+        """Codes `[n, s]` of least error."""
+        gram, right = self._gram[:, : self._size, : self._size], self._right[:, : self._size]
+        return _solved(gram, right, gram.diagonal(dim1=1, dim2=2) > 0)
+
+    def non_negative(self) -> Tensor:
+        """Codes `[n, s]` ≥ 0 of least error: the active sets of Lawson & Hanson, all tokens at once.
+
+        They start from those of one row less; a token leaves the rounds when no code of 0 has a slope.
+        """
+        gram, right = self._gram[:, : self._size, : self._size], self._right[:, : self._size]
+        codes = self._codes[:, : self._size]
+        free, left = codes > 0, torch.arange(len(codes), device=codes.device)
+        free[:, -1] = right[:, -1] - (gram[:, -1] * codes).sum(1) > TOLERANCE * right.amax(1)
+        for _ in range(3 * self._size):
+            codes[left], free[left], more = _round(gram[left], right[left], codes[left], free[left])
+            left = left[more]
+            if not len(left):
+                break
+        return codes
 
 
-def _non_negative(selected: Tensor, x: Tensor, start: Tensor) -> Tensor:
-    """Codes `[n, s]` ≥ 0 of least error: coordinate descent over rows of norm 1, from warm codes."""
-    codes = start.clone()
-    gram = selected @ selected.mT  # [n, s, s]
-    slope = (selected @ x[:, :, None])[:, :, 0] - (gram @ codes[:, :, None])[:, :, 0]
-    for _ in range(SWEEPS if codes.shape[1] > 1 else 1):
-        largest = codes.new_zeros(len(codes))
-        for i in range(codes.shape[1]):
-            change = (codes[:, i] + slope[:, i]).clamp_min(0) - codes[:, i]
-            codes[:, i] += change
-            slope -= change[:, None] * gram[:, :, i]
-            largest = torch.maximum(largest, change.abs())
-        if bool((largest <= TOLERANCE * codes.amax(1)).all()):
-            break
-    return codes
+def _round(gram: Tensor, right: Tensor, codes: Tensor, free: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Codes after one round of Lawson & Hanson, which of them are free, and which tokens go on `[n]`."""
+    solved = _solved(gram, right, free)
+    below = free & (solved <= 0)
+    back = torch.where(below, codes / (codes - solved).clamp_min(1e-300), torch.inf)
+    share = back.amin(1, keepdim=True).clamp_max(1)
+    free = free & ~(below & (back <= share))
+    codes = (codes + share * (solved - codes)).clamp_min(0) * free
+    slope = (right - (gram @ codes[:, :, None])[:, :, 0]).masked_fill(free, -torch.inf)
+    height, best = slope.max(1)
+    outside = below.any(1)
+    joins = ~outside & (height > TOLERANCE * right.amax(1))
+    free = free | (torch.nn.functional.one_hot(best, free.shape[1]).bool() & joins[:, None])
+    return codes, free, outside | joins
+
+
+def _solved(gram: Tensor, right: Tensor, free: Tensor) -> Tensor:
+    """Least squares over the free rows `[n, s]`, 0 elsewhere; a trace of ridge against equal rows."""
+    inside = gram * (free[:, :, None] & free[:, None])
+    inside.diagonal(dim1=1, dim2=2).add_(torch.where(free, 1e-12, 1.0))
+    factor = torch.linalg.cholesky_ex(inside)[0]
+    return torch.cholesky_solve((right * free)[:, :, None], factor)[:, :, 0]
 
 
 def _spread(codes: Tensor, chosen: Tensor, words: Dictionary) -> Tensor:

@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from frontier.distributions import t_quantile
 from frontier.figures.panels import EDGE, label_axes, new_axes, share_labels
 from frontier.figures.style import COLOURS, REFERENCE_COLOUR, log_axis
+from trainers.studies.cross_fitted_maps import GROUPS
 
 PARTS = {
     "fvu_rest": ("rest", COLOURS[1]),
@@ -22,7 +24,7 @@ def plot_anatomy(table: pd.DataFrame, axes: Any = None, *, by: str = "sparsity_s
     """Stacked parts of the error, as shares of the activations' variance, against dictionary size.
 
     One panel per value of `by`. The rest at the bottom is what no linear map of x predicts; where it does
-    not fall, width does not help against it. Bars are 95 % intervals of the rest over windows.
+    not fall, width does not help against it. Bars are 95 % intervals of the rest over groups of windows.
     """
     groups = list(table.groupby(by))
     panels = np.ravel(new_axes(len(groups), per_row=len(groups)) if axes is None else axes)
@@ -45,6 +47,6 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
         ax.fill_between(size, floor, upper, color=colour, alpha=0.55, linewidth=0, label=label)
         floor = upper
     ax.plot(size, rows["fvu"], color=REFERENCE_COLOUR, marker="o", **EDGE)
-    error = 1.96 * rows["fvu_rest_se"]
+    error = t_quantile(GROUPS - 1.0, 0.95) * rows["fvu_rest_se"]
     ax.errorbar(size, rows["fvu_rest"], error, color=COLOURS[1], marker="s", **EDGE)
     log_axis(ax.xaxis)

@@ -1,0 +1,73 @@
+"""The pages on trained SAEs: their snippets run as printed, and their numbers are those of a result file.
+
+`make pages` trains the runs of the pages once (minutes) and runs the marked tests; by default the snippets
+run on a few small SAEs.
+"""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import trainers
+from frontier.studies.paired_frontiers import over_saes
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "after_training.md").read_text(encoding="utf-8")
+TEXT = " ".join(PAGE.split())
+SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+
+
+def interval(row, name, digits=3):
+    """As the pages print a number with its interval."""
+    return "{} [{}, {}]".format(*(f"{row[f'{name}{e}']:.{digits}f}" for e in ("", "_low", "_high")))
+
+
+@pytest.fixture
+def namespace():
+    from matplotlib import pyplot as plt
+
+    yield {}
+    plt.close("all")
+
+
+@pytest.mark.slow
+def test_the_snippets_run_on_small_saes(finished, tmp_path, monkeypatch, namespace):
+    """Every block, in order, on three SAEs and 16 windows of text."""
+    shutil.copytree(finished / "saes", tmp_path / "runs" / "after_training" / "saes")
+    monkeypatch.chdir(tmp_path)
+    whole = trainers.evaluation_windows
+    asked = []
+
+    def few(model, windows, **options):
+        asked.append(windows)
+        return whole(model, windows=16, **options)
+
+    monkeypatch.setattr(trainers, "evaluation_windows", few)
+    for snippet in SNIPPETS:
+        exec(snippet, namespace)
+    assert asked == [64, 200, 400, 350], "the windows that the numbers of the page are of"
+
+
+@pytest.mark.pages
+def test_the_snippets_give_the_numbers_beside_them(namespace, monkeypatch):
+    """On the run that the page names, in this folder."""
+    from trainers.studies.configurations import run
+
+    monkeypatch.chdir(ROOT)
+    if not Path("runs/after_training/metrics.parquet").exists():
+        run("after_training", "runs/after_training", progress=False)
+    for snippet in SNIPPETS:
+        exec(snippet, namespace)
+    means = namespace["means"][namespace["means"]["method"] == "global threshold"]
+    numbers = [interval(row, "cost") for row in means.to_dict("records")]
+    encoders = namespace["encoders"].set_index("parent")
+    numbers += [interval(encoders.loc[name], "cost") for name in ("topk_16_seed0", "topk_32_seed0")]
+    ratios = np.log(
+        namespace["ratios"].groupby("family", sort=False)["ratio"].apply(list).loc["topk + KL fine-tuning"]
+    )
+    mean = over_saes(ratios)
+    numbers.append("{:.3f} [{:.3f}, {:.3f}]".format(*np.exp([mean.value, mean.low, mean.high])))
+    assert [number for number in numbers if number not in TEXT] == []
