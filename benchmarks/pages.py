@@ -73,16 +73,16 @@ def pruning(pages: Pages) -> dict[str, Any]:
 
 def pursuit(pages: Pages) -> dict[str, Any]:
     """Encoders and dictionaries, by either pursuit, and what gradient pursuit adds to the error."""
-    saes, training = pages.saes(), pages.training(200)[::6]
+    saes, training = pages.saes(), pages.training(200)
     made: dict[str, Any] = {}
     for method in METHODS:
         found = pursue(saes, pages.model, pages.tokens, SITE, method=method, **pages.options)
-        best = best_dictionaries(saes, pages.model, training, SITE, method=method)
+        best = best_dictionaries(saes, pages.model, training[::6], SITE, method=method)
         curves = {str(f): list(part["run_id"]) for f, part in best.groupby("family", sort=False)}
         made[method] = {"encoders": rows(encoder_costs(found)), "chosen": rows(best)}
         for metric in ("ce_sae", "fvu"):
             made[method][metric] = rows(_between_dictionaries(found, curves, f"relu + {method}", metric))
-    return made | {"gradient over exact": rows(pursuit_costs(saes, pages.model, training, SITE))}
+    return made | {"gradient over exact": rows(pursuit_costs(saes, pages.model, training[::24], SITE))}
 
 
 def _between_dictionaries(found: Any, curves: dict[str, list[str]], reference: str, metric: str) -> Any:
