@@ -42,7 +42,7 @@ def table_of(steps: int, seeds: list[int]) -> pd.DataFrame:
     config = checked(
         {
             "activations": AS_QUOTED | {"tokens": 200_000},
-            "training": {"steps": steps, "seeds": seeds, "checkpoint_every": steps},
+            "training": {"steps": steps, "dictionary_size": 512, "seeds": seeds, "checkpoint_every": steps},
             "families": as_quoted([{"architecture": name, "settings": s} for name, s in SETTINGS.items()]),
         }
     )

@@ -310,18 +310,52 @@ def linear_error(x, errors, batches, mean=None):
     return [v.numpy() for v in made.fractions()]
 
 
-def test_linear_fraction_equals_least_squares_on_the_other_half():
+def left_by_least_squares(parts):
+    """Σ‖e − A x − b‖² over parts (x, e), each with numpy's least squares on the others.
+
+    What leaves a LayerNorm has one direction without variance: rcond keeps rounding noise out of it.
+    """
+    left = 0.0
+    for i, (x, e) in enumerate(parts):
+        others = [np.concatenate(v) for v in zip(*(p for j, p in enumerate(parts) if j != i), strict=True)]
+        left += np.square(e - x @ np.linalg.lstsq(*others, rcond=1e-5)[0]).sum()
+    return left
+
+
+def fraction_by_least_squares(parts):
+    errors = np.concatenate([e for _, e in parts])
+    return 1 - left_by_least_squares(parts) / np.square(errors - errors.mean(0)).sum()
+
+
+def test_linear_fraction_equals_least_squares_on_the_other_groups_and_its_error_refits():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(600, 5, generator=g) + 3
     e = torch.tanh(x @ torch.randn(5, 7, generator=g)) + 0.3 * torch.randn(600, 7, generator=g) + 1
-    (found,), (error,) = linear_error(x, [e], 12)
-    parts = [np.arange(600).reshape(12, 50)[i::2].ravel() for i in (0, 1)]
+    (found,), (error,) = linear_error(x, [e], 16)
     X, E = np.column_stack([x.numpy(), np.ones(600)]).astype(float), e.numpy().astype(float)
-    left = 0.0
-    for fit, score in (parts, parts[::-1]):
-        left += ((E[score] - X[score] @ np.linalg.lstsq(X[fit], E[fit], rcond=None)[0]) ** 2).sum()
-    assert found == pytest.approx(1 - left / ((E - E.mean(0)) ** 2).sum(), rel=1e-6)
+    batches = np.array_split(np.arange(600), 16)
+    parts = [(X[g], E[g]) for g in (np.concatenate(batches[i : i + 2]) for i in range(0, 16, 2))]
+    assert found == pytest.approx(fraction_by_least_squares(parts), rel=1e-6)
+    left = [fraction_by_least_squares(parts[:i] + parts[i + 1 :]) for i in range(8)]
+    assert error == pytest.approx(float(jackknife_error(np.array(left))), rel=1e-4)
     assert 0.2 < found < 0.8 and 0 < error < 0.1
+
+
+@pytest.mark.parametrize("strength", [0.2, 1.5])
+def test_errors_of_the_linear_fraction_are_its_scatter_over_fresh_texts(strength):
+    """40 texts of 16 batches with spreads of their own; an error of weak and of strong linear part."""
+    g = torch.Generator().manual_seed(0)
+    d, found = 12, []
+    weights = strength * torch.randn(d, d, generator=g) / d**0.5
+    for _ in range(40):
+        spread = (0.25 + 1.5 * torch.rand(16, d, generator=g)).repeat_interleave(40, 0)
+        x = torch.randn(640, d, generator=g) * spread
+        noise = torch.randn(640, d, generator=g) * (0.5 + torch.rand(16, 1, generator=g)).repeat_interleave(
+            40, 0
+        )
+        found.append([float(v[0]) for v in linear_error(x, [x @ weights + noise], 16)])
+    values, errors = np.array(found).T
+    assert 0.75 < np.sqrt(np.square(errors).mean()) / values.std(ddof=1) < 1.3
 
 
 def test_linear_fraction_of_linear_of_unpredictable_and_of_mixed_errors():
@@ -333,8 +367,8 @@ def test_linear_fraction_of_linear_of_unpredictable_and_of_mixed_errors():
     noise = torch.randn(n, d, generator=g)
     (one, none, half), errors = linear_error(x, [linear, noise, linear + noise], 16)
     assert one == pytest.approx(1, abs=1e-6)
-    # fitted and scored on the same tokens, noise would give + d/n = + .005; on others - d/(n/2) = - .01
-    assert none == pytest.approx(-2 * d / n, abs=0.004)
+    # fitted and scored on the same tokens, noise would give + d/n = + .005; on others - d/(7n/8) = - .006
+    assert none == pytest.approx(-8 / 7 * d / n, abs=0.004)
     assert half == pytest.approx(0.5, abs=0.02)
     assert (errors[1:] > 0).all() and errors[2] < 0.02
 
@@ -356,20 +390,14 @@ def test_the_error_that_is_explained_is_target_minus_reconstruction(model, token
     monkeypatch.setattr(one_pass, "LEAST_BATCHES", 1)
     sae = Foreign(1, -0.2, {"run_id": "a"})
     row = evaluate([sae], model, tokens, "mlp_in.1", "mlp_out.1", batch_size=2, protocol="p").table.iloc[0]
-    halves = []
-    for windows in (tokens.view(7, 2, 10)[0::2].flatten(0, 1), tokens.view(7, 2, 10)[1::2].flatten(0, 1)):
+    parts = []
+    for windows in tokens.view(7, 2, 10):
         found = model.capture(windows, ["mlp_in.1", "mlp_out.1"])
         x, t = (v[model.counted(windows)] for v in found.values())
-        halves.append(
+        parts.append(
             (np.column_stack([x, np.ones(len(x))]).astype(float), (t - sae.decode(sae.encode(x))).numpy())
         )
-    # what leaves a LayerNorm has one direction without variance: rcond keeps rounding noise out of it
-    left = sum(
-        np.square(score[1] - score[0] @ np.linalg.lstsq(fit[0], fit[1], rcond=1e-5)[0]).sum()
-        for fit, score in (halves, halves[::-1])
-    )
-    errors = np.concatenate([e for _, e in halves])
-    expected = 1 - left / np.square(errors - errors.mean(0)).sum()
+    expected = fraction_by_least_squares(parts)
     assert row["error_linear_fraction"] == pytest.approx(expected, abs=1e-4)
     assert abs(expected) > 0.05 and row["error_linear_fraction_se"] > 0
 

@@ -71,3 +71,12 @@ def test_the_snippets_give_the_numbers_beside_them(namespace, monkeypatch):
     mean = over_saes(ratios)
     numbers.append("{:.3f} [{:.3f}, {:.3f}]".format(*np.exp([mean.value, mean.low, mean.high])))
     assert [number for number in numbers if number not in TEXT] == []
+
+
+def test_the_studies_have_the_sizes_that_the_pages_state():
+    """Whatever the default size of a dictionary becomes."""
+    from trainers.studies.configurations import QUOTED, SIZE, STUDIES
+
+    sizes = {study.__name__: study().training.dictionary_size for study in QUOTED}
+    assert sizes == dict.fromkeys(sizes, SIZE) | {"after_training": 512}
+    assert "600 steps,\n512 latents" in PAGE and set(sizes) < set(STUDIES)

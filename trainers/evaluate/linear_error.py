@@ -8,7 +8,7 @@ from torch import Tensor
 from frontier.studies.batch_sums import jackknife_error
 
 GROUPS = 8
-"""Batches are dealt into so many groups, half of them even: enough for a standard error."""
+"""Batches in their order make so many groups: the folds, and the units of the standard error."""
 
 MEMORY = 2**29
 """Bytes for the moments of all SAEs; beyond them there are two groups and no standard error."""
@@ -20,10 +20,11 @@ RIDGE = 1e-9
 class LinearError:
     """The linearly predictable part of the errors of several SAEs.
 
-    Σ over tokens of ‖e − A x − b‖² is found for the odd batches with (A, b) fitted by least squares on the
-    even ones, and the other way round; the fraction is 1 − that / Σ‖e − ē‖². As the map is scored on tokens
-    that it has not seen, an unpredictable error gets about −2 d_in/tokens, a little below zero, and not
-    +d_in/tokens. This is the linear part of the "dark matter" of Engels et al. (arXiv 2410.14670).
+    Σ over tokens of ‖e − A x − b‖² is found for each group of batches with (A, b) fitted by least squares on
+    the others; the fraction is 1 − that / Σ‖e − ē‖². As the map is scored on tokens that it has not seen, an
+    unpredictable error gets about −d_in/tokens, a little below zero, and not +d_in/tokens. The standard error
+    is a jackknife over groups, every map fitted anew without the group that is left out. This is the linear
+    part of the "dark matter" of Engels et al. (arXiv 2410.14670).
 
     Parameters
     ----------
@@ -39,7 +40,7 @@ class LinearError:
 
     def __init__(self, members: int, d_in: int, d_out: int, batches: int, mean: Tensor) -> None:
         affordable = GROUPS * members * (d_in + 1) * d_out * 8 <= MEMORY
-        self._groups = min(GROUPS, batches - batches % 2) if affordable else min(2, batches)
+        self._groups = min(GROUPS if affordable else 2, batches)
         self._batches, self._mean = batches, mean
         self._d_in = d_in
         zeros = torch.zeros(self._groups, dtype=torch.float64, device=mean.device)
@@ -55,8 +56,7 @@ class LinearError:
         """
         if self._groups < 2:
             return
-        pairs = max(1, self._batches // 2)
-        self._group = 2 * min(batch // 2 * (self._groups // 2) // pairs, self._groups // 2 - 1) + batch % 2
+        self._group = batch * self._groups // self._batches
         centred = (x - self._mean).double()
         self._x = torch.cat([centred, centred.new_ones(len(x), 1)], dim=1)
         if not again:
@@ -75,38 +75,56 @@ class LinearError:
         missing = torch.full(self._ee.shape[1:], torch.nan, dtype=torch.float64)
         if self._groups < 2:
             return missing, missing
-        moments = [self._xx, self._xe, self._ee]
-        everything = torch.ones(self._groups, dtype=torch.bool, device=self._ee.device)
-        found = self._fraction(moments, everything).cpu()
-        if self._groups < 4:
+        xx, xe, ee = self._xx, self._xe, self._ee
+        left = _unexplained(xx, xe, ee)
+        everything = range(self._groups)
+        found = _fraction(left.diagonal(dim1=0, dim2=1).sum(-1), [m.sum(0) for m in (xx, xe, ee)]).cpu()
+        if self._groups < 3:
             return found, missing
-        left = []
-        for group in range(self._groups):
-            kept = everything.clone()
-            kept[group] = False
-            left.append(self._fraction(moments, kept).cpu())
-        return found, torch.from_numpy(jackknife_error(torch.stack(left).numpy()))
-
-    def _fraction(self, moments: list[Tensor], kept: Tensor) -> Tensor:
-        """The cross-fitted fraction `[members]` from the kept groups."""
-        even = kept & (torch.arange(self._groups, device=kept.device) % 2 == 0)
-        halves = [[m[half].sum(0) for m in moments] for half in (even, kept & ~even)]
-        if min(xx[-1, -1] for xx, _, _ in halves) <= self._d_in + 1:
-            return torch.full_like(halves[0][2], torch.nan)
-        unexplained = sum(_residual(fit, score) for fit, score in (halves, halves[::-1]))
-        xx, xe, ee = (a + b for a, b in zip(*halves, strict=True))
-        total = ee - xe[:, -1].square().sum(-1) / xx[-1, -1]
-        return torch.where(total > 0, 1 - unexplained / total, torch.nan)
+        without = []
+        for out in everything:
+            kept = [g for g in everything if g != out]
+            without.append(_fraction(left[kept, out].sum(0), [m[kept].sum(0) for m in (xx, xe, ee)]))
+        return found, torch.from_numpy(jackknife_error(torch.stack(without).cpu().numpy()))
 
 
-def _residual(fit: list[Tensor], score: list[Tensor]) -> Tensor:
-    """Σ‖e − A x − b‖² `[members]` over the scored half, with (A, b) from the other half."""
-    xx, xe, _ = fit
+def _unexplained(xx: Tensor, xe: Tensor, ee: Tensor) -> Tensor:
+    """Σ‖e − A x − b‖² of group g with (A, b) from all groups but g and h `[g, h, members]`.
+
+    Missing where the tokens of these are too few.
+    """
+    groups, members = ee.shape
+    found = ee.new_full((groups, groups, members), torch.nan)
+    for g in range(groups):
+        for h in range(g + 1):
+            kept = [k for k in range(groups) if k not in (g, h)]
+            weights = _map(xx[kept].sum(0), xe[kept].sum(0))
+            if weights is None:
+                continue
+            for scored, out in {(g, h), (h, g)}:
+                explained = weights * (2 * _flat(xe[scored]) - xx[scored] @ weights)
+                parts = explained.view(len(weights), members, -1).sum((0, 2))
+                found[scored, out] = ee[scored] - parts
+    return found
+
+
+def _map(xx: Tensor, xe: Tensor) -> Tensor | None:
+    """Weights and intercepts `[d + 1, members · d_out]` by least squares; None of too few tokens."""
     d = len(xx) - 1
+    if xx[-1, -1] <= d + 1:
+        return None
     ridge = xx.new_zeros(d + 1)
     ridge[:d] = RIDGE * xx.diagonal()[:d].mean() + torch.finfo(xx.dtype).tiny
-    flat = xe.permute(1, 0, 2).reshape(d + 1, -1)  # [d + 1, members · d_out]
-    maps = torch.linalg.solve(xx + ridge.diag(), flat)
-    other_xx, other_xe, other_ee = score
-    explained = 2 * maps * other_xe.permute(1, 0, 2).reshape(d + 1, -1) - maps * (other_xx @ maps)
-    return other_ee - explained.view(d + 1, len(other_ee), -1).sum((0, 2))
+    return torch.linalg.solve(xx + ridge.diag(), _flat(xe))
+
+
+def _fraction(unexplained: Tensor, moments: list[Tensor]) -> Tensor:
+    """1 − what is unexplained over Σ‖e − ē‖² `[members]`."""
+    xx, xe, ee = moments
+    total = ee - xe[:, -1].square().sum(-1) / xx[-1, -1]
+    return torch.where(total > 0, 1 - unexplained / total, torch.nan)
+
+
+def _flat(products: Tensor) -> Tensor:
+    """Products `[members, d + 1, d_out]` of all SAEs side by side `[d + 1, members · d_out]`."""
+    return products.permute(1, 0, 2).flatten(1)

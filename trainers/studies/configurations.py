@@ -40,7 +40,7 @@ def after_training() -> RunConfig:
     return checked(
         {
             "activations": AS_QUOTED | {"tokens": 200_000},
-            "training": {"steps": 600, "checkpoint_every": 200},
+            "training": {"steps": 600, "dictionary_size": 512, "checkpoint_every": 200},
             "evaluation": {"windows": 128, "batch_size": 8},
             "families": as_quoted(families(*DEMO)),
         }

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from scipy.stats import t as student
 
-from frontier.distributions import t_quantile
 from frontier.figures.panels import EDGE, label_axes, new_axes, share_labels
 from frontier.figures.style import COLOURS, REFERENCE_COLOUR, log_axis
 from trainers.studies.cross_fitted_maps import GROUPS
@@ -47,6 +47,6 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
         ax.fill_between(size, floor, upper, color=colour, alpha=0.55, linewidth=0, label=label)
         floor = upper
     ax.plot(size, rows["fvu"], color=REFERENCE_COLOUR, marker="o", **EDGE)
-    error = t_quantile(GROUPS - 1.0, 0.95) * rows["fvu_rest_se"]
+    error = student.ppf(0.975, GROUPS - 1) * rows["fvu_rest_se"]
     ax.errorbar(size, rows["fvu_rest"], error, color=COLOURS[1], marker="s", **EDGE)
     log_axis(ax.xaxis)
