@@ -61,16 +61,16 @@ def test_the_snippets_give_the_numbers_beside_them(namespace, monkeypatch):
         run("after_training", "runs/after_training", progress=False)
     for snippet in SNIPPETS:
         exec(snippet, namespace)
-    means = namespace["means"][namespace["means"]["method"] == "global threshold"]
-    numbers = [interval(row, "cost") for row in means.to_dict("records")]
-    encoders = namespace["encoders"].set_index("parent")
-    numbers += [interval(encoders.loc[name], "cost") for name in ("topk_16_seed0", "topk_32_seed0")]
-    ratios = np.log(
-        namespace["ratios"].groupby("family", sort=False)["ratio"].apply(list).loc["topk + KL fine-tuning"]
-    )
-    mean = over_saes(ratios)
-    numbers.append("{:.3f} [{:.3f}, {:.3f}]".format(*np.exp([mean.value, mean.low, mean.high])))
+    means = namespace["means"][namespace["means"]["method"] == "global threshold"].set_index("family")
+    numbers = [interval(means.loc[name], "cost") for name in ("relu", "jumprelu")]
+    changed = namespace["ratios"].groupby("family", sort=False)["ratio"].apply(list)
+    for way in ("KL", "MSE"):
+        mean = over_saes(np.log(changed[f"topk + {way} fine-tuning"]))
+        numbers.append("{:.3f} [{:.3f}, {:.3f}]".format(*np.exp([mean.value, mean.low, mean.high])))
+    left_out = set(namespace["means"]["left_out"].str.split(", ").explode()) - {""}
+    numbers += [f"`{name.removesuffix('_seed0')}`" for name in left_out]
     assert [number for number in numbers if number not in TEXT] == []
+    assert len(namespace["best"]) == 5 * 6 and namespace["encoders"]["cost"].notna().sum() >= 25
 
 
 def test_the_studies_have_the_sizes_that_the_pages_state():
