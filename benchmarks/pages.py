@@ -45,14 +45,22 @@ TUNING: dict[str, list[FineTuning]] = {
 class Pages:
     """The language model, the SAEs of the studies, and the texts that the pages use."""
 
-    def __init__(self, runs: Path, windows: int = 64) -> None:
-        self.model, self._runs = load_language_model(), runs
-        self.tokens, protocol = evaluation_windows(self.model, windows=windows, progress=False)
+    def __init__(self, runs: Path, quick: bool = False) -> None:
+        self.model, self._runs, self._quick = load_language_model(), runs, quick
+        self.tokens, protocol = self._windows(64, "evaluation")
         self.options: dict[str, Any] = {"protocol": protocol, "batch_size": 4}
+
+    def held_out(self, windows: int) -> Any:
+        """Windows of text that no SAE was trained on."""
+        return self._windows(windows, "evaluation")[0]
 
     def training(self, windows: int) -> Any:
         """Windows of training text."""
-        return evaluation_windows(self.model, windows=windows, split="train", progress=False)[0]
+        return self._windows(windows, "train")[0]
+
+    def _windows(self, windows: int, split: str) -> tuple[Any, str]:
+        count = 24 if self._quick else windows
+        return evaluation_windows(self.model, windows=count, split=split, progress=False)
 
     def saes(self, study: str = "after_training") -> list[Any]:
         """The SAEs of a study, trained now if they are not there."""
@@ -106,7 +114,7 @@ def finetuning(pages: Pages) -> dict[str, Any]:
 
 def anatomy(pages: Pages) -> dict[str, Any]:
     """What errors are made of: the penalties of ReLU beside TopK at 256 latents, and TopK by size."""
-    windows = evaluation_windows(pages.model, windows=1200, progress=False)[0]
+    windows = pages.held_out(1200)
     made = {}
     for study in ("penalties", "widths"):
         found = error_anatomy(pages.saes(study), pages.model, windows, SITE)
@@ -127,14 +135,14 @@ def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure, print the CPU seconds of each section, write the result."""
-    parser = arguments(__doc__, "16 windows of text")
+    parser = arguments(__doc__, "24 windows of text")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs of the studies")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     asked = parser.parse_args(given)
     folder = folder_of(asked)
     place = folder / "pages.json"
     record = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
-    pages = Pages(asked.runs, 16 if asked.quick else 64)
+    pages = Pages(asked.runs, asked.quick)
     for name in asked.sections:
         start = time.process_time()
         found = SECTIONS[name](pages)

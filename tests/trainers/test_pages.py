@@ -4,6 +4,7 @@
 run on a few small SAEs.
 """
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 import trainers
+from benchmarks import pages
 from frontier.studies.paired_frontiers import over_saes
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +51,22 @@ def test_the_snippets_run_on_small_saes(finished, tmp_path, monkeypatch, namespa
     for snippet in SNIPPETS:
         exec(snippet, namespace)
     assert asked == [64, 200, 400, 350], "the windows that the numbers of the page are of"
+
+
+@pytest.mark.slow
+def test_the_command_makes_every_section(finished, tmp_path):
+    """On the same three SAEs in place of every study."""
+    for study in ("after_training", "penalties", "widths"):
+        (tmp_path / study).symlink_to(finished)
+    pages.main(["--quick", "--runs", str(tmp_path), "--out", str(tmp_path)])
+    record = json.loads((tmp_path / "pages.json").read_text(encoding="utf-8"))
+    assert {"pruning", "pursuit", "finetuning", "anatomy", "machine"} <= set(record)
+    assert all(record[name]["cpu_seconds"] >= 0 for name in pages.SECTIONS)
+    ratios = [row["mse_ratio"] for row in record["pursuit"]["gradient over exact"]]
+    assert len(ratios) == 3 * 6 and min(ratios) > 0.95 and max(ratios) > 1.001
+    assert {row["family"] for row in record["anatomy"]["widths"]} == {"relu", "topk"}
+    kl = {row["family"]: row["ratio"] for row in record["finetuning"]["topk"]["kl"]}
+    assert set(kl) == {f"topk + {way} fine-tuning" for way in ("KL", "MSE", "KL and MSE")}
 
 
 @pytest.mark.pages
