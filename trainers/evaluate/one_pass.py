@@ -9,7 +9,8 @@ and without a splice.
 
 The mean of mean ablation is the mean activation over the counted positions of the evaluation set itself,
 found in a pass of its own; FVU uses the same mean. Standard errors leave one batch out at a time (jackknife)
-with this mean held; they come from differences between batches, so spread the windows over the text.
+with this mean held; they come from differences between batches, so spread the windows over the text. Those of
+shares of latents, which a jackknife overstates, compare halves and quarters of the text (`firing_counts`).
 """
 
 from __future__ import annotations
