@@ -42,7 +42,6 @@ class LinearError:
         affordable = GROUPS * members * (d_in + 1) * d_out * 8 <= MEMORY
         self._groups = min(GROUPS if affordable else 2, batches)
         self._batches, self._mean = batches, mean
-        self._d_in = d_in
         zeros = torch.zeros(self._groups, dtype=torch.float64, device=mean.device)
         self._xx = zeros.new_zeros(self._groups, d_in + 1, d_in + 1)
         self._xe = zeros.new_zeros(self._groups, members, d_in + 1, d_out)
