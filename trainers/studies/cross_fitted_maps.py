@@ -47,10 +47,9 @@ class MapMoments:
     """Sums of products of predictors z `[n, p]` and errors `[n, d]`, per group of text, in float64."""
 
     def __init__(self, width: int, d: int, groups: int, device: torch.device) -> None:
-        options = {"dtype": torch.float64, "device": device}
-        self._zz = torch.zeros(groups, width + 1, width + 1, **options)  # type: ignore[arg-type]
-        self._ze = torch.zeros(groups, width + 1, d, **options)  # type: ignore[arg-type]
-        self._ee = torch.zeros(groups, **options)  # type: ignore[arg-type]
+        self._ee = torch.zeros(groups, dtype=torch.float64, device=device)
+        self._zz = self._ee.new_zeros(groups, width + 1, width + 1)
+        self._ze = self._ee.new_zeros(groups, width + 1, d)
         self._shift: tuple[Tensor, Tensor] | None = None
 
     def add(self, group: int, z: Tensor, error: Tensor) -> None:
