@@ -27,6 +27,7 @@ _HOME = {
     "RunConfig": "config",
     "load_language_model": "language_models",
     "activation_stream": "activations",
+    "StoredActivations": "activations",
     "synthetic_stream": "activations",
     "evaluation_windows": "activations",
     "recovery": "activations",

@@ -255,7 +255,8 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
         from frontier import runs_table
 
         shown = table.sort_values(["family", "l0"])
-        columns = [c for c in (*IDENTITY, *METRICS) if c in METRICS or len(set(shown[c])) > 1]
+        there = shown.notna().any()
+        columns = [c for c in (*IDENTITY, *METRICS) if (there[c] if c in METRICS else len(set(shown[c])) > 1)]
         console.print(runs_table(shown, columns=columns), markup=False, soft_wrap=True)
         for line in (*found_of_targets(folder, table), *dead_families(table, run_config(folder))):
             console.print(line, markup=False, soft_wrap=True)

@@ -86,6 +86,17 @@ class RunConfig(Section):
         return self
 
     @model_validator(mode="after")
+    def rows_are_their_own_text(self) -> RunConfig:
+        """Stored activations come without a target site and without text."""
+        given = self.activations
+        if given.files and (given.target_site or self.evaluation.text):
+            field = "activations.target_site" if given.target_site else "evaluation.text"
+            raise ValueError(
+                f"activations.files are rows of one site, and hold their own evaluation; leave {field} out"
+            )
+        return self
+
+    @model_validator(mode="after")
     def sites_suit_the_families(self) -> RunConfig:
         """A skip leads from one site to another; what encodes by its decoder stays at one."""
         for family in self.families:

@@ -39,6 +39,8 @@ class ActivationsSection(Section):
 
     site: str = "mlp_out.-1"
     """resid_post, mlp_out, attn_out, mlp_neurons, ... and a layer (-1: the last), or a module path."""
+    files: str | list[str] | None = None
+    """Activations themselves, .npy or .safetensors (files or folders), instead of a model that reads text."""
     target_site: str | None = None
     """Where the output is compared: another site makes the SAEs transcoders."""
     text: str | list[str] = "standard-library"

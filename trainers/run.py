@@ -26,7 +26,7 @@ from trainers.config import RunConfig, as_begun, stated
 from trainers.config_members import MemberPlan, members
 from trainers.config_sizes import sized
 from trainers.family import Family, Member, Schedule
-from trainers.language_models import LanguageModel, load_language_model
+from trainers.origin import Origin, origin_of
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
 from trainers.sae import SAE
@@ -69,7 +69,7 @@ class Run:
     """
 
     config: RunConfig
-    model: LanguageModel
+    model: Origin
     stream: ActivationStream
     families: list[Family]
     engines: list[Engine]
@@ -192,7 +192,7 @@ def finds_a_threshold(kind: type[Architecture]) -> bool:
     return kind.threshold is not Architecture.threshold
 
 
-def check_evaluation_text(config: RunConfig, model: LanguageModel) -> None:
+def check_evaluation_text(config: RunConfig, model: Origin) -> None:
     """Nothing, if the evaluation can be made and sees no text of the training.
 
     Raises
@@ -225,7 +225,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     prepare(device, config.training.precision)
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
-    model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
+    model = origin_of(config, device)
     site, target = config.activations.site, config.activations.target_site
     config, given = sized(config, model.site(site).width), config.activations
     training, plans = config.training, members(config)
@@ -257,7 +257,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
 def build_families(
     config: RunConfig,
     plans: Iterable[MemberPlan],
-    model: LanguageModel,
+    model: Origin,
     stream: ActivationStream,
     device: Any,
 ) -> list[Family]:

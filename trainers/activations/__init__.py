@@ -2,6 +2,7 @@
 
 =====================  ==============================================================================
 `activation_stream`    activations of a language model on a text, live or cached: `stream`
+`StoredActivations`    rows of activations in files, in the place of a language model: `stored`
 `synthetic_stream`     sums of known features, for which the truth is known: `synthetic`
 `evaluation_windows`   the held-out tokens that SAEs are judged on, and the protocol: `evaluation_text`
 `recovery`             how much of a known truth a decoder found: `recovery`
@@ -17,6 +18,7 @@ from trainers.activations.evaluation_text import evaluation_windows
 from trainers.activations.harvest import ActivationError
 from trainers.activations.recovery import Recovery, recovery
 from trainers.activations.scaling import Batch, Scaling
+from trainers.activations.stored import StoredActivations
 from trainers.activations.stream import ActivationStream, activation_stream
 from trainers.activations.synthetic import SyntheticStream, synthetic_stream
 from trainers.activations.truth import KnownFeatures, ground_truth
@@ -29,6 +31,7 @@ __all__ = [
     "KnownFeatures",
     "Recovery",
     "Scaling",
+    "StoredActivations",
     "StreamedCorpus",
     "SyntheticStream",
     "activation_stream",

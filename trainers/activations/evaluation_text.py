@@ -11,6 +11,7 @@ from frontier.progress import Callback
 from frontier.wording import listed, plural
 from trainers.activations.corpora import corpus_of
 from trainers.activations.sources import Text, TokenWindows, default_length, token_windows
+from trainers.activations.stored import StoredActivations
 from trainers.text import STANDARD_LIBRARY, TextError
 
 STREAMED_SPREAD = 16
@@ -39,14 +40,18 @@ def evaluation_windows(
         raise TextError(f"windows must be at least 1, got {windows}")
     found = _read(model, text, windows, context_length, split, progress)
     total, length = found.tokens.shape
+    if isinstance(model, StoredActivations):  # rows are cheap: as many as there are
+        windows = min(windows, total)
+        places = _spread(windows, total)
+        where = f"{found.text}, {plural(windows, 'window')} of {length} rows, files {model.revision[:6]}"
+        return found.tokens[places].long(), where
     if total < windows:
         body = length - (model.start_token is not None)
         raise TextError(
             f"{found.text} is too short: it has {total * body:,} tokens in {total:,} windows, "
             f"{windows:,} windows of {length} ({windows * body:,} tokens) are needed"
         )
-    places = ((torch.arange(windows) * 2 + 1) * total) // (2 * windows)
-    tokens = found.tokens[places].long()
+    tokens = found.tokens[_spread(windows, total)].long()
     if not model.counted(tokens).any():
         raise TextError(f"{found.text}: no token of the {plural(windows, 'window')} counts; all are ignored")
     protocol = (
@@ -54,6 +59,10 @@ def evaluation_windows(
         f"model {model.name} {model.revision[:6]}"
     )
     return tokens, protocol
+
+
+def _spread(windows: int, total: int) -> Tensor:
+    return ((torch.arange(windows) * 2 + 1) * total) // (2 * windows)
 
 
 def _read(

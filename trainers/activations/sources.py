@@ -15,6 +15,7 @@ from torch import Tensor
 
 from frontier.progress import Callback, reported
 from trainers.activations.corpora import StreamedCorpus, corpus_of
+from trainers.activations.stored import StoredActivations
 from trainers.activations.token_arrays import ARRAY_FILES, checked_array, read_array
 from trainers.text import EVALUATION_SHARE, STANDARD_LIBRARY, ContentHash, TextError, documents, windows
 
@@ -52,8 +53,8 @@ def token_windows(
 
     Parameters
     ----------
-    model : LanguageModel
-        Gives the tokenizer, the start token and the bounds.
+    model : LanguageModel or StoredActivations
+        Gives the tokenizer, the start token and the bounds; stored rows are their own text.
     split : {"train", "evaluation"}, optional
         Files are split by the hash of their path, one file and one array by position (the last sixteenth is
         for evaluation), a streamed corpus by the number of the document. None gives everything.
@@ -72,6 +73,8 @@ def token_windows(
     """
     if tokens is not None and tokens < 1:
         raise TextError(f"tokens must be at least 1, got {tokens}")
+    if isinstance(model, StoredActivations):
+        return _of_array(model, model.text, model.windows(), split, None, tokens)
     if isinstance(text, str | Path) and str(text).endswith(ARRAY_FILES):
         name, array = Path(text).name, read_array(Path(text))
     elif isinstance(text, np.ndarray | Tensor):

@@ -24,7 +24,9 @@ from torch import Tensor
 from frontier.progress import Callback, reported
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import listed, plural
+from trainers.activations.stored import StoredActivations
 from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, windows_at_once
+from trainers.evaluate.rows_only import RowsOnly
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
 
@@ -37,7 +39,7 @@ LEAST_BATCHES = 16
 @torch.no_grad()
 def evaluate(
     saes: Sequence[Any],
-    model: LanguageModel,
+    model: LanguageModel | StoredActivations,
     tokens: Tensor,
     site: str,
     target_site: str | None = None,
@@ -51,6 +53,8 @@ def evaluate(
 
     Parameters
     ----------
+    model : LanguageModel or StoredActivations
+        Behind stored rows there are no predictions: cross-entropy, KL and what follows from them are missing.
     saes : sequence of SAE
         With `encode`, `decode`, `dictionary_size`, `d_in`, `d_out`, and `identity`, the columns that name it.
     tokens : Tensor
@@ -86,19 +90,21 @@ def evaluate(
     batches = _batches(tokens, batch_size)
     means = _means(model, batches, (site, target), progress)
     tally = Tally(saes, names, len(batches), means[site])
+    kind: Any = _OpenBatch if model.predicts else RowsOnly
     memory = memory or affordable(model.device)
     windows = windows_at_once(saes, model, tokens.shape[1], memory)
     for number, group in enumerate(groups_that_fit(saes, memory)):
         moved = {member: on_device(saes[member], model.device) for member in group}
         for index, batch in _tracked(batches, "evaluating", progress):
             for part in batch.split(windows):
-                opened = _OpenBatch(model, part, site, target, means[target], index)
+                opened = kind(model, part, site, target, means[target], index)
                 tally.start(index, opened, again=number > 0)
                 for member, sae in moved.items():
                     tally.add(index, member, sae, opened)
                 del opened  # before the next one is made
     rows = [_identity(sae, name, model, site, target) for sae, name in zip(saes, names, strict=True)]
-    return tally.result(rows, {"protocol": protocol, "ablation": "mean", "source": "trainers"})
+    ablated = {"ablation": "mean"} if model.predicts else {}
+    return tally.result(rows, {"protocol": protocol, **ablated, "source": "trainers"})
 
 
 class _OpenBatch:
@@ -168,7 +174,7 @@ def _names(saes: list[Any]) -> list[str]:
     return names
 
 
-def _check_sites(saes: list[Any], names: list[str], model: LanguageModel, measured: dict[str, str]) -> None:
+def _check_sites(saes: list[Any], names: list[str], model: Any, measured: dict[str, str]) -> None:
     """No SAE says that it belongs to another site of this model than the one that is measured."""
     for sae, name in zip(saes, names, strict=True):
         for key, place in measured.items():
@@ -184,7 +190,7 @@ def _check_sites(saes: list[Any], names: list[str], model: LanguageModel, measur
                 )
 
 
-def _check_widths(saes: list[Any], names: list[str], model: LanguageModel, site: str, target: str) -> None:
+def _check_widths(saes: list[Any], names: list[str], model: Any, site: str, target: str) -> None:
     wanted = model.site(site).width, model.site(target).width
     for sae, name in zip(saes, names, strict=True):
         if (sae.d_in, sae.d_out) != wanted:
@@ -204,7 +210,7 @@ def _batches(tokens: Tensor, batch_size: int) -> list[Tensor]:
 
 
 def _means(
-    model: LanguageModel, batches: list[Tensor], sites: tuple[str, str], progress: bool | Callback
+    model: Any, batches: list[Tensor], sites: tuple[str, str], progress: bool | Callback
 ) -> dict[str, Tensor]:
     """The mean activation of each site over the counted positions `[width]`."""
     sums: dict[str, Tensor] = {s: torch.zeros((), dtype=torch.float64, device=model.device) for s in sites}
@@ -234,7 +240,7 @@ def _refuse_nan(target: Tensor, inputs: Tensor, batch: int, sites: tuple[str, st
             )
 
 
-def _identity(sae: Any, name: str, model: LanguageModel, site: str, target: str) -> dict[str, Any]:
+def _identity(sae: Any, name: str, model: Any, site: str, target: str) -> dict[str, Any]:
     """The columns that name an SAE: its own, and what the evaluation knows where it says nothing."""
     known = {
         "run_id": name, "model": model.name, "site": model.site(site).name, "layer": model.site(site).layer,

@@ -15,8 +15,8 @@ from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, run_config
 from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
-from trainers.language_models import LanguageModel, load_language_model
 from trainers.loggers import log_evaluation
+from trainers.origin import Origin, origin_of
 from trainers.precision import prepare, with_formats
 from trainers.promises.lines import own_fault
 from trainers.run import RunError, chosen_device
@@ -27,9 +27,7 @@ ORDER = ["family", "dictionary_size", "learning_rate", "sparsity_setting", "seed
 """Of the rows: numbers as numbers."""
 
 
-def evaluate_run(
-    folder: str | Path, *, model: LanguageModel | None = None, progress: bool = True
-) -> pd.DataFrame:
+def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: bool = True) -> pd.DataFrame:
     """Every metric of every SAE below `folder`, written there as `metrics.parquet` with its companions.
 
     Raises
@@ -44,7 +42,7 @@ def evaluate_run(
     saes = trained_saes(folder, config)
     if model is None:
         prepare(device, config.training.precision)
-        model = load_language_model(config.model.name, device=device, dtype=config.model.dtype)
+        model = origin_of(config, device)
     check_model(saes, model, config)
     part = folder / f".evaluation_{ranks.rank()}"
     if ranks.is_first():
@@ -87,7 +85,7 @@ def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:
     return mine
 
 
-def check_model(saes: list[SAE], model: LanguageModel, config: RunConfig) -> None:
+def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:
     """Nothing, if the SAEs were trained on this model with this context length.
 
     Raises
@@ -102,7 +100,7 @@ def check_model(saes: list[SAE], model: LanguageModel, config: RunConfig) -> Non
             raise RunError(f"these SAEs were trained with {key} {was.pop()!r}, config.toml now says {now!r}")
 
 
-def evaluated(saes: list, model: LanguageModel, config: RunConfig, progress: bool) -> Evaluation:
+def evaluated(saes: list, model: Origin, config: RunConfig, progress: bool) -> Evaluation:
     """These SAEs on the held-out text of a configuration."""
     given = config.evaluation
     length = config.activations.context_length

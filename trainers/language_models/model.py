@@ -41,6 +41,9 @@ class LanguageModel:
     patch modules for their duration: one thread at a time.
     """
 
+    predicts = True
+    """Its logits give cross-entropy and KL."""
+
     def __init__(
         self, model: Any, tokenizer: Any = None, *, name: str, ignore: Sequence[int] | None = None,
         config: dict[str, Any] | None = None,

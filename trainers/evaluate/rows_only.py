@@ -1,0 +1,27 @@
+"""A batch of rows behind which no language model stands: what is measured without predictions."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import Tensor
+
+from trainers.evaluate.tally import total
+
+
+class RowsOnly:
+    """Stored rows `[n, d]`, as a tally takes a batch; losses are missing."""
+
+    def __init__(self, model: Any, tokens: Tensor, site: str, target: str, mean: Tensor, index: int) -> None:
+        self.input = self.target = model.capture(tokens, [site])[site].flatten(0, 1)
+        self.target_norm = self.target.norm(dim=1)
+        self.shared = dict.fromkeys(("ce_clean", "ce_zero", "ce_mean"), math.nan) | {
+            "tokens": len(self.target),
+            "predictions": 0,
+            "centred_squares": total((self.target - mean).square()),
+        }
+
+    def losses(self, reconstruction: Tensor) -> tuple[float, float]:
+        """No cross-entropy, no KL."""
+        return math.nan, math.nan
