@@ -119,7 +119,7 @@ def test_files_that_are_no_activations_are_refused_by_name(folder, made, message
 def test_a_missing_file_a_nan_and_a_file_that_shrinks_are_said(folder):
     with pytest.raises(TextError, match="no activations at"):
         StoredActivations(folder / "none.npy")
-    with pytest.raises(ConfigError, match="leave evaluation.text out"):
+    with pytest.raises(ConfigError, match=r"leave evaluation\.text out"):
         checked(config(folder).model_dump() | {"evaluation": {"text": "standard-library"}})
     bad = rows(700, 1)
     bad[5, 3] = np.nan
