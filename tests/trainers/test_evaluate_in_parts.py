@@ -75,7 +75,7 @@ def test_memory_stays_within_what_is_given(saes, model, tokens, monkeypatch):
 )
 def test_windows_of_a_large_model(vocabulary, size, length, windows):
     """30 GB for logits: 9.5 windows of 1,024 tokens × 256,000 × 12 bytes."""
-    told = type("Model", (), {"vocabulary_size": vocabulary})
+    told = type("Model", (), {"vocabulary_size": vocabulary, "predicts": True})
     sae = type("SAE", (), {"dictionary_size": size})
     assert fitting.windows_at_once([sae], told, length, 30 * 10**9) == windows
 

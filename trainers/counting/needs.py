@@ -69,10 +69,12 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     tensors = [t for f in families for t in (*f.parameters.values(), *f.state.values())]
     weights = sum(t.untyped_storage().nbytes() for t in tensors)
     trained = sum(v.numel() * v.element_size() for f in families for v in f.parameters.values())
-    language = sum(p.numel() * p.element_size() for p in model.model.parameters())
+    language = sum(p.numel() * p.element_size() for p in model.model.parameters()) if model.predicts else 0
     rows = -(-stream.harvest.total_rows // stream.buffers)
     steps = [step_of(f, e, stream.batch_size) for f, e in zip(families, engines, strict=True)]
-    per_token = max(LOGITS * model.vocabulary_size, CODES * max(f.dictionary_size for f in families))
+    per_token = max(
+        LOGITS * model.vocabulary_size * model.predicts, CODES * max(f.dictionary_size for f in families)
+    )
     evaluation = language + trained + per_token * stream.harvest.windows.tokens.shape[1]
     return Needs(
         {
@@ -92,10 +94,9 @@ def step_of(family: Family, engine: Any, batch: int) -> int:
     from trainers.steps.stacked import StackedEngine
 
     one = sum(v.numel() * v.element_size() for v in family.parameters.values()) // len(family)
+    latents = family.parameters[family.architecture.decoder].shape[1]  # of a shard, its own
     if not isinstance(engine, StackedEngine):
-        return min(getattr(engine, "threads", 1), len(family)) * (
-            one + 2 * 4 * batch * family.dictionary_size
-        )
+        return min(getattr(engine, "threads", 1), len(family)) * (one + 2 * 4 * batch * latents)
     phases = (False, True) if family.architecture.setting_name == "k" else (False,)
     try:
         return max(_counted(family, engine, batch, dead) for dead in phases)

@@ -23,8 +23,9 @@ def windows_at_once(saes: Sequence[Any], model: Any, length: int, memory: int | 
     """Windows of so many tokens whose logits and codes fit; at least one."""
     if memory is None:
         return 2**31
-    logits = LOGITS * model.vocabulary_size if model.predicts else 0
-    per_token = max(logits, CODES * max(s.dictionary_size for s in saes))
+    per_token = max(
+        LOGITS * model.vocabulary_size * model.predicts, CODES * max(s.dictionary_size for s in saes)
+    )
     return max(1, memory // (length * per_token))
 
 
