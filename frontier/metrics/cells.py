@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
+from frontier.metrics.checks import PERCENT_MEDIAN, TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import COLUMNS, Column
 from frontier.metrics.names import canonical_name, spec_of
 from frontier.metrics.number_format import MARKS, decide, question, shows, written
 from frontier.wording import listed, plural
 
-MISSING_WORDS = frozenset(
-    {"", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "—", "–", "?"}
-)
+MISSING_WORDS = frozenset({
+    "", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "---", "—", "–", "?", ".",
+    "...", "…", "n.a.", "n. a.", "\\n",
+})  # fmt: skip
 TRUTH = {"true": True, "false": False}
 SCALES = {"k": 1e3, "m": 1e6, "b": 1e9}
 
@@ -244,6 +245,11 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
                 meaning[text] = number_in(text, spec, decimal)
             numbers[i] = meaning[text]
             texts.append((i, text))
+    signed = np.array([i for i, text in texts if text.endswith("%")], dtype=int)
+    bare = np.delete(numbers, signed)
+    if signed.size and np.isfinite(bare).any() and np.nanmedian(np.abs(bare)) > PERCENT_MEDIAN:
+        numbers[signed] *= 100  # the others are per cent too, without saying so; the column is decided as one
+        texts = [(i, text) for i, text in texts if not text.endswith("%")]
     bad_words = sorted(
         t for t, value in meaning.items() if np.isnan(value) and t.lower() not in MISSING_WORDS
     )

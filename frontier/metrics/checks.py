@@ -135,6 +135,20 @@ def hits_outside(table: pd.DataFrame) -> Iterator[str]:
             yield f"{text} in {rows_named(rows, table)}; kept"
 
 
+def fvu_above_one(table: pd.DataFrame) -> Iterator[str]:
+    """A reconstruction worse than the mean is real; where most are, they may be per cent."""
+    if "fvu" not in table:
+        return
+    values = table["fvu"].to_numpy()
+    above = values > 1
+    if above.any():
+        add_text(table, "doubts", above, "fvu above 1")
+        most = np.nanmedian(values) > PERCENT_MEDIAN
+        yield f"fvu above 1 in {int(above.sum())} rows; kept" + (
+            " (if they are per cent, let the column's name end in %)" if most else ""
+        )
+
+
 def known_bugs(table: pd.DataFrame) -> Iterator[str]:
     """Values that come from a known fault of the tool that wrote them."""
     if {"alive_fraction", "dictionary_size"} <= set(table.columns):

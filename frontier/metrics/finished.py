@@ -32,7 +32,10 @@ CLOCKS = frozenset({"timestamp", "runtime"})
 """Columns of a logged history: its rows are moments of one run where nothing names a run."""
 
 BATCHES = re.compile(
-    r"(?:eval_)?(?:batch|window|prompt|doc|document|sequence|seq|example|sample|input)(?:_(?:idx|index|id|no|number))?"
+    r"(?:eval_)?(?:batch|window|prompt|doc|document|sequence|seq|example|sample|input)"
+    r"(?:_(?:idx|index|id|no|number))?"
+    r"|(?P<tokens>(?:tok|token|seq)_(?:idx|index|id|no|number|pos|position)|position|pos)"
+    r"|(?P<latents>(?:latent|feature|feat|neuron|unit)(?:_(?:idx|index|id|no|number))?)"
 )
 KNOBS = frozenset(
     "lr learning_rate batch_size bandwidth warmup expansion_factor l1_penalty k target_l0".split()
@@ -97,7 +100,7 @@ def summary_rows(table: pd.DataFrame) -> Iterator[str]:
 
 
 def batches(table: pd.DataFrame) -> Iterator[str]:
-    """Rows that are batches of evaluations: nobody can say how to average what they hold.
+    """Rows that are batches of evaluations, tokens or latents: nobody can say how to average what they hold.
 
     Raises
     ------
@@ -105,13 +108,20 @@ def batches(table: pd.DataFrame) -> Iterator[str]:
         When a column counts batches (texts, windows) through which one SAE goes.
     """
     for name in [c for c in table.columns if BATCHES.fullmatch(slug(c))]:
+        found = BATCHES.fullmatch(slug(name))
+        what = (found and found.lastgroup) or "batches"
         keys = _keys(table, table.get("run_id"), texts=False)
         once = not pd.DataFrame({"key": keys, "batch": _words(table[name], str)}).duplicated().any()
         per_sae = table[name].groupby(keys).nunique()
         if once and len(table) > 2 and 2 * int((per_sae > 1).sum()) > len(per_sae):
             raise TableError(
-                f"rows are batches, not SAEs: column {name} has up to {int(per_sae.max())} values for one "
-                "SAE; give one row per SAE, its losses and L0 averaged over the batches"
+                f"rows are {what}, not SAEs: column {name} has up to {int(per_sae.max())} values for one "
+                "SAE; give one row per SAE, "
+                + (
+                    "with its losses and L0"
+                    if what == "latents"
+                    else f"its losses and L0 averaged over the {what}"
+                )
             )
     return iter(())
 

@@ -90,7 +90,7 @@ def _polars_column(name: str, column: pd.Series) -> Any:
 
 
 def from_records(content: Any) -> pd.DataFrame:
-    """A list of records, a dict of columns or a dict of records; nested keys become dotted names.
+    """Records, rows below one of names, columns, or records by name; nested keys become dotted names.
 
     Raises
     ------
@@ -105,6 +105,10 @@ def from_records(content: Any) -> pd.DataFrame:
         return pd.json_normalize(content, sep=".") if nested else _frame(content)
     if isinstance(content, pd.DataFrame):
         return content
+    if isinstance(content, list) and content and all(isinstance(row, list) for row in content):
+        names, *rows = content  # as Google Sheets' API gives them
+        if all(isinstance(n, str) for n in names) and all(len(row) <= len(names) for row in rows):
+            return _frame([[*row, *[None] * (len(names) - len(row))] for row in rows], columns=names)
     words = found if isinstance(found, str) and found.startswith("a list") else type(found).__name__
     raise TableError(f"expected a list of records or a dict of columns, found {words}")
 

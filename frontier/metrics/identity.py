@@ -98,9 +98,10 @@ def _names_a_kind(name: str) -> bool:
 
 def told_by_names(table: pd.DataFrame) -> Iterator[str]:
     """Architectures in the names of the SAEs, where no column has them and every name has one; layers too."""
-    if "run_id" not in table or {"architecture", "family"} & set(table.columns):
+    column = next((c for c in ("run_id", *table.columns) if c in table and _names_saes(table, str(c))), None)
+    if column is None or {"architecture", "family"} & set(table.columns):
         return
-    names = [str(name) for name in table["run_id"]]
+    names = [str(name) for name in table[column]]
     kinds = [architecture_in(name) for name in names]
     if not all(kinds):
         return
@@ -110,6 +111,42 @@ def told_by_names(table: pd.DataFrame) -> Iterator[str]:
     if "layer" not in table and len(set(layers)) > 1 and None not in layers:
         table["layer"] = layers
         yield "layer: read from the names of the SAEs"
+
+
+def _names_saes(table: pd.DataFrame, column: str) -> bool:
+    """Whether a column has the names of SAEs."""
+    if column == "run_id":
+        return True
+    named = column.lower() in ("name", "sae", "run", "trainer", "experiment", "display_name")
+    return named and bool(table[column].map(lambda cell: isinstance(cell, str)).all())
+
+
+def spellings(table: pd.DataFrame) -> Iterator[str]:
+    """Names that differ in nothing but case, spaces and hyphens are one: the most frequent spelling is it."""
+    for column in ("architecture", "family", "model", "site"):
+        if column not in table:
+            continue
+        counts = table[column].value_counts(sort=False)
+        texts = [v for v in counts.index if isinstance(v, str)]
+        together: dict[str, list[str]] = {}
+        for text in texts:
+            together.setdefault(_bare(text), []).append(text)
+        meant = {t: max(alike, key=lambda a: counts[a]) for alike in together.values() for t in alike}
+        changed = {t: to for t, to in meant.items() if t != to}
+        if changed:
+            table[column] = table[column].map(lambda cell, to=changed: to.get(cell, cell))
+            said = [f"{t!r} is {to!r}" for t, to in changed.items()]
+            yield f"{column}: {listed(said, 4)}, spelled otherwise"
+
+
+@lru_cache(maxsize=4096)
+def _bare(name: str) -> str:
+    """A name without case, and without what stands between its words; digits stay apart.
+
+    >>> _bare("Top-K"), _bare("top_k SAE"), _bare("v1_5")
+    ('topk', 'topksae', 'v1_5')
+    """
+    return re.sub(r"(?<=[^\W\d])[-_\s]+(?=[^\W\d])", "", name.strip().lower())
 
 
 def places(table: pd.DataFrame) -> Iterator[str]:

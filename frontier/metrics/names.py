@@ -27,7 +27,7 @@ ALIASES: dict[str, str] = {slug(a): c.name for c in COLUMNS for a in (c.name, *c
 NESTED = re.compile(
     r"^(?:eval_result_metrics|eval_results?|metrics|sae_cfg|sae_cfg_dict|metadata|summary|config"
     r"|model_performance_preservation|model_behavior_preservation|reconstruction_quality|shrinkage|sparsity"
-    r"|misc_metrics|token_stats|trainer|sae)[./]"
+    r"|misc_metrics|token_stats|trainer|sae|cfg|sae_config|details|hparams|hyperparameters|results?)[./]"
 )
 """Prefixes of nested result files, peeled off before a name is looked up."""
 
@@ -155,7 +155,45 @@ def _without_percent(word: str) -> str:
     return _PERCENT.sub("_", word).strip("_") if _PERCENT.search(word) else word
 
 
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_MEAN = re.compile(
+    r"(?:mean|avg|average)[\s_.]+(?P<after>.+)|(?P<before>.+?)[\s_./]+(?:mean|avg|average)", re.I
+)
+_SPREAD = ("std", "sd", "stdev", "stddev", "se", "sem", "stderr", "min", "max", "median", "var", "count")
+
+
+def means_beside_spreads(names: Sequence[str]) -> dict[str, str]:
+    """Columns of means, beside which a spread shows what they are, and the metric that each is the mean of.
+
+    Alone, 'loss_recovered_mean' may be what is recovered of a mean ablation.
+
+    >>> means_beside_spreads(["frac_recovered_mean", "frac_recovered_std", "kl_mean"])
+    {'frac_recovered_mean': 'frac_recovered'}
+    """
+    words, found = {slug(name) for name in names}, {}
+    for name in names:
+        told = _MEAN.fullmatch(name)
+        base = told and (told["after"] or told["before"])
+        if not told or not base or canonical_name(name) or slug(base) in words:
+            continue
+        spec = BY_NAME.get(canonical_name(base) or "")
+        spreads = {slug(f"{base}_{word}") for word in _SPREAD} | {slug(f"{word}_{base}") for word in _SPREAD}
+        if spec is not None and spec.kind in ("real", "fraction") and spreads & words:
+            found[name] = base
+    return found
+
+
 def _peeled(name: str) -> str:
+    """A name as the list of aliases has it; 'ceLossScore' too."""
+    word = _without_prefixes(name)
+    spaced = _HUMP.sub("_", str(name))
+    if word not in ALIASES and spaced != name:
+        spaced = _without_prefixes(spaced)
+        return spaced if spaced in ALIASES else word
+    return word
+
+
+def _without_prefixes(name: str) -> str:
     text = _without_units(str(name).strip().lower())
     while (word := _known_word(text)) is None:
         shorter = NESTED.sub("", text)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import Column
+from frontier.metrics.dressing import undressed
 from frontier.metrics.names import spec_of
 
 MARKS = {".": ",", ",": "."}
@@ -27,11 +28,15 @@ _NUMBER = re.compile(
     r"\s*(?:(?P<percent>%)|(?P<scale>[kKmMbB])?\s*(?:active\s+)?"
     rf"(?:(?:latent|feature|unit|neuron|nat|token|tok|dim|dimension)s?{_PER})?)"
     r"(?:\s*(?:±|\+/?-)\s*[\d.,]+\s*%?|\s*\([\d.,]+\s*%?\)|\s*\[[-−\d.,;:%\s–]+\])?"
+    r"\s*[*†‡§¶]*"
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})*")
 _INDIAN = re.compile(r"[1-9]\d?(?:,\d{2})+,\d{3}")
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
-_RAISED = str.maketrans({"−": "-", "⁻": "-", **{c: str(i) for i, c in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")}})
+_RAISED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
+_POWER = re.compile(r"[x×·*]\s*10[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_NOTE = re.compile(r"(?<=[\d%)\]])(?<!(?<![\d.,])10)[⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈ]+$")
+"""Raised digits behind a number are a power of ten or the mark of a footnote."""
 
 
 class Written(NamedTuple):
@@ -71,7 +76,8 @@ def written(text: str) -> Written | None:
     >>> written("6.45.1"), written("relu")
     (None, None)
     """
-    text = _NEUTRAL.sub("", text.strip().translate(_RAISED))
+    text = _NOTE.sub("", undressed(text.strip()).replace("−", "-"))
+    text = _NEUTRAL.sub("", _POWER.sub(lambda m: m[0].translate(_RAISED), text))
     found = _NUMBER.fullmatch(text)
     if found is None:
         return None

@@ -27,9 +27,17 @@ from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
-from frontier.metrics.identity import models_or_architectures, places, told_by_names
+from frontier.metrics.identity import models_or_architectures, places, spellings, told_by_names
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
-from frontier.metrics.names import canonical_name, read_names, says_percent, setting_name, slug, spec_of
+from frontier.metrics.names import (
+    canonical_name,
+    means_beside_spreads,
+    read_names,
+    says_percent,
+    setting_name,
+    slug,
+    spec_of,
+)
 from frontier.wording import inert, listed, plural
 
 CHECKED = "frontier_checked"
@@ -100,6 +108,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         clean_names,
         models_or_architectures,
         told_by_names,
+        spellings,
         places,
         checks.sentinels,
         checks.impossible_l0,
@@ -111,6 +120,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         weak_ablations,
         checks.known_bugs,
         checks.hits_outside,
+        checks.fvu_above_one,
         checks.other_meanings,
         checks.repeats,
         *finished.CHECKS,
@@ -222,6 +232,8 @@ def _recognised(table: pd.DataFrame) -> list[str]:
 
 def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
     """The table under our names, what each column was called, and what to say about it."""
+    means = means_beside_spreads(list(map(str, table.columns)))
+    table = table.rename(columns=means)
     claimed = [c for c in table.columns if canonical_name(c)]
     table, together = _settings_together(table)
     claimed = [c for c in claimed if c in table]
@@ -231,7 +243,8 @@ def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[st
     setting = setting_name(names["sparsity_setting"]) if "sparsity_setting" in names else None
     if setting and "sparsity_name" not in table:
         table["sparsity_name"] = setting
-    return table, names, [*together, *remarks]
+    said = [f"{mean!r} is the mean of {metric}" for mean, metric in means.items()]
+    return table, names, [*said, *together, *remarks]
 
 
 def _settings_together(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -211,10 +211,6 @@ def _use_what_there_is(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _flagged(table: pd.DataFrame) -> pd.DataFrame:
     """Values that are real but odd: kept, and said."""
-    above = table["fvu"].to_numpy(dtype=float) > 1 if "fvu" in table else None
-    if above is not None and above.any():
-        add_text(table, "doubts", above, "fvu above 1")
-        add_notes(table, f"fvu above 1 in {int(above.sum())} rows; kept")
     if {"l0", "sparsity_setting", "sparsity_name", "architecture"} <= set(table.columns):
         batch = table["architecture"].isin(["batch_topk", "matryoshka_batch_topk"]) & (
             table["sparsity_name"] == "k"

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 import pandas as pd
 
 from frontier.metrics.checks import TableError
+from frontier.metrics.dressing import undressed
 from frontier.metrics.names import canonical_name, slug, spec_of
 from frontier.metrics.number_format import written
+from frontier.readers.layouts import by_seed, refuse_families_as_columns, sections
 from frontier.wording import listed, plural
 
 LOOKED_AT = 12
@@ -18,6 +20,7 @@ LOOKED_AT = 12
 UNITS = re.compile(
     r"[(\[].*[)\]]|%|-|nats?(?:\s*(?:/|per)\s*tok(?:en)?)?|latents?|tokens?|fraction|percent|count|float|int"
 )
+STATISTICS = frozenset("mean avg average median std sd sem se min max var count".split())
 MERGED = ("architecture", "family", "model", "site", "layer", "dictionary_size")
 """Columns whose cells people merge."""
 
@@ -37,10 +40,10 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
     [{'l0': '8', 'loss recovered %': '91'}]
     """
     said: list[str] = []
-    cells = _without_formulas(cells).dropna(how="all").reset_index(drop=True)
+    cells = _undressed(cells).dropna(how="all").reset_index(drop=True)
     if names is None:
         first, last = _header(cells)
-        names = tuple(_names(cells.iloc[first : last + 1]))
+        names = _names_of_rows(_joined(cells.iloc[first : last + 1]), cells.iloc[last + 1 :])
         if first:
             said.append(f"{plural(first, 'line')} above the header left out")
         cells = cells.iloc[last + 1 :].reset_index(drop=True)
@@ -51,7 +54,8 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
         said.append(f"{plural(int(repeated.sum()), 'row')} equal to the header left out")
         table = table[~repeated].reset_index(drop=True)
     _refuse_second_table(table)
-    table = _upright(_row_names(table), names, said)
+    table = by_seed(sections(_upright(_row_names(table), names, said), said), said)
+    refuse_families_as_columns(table)
     return _below_merged(_wide(table, said), said), said
 
 
@@ -63,17 +67,57 @@ def _header(cells: pd.DataFrame) -> tuple[int, int]:
     wordy = [i for i, row in enumerate(rows) if row and not any(written(text) for text in row)]
     several = [i for i in wordy if len(rows[i]) > 1] or wordy or [0]
     first = max(several, key=lambda i: (_recognised(rows[i]), -i))
+    if _recognised(rows[first]) == 1 and _lies_on_its_side(rows):
+        first = several[0]
     if not _recognised(rows[first]):
         first = next((i for i, row in enumerate(rows) if len(row) > 1), 0)
     last = first
-    while last + 1 in wordy and last < first + 2 and _continues(rows[first], rows[last + 1]):
+    while last + 1 in wordy and last < first + 2 and _continues(rows[last + 1]):
         last += 1
     return first, last
 
 
-def _continues(names: list[str], row: list[str]) -> bool:
-    """Whether a row below the names is one of units, or names further."""
-    return all(UNITS.fullmatch(text.lower()) for text in row) or _recognised(row) > len(row) / 2
+def _lies_on_its_side(rows: list[list[str]]) -> bool:
+    """Whether the first cells of the rows are names of metrics, an L0 among them."""
+    known = [canonical_name(row[0]) for row in rows if row]
+    return "l0" in known and len([name for name in known if name]) > 1
+
+
+def _continues(row: list[str]) -> bool:
+    """Whether a row below the names is one of units or statistics, or names further."""
+    if all(UNITS.fullmatch(text.lower()) for text in row) or _recognised(row) > len(row) / 2:
+        return True
+    return {text.lower() for text in row} <= STATISTICS
+
+
+def _joined(rows: pd.DataFrame) -> tuple[str, ...]:
+    """The names over the columns; those of statistics below a metric say which one it is."""
+    names, below = list(_names(rows)), rows.iloc[1:].astype(object).to_numpy()
+    for i, name in enumerate(_names(rows)):
+        statistic = next(
+            (w for w in (str(cell).strip().lower() for cell in below[:, i]) if w in STATISTICS), ""
+        )
+        if statistic and slug(name) not in STATISTICS:
+            names[i] = f"{name}_{statistic}"
+    return tuple(names)
+
+
+def _names_of_rows(names: tuple[str, ...], cells: pd.DataFrame) -> tuple[str, ...]:
+    """The header with a nameless first column, where it lacks one for the names of rows (R's write.table)."""
+    width = len([name for name in names if name])
+    if any(names[width:]) or len(cells.columns) <= width or not len(cells):
+        return names
+    if cells.iloc[:, width + 1 :].notna().any(axis=None) or cells.iloc[:, : width + 1].isna().any(axis=None):
+        return names
+    first, second = (list(map(str, cells.iloc[:, i])) for i in (0, 1))
+    text = "\n".join(map(str, cells.to_numpy().ravel()))
+    counted = first == [str(i + 1) for i in range(len(first))] and not any(map(written, second))
+    named = len(set(first)) == len(first) and not any(map(written, first)) and all(map(written, second))
+    spec = spec_of(canonical_name(names[0]) or "")
+    number_first = spec is not None and spec.kind != "identity"
+    if re.search(r"\d\.\d", text) and (counted or (named and number_first)):
+        return ("", *names[:width])
+    return names
 
 
 def _names(rows: pd.DataFrame) -> Iterator[str]:
@@ -205,12 +249,15 @@ def _recognised(texts: list[str]) -> int:
     return sum(canonical_name(text) is not None for text in texts)
 
 
-def _without_formulas(cells: pd.DataFrame) -> pd.DataFrame:
-    """The text inside Excel's way to keep text text: `="relu"`."""
-    marked = [c for c in cells.columns if cells[c].astype(str).str.startswith('="').any()]
-    for column in marked:
-        cells[column] = [
-            found[1] if isinstance(cell, str) and (found := _FORMULA.fullmatch(cell)) else cell
-            for cell in cells[column]
-        ]
+def _undressed(cells: pd.DataFrame) -> pd.DataFrame:
+    """The text inside Excel's way to keep text text, `="relu"`, and inside TeX."""
+    for column in cells.columns:
+        text = "\n".join(cell for cell in cells[column] if isinstance(cell, str))
+        if '="' in text:
+            formulas = [isinstance(cell, str) and _FORMULA.fullmatch(cell) for cell in cells[column]]
+            cells[column] = [
+                found[1] if found else cell for found, cell in zip(formulas, cells[column], strict=True)
+            ]
+        if re.search(r"[\\$<]|\[\^", text):
+            cells[column] = [undressed(cell) if isinstance(cell, str) else cell for cell in cells[column]]
     return cells

@@ -12,6 +12,8 @@ from frontier.readers.found import flat
 from frontier.wording import in_shell, listed, nearest
 
 DEEPEST = 8
+MOST_FACTS = 100
+"""Facts of one dict beside the results; one with more holds something per latent."""
 
 Rows = dict[str, list[dict[str, Any]]]
 
@@ -73,14 +75,27 @@ def _records(
     if _has_l0(content):
         yield way, {**above, **flat(content)}
         return
-    plain = {k: v for k, v in content.items() if not isinstance(v, (dict, list))}
     nested: dict[str, Any] = {str(k): v for k, v in content.items() if isinstance(v, (dict, list))}
+    plain = {k: v for k, v in content.items() if not isinstance(v, (dict, list))}
+    for name, inner in nested.items():  # settings beside the results
+        if isinstance(inner, dict) and not _holds_l0(inner, depth + 1):
+            facts = flat(inner, f"{name}.")
+            plain |= facts if len(facts) <= MOST_FACTS else {}
     named = [name for name, inner in nested.items() if isinstance(inner, dict) and _has_l0(inner)]
     for name, inner in nested.items():
         if len(named) > 1 and name in named:  # records by name
             yield way, {"run_id": name, **above, **plain, **flat(inner)}
         elif canonical_name(name) is None or isinstance(inner, list):
             yield from _records(inner, (*way, name), {**above, **plain}, depth + 1)
+
+
+def _holds_l0(content: Any, depth: int) -> bool:
+    """Whether an L0 stands anywhere in it."""
+    if depth > DEEPEST or not isinstance(content, (dict, list)):
+        return False
+    if isinstance(content, list):
+        return any(_holds_l0(inner, depth + 1) for inner in content)
+    return any(canonical_name(str(k)) == "l0" or _holds_l0(v, depth + 1) for k, v in content.items())
 
 
 def _has_l0(record: dict[str, Any]) -> bool:

@@ -107,17 +107,36 @@ def decode_table(content: bytes) -> tuple[str, str]:
 
 
 def json_lines(content: str) -> list[Any]:
-    """One JSON value per line."""
-    records = []
-    for i, line in enumerate(content.split("\n"), start=1):
+    """One JSON value per line, or one after the other over several lines each."""
+    records, lines = [], content.split("\n")
+    for i, line in enumerate(lines, start=1):
         if line.strip():
             try:
                 records.append(json.loads(line))
             except json.JSONDecodeError as error:
-                raise TableError(f"line {i} is not JSON: {_not_json(error, line)}") from error
+                if not records and (values := _one_after_the_other(content)):
+                    return values
+                last = records and not "".join(lines[i:]).strip()
+                hint = "; delete that line to read those above it" if last else ""
+                raise TableError(f"line {i} is not JSON: {_not_json(error, line)}{hint}") from error
             except RecursionError:
                 raise TableError(f"line {i} is nested too deeply (recursion)") from None
     return records
+
+
+def _one_after_the_other(content: str) -> list[Any]:
+    """The values of a text that holds nothing else, as jq prints them; none where it holds more."""
+    decoder, values, place = json.JSONDecoder(), [], 0
+    content = content.strip()
+    try:
+        while place < len(content):
+            value, place = decoder.raw_decode(content, place)
+            values.append(value)
+            while place < len(content) and content[place].isspace():
+                place += 1
+    except (json.JSONDecodeError, RecursionError):
+        return []
+    return values
 
 
 def yaml_content(content: bytes) -> Any:

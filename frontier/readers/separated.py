@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from frontier.metrics.checks import TableError
+from frontier.metrics.dressing import unemphasised
 from frontier.wording import plural
 
 SEPARATORS = ",;\t|"
@@ -18,8 +19,12 @@ SAMPLE = 50
 """Lines that the separator is judged by."""
 
 _DECLARED = re.compile(r'"?sep=(.|\\t)"?,*;*', re.IGNORECASE)
-_RULE = re.compile(r"\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?")
-_EMPHASIS = re.compile(r"\*\*|__|`")
+_DASHES = r"\s*(?::?-{2,}:?|:-:?|-:)\s*"
+_RULE = re.compile(rf"\|?{_DASHES}(?:\|{_DASHES})*\|?")
+_BOX = re.compile(r"[│┃┆┊║]")
+_BOX_RULE = re.compile(r"[\s+|=\-─━═╌╍┄┅│┃┆┊║┌┍┎┏┐┑┒┓└┕┖┗┘┙┚┛├-╋╒-╬╭-╰╴-╿]*")
+_POLARS = re.compile(r"\|(?:\s*(?:str|bool|cat|enum|null|[fiu]\d+|date\S*|time|list\S*|struct\S*)\s*\|)+")
+"""The kinds of the columns, as polars prints them below their names."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ def read_grid(text: str, tabs: bool = False) -> Grid:
     """
     if "\0" in text:
         raise TableError("it is no text: it holds zero bytes")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = _unboxed(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
     if any("|" in line and _RULE.fullmatch(line.strip()) for line in lines[:1000]):
         return _markdown(lines)
     if sum("&" in line and line.rstrip().endswith("\\\\") for line in lines) > 1:
@@ -67,6 +72,22 @@ def read_grid(text: str, tabs: bool = False) -> Grid:
     if not separator:
         lines, separator = _aligned(lines), "\t"
     return Grid(_cells(lines, separator), remarks)
+
+
+def _unboxed(lines: list[str]) -> list[str]:
+    """A table in a box, as terminals print it (polars, rich, psql), as Markdown; other lines as they are.
+
+    >>> _unboxed(["┌────┬─────┐", "│ l0 ┆ mse │", "╞════╪═════╡", "│ 8  ┆ 0.5 │", "└────┴─────┘"])
+    ['| l0 | mse |', '|---|', '| 8  | 0.5 |']
+    """
+    rules = [line for line in lines if line.strip() and _BOX_RULE.fullmatch(line)]
+    if not any(re.search(r"[─━═]|^\s*\+[-=]", line) for line in rules):
+        return lines
+    rows = [_BOX.sub("|", line).strip() for line in lines if line not in rules]
+    rows = [row for row in rows if row.startswith("|")]
+    if len(rows) < 2:
+        return lines
+    return [rows[0], "|---|", *rows[2 if _POLARS.fullmatch(rows[1]) else 1 :]]
 
 
 def _without_comments(lines: list[str]) -> tuple[list[str], str, tuple[str, ...]]:
@@ -143,9 +164,16 @@ def _cells(lines: list[str], separator: str) -> pd.DataFrame:
             return pd.read_csv(
                 io.StringIO("\n".join(lines)), sep=separator, header=None, names=list(range(width)),
                 dtype=object, skipinitialspace=True, index_col=False, low_memory=False,
+                quotechar="'" if _in_single_quotes(lines, separator) else '"',
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
         raise _too_wide(str(error), separator) from error
+
+
+def _in_single_quotes(lines: list[str], separator: str) -> bool:
+    """Whether every cell of the first line that holds any stands between apostrophes."""
+    first = next((line for line in lines if line.strip()), "")
+    return all(re.fullmatch(r"\s*'[^']*'\s*", cell) for cell in first.split(separator))
 
 
 def _too_wide(said: str, separator: str) -> TableError:
@@ -190,4 +218,4 @@ def _markdown(lines: list[str]) -> Grid:
 
 def _markdown_row(line: str) -> list[str]:
     inner = re.sub(r"^\||(?<!\\)\|$", "", line.strip())
-    return [_EMPHASIS.sub("", cell).replace("\\|", "|").strip() for cell in re.split(r"(?<!\\)\|", inner)]
+    return [unemphasised(cell) for cell in re.split(r"(?<!\\)\|", inner)]

@@ -1,0 +1,59 @@
+"""Cells as papers print them: without the TeX, HTML and Markdown around a number or a name."""
+
+from __future__ import annotations
+
+import re
+
+_WRAPPED = re.compile(
+    r"\\(?:textbf|textit|texttt|textrm|textsc|textsf|text|emph|underline|uline|mathbf|mathit|mathrm|mathcal"
+    r"|boldsymbol|bm|num|mbox|ensuremath)\s*\{([^{}]*)\}"
+)
+_SYMBOLS = {
+    "pm": "±", "times": "×", "cdot": "·", "sim": "~", "approx": "≈", "dagger": "†", "ddagger": "‡",
+    "ast": "*", "star": "*", "lambda": "λ", "Delta": "Δ", "uparrow": "↑", "downarrow": "↓", "quad": " ",
+    "bf": "", "bfseries": "", "it": "", "itshape": "", "small": "", "footnotesize": "", "left": "",
+    "right": "",
+}  # fmt: skip
+_SYMBOL = re.compile(rf"\\({'|'.join(sorted(_SYMBOLS, key=len, reverse=True))})(?![A-Za-z])\s*")
+_NOTES = re.compile(
+    r"\\(?:textsuperscript|footnotemark|footnote|cite[pt]?|tablefootnote|tnote|hspace|phantom|label)\*?"
+    r"(?:\[[^\]]*\])?(?:\{[^{}]*\})?|<sup>.*?</sup>|\[\^\w+\]"
+)
+_TAGS = re.compile(r"</?(?:b|strong|i|em|u|s|code|mark|small|span)(?:\s[^<>]*)?>|<br\s*/?>", re.IGNORECASE)
+_EMPHASIS = re.compile(r"([*_])(?=\S)(.*?\S)\1(?=[\s±]|$)")
+
+
+def undressed(text: str) -> str:
+    r"""A cell's text as it would be typed.
+
+    >>> [undressed(t) for t in (r"$\mathbf{0.94}_{\pm 0.01}$", r"\textbf{TopK}\cite{gao}", r"97.5\,\%")]
+    ['0.94 ± 0.01', 'TopK', '97.5 %']
+    >>> undressed("5 $\\times 10^{-4}$"), undressed("0.91$^{1}$"), undressed("relu_$HOME")
+    ('5 ×10^-4', '0.91', 'relu_$HOME')
+    """
+    if not re.search(r"[\\$<]|\[\^", text):
+        return text
+    plain = re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", r"\1", _NOTES.sub("", text))
+    if plain == text and "\\" not in text:
+        return _TAGS.sub("", text).strip() if "<" in text else text
+    while (inner := _WRAPPED.sub(r"\1", plain)) != plain:
+        plain = inner
+    plain = re.sub(r"\{\s*,\s*\}", ",", plain)
+    plain = re.sub(r"\\[,;:! ]|(?<=[\w}])~", " ", plain)
+    plain = _SYMBOL.sub(lambda m: _SYMBOLS[m[1]], plain)
+    plain = re.sub(r"\^(?:\{[^{}\d]*\}|[a-z*†‡])|(?<!10)\^(?:\{[^{}]*\}|\d)", "", plain)
+    plain = re.sub(r"_\{\s*±\s*([^{}]*)\}", r" ± \1", plain)
+    plain = re.sub(r"\\([%_&#$])", r"\1", plain)
+    return _TAGS.sub("", re.sub(r"[{}]", "", plain)).strip()
+
+
+def unemphasised(text: str) -> str:
+    """A Markdown cell without the stars, lines and ticks around all of it, or around a part.
+
+    >>> [unemphasised(t) for t in ("**0.94** ± 0.01", "_0.9_", "*TopK*", "`top_k`", "a_b_c", "relu*")]
+    ['0.94 ± 0.01', '0.9', 'TopK', 'top_k', 'a_b_c', 'relu*']
+    """
+    plain = re.sub(r"\*\*|__|`|~~", "", text).strip()
+    first = _EMPHASIS.match(plain)
+    plain = first[2] + plain[first.end() :] if first else plain
+    return re.sub(r"\\([*_|`~])", r"\1", plain).strip()

@@ -1,0 +1,166 @@
+"""Tables as terminals, papers, R, pandas and JSON lay them out: the same ten SAEs out of each."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import frontier
+from frontier.metrics import usable
+from frontier.metrics.number_format import written
+from frontier.readers import TableError, read
+
+L0 = [15.2, 31.4, 62.7, 125.9, 251.3]
+RECOVERED = {"relu": [0.741, 0.812, 0.871, 0.918, 0.951], "topk": [0.842, 0.894, 0.931, 0.957, 0.974]}
+ROWS = [(a, l0, r) for a, values in RECOVERED.items() for l0, r in zip(L0, values, strict=True)]
+FRAME = pd.DataFrame(ROWS, columns=["arch", "l0", "loss_recovered"])
+
+
+def lines(head, form, *below, rows=ROWS):
+    said = []
+    for i, (a, l0, r) in enumerate(rows):
+        shown = {"p": f"{100 * r:.1f}", "hit": f"{100 - 100 * r:.1f}", "ce": f"{12.2 - 9 * r:.4f}"}
+        said.append(form.format(i=i, n=i + 1, a=a, l0=l0, k=round(l0), r=r, **shown))
+    return "\n".join([head, *said, *below, ""])
+
+
+def boxed(*rules, row="| {a} | {l0} | {r} |", between=""):
+    first, *under = rules
+    head = "\n".join([first, row.format(a="arch", l0="l0", r="loss_recovered"), *under[:-1]])
+    return lines(head, row + between, under[-1])
+
+
+LOGGED = [{"run": f"{a}{i}", "architecture": a, "details/n_training_samples": n, "losses/mse_loss": 1.0,
+           "metrics/l0": l0 + (n < 9e6), "metrics/explained_variance": r}
+          for i, (a, l0, r) in enumerate(ROWS) for n in (4096, 1_000_000, 10_000_000)]  # fmt: skip
+BESIDE = [{"time": "x", "sae": {"type": a}, "setup": {"width": 16384},
+           "scores": {"l0": {"mean": l0, "std": 1.0}, "loss_recovered": {"mean": r, "std": 0.01}}}
+          for a, l0, r in ROWS]  # fmt: skip
+SUMMARY = pd.concat(
+    [
+        FRAME.assign(
+            k=FRAME["l0"].round(), l0=FRAME["l0"] + d, loss_recovered=FRAME["loss_recovered"] + d / 1000
+        )
+        for d in (-1, 0, 1)
+    ]
+)
+SUMMARY = SUMMARY.groupby(["arch", "k"]).agg(["std", "mean"])
+READ = {
+    "psql.txt": boxed("+----+----+----+", "|----+----+----|", "+----+----+----+"),
+    "grid.txt": boxed("+----+----+----+", "+====+====+====+", "", between="\n+----+----+----+"),
+    "polars.txt": boxed(
+        "shape: (10, 3)\n┌────┬────┬────┐",
+        "│ ---  ┆ ---   ┆ --- │\n│ str  ┆ f64   ┆ f64 │\n╞════╪════╪════╡",
+        "└────┴────┴────┘", row="│ {a} ┆ {l0} ┆ {r} │"),
+    "rich.txt": boxed("┏━━━━┳━━━━┳━━━━┓", "┡━━━━╇━━━━╇━━━━┩", "└────┴────┴────┘", row="│ {a} │ {l0} │ {r} │"),
+    "footnotes.md": lines("| Method | L0 | Loss recovered |\n|:-:|:-:|:-:|", "| {a}[^1] | {l0}† | {r}* |",
+                          "\n[^1]: ours"),
+    "italics.md": lines("| Method | L0 | Loss recovered |\n|---|---|---|", "| *{a}* | ~{l0} | _{r}_ ± 0.1 |"),
+    "raised.csv": lines("Method,L0,Loss recovered", "{a},{l0}¹,{r}²"),
+    "tex.csv": lines("Method,$L_0$,Loss recovered (\\%)",
+                     r"\textbf{{{a}}}~\cite{{x}},${l0}$,$\mathbf{{{p}}}_{{\pm 0.2}}$"),
+    "tex_marks.csv": lines("Method,L0,Loss recovered", r"{a},{l0} $\pm$ 0.3,{r}$^{{\dagger}}$"),
+    "apostrophes.csv": lines("'arch','l0','loss_recovered'", "'{a}','{l0}','{r}'"),
+    "r_names.csv": lines('"arch","l0","loss_recovered"', '"{n}","{a}",{l0},{r}'),
+    "r_text_names.csv": lines('"l0","loss_recovered"', '"{a}_{i}",{l0},{r}'),
+    "stata.csv": lines("arch,l0,loss_recovered,kl", "{a},{l0},{r},.", "relu,.,0.9,."),
+    "agg.csv": SUMMARY.to_csv(),
+    "agg_flat.csv": SUMMARY.set_axis(map("_".join, SUMMARY.columns), axis=1).to_csv(),
+    "on_its_side.csv": FRAME[["l0", "loss_recovered", "arch"]].T.to_csv(
+        header=[f"{a}{i}" for i, a in enumerate(FRAME["arch"])], index_label="metric"),
+    "sections.csv": "k,l0,loss_recovered\n" + "".join(
+        lines(f"{a},,", "{k},{l0},{r}", rows=[row for row in ROWS if row[0] == a]) for a in RECOVERED),
+    "half_signed.csv": lines("arch,l0,loss_recovered", "{a},{l0},{p}%", rows=ROWS[:5]) + lines(
+        "arch,l0,loss_recovered", "{a},{l0},{p}", rows=ROWS[5:]),
+    "three_losses.csv": lines("arch,l0,CE (SAE),CE (clean),CE (zero)", "{a},{l0},{ce},3.2,12.2"),
+    "config.csv": lines("Name,State,Created,cfg.architecture,cfg.d_sae,measured_l0,lossRecovered",
+                        "x{i},finished,x,{a},16384,{l0},{r}"),
+    "names.csv": lines("name,l0,loss_recovered", "arch={a};lr=0.001;k={i},{l0},{r}"),
+    "sheet.json": json.dumps([list(FRAME), *map(list, ROWS)]),
+    "jq.json": "\n".join(json.dumps(record, indent=2) for record in FRAME.to_dict("records")),
+    "jq.jsonl": "\n".join(json.dumps(record, indent=2) for record in FRAME.to_dict("records")),
+    "facts_beside.jsonl": "\n".join(map(json.dumps, BESIDE)),
+    "facts_beside.json": json.dumps({"corpus": "x", "runs": BESIDE}),
+    "training.jsonl": "\n".join(map(json.dumps, LOGGED)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", READ)
+def test_read_right(name, tmp_path):
+    (tmp_path / name).write_text(READ[name], encoding="utf-8")
+    table = usable(read(tmp_path / name)).sort_values(["family", "l0"])
+    y = "explained_variance" if name == "training.jsonl" else "loss_recovered"
+    assert table["family"].str.lower().tolist() == [a for a, _, _ in ROWS]
+    assert table["l0"].tolist() == pytest.approx(FRAME["l0"].tolist())
+    assert table[y].tolist() == pytest.approx(FRAME["loss_recovered"].tolist())
+
+
+def test_columns_of_seeds_are_saes(tmp_path):
+    head = "arch,k,l0_seed0,l0_seed1,loss_recovered_seed0,loss_recovered_seed1"
+    (tmp_path / "t.csv").write_text(lines(head, "{a},{k},{l0},1{l0},{r},0.5"))
+    table = read(tmp_path / "t.csv")
+    assert table.groupby("seed")["l0"].apply(list).tolist() == [
+        FRAME["l0"].tolist(), [float(f"1{l0}") for l0 in FRAME["l0"]]
+    ]  # fmt: skip
+    assert table.loc[table["seed"] == 1, "loss_recovered"].tolist() == [0.5] * 10
+
+
+def test_a_spread_is_never_the_metric(tmp_path):
+    (tmp_path / "t.csv").write_text("arch,l0,loss_recovered\n,std,mean\nrelu,2,0.9\n")
+    with pytest.raises(TableError, match="no L0 column"):
+        read(tmp_path / "t.csv")
+    # What is recovered of a mean ablation is no mean of what is recovered of an unknown one.
+    assert "loss_recovered" not in read([{"l0": 3, "kl": 0.1, "loss_recovered_mean": 0.9}])
+
+
+@pytest.mark.parametrize("text", ["10²", "2 10²", "10^3"])
+def test_a_power_is_no_footnote(text):
+    assert written(text) is None
+
+
+@pytest.mark.parametrize("row", ["relu_0,15,2,0.741", "1,010,15.2,0.741", "7,15.2,31.4,0.741"])
+def test_a_comma_too_many_is_no_name_of_a_row(row, tmp_path):
+    (tmp_path / "t.csv").write_text(f"arch,l0,loss_recovered\n{row}\n")
+    with pytest.raises(TableError, match="a row has 4 cells where the header names 3 columns"):
+        read(tmp_path / "t.csv")
+
+
+def test_spellings_of_a_family_are_one():
+    spelled = {
+        "relu": ["ReLU", "relu", "RELU", "relu", "relu "],
+        "topk": ["Top-K", "TopK", "top_k", "TopK", "TOPK"],
+    }
+    frame = FRAME.assign(arch=[*spelled["relu"], *spelled["topk"]])
+    assert frontier.compare(frame)[0].family == "TopK"
+    assert set(read(frame)["family"]) == {"relu", "TopK"}
+    versions = FRAME.assign(arch=["v1.5", "v15", "v1_5", "v2", "V2"] * 2)
+    assert set(read(versions)["family"]) == {"v1.5", "v15", "v1_5", "v2"}
+
+
+def test_fvu_above_one_is_kept_and_what_per_cent_needs_is_said(tmp_path):
+    (tmp_path / "t.csv").write_text(lines("arch,l0,fvu", "{a},{l0},{hit}"))
+    table = read(tmp_path / "t.csv")
+    assert table["fvu"].max() == 25.9 and table["doubts"].tolist() == ["fvu above 1"] * 10
+    assert any("if they are per cent, let the column's name end in %" in n for n in frontier.notes(table))
+    (tmp_path / "t.csv").write_text(lines("arch,l0,fvu %", "{a},{l0},{hit}"))
+    assert read(tmp_path / "t.csv")["fvu"].tolist() == pytest.approx((1 - FRAME["loss_recovered"]).tolist())
+
+
+REFUSED = {
+    "tokens.csv": ("sae,token_idx,l0,kl\n" + "".join(f"{s},{t},9,.{t}\n" for s in "ab" for t in range(1, 5)),
+                   "rows are tokens, not SAEs: column token_idx"),
+    "latents.csv": ("sae,feature,l0,kl\n" + "".join(f"{s},{t},.1,.{t}\n" for s in "ab" for t in range(1, 5)),
+                    "rows are latents, not SAEs: column feature"),
+    "pivot.csv": (lines("l0,relu,topk", "{l0},{r},{r}"), "relu, topk are families side by side"),
+    "wide.md": (lines("| L0 | ReLU recovered | TopK recovered |\n|---|---|---|", "| {l0} | {r} | {r} |"),
+                "families side by side: one row per SAE is wanted"),
+    "killed.jsonl": ('{"l0": 8, "kl": 1}\n{"l0": 9, "kl', "line 2 is not JSON.*delete that line to read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused_in_words(name, tmp_path):
+    content, words = REFUSED[name]
+    (tmp_path / name).write_text(content)
+    with pytest.raises(TableError, match=words):
+        read(tmp_path / name)
