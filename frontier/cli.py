@@ -31,7 +31,7 @@ from frontier.cli_options import (
     reads,
     word_or_number,
 )
-from frontier.cli_remarks import differences, reasons, said
+from frontier.cli_remarks import alone, differences, reasons, said
 from frontier.terminal import MENDABLE, console, fail, run, say, show, show_result, wrote
 from frontier.text_tables import terminal_width
 
@@ -165,7 +165,7 @@ def compare(
     )  # fmt: skip
     if not len(found):
         reasons(found, table)
-        fail("sae-frontier", "no pair of families could be compared")
+        fail("sae-frontier", f"no pair of families could be compared{alone(table, str(family))}")
     show_result(found, verbose=verbose, told=told)
     if out:
         wrote(write_comparison(found, out, table=table), undrawn(found.fits, "fits and collapse"))

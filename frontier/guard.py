@@ -92,6 +92,7 @@ def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequenc
     It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
     """
     own = [c for c in ("family", "architecture") if c in table]
+    told_apart = any(len(table[c].dropna().unique()) > 1 for c in own)
     codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
     for column in unread_columns(table):
         if column in columns or column in across or says_nothing(column):
@@ -116,8 +117,8 @@ def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequenc
                 )
             return (
                 f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
-                f"Say what it is: {'' if own and not whole else families}by={by} (--by {groups}) if groups, "
-                f"columns={{{column!r}: 'ignored'}} (--map {ignored}) if it does not matter"
+                f"Say what it is: {'' if told_apart and not whole else families}by={by} (--by {groups}) "
+                f"if groups, columns={{{column!r}: 'ignored'}} (--map {ignored}) if it does not matter"
             )
     return ""
 

@@ -22,6 +22,8 @@ NO_COUNT = re.compile(
 )
 """Words of columns that hold no number of latents."""
 
+_METRIC = re.compile(r"loss|score|recov|variance|mse|err|kl|ce|acc|auc|cos|fid|qual")
+_SPREAD = re.compile(r"(?:^|_)(?:std|sd|se|sem|var|min|max|count)(?:_|$)")
 BETTER = "frontier_better"
 SIDES = ("higher", "lower")
 
@@ -225,13 +227,17 @@ def other_metrics(table: pd.DataFrame) -> list[str]:
 
 def question(table: pd.DataFrame) -> str:
     """What to type where a table holds only metrics that the registry does not know."""
-    unknown = unknown_numbers(table)
+    unknown = sorted(
+        unknown_numbers(table), key=lambda c: (bool(_SPREAD.search(slug(c))), not _METRIC.search(slug(c)))
+    )
     if not unknown:
         return f"name a column; the table has {listed([str(c) for c in table.columns], 30)}"
+    first = unknown[0]
     return (
-        f"if {' or '.join(unknown[:3])} is a metric, say which side is better: "
-        f"better={{{unknown[0]!r}: 'higher'}} (or 'lower'), in the command --y {in_shell(unknown[0])} "
-        "--better higher"
+        f"if {first} is one of ours, say which: columns={{{first!r}: 'loss_recovered'}} "
+        f"(--map {in_shell(f'{first}=loss_recovered')}); if {' or '.join(unknown[:3])} is another metric, say "
+        f"which side is better: better={{{first!r}: 'higher'}} (or 'lower'), in the command --y "
+        f"{in_shell(first)} --better higher"
     )
 
 
@@ -242,6 +248,8 @@ def l0_question(table: pd.DataFrame) -> str:
     ; if 'active' is L0, say columns={'active': 'l0'} (--map active=l0)
     """
     numbers = [c for c in unknown_numbers(table) if not NO_COUNT.search(slug(c))]
+    if is_known(table, "sparsity") and np.nanmedian(values(table, "sparsity")) > 1:
+        numbers.insert(0, "sparsity")  # which is 1/L0 here
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
     of_it = [c for c in named if re.search(r"log|frac|share|dens|pct|per_?cent|std|sd|se|var", slug(c))]
     if named and named == of_it:

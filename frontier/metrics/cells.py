@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Number
 from typing import Any
 
@@ -14,7 +14,7 @@ from frontier.metrics.checks import PERCENT_MEDIAN, TableError, add_text, numeri
 from frontier.metrics.columns import COLUMNS, Column
 from frontier.metrics.names import canonical_name, spec_of
 from frontier.metrics.number_format import MARKS, decide, question, shows, written
-from frontier.wording import listed, plural
+from frontier.wording import in_shell, listed, plural
 
 MISSING_WORDS = frozenset({
     "", "na", "n/a", "#n/a", "nan", "none", "null", "<na>", "missing", "-", "--", "---", "—", "–", "?", ".",
@@ -208,8 +208,11 @@ def _column(cells: list[Any], index: pd.Index) -> pd.Series:
     return pd.Series(cells, index, dtype=object)
 
 
-def read_numbers(table: pd.DataFrame) -> Iterator[str]:
-    """Number columns as float64: text that means a number is read, other text becomes missing."""
+def read_numbers(table: pd.DataFrame, called: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Number columns as float64: text that means a number is read, other text becomes missing.
+
+    `called` are the names of the columns in the source.
+    """
     worded = []
     for name in numeric_columns(table):
         kind = table[name].dtype
@@ -229,10 +232,10 @@ def read_numbers(table: pd.DataFrame) -> Iterator[str]:
         if marks[name] is None and "?" in shown[name]:
             spec = spec_of(name)
             raise question(name, next(t for t in _texts(table[name]) if shows(t, spec) == "?").strip())
-        yield from _read_text(table, name, marks[name] or ".")
+        yield from _read_text(table, name, marks[name] or ".", (called or {}).get(name, name))
 
 
-def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
+def _read_text(table: pd.DataFrame, name: str, decimal: str, theirs: str) -> Iterator[str]:
     cells, spec = table[name], spec_of(name)
     assert spec is not None
     numbers, texts, meaning = np.full(len(cells), np.nan), [], {}
@@ -256,7 +259,7 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
     bad = np.zeros(len(cells), dtype=bool)
     bad[[i for i, text in texts if text in set(bad_words)]] = True
     if bad.any() and np.isnan(numbers).all():
-        raise _no_numbers(name, bad_words, rows_named(bad, table))
+        raise _no_numbers(name, bad_words, rows_named(bad, table), theirs)
     table[name] = numbers
     yield from _readings(name, [text for _, text in texts], meaning)
     if bad.any():
@@ -264,7 +267,7 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str) -> Iterator[str]:
         add_text(table, "doubts", bad, f"{name} was text")
 
 
-def _no_numbers(name: str, words: list[str], where: str) -> TableError:
+def _no_numbers(name: str, words: list[str], where: str, theirs: str) -> TableError:
     """What to say of a number column in which no cell is a number."""
     if all(word.endswith("%") for word in words):
         return TableError(
@@ -272,7 +275,11 @@ def _no_numbers(name: str, words: list[str], where: str) -> TableError:
             "number itself, for l0 the active latents (the share times dictionary_size)"
         )
     what = "true/false" if {w.lower() for w in words} <= {"true", "false"} else "text"
-    return TableError(f"column {name} holds {what}, expected numbers; {where} hold {_quoted(words)}")
+    out = f"columns={{{theirs!r}: 'ignored'}} (--map {in_shell(f'{theirs}=ignored')}) leaves it out"
+    return TableError(
+        f"column {name} holds {what}, expected numbers; {where} hold {_quoted(words)}"
+        + (f"; {out}" if name != "l0" else "")
+    )
 
 
 def is_missing(cell: object) -> bool:

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from frontier.metrics.asked import in_condition
 from frontier.metrics.cells import is_missing
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import BY_NAME, COLUMNS
@@ -75,9 +76,15 @@ def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
     for name in [c for c in table.columns if slug(c) in ("state", "status", "run_state")]:
         states = pd.Series(_words(table[name], str.strip), table.index).str.lower()
         bad = states.isin(STATES).to_numpy()
+        add_text(table, "doubts", bad, "run is " + states)
+        bad = bad & table["excluded_because"].isna().to_numpy()
         if bad.any():
-            add_text(table, "doubts", bad, "run is " + states)
-            yield f"{name}: {listed(sorted(set(states[bad])))} in {rows_named(bad, table)}; kept"
+            found = sorted(set(table[name][bad].astype(str)))
+            condition = f"{in_condition(str(name))} not in {found}"
+            yield (
+                f"{name}: {listed(sorted(set(states[bad])))} in {rows_named(bad, table)}; kept; "
+                f'read(..., where="{condition}") or --where "{condition}" leaves them out'
+            )
 
 
 def summary_rows(table: pd.DataFrame) -> Iterator[str]:

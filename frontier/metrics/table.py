@@ -104,7 +104,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         table[column] = _text_column(table, column)
     said_percent = {ours for ours, theirs in names.items() if says_percent(theirs)}
     for check in (
-        read_numbers,
+        partial(read_numbers, called=names),
         clean_names,
         models_or_architectures,
         told_by_names,

@@ -102,7 +102,7 @@ def _finish(rows: list[Row], path: str, state: str) -> None:
     for row in rows:
         row["source"] = path
         if state and state.lower() != "finished":
-            row["doubts"] = f"run is {state.lower()}"
+            row |= {"doubts": f"run is {state.lower()}", "state": state.lower()}
 
 
 def read_run(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> bool:

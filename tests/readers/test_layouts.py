@@ -1,9 +1,12 @@
 """Tables as terminals, papers, R, pandas and JSON lay them out: the same ten SAEs out of each."""
 
 import json
+import re
+import shlex
 
 import pandas as pd
 import pytest
+from commands import sae_frontier
 
 import frontier
 from frontier.metrics import usable
@@ -164,3 +167,56 @@ def test_refused_in_words(name, tmp_path):
     (tmp_path / name).write_text(content)
     with pytest.raises(TableError, match=words):
         read(tmp_path / name)
+
+
+# --- ways out that work when they are typed --------------------------------------------------------
+
+
+def way_out(path, command="pareto"):
+    """The last option that a refusal offers, typed."""
+    refused = sae_frontier(command, path)
+    assert refused.returncode == 2, refused.stdout
+    option = shlex.split(re.findall(r"\((--[^)]+)\)", refused.stderr)[-1])
+    done = sae_frontier(command, path, *option)
+    assert done.returncode == 0, done.stderr
+    return option
+
+
+@pytest.mark.parametrize(
+    ("head", "form", "option"),
+    [
+        ("arch,l0,loss_recovered,NMSE", "{a},{l0},{r},<0.001", "NMSE=ignored"),
+        ("arch,sparsity,loss_recovered", "{a},{l0},{r}", "sparsity=l0"),
+        ("arch;L0;Breite;Verlust zurückgewonnen", "{a};{l0};1;{r}", "Breite=loss_recovered"),
+        ("arch,l0,width_std,my loss", "{a},{l0},1,{r}", "my loss=loss_recovered"),
+    ],
+)
+def test_a_refusal_says_what_to_type(head, form, option, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(lines(head, form))
+    assert way_out(path) == ["--map", option]
+
+
+def test_the_families_of_a_table_of_one_architecture_are_a_question(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(lines("arch,activation,l0,loss_recovered", "sae,{a},{l0},{r}"))
+    refused = sae_frontier("compare", path)
+    assert refused.returncode == 2 and "(--map activation=family) if families" in refused.stderr
+    assert len(frontier.compare(read(path, columns={"activation": "family"}))) == 1
+    path.write_text(lines("arch,l0,loss_recovered", "{a},{l0},{r}", rows=ROWS[:5]))
+    assert (
+        "every SAE that can be used is of the family relu; two are wanted"
+        in sae_frontier("compare", path).stderr
+    )
+
+
+@pytest.mark.parametrize("head", ["Name,State,arch", "Name,State,Created,arch", "run_id,Status,architecture"])
+def test_unfinished_runs_are_said_with_a_way_to_leave_them_out(head, tmp_path):
+    path = tmp_path / "runs.csv"
+    form = "r{i},finished," + ("x," if "Created" in head else "") + "{a},{l0},{r}"
+    below = [form.format(i=90 + i, a=a, l0=80, r=0.2).replace("finished", state)
+             for i, (a, state) in enumerate([("relu", "Running"), ("topk", "crashed")])]  # fmt: skip
+    path.write_text(lines(f"{head},l0,loss_recovered", form, *below))
+    (note,) = [n for n in frontier.notes(read(path)) if "crashed, running in rows 10, 11; kept" in n]
+    (condition,) = re.findall(r'--where "([^"]+)"', note)
+    assert usable(read(path, where=condition))["l0"].tolist() == FRAME["l0"].tolist()
