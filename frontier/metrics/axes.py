@@ -235,8 +235,8 @@ def question(table: pd.DataFrame) -> str:
     first = unknown[0]
     return (
         f"if {first} is one of ours, say which: columns={{{first!r}: 'loss_recovered'}} "
-        f"(--map {in_shell(f'{first}=loss_recovered')}); if {' or '.join(unknown[:3])} is another metric, say "
-        f"which side is better: better={{{first!r}: 'higher'}} (or 'lower'), in the command --y "
+        f"(--map {in_shell(f'{first}=loss_recovered')}); if {' or '.join(unknown[:3])} is another metric, "
+        f"say which side is better: better={{{first!r}: 'higher'}} (or 'lower'), in the command --y "
         f"{in_shell(first)} --better higher"
     )
 
