@@ -225,7 +225,7 @@ def test_names_match_without_regard_to_case():
     assert fits["topk"] is fits["TopK"] is fits[{"family": "TOPK"}]
     topk = frame[frame["architecture"] == "TopK"].assign(protocol="Pile")
     both = pd.concat([topk, topk.assign(protocol="pile", fvu=topk["fvu"] / 2)])
-    fits = frontier.fit(both)
+    fits = frontier.fit(both, by=["protocol"])
     assert fits["pile"].y.max() < fits["Pile"].y.max()  # an exact name wins
     with pytest.raises(KeyError, match="several groups match"):
         fits["PILE"]

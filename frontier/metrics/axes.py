@@ -23,6 +23,12 @@ NO_COUNT = re.compile(
 """Words of columns that hold no number of latents."""
 
 _METRIC = re.compile(r"loss|score|recov|variance|mse|err|kl|ce|acc|auc|cos|fid|qual")
+_LIKELY = (
+    ("recov|(?:loss|ce)_rec(?:_|$)", "loss_recovered"), ("^kl|_kl(?:_|$)|kullback", "kl"),
+    ("delta|increase|degradation", "delta_ce"), ("explained|r2|fve", "explained_variance"),
+    ("unexplained|nmse|fvu", "fvu"), ("mse|squared_err", "mse"), ("cos", "cosine_similarity"),
+)  # fmt: skip
+"""Words in names of metrics, and which of ours they may be."""
 _SPREAD = re.compile(r"(?:^|_)(?:std|sd|se|sem|var|min|max|count)(?:_|$)")
 BETTER = "frontier_better"
 SIDES = ("higher", "lower")
@@ -233,11 +239,12 @@ def question(table: pd.DataFrame) -> str:
     if not unknown:
         return f"name a column; the table has {listed([str(c) for c in table.columns], 30)}"
     first = unknown[0]
+    ours = next((name for pattern, name in _LIKELY if re.search(pattern, slug(first))), "")
+    mapped = f"columns={{{first!r}: {ours!r}}} (--map {in_shell(f'{first}={ours}')})"
     return (
-        f"if {first} is one of ours, say which: columns={{{first!r}: 'loss_recovered'}} "
-        f"(--map {in_shell(f'{first}=loss_recovered')}); if {' or '.join(unknown[:3])} is another metric, "
-        f"say which side is better: better={{{first!r}: 'higher'}} (or 'lower'), in the command --y "
-        f"{in_shell(first)} --better higher"
+        (f"if {first} is {ours}, say {mapped}; " if ours else "")
+        + f"if {' or '.join(unknown[:3])} is {'another' if ours else 'a'} metric, say which side is better: "
+        f"better={{{first!r}: 'higher'}} (or 'lower'), in the command --y {in_shell(first)} --better higher"
     )
 
 

@@ -8,6 +8,7 @@ _WRAPPED = re.compile(
     r"\\(?:textbf|textit|texttt|textrm|textsc|textsf|text|emph|underline|uline|mathbf|mathit|mathrm|mathcal"
     r"|boldsymbol|bm|num|mbox|ensuremath)\s*\{([^{}]*)\}"
 )
+_CELLS = re.compile(r"\\multi(?:row|column)(?:\[[^\]]*\])?\{[^{}]*\}\s*(?:\{[^{}]*\}|\*)\s*\{([^{}]*)\}")
 _SYMBOLS = {
     "pm": "±", "times": "×", "cdot": "·", "sim": "~", "approx": "≈", "dagger": "†", "ddagger": "‡",
     "ast": "*", "star": "*", "lambda": "λ", "Delta": "Δ", "uparrow": "↑", "downarrow": "↓", "quad": " ",
@@ -31,12 +32,15 @@ def undressed(text: str) -> str:
     >>> undressed("5 $\\times 10^{-4}$"), undressed("0.91$^{1}$"), undressed("relu_$HOME")
     ('5 ×10^-4', '0.91', 'relu_$HOME')
     """
+    bold = re.fullmatch(r"\*\*([^*]+)\*\*(.*)", text)
+    if bold:
+        text = bold[1] + bold[2]
     if not re.search(r"[\\$<]|\[\^", text):
         return text
     plain = re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", r"\1", _NOTES.sub("", text))
     if plain == text and "\\" not in text:
         return _TAGS.sub("", text).strip() if "<" in text else text
-    while (inner := _WRAPPED.sub(r"\1", plain)) != plain:
+    while (inner := _CELLS.sub(r"\1", _WRAPPED.sub(r"\1", plain))) != plain:
         plain = inner
     plain = re.sub(r"\{\s*,\s*\}", ",", plain)
     plain = re.sub(r"\\[,;:! ]|(?<=[\w}])~", " ", plain)

@@ -49,6 +49,9 @@ SIZES = frozenset(
 UNEQUAL = 2.0
 """Evaluations that differ in size by this factor or more are compared only where somebody says so."""
 
+BEFORE_LAST = 1e300
+"""The step of a checkpoint called best, beside one called last."""
+
 STATES = frozenset(
     {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
 )
@@ -339,6 +342,8 @@ def _step(cell: object, in_names: bool) -> float:
         return float(cell)
     if not isinstance(cell, str):
         return np.nan
+    if cell.strip().lower() == "best" and not in_names:
+        return BEFORE_LAST
     found = _STEP_IN_NAME.search(f" {cell}")
     if found is None:
         plain = re.fullmatch(r"(\d+)(?:\.pt)?", cell.strip())

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+import numpy as np
 import pandas as pd
 
 from frontier.metrics.checks import TableError
@@ -113,6 +114,42 @@ def told_by_names(table: pd.DataFrame) -> Iterator[str]:
         yield "layer: read from the names of the SAEs"
 
 
+_SEED = re.compile(r"(?P<family>.*[^\W_])[\s_\-]*[(\[]?seed[\s_=\-]*(?P<seed>\d{1,9})[)\]]?", re.IGNORECASE)
+_SETTING = re.compile(
+    r"(?P<family>.*?[^\W\d_])[\s_\-(\[]*(?:(?P<knob>k|l0|l1|lambda|λ)[\s_=:]*|(?<=[\s_\-(\[]))"
+    r"(?P<number>\d[\d.]*(?:e-?\d+)?)[)\]]?",
+    re.IGNORECASE,
+)
+
+
+def settings_in_families(table: pd.DataFrame) -> Iterator[str]:
+    """Families whose names end in a seed; and those that hold one SAE each, by the settings in their names.
+
+    A number alone is a setting where it is near the L0, as k is.
+    """
+    column = next((c for c in ("family", "architecture") if c in table), None)
+    if column is None or not table[column].map(lambda cell: isinstance(cell, str)).all():
+        return
+    names = table[column].tolist()
+    seeds = [found for name in names if (found := _SEED.fullmatch(name))]
+    if names and len(seeds) == len(names) and "seed" not in table:
+        table[column], table["seed"] = [s["family"] for s in seeds], [int(s["seed"]) for s in seeds]
+        yield f"{column}: {names[0]!r} is {seeds[0]['family']!r} of seed {seeds[0]['seed']}"
+        return
+    settings = [found for name in names if (found := _SETTING.fullmatch(name))]
+    families = [found["family"] for found in settings]
+    few = not families or min(map(families.count, set(families))) < 3
+    if few or len(families) < len(names) or len(set(names)) < len(names):
+        return
+    l0 = table["l0"].to_numpy(dtype=float, na_value=np.nan) if "l0" in table else np.full(len(table), np.nan)
+    numbers = pd.to_numeric(pd.Series([found["number"] for found in settings]), errors="coerce").to_numpy()
+    if all(found["knob"] for found in settings) or (abs(numbers - l0) <= 0.2 * l0).all():
+        table[column] = families
+        if "run_id" not in table:
+            table["run_id"] = names
+        yield f"{column}: {names[0]!r} is {families[0]!r} at one setting; {listed(sorted(set(families)), 4)}"
+
+
 def _names_saes(table: pd.DataFrame, column: str) -> bool:
     """Whether a column has the names of SAEs."""
     if column == "run_id":
@@ -144,9 +181,10 @@ def _bare(name: str) -> str:
     """A name without case, and without what stands between its words; digits stay apart.
 
     >>> _bare("Top-K"), _bare("top_k SAE"), _bare("v1_5")
-    ('topk', 'topksae', 'v1_5')
+    ('topk', 'topk', 'v1_5')
     """
-    return re.sub(r"(?<=[^\W\d])[-_\s]+(?=[^\W\d])", "", name.strip().lower())
+    bare = re.sub(r"(?<=[^\W\d])[-_\s]+(?=[^\W\d])", "", name.strip().lower())
+    return re.sub(r"(?<=.)saes?$", "", bare)
 
 
 def places(table: pd.DataFrame) -> Iterator[str]:

@@ -43,7 +43,7 @@ UNITS = re.compile(
 SHARE = re.compile(r"\s*[(\[](?:fraction|frac|share)[)\]]$")
 """The same behind shares alone: an 'L0 (fraction)' is no L0."""
 
-_PERCENT = re.compile(r"(?:^|(?<![0-9])_)(?:pct|perc|percent|percentage)(?:_|$)")
+_PERCENT = re.compile(r"(?:^|(?<![0-9])_)(?:in_)?(?:pct|perc|percent|percentage)(?:_|$)")
 
 GENERIC_SETTING = frozenset({"sparsity_setting", "sparsity_coefficient", "sparsity_penalty"})
 """Names of the sparsity setting that do not say what is set."""

@@ -27,7 +27,13 @@ from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
-from frontier.metrics.identity import models_or_architectures, places, spellings, told_by_names
+from frontier.metrics.identity import (
+    models_or_architectures,
+    places,
+    settings_in_families,
+    spellings,
+    told_by_names,
+)
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
 from frontier.metrics.names import (
     canonical_name,
@@ -108,6 +114,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         clean_names,
         models_or_architectures,
         told_by_names,
+        settings_in_families,
         spellings,
         places,
         checks.sentinels,

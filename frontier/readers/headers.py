@@ -258,6 +258,6 @@ def _undressed(cells: pd.DataFrame) -> pd.DataFrame:
             cells[column] = [
                 found[1] if found else cell for found, cell in zip(formulas, cells[column], strict=True)
             ]
-        if re.search(r"[\\$<]|\[\^", text):
+        if re.search(r"[\\$<]|\[\^|\*\*", text):
             cells[column] = [undressed(cell) if isinstance(cell, str) else cell for cell in cells[column]]
     return cells

@@ -34,7 +34,7 @@ from frontier.wording import plural
 YAML = (".yaml", ".yml")
 JSON_LINES = (".jsonl", ".ndjson")
 PLAIN_KINDS = (*tables.SUFFIXES, *YAML)
-_CLASS = re.compile(r"\w\.\w|^\w+(?:Trainer|SAE|Auto[Ee]ncoder)\w*$")
+_CLASS = re.compile(r"\w\.\w|^\w*(?:Trainer|SAE|Auto[Ee]ncoder)\w*$")
 KINDS = (*PLAIN_KINDS, *(kind + packed for kind in PLAIN_KINDS for packed in compressed.SUFFIXES), ".zip",
          wandb_files.SUFFIX)  # fmt: skip
 """Endings of files that are looked into."""
@@ -216,7 +216,8 @@ def _last_logged(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:
 def _architectures(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame:
     """A plain table in which an architecture given as a class is one of the usual names."""
     names = [c for c in frame.columns if canonical_name(str(c)) == "architecture"]
-    classes = [c for c in ("trainer_class", "dict_class") if c in frame]
+    last = {str(c).rpartition(".")[2]: c for c in frame.columns}
+    classes = [last[c] for c in ("trainer_class", "dict_class") if c in last]
     if not names and classes:
         found.say(f"{classes[0]!r} read as architecture", path)
         frame, names = frame.rename(columns={classes[0]: "architecture"}), ["architecture"]

@@ -19,6 +19,8 @@ SAMPLE = 50
 """Lines that the separator is judged by."""
 
 _DECLARED = re.compile(r'"?sep=(.|\\t)"?,*;*', re.IGNORECASE)
+_PRINTED = re.compile(r"\[?\d+ rows x \d+ columns\]?")
+"""What pandas prints below a long table."""
 _DASHES = r"\s*(?::?-{2,}:?|:-:?|-:)\s*"
 _RULE = re.compile(rf"\|?{_DASHES}(?:\|{_DASHES})*\|?")
 _BOX = re.compile(r"[│┃┆┊║]")
@@ -137,12 +139,25 @@ def _separator(lines: list[str], tabs: bool) -> str:
 
 
 def _aligned(lines: list[str]) -> list[str]:
-    """Columns set apart by spaces, as printed frames have them, with tabs; a header may lack a row's name."""
-    rows = [line.split() for line in lines if line.strip()]
-    widths = {len(row) for row in rows[1:]}
-    if len(widths) != 1 or widths == {1} or len(rows[0]) not in (w := widths.pop(), w - 1):
-        return lines
-    return ["\t".join([""] * (w - len(row)) + row) for row in rows]
+    """Columns set apart by spaces, as printed frames have them, with tabs; a header may lack a row's name.
+
+    Raises
+    ------
+    TableError
+        When rows are left out of what was printed.
+    """
+    filled = [line.strip() for line in lines if line.strip() and not _PRINTED.fullmatch(line.strip())]
+    for space in (r"\s+", r"\s{2,}"):
+        rows = [re.split(space, line) for line in filled]
+        if len(rows) > 2 and len(rows[1]) == 1:  # the name of the index, below those of the columns
+            del rows[1]
+        widths = {len(row) for row in rows[1:]}
+        if len(widths) != 1 or widths == {1} or len(rows[0]) not in (w := widths.pop(), w - 1):
+            continue
+        if any(set("".join(row)) <= {".", "…"} for row in rows):
+            raise TableError("rows are left out of this printed table ('...'): save the whole table as CSV")
+        return ["\t".join([""] * (w - len(row)) + row) for row in rows]
+    return lines
 
 
 def _bare(line: str) -> str:

@@ -75,6 +75,17 @@ READ = {
         lines(f"{a},,", "{k},{l0},{r}", rows=[row for row in ROWS if row[0] == a]) for a in RECOVERED),
     "half_signed.csv": lines("arch,l0,loss_recovered", "{a},{l0},{p}%", rows=ROWS[:5]) + lines(
         "arch,l0,loss_recovered", "{a},{l0},{p}", rows=ROWS[5:]),
+    "multirow.csv": lines("Method,L0,Loss recovered", r"\multirow{{5}}{{*}}{{{a}}},{l0},**{r}**"),
+    "in_per_cent.csv": lines("arch;l0;Loss recovered in %", "{a};{l0};{p}"),
+    "printed.txt": FRAME.rename_axis("run").to_string() + "\n\n[10 rows x 3 columns]\n",
+    "two_spaces.txt": lines("arch   l0   loss recovered", "{a}  {l0}   {r}"),
+    "settings_in_families.csv": lines("arch,l0,loss_recovered", "{a}_k={k},{l0},{r}"),
+    "brackets.csv": lines("method,l0,loss_recovered", "{a} ({k}),{l0},{r}"),
+    "best_and_last.csv": lines("name,arch,ckpt,l0,loss_recovered",
+                               "x{i},{a},best,99,0.5\nx{i},{a},last,{l0},{r}"),
+    "classes.csv": lines("Name,State,Created,config.trainer.dict_class,summary.l0,summary.frac_recovered",
+                         "x{i},finished,x,{a},{l0},{r}").replace("topk", "AutoEncoderTopK").replace(
+                             "relu", "dictionary_learning.dictionary.AutoEncoder"),
     "three_losses.csv": lines("arch,l0,CE (SAE),CE (clean),CE (zero)", "{a},{l0},{ce},3.2,12.2"),
     "config.csv": lines("Name,State,Created,cfg.architecture,cfg.d_sae,measured_l0,lossRecovered",
                         "x{i},finished,x,{a},16384,{l0},{r}"),
@@ -106,6 +117,18 @@ def test_columns_of_seeds_are_saes(tmp_path):
         FRAME["l0"].tolist(), [float(f"1{l0}") for l0 in FRAME["l0"]]
     ]  # fmt: skip
     assert table.loc[table["seed"] == 1, "loss_recovered"].tolist() == [0.5] * 10
+
+
+def test_seeds_in_the_names_of_families():
+    rows = [{"arch": f"{a}_seed{s}", "l0": l0 + s, "fvu": 1 - r} for a, l0, r in ROWS for s in (0, 1)]
+    table = read(rows)
+    assert table["family"].tolist() == [a for a, _, _ in ROWS for _ in (0, 1)]
+    assert table["seed"].tolist() == [0, 1] * 10
+    sizes = [{"arch": f"v{i % 2}", "l0": l0, "fvu": 1 - r} for i, (_, l0, r) in enumerate(ROWS)]
+    assert set(read(sizes)["family"]) == {"v0", "v1"}
+    for other in ("layer", "", "seed_x"):  # a layer, an index, a name: no setting
+        named = [{"arch": f"{a}_{other}{i}", "l0": l0, "fvu": 1 - r} for i, (a, l0, r) in enumerate(ROWS)]
+        assert read(named)["family"].nunique() == 10
 
 
 def test_a_spread_is_never_the_metric(tmp_path):
@@ -154,6 +177,7 @@ REFUSED = {
                    "rows are tokens, not SAEs: column token_idx"),
     "latents.csv": ("sae,feature,l0,kl\n" + "".join(f"{s},{t},.1,.{t}\n" for s in "ab" for t in range(1, 5)),
                     "rows are latents, not SAEs: column feature"),
+    "printed.txt": (FRAME.to_string(max_rows=4), "rows are left out of this printed table"),
     "pivot.csv": (lines("l0,relu,topk", "{l0},{r},{r}"), "relu, topk are families side by side"),
     "wide.md": (lines("| L0 | ReLU recovered | TopK recovered |\n|---|---|---|", "| {l0} | {r} | {r} |"),
                 "families side by side: one row per SAE is wanted"),
@@ -187,8 +211,8 @@ def way_out(path, command="pareto"):
     [
         ("arch,l0,loss_recovered,NMSE", "{a},{l0},{r},<0.001", "NMSE=ignored"),
         ("arch,sparsity,loss_recovered", "{a},{l0},{r}", "sparsity=l0"),
-        ("arch;L0;Breite;Verlust zurückgewonnen", "{a};{l0};1;{r}", "Breite=loss_recovered"),
-        ("arch,l0,width_std,my loss", "{a},{l0},1,{r}", "my loss=loss_recovered"),
+        ("arch,l0,std,loss recov. on owt", "{a},{l0},1,{r}", "loss recov. on owt=loss_recovered"),
+        ("arch,l0,KL [mnats]", "{a},{l0},{hit}", "KL [mnats]=kl"),
     ],
 )
 def test_a_refusal_says_what_to_type(head, form, option, tmp_path):
