@@ -248,11 +248,15 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str, theirs: str) -> Ite
                 meaning[text] = number_in(text, spec, decimal)
             numbers[i] = meaning[text]
             texts.append((i, text))
-    signed = np.array([i for i, text in texts if text.endswith("%")], dtype=int)
-    bare = np.delete(numbers, signed)
-    if signed.size and np.isfinite(bare).any() and np.nanmedian(np.abs(bare)) > PERCENT_MEDIAN:
-        numbers[signed] *= 100  # the others are per cent too, without saying so; the column is decided as one
-        texts = [(i, text) for i, text in texts if not text.endswith("%")]
+    bare = np.ones(len(cells), dtype=bool)
+    bare[[i for i, text in texts if text.endswith("%")]] = False
+    if (
+        not bare.all()
+        and np.isfinite(numbers[bare]).any()
+        and np.nanmedian(abs(numbers[bare])) > PERCENT_MEDIAN
+    ):
+        numbers[bare] /= 100
+        yield f"{name}: values without % beside others with it are per cent too; divided by 100"
     bad_words = sorted(
         t for t, value in meaning.items() if np.isnan(value) and t.lower() not in MISSING_WORDS
     )

@@ -35,8 +35,8 @@ def undressed(text: str) -> str:
     bold = re.fullmatch(r"\*\*([^*]+)\*\*(.*)", text)
     if bold:
         text = bold[1] + bold[2]
-    if not re.search(r"[\\$<]|\[\^", text):
-        return text
+    if text[:1] in ("{", "[") or not re.search(r"[\\$<]|\[\^", text):
+        return text  # a dict or a list is no cell of a paper
     plain = re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", r"\1", _NOTES.sub("", text))
     if plain == text and "\\" not in text:
         return _TAGS.sub("", text).strip() if "<" in text else text

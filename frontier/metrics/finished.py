@@ -18,6 +18,7 @@ from frontier.metrics.cells import is_missing
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import BY_NAME, COLUMNS
 from frontier.metrics.names import canonical_name, slug
+from frontier.metrics.summaries import summary_rows
 from frontier.wording import listed, number, plural
 
 EVERY_CHECKPOINT = "frontier_every_checkpoint"
@@ -55,13 +56,6 @@ BEFORE_LAST = 1e300
 STATES = frozenset(
     {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
 )
-SUMMARIES = frozenset(
-    "mean average avg median std sd sem total totals sum min max mean±std"
-    " mittelwert durchschnitt mittel summe gesamt moyenne moy médiane total somme".split()
-)
-"""What a row of sums or means is called, in the languages of the spreadsheets seen."""
-
-
 _STEP_IN_NAME = re.compile(
     r"[_\-./ =]?(?:global_|training_|train_)?(?:steps?|checkpoints?|ckpt|iter(?:ation)?s?)[_\-= /]*"
     r"(?P<step>\d+(?:\.\d+)?)(?P<scale>[kmb]?)(?=$|[_\-./ ])"
@@ -90,25 +84,6 @@ def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
             )
 
 
-def summary_rows(table: pd.DataFrame) -> Iterator[str]:
-    """Rows that a spreadsheet adds below a table: means, sums."""
-    other = ("doubts", "excluded_because", "source", "ablation", "protocol", "sparsity_name")
-    texts = [c for c in table.columns if c not in other and _is_text(table[c])]
-    short = {cell for c in texts for cell in table[c].tolist() if isinstance(cell, str) and len(cell) < 20}
-    if not any(_summary(cell) in SUMMARIES for cell in short):
-        return
-    words = pd.DataFrame({c: _words(table[c], _summary) for c in texts}, index=table.index)
-    alone = (words != "").sum(axis=1) == 1  # the label of such a row is all the text in it
-    for name in texts:
-        label = alone & ~words[name].duplicated(keep=False) & (len(table) > 3)
-        rows = words[name].isin(SUMMARIES) & (label | (name in ("run_id", "architecture", "family")))
-        rows &= table["excluded_because"].isna()
-        if rows.any():
-            add_text(table, "excluded_because", rows.to_numpy(), "a row of sums or means, not an SAE")
-            said = listed(sorted(set(words[name][rows])))
-            yield f"{rows_named(rows.to_numpy(), table)}: {said}, no SAE; set aside"
-
-
 def batches(table: pd.DataFrame) -> Iterator[str]:
     """Rows that are batches of evaluations, tokens or latents: nobody can say how to average what they hold.
 
@@ -120,6 +95,8 @@ def batches(table: pd.DataFrame) -> Iterator[str]:
     for name in [c for c in table.columns if BATCHES.fullmatch(slug(c))]:
         found = BATCHES.fullmatch(slug(name))
         what = (found and found.lastgroup) or "batches"
+        if what != "batches" and not pd.api.types.is_numeric_dtype(table[name].dtype):
+            continue  # a position such as 'mlp'
         keys = _keys(table, table.get("run_id"), texts=False)
         once = not pd.DataFrame({"key": keys, "batch": _words(table[name], str)}).duplicated().any()
         per_sae = table[name].groupby(keys).nunique()
@@ -193,6 +170,24 @@ def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
     if twice.any():
         add_text(table, "doubts", twice, "another source has other numbers for this SAE")
         yield f"{rows_named(twice, table)}: several sources have the same SAE with other numbers; kept"
+
+
+def told_twice(table: pd.DataFrame) -> Iterator[str]:
+    """Rows of one source, name and setting at about the same L0 with other numbers: a doubt."""
+    if "run_id" not in table or table["run_id"].is_unique or table.attrs.get(EVERY_CHECKPOINT):
+        return
+    rows = (table["excluded_because"].isna() & table["run_id"].notna()).to_numpy()
+    keys = _keys(table, table["run_id"], texts=True)
+    l0 = table["l0"].where(rows).groupby(keys) if "l0" in table else None
+    if l0 is None:
+        return
+    again = rows & (l0.transform("count") > 1).to_numpy()
+    again &= (l0.transform("max") <= 1.1 * l0.transform("min")).to_numpy()
+    if "source" in table:
+        again &= (table["source"].where(rows).groupby(keys).transform("nunique") <= 1).to_numpy()
+    if again.any():
+        add_text(table, "doubts", again, "another row has other numbers for this SAE")
+        yield f"{rows_named(again, table)}: rows of one run_id at about the same L0, with other numbers; kept"
 
 
 def size_columns(names: Iterable[object]) -> list[str]:
@@ -299,11 +294,6 @@ def _is_text(column: pd.Series) -> bool:
     return bool(pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype))
 
 
-def _summary(text: str) -> str:
-    """A label without spaces and colons."""
-    return "".join(text.split()).strip(":").lower()
-
-
 def _names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
     """The names of the SAEs without the step in them, and the steps, where names have any."""
     named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and _is_text(table[c]))]
@@ -366,5 +356,5 @@ def last_word(name: object) -> str:
     return slug(re.split(r"[./]", str(name))[-1])
 
 
-CHECKS = (batches, unfinished_runs, summary_rows, checkpoints, told_otherwise, evaluation_sizes)
+CHECKS = (batches, unfinished_runs, summary_rows, checkpoints, told_otherwise, told_twice, evaluation_sizes)
 """In the order in which they are done."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.checks import TableError
+from frontier.metrics.checks import TableError, add_text, rows_named
 from frontier.wording import listed
 
 ARCHITECTURES: tuple[tuple[str, str], ...] = (
@@ -150,6 +150,25 @@ def settings_in_families(table: pd.DataFrame) -> Iterator[str]:
         yield f"{column}: {names[0]!r} is {families[0]!r} at one setting; {listed(sorted(set(families)), 4)}"
 
 
+_SEED_IN = re.compile(r"(?:^|[^a-z])(?<!eval.)(?<!data.)seed[\s_=\-]*(\d{1,9})(?!\d)", re.IGNORECASE)
+_LAYER_CELL = re.compile(r"(?:layers?|blocks?|l|h)?[\s._\-]*(\d{1,4})(?:\.0)?", re.IGNORECASE)
+
+
+def told_by_cells(table: pd.DataFrame) -> Iterator[str]:
+    """Seeds in the names of the SAEs, where no column has them; layers called 'layer 8' beside '8'."""
+    if "seed" not in table and "run_id" in table and len(table):
+        seeds = [found for name in table["run_id"] if (found := _SEED_IN.search(str(name)))]
+        if len(seeds) == len(table) and len({found[1] for found in seeds}) > 1:
+            table["seed"] = [int(found[1]) for found in seeds]
+            yield "seed: read from the names of the SAEs"
+    if "layer" in table and not pd.api.types.is_numeric_dtype(table["layer"].dtype):
+        cells = [str(cell).strip() for cell in table["layer"]]
+        layers = [found for cell in cells if (found := _LAYER_CELL.fullmatch(cell))]
+        if len(layers) == len(cells) and any(not cell.isdecimal() for cell in cells):
+            table["layer"] = [int(found[1]) for found in layers]
+            yield f"layer: read {listed([repr(c) for c in dict.fromkeys(cells)], 3)} as numbers"
+
+
 def _names_saes(table: pd.DataFrame, column: str) -> bool:
     """Whether a column has the names of SAEs."""
     if column == "run_id":
@@ -185,6 +204,16 @@ def _bare(name: str) -> str:
     """
     bare = re.sub(r"(?<=[^\W\d])[-_\s]+(?=[^\W\d])", "", name.strip().lower())
     return re.sub(r"(?<=.)saes?$", "", bare)
+
+
+def without_family(table: pd.DataFrame) -> Iterator[str]:
+    """Rows without a family beside others that have one are of no family, and not of one together."""
+    if "family" not in table or not table["family"].notna().any():
+        return
+    missing = (table["family"].isna() & table["excluded_because"].isna()).to_numpy(dtype=bool)
+    if missing.any():
+        add_text(table, "excluded_because", missing, "family is missing")
+        yield f"family is missing in {rows_named(missing, table)}; set aside"
 
 
 def places(table: pd.DataFrame) -> Iterator[str]:

@@ -32,7 +32,9 @@ from frontier.metrics.identity import (
     places,
     settings_in_families,
     spellings,
+    told_by_cells,
     told_by_names,
+    without_family,
 )
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
 from frontier.metrics.names import (
@@ -115,6 +117,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         models_or_architectures,
         told_by_names,
         settings_in_families,
+        told_by_cells,
         spellings,
         places,
         checks.sentinels,
@@ -137,6 +140,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     if "architecture" in table:
         given = table.get("family", table["architecture"])
         table["family"] = given.where(given.notna(), table["architecture"])
+    remarks += without_family(table)
     table = _ordered(with_better(table, better))
     table.attrs[CHECKED] = _recognised(table)
     return add_notes(table, *remarks)

@@ -43,7 +43,8 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
     cells = _undressed(cells).dropna(how="all").reset_index(drop=True)
     if names is None:
         first, last = _header(cells)
-        names = _names_of_rows(_joined(cells.iloc[first : last + 1]), cells.iloc[last + 1 :])
+        names = tuple(map(_of_levels, _joined(cells.iloc[first : last + 1])))
+        names = _names_of_rows(names, cells.iloc[last + 1 :])
         if first:
             said.append(f"{plural(first, 'line')} above the header left out")
         cells = cells.iloc[last + 1 :].reset_index(drop=True)
@@ -94,12 +95,23 @@ def _joined(rows: pd.DataFrame) -> tuple[str, ...]:
     """The names over the columns; those of statistics below a metric say which one it is."""
     names, below = list(_names(rows)), rows.iloc[1:].astype(object).to_numpy()
     for i, name in enumerate(_names(rows)):
-        statistic = next(
-            (w for w in (str(cell).strip().lower() for cell in below[:, i]) if w in STATISTICS), ""
-        )
-        if statistic and slug(name) not in STATISTICS:
+        words = [str(cell).strip().lower() for cell in below[:, i]]
+        statistic = next((word for word in words if word in STATISTICS), "")
+        plain = statistic in ("mean", "avg", "average", "count")
+        if statistic and slug(name) not in STATISTICS and (not plain or [*_names(rows)].count(name) > 1):
             names[i] = f"{name}_{statistic}"
     return tuple(names)
+
+
+def _of_levels(name: str) -> str:
+    """A name that pandas wrote as a tuple, with dots.
+
+    >>> _of_levels("('l0', 'mean')"), _of_levels("('arch', '')"), _of_levels("l0 (mean)")
+    ('l0.mean', 'arch', 'l0 (mean)')
+    """
+    if not re.fullmatch(r"\('[^']*'(?:, '[^']*')+\)", name):
+        return name
+    return ".".join(part for part in re.findall(r"'([^']*)'", name) if part)
 
 
 def _names_of_rows(names: tuple[str, ...], cells: pd.DataFrame) -> tuple[str, ...]:

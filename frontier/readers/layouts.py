@@ -56,10 +56,11 @@ def sections(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     if "l0" not in known or known & {"family", "architecture"} - {canonical_name(str(table.columns[0]))}:
         return table
     words = [str(cell) for cell in first[heads]]
-    if not heads.iloc[0] or len(set(words)) < max(2, len(words)) or not all(map(_is_name, words)):
+    below = [str(cell) for cell in first[~heads].dropna()]
+    ends = heads & heads.shift(-1, fill_value=True)  # with no row of its own
+    if not heads.iloc[0] or ends.any() or len(words) < 2 or len(set(words)) < len(words):
         return table
-    kinds = [bool(architecture_in(word)) for word in words]
-    if not all(kinds) and not heads.shift(-1, fill_value=True).ne(heads).any():
+    if not all(map(_is_name, words)) or not all(map(written, below)):
         return table
     families = first.where(heads).ffill()
     rest = table[~heads].assign(family=families[~heads]) if "family" not in known else table

@@ -6,12 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from frontier.metrics.checks import TableError
-from frontier.metrics.names import canonical_name
+from frontier.metrics.names import canonical_name, slug
 from frontier.readers.configs import architecture_in
 from frontier.readers.found import flat
 from frontier.wording import in_shell, listed, nearest
 
 DEEPEST = 8
+BATCHES = frozenset(
+    "batches tokens windows prompts documents docs sequences examples samples latents".split()
+)
+HISTORIES = frozenset("history log logs steps checkpoints epochs training trajectory curve".split())
+"""What lists are called whose items are no SAEs, or one SAE at several times."""
+
 MOST_FACTS = 100
 """Facts of one dict beside the results; one with more holds something per latent."""
 
@@ -61,9 +67,16 @@ def _records(
     if depth > DEEPEST:
         return
     if isinstance(content, list):
-        for inner in content:
+        listed_under = slug(way[-1]) if way else ""
+        if len(content) > 1 and listed_under in BATCHES and _holds_l0(content, depth):
+            raise TableError(
+                f"its rows are {listed_under}, not SAEs (under {'.'.join(way)}); give one row per SAE, its "
+                f"losses and L0 averaged over the {listed_under}"
+            )
+        for step, inner in enumerate(content):
             if isinstance(inner, dict):
-                yield from _records(inner, way, above, depth + 1)
+                facts = {**above, "step": step} if listed_under in HISTORIES else above
+                yield from _records(inner, way, facts, depth + 1)
         return
     if not isinstance(content, dict):
         return

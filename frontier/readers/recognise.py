@@ -172,8 +172,13 @@ def _json_dict(content: dict[str, Any], path: str, found: Found) -> str:
 
 
 def _yaml(content: Any, path: str, found: Found) -> str:
+    if isinstance(content, list) and content and all(isinstance(record, dict) for record in content):
+        return _frame(_records_of(content, found), path, found)
     if not sae_lens.is_pretrained(content):
-        raise TableError("YAML is read as SAELens' pretrained_saes.yaml only, a dict of releases with saes")
+        raise TableError(
+            "YAML is read as SAELens' pretrained_saes.yaml only, a dict of releases with saes; or as a list "
+            "of SAEs"
+        )
     sae_lens.read_pretrained(content, path, found)
     return "SAELens pretrained_saes.yaml"
 

@@ -64,7 +64,11 @@ def read_grid(text: str, tabs: bool = False) -> Grid:
     """
     if "\0" in text:
         raise TableError("it is no text: it holds zero bytes")
-    lines = _unboxed(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = [
+        line.replace("||", "|") if line.startswith("||") else line for line in lines
+    ]  # as Jira has headers
+    lines = _unboxed([line for line in lines if not line.startswith("```")])
     if any("|" in line and _RULE.fullmatch(line.strip()) for line in lines[:1000]):
         return _markdown(lines)
     if sum("&" in line and line.rstrip().endswith("\\\\") for line in lines) > 1:
@@ -83,7 +87,7 @@ def _unboxed(lines: list[str]) -> list[str]:
     ['| l0 | mse |', '|---|', '| 8  | 0.5 |']
     """
     rules = [line for line in lines if line.strip() and _BOX_RULE.fullmatch(line)]
-    if not any(re.search(r"[─━═]|^\s*\+[-=]", line) for line in rules):
+    if not any(re.search(r"[─━═]|^\s*(?:\+[-=]|\|-+\+)", line) for line in rules):
         return lines
     rows = [_BOX.sub("|", line).strip() for line in lines if line not in rules]
     rows = [row for row in rows if row.startswith("|")]

@@ -10,6 +10,7 @@ from commands import sae_frontier
 
 import frontier
 from frontier.metrics import usable
+from frontier.metrics.dressing import undressed
 from frontier.metrics.number_format import written
 from frontier.readers import TableError, read
 
@@ -86,6 +87,17 @@ READ = {
     "classes.csv": lines("Name,State,Created,config.trainer.dict_class,summary.l0,summary.frac_recovered",
                          "x{i},finished,x,{a},{l0},{r}").replace("topk", "AutoEncoderTopK").replace(
                              "relu", "dictionary_learning.dictionary.AutoEncoder"),
+    "tuples.csv": SUMMARY.set_axis(SUMMARY.columns.to_flat_index(), axis=1).to_csv(),
+    "spread_in_per_cent.csv": lines("arch,l0,loss_unrecovered", "{a},{l0} ± 1,({hit} ± 0.3) %"),
+    "jira.txt": lines("||arch||l0||loss_recovered||", "|{a}|{l0}|{r}|"),
+    "org.txt": lines("| arch | l0 | loss_recovered |\n|------+------+-----|", "| {a} | {l0} | {r} |"),
+    "fenced.txt": "```\n" + FRAME.to_csv(index=False) + "```\n",
+    "means_of_families.csv": lines("arch,l0,loss_recovered", "{a},{l0},{r}",
+                                   "relu mean,97.3,0.86", "Avg topk,97.3,0.9"),
+    "list.yaml": "".join(f"- {{arch: {a}, l0: {l0}, loss_recovered: {r}}}\n" for a, l0, r in ROWS),
+    "history.json": json.dumps({"runs": [
+        {"arch": a, "name": f"x{i}", "history": [{"l0": n * l0, "loss_recovered": r} for n in (3, 2, 1)]}
+        for i, (a, l0, r) in enumerate(ROWS)]}),
     "three_losses.csv": lines("arch,l0,CE (SAE),CE (clean),CE (zero)", "{a},{l0},{ce},3.2,12.2"),
     "config.csv": lines("Name,State,Created,cfg.architecture,cfg.d_sae,measured_l0,lossRecovered",
                         "x{i},finished,x,{a},16384,{l0},{r}"),
@@ -129,6 +141,48 @@ def test_seeds_in_the_names_of_families():
     for other in ("layer", "", "seed_x"):  # a layer, an index, a name: no setting
         named = [{"arch": f"{a}_{other}{i}", "l0": l0, "fvu": 1 - r} for i, (a, l0, r) in enumerate(ROWS)]
         assert read(named)["family"].nunique() == 10
+
+
+def test_seeds_layers_and_repeats_that_cells_tell():
+    rows = [{"run_id": f"{a}_{i}_seed{s}", "layer": ("8", "layer 8")[s], "l0": l0 + s, "fvu": 1 - r}
+            for i, (a, l0, r) in enumerate(ROWS) for s in (0, 1)]  # fmt: skip
+    table = read(rows)
+    assert table["seed"].tolist() == [0, 1] * 10 and set(table["layer"]) == {8}
+    again = read([*rows, {**rows[0], "l0": 15.3, "fvu": 0.2}])
+    assert again["doubts"].notna().tolist() == [True, *[False] * 19, True]
+    assert any("rows 0, 20: rows of one run_id at about the same L0" in n for n in frontier.notes(again))
+    assert "seed" not in read([{"run_id": f"eval_seed{s}", "l0": 8, "fvu": 0.1} for s in (0, 1)])
+
+
+@pytest.mark.parametrize(("text", "value"), [("–0.2", -0.2), ("5e–4", 5e-4), ("(12.5 ± 0.3)", 12.5)])
+def test_dashes_and_brackets(text, value):
+    assert written(text).value(".") == value
+
+
+def test_what_only_looks_like_another_layout_is_none(tmp_path):
+    path = tmp_path / "t.csv"
+    failed = "name,l0,loss_recovered\nrun a,,\nrun b,8,0.8\nrun c,,\nrun d,9,0.9\n"  # no sections
+    path.write_text(failed)
+    assert usable(read(path))["l0"].tolist() == [8, 9] and "family" not in read(path)
+    sites = [
+        {"arch": "relu", "k": k, "position": p, "l0": k, "fvu": 0.1}
+        for k in (1, 2, 3)
+        for p in ("mlp", "res")
+    ]
+    assert len(usable(read(sites))) == 6  # no tokens
+    path.write_text("arch,l0,loss_recovered,d_sae\n,mean,mean,count\nrelu,8,0.9,64\n")
+    table = read(path)
+    assert table[["l0", "loss_recovered", "dictionary_size"]].to_numpy().tolist() == [[8, 0.9, 64]]
+    path.write_text("arch,l0,fvu\nrelu,8,20%\nrelu,9,15\nrelu,10,10\n")
+    assert read(path)["fvu"].tolist() == pytest.approx([0.2, 0.15, 0.1])
+    text = "{'path': 'C:\\\\x', 'cost': '$3$'}"
+    assert undressed(text) == text
+
+
+def test_rows_without_a_family_are_no_family():
+    table = read([*FRAME.to_dict("records"), {"arch": None, "l0": 40, "loss_recovered": 0.8}])
+    assert table["excluded_because"].tolist()[-1] == "family is missing" and len(usable(table)) == 10
+    assert len(usable(read(FRAME.drop(columns="arch")))) == 10
 
 
 def test_a_spread_is_never_the_metric(tmp_path):
@@ -178,6 +232,8 @@ REFUSED = {
     "latents.csv": ("sae,feature,l0,kl\n" + "".join(f"{s},{t},.1,.{t}\n" for s in "ab" for t in range(1, 5)),
                     "rows are latents, not SAEs: column feature"),
     "printed.txt": (FRAME.to_string(max_rows=4), "rows are left out of this printed table"),
+    "batches.json": (json.dumps([{"arch": "relu", "batches": [{"l0": 8, "kl": 1}, {"l0": 9, "kl": 1}]}] * 2),
+                     "its rows are batches, not SAEs"),
     "pivot.csv": (lines("l0,relu,topk", "{l0},{r},{r}"), "relu, topk are families side by side"),
     "wide.md": (lines("| L0 | ReLU recovered | TopK recovered |\n|---|---|---|", "| {l0} | {r} | {r} |"),
                 "families side by side: one row per SAE is wanted"),
