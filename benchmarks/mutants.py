@@ -167,10 +167,9 @@ def score(found: dict[str, Any]) -> float:
 def table(modules: dict[str, Any]) -> str:
     """The score of each module, of all, and the faults that no test could see, as Markdown."""
     every: dict[str, Any] = {key: [f for m in modules.values() for f in m[key]] for key in OUTCOMES}
-    every["first"] = sum(m.get("first", len(m["killed"])) for m in modules.values())
     rows = [
-        {"module": name, "planted": sum(len(m[o]) for o in OUTCOMES), "noticed": len(m["killed"]),
-         "at first": m.get("first", len(m["killed"])), "not noticed": len(m["survived"]),
+        {"module": name, "seed": m.get("seed", ""), "planted": sum(len(m[o]) for o in OUTCOMES),
+         "noticed": len(m["killed"]), "at first": m.get("first", ""), "not noticed": len(m["survived"]),
          "equivalent": len(m["equivalent"]), "share": f"{100 * score(m):.0f} %"}
         for name, m in {**modules, "all": every}.items()
     ]  # fmt: skip
@@ -212,11 +211,9 @@ def main() -> None:
                 chosen = [f for f in chosen if f.name not in before.get("killed", ())]
             found = tried(tree, name, chosen)
             modules[name] = {o: [*(before.get(o, ()) if o == "killed" else ()), *found[o]] for o in OUTCOMES}
-            modules[name]["first"] = before.get("first", len(found["killed"]))
+            modules[name] |= {"seed": asked.seed, "first": before.get("first", len(found["killed"]))}
             modules = {n: modules[n] for n in SUBJECTS if n in modules}
-            write(
-                "mutants", circumstances("pytest", "numpy") | {"seed": asked.seed, "modules": modules}, folder
-            )
+            write("mutants", circumstances("pytest", "numpy") | {"modules": modules}, folder)
     print(table(modules))
     if folder == RESULTS:
         write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), modules))
