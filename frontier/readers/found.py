@@ -192,6 +192,15 @@ def printable(name: str) -> str:
     return name if name.isascii() else name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def with_places(remark: str, names: list[str]) -> str:
+    """A remark about one file, or about several of which the first is named.
+
+    >>> with_places("'L0' read as l0", ["a.csv"]), with_places("'L0' read as l0", ["a.csv", "b.csv"])
+    ("a.csv: 'L0' read as l0", "'L0' read as l0 (in 2: a.csv and 1 more)")
+    """
+    return f"{names[0]}: {remark}" if len(names) == 1 else f"{remark} (in {len(names)}: {_shown(names)})"
+
+
 def _shown(names: list[str]) -> str:
     short = [name if len(name) <= 60 else f"...{name[-57:]}" for name in map(printable, names[:1])]
     return short[0] + (f" and {len(names) - 1} more" if len(names) > 1 else "")

@@ -8,7 +8,9 @@ import zipfile
 import pandas as pd
 
 from frontier.metrics.checks import TableError
-from frontier.readers.headers import named
+from frontier.metrics.identity import architecture_in
+from frontier.metrics.names import canonical_name
+from frontier.readers.headers import LOOKED_AT, named
 from frontier.readers.opening import LARGEST, too_large
 from frontier.readers.separated import MOST_COLUMNS
 from frontier.wording import in_shell, listed, nearest
@@ -43,12 +45,42 @@ def read_workbook(content: bytes, sheet: str | None = None) -> tuple[pd.DataFram
         book.close()
     if sheet is not None and sheet not in tables:
         raise TableError(f"no sheet {sheet!r} in this workbook{nearest(sheet, list(tables))}")
-    if sheet is None and len(tables) != 1:
-        held = f"{len(tables)} sheets with cells ({listed(list(tables), 6)})" if tables else "no cells"
-        first = next(iter(tables), "")
-        hint = f'; name one: rows_at="{first}" (--rows-at {in_shell(first)})' if tables else ""
-        raise TableError(f"this workbook holds {held}{hint}")
-    return named(tables[sheet or next(iter(tables))])
+    if sheet is not None or len(tables) == 1:
+        return named(tables[sheet or next(iter(tables))])
+    return _of_several({name: grid for name, grid in tables.items() if _names_l0(grid)}, list(tables))
+
+
+def _of_several(tables: dict[str, pd.DataFrame], every: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The one sheet with an L0, or the sheets of several architectures as one table.
+
+    Raises
+    ------
+    TableError
+        When there are several others, or none.
+    """
+    kinds = [architecture_in(name) for name in tables]
+    if len(tables) == 1:
+        ((name, grid),) = tables.items()
+        table, said = named(grid)
+        return table, [f"sheet {name!r} is read, of {listed(every, 6)}", *said]
+    if tables and all(kinds) and len(set(kinds)) == len(kinds):
+        parts = {name: named(grid)[0] for name, grid in tables.items()}
+        known = {canonical_name(str(c)) for part in parts.values() for c in part}
+        if not known & {"architecture", "family"}:
+            parts = {name: part.assign(architecture=name) for name, part in parts.items()}
+        return pd.concat(list(parts.values()), ignore_index=True), [
+            f"one table of the sheets {listed(list(tables), 6)}"
+        ]
+    held = f"{len(every)} sheets with cells ({listed(every, 6)})" if every else "no cells"
+    first = next(iter([*tables, *every]), "")
+    hint = f'; name one: rows_at="{first}" (--rows-at {in_shell(first)})' if every else ""
+    raise TableError(f"this workbook holds {held}{hint}")
+
+
+def _names_l0(grid: pd.DataFrame) -> bool:
+    """Whether one of the cells in the first rows, or in the first column, is a name of L0."""
+    cells = [*grid.head(LOOKED_AT).to_numpy().ravel(), *grid.iloc[:, 0]]
+    return any(isinstance(cell, str) and canonical_name(cell) == "l0" for cell in cells)
 
 
 def _grid(sheet: object) -> pd.DataFrame:

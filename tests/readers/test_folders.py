@@ -421,3 +421,17 @@ def test_releases_of_pretrained_saes_compare_by_their_explained_variance(tmp_pat
     ratios = found.ratios.to_frame()
     potency = ratios.loc[ratios["quantity"] == "relative_potency", "ratio"]
     np.testing.assert_allclose(potency, 2.0, rtol=1e-6)
+
+
+def test_files_named_after_architectures_and_one_remark_for_many_files(tmp_path):
+    for kind, gain in (("relu", 0.0), ("topk", 0.05)):
+        for i, l0 in enumerate((10, 20, 40, 80)):
+            record = {"L0": l0, "loss_recovered": 0.7 + gain + i / 20}
+            (tmp_path / f"{kind}_{i}.json").write_text(json.dumps(record))
+    table = read(tmp_path)
+    assert table["family"].tolist() == ["relu"] * 4 + ["topk"] * 4
+    remarks = [n for n in frontier.notes(table) if "'L0' read as l0" in n]
+    assert len(remarks) == 1 and "(in 8: " in remarks[0]
+    assert len(frontier.compare(table)) == 1
+    (tmp_path / "relu_0.json").rename(tmp_path / "mine.json")
+    assert "architecture" not in read(tmp_path)

@@ -80,6 +80,9 @@ KINDS = {
     "title.xlsx": lambda: workbook(
         results=pd.DataFrame([["Sweep", *[None] * 3], [None] * 4, list(FRAME), *FRAME.to_numpy().tolist()])),
     "other_sheet.xlsx": lambda: workbook(results=FRAME, empty=pd.DataFrame()),
+    "beside_notes.xlsx": lambda: workbook(notes=pd.DataFrame({"see": ["below"]}), results=FRAME),
+    "sheets.xlsx": lambda: workbook(
+        **{a: g.drop(columns="architecture") for a, g in FRAME.groupby("architecture")}),
     "t.md": lambda: f"# Results\n\nSome words | about them.\n\n{MARKDOWN}\n\nMore words.\n".encode(),
     "bold.md": lambda: MARKDOWN.replace("topk", "**topk**").encode(),
     "t.txt": lambda: CSV.encode(),
