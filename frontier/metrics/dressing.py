@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+LONGEST = 1000
+"""Characters of a cell that a paper prints."""
+
 _WRAPPED = re.compile(
     r"\\(?:textbf|textit|texttt|textrm|textsc|textsf|text|emph|underline|uline|mathbf|mathit|mathrm|mathcal"
     r"|boldsymbol|bm|num|mbox|ensuremath)\s*\{([^{}]*)\}"
@@ -35,7 +38,7 @@ def undressed(text: str) -> str:
     bold = re.fullmatch(r"\*\*([^*]+)\*\*(.*)", text)
     if bold:
         text = bold[1] + bold[2]
-    if text[:1] in ("{", "[") or not re.search(r"[\\$<]|\[\^", text):
+    if len(text) > LONGEST or text[:1] in ("{", "[") or not re.search(r"[\\$<]|\[\^", text):
         return text  # a dict or a list is no cell of a paper
     plain = re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", r"\1", _NOTES.sub("", text))
     if plain == text and "\\" not in text:

@@ -114,6 +114,9 @@ def told_by_names(table: pd.DataFrame) -> Iterator[str]:
         yield "layer: read from the names of the SAEs"
 
 
+LONGEST = 200
+"""Characters of a name that is looked into."""
+
 _SEED = re.compile(r"(?P<family>.*[^\W_])[\s_\-]*[(\[]?seed[\s_=\-]*(?P<seed>\d{1,9})[)\]]?", re.IGNORECASE)
 _SETTING = re.compile(
     r"(?P<family>.*?[^\W\d_])[\s_\-(\[]*(?:(?P<knob>k|l0|l1|lambda|λ)[\s_=:]*|(?<=[\s_\-(\[]))"
@@ -131,15 +134,19 @@ def settings_in_families(table: pd.DataFrame) -> Iterator[str]:
     if column is None or not table[column].map(lambda cell: isinstance(cell, str)).all():
         return
     names = table[column].tolist()
-    seeds = [found for name in names if (found := _SEED.fullmatch(name))]
-    if names and len(seeds) == len(names) and "seed" not in table:
-        table[column], table["seed"] = [s["family"] for s in seeds], [int(s["seed"]) for s in seeds]
-        yield f"{column}: {names[0]!r} is {seeds[0]['family']!r} of seed {seeds[0]['seed']}"
+    if max(map(len, names), default=LONGEST) >= LONGEST:
+        return
+    seeds = {name: found for name in set(names) if (found := _SEED.fullmatch(name))}
+    if len(seeds) == len(set(names)) and "seed" not in table:
+        table[column] = [seeds[name]["family"] for name in names]
+        table["seed"] = [int(seeds[name]["seed"]) for name in names]
+        yield f"{column}: {names[0]!r} is {table[column].iloc[0]!r} of seed {table['seed'].iloc[0]}"
+        return
+    if len(set(names)) < len(names):
         return
     settings = [found for name in names if (found := _SETTING.fullmatch(name))]
     families = [found["family"] for found in settings]
-    few = not families or min(map(families.count, set(families))) < 3
-    if few or len(families) < len(names) or len(set(names)) < len(names):
+    if len(families) < len(names) or min(map(families.count, set(families))) < 3:
         return
     l0 = table["l0"].to_numpy(dtype=float, na_value=np.nan) if "l0" in table else np.full(len(table), np.nan)
     numbers = pd.to_numeric(pd.Series([found["number"] for found in settings]), errors="coerce").to_numpy()
@@ -157,15 +164,15 @@ _LAYER_CELL = re.compile(r"(?:layers?|blocks?|l|h)?[\s._\-]*(\d{1,4})(?:\.0)?", 
 def told_by_cells(table: pd.DataFrame) -> Iterator[str]:
     """Seeds in the names of the SAEs, where no column has them; layers called 'layer 8' beside '8'."""
     if "seed" not in table and "run_id" in table and len(table):
-        seeds = [found for name in table["run_id"] if (found := _SEED_IN.search(str(name)))]
+        seeds = [found for name in table["run_id"] if (found := _SEED_IN.search(str(name)[:LONGEST]))]
         if len(seeds) == len(table) and len({found[1] for found in seeds}) > 1:
             table["seed"] = [int(found[1]) for found in seeds]
             yield "seed: read from the names of the SAEs"
     if "layer" in table and not pd.api.types.is_numeric_dtype(table["layer"].dtype):
         cells = [str(cell).strip() for cell in table["layer"]]
-        layers = [found for cell in cells if (found := _LAYER_CELL.fullmatch(cell))]
-        if len(layers) == len(cells) and any(not cell.isdecimal() for cell in cells):
-            table["layer"] = [int(found[1]) for found in layers]
+        layers = {cell: found for cell in set(cells) if (found := _LAYER_CELL.fullmatch(cell))}
+        if len(layers) == len(set(cells)) and not all(map(str.isdecimal, layers)):
+            table["layer"] = [int(layers[cell][1]) for cell in cells]
             yield f"layer: read {listed([repr(c) for c in dict.fromkeys(cells)], 3)} as numbers"
 
 

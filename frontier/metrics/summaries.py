@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 
 import pandas as pd
@@ -17,6 +18,9 @@ SUMMARIES = frozenset(
 )
 """What a row of sums or means is called, in the languages of the spreadsheets seen."""
 
+LONGEST = 60
+"""Characters of a label."""
+
 NAMED = ("run_id", "architecture", "family")
 _WORD = "|".join(sorted(SUMMARIES, key=len, reverse=True))
 _OF = re.compile(rf"(.+?)[\s_(:]+(?:{_WORD})\)?|(?:{_WORD})[\s_(:]+(?:of\s+)?(.+?)\)?", re.IGNORECASE)
@@ -26,7 +30,9 @@ def summary_rows(table: pd.DataFrame) -> Iterator[str]:
     """Rows of sums or means: alone in their text, or called after the family that they are of."""
     other = ("doubts", "excluded_because", "source", "ablation", "protocol", "sparsity_name")
     texts = [c for c in table.columns if c not in other and _is_text(table[c])]
-    short = {cell for c in texts for cell in table[c].tolist() if isinstance(cell, str) and len(cell) < 60}
+    short = {
+        cell for c in texts for cell in table[c].tolist() if isinstance(cell, str) and len(cell) < LONGEST
+    }
     if not any(_summary(cell) in SUMMARIES or _OF.fullmatch(cell.strip()) for cell in short):
         return
     words = pd.DataFrame({c: [_summary(cell) for cell in table[c]] for c in texts}, index=table.index)
@@ -44,14 +50,15 @@ def summary_rows(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _of_others(cells: pd.Series) -> list[bool]:
-    """Which cells are called after another cell, with a word for a mean or sum.
+    """Which cells, each there once, are called after another cell, with a word for a mean or sum.
 
-    >>> _of_others(pd.Series(["relu", "relu mean", "Mean of relu", "topk max"]))
+    >>> _of_others(pd.Series(["topk", "topk mean", "Mean of topk", "relu max"]))
     [False, True, True, False]
     """
     texts = ["" if is_missing(cell) else str(cell).strip().lower() for cell in cells.astype(object)]
-    found = [_OF.fullmatch(text) for text in texts]
-    return [told is not None and (told[1] or told[2]) in texts for told in found]
+    counts = Counter(texts)
+    found = [_OF.fullmatch(text) if counts[text] == 1 and len(text) < LONGEST else None for text in texts]
+    return [told is not None and (told[1] or told[2]) in counts for told in found]
 
 
 def _summary(cell: object) -> str:

@@ -67,7 +67,7 @@ def _records(
     if depth > DEEPEST:
         return
     if isinstance(content, list):
-        listed_under = slug(way[-1]) if way else ""
+        listed_under = slug(way[-1]) if way and not _name_saes(content) else ""
         if len(content) > 1 and listed_under in BATCHES and _holds_l0(content, depth):
             raise TableError(
                 f"its rows are {listed_under}, not SAEs (under {'.'.join(way)}); give one row per SAE, its "
@@ -100,6 +100,13 @@ def _records(
             yield way, {"run_id": name, **above, **plain, **flat(inner)}
         elif canonical_name(name) is None or isinstance(inner, list):
             yield from _records(inner, (*way, name), {**above, **plain}, depth + 1)
+
+
+def _name_saes(content: list[Any]) -> bool:
+    """Whether the items of a list say which SAE they are, each its own."""
+    own = ("architecture", "family", "run_id", "sparsity_setting")
+    first = content[0] if content and isinstance(content[0], dict) else {}
+    return any(canonical_name(name) in own for name in flat(first))
 
 
 def _holds_l0(content: Any, depth: int) -> bool:

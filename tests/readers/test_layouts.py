@@ -175,6 +175,12 @@ def test_what_only_looks_like_another_layout_is_none(tmp_path):
     assert table[["l0", "loss_recovered", "dictionary_size"]].to_numpy().tolist() == [[8, 0.9, 64]]
     path.write_text("arch,l0,fvu\nrelu,8,20%\nrelu,9,15\nrelu,10,10\n")
     assert read(path)["fvu"].tolist() == pytest.approx([0.2, 0.15, 0.1])
+    pooled = [{"arch": a, "l0": l0, "fvu": 0.1} for a in ("topk", "topk max") for l0 in (8, 16)]
+    assert len(usable(read(pooled))) == 4  # "topk max" is a family
+    path = tmp_path / "t.json"
+    for name in ("samples", "history"):
+        path.write_text(json.dumps({"corpus": "x", name: FRAME.to_dict("records")}))
+        assert len(usable(read(path))) == 10  # each says which SAE it is
     text = "{'path': 'C:\\\\x', 'cost': '$3$'}"
     assert undressed(text) == text
 
