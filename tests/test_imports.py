@@ -89,6 +89,7 @@ def test_the_trainers_meet_public_modules_alone():
         "frontier.demo", "frontier.outputs", "frontier.terminal",  # what both commands print and write
         "frontier.progress", "frontier.results", "frontier.views", "frontier.wording", "frontier.writing",
         "frontier.figures.panels", "frontier.figures.style",
+        "frontier.metrics",  # results as frames of pandas or polars
         "frontier.ratios.pairs",  # which family is the reference
         "frontier.readers.configs", "frontier.readers.opening",  # foreign configurations
         "frontier.comparison", "frontier.metrics.checks", "frontier.tables.styles",  # a card

@@ -8,6 +8,7 @@
 `trainers.language_models`   a frozen causal LM with named sites and splice-in: `load_language_model`
 `trainers.activations`       endless shuffled activations, real or with a known truth
 `trainers.architectures`     the kinds of SAE, one short file each; `register` takes your own
+`trainers.head_to_head`      a candidate against its rivals, tuned alike, decided in a budget: `versus`
 `trainers.studies`           what is done to trained SAEs, and what their latents look like
 `trainers.sae_files`         trained SAEs on disk: `load_saes`
 ===========================  ========================================================================
@@ -39,6 +40,8 @@ _HOME = {
     "architecture": "architectures",
     "register": "architectures",
     "load": "export",
+    "versus": "head_to_head",
+    "Versus": "head_to_head",
 }
 
 __all__ = sorted(_HOME)

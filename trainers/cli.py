@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from frontier import terminal
-from trainers import cli_hub, cli_own
+from trainers import cli_hub, cli_own, cli_versus
 from trainers.address_space import lack_of_address_space
 from trainers.cli_own import Use
 from trainers.interruption import Stopped, raising
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 IDENTITY = ("family", "dictionary_size", "learning_rate", "seed", "sparsity_setting")
 METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
 """Columns of the table at the end of a run; the file has them all."""
+
+AGAIN = "the same command"
+"""How a head to head goes on."""
 
 app = typer.Typer(
     name="sae-train",
@@ -196,6 +199,7 @@ def export(
 
 app.command("new-architecture")(cli_own.new_architecture)
 app.command("check")(cli_own.check)
+app.command("versus")(cli_versus.versus)
 
 
 @app.command()
@@ -290,8 +294,9 @@ def resumable(folder: Path, how: str = "resume") -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        begun = any((folder / name).exists() for name in ("config.toml", "asked.toml"))
-        next_word = f"`sae-train {how} {folder}` goes on" if begun else "nothing had begun"
+        begun = any((folder / name).exists() for name in ("config.toml", "asked.toml", "versus.json"))
+        command = f"`sae-train {how} {folder}`" if how != AGAIN else AGAIN
+        next_word = f"{command} goes on" if begun else "nothing had begun"
         errors_console.print(f"sae-train: {stopped}; {next_word}", markup=False, soft_wrap=True)
         raise typer.Exit(stopped.exit_code) from stopped
     except RuntimeError as error:

@@ -103,7 +103,8 @@ def _verdict(pair: Pair, level: float, rejected: bool) -> tuple[str, str]:
     if not rejected:
         return "not separable", ""
     if not parallel_rejected(pair.p_parallel, level) and shares_hits:
-        shift, own = pair.shift / pair.shift_se, pair.potency[MIDDLE] / pair.potency_se[MIDDLE]
+        shift = _over(pair.shift, pair.shift_se)
+        own = _over(float(pair.potency[MIDDLE]), float(pair.potency_se[MIDDLE]))
         sure = abs(shift) > _reach(pair.shift_df, level) and abs(own) > _reach(pair.df, level)
         agree = sure and shift * own > 0
         return (("better" if shift > 0 else "worse") if agree else "not separable"), ""
@@ -111,6 +112,17 @@ def _verdict(pair: Pair, level: float, rejected: bool) -> tuple[str, str]:
     if lower and higher:
         return "crossing", ""
     return ("better" if lower else "worse" if higher else "not separable"), ""
+
+
+def _over(value: float, se: float) -> float:
+    """A value over its standard error; exact points leave none.
+
+    >>> _over(0.5, 0.25), _over(-0.5, 0.0), _over(0.0, 0.0)
+    (2.0, -inf, 0.0)
+    """
+    if se > 0:
+        return value / se
+    return math.copysign(math.inf, value) if value else 0.0
 
 
 def _sides(pair: Pair, level: float) -> tuple[bool, bool]:
