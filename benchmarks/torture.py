@@ -290,7 +290,7 @@ def stays_inside(bench: Bench, folder: Path, layout: Format) -> bool:
     with contextlib.redirect_stdout(io.StringIO()):
         write_exports(folder, out, layout)
     place = out / "core" if layout is Format.sae_bench_results else out
-    made = [p.name.removesuffix("_eval_results.json") for p in place.iterdir()]
+    made = [p.name.removesuffix("_eval_results.json") for p in place.iterdir() if p.suffix != ".py"]
     stray = {*bench.place.iterdir()} - before - {out} | {*out.iterdir()} - {place, *place.iterdir()}
     return not stray and all(file_name(n) == n for n in made) and len(made) == len(bench.weights)
 

@@ -142,25 +142,28 @@ def test_a_run_is_not_resumed_with_the_other_centre(tmp_path):
 
 @pytest.mark.slow
 def test_a_language_model_whose_site_has_a_mean(tmp_path):
-    """The constant 1 is invisible to the layer norms: the model is the same, its site has another mean."""
+    """The constant 1 is invisible to the layer norms: the model is the same, its site has another mean.
+
+    After 30 steps rounding has moved nothing by more than 2e-7; it does by 5e-3 after 60 (JumpReLU).
+    """
     source = next(f for f in SHIPPED_FOLDERS if (f / "config.json").is_file())
     tables = []
     families = [
         {"architecture": "jumprelu", "settings": [0.4, 2.5]},
         {"architecture": "topk", "settings": [4]},
     ]
-    for name, shift in (("plain", 0.0), ("shifted", 1024.0)):
+    for name, shift in (("plain", 0.0), ("shifted", 64.0)):
         folder = shutil.copytree(source, tmp_path / name)
         weights = {k: v.float() for k, v in load_file(folder / "model.safetensors").items()}
         bias = next(k for k in weights if k.endswith("h.1.mlp.c_proj.bias"))
         weights[bias] = weights[bias] + shift
         save_file(weights, folder / "model.safetensors", {"format": "pt"})
-        config = small(families, model={"name": str(folder)}, training={"steps": 60})
+        config = small(families, model={"name": str(folder)}, training={"steps": 30})
         train(config, tmp_path / f"run_{name}", progress=False)
         tables.append(evaluate_run(tmp_path / f"run_{name}", progress=False).set_index("run_id"))
     one, two = tables
     for column in ("l0", "fvu", "loss_recovered", "alive_fraction"):
-        assert two[column].tolist() == pytest.approx(one[column].tolist(), rel=5e-3), column
+        assert two[column].tolist() == pytest.approx(one[column].tolist(), rel=1e-5), column
     assert len(list(load_saes(tmp_path / "run_shifted" / "saes"))) == 3
 
 
