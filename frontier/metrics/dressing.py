@@ -24,6 +24,7 @@ _NOTES = re.compile(
     r"(?:\[[^\]]*\])?(?:\{[^{}]*\})?|<sup>.*?</sup>|\[\^\w+\]"
 )
 _TAGS = re.compile(r"</?(?:b|strong|i|em|u|s|code|mark|small|span)(?:\s[^<>]*)?>|<br\s*/?>", re.IGNORECASE)
+_LEFT = re.compile(r"\\[A-Za-z]|</?[A-Za-z!]")
 _EMPHASIS = re.compile(r"([*_])(?=\S)(.*?\S)\1(?=[\s±]|$)")
 
 
@@ -32,6 +33,8 @@ def undressed(text: str) -> str:
 
     >>> [undressed(t) for t in (r"$\mathbf{0.94}_{\pm 0.01}$", r"\textbf{TopK}\cite{gao}", r"97.5\,\%")]
     ['0.94 ± 0.01', 'TopK', '97.5 %']
+    >>> undressed(r"$\alpha$-SAE"), undressed("<a href=x>SAE</a> <b>1")  # not understood: as it stands
+    ('$\\alpha$-SAE', '<a href=x>SAE</a> <b>1')
     >>> undressed("5 $\\times 10^{-4}$"), undressed("0.91$^{1}$"), undressed("relu_$HOME")
     ('5 ×10^-4', '0.91', 'relu_$HOME')
     """
@@ -42,7 +45,7 @@ def undressed(text: str) -> str:
         return text  # a dict or a list is no cell of a paper
     plain = re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", r"\1", _NOTES.sub("", text))
     if plain == text and "\\" not in text:
-        return _TAGS.sub("", text).strip() if "<" in text else text
+        return _if_plain(_TAGS.sub("", text).strip(), text) if "<" in text else text
     while (inner := _CELLS.sub(r"\1", _WRAPPED.sub(r"\1", plain))) != plain:
         plain = inner
     plain = re.sub(r"\{\s*,\s*\}", ",", plain)
@@ -51,7 +54,12 @@ def undressed(text: str) -> str:
     plain = re.sub(r"\^(?:\{[^{}\d]*\}|[a-z*†‡])|(?<!10)\^(?:\{[^{}]*\}|\d)", "", plain)
     plain = re.sub(r"_\{\s*±\s*([^{}]*)\}", r" ± \1", plain)
     plain = re.sub(r"\\([%_&#$])", r"\1", plain)
-    return _TAGS.sub("", re.sub(r"[{}]", "", plain)).strip()
+    return _if_plain(_TAGS.sub("", re.sub(r"[{}]", "", plain)).strip(), text)
+
+
+def _if_plain(plain: str, text: str) -> str:
+    """What was undressed, or the text as it stands where something in it was not understood."""
+    return text if _LEFT.search(plain) or "{{" in text else plain
 
 
 def unemphasised(text: str) -> str:
