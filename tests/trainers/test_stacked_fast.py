@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_leaves
 from trainers.architectures import BatchTopK, Gated, JumpReLU, Knobs, Matryoshka, PAnneal, ReLU, TopK
 from trainers.steps import StackedEngine
 from trainers.steps.fast import Halves, fast_step
+from trainers.steps.fast.optimiser import StackedAdam
 from trainers.steps.graphs import Recorded
 
 EXACT = Halves(torch.float64)
@@ -171,3 +172,25 @@ def test_half_precision_keeps_the_bias():
     x = halves.inputs(torch.zeros(4, D), None, 1)
     found = torch.bmm(x.float(), encoder.float())
     assert torch.equal(found[0, 0], bias[0])
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_the_fused_update_is_adams_however_gradients_lie_in_memory(transposed):
+    """Against torch.optim.Adam, member by member; the gradient of x Wᵀ comes transposed from autograd."""
+    random = torch.Generator().manual_seed(0)
+    start = torch.randn(2, 3, 5, generator=random)
+    parameters, rates = {"W": start.clone()}, torch.tensor([0.02, 0.005])
+    adam = StackedAdam(parameters, (0.9, 0.99), 1e-8)
+    alone = [torch.nn.Parameter(start[m].clone()) for m in range(2)]
+    plain = [torch.optim.Adam([p], lr=float(rates[m]), betas=(0.9, 0.99)) for m, p in enumerate(alone)]
+    for step in range(1, 6):
+        gradient = torch.randn(2, 3, 5, generator=random)
+        given = gradient.mT.contiguous().mT if transposed else gradient
+        none = torch.zeros(2, dtype=torch.bool)
+        adam.update(parameters, {"W": given}, torch.ones(2), rates, none, torch.tensor(float(step)))
+        for m in range(2):
+            alone[m].grad = gradient[m].clone()
+            plain[m].step()
+    torch.testing.assert_close(
+        parameters["W"], torch.stack([p.detach() for p in alone]), rtol=1e-5, atol=1e-6
+    )

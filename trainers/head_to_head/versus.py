@@ -21,7 +21,8 @@ from trainers.head_to_head.making import Ledger, Trained
 from trainers.head_to_head.result import Versus
 from trainers.head_to_head.rounds import Rules
 from trainers.head_to_head.tuning import tuned
-from trainers.language_models import load_language_model
+from trainers.origin import origin_of
+from trainers.precision import with_formats
 from trainers.run import alone_in, chosen_device
 
 METRICS, RESULT, PAGE, TEXT = "metrics.parquet", "result.json", "report.html", "result.md"
@@ -96,10 +97,8 @@ def versus(
 def _decided(question: Question, folder: Path, progress: bool) -> Versus:
     """The stages in their order; what is finished in the folder is not done again."""
     ledger = Ledger(folder)
-    model = load_language_model(
-        question.config.model.name, device=chosen_device(question.config.model.device),
-        dtype=question.config.model.dtype,
-    )  # fmt: skip
+    device = chosen_device(question.config.model.device)
+    model = origin_of(with_formats(question.config, device), device)
     activations = question.config.activations
     sites = (activations.site, activations.target_site or activations.site)
     widths = (int(model.site(sites[0]).width), int(model.site(sites[1]).width))

@@ -38,6 +38,8 @@ class StackedAdam:
             Steps including this one.
         """
         names = list(parameters)
+        # the fused kernel goes through memory: a transposed gradient would meet other weights than its own
+        gradients = {n: gradients[n].contiguous() for n in names}
         exact = parameters[names[0]].dtype == torch.float64  # the fused kernel divides by a float32
         if exact:
             for g in gradients.values():
