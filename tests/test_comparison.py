@@ -41,6 +41,22 @@ def test_observed_ratios_of_gemma_layer_20(layer20, site):
     assert potency.crosses == (site == "Attn")
 
 
+def test_observed_ratios_stand_beside_the_verdicts(comparison20):
+    """The independent numbers above, on the screen that leaves nothing out."""
+    text = comparison20.to_text(verbose=True, width=200).replace("0.785", "0.79")
+    assert all(f"  {ratio} ({low} to {high})  " in text for ratio, low, high in OBSERVED.values())
+
+
+def test_no_common_range_is_said_beside_the_verdicts():
+    """Two families whose hits do not meet."""
+    x = np.geomspace(10, 100, 6)
+    rows = pd.concat(
+        pd.DataFrame({"family": name, "l0": x, "loss_recovered": 1 - hit * (x / 10) ** -0.1})
+        for name, hit in (("relu", 0.9), ("topk", 0.01))
+    )
+    assert "no common range" in frontier.compare(rows, "relu").to_text(verbose=True, width=200)
+
+
 def test_the_mean_is_exact(front20):
     rows = front20[front20["site"] == "Attn"]
     lines = {}

@@ -289,6 +289,17 @@ def test_rows_of_any_scale(k, number):
     assert ((f > 0).sum(1) == (wanted > 0).sum(1)).all()
 
 
+@pytest.mark.parametrize("apart", [4, 20, 500, 10**6])
+@pytest.mark.parametrize("k", [1, 7, 50])
+def test_values_a_few_roundings_apart(k, apart):
+    """Between neighbouring floats there is no limit to look for; a stable sort says which are the highest."""
+    draws = np.random.default_rng(0).integers(0, apart, size=(64, 100), dtype=np.int32)
+    z = (np.float32(1).view(np.int32) + draws).view(np.float32)
+    wanted = np.sort(np.argsort(-z, axis=1, kind="stable")[:, :k], axis=1)
+    codes = selection.token_codes(encoder_of(torch.from_numpy(z)), k)
+    assert (codes.places.reshape(64, k) == wanted).all()
+
+
 @pytest.mark.parametrize("odd", [np.inf, np.nan])
 def test_rows_with_infinite_values_or_none_end(odd):
     z = torch.randn(40, 90, generator=torch.Generator().manual_seed(4)).numpy()
