@@ -1,5 +1,7 @@
 """Verdicts: the Gemma tables, simulated truths, and every case in which there is no verdict."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ import scipy.stats
 import frontier
 from benchmarks.verdict_parts import simulated
 from frontier.comparison import Comparisons, compare
+from frontier.comparison.screen import PAIRS, screen
 from frontier.doubts import Kind
 
 
@@ -45,6 +48,19 @@ def test_observed_ratios_stand_beside_the_verdicts(comparison20):
     """The independent numbers above, on the screen that leaves nothing out."""
     text = comparison20.to_text(verbose=True, width=200).replace("0.785", "0.79")
     assert all(f"  {ratio} ({low} to {high})  " in text for ratio, low, high in OBSERVED.values())
+
+
+@pytest.mark.parametrize(("more", "listed"), [(0, True), (1, False)])
+def test_up_to_so_many_comparisons_are_listed_one_by_one(comparison20, more, listed):
+    """Beyond, families stand side by side; one family alone is always listed."""
+    cells = [replace(comparison20[0], group={"site": f"s{i}"}) for i in range(PAIRS + more)]
+    two = [replace(c, family=f"f{i % 2}") for i, c in enumerate(cells)]
+    for pairs, wanted in ((two, listed), (cells, True)):
+        view = screen(
+            replace(comparison20, comparisons=tuple(pairs)).with_curves(lambda: comparison20._curves)
+        )
+        assert ("family" in view.headers) == wanted
+        assert any("f1" in h for h in view.headers) != wanted
 
 
 def test_no_common_range_is_said_beside_the_verdicts():
