@@ -1,6 +1,7 @@
 """Ratios: published numbers, exact reciprocity, closed forms, simulated truths."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,8 @@ from frontier.ratios.bands import (
     relative_potency_curve,
 )
 from frontier.ratios.log_ratio import LogEstimate, _reached, mover, welch
+from frontier.ratios.observed import line_of
+from frontier.ratios.pairs import _unequal_spread, common_y
 
 X = np.geomspace(0.004, 0.3, 9)
 
@@ -466,3 +469,64 @@ def test_many_fits_at_once_are_those_one_by_one(curve, vanishing, errors):
     for f, optimum in zip(fits, optima(fits), strict=True):
         assert_allclose(optimum.solution.theta, f.estimate.solution.theta, rtol=1e-6, atol=1e-7)
         assert_allclose(optimum.covariance, f.estimate.covariance, rtol=1e-5, atol=1e-12)
+
+
+# what the ratios are taken from
+
+
+@pytest.mark.parametrize("times", [1e-4, 1.0, 1e3])
+def test_observed_ratios_do_not_depend_on_the_unit_of_l0(times):
+    rows = pd.DataFrame(family("relu", 0.2, 1.0) + family("topk", 0.5, 1.0, seed=3))
+    found = frontier.observed_potency(rows.assign(l0=rows["l0"] * times), "relu")
+    once = frontier.observed_potency(rows, "relu")
+    for one, other in zip(found, once, strict=True):
+        assert_allclose(
+            (one.ratio, one.ratio_min, one.ratio_max), (other.ratio, other.ratio_min, other.ratio_max)
+        )
+
+
+def test_neighbours_out_of_order_are_one_point():
+    """The decreasing regression by hand: 0.5 and 0.6 are out of order by less than a factor e, and pooled."""
+    x, y = line_of(np.array([1.0, 2.0, 2.0, 8.0]), np.array([0.4, 0.5, 0.72, 0.1]))
+    assert_allclose(np.exp(x), [4 ** (1 / 3), 8.0])  # 1, 2 and 2
+    assert_allclose(np.exp(y), [(0.4 * 0.5 * 0.72) ** (1 / 3), 0.1])
+
+
+def test_the_default_place_of_a_hit_ratio_is_the_geometric_middle_in_l0(pair):
+    found = hit_ratio(*pair)
+    assert found.at == pytest.approx(1 / math.sqrt(X[0] * X[-1]))
+    assert found.ratio == pytest.approx(hit_ratio(*pair, at=found.at).ratio)
+
+
+def test_heights_that_are_not_above_0_do_not_bound_the_common_range(pair):
+    one, two = (
+        replace(f, y=np.array(y)) for f, y in zip(pair, ([0.0, 0.2, 0.9], [-0.1, 0.1, 0.5]), strict=True)
+    )
+    assert common_y(one, two) == (0.2, 0.5)
+    none = replace(one, y=np.array([-0.3, 0.0, 0.0]))
+    assert common_y(none, two) == (0.1, 0.0)  # reversed: they do not meet
+
+
+def test_no_test_of_spread_against_an_exact_curve(pair):
+    one, two = pair
+    assert not _unequal_spread(one, replace(two, sigma=0.0)) and not _unequal_spread(
+        replace(one, sigma=0.0), two
+    )
+    assert _unequal_spread(replace(one, sigma=10 * two.sigma), two) and not _unequal_spread(two, two)
+
+
+def test_crossing_frontiers_say_so_by_kind():
+    l0 = np.array([1.0, 9.0])
+    rows = [
+        {"family": name, "l0": x, "loss_recovered": 1 - y}
+        for name, hits in (("relu", (0.9, 0.1)), ("topk", (0.3, 0.3)))
+        for x, y in zip(l0, hits, strict=True)
+    ]
+    rows[-1]["loss_recovered"] += 1e-6  # falls, so that both points stay
+    (doubt,) = {
+        d
+        for o in frontier.observed_potency(pd.DataFrame(rows), "relu")
+        for d in o.doubts
+        if d.kind is Kind.crossing
+    }
+    assert "cross at L0 3" in str(doubt) and doubt.numbers["L0 0"] == pytest.approx(3, rel=1e-4)
