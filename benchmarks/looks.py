@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
+from tabulate import tabulate
 
-from benchmarks.measuring import arguments, circumstances, folder_of, write
+from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
 from benchmarks.verdict_parts.truths import TRUTHS, Array, Curve, Noise, needing_fewer
 from frontier.comparison import Comparison
+from frontier.writing import write_text
 from trainers.head_to_head.contest import Asked, Outcome, looks_of
 from trainers.head_to_head.looks import DECIDED, looked
 from trainers.head_to_head.rounds import Rules, Targets
 
+PAGE = Path("docs/head_to_head.md")
 SEED = 20261129
 MOST = 0.06
 """Share of contests between equal families that may end with a verdict."""
@@ -110,7 +115,7 @@ def looked_at_once(asked: dict[int, Asked]) -> dict[int, list[Comparison]]:
     return found
 
 
-def rates(name: str, contests: int) -> dict[str, object]:
+def rates(name: str, contests: int) -> dict[str, Any]:
     """What so many contests of a case end with."""
     case, rng = CASES[name], np.random.default_rng([SEED, list(CASES).index(name)])
     ends = simulated(case, rng, contests)
@@ -126,6 +131,39 @@ def rates(name: str, contests: int) -> dict[str, object]:
     }  # fmt: skip
 
 
+def on_page(text: str, cases: list[dict[str, Any]]) -> str:
+    """A page with its table made anew."""
+    head = (
+        "families",
+        "SAEs",
+        "contests",
+        "end with a verdict",
+        "better",
+        "limits hold the truth",
+        "SAEs used",
+    )
+    shown = [
+        (
+            c["case"], CASES[c["case"]].saes, c["contests"], f"{c['with a verdict']:.1%}",
+            f"{c['better']:.1%}", f"{c['interval holds the truth']:.1%}", f"{c['SAEs']:.1f}",
+        )
+        for c in cases
+    ]  # fmt: skip
+    return between(text, "looks", tabulate(shown, head, tablefmt="github", disable_numparse=True) + "\n")
+
+
+def written(found: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """These cases written among those of an earlier result, in the order of `CASES`; all of them."""
+    path = folder / "looks.json"
+    before = json.loads(path.read_text(encoding="utf-8"))["cases"] if path.exists() else []
+    known = {c["case"]: c for c in (*before, *found)}
+    cases = [known[name] for name in CASES if name in known]
+    write("looks", circumstances("numpy", "scipy", "pandas") | {"most": MOST, "cases": cases}, folder)
+    if folder == RESULTS:
+        write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), cases))
+    return cases
+
+
 def main() -> None:
     """Simulate every case, print it, write the result."""
     parser = arguments(__doc__, "20 contests a case")
@@ -137,13 +175,11 @@ def main() -> None:
     for name in track(asked.only, description="cases"):
         found.append(rates(name, contests))
         print(json.dumps(found[-1]), flush=True)
-    table = pd.DataFrame(found)
-    print(table.to_string(index=False, float_format="{:.3f}".format))
-    equal = table.loc[table["potency"] == 1, "with a verdict"]
-    print(f"false verdicts: mean {equal.mean():.1%}, most {equal.max():.1%}, must be at most {MOST:.0%}")
-    write(
-        "looks", circumstances("numpy", "scipy", "pandas") | {"most": MOST, "cases": found}, folder_of(asked)
-    )
+    table = pd.DataFrame(written(found, folder_of(asked)))
+    equal = table[table["potency"] == 1]
+    if len(equal):
+        mean = np.average(equal["with a verdict"], weights=equal["contests"])
+        print(f"false verdicts: {mean:.1%} of contests, must be at most {MOST:.0%}")
 
 
 if __name__ == "__main__":

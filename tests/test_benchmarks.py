@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = (
-    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "scaling", "sharded_model", "torchrun",
-    "training",
+    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "scaling", "sharded_model",
+    "torchrun", "training",
 )  # fmt: skip
 
 
@@ -31,7 +31,15 @@ def run(module, *arguments):
 
 @pytest.mark.parametrize("name", (*SCRIPTS, "training_gpu"))
 def test_help(name):
-    if name in ("evaluation", "learning_rates", "scaling", "sharded_model", "training", "training_gpu"):
+    if name in (
+        "evaluation",
+        "learning_rates",
+        "looks",
+        "scaling",
+        "sharded_model",
+        "training",
+        "training_gpu",
+    ):
         pytest.importorskip("torch", reason="torch is not installed (extra train)")
     done = run(f"benchmarks.{name}", "--help")
     assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from trainers.head_to_head.rounds import Rules
 from trainers.head_to_head.spending import look_levels, spent
 from trainers.head_to_head.tuning import Tuned
 
+ROOT = Path(__file__).parents[2]
 PUBLISHED = {
     2: [2.9626, 1.9686],
     3: [3.7103, 2.5114, 1.9930],
@@ -108,6 +110,18 @@ def test_a_budget_for_less_than_two_saes_a_family_is_one_line(tmp_path):
     with pytest.raises(VersusError, match=r"3 families need 6 SAEs, 2 each \(--saes 6\)"):
         versus("gated", ["relu", "topk"], saes=5, out=tmp_path / "v")
     assert not (tmp_path / "v").exists()
+
+
+def test_equal_families_are_told_apart_as_seldom_as_the_committed_simulation_says():
+    """The whole procedure, planner and all: false verdicts at most 6 %, over all cases of equal families."""
+    every = json.loads((ROOT / "benchmarks" / "results" / "looks.json").read_text())["cases"]
+    text = (ROOT / simulation.PAGE).read_text(encoding="utf-8")
+    assert simulation.on_page(text, every) == text
+    cases = [c for c in every if c["potency"] == 1]
+    false = sum(c["with a verdict"] * c["contests"] for c in cases)
+    contests = sum(c["contests"] for c in cases)
+    assert contests >= 1000 and false / contests <= simulation.MOST
+    assert {c["case"] for c in cases} == {n for n, c in simulation.CASES.items() if c.potency == 1}
 
 
 @pytest.mark.slow

@@ -30,8 +30,8 @@ class Verdict(Result):
     verdict : one of `frontier.comparison.VERDICTS`
         Of the candidate: "better" means that it needs fewer active latents.
     potency, potency_low, potency_high : float
-        L0(rival) / L0(candidate) at equal hit; limits at the level of the look: they hold at all
-        looks together.
+        L0(rival) / L0(candidate) at equal hit; limits at the level of the look, meant for all looks
+        together.
     at : float
         The hit at which it is read.
     look, saes : int
