@@ -53,7 +53,7 @@ def alone(table: pd.DataFrame, family: str) -> str:
     """That all SAEs which can be used are of one family, where they are."""
     from frontier.metrics import usable
 
-    names = usable(table)[family].dropna().unique() if family in table else []
+    names = list(usable(table)[family].dropna().unique()) if family in table else []
     return (
         f": every SAE that can be used is of the family {names[0]}; two are wanted" if len(names) == 1 else ""
     )

@@ -38,16 +38,16 @@ class StackedAdam:
             Steps including this one.
         """
         names = list(parameters)
-        # the fused kernel goes through memory: a transposed gradient would meet other weights than its own
-        gradients = {n: gradients[n].contiguous() for n in names}
         exact = parameters[names[0]].dtype == torch.float64  # the fused kernel divides by a float32
         if exact:
             for g in gradients.values():
                 g.mul_(factors.view(-1, *[1] * (g.ndim - 1)))
         divisors, skipped, steps = (1 / factors).float(), stopped.float(), count.float()
         for m in range(len(rates)):
+            # the kernel goes through memory: a transposed gradient would meet other weights than its own
+            own = [gradients[n][m].contiguous() for n in names]
             torch._fused_adam_(
-                [parameters[n].detach()[m] for n in names], [gradients[n][m] for n in names],
+                [parameters[n].detach()[m] for n in names], own,
                 [self.moments[n][0][m] for n in names], [self.moments[n][1][m] for n in names],
                 [], [steps] * len(names), lr=rates[m], beta1=self.betas[0], beta2=self.betas[1],
                 weight_decay=0.0, eps=self.epsilon, amsgrad=False, maximize=False,
