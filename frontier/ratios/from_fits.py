@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,15 +16,16 @@ from frontier.distributions import holm
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
-from frontier.fits.together import Reached, intervals_at, optima
 from frontier.metrics.axes import known_better
-from frontier.problems import Array, Estimate, Quantity, height, parameter, x_at
+from frontier.problems import Array, Quantity, height, parameter, x_at
 from frontier.ratios import log_ratio as lr
+from frontier.ratios.known import NOTHING, Known
 from frontier.ratios.pairs import (
     common_x,
-    common_y,
     family_names,
+    height_of,
     middle,
+    named_pair,
     pair_doubts,
     pairs_with,
     reference_family,
@@ -43,16 +43,6 @@ FAR = 3.0
 """A parameter read this many times outside the data gives a number, no verdict."""
 NEAR = 1e-9
 SPARSITY_AXES = ("sparsity", "relative_sparsity")
-
-
-class Known(NamedTuple):
-    """What was made for many fits at once: optima by the identity of a fit, and intervals of its x."""
-
-    estimates: dict[int, Estimate]
-    reached: Reached
-
-
-NOTHING = Known({}, {})
 
 
 @parameters(method="intervals")
@@ -108,14 +98,13 @@ def ratio_table(
     misfits = {_key(g.cell): (g.doubt,) for g in fits.goodness if g.rejected}
     hits = [at] if at is None or isinstance(at, (int, float)) else list(at)
 
-    members = list({id(f): f for p in pairs for f in p}.values())
-    estimates = dict(zip(map(id, members), optima(members), strict=True))
+    estimates = Known.of([f for p in pairs for f in p])
 
     def build(levels: dict[str, float]) -> list[Ratio]:
         rows = []
         own = levels.get("relative_potency", asked)
-        places = [(p, _height_of(*p, v)[0]) for p in pairs for v in hits]
-        known = Known(estimates, intervals_at(((f, v) for p, v in places for f in p), own))
+        places = [(p, height_of(*p, v)[0]) for p in pairs for v in hits]
+        known = estimates.reaching([(f, v) for p, v in places for f in p], own)
         for fit, ref in pairs:
             free = [p for p in fit.problem.free_names if p in ref.problem.free_names]
             ratios = [
@@ -145,7 +134,7 @@ def parameter_ratio(
     """
     doubts = []
     better = {"k": "above 1", "slope": "below 1", "intercept": "below 1", "scale": "below 1"}.get(name, "")
-    outside = {n: o for n, f in _named(fit, reference) if (o := _outside(f, name)) is not None}
+    outside = {n: o for n, f in named_pair(fit, reference) if (o := _outside(f, name)) is not None}
     if outside:
         told = ", ".join(f"{n} {side} = {number(factor, 2)}" for n, (side, factor) in outside.items())
         factors = {n: factor for n, (_, factor) in outside.items()}
@@ -209,7 +198,7 @@ def _potency(
     fit: CurveFit, reference: CurveFit, at: float | None, level: float | None, intervals: str,
     known: Known = NOTHING,
 ) -> Ratio:  # fmt: skip
-    at, doubts = _height_of(fit, reference, at)
+    at, doubts = height_of(fit, reference, at)
     name, better = "relative_potency", "above 1"
     return _ratio(fit, reference, x_at(at), name, at, better, level, intervals, doubts, known)
 
@@ -260,7 +249,7 @@ def leave_one_out_ratios(fit: CurveFit, reference: CurveFit, quantity: Quantity)
     """value(family) / value(reference) with each single SAE left out, and what that SAE is called."""
     one, two = (f.interval_of(quantity, method="wald").estimate for f in (fit, reference))
     values = np.concatenate([fit.jackknife(quantity) / two, one / reference.jackknife(quantity)])
-    return values, [f"{name} row {r}" for name, f in _named(fit, reference) for r in f.rows]
+    return values, [f"{name} row {r}" for name, f in named_pair(fit, reference) for r in f.rows]
 
 
 def _ratio(
@@ -269,7 +258,7 @@ def _ratio(
 ) -> Ratio:  # fmt: skip
     level = fit.level if level is None else level
     refuse_unlike(fit, reference)
-    one, two = (_logarithm(f, quantity, level, known) for f in (fit, reference))
+    one, two = (known.logarithm(f, quantity, level) for f in (fit, reference))
     on_log_scale = quantity.kind == "x_at" or name in fit.problem.curve.positive
     shifted = quantity.kind == "x_at" and bool(fit.problem.offset or reference.problem.offset)
     if method == "profile" and on_log_scale and fit.problem.curve.log_x and not shifted:
@@ -291,49 +280,17 @@ def _ratio(
     )  # fmt: skip
 
 
-def _logarithm(fit: CurveFit, quantity: Quantity, level: float, known: Known) -> lr.LogEstimate:
-    estimate = known.estimates.get(id(fit)) or fit.estimate
-    if quantity.kind == "height":
-        return lr.log_estimate(estimate, quantity, level, "wald")
-    own = known.reached.get((id(fit), float(np.asarray(quantity.at))))
-    if quantity.kind == "parameter" and level == fit.level and not math.isnan(fit[quantity.name].low):
-        own = fit[quantity.name]
-    return lr.log_estimate(estimate, quantity, level, fit.interval_method, own)
-
-
 def _no_ratio(fit: CurveFit, reference: CurveFit, name: str, at: float | None) -> Doubt:
     """Why a ratio has no logarithm."""
     if name == "relative_potency" and at is not None:
-        short = [n for n, f in _named(fit, reference) if not np.isfinite(f.problem.curve.x_at(at, f.values))]
+        short = [
+            n for n, f in named_pair(fit, reference) if not np.isfinite(f.problem.curve.x_at(at, f.values))
+        ]
         if short:
             text = f"The curve of {listed(short)} never reaches {fit.y_name} = {number(at)}."
             return Doubt(Kind.undefined, text, " and ".join(short), quantity=name, numbers={"at": at})
     text = f"{name} is not positive in one of the fits, so its ratio has no logarithm."
     return Doubt(Kind.undefined, text, quantity=name)
-
-
-def _height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[Doubt]]:
-    """The height at which a relative potency is read, and the doubt where it lies outside the data."""
-    low, high = common_y(fit, reference)
-    if at is not None and not (isinstance(at, (int, float)) and math.isfinite(at)):
-        raise ValueError(f"at must be one number, a value of {fit.y_name}; found {at!r}")
-    if low > high:
-        one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
-        names = family_names(fit, reference)
-        text = (
-            f"{names[0]} covers y {one}, {names[1]} {two}: every comparison at equal y extrapolates at least "
-            "one curve."
-        )
-        gap = {"from": high, "to": low}
-        doubt = Doubt(Kind.no_overlap, text, " and ".join(names), quantity=fit.y_name, numbers=gap)
-        return (middle(low, high) if at is None else at), [doubt]
-    if at is None:
-        return middle(low, high), []
-    outside = [n for n, f in _named(fit, reference) if not f.y.min() <= at <= f.y.max()]
-    if not outside:
-        return at, []
-    text = f"y = {number(at)} is outside the data of {listed(outside)}: extrapolated."
-    return at, [Doubt(Kind.extrapolated, text, " and ".join(outside), numbers={"at": float(at)})]
 
 
 def _joint_levels(
@@ -369,10 +326,6 @@ def _better(name: str, when: str, fit: CurveFit) -> str:
 
 def _key(group: Group) -> tuple[tuple[str, object], ...]:
     return tuple(sorted(group.items()))
-
-
-def _named(fit: CurveFit, reference: CurveFit) -> list[tuple[str, CurveFit]]:
-    return list(zip(family_names(fit, reference), (fit, reference), strict=True))
 
 
 def _exp(value: float) -> float:

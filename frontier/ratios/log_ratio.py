@@ -65,7 +65,7 @@ def log_estimate(
     if not readable > 0 or not math.isfinite(readable):
         nan = float("nan")
         return LogEstimate(nan, nan, nan, nan, nan)
-    own = own or intervals_of(estimate, quantity, level, method)[0]
+    own = intervals_of(estimate, quantity, level, method)[0] if own is None else own
     with np.errstate(divide="ignore", invalid="ignore"):
         low = float(np.log(max(own.low, 0.0)))
         high = float(np.log(own.high)) if own.high > 0 else math.nan

@@ -225,3 +225,32 @@ def _unequal_spread(fit: CurveFit, reference: CurveFit) -> bool:
 
 def _common(one: Array, two: Array) -> tuple[float, float]:
     return max(float(one.min()), float(two.min())), min(float(one.max()), float(two.max()))
+
+
+def height_of(fit: CurveFit, reference: CurveFit, at: float | None) -> tuple[float, list[Doubt]]:
+    """The height at which a relative potency is read, and the doubt where it lies outside the data."""
+    low, high = common_y(fit, reference)
+    if at is not None and not (isinstance(at, (int, float)) and math.isfinite(at)):
+        raise ValueError(f"at must be one number, a value of {fit.y_name}; found {at!r}")
+    if low > high:
+        one, two = (f"{number(float(f.y.min()))}-{number(float(f.y.max()))}" for f in (fit, reference))
+        names = family_names(fit, reference)
+        text = (
+            f"{names[0]} covers y {one}, {names[1]} {two}: every comparison at equal y extrapolates at least "
+            "one curve."
+        )
+        gap = {"from": high, "to": low}
+        doubt = Doubt(Kind.no_overlap, text, " and ".join(names), quantity=fit.y_name, numbers=gap)
+        return (middle(low, high) if at is None else at), [doubt]
+    if at is None:
+        return middle(low, high), []
+    outside = [n for n, f in named_pair(fit, reference) if not f.y.min() <= at <= f.y.max()]
+    if not outside:
+        return at, []
+    text = f"y = {number(at)} is outside the data of {listed(outside)}: extrapolated."
+    return at, [Doubt(Kind.extrapolated, text, " and ".join(outside), numbers={"at": float(at)})]
+
+
+def named_pair(fit: CurveFit, reference: CurveFit) -> list[tuple[str, CurveFit]]:
+    """Both fits with the names of their families."""
+    return list(zip(family_names(fit, reference), (fit, reference), strict=True))

@@ -1,0 +1,47 @@
+"""What ratios rest on, made for many fits at once: optima, and intervals of the x that heights are met at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from frontier.fits.curve_fit import CurveFit
+from frontier.fits.together import Reached, intervals_at, optima
+from frontier.problems import Estimate, Quantity
+from frontier.ratios.log_ratio import LogEstimate, log_estimate
+
+
+@dataclass(frozen=True)
+class Known:
+    """Optima by the identity of a fit, and intervals of its x; what is not there is made for one fit."""
+
+    estimates: dict[int, Estimate] = field(default_factory=dict)
+    reached: Reached = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, fits: Sequence[CurveFit]) -> Known:
+        """The optima of these fits."""
+        members = list({id(f): f for f in fits}.values())
+        return cls(dict(zip(map(id, members), optima(members), strict=True)))
+
+    def reaching(self, asked: Sequence[tuple[CurveFit, float]], level: float) -> Known:
+        """The same, with the intervals of the x at which these fits reach these heights."""
+        return replace(self, reached=intervals_at(asked, level))
+
+    def logarithm(self, fit: CurveFit, quantity: Quantity, level: float) -> LogEstimate:
+        """A quantity of a fit as a logarithm; of a parameter, at the fit's level, by the interval it has."""
+        estimate = self.estimates.get(id(fit))
+        if quantity.kind == "parameter":
+            own = (
+                fit[quantity.name] if level == fit.level and not math.isnan(fit[quantity.name].low) else None
+            )
+        else:
+            own = self.reached.get((id(fit), float(np.asarray(quantity.at))))
+        method = "wald" if quantity.kind == "height" else fit.interval_method
+        return log_estimate(fit.estimate if estimate is None else estimate, quantity, level, method, own)
+
+
+NOTHING = Known()
