@@ -13,7 +13,7 @@ import pytest
 import frontier
 from frontier.metrics.checks import TableError
 
-polars = pytest.importorskip("polars")
+polars = pytest.importorskip("polars", reason="polars is not installed (extra polars)")
 ROOT = Path(__file__).parent.parent
 
 

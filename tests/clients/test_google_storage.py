@@ -29,7 +29,9 @@ for address in sys.argv[1:]:
 def key(tmp_path):
     """A service account's key file as Google gives it, whose token comes from the storage below."""
     pytest.importorskip("gcsfs", reason="gcsfs is not installed (make clients)")
-    serialization = pytest.importorskip("cryptography.hazmat.primitives.serialization")
+    serialization = pytest.importorskip(
+        "cryptography.hazmat.primitives.serialization", reason="cryptography is not installed (make clients)"
+    )
     from cryptography.hazmat.primitives.asymmetric import rsa
 
     private = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(

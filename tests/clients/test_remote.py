@@ -152,7 +152,7 @@ def test_sizes_are_bounded(local, monkeypatch):
 
 
 def test_a_server_can_name_no_place_outside(local, monkeypatch):
-    fsspec = pytest.importorskip("fsspec")
+    fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed (make clients)")
     kind = type(fsspec.filesystem("file"))
 
     def find(self, root, **_):

@@ -34,7 +34,7 @@ def test_their_schema_takes_our_files(run, tmp_path):
     package = importlib.util.find_spec("sae_bench")
     if package is None:
         pytest.skip("sae_bench is not installed (make clients)")
-    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema = pytest.importorskip("jsonschema", reason="jsonschema is not installed (make clients)")
     place = Path(package.submodule_search_locations[0]) / "evals" / "core" / "eval_output_schema_core.json"
     schema = json.loads(place.read_text(encoding="utf-8"))
     paths = write_results(run, tmp_path)

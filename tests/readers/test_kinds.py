@@ -51,7 +51,7 @@ def zstd(content):
 
 
 def workbook(**sheets):
-    pytest.importorskip("openpyxl")
+    pytest.importorskip("openpyxl", reason="openpyxl is not installed (extra excel)")
     out = io.BytesIO()
     with pd.ExcelWriter(out, engine="openpyxl") as writer:
         for name, frame in sheets.items():
