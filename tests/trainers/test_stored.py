@@ -57,6 +57,31 @@ def test_rows_are_those_of_the_files_in_any_order(folder):
     np.testing.assert_array_equal(found.numpy(), whole(folder)[numbers])
 
 
+def test_no_other_row_is_read(folder):
+    """Chunks are windows from all over the files: what lies between them stays on disk."""
+    stored = StoredActivations(folder, window=20)
+    part, read = stored._parts[2], []
+
+    class Spied:
+        def __getitem__(self, rows, array=part._array):
+            read.extend(range(rows.start, rows.stop))
+            return array[rows]
+
+    part._array = Spied()
+    numbers = torch.tensor([[1580, 1581, 1582], [1000, 1001, 1001], [1002, 1300, 1003]])
+    found = stored.capture(numbers, ["x"])["x"]
+    np.testing.assert_array_equal(found.numpy(), whole(folder)[numbers])
+    assert read == [0, 1, 2, 3, 300, 580, 581, 582]
+
+
+def test_more_rows_than_windows_can_number_are_refused(tmp_path):
+    """A file of holes: nothing is written but the header."""
+    place = tmp_path / "many.npy"
+    np.lib.format.open_memmap(place, "w+", np.float16, (2**31, 1))
+    with pytest.raises(TextError, match=r"2,147,483,648 rows, at most 2,147,483,647"):
+        StoredActivations(place)
+
+
 def test_a_pass_gives_every_training_row_once_and_none_that_is_held_out(folder):
     """80 windows of 20 rows: the last 80 // 16 = 5 of them are for evaluation."""
     stored = StoredActivations(folder, window=20)
@@ -100,6 +125,7 @@ def test_a_run_goes_on_bit_for_bit(folder, tmp_path):
     [
         (lambda p: np.save(p / "d.npy", np.ones((5, WIDTH + 1), np.float32)), "rows of 13 numbers"),
         (lambda p: np.save(p / "d.npy", np.ones((5, WIDTH), np.int64)), "wanted activations"),
+        (lambda p: np.save(p / "d.npy", np.ones((5, WIDTH), bool)), "wanted activations"),
         (lambda p: np.save(p / "d.npy", np.ones(5, np.float32)), r"shape \(5,\)"),
         (lambda p: (p / "d.npy").write_bytes(b"\x93NUMPY"), "cannot be read"),
         (lambda p: np.save(p / "d.npy", np.array([{}]), allow_pickle=True), "cannot be read"),

@@ -23,6 +23,8 @@ from trainers.text import TextError
 
 ROWS = 64
 """Rows that are read together, and held out together, where nothing else is said."""
+MOST = 2**31 - 1
+"""Rows, as windows number them in 32 bits."""
 ENDINGS = (".npy", ".safetensors")
 WANTED = "activations"
 """Name of the tensor in a safetensors file that holds several."""
@@ -80,6 +82,10 @@ class StoredActivations:
                     "site together, and each site a run of its own"
                 )
         self._edges = np.cumsum([0, *(len(p) for p in self._parts)])
+        if len(self) > MOST:
+            raise TextError(
+                f"{places[0]} ...: {len(self):,} rows, at most {MOST:,} are read; name fewer files"
+            )
         self.context_length = window
         self._site = Site(site, "", "output", None, width)
         self.revision = _digest(places)
@@ -134,9 +140,9 @@ class _Part:
     """The rows of one file, read when they are asked for."""
 
     def __init__(self, place: Path, array: Any, shape: Sequence[int], kind: str) -> None:
-        if len(shape) not in (2, 3) or kind not in "fb" or not np.prod(shape):
+        if len(shape) not in (2, 3) or kind != "f" or not np.prod(shape):
             raise TextError(
-                f"{place} holds an array of shape {tuple(shape)} of {'numbers' if kind in 'fb' else kind!r}; "
+                f"{place} holds an array of shape {tuple(shape)} of {'numbers' if kind == 'f' else kind!r}; "
                 "wanted activations [N, d] or [n, T, d] as floating-point numbers"
             )
         self.place, self._array, self._inner = place, array, int(shape[1]) if len(shape) == 3 else 1
@@ -152,19 +158,18 @@ class _Part:
             raise TextError(
                 f"{self.place} has another size than when it was opened; start again with whole files"
             )
-        if self._inner == 1:
-            return _floats(self._array, numbers)
         outer, inner = np.divmod(numbers, self._inner)
-        first = np.unique(outer)
-        return _floats(self._array, first)[np.searchsorted(first, outer), inner]
+        first, place = np.unique(outer, return_inverse=True)
+        found = _floats(self._array, first)[place]
+        return found if self._inner == 1 else found[np.arange(len(inner)), inner]
 
 
 def _floats(array: Any, index: np.ndarray) -> np.ndarray:
-    """Rows of an array in memory or of a slice of a safetensors file."""
+    """Rows, in rising order, of an array in memory or of a slice of a safetensors file, and no others."""
     if isinstance(array, np.ndarray):
         return np.asarray(array[index], dtype=np.float32)
-    low, high = int(index.min()), int(index.max()) + 1
-    return array[low:high].float().numpy()[index - low]
+    neighbours = np.split(index, np.flatnonzero(np.diff(index) > 1) + 1)
+    return torch.cat([array[int(n[0]) : int(n[-1]) + 1].float() for n in neighbours]).numpy()
 
 
 def _opened(place: Path) -> _Part:
