@@ -15,7 +15,8 @@ from pydantic import ByteSize, Field, ValidationError, model_validator
 from frontier.wording import nearest
 from frontier.writing import write_text
 from trainers.activations.sizes import bytes_of, readable
-from trainers.architectures import BUILT_IN, ArchitectureError, register
+from trainers.architectures import ArchitectureError, register
+from trainers.config_saved import as_begun
 from trainers.config_sections import (
     EXPANSION,
     ActivationsSection,
@@ -27,16 +28,8 @@ from trainers.config_sections import (
     listed,
 )
 
-AS_BEGUN = {"centre": False}
-"""Fields of the activations that a saved run may lack, and what they were before they existed."""
-TRAINING_AS_BEGUN = {"expansion": None, "seeds_in_turn": False}
-"""The same of the training section."""
 INSTEAD = {"expansion": "dictionary_size", "dictionary_size": "expansion"}
 """Fields of which one stands; a change of the one takes the other away."""
-SIZE_AS_BEGUN = 512
-"""Latents of saved runs that say no size; newer runs state theirs."""
-RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
-"""Default learning rates of saved runs that state none; the folders of newer runs state them."""
 
 
 class ConfigError(ValueError):
@@ -205,30 +198,6 @@ def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool
 def faults(error: ValidationError) -> str:
     """Every fault of a configuration, in one line."""
     return "; ".join(_fault(e) for e in error.errors())
-
-
-def as_begun(content: dict[str, Any]) -> dict[str, Any]:
-    """Plain values of a saved configuration, with what it left out as it was when the run began."""
-    activations, training, families = (content.get(k) for k in ("activations", "training", "families"))
-    found = dict(content)
-    if isinstance(activations or {}, dict):
-        found["activations"] = AS_BEGUN | (activations or {})
-    if isinstance(training or {}, dict):
-        size = {} if (training or {}).get("expansion") else {"dictionary_size": SIZE_AS_BEGUN}
-        found["training"] = TRAINING_AS_BEGUN | size | (training or {})
-    if isinstance(families, list):
-        stated_once = isinstance(training, dict) and training.get("learning_rate")
-        found["families"] = [
-            {"expansion": None} | (f if stated_once else _with_rate(f)) if isinstance(f, dict) else f
-            for f in families
-        ]
-    return found
-
-
-def _with_rate(family: dict[str, Any]) -> dict[str, Any]:
-    """A saved family that states no learning rate, with the one it had."""
-    rate = family.get("learning_rate") or RATES_AS_BEGUN.get(str(family.get("architecture")))
-    return family if rate is None else family | {"learning_rate": rate}
 
 
 def stated(config: RunConfig) -> RunConfig:

@@ -22,8 +22,9 @@ from trainers.activations import ActivationStream, activation_stream, evaluation
 from trainers.activations.sources import is_files
 from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
-from trainers.config import RunConfig, as_begun, stated
+from trainers.config import RunConfig, stated
 from trainers.config_members import MemberPlan, members
+from trainers.config_saved import as_begun
 from trainers.config_sizes import sized
 from trainers.family import Family, Member, Schedule
 from trainers.origin import Origin, origin_of

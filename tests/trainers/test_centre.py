@@ -117,18 +117,29 @@ def test_a_synthetic_stream_is_centred_too():
     )
 
 
-def test_a_saved_run_without_the_field_stays_as_it_was_begun(tmp_path):
-    """In a run's folder an absent field means false; in a file that a user gives, the default."""
+@pytest.mark.parametrize(
+    ("section", "field", "was", "now"),
+    [
+        ("activations", "centre", False, True),
+        ("model", "dtype", "float32", "auto"),
+        ("training", "precision", "float32", "auto"),
+    ],
+)
+def test_a_saved_run_without_the_field_stays_as_it_was_begun(section, field, was, now, tmp_path):
+    """In a run's folder an absent field means what it was then; in a file that a user gives, the default."""
     config = stated(small())
-    write_config(config, tmp_path / "config.toml")
-    text = (tmp_path / "config.toml").read_text()
-    assert "centre = true" in text
-    (tmp_path / "config.toml").write_text(text.replace("centre = true\n", ""))
-    assert run_config(tmp_path).activations.centre is False
-    assert read_config(tmp_path / "config.toml").activations.centre is True
     old = config.model_dump(mode="json")
-    del old["activations"]["centre"]
-    assert changed_fields(old, config.model_dump(mode="json")) == ["activations.centre was False, is True"]
+    del old[section][field]
+    write_config(config, tmp_path / "whole.toml")
+    whole = (tmp_path / "whole.toml").read_text().splitlines()
+    lines = [line for line in whole if not line.startswith(f"{field} = ")]
+    assert len(lines) == len(whole) - 1
+    (tmp_path / "config.toml").write_text("\n".join(lines))
+    found = run_config(tmp_path), read_config(tmp_path / "config.toml")
+    assert [getattr(getattr(c, section), field) for c in found] == [was, now]
+    assert changed_fields(old, config.model_dump(mode="json")) == [
+        f"{section}.{field} was {was!r}, is {now!r}"
+    ]
     assert not changed_fields(old, checked(old, saved=True).model_dump(mode="json"))
 
 

@@ -1,0 +1,42 @@
+"""Saved configurations: fields that a run left out stand for what they were when it began."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainers.architectures import BUILT_IN
+
+AS_BEGUN: dict[str, dict[str, Any]] = {
+    "model": {"dtype": "float32"},
+    "activations": {"centre": False},
+    "training": {"expansion": None, "seeds_in_turn": False, "precision": "float32"},
+}
+"""Fields that a saved run may lack, and what they were before they existed or had another default."""
+SIZE_AS_BEGUN = 512
+"""Latents of saved runs that say no size; newer runs state theirs."""
+RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
+"""Default learning rates of saved runs that state none; the folders of newer runs state them."""
+
+
+def as_begun(content: dict[str, Any]) -> dict[str, Any]:
+    """Plain values of a saved configuration, with what it left out as it was when the run began."""
+    found, training, families = dict(content), content.get("training") or {}, content.get("families")
+    for name, fields in AS_BEGUN.items():
+        section = content.get(name) or {}
+        if isinstance(section, dict):
+            found[name] = fields | section
+    if isinstance(training, dict) and not training.get("expansion"):
+        found["training"] = {"dictionary_size": SIZE_AS_BEGUN} | found["training"]
+    if isinstance(families, list):
+        stated_once = isinstance(training, dict) and training.get("learning_rate")
+        found["families"] = [
+            {"expansion": None} | (f if stated_once else _with_rate(f)) if isinstance(f, dict) else f
+            for f in families
+        ]
+    return found
+
+
+def _with_rate(family: dict[str, Any]) -> dict[str, Any]:
+    """A saved family that states no learning rate, with the one it had."""
+    rate = family.get("learning_rate") or RATES_AS_BEGUN.get(str(family.get("architecture")))
+    return family if rate is None else family | {"learning_rate": rate}
