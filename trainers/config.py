@@ -124,17 +124,28 @@ def read_config(path: str | Path, changes: Sequence[str] = (), *, saved: bool = 
         If the file is missing, is not TOML, or a field is unknown or out of range: every fault is named.
     """
     path = Path(path)
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"there is no {path}; `sae-train init {path}` writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not TOML: {error}") from error
+    content = read_content(path)
     for change in changes:
         apply_change(content, change)
     if not saved:
         find_own_code(content, path.parent)
     return checked(content, str(path), saved=saved)
+
+
+def read_content(path: Path) -> dict[str, Any]:
+    """The plain values of a TOML file, unchecked.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no {path}; `sae-train init {path}` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not TOML: {error}") from error
 
 
 def run_config(folder: Path) -> RunConfig:

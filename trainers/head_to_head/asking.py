@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any, Literal
 
 from frontier.wording import listed
 from frontier.writing import write_json
-from trainers.architectures import ArchitectureError, register
-from trainers.config import RunConfig, apply_change, checked, find_own_code
+from trainers.config import RunConfig, apply_change, checked, find_own_code, read_content
 from trainers.config_sections import listed as as_list
 from trainers.head_to_head.budget import Budget, VersusError
 from trainers.head_to_head.rounds import LEAST
@@ -106,12 +104,7 @@ def _content(candidate: str, changes: Sequence[str]) -> dict[str, Any]:
     """The plain values of the candidate's file, or those of an architecture with the defaults."""
     if candidate.endswith(".toml"):
         path = Path(candidate)
-        try:
-            content = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise VersusError(f"there is no {path}; its [[families]] names the candidate") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise VersusError(f"{path} is not TOML: {error}") from error
+        content = read_content(path)
         families = content.get("families")
         if not isinstance(families, list) or len(families) != 1:
             found = len(families) if isinstance(families, list) else 0
@@ -121,11 +114,6 @@ def _content(candidate: str, changes: Sequence[str]) -> dict[str, Any]:
         content = {"families": [{"architecture": candidate}]}
     for change in changes:
         apply_change(content, change)
-    for typed in [candidate] if ":" in candidate and not candidate.endswith(".toml") else []:
-        try:
-            register(typed)
-        except ArchitectureError as error:
-            raise VersusError(str(error)) from error
     return content
 
 
