@@ -109,9 +109,7 @@ def fractions(table: pd.DataFrame, said: Collection[str] = ()) -> Iterator[str]:
 def _mixed_scales(table: pd.DataFrame, name: str, sizes: np.ndarray, percent: bool) -> Iterator[str]:
     """Rows of an axis on the other scale than the rest of the column: nobody can say what they mean."""
     if percent:
-        odd = (sizes > 0) & (sizes <= 1)
-        if ((sizes > 1) & (sizes < 10)).any():  # the column reaches down to 1 %, so less is plausible
-            odd[:] = False
+        odd = among_percents(sizes)
         word = "a fraction in a column of per cents"
     else:
         odd = np.isfinite(sizes) & (sizes > 5)
@@ -119,6 +117,11 @@ def _mixed_scales(table: pd.DataFrame, name: str, sizes: np.ndarray, percent: bo
     if odd.any():
         yield f"{name}: {rows_named(odd, table)}: {word}? set aside"
         add_text(table, "excluded_because", odd, f"{name} looks like {word}")
+
+
+def among_percents(sizes: np.ndarray) -> np.ndarray:
+    """Which sizes are fractions, it seems, in a column of per cents; none where it reaches down to 1 %."""
+    return (sizes > 0) & (sizes <= 1) & ~((sizes > 1) & (sizes < 10)).any()
 
 
 def hits_outside(table: pd.DataFrame) -> Iterator[str]:

@@ -27,7 +27,7 @@ _NUMBER = re.compile(
     r"(?:[eE](?P<power>[+-]?\d+)|\s*[x×·*]\s*10\^?(?P<times>[+-]?\d+))?"
     r"\s*(?:(?P<percent>%)|(?P<scale>[kKmMbB])?\s*(?:active\s+)?"
     rf"(?:(?:latent|feature|unit|neuron|nat|token|tok|dim|dimension)s?{_PER})?)"
-    r"(?:\s*(?:±|\+/?-)\s*[\d.,]+\s*(?P<spread>%)?|\s*\([\d.,]+\s*%?\)|\s*\[[-−\d.,;:%\s–]+\])?"
+    r"(?:\s*(?:±|\+/?-)\s*[\d.,]+\s*%?|\s*\([\d.,]+\s*%?\)|\s*\[[-−\d.,;:%\s–]+\])?"
     r"\s*[*†‡§¶]*"
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})*")
@@ -35,7 +35,7 @@ _INDIAN = re.compile(r"[1-9]\d?(?:,\d{2})+,\d{3}")
 _AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 _RAISED = str.maketrans("⁻⁺⁰¹²³⁴⁵⁶⁷⁸⁹", "-+0123456789")
 _DASH = re.compile(r"^–(?=[\d.])|(?<=\d[eE])–(?=\d)")
-_WITHIN = re.compile(r"^\((.*(?:±|\+/?-).*)\)(\s*%?)$")
+_WITHIN = re.compile(r"^\((.*?)((?:±|\+/?-).*)\)\s*(%?)$")
 _POWER = re.compile(r"[x×·*]\s*10[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _NOTE = re.compile(r"(?<=[\d%)\]])(?<!(?<![\d.,])10)[⁰¹²³⁴⁵⁶⁷⁸⁹ᵃᵇᶜᵈ]+$")
 """Raised digits behind a number are a power of ten or the mark of a footnote."""
@@ -79,7 +79,7 @@ def written(text: str) -> Written | None:
     (None, None)
     """
     text = _NOTE.sub("", undressed(text.strip()).replace("−", "-"))
-    text = _WITHIN.sub(r"\1\2", _DASH.sub("-", text))
+    text = _WITHIN.sub(r"\1\3\2", _DASH.sub("-", text))
     text = _NEUTRAL.sub("", _POWER.sub(lambda m: m[0].translate(_RAISED), text))
     found = _NUMBER.fullmatch(text)
     if found is None:
@@ -88,12 +88,13 @@ def written(text: str) -> Written | None:
     if shows is None:
         return None
     exponent = found["power"] or found["times"] or ""
-    percent = bool(found["percent"] or found["spread"])
-    scaled = bool(exponent or percent or found["scale"])
+    scaled = bool(exponent or found["percent"] or found["scale"])
     if shows == "?" and scaled:  # nobody writes 1.010e3 or 1.010k for thousands of thousands
         shows = "," if "," in found["body"] else "."
     power = int(exponent[:6] or 0)
-    return Written(found["sign"] + found["body"], power, shows, percent, (found["scale"] or "").lower())
+    return Written(
+        found["sign"] + found["body"], power, shows, bool(found["percent"]), (found["scale"] or "").lower()
+    )
 
 
 def _shown(body: str) -> str | None:

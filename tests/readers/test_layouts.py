@@ -175,6 +175,13 @@ def test_what_only_looks_like_another_layout_is_none(tmp_path):
     assert table[["l0", "loss_recovered", "dictionary_size"]].to_numpy().tolist() == [[8, 0.9, 64]]
     path.write_text("arch,l0,fvu\nrelu,8,20%\nrelu,9,15\nrelu,10,10\n")
     assert read(path)["fvu"].tolist() == pytest.approx([0.2, 0.15, 0.1])
+    for column, cells in {"l0": "15.2 20% 31.4", "kl": "0.5 7% 3 4", "fvu": "10% 0.2 15"}.items():
+        # a share among L0s, a unit that % is not, and a fraction beside per cents: nothing is divided
+        frame = pd.DataFrame({"l0": 8.0, "fvu": 0.1, column: cells.split()})
+        kept = [float(c) for c in cells.split() if "%" not in c]
+        assert read(frame)[column][~frame[column].str.contains("%")].tolist() == kept
+    spread = pd.DataFrame({"l0": [8, 9], "loss_recovered": ["0.975 ± 0.3%", "0.97 ± 0.3%"]})
+    assert read(spread)["loss_recovered"].tolist() == [0.975, 0.97]  # the % is of the spread alone
     pooled = [{"arch": a, "l0": l0, "fvu": 0.1} for a in ("topk", "topk max") for l0 in (8, 16)]
     assert len(usable(read(pooled))) == 4  # "topk max" is a family
     path = tmp_path / "t.json"
