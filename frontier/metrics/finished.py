@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,8 @@ from frontier.metrics.cells import is_missing
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import BY_NAME, COLUMNS
 from frontier.metrics.names import canonical_name, slug
+from frontier.metrics.number_format import decimals
+from frontier.metrics.steps import STEP_WORDS, steps_in, without_step
 from frontier.metrics.summaries import summary_rows
 from frontier.wording import listed, number, plural
 
@@ -50,22 +51,9 @@ SIZES = frozenset(
 UNEQUAL = 2.0
 """Evaluations that differ in size by this factor or more are compared only where somebody says so."""
 
-BEFORE_LAST = 1e300
-"""The step of a checkpoint called best, beside one called last."""
-
 STATES = frozenset(
     {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
 )
-_STEP_IN_NAME = re.compile(
-    r"[_\-./ =]?(?:global_|training_|train_)?(?:steps?|checkpoints?|ckpt|iter(?:ation)?s?)[_\-= /]*"
-    r"(?P<step>\d+(?:\.\d+)?)(?P<scale>[kmb]?)(?=$|[_\-./ ])"
-    r"|(?:^|[_\-/ ])ae_(?P<ae>\d+)(?=$|\.pt)"
-    r"|[_\-./ ](?P<before>\d+(?:\.\d+)?)(?P<unit>[kmb]?)[_\- ]?(?:steps|tokens|toks)(?=$|[_\-./ ])"
-    r"|[_\-./ ](?P<end>final|last|latest)(?=$|[_\-./ ])",
-    re.IGNORECASE,
-)
-_STEP_WORDS = ("step", "ckpt", "checkpoint", "iter", "ae_", "tok", "final", "last", "latest")
-_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
 
 
 def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
@@ -117,8 +105,8 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
     """Rows of one SAE at several steps: the last one that is usable is the SAE, the others are set aside."""
     if table.attrs.get(EVERY_CHECKPOINT):
         return
-    runs, in_names = _names_and_steps(table)
-    said = [(c, _steps(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
+    runs, in_names = _names_andsteps_in(table)
+    said = [(c, steps_in(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
     if runs is not None and in_names is not None:
         said.append((str(runs.name), in_names))
     said = [(name, steps) for name, steps in said if (steps != steps[:1]).any()]
@@ -214,9 +202,7 @@ def _rounded(table: pd.DataFrame, keys: np.ndarray, among: np.ndarray) -> np.nda
     rounded = np.zeros(len(table), dtype=bool)
     metrics = [c for c in numeric_columns(table) if BY_NAME.get(c) and BY_NAME[c].kind != "count"]
     numbers = table[metrics].iloc[among]
-    digits = (
-        numbers.map(_decimals).groupby(table["source"].iloc[among].to_numpy()).transform("max").to_numpy()
-    )
+    digits = numbers.map(decimals).groupby(table["source"].iloc[among].to_numpy()).transform("max").to_numpy()
     order = np.argsort(-digits.sum(axis=1), kind="stable")
     for group in pd.DataFrame({"row": order, "key": keys[among][order]}).groupby("key")["row"]:
         kept: list[int] = []
@@ -225,15 +211,6 @@ def _rounded(table: pd.DataFrame, keys: np.ndarray, among: np.ndarray) -> np.nda
             rounded[among[row]] = bool((~(apart > 0.5000001 * 10.0 ** -digits[row])).all(axis=1).any())
             kept += [] if rounded[among[row]] else [row]
     return rounded
-
-
-def _decimals(value: float) -> int:
-    """Decimals in which a number is printed.
-
-    >>> _decimals(0.741), _decimals(15.0)
-    (3, 0)
-    """
-    return len(repr(float(value)).rpartition(".")[2]) if value % 1 else 0
 
 
 def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
@@ -294,7 +271,7 @@ def _is_text(column: pd.Series) -> bool:
     return bool(pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype))
 
 
-def _names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
+def _names_andsteps_in(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
     """The names of the SAEs without the step in them, and the steps, where names have any."""
     named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and _is_text(table[c]))]
     name = next((c for c in named if c in table), None)
@@ -302,46 +279,12 @@ def _names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray 
         return None, None
     names = table[name]
     together = "\n".join(map(str, names.tolist())).lower()
-    if not any(word in together for word in _STEP_WORDS):
+    if not any(word in together for word in STEP_WORDS):
         return names, None
-    steps = _steps(names, in_names=True)
+    steps = steps_in(names, in_names=True)
     if not np.isfinite(steps).any():
         return names, None
     return pd.Series(_words(names, without_step), names.index, name=name), steps
-
-
-@lru_cache(maxsize=8192)
-def without_step(name: str) -> str:
-    """A name without the step, checkpoint or 'final' in it.
-
-    >>> without_step("trainer_3_step_4882"), without_step("topk/checkpoint-500"), without_step("topk_final")
-    ('trainer_3', 'topk', 'topk')
-    """
-    return _STEP_IN_NAME.sub("", name)
-
-
-def _steps(cells: Iterable[object], in_names: bool = False) -> np.ndarray:
-    """The steps that cells give: numbers, or in names; 'final' is infinite."""
-    if isinstance(cells, pd.Series) and pd.api.types.is_numeric_dtype(cells.dtype):
-        return cells.to_numpy(dtype=float, na_value=np.nan)
-    return np.array([_step(cell, in_names) for cell in cells], dtype=float)
-
-
-def _step(cell: object, in_names: bool) -> float:
-    if isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool):
-        return float(cell)
-    if not isinstance(cell, str):
-        return np.nan
-    if cell.strip().lower() == "best" and not in_names:
-        return BEFORE_LAST
-    found = _STEP_IN_NAME.search(f" {cell}")
-    if found is None:
-        plain = re.fullmatch(r"(\d+)(?:\.pt)?", cell.strip())
-        return float(plain[1]) if plain and not in_names else np.nan
-    if found["end"]:
-        return np.inf
-    digits = found["step"] or found["ae"] or found["before"]
-    return float(digits) * _SCALES[(found["scale"] or found["unit"] or "").lower()]
 
 
 def _has_fidelity(table: pd.DataFrame) -> np.ndarray:

@@ -119,7 +119,8 @@ LONGEST = 200
 
 _SEED = re.compile(r"(?P<family>.*[^\W_])[\s_\-]*[(\[]?seed[\s_=\-]*(?P<seed>\d{1,9})[)\]]?", re.IGNORECASE)
 _SETTING = re.compile(
-    r"(?P<family>.*?[^\W\d_])[\s_\-(\[]*(?:(?P<knob>k|l0|l1|lambda|λ)[\s_=:]*|(?<=[\s_\-(\[]))"
+    r"(?P<family>.*?[^\W\d_])"
+    r"(?:[\s_\-(\[]+(?:(?P<knob>(?:k|lambda|λ)[\s_=:]*|l[01][\s_=:]+))?|(?<=top[\s_\-]k)|(?<=topk))"
     r"(?P<number>\d[\d.]*(?:e-?\d+)?)[)\]]?",
     re.IGNORECASE,
 )
@@ -171,7 +172,8 @@ def told_by_cells(table: pd.DataFrame) -> Iterator[str]:
     if "layer" in table and not pd.api.types.is_numeric_dtype(table["layer"].dtype):
         cells = [str(cell).strip() for cell in table["layer"]]
         layers = {cell: found for cell in set(cells) if (found := _LAYER_CELL.fullmatch(cell))}
-        if len(layers) == len(set(cells)) and not all(map(str.isdecimal, layers)):
+        words = {cell[0].lower() for cell in layers} - set("0123456789._- ")  # of what else, if two differ?
+        if len(layers) == len(set(cells)) and not all(map(str.isdecimal, layers)) and len(words) < 2:
             table["layer"] = [int(layers[cell][1]) for cell in cells]
             yield f"layer: read {listed([repr(c) for c in dict.fromkeys(cells)], 3)} as numbers"
 

@@ -201,3 +201,12 @@ def question(name: str, text: str) -> TableError:
         f'read(..., thousands="{mark}") or --thousands "{mark}", for {small} decimal="{mark}" or --decimal '
         f'"{mark}"'
     )
+
+
+def decimals(value: float) -> int:
+    """Decimals in which a number is printed.
+
+    >>> decimals(0.741), decimals(15.0)
+    (3, 0)
+    """
+    return len(repr(float(value)).rpartition(".")[2]) if value % 1 else 0

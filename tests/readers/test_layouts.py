@@ -138,9 +138,12 @@ def test_seeds_in_the_names_of_families():
     assert table["seed"].tolist() == [0, 1] * 10
     sizes = [{"arch": f"v{i % 2}", "l0": l0, "fvu": 1 - r} for i, (_, l0, r) in enumerate(ROWS)]
     assert set(read(sizes)["family"]) == {"v0", "v1"}
-    for other in ("layer", "", "seed_x"):  # a layer, an index, a name: no setting
+    for other in ("layer", "", "seed_x", "stack", "l1"):  # a layer, an index, a name: no setting
         named = [{"arch": f"{a}_{other}{i}", "l0": l0, "fvu": 1 - r} for i, (a, l0, r) in enumerate(ROWS)]
         assert read(named)["family"].nunique() == 10
+    for form in ("TopK{}", "TopK_{}", "TopK-k{}", "TopK (l0 = {})"):
+        named = [{"arch": form.format(round(l0)), "l0": l0, "fvu": 1 - r} for _, l0, r in ROWS[:5]]
+        assert set(read(named)["family"]) == {"TopK"}
 
 
 def test_seeds_layers_and_repeats_that_cells_tell():
@@ -151,6 +154,8 @@ def test_seeds_layers_and_repeats_that_cells_tell():
     again = read([*rows, {**rows[0], "l0": 15.3, "fvu": 0.2}])
     assert again["doubts"].notna().tolist() == [True, *[False] * 19, True]
     assert any("rows 0, 20: rows of one run_id at about the same L0" in n for n in frontier.notes(again))
+    heads = [{**row, "layer": cell} for row, cell in zip(rows, ("H8", "L8") * 10, strict=True)]
+    assert set(read(heads)["layer"]) == {"H8", "L8"}  # what they are of differs
     assert "seed" not in read([{"run_id": f"eval_seed{s}", "l0": 8, "fvu": 0.1} for s in (0, 1)])
 
 
@@ -184,6 +189,16 @@ def test_what_only_looks_like_another_layout_is_none(tmp_path):
     assert read(spread)["loss_recovered"].tolist() == [0.975, 0.97]  # the % is of the spread alone
     pooled = [{"arch": a, "l0": l0, "fvu": 0.1} for a in ("topk", "topk max") for l0 in (8, 16)]
     assert len(usable(read(pooled))) == 4  # "topk max" is a family
+    for label, l0, kept in (
+        ("topk max", 12.0, 3),
+        ("topk max", 16.0, 2),
+        ("topk_std", 4.0, 2),
+        ("topk mean", 13, 3),
+    ):
+        saes = [{"arch": a, "l0": x, "fvu": 1 / x} for a, x in (("topk", 8), ("topk", 16), (label, l0))]
+        assert len(usable(read(saes))) == kept  # what is no maximum of the others is an SAE
+    named = [{"run_id": r, "arch": "relu", "l0": 8 + i, "fvu": 0.1} for i, r in enumerate(("a", "a_max"))]
+    assert len(usable(read(named))) == 2  # nothing is the maximum of one run
     path = tmp_path / "t.json"
     for name in ("samples", "history"):
         path.write_text(json.dumps({"corpus": "x", name: FRAME.to_dict("records")}))
