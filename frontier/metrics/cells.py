@@ -10,17 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.checks import (
-    PERCENT_MEDIAN,
-    TableError,
-    add_text,
-    among_percents,
-    numeric_columns,
-    rows_named,
-)
+from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import COLUMNS, Column
 from frontier.metrics.names import canonical_name, spec_of
 from frontier.metrics.number_format import MARKS, decide, question, shows, written
+from frontier.metrics.per_cent import without_sign
 from frontier.wording import in_shell, listed, plural
 
 MISSING_WORDS = frozenset({
@@ -257,11 +251,9 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str, theirs: str) -> Ite
             texts.append((i, text))
     signed = np.zeros(len(cells), dtype=bool)
     signed[[i for i, text in texts if "%" in text and (found := written(text)) and found.percent]] = True
-    if not spec.unit and name != "sparsity_setting" and np.isfinite(numbers[signed]).any():
-        bare = np.where(signed, np.nan, abs(numbers))
-        if np.isfinite(bare).any() and np.nanmedian(bare) > PERCENT_MEDIAN and not among_percents(bare).any():
-            numbers[~signed] /= 100
-            yield f"{name}: values without % beside others with it are per cent too; divided by 100"
+    if not spec.unit and without_sign(numbers, signed):
+        numbers[~signed] /= 100
+        yield f"{name}: values without % beside others with it are per cent too; divided by 100"
     bad_words = sorted(
         t for t, value in meaning.items() if np.isnan(value) and t.lower() not in MISSING_WORDS
     )

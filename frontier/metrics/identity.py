@@ -186,35 +186,6 @@ def _names_saes(table: pd.DataFrame, column: str) -> bool:
     return named and bool(table[column].map(lambda cell: isinstance(cell, str)).all())
 
 
-def spellings(table: pd.DataFrame) -> Iterator[str]:
-    """Names that differ in nothing but case, spaces and hyphens are one: the most frequent spelling is it."""
-    for column in ("architecture", "family", "model", "site"):
-        if column not in table:
-            continue
-        counts = table[column].value_counts(sort=False)
-        texts = [v for v in counts.index if isinstance(v, str)]
-        together: dict[str, list[str]] = {}
-        for text in texts:
-            together.setdefault(_bare(text), []).append(text)
-        meant = {t: max(alike, key=lambda a: counts[a]) for alike in together.values() for t in alike}
-        changed = {t: to for t, to in meant.items() if t != to}
-        if changed:
-            table[column] = table[column].map(lambda cell, to=changed: to.get(cell, cell))
-            said = [f"{t!r} is {to!r}" for t, to in changed.items()]
-            yield f"{column}: {listed(said, 4)}, spelled otherwise"
-
-
-@lru_cache(maxsize=4096)
-def _bare(name: str) -> str:
-    """A name without case, and without what stands between its words; digits stay apart.
-
-    >>> _bare("Top-K"), _bare("top_k SAE"), _bare("v1_5")
-    ('topk', 'topk', 'v1_5')
-    """
-    bare = re.sub(r"(?<=[^\W\d])[-_\s]+(?=[^\W\d])", "", name.strip().lower())
-    return re.sub(r"(?<=.)saes?$", "", bare)
-
-
 def without_family(table: pd.DataFrame) -> Iterator[str]:
     """Rows without a family beside others that have one are of no family, and not of one together."""
     if "family" not in table or not table["family"].notna().any():

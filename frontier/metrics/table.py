@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.metrics import checks, finished
+from frontier.metrics import checks, finished, per_cent
 from frontier.metrics.axes import (
     better_of,
     l0_question,
@@ -31,7 +31,6 @@ from frontier.metrics.identity import (
     models_or_architectures,
     places,
     settings_in_families,
-    spellings,
     told_by_cells,
     told_by_names,
     without_family,
@@ -46,6 +45,7 @@ from frontier.metrics.names import (
     slug,
     spec_of,
 )
+from frontier.metrics.spellings import spellings
 from frontier.wording import inert, listed, plural
 
 CHECKED = "frontier_checked"
@@ -122,7 +122,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         places,
         checks.sentinels,
         checks.impossible_l0,
-        partial(checks.fractions, said=said_percent),
+        partial(per_cent.fractions, said=said_percent),
         checks.impossible_values,
         checks.fractional_counts,
         hits_given,
@@ -130,7 +130,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         weak_ablations,
         checks.known_bugs,
         checks.hits_outside,
-        checks.fvu_above_one,
+        per_cent.fvu_above_one,
         checks.other_meanings,
         checks.repeats,
         *finished.CHECKS,

@@ -241,6 +241,23 @@ def test_spellings_of_a_family_are_one():
     frame = FRAME.assign(arch=[*spelled["relu"], *spelled["topk"]])
     assert frontier.compare(frame)[0].family == "TopK"
     assert set(read(frame)["family"]) == {"relu", "TopK"}
+    # Two spellings with a sweep each over one range may be two families: nothing is pooled. In cells of their
+    # own, on ranges of their own, or where a few are typed otherwise, they are one.
+    two = pd.concat([FRAME[:5].assign(arch="topk"), FRAME[5:].assign(arch="TopK-SAE")])
+    table = read(two)
+    assert table["family"].tolist() == ["topk"] * 5 + ["TopK-SAE"] * 5
+    (said,) = [n for n in frontier.notes(table) if "so they are kept apart" in n]
+    (condition,) = re.findall(r'--where "([^"]+)"', said)
+    assert set(read(two, where=condition)["family"]) == {"topk"}
+    assert frontier.compare(table, "topk")[0].family == "TopK-SAE"
+    for frame, families in (
+        (two.assign(model=["a"] * 5 + ["b"] * 5), 1),
+        (two.assign(model=["a-b"] * 5 + ["A-B"] * 5), 2),
+        (two.iloc[:7], 1),
+        (two.assign(l0=range(1, 11)), 1),
+        (FRAME.assign(arch=["mo", "mosae"] * 5), 2),
+    ):
+        assert len(set(read(frame)["family"])) == families
     versions = FRAME.assign(arch=["v1.5", "v15", "v1_5", "v2", "V2"] * 2)
     assert set(read(versions)["family"]) == {"v1.5", "v15", "v1_5", "v2"}
 
