@@ -53,9 +53,7 @@ class RunLog:
             log_members(self.other, self.run)
         if self.progress:
             sizes, stream = [f.dictionary_size for f in self.run.families], self.run.stream
-            self.console.print(
-                in_words(sizes, stream.d_in, self.run.config.activations.site), highlight=False
-            )
+            self.console.print(in_words(sizes, stream.d_in, stream.site), highlight=False)
         if self.progress and self.first_line:
             self.console.print(self.first_line, markup=False, highlight=False)
         self.bar = Progress(

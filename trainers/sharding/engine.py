@@ -11,14 +11,16 @@ from trainers.activations import Batch
 from trainers.architectures import Knobs, Losses, Parameters
 from trainers.sharding import pieces
 from trainers.sharding.family import ShardedFamily
-from trainers.steps.decoder import normalise, remove_parallel
+from trainers.steps.decoder import remove_parallel
 from trainers.steps.engine import (
     MemberLog,
     StepOptions,
     batch_log,
+    gradients_of,
     load_optimizer,
     member_optimizer,
     optimizer_tensors,
+    update,
 )
 
 
@@ -48,26 +50,18 @@ class ShardedEngine:
     def _member(self, m: int, batch: Batch, step: int, log: bool) -> MemberLog | None:
         """Gradient, clipping, Adam and decoder norms of one member."""
         family, schedule = self.family, self.options.schedule
-        leaves, member = family.leaves[m], family.members[m]
+        leaves, kind = family.leaves[m], family.architecture
         losses = self.losses(m, batch, step)
-        gradients = _gradients(losses.total, leaves)
-        unit_norm, rows = family.architecture.unit_norm, family.architecture.decoder
+        gradients = gradients_of(losses.total, leaves)
         with torch.no_grad():
-            if unit_norm:
-                remove_parallel(gradients[rows], leaves[rows])
+            if kind.unit_norm:
+                remove_parallel(gradients[kind.decoder], leaves[kind.decoder])
             loss, norm = self._clip(gradients, losses.total.detach())
             if not torch.isfinite(loss + norm):
                 family.diverged[m] = step
                 return None
-            for name, leaf in leaves.items():
-                leaf.grad = gradients[name]
-            self.optimizers[m].param_groups[0]["lr"] = member.learning_rate * schedule.learning_rate(step)
-            self.optimizers[m].step()
-            if unit_norm:
-                normalise(leaves[rows])
-            family.set_state(m, losses.state)
-            for leaf in leaves.values():
-                leaf.grad = None
+            share = schedule.learning_rate(step)
+            update(family, m, self.optimizers[m], share, gradients, losses.state)
             if not log:
                 return None
             fired = family.shards.total((losses.latents != 0).sum().double())
@@ -123,10 +117,3 @@ class ShardedEngine:
                     for key in (f"{place}/exp_avg", f"{place}/exp_avg_sq"):
                         mine[key] = pieces.cut(tensors, key, self.family.dims[name], self.family.latents)
             load_optimizer(self.optimizers[m], list(self.family.leaves[m]), f"{member.run_id}/adam", mine)
-
-
-def _gradients(total: Tensor, leaves: Parameters) -> Parameters:
-    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
-    return {
-        k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)
-    }

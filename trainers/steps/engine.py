@@ -1,4 +1,4 @@
-"""What both step engines share: their interface, their options, their log."""
+"""What all step engines share: their interface, options and log, the gradients and update of one member."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor
 from trainers.activations import Batch
 from trainers.architectures import Parameters
 from trainers.family import Family, Schedule
+from trainers.steps.decoder import normalise
 
 
 class MemberLog(NamedTuple):
@@ -70,6 +71,35 @@ def batch_log(loss: Tensor, latents_l0: float, x_hat: Tensor, target: Tensor, no
     spread = (target - target.mean(0)).square().sum()
     fvu = float((x_hat.detach().float() - target).square().sum() / spread)
     return MemberLog(float(loss), latents_l0, fvu, float(norm))
+
+
+def gradients_of(total: Tensor, leaves: Parameters) -> Parameters:
+    """The gradient of a loss along each tensor, by autograd; 0 where it does not depend on it."""
+    found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+    return {
+        k: torch.zeros_like(v) if g is None else g for (k, v), g in zip(leaves.items(), found, strict=True)
+    }
+
+
+def update(
+    family: Family,
+    m: int,
+    optimizer: torch.optim.Adam,
+    share: float,
+    gradients: Parameters,
+    state: Parameters,
+) -> None:
+    """Adam's step of one member at a share of its learning rate, its decoder norms, and its new state."""
+    leaves, kind = family.leaves[m], family.architecture
+    for name, leaf in leaves.items():
+        leaf.grad = gradients[name]
+    optimizer.param_groups[0]["lr"] = family.members[m].learning_rate * share
+    optimizer.step()
+    if kind.unit_norm:
+        normalise(leaves[kind.decoder])
+    family.set_state(m, state)
+    for leaf in leaves.values():
+        leaf.grad = None
 
 
 def member_optimizer(

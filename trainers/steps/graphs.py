@@ -13,7 +13,7 @@ from trainers.activations import Batch
 EAGER_STEPS = 3
 """Steps before one is recorded: libraries choose their kernels in them."""
 KEPT = 4
-"""Recorded steps that are kept, the last ones used: with and without dead latents, with and without a log."""
+"""The last recorded steps that are kept: with and without dead latents, with and without a log."""
 
 Advance = Callable[[Batch], Any]
 Record = Callable[[Callable[[], Any], torch.device], "tuple[Recording, Any]"]
@@ -47,7 +47,7 @@ class Recorded:
 
     def run(self, phase: Hashable | None, batch: Batch, advance: Advance) -> Any:
         """What `advance` returns for this batch."""
-        self.seen = {phase: self.seen.get(phase, 0) + 1, **{k: v for k, v in self.seen.items() if k != phase}}
+        self.seen[phase] = self.seen.get(phase, 0) + 1
         if phase is None or self.seen[phase] <= EAGER_STEPS:
             return advance(batch)
         static = self._filled(batch)

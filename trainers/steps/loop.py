@@ -14,15 +14,17 @@ from trainers.architectures import Knobs
 from trainers.family import Family
 from trainers.steps.closed_forms import closed_form
 from trainers.steps.closed_forms.memory import Scratch, keep_freed_memory
-from trainers.steps.decoder import clip, normalise, remove_parallel
+from trainers.steps.decoder import clip, remove_parallel
 from trainers.steps.engine import (
     MemberLog,
     MemberStep,
     StepOptions,
     batch_log,
+    gradients_of,
     load_optimizer,
     member_optimizer,
     optimizer_tensors,
+    update,
 )
 
 
@@ -60,26 +62,18 @@ class LoopEngine:
         """Gradient, clipping, Adam and decoder norms of one member."""
         leaves, options = self.family.leaves[m], self.options
         schedule = options.schedule
-        member = self.family.members[m]
-        knobs = Knobs(member.setting, schedule.ramp(step), step, schedule.steps)
+        knobs = Knobs(self.family.members[m].setting, schedule.ramp(step), step, schedule.steps)
         gradients, loss, state, entry = self.gradients(m, batch, knobs, log)
-        unit_norm, rows = self.family.architecture.unit_norm, self.family.architecture.decoder
+        kind = self.family.architecture
         with torch.no_grad():
-            if unit_norm:
-                remove_parallel(gradients[rows], leaves[rows])
+            if kind.unit_norm:
+                remove_parallel(gradients[kind.decoder], leaves[kind.decoder])
             norm = clip(gradients, options.clip)
             if not (torch.isfinite(loss) and torch.isfinite(norm)):
                 self.family.diverged[m] = step
                 return None
-            for name, leaf in leaves.items():
-                leaf.grad = gradients[name]
-            self.optimizers[m].param_groups[0]["lr"] = member.learning_rate * schedule.learning_rate(step)
-            self.optimizers[m].step()
-            if unit_norm:
-                normalise(leaves[rows])
-            self.family.set_state(m, state)
-            for leaf in leaves.values():
-                leaf.grad = None
+            share = schedule.learning_rate(step)
+            update(self.family, m, self.optimizers[m], share, gradients, state)
         return batch_log(loss, entry[0], entry[1], batch.target, norm) if log else None
 
     def gradients(self, m: int, batch: Batch, knobs: Knobs, log: bool = False) -> MemberStep:
@@ -90,11 +84,7 @@ class LoopEngine:
             with torch.no_grad(), np.errstate(all="ignore"):
                 return self.closed_form(kind, leaves, state, batch, knobs, self.scratch, log)
         losses = kind.training_loss(leaves, state, batch.input, batch.target, knobs)
-        names = list(leaves)
-        found = torch.autograd.grad(losses.total, list(leaves.values()), allow_unused=True)
-        gradients = {
-            n: torch.zeros_like(leaves[n]) if g is None else g for n, g in zip(names, found, strict=True)
-        }
+        gradients = gradients_of(losses.total, leaves)
         l0 = float((losses.latents != 0).sum() / len(batch.input)) if log else 0.0
         return MemberStep(gradients, losses.total.detach(), losses.state, (l0, losses.reconstruction))
 

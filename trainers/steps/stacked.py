@@ -12,7 +12,7 @@ from trainers.activations import Batch
 from trainers.architectures import Knobs, TopK
 from trainers.family import Family
 from trainers.steps.decoder import remove_parallel
-from trainers.steps.engine import MemberLog, StepOptions
+from trainers.steps.engine import MemberLog, StepOptions, gradients_of
 from trainers.steps.fast import Halves, Step, fast_step
 from trainers.steps.fast.optimiser import StackedAdam, norms
 from trainers.steps.graphs import Recorded
@@ -150,11 +150,7 @@ class StackedEngine:
             losses = family.architecture.training_loss(
                 stacked, family.state, batch.input, batch.target, knobs
             )
-        found = torch.autograd.grad(losses.total.sum(), list(stacked.values()), allow_unused=True)
-        gradients = {
-            k: torch.zeros_like(v) if g is None else g
-            for (k, v), g in zip(stacked.items(), found, strict=True)
-        }
+        gradients = gradients_of(losses.total.sum(), stacked)
         error = losses.reconstruction.detach() - batch.target
         return Step(gradients, losses.total.detach(), losses.latents.detach(), error, losses.state)
 
