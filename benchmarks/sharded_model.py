@@ -17,18 +17,18 @@ import numpy as np
 import torch
 from tabulate import tabulate
 
-from benchmarks.counting import Count, counted
+from benchmarks.gpu_model import DEVICES, SELECTION_PASSES
 from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
 from frontier.writing import write_text
 from trainers.activations import Batch, Scaling
 from trainers.architectures import TopK
+from trainers.counting import Traffic
 from trainers.family import Member, Schedule
 from trainers.sharding import ShardedEngine, ShardedFamily, selection
 from trainers.sharding.collectives import Shards
 from trainers.steps.engine import StepOptions
 
-PRODUCTS, MEMORY, SELECTING = 700e12, 4.3e12, 2e12 / 5
-"""An H200: bf16 FLOP/s of large products, bytes/s, and bytes/s of a selection (five passes at 2 TB/s)."""
+H200 = DEVICES["H200"]
 NVLINK, BETWEEN, CALL = 450e9, 50e9, 30e-6
 """Bytes/s each way in a node (900 GB/s both ways), bytes/s of 400 Gb/s, and seconds to begin a call."""
 NODE = 8
@@ -53,8 +53,12 @@ class Setting:
         return self.latents // self.devices
 
 
-def count_of(width: int, latents: int, batch: int, dead: bool) -> Count:
-    """One step of one SAE, all of whose latents are here; with `dead`, half of them are and AuxK runs."""
+def count_of(width: int, latents: int, batch: int, dead: bool) -> dict[str, float]:
+    """One step of one SAE, all of whose latents are here; with `dead`, half of them are and AuxK runs.
+
+    `flops` of products, bytes `moved` by all but products and selections, bytes `selected` from, and bytes
+    held at the `peak`.
+    """
     scaling = Scaling(1.0, 1.0, torch.zeros(width), torch.zeros(width))
     family = ShardedFamily(
         "f", TopK(dead_after=1.0), [Member("m", 8, 0, 1e-3)], shards=Shards(), d_in=width, d_out=width,
@@ -65,7 +69,15 @@ def count_of(width: int, latents: int, batch: int, dead: bool) -> Count:
     engine.step(Batch(x, x), 0)
     if dead:
         family.state["idle"][:, ::2] = 1e9
-    return counted(lambda: engine.step(Batch(x, x), 1))
+    with Traffic() as traffic:
+        engine.step(Batch(x, x), 1)
+    passes = [o for o in traffic.operations if o.kind in ("pass", "optimiser")]
+    return {
+        "flops": sum(o.flops for o in traffic.operations),
+        "moved": sum(o.read + o.written for o in passes),
+        "selected": sum(o.read for o in traffic.operations if o.kind == "selection"),
+        "peak": traffic.peak,
+    }
 
 
 def per_entry(dead: bool) -> dict[str, np.ndarray]:
@@ -73,11 +85,11 @@ def per_entry(dead: bool) -> dict[str, np.ndarray]:
     counts = [count_of(*size, dead) for size in SIZES]
     shape = np.array([[d * f, b * f, b * d] for d, f, b in SIZES], dtype=float)
     found = {
-        name: np.linalg.lstsq(shape, [getattr(c, name) for c in counts], rcond=None)[0]
+        name: np.linalg.lstsq(shape, [c[name] for c in counts], rcond=None)[0]
         for name in ("moved", "selected", "peak")
     }
     d, f, b = SIZES[0]
-    return found | {"flops": np.array([counts[0].flops / (b * d * f)])}
+    return found | {"flops": np.array([counts[0]["flops"] / (b * d * f)])}
 
 
 def network(s: Setting, dead: bool, nics: int) -> dict[str, float]:
@@ -102,9 +114,9 @@ def step(s: Setting, dead: bool, nics: int, grows: dict[str, np.ndarray]) -> dic
     shape = np.array([s.width * s.here, s.batch * s.here, s.batch * s.width], dtype=float)
     weights = 12 * (2 * s.width + 2) * s.here  # float32 weights and Adam's two moments
     return {
-        "products": float(grows["flops"][0]) * s.batch * s.width * s.here / PRODUCTS,
-        "passes": float(grows["moved"] @ shape) / MEMORY,
-        "selection": float(grows["selected"] @ shape) / SELECTING,
+        "products": float(grows["flops"][0]) * s.batch * s.width * s.here / H200.half,
+        "passes": float(grows["moved"] @ shape) / H200.bandwidth,
+        "selection": SELECTION_PASSES * float(grows["selected"] @ shape) / H200.selection,
         **network(s, dead, nics),
         "bytes": weights + float(grows["peak"] @ shape),
     }
@@ -113,7 +125,7 @@ def step(s: Setting, dead: bool, nics: int, grows: dict[str, np.ndarray]) -> dic
 def fewest_latents(s: Setting, nics: int) -> float:
     """Latents on a device at which what goes between nodes takes as long as the products."""
     seconds = network(s, False, nics)["between nodes"]
-    return seconds * PRODUCTS / (10 * s.batch * s.width)
+    return seconds * H200.half / (10 * s.batch * s.width)
 
 
 def main() -> None:

@@ -73,16 +73,6 @@ class Traffic(TorchDispatchMode):
         self.held = self.peak = 0
         self._known: set[int] = set()
 
-    @property
-    def bytes(self) -> int:
-        """Bytes read and written by all operations."""
-        return sum(o.read + o.written for o in self.operations)
-
-    @property
-    def flops(self) -> int:
-        """Operations of all products."""
-        return sum(o.flops for o in self.operations)
-
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
