@@ -53,6 +53,16 @@ def test_parts_and_groups_give_the_same(saes, model, tokens, memory, monkeypatch
     assert all((parts.frequencies[k] == whole.frequencies[k]).all() for k in whole.frequencies)
 
 
+@pytest.mark.parametrize(("memory", "passes"), [(None, 1 + 1 + 2 + 3), (1, 1 + 3 + 2 + 3)])
+def test_a_group_more_costs_one_pass_more(saes, model, tokens, memory, passes):
+    """Passes of the model over a batch: mean, clean text for each group, two ablations, one for each SAE."""
+    seen = []
+    hook = model.model.register_forward_pre_hook(lambda *_: seen.append(1))
+    evaluate(saes, model, tokens[:16], SITE, batch_size=1, protocol="p", memory=memory)
+    hook.remove()
+    assert len(seen) == 16 * passes
+
+
 def test_memory_stays_within_what_is_given(saes, model, tokens, monkeypatch):
     """By storage counting: 16 windows a batch ask for 8 times what is allowed; no more is held than that.
 

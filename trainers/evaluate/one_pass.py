@@ -130,13 +130,18 @@ class _OpenBatch:
         for rows, clean in zip(self._parts, self._clean.split(len(self._parts[0])), strict=True):
             clean.copy_(self._log_probabilities(logits, rows))
         del self._splice.logits, logits  # large, and not needed again
-        self.shared = {
+        self._mean = mean
+
+    @property
+    def shared(self) -> dict[str, float]:
+        """The sums that all SAEs share; two passes of the model, asked for once."""
+        return {
             "tokens": len(self.target),
-            "predictions": len(predicting),
-            "centred_squares": total((self.target - mean).square()),
+            "predictions": len(self._clean),
+            "centred_squares": total((self.target - self._mean).square()),
             "ce_clean": total(self._clean_losses()),
             "ce_zero": self.losses(torch.zeros_like(self.target))[0],
-            "ce_mean": self.losses(mean.expand_as(self.target))[0],
+            "ce_mean": self.losses(self._mean.expand_as(self.target))[0],
         }
 
     def _clean_losses(self) -> Tensor:

@@ -49,9 +49,10 @@ class Tally:
         self._linear.start(batch, opened.input, again)
         if again:
             return
-        for name, value in opened.shared.items():
+        shared = opened.shared
+        for name, value in shared.items():
             self._sums[name][batch] += value
-        self._firing.add_tokens(batch, opened.shared["tokens"])
+        self._firing.add_tokens(batch, shared["tokens"])
 
     def add(self, batch: int, member: int, sae: Any, opened: Any) -> None:
         """Take one SAE's sums over one batch."""
