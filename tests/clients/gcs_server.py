@@ -7,10 +7,10 @@ https://developers.google.com/identity/protocols/oauth2/service-account for the 
 import base64
 import hashlib
 import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from own_process import served
 
 PAGE = 2
 """Objects of one answer, so that listings have several pages."""
@@ -89,14 +89,6 @@ class Handler(BaseHTTPRequestHandler):
         return answer | ({"nextPageToken": str(first + count)} if first + count < len(found) else {})
 
 
-@contextmanager
 def serving(buckets, token):
     """The address of a storage while the block runs; buckets are folders by name."""
-    bound = type("Bound", (Handler,), {"buckets": buckets, "token": token})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), bound)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return served(Handler, buckets=buckets, token=token)

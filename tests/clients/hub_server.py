@@ -7,11 +7,11 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from own_process import served
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _API = re.compile(
@@ -153,13 +153,6 @@ class Handler(BaseHTTPRequestHandler):
         return self.send(200, content, Content_Length=len(content), **about)
 
 
-@contextmanager
 def serving(hub):
     """The address of a hub while the block runs."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Bound", (Handler,), {"hub": hub}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    return served(Handler, hub=hub)

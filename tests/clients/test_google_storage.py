@@ -1,28 +1,15 @@
 """gs:// by gcsfs, with a service account's key against a storage on this machine."""
 
 import json
-import os
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from gcs_server import serving
+from own_process import reads
 
 from frontier.readers import optional
 
-ROOT = Path(__file__).parents[2]
 TOKEN = "ya29.secretsecretsecret"
-READS = """
-import json, sys, frontier
-for address in sys.argv[1:]:
-    try:
-        table = frontier.read(address).sort_values("l0")
-        said = {"family": list(table["family"]), "source": list(table["source"])}
-    except Exception as error:
-        said = {"error": f"{type(error).__name__}: {error}"}
-    print(json.dumps(said))
-"""
 
 
 @pytest.fixture
@@ -49,20 +36,16 @@ def read(url, key, tmp_path, *addresses):
     place.write_text(json.dumps({"token_uri": f"{url}/token"} | key))
     settings = {
         "STORAGE_EMULATOR_HOST": url, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # which is gRPC
-        "GOOGLE_APPLICATION_CREDENTIALS": str(place), "PYTHONPATH": str(ROOT),
+        "GOOGLE_APPLICATION_CREDENTIALS": str(place),
         "SAE_FRONTIER_CACHE": str(tmp_path / "cache"),
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", READS, *addresses], capture_output=True, text=True,
-        cwd=tmp_path, env=os.environ | settings, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    said, printed = reads(tmp_path, settings, *addresses)
     written = b"".join(
         p.read_bytes() + str(p).encode() for p in (tmp_path / "cache").rglob("*") if p.is_file()
     )
     for secret in (TOKEN, "private-project", "PRIVATE KEY", url.partition("//")[2]):
-        assert secret not in done.stdout + done.stderr and secret.encode() not in written
-    return [json.loads(line) for line in done.stdout.splitlines()]
+        assert secret not in printed and secret.encode() not in written
+    return said
 
 
 def test_a_bucket_a_folder_and_a_file(key, tmp_path):

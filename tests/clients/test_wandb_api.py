@@ -1,29 +1,12 @@
 """wandb://entity/project by the real `wandb.Api` against a server on this machine."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from own_process import reads
 from wandb_server import serving
 
-ROOT = Path(__file__).parents[2]
 KEY = "0123456789abcdef0123456789abcdef01234567"
-READS = """
-import json, sys, frontier
-for address in sys.argv[1:]:
-    try:
-        table = frontier.read(address).sort_values("l0")
-        columns = ["run_id", "l0", "fvu", "architecture", "dictionary_size", "doubts"]
-        plain = table.astype(object).where(table.notna(), None)
-        said = {c: plain[c].tolist() for c in columns if c in plain}
-        said |= {"notes": list(frontier.notes(table)), "made": table.attrs["frontier_made"]}
-    except Exception as error:
-        said = {"error": f"{type(error).__name__}: {error}"}
-    print("SAID", json.dumps(said))
-"""
 
 
 def run(i, state="finished", **more):
@@ -40,14 +23,8 @@ def read(url, tmp_path, *addresses, key=KEY):
     settings = {
         "WANDB_BASE_URL": url, "WANDB_API_KEY": key, "WANDB_ERROR_REPORTING": "false", "HOME": str(tmp_path),
         "WANDB_DIR": str(tmp_path), "WANDB_CONFIG_DIR": str(tmp_path), "WANDB_CACHE_DIR": str(tmp_path),
-        "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", READS, *addresses], capture_output=True, text=True,
-        cwd=tmp_path, timeout=300, env={k: v for k, v in os.environ.items() if k != "WANDB_MODE"} | settings,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    said = [json.loads(line[5:]) for line in done.stdout.splitlines() if line.startswith("SAID ")]
+    said, _ = reads(tmp_path, settings, *addresses, without=["WANDB_MODE"])
     ours = json.dumps(said)
     for secret in (KEY, "alice", "private", url.partition("//")[2]):
         assert secret not in ours

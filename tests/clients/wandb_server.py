@@ -7,9 +7,10 @@ their two fragments); fields that a query does not ask for are not answered.
 import base64
 import json
 import re
-import threading
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from own_process import served
 
 PAGE = 2
 """Runs of one answer, at most, so that there are several pages."""
@@ -93,11 +94,5 @@ class Handler(BaseHTTPRequestHandler):
 def serving(projects, key):
     """The address, and the names of the queries that come, while the block runs."""
     asked = []
-    bound = type("Bound", (Handler,), {"projects": projects, "key": key, "asked": asked})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), bound)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", asked
-    finally:
-        server.shutdown()
-        server.server_close()
+    with served(Handler, projects=projects, key=key, asked=asked) as url:
+        yield url, asked
