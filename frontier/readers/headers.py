@@ -20,6 +20,7 @@ LOOKED_AT = 12
 UNITS = re.compile(
     r"[(\[].*[)\]]|%|-|nats?(?:\s*(?:/|per)\s*tok(?:en)?)?|latents?|tokens?|fraction|percent|count|float|int"
 )
+_RAISED = re.compile(r"\^\{?\d+|<sup>\d+")
 STATISTICS = frozenset("mean avg average median std sd sem se min max var count".split())
 MERGED = ("architecture", "family", "model", "site", "layer", "dictionary_size")
 """Columns whose cells people merge."""
@@ -271,5 +272,22 @@ def _undressed(cells: pd.DataFrame) -> pd.DataFrame:
                 found[1] if found else cell for found, cell in zip(formulas, cells[column], strict=True)
             ]
         if re.search(r"[\\$<]|\[\^|\*\*", text):
-            cells[column] = [undressed(cell) if isinstance(cell, str) else cell for cell in cells[column]]
+            meant = _raised_apart({cell: undressed(cell) for cell in cells[column] if isinstance(cell, str)})
+            cells[column] = [meant[cell] if isinstance(cell, str) else cell for cell in cells[column]]
     return cells
+
+
+def _raised_apart(meant: dict[str, str]) -> dict[str, str]:
+    """What cells mean; names that differ by what is raised behind them, powers maybe, stay as they stand.
+
+    >>> _raised_apart({"TopK$^2$": "TopK", "TopK$^3$": "TopK", "0.9$^1$": "0.9", "0.9$^2$": "0.9"})
+    {'TopK$^2$': 'TopK$^2$', 'TopK$^3$': 'TopK$^3$', '0.9$^1$': '0.9', '0.9$^2$': '0.9'}
+    """
+    raised: dict[str, set[str]] = {}
+    for text, plain in meant.items():
+        if (found := _RAISED.search(text)) and written(plain) is None:
+            raised.setdefault(plain, set()).add(found[0])
+    return {
+        text: text if len(raised.get(plain, ())) > 1 and _RAISED.search(text) else plain
+        for text, plain in meant.items()
+    }

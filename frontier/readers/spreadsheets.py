@@ -64,13 +64,14 @@ def _of_several(tables: dict[str, pd.DataFrame], every: list[str]) -> tuple[pd.D
         table, said = named(grid)
         return table, [f"sheet {name!r} is read, of {listed(every, 6)}", *said]
     if tables and all(kinds) and len(set(kinds)) == len(kinds):
-        parts = {name: named(grid)[0] for name, grid in tables.items()}
+        read = {name: named(grid) for name, grid in tables.items()}
+        parts = {name: part for name, (part, _) in read.items()}
+        said = [f"sheet {name!r}: {remark}" for name, (_, remarks) in read.items() for remark in remarks]
         known = {canonical_name(str(c)) for part in parts.values() for c in part}
         if not known & {"architecture", "family"}:
             parts = {name: part.assign(architecture=name) for name, part in parts.items()}
-        return pd.concat(list(parts.values()), ignore_index=True), [
-            f"one table of the sheets {listed(list(tables), 6)}"
-        ]
+        together = f"one table of the sheets {listed(list(tables), 6)}"
+        return pd.concat(list(parts.values()), ignore_index=True), [together, *said]
     held = f"{len(every)} sheets with cells ({listed(every, 6)})" if every else "no cells"
     first = next(iter([*tables, *every]), "")
     hint = f'; name one: rows_at="{first}" (--rows-at {in_shell(first)})' if every else ""

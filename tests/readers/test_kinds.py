@@ -264,3 +264,13 @@ def test_excel_without_openpyxl_says_what_to_install(tmp_path, monkeypatch):
 def test_decoding_is_said_only_where_something_was_guessed():
     assert opening.decode_table("größe".encode()) == ("größe", "")
     assert opening.decode_table("größe".encode("cp1252"))[0] == "größe"
+
+
+def test_remarks_of_every_sheet_of_several_are_kept(tmp_path):
+    titled = pd.DataFrame([["l0", "fvu"], [8, 0.1], [9, 0.2]], columns=["a title", " "])
+    path = tmp_path / "t.xlsx"
+    path.write_bytes(workbook(relu=titled, topk=titled))
+    for name in ("relu", "topk"):
+        assert any(
+            f"sheet {name!r}: 1 line above the header left out" in n for n in frontier.notes(read(path))
+        )

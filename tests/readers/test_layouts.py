@@ -207,6 +207,12 @@ def test_what_only_looks_like_another_layout_is_none(tmp_path):
     assert undressed(text) == text
 
 
+def test_names_that_differ_by_what_is_raised_are_two(tmp_path):
+    rows = [(f"TopK$^{{{3 if a == 'relu' else 2}}}$", l0, r) for a, l0, r in ROWS]
+    (tmp_path / "t.csv").write_text(lines("arch,l0,loss_recovered", "{a},{l0},{r}", rows=rows))
+    assert read(tmp_path / "t.csv")["family"].tolist() == [a for a, _, _ in rows]
+
+
 def test_rows_without_a_family_are_no_family():
     table = read([*FRAME.to_dict("records"), {"arch": None, "l0": 40, "loss_recovered": 0.8}])
     assert table["excluded_because"].tolist()[-1] == "family is missing" and len(usable(table)) == 10
