@@ -73,6 +73,7 @@ class Contents:
     y: str
     thinned: str = ""
     set_aside: int = 0
+    preface: tuple[str, ...] = ()
 
     @cached_property
     def folded(self) -> bool:
@@ -87,6 +88,7 @@ def contents(
     *,
     title: str = "",
     date: str = "",
+    preface: Sequence[str] = (),
     y: str | None = None,
     curves: bool = True,
     part: Excerpt | None = None,
@@ -101,7 +103,7 @@ def contents(
         limits(part.found, curves), "" if curves else without_curves(found),
         sheets(part.found) if curves else (), runs(part, len(found) > 0), excluded(table),
         _warnings(found, table, curves), column_origins(table), versions(), files, y, part.of_rows,
-        int(table["excluded_because"].notna().sum()),
+        int(table["excluded_because"].notna().sum()), tuple(preface),
     )  # fmt: skip
 
 

@@ -38,6 +38,7 @@ def report(
     family: str = "family",
     title: str = "",
     date: str = "",
+    preface: Sequence[str] = (),
     reading: Mapping[str, Any] | None = None,
     with_curves: bool | None = None,
     **options: Any,
@@ -62,6 +63,8 @@ def report(
         Default: which families are compared with which.
     date : str, optional
         Day of making, printed as given.
+    preface : sequence of str, optional
+        Paragraphs above the answer: what a reader must know before it.
     reading : dict, optional
         Options of `frontier.read`.
     with_curves : bool, optional
@@ -99,7 +102,9 @@ def report(
     curves = len(found) <= CURVES if with_curves is None else with_curves
     y = shown_y(found, rows, options.get("y"))
     part = excerpt(found, rows, y)
-    said = contents(found, rows, files, title=title, date=date, y=y, curves=curves, part=part)
+    said = contents(
+        found, rows, files, title=title, date=date, preface=preface, y=y, curves=curves, part=part
+    )
     made = page(said, figures(found, rows, y, curves=curves, part=part)).encode(errors="replace")
     return write_bytes(Path(path).expanduser(), made)
 

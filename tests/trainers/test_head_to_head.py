@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,11 @@ from benchmarks.verdict_parts.truths import TRUTHS, Noise, needing_fewer
 from trainers.head_to_head import VersusError, asking, levelling, making, tuning, versus
 from trainers.head_to_head.budget import Budget, budget_of
 from trainers.head_to_head.contest import contest
+from trainers.head_to_head.fairness import Fairness
 from trainers.head_to_head.rounds import Rules
 from trainers.head_to_head.spending import look_levels, spent
 from trainers.head_to_head.tuning import Tuned
+from trainers.head_to_head.versus import PAGE, _write
 
 ROOT = Path(__file__).parents[2]
 PUBLISHED = {
@@ -91,6 +94,21 @@ def test_what_is_decided_gets_no_more_saes_and_the_budget_is_kept():
     assert [v.rival for v in ended.looks[-1].verdicts] == ["twin"] and ended.looks[-1].share == 1
     levels = look_levels([k.share for k in ended.looks])
     assert [k.level for k in ended.looks] == pytest.approx(levels)
+
+
+def test_the_report_says_what_was_decided_before_it_compares_anew(tmp_path):
+    """A pair that was decided at an early look has further SAEs of the candidate at the last one."""
+    hill = TRUTHS["Hill"]
+    curves = {"mine": needing_fewer(hill, 3.0), "plain": hill, "twin": needing_fewer(hill, 3.0)}
+    ended = contest(Rules("mine", ("plain", "twin"), 20, 300), drawn(curves, saes=30))
+    found = trainers.Versus("mine", ended.verdicts, ended.looks, Fairness((), ()), "", 0.0, 0, 0.05, "")
+    _write(found, ended, tmp_path)
+    page = re.sub(r"\s+", " ", (tmp_path / PAGE).read_text(encoding="utf-8"))
+    answer = page.index('id="matrix"')
+    for v in found.verdicts:
+        assert -1 < page.find(f"{v.sentence} (Look {v.look} of 3, level {v.level:.4f}.)") < answer
+    assert min(v.look for v in found.verdicts) < len(found.looks)
+    assert -1 < page.find(f"the level of the last look ({ended.looks[-1].level:.4f})") < answer
 
 
 def test_a_budget_of_time_that_grows_takes_no_level_back():

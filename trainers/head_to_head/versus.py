@@ -134,4 +134,16 @@ def _write(found: Versus, ended: Outcome, folder: Path) -> None:
     write_text(folder / TEXT, found.to_markdown() + "\n")
     final = compare(table, found.candidate, rows="all", level=1 - ended.looks[-1].level)
     rivals = ", ".join(v.rival for v in found.verdicts)
-    report(final, folder / PAGE, table=table, title=f"{found.candidate} against {rivals}")
+    title = f"{found.candidate} against {rivals}"
+    report(final, folder / PAGE, table=table, title=title, preface=_preface(found))
+
+
+def _preface(found: Versus) -> tuple[str, ...]:
+    """What was decided, and when: the page compares all SAEs anew, those of pairs long decided too."""
+    count, level = len(found.looks), found.looks[-1].level
+    told = (f"{v.sentence} (Look {v.look} of {count}, level {v.level:.4f}.)" for v in found.verdicts)
+    return (
+        *told,
+        "So the head to head ended. Below all SAEs and families are compared anew, at the level of the last "
+        f"look ({level:.4f}); where that says something else, what was decided stands.",
+    )
