@@ -202,7 +202,7 @@ def check_evaluation_text(config: RunConfig, model: Origin) -> None:
         If the held-out text is missing or too short, or a file is also trained on.
     """
     training, evaluation = config.activations.text, config.evaluation_text
-    if all(is_files(text) for text in (training, evaluation)):
+    if not config.activations.files and all(is_files(text) for text in (training, evaluation)):
         shared = shared_files(training, evaluation)
         if shared:
             raise TextError(

@@ -110,7 +110,9 @@ def test_metrics_are_those_of_plain_sums(folder, tmp_path):
     assert found.y_name == "fvu"
 
 
-def test_a_run_goes_on_bit_for_bit(folder, tmp_path):
+def test_a_run_goes_on_bit_for_bit(folder, tmp_path, monkeypatch):
+    """And no text is looked for: there is none behind rows."""
+    monkeypatch.setattr("trainers.text.standard_library_files", lambda: pytest.fail("text was looked for"))
     ended = train(config(folder), tmp_path, progress=False)
     run = build_run(config(folder), progress=False)
     run.restore(checkpoints.complete(tmp_path / "checkpoints")[0])

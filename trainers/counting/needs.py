@@ -10,6 +10,7 @@ import torch
 from trainers.counting.steps import counted_step
 from trainers.evaluate.fitting import CODES, LOGITS
 from trainers.family import Family
+from trainers.steps.stacked import StackedEngine
 
 SPARE = 0.03
 """Share of a device's memory that is left to its allocator and libraries."""
@@ -91,8 +92,6 @@ def step_of(family: Family, engine: Any, batch: int) -> int:
     Of the loop, which has no tensors that could be counted: the codes and their gradient, and the gradients
     of one member on each thread.
     """
-    from trainers.steps.stacked import StackedEngine
-
     one = sum(v.numel() * v.element_size() for v in family.parameters.values()) // len(family)
     latents = family.parameters[family.architecture.decoder].shape[1]  # of a shard, its own
     if not isinstance(engine, StackedEngine):
