@@ -310,6 +310,14 @@ def test_every_row_twice_changes_nothing_but_a_note():
     assert any(f"{len(rows)} because repeats an earlier row" in n for n in twice.notes)
 
 
+def test_a_point_is_called_by_its_row_of_the_table_that_was_given():
+    """In a table whose rows stand in falling order of L0 and by other families first."""
+    rows = runs("topk", 0.4, seed=1, noise=0.01) + runs("relu", 0.2, noise=0.01)
+    rows[13]["loss_recovered"] = 1 - 2.2 * (1 - rows[13]["loss_recovered"])
+    wild = [d.row for c in compare(rows) for d in c.doubts if d.kind is Kind.outlier]
+    assert wild == ["relu 13 (L0 59.3)"]
+
+
 def test_across_is_heeded_everywhere():
     rows = runs("relu", 0.2, protocol="a", ablation="zero") + runs(
         "new", 0.4, seed=1, protocol="b", ablation="mean"

@@ -114,7 +114,7 @@ def chosen_rows(
     first = next(iter(objectives)) if objectives else "l0"
     order = np.lexsort([values(chosen, first), groups.codes[keep]])
     note = _note(choices, names)
-    chosen = chosen.iloc[order].reset_index(drop=True)
+    chosen = chosen.iloc[order]  # by its own row numbers, which name a point
     return ChosenRows(
         add_notes(chosen, *([note] if note else [])), keep, choices, set_aside_remark(marked), note
     )
