@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frontier.metrics import usable, values
 from frontier.metrics.checks import TableError
+from frontier.metrics.steps import without_step
 from frontier.results import Group, in_words
 from frontier.wording import listed, nearest, plural
 
@@ -23,20 +24,25 @@ IDENTITY = ("model", "site", "layer")
 SIZE = "dictionary_size"
 """A default cell as well, where every size holds every family."""
 
+BUDGET = "tokens_trained"
+"""A default cell as well, where SAEs are there at several budgets (`checkpoints="all"`)."""
+
 PROTOCOL = ("protocol", "ablation", *IDENTITY)
 """Rows that differ in one of these never meet in one fit unless the column is named in `across`."""
 
-POOLED = (*PROTOCOL, SIZE, "tokens_trained")
+POOLED = (*PROTOCOL, SIZE, BUDGET)
 """Columns of which a group that holds several values says so."""
 
-HYPERPARAMETERS = (SIZE, "tokens_trained", "learning_rate", "lr")
+HYPERPARAMETERS = (SIZE, BUDGET, "learning_rate", "lr")
 """What a search tries besides the sparsity setting."""
 
 RECIPE = (
-    "family", "architecture", SIZE, "sparsity_name", "sparsity_setting", "tokens_trained", "learning_rate",
-    "lr",
+    "family", "architecture", SIZE, "sparsity_name", "sparsity_setting", BUDGET, "learning_rate", "lr",
 )  # fmt: skip
 """Runs equal in these (L0 where the setting is unknown) differ by their seed only."""
+
+SPLITS = {SIZE: "every size holds every family", BUDGET: "SAEs are there at several budgets"}
+"""Why a column that nobody named splits a table."""
 
 NO_CELLS = "none"
 """What `by` is called where all rows are one cell."""
@@ -88,8 +94,9 @@ class Groups:
         Parameters
         ----------
         by : column names, optional
-            The cells. Default: model, site and layer where present, and dictionary_size where every size
-            holds every family. `"none"` or `[]`: all rows are one cell.
+            The cells. Default: model, site and layer where present, dictionary_size where every size holds
+            every family, and tokens_trained where SAEs are there at several budgets. `"none"` or `[]`: all
+            rows are one cell.
         family : column name or None
             Families are kept apart, unless it is None or `by` tells them apart already.
 
@@ -102,11 +109,11 @@ class Groups:
         columns = _with_family(table, cells, family)
         column = next((c for c in (family, "architecture") if c and c in columns), "")
         found = cls(tuple(columns), column if family is not None else "", np.empty(0, int), ()).on(table)
-        split = (
-            [f"{SIZE} splits the groups, as every size holds every family (by=[...] to decide otherwise)"]
-            if by is None and SIZE in cells
-            else []
-        )
+        split = [
+            f"{column} splits the groups, as {why} (by=[...] to decide otherwise)"
+            for column, why in SPLITS.items()
+            if by is None and column in cells
+        ]
         return replace(found, notes=(*split, *_pooled(table, found)))
 
     def on(self, rows: pd.DataFrame) -> Groups:
@@ -144,7 +151,7 @@ class Groups:
 
 
 def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[str]:
-    """Model, site and layer where present, and dictionary_size where every size holds every family.
+    """Model, site and layer where present; sizes where each holds every family; budgets of one SAE apart.
 
     A size holds a family with two SAEs or more: one is no frontier. A Pareto set keeps the cells that it was
     taken in.
@@ -153,9 +160,10 @@ def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[st
     if kept is not None and all(c in table for c in kept):
         return list(kept)
     cells = [c for c in IDENTITY if c in table and table[c].notna().any()]
+    rows = usable(table)
+    cells += [BUDGET] if _at_several_budgets(rows, cells) else []
     if SIZE not in table or not varies(table[SIZE]):
         return cells
-    rows = usable(table)
     families = [c for c in (family, "architecture") if c and c in table][:1]
     runs = rows.groupby([*cells, SIZE, *families], dropna=False).size()
     sizes = rows[[*cells, SIZE]].drop_duplicates()
@@ -163,6 +171,16 @@ def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[st
     whole = sizes.merge(groups, on=cells) if cells else sizes.merge(groups, how="cross")
     split = len(sizes) > len(sizes[cells].drop_duplicates()) if cells else True
     return [*cells, SIZE] if split and len(runs) == len(whole) and (runs > 1).all() else cells
+
+
+def _at_several_budgets(rows: pd.DataFrame, cells: list[str]) -> bool:
+    """Whether an SAE is there after several numbers of tokens: its names differ by the step alone."""
+    if BUDGET not in rows or "run_id" not in rows or not varies(rows[BUDGET]):
+        return False
+    told = [c for c in (*cells, "source", "family", "seed", "sparsity_setting") if c in rows]
+    names = rows["run_id"].map(lambda name: without_step(str(name)), na_action="ignore").rename("run_id")
+    budgets = rows.groupby([*(rows[c] for c in told), names], dropna=False)[BUDGET].nunique()
+    return bool((budgets[budgets.index.get_level_values(-1).notna()] > 1).any())
 
 
 def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Codes, list[Group]]:

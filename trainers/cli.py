@@ -25,10 +25,9 @@ from trainers.interruption import Stopped, raising
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ("family", "dictionary_size", "learning_rate", "seed", "sparsity_setting")
+IDENTITY = ("family", "dictionary_size", "learning_rate", "seed", "sparsity_setting", "steps_trained")
 METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
 """Columns of the table at the end of a run; the file has them all."""
-
 AGAIN = "the same command"
 """How a head to head goes on."""
 
@@ -253,6 +252,7 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
     from trainers.config import run_config
     from trainers.evaluate.dead import dead_families
     from trainers.evaluate.runs import evaluate_run
+    from trainers.kept import finished_rows
 
     table = evaluate_run(folder, model=model, progress=not quiet)  # type: ignore[arg-type]
     if ranks.is_first():
@@ -262,7 +262,8 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
         there = shown.notna().any()
         columns = [c for c in (*IDENTITY, *METRICS) if (there[c] if c in METRICS else len(set(shown[c])) > 1)]
         console.print(runs_table(shown, columns=columns), markup=False, soft_wrap=True)
-        for line in (*found_of_targets(folder, table), *dead_families(table, run_config(folder))):
+        ended = finished_rows(table)
+        for line in (*found_of_targets(folder, ended), *dead_families(ended, run_config(folder))):
             console.print(line, markup=False, soft_wrap=True)
         console.print(f"\nwrote {folder}/metrics.parquet: {len(table)} SAEs", markup=False, soft_wrap=True)
         terminal.say(next_step(table, folder / "metrics.parquet"))

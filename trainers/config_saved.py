@@ -16,6 +16,13 @@ SIZE_AS_BEGUN = 512
 """Latents of saved runs that say no size; newer runs state theirs."""
 RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
 """Default learning rates of saved runs that state none; the folders of newer runs state them."""
+FREE_TO_CHANGE = {
+    "model": {"device"},
+    "activations": {"memory_limit", "cache", "cache_limit"},
+    "training": {"threads", "engine", "shards", "log_every", "checkpoint_every", "keep_at", "logger"},
+    "evaluation": {"text", "windows", "batch_size"},
+}
+"""Fields that may differ when a run is resumed: they do not change what is trained."""
 
 
 def as_begun(content: dict[str, Any]) -> dict[str, Any]:
@@ -40,3 +47,16 @@ def _with_rate(family: dict[str, Any]) -> dict[str, Any]:
     """A saved family that states no learning rate, with the one it had."""
     rate = family.get("learning_rate") or RATES_AS_BEGUN.get(str(family.get("architecture")))
     return family if rate is None else family | {"learning_rate": rate}
+
+
+def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """What of two configurations differs and matters."""
+    found, old = [], as_begun(old)
+    for section in ("model", "activations", "training"):
+        for field, value in new[section].items():
+            was = old[section].get(field)
+            if field not in FREE_TO_CHANGE[section] and was != value:
+                found.append(f"{section}.{field} was {was!r}, is {value!r}")
+    if old["families"] != new["families"]:
+        found.append("the families differ")
+    return found

@@ -106,6 +106,8 @@ class TrainingSection(Section):
     """Steps between log lines."""
     checkpoint_every: int = Field(250, gt=0)
     """Steps between checkpoints; the last two are kept."""
+    keep_at: list[int] = []
+    """Steps after which the SAEs are kept as they are then, and evaluated too: [1000, 10000]."""
     logger: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
     """Also log there, where it is installed; log.jsonl is always written."""
 
@@ -114,6 +116,15 @@ class TrainingSection(Section):
     def above_zero(cls, value: Any) -> Any:
         """Sizes and rates are above 0."""
         return positive(value)
+
+    @model_validator(mode="after")
+    def keeps_what_it_reaches(self) -> TrainingSection:
+        """Steps at which SAEs are kept are steps of the run."""
+        outside = [s for s in self.keep_at if not 0 < s <= self.steps]
+        if outside:
+            found = ", ".join(map(str, outside))
+            raise ValueError(f"keep_at: wanted steps from 1 to {self.steps}, the last one, found {found}")
+        return self
 
     @model_validator(mode="after")
     def one_size(self) -> TrainingSection:

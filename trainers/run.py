@@ -24,7 +24,7 @@ from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
 from trainers.config import RunConfig, stated
 from trainers.config_members import MemberPlan, members
-from trainers.config_saved import as_begun
+from trainers.config_saved import changed_fields
 from trainers.config_sizes import sized
 from trainers.family import Family, Member, Schedule
 from trainers.origin import Origin, origin_of
@@ -35,15 +35,6 @@ from trainers.sharding import pieces
 from trainers.steps import Engine, engine_for
 from trainers.steps.engine import StepOptions
 from trainers.text import TextError, shared_files
-
-FREE_TO_CHANGE = {
-    "model": {"device"},
-    "activations": {"memory_limit", "cache", "cache_limit"},
-    "training": {"threads", "engine", "shards", "log_every", "checkpoint_every", "logger"},
-    "evaluation": {"text", "windows", "batch_size"},
-}
-"""Fields that may differ when a run is resumed: they do not change what is trained."""
-
 
 THRESHOLD_ROWS = 16_384
 """Training activations on which thresholds are found, once, with the final weights.
@@ -85,7 +76,8 @@ class Run:
         """The members that did not diverge, as SAEs for raw activations."""
         wanted = any(finds_a_threshold(f.kind) for f in self.config.families)  # the same in every process
         rows = self.rows() if wanted else None
-        return [sae for f in self.families for sae in f.saes(rows, tokens_trained=self.tokens)]
+        budget = {"tokens_trained": self.tokens, "steps_trained": self.step}
+        return [sae for f in self.families for sae in f.saes(rows, **budget)]
 
     def rows(self) -> torch.Tensor:
         """Scaled training activations `[n, d_in]`, the next ones of the stream, which goes on from before."""
@@ -335,16 +327,3 @@ def chosen_device(name: str) -> torch.device:
             f"model.device is {name}, and this machine has no GPU that torch can use; take auto or cpu"
         )
     return device
-
-
-def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """What of two configurations differs and matters."""
-    found, old = [], as_begun(old)
-    for section in ("model", "activations", "training"):
-        for field, value in new[section].items():
-            was = old[section].get(field)
-            if field not in FREE_TO_CHANGE[section] and was != value:
-                found.append(f"{section}.{field} was {was!r}, is {value!r}")
-    if old["families"] != new["families"]:
-        found.append("the families differ")
-    return found

@@ -12,7 +12,7 @@ import torch
 
 from frontier.wording import listed
 from frontier.writing import file_name, remove_drafts
-from trainers import checkpoints, ranks
+from trainers import checkpoints, kept, ranks
 from trainers.config import RunConfig, has_content, write_config
 from trainers.counting.needs import Needs, free_memory, needs_of
 from trainers.interruption import Stopped, held
@@ -31,7 +31,8 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
     Parameters
     ----------
     folder : path
-        Gets `config.toml`, `environment.json`, `log.jsonl`, `checkpoints/` and, at the end, `saes/`.
+        Gets `config.toml`, `environment.json`, `log.jsonl`, `checkpoints/`, `kept/` where SAEs at named steps
+        are wanted and, at the end, `saes/`.
     resume : bool
         Go on from the last checkpoint in `folder`; the final weights are those of a run that was never
         stopped.
@@ -53,8 +54,9 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
         check_evaluation_text(config, run.model)
         if resume:
             go_on(run, folder)
+            kept.say_missed(folder, run.config, run.step)
         if ranks.is_first():
-            for place in (folder, folder / "checkpoints", folder / "saes"):
+            for place in (folder, folder / "checkpoints", folder / "saes", *folder.glob(f"{kept.KEPT}/*")):
                 remove_drafts(place)
             if not (resume and has_content(folder / "config.toml")):
                 write_config(run.config, folder / "config.toml")
@@ -141,6 +143,8 @@ def steps(
                 if entry is not None:
                     logs[member.run_id] = entry
         run.step += 1
+        if kept.is_due(run.config, run.step):  # before the checkpoint: after a kill the step comes again
+            kept.keep(run.saes(), folder, run.step)
         stop = ranks.any_true(signalled() is not None)
         if stop or run.step % training.checkpoint_every == 0 or run.step == training.steps:
             run.save(folder / "checkpoints")

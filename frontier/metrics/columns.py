@@ -90,6 +90,7 @@ COLUMNS: tuple[Column, ...] = (
     Column("tokens_trained", "count", "tokens", "training tokens", 0,
            ("training_tokens", "n_training_tokens", "n_training_samples", "train_tokens",
             "num_training_tokens")),
+    Column("steps_trained", "count", "steps", "optimiser steps of the training", 0),
     Column("l0", "real", "latents per token", "mean number of non-zero latents per token", 0,
            ("l0_norm", "l0_mean", "mean_l0", "avg_l0", "average_l0", "l0_sparsity", "metrics/l0",
             "sparsity.l0", "l_0", "active_latents", "mean_active_latents", "measured_l0", "l0_measured",

@@ -27,7 +27,7 @@ EVERY_CHECKPOINT = "frontier_every_checkpoint"
 
 STEPS = frozenset(
     "step global_step trainer_global_step training_step train_step steps n_steps training_steps iteration"
-    " iterations iter epoch checkpoint ckpt checkpoint_step".split()
+    " iterations iter epoch checkpoint ckpt checkpoint_step steps_trained".split()
 )
 TOKENS = frozenset("tokens tokens_seen n_tokens num_tokens tokens_trained training_tokens_seen".split())
 NAMES = frozenset("trainer trainer_id sae run run_name name id sae_index sae_idx sae_number".split())
@@ -123,6 +123,7 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
         last = rows.groupby("key")["step"].transform("max")
         early = np.zeros(len(table), dtype=bool)
         early[np.flatnonzero(ready)[(rows["step"] < last).to_numpy()]] = True
+        ready &= ~early
         if early.any():
             add_text(table, "excluded_because", early, "intermediate checkpoint")
             yield (
@@ -260,7 +261,7 @@ def _knobs(table: pd.DataFrame) -> list[str]:
 
 def _tells_apart(table: pd.DataFrame, name: str) -> bool:
     """Whether a column that is carried along is text that names something, and no moment."""
-    if name in BY_NAME or name in ("doubts", "excluded_because") or slug(name) in STEPS | TOKENS:
+    if name in BY_NAME or name in ("doubts", "excluded_because", "parent") or slug(name) in STEPS | TOKENS:
         return False
     if re.search(r"time|date|created|state|status|url|note", slug(name)):
         return False

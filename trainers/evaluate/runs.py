@@ -15,6 +15,7 @@ from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, run_config
 from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
+from trainers.kept import kept_saes
 from trainers.loggers import log_evaluation
 from trainers.origin import Origin, origin_of
 from trainers.precision import prepare, with_formats
@@ -23,7 +24,7 @@ from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_saes
 
-ORDER = ["family", "dictionary_size", "learning_rate", "sparsity_setting", "seed"]
+ORDER = ["family", "dictionary_size", "learning_rate", "sparsity_setting", "seed", "tokens_trained"]
 """Of the rows: numbers as numbers."""
 
 
@@ -66,7 +67,7 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
 
 
 def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:
-    """The SAEs that the configuration of a run names; those of an older run in its folder are left alone.
+    """The SAEs that the configuration of a run names, finished and at named steps; others are left alone.
 
     Raises
     ------
@@ -82,7 +83,7 @@ def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:
     mine = [found[m.run_id] for m in members(config) if m.run_id in found]
     if not mine:
         raise RunError(f"{folder}/saes holds none of the SAEs that {folder}/config.toml names")
-    return mine
+    return [*mine, *kept_saes(folder, config, {s.identity["run_id"] for s in mine})]
 
 
 def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:

@@ -11,6 +11,7 @@ from frontier.wording import listed, nearest
 from frontier.writing import file_names
 from trainers.export import ExportError, export
 from trainers.export.sae_bench import refuse_unfit, write_script
+from trainers.kept import KEPT
 from trainers.sae_files import load_saes
 
 
@@ -23,7 +24,7 @@ class Exported:
 
 
 def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence[str] = ()) -> Exported:
-    """Write a folder per SAE below `out`: of all, or of these run_ids.
+    """Write a folder per SAE below `out`: of all finished ones, or of these run_ids, kept ones among them.
 
     `layout` is one of `export`, or `sae-bench`: that of SAELens, and a script for SAEBench.
 
@@ -38,6 +39,9 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
         raise ExportError(
             f"{folder / 'saes'} has several SAEs of one run_id; there are {listed(sorted(saes))}"
         )
+    if set(only) - set(saes):
+        kept = (s for place in folder.glob(f"{KEPT}/*") for s in load_saes(place))
+        saes |= {s.identity["run_id"]: s for s in kept if s.identity["run_id"] in only}
     for name in only:
         if name not in saes:
             raise ExportError(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
