@@ -25,12 +25,11 @@ from trainers.interruption import Stopped, raising
 if TYPE_CHECKING:
     import pandas as pd
 
-IDENTITY = ("family", "dictionary_size", "learning_rate", "seed", "sparsity_setting", "steps_trained")
+IDENTITY = ("site", "family", "dictionary_size", "learning_rate", "seed", "sparsity_setting", "steps_trained")
 METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
 """Columns of the table at the end of a run; the file has them all."""
 AGAIN = "the same command"
 """How a head to head goes on."""
-
 app = typer.Typer(
     name="sae-train",
     help="Train families of sparse autoencoders on one stream of activations, and measure them.\n\n"
@@ -242,7 +241,8 @@ def found_of_targets(folder: Path, table: pd.DataFrame) -> list[str]:
         rows = table[table["family"] == sweep["family"]]
         l0s = [rows.loc[rows["sparsity_setting"] == s, "l0"].map("{:.3g}".format) for s in sweep["settings"]]
         pairs = [f"{t:g} → {', '.join(v)}" for t, v in zip(sweep["target_l0"], l0s, strict=True)]
-        lines.append(f"{sweep['family']}: wanted L0 → found {'; '.join(pairs)}")
+        name = " at ".join([sweep["family"], *sweep.get("sites", ())])
+        lines.append(f"{name}: wanted L0 → found {'; '.join(pairs)}")
     return lines
 
 
@@ -258,7 +258,7 @@ def finish(folder: Path, model: object, quiet: bool) -> None:
     if ranks.is_first():
         from frontier import runs_table
 
-        shown = table.sort_values(["family", "l0"])
+        shown = table.sort_values(["site", "family", "l0"])
         there = shown.notna().any()
         columns = [c for c in (*IDENTITY, *METRICS) if (there[c] if c in METRICS else len(set(shown[c])) > 1)]
         console.print(runs_table(shown, columns=columns), markup=False, soft_wrap=True)

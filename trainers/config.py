@@ -28,7 +28,7 @@ from trainers.config_sections import (
     listed,
 )
 
-INSTEAD = {"expansion": "dictionary_size", "dictionary_size": "expansion"}
+INSTEAD = {"expansion": "dictionary_size", "dictionary_size": "expansion", "site": "sites", "sites": "site"}
 """Fields of which one stands; a change of the one takes the other away."""
 
 
@@ -52,9 +52,10 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def members_are_possible(self) -> RunConfig:
-        """Names differ, and no k is larger than its dictionary."""
+        """Names differ at every site, and no k is larger than its dictionary."""
         names = [f.called for f in self.families]
-        twice = sorted({n for n in names if names.count(n) > 1})
+        placed = [(f.called, site) for f in self.families for site in family_sites(self, f)]
+        twice = sorted({n for n, site in placed if placed.count((n, site)) > 1})
         if twice:
             raise ValueError(f"two families are called {', '.join(twice)}; give them a name each")
         for family, name in zip(self.families, names, strict=True):
@@ -92,7 +93,11 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def sites_suit_the_families(self) -> RunConfig:
         """A skip leads from one site to another; what encodes by its decoder stays at one."""
+        places = self.activations.places
         for family in self.families:
+            for site in set(family.sites or ()) - set(places):
+                known = f"is not in activations.sites{nearest(site, places)}"
+                raise ValueError(f"family {family.called}: {site} {known}")
             if family.options.get("skip") and not self.activations.target_site:
                 raise ValueError(
                     f"family {family.called}: skip = true is for transcoders, that of an autoencoder would "
@@ -104,6 +109,11 @@ class RunConfig(Section):
                     "transcoder; leave activations.target_site out"
                 )
         return self
+
+
+def family_sites(config: RunConfig, family: FamilySection) -> list[str]:
+    """The sites at which a family is trained."""
+    return family.sites or config.activations.places
 
 
 def family_sizes(config: RunConfig, family: FamilySection) -> list[int] | None:
@@ -321,7 +331,7 @@ def _table(section: Section, explained: bool) -> Any:
         if value is None:
             if explained:
                 table.add(tomlkit.comment(f"{name} ="))
-        elif value != {} or explained:
+        elif (value != {} or explained) and not (name == "site" and section.sites):
             table.add(name, _plain(value))
     return table
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import cycle, product
 
 from frontier.writing import file_name
-from trainers.config import ConfigError, RunConfig, family_sizes
+from trainers.config import ConfigError, RunConfig, family_sites, family_sizes
 from trainers.config_sections import Section, listed
 
 
@@ -20,10 +20,12 @@ class MemberPlan(Section):
     seed: int
     learning_rate: float
     dictionary_size: int
+    site: str
 
 
 def members(config: RunConfig) -> list[MemberPlan]:
-    """Every SAE of a configuration, in a fixed order: families, sizes, learning rates, seeds, settings."""
+    """Every SAE of a configuration, in a fixed order: families, sites, sizes, rates, seeds, settings."""
+    several = len(config.activations.places) > 1
     found = []
     for family in config.families:
         name = family.called
@@ -41,13 +43,15 @@ def members(config: RunConfig) -> list[MemberPlan]:
                 f"family {name} has target_l0 and no settings yet; `sae-train run` finds them, "
                 "or trainers.sweeps.settled(config)"
             )
-        for size, rate, (seed, setting) in product(sizes, rates, _seeded(config, seeds, family.settings)):
+        swept = product(family_sites(config, family), sizes, rates, _seeded(config, seeds, family.settings))
+        for site, size, rate, (seed, setting) in swept:
             parts = [name, f"{setting:g}", f"seed{seed}"]
             parts += [f"F{size}"] * (len(sizes) > 1) + [f"lr{rate:g}"] * (len(rates) > 1)
+            parts += [file_name(site)] * several
             found.append(
                 MemberPlan(
                     run_id="_".join(parts), family=name, architecture=family.kind.name, setting=setting,
-                    seed=seed, learning_rate=rate, dictionary_size=size,
+                    seed=seed, learning_rate=rate, dictionary_size=size, site=site,
                 )
             )  # fmt: skip
     for member in found:

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
+from frontier import wording as words
 from frontier.writing import file_name
 from trainers.architectures import Architecture, architecture, known
 
@@ -39,6 +40,8 @@ class ActivationsSection(Section):
 
     site: str = "mlp_out.-1"
     """resid_post, mlp_out, attn_out, mlp_neurons, ... and a layer (-1: the last), or a module path."""
+    sites: list[str] | None = Field(None, min_length=1)
+    """Several such places: the model reads the text once, and every family is trained at each."""
     files: str | list[str] | None = None
     """Activations themselves, .npy or .safetensors (files or folders), instead of a model that reads text."""
     target_site: str | None = None
@@ -61,6 +64,23 @@ class ActivationsSection(Section):
     """Folder in which activations are kept on disk."""
     cache_limit: ByteSize = ByteSize(20 * 10**9)
     """Size limit of that folder."""
+
+    @property
+    def places(self) -> list[str]:
+        """The sites, one or several."""
+        return self.sites or [self.site]
+
+    @model_validator(mode="before")
+    @classmethod
+    def site_or_sites(cls, given: Any) -> Any:
+        """One of the two is there; of several sites `site` is the first."""
+        if not isinstance(given, dict) or not isinstance(given.get("sites"), list) or not given["sites"]:
+            return given
+        if given.get("site") not in (None, given["sites"][0]):
+            raise ValueError("give site or sites, one of the two; found both")
+        if one := next((k for k in ("files", "target_site") if given.get(k)), None):
+            raise ValueError(f"{one} is of one site; leave sites out, and give each site a run of its own")
+        return given | {"site": given["sites"][0]}
 
     @field_validator("tokens")
     @classmethod
@@ -154,6 +174,8 @@ class FamilySection(Section):
     """The sweep: λ, or k for the TopK kinds."""
     target_l0: list[float] | None = Field(None, min_length=1)
     """Instead of settings: the wanted L0 of each member; `sae-train run` finds the settings in a pilot."""
+    sites: list[str] | None = Field(None, min_length=1)
+    """Of activations.sites those at which it is trained; all by default."""
     options: dict[str, Any] = {}
     """Options of the architecture, for example { p = 0.5 } or { frozen_decoder = false }."""
     expansion: float | list[float] | None = None
@@ -210,6 +232,11 @@ class FamilySection(Section):
     def called(self) -> str:
         """The family's name."""
         return self.name or self.kind.name
+
+    @property
+    def label(self) -> str:
+        """The family's name, with its sites where it has some of its own."""
+        return f"{self.called} at {words.listed(self.sites)}" if self.sites else self.called
 
     def build(self, subtract_decoder_bias: bool) -> Architecture:
         """The architecture with its options."""

@@ -77,6 +77,11 @@ class Family:
         # `.data` gives each view a version counter of its own: threads change other members meanwhile.
         return {k: v[m].data.requires_grad_() for k, v in self.parameters.items()}
 
+    @property
+    def site(self) -> str:
+        """Where it reads."""
+        return str(self.identity.get("site", ""))
+
     def __len__(self) -> int:
         return len(self.members)
 

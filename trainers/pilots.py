@@ -21,7 +21,7 @@ from frontier.progress import reported
 from frontier.wording import number
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.config import FamilySection, RunConfig
+from trainers.config import FamilySection, RunConfig, family_sites
 from trainers.run import Run, build_run
 
 PILOTS = 5
@@ -99,7 +99,7 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
     found, missed = searched(config, asked, progress)
     if missed:
         section = missed[0]
-        raise SweepError(_out_of_reach(section.called, section.target_l0 or [], found[section.called]))
+        raise SweepError(_out_of_reach(section.label, section.target_l0 or [], found[section.label]))
     return calibrated(config, asked, found, progress)
 
 
@@ -108,7 +108,7 @@ def searched(
 ) -> tuple[dict[str, pd.DataFrame], list[FamilySection]]:
     """Pilots of each family as they were counted, and the families whose targets they do not reach."""
     found: dict[str, pd.DataFrame] = {}
-    wanted = {s.called: (s, first_settings(s)) for s in asked}
+    wanted = {s.label: (s, first_settings(s)) for s in asked}
     for number_of_round in range(ROUNDS):
         plan = [changed(s, settings=v, target_l0=None, **_one(s, config)) for s, v in wanted.values()]
         what = f"pilot, round {number_of_round + 1}"
@@ -129,11 +129,11 @@ def calibrated(
     large = pilot_batch(config, min(1.0, LARGER * BATCH_SHARE))
     shift = dict.fromkeys(found, 0.0)
     if large > small:
-        middle = {s.called: float(np.exp(np.log(s.target_l0 or ()).mean())) for s in asked}
+        middle = {s.label: float(np.exp(np.log(s.target_l0 or ()).mean())) for s in asked}
         plan = [
             changed(
                 s,
-                settings=settings_for([middle[s.called]], found[s.called]),
+                settings=settings_for([middle[s.label]], found[s.label]),
                 target_l0=None,
                 **_one(s, config),
             )
@@ -225,14 +225,14 @@ def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFr
     shown = progress and ranks.is_first()
     with reported(shown, what, config.training.steps) as done:
         while run.step < config.training.steps:
-            batch = next(run.stream)
-            for engine in run.engines:
-                engine.step(batch, run.step)
+            batches = run.stream.batches()
+            for family, engine in zip(run.families, run.engines, strict=True):
+                engine.step(batches[family.site], run.step)
             run.step += 1
             done(run.step)
-    rows = [row for part in _gathered(_l0_of(run)) for row in part]
+    rows = [row for part in _gathered(_l0_of(run, config)) for row in part]
     table = pd.DataFrame(rows, columns=["family", "setting", "l0"])
-    names = [f.called for f in config.families]
+    names = [f.label for f in config.families]
     lost = sorted(set(names) - set(table["family"]))
     if lost:
         raise SweepError(f"every pilot of {', '.join(lost)} diverged; lower training.learning_rate")
@@ -240,9 +240,9 @@ def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFr
 
 
 @torch.no_grad()
-def _l0_of(run: Run) -> list[tuple[str, float, float]]:
+def _l0_of(run: Run, config: RunConfig) -> list[tuple[str, float, float]]:
     """Family, setting and L0 on held-out text of every member of this process."""
-    given, site, model = run.config.evaluation, run.config.activations.site, run.model
+    given, model, sites = run.config.evaluation, run.model, run.stream.sites
     windows = min(PILOT_WINDOWS, given.windows)
     length = run.config.activations.context_length
     tokens, _ = evaluation_windows(model, run.config.evaluation_text, windows, length, progress=False)
@@ -250,12 +250,18 @@ def _l0_of(run: Run) -> list[tuple[str, float, float]]:
     fired, count = np.zeros(len(saes)), 0
     for batch in tokens.split(given.batch_size):
         batch = batch.to(model.device)
-        x = model.capture(batch, [site])[site][model.counted(batch)].float()
-        fired += [float((sae.encode(x) != 0).sum()) for sae in saes]
-        count += len(x)
+        counted = model.counted(batch)
+        x = {site: rows[counted].float() for site, rows in model.capture(batch, sites).items()}
+        fired += [float((sae.encode(x[sae.identity["site"]]) != 0).sum()) for sae in saes]
+        count += int(counted.sum())
+    labels = {
+        (f.called, model.site(site).name): asked.label
+        for asked, f in zip(config.families, run.config.families, strict=True)
+        for site in family_sites(run.config, f)
+    }
     identities = [s.identity for s in saes]
     return [
-        (str(i["family"]), float(i["sparsity_setting"]), float(n / count))
+        (labels[i["family"], i["site"]], float(i["sparsity_setting"]), float(n / count))
         for i, n in zip(identities, fired, strict=True)
     ]
 

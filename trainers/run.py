@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +21,11 @@ from trainers.activations.sources import is_files
 from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
 from trainers.config import RunConfig, stated
-from trainers.config_members import MemberPlan, members
+from trainers.config_members import members
 from trainers.config_saved import changed_fields
-from trainers.config_sizes import sized
-from trainers.family import Family, Member, Schedule
+from trainers.config_sizes import located, sized
+from trainers.families import build_families
+from trainers.family import Family, Schedule
 from trainers.origin import Origin, origin_of
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
@@ -75,17 +74,16 @@ class Run:
     def saes(self) -> list[SAE]:
         """The members that did not diverge, as SAEs for raw activations."""
         wanted = any(finds_a_threshold(f.kind) for f in self.config.families)  # the same in every process
-        rows = self.rows() if wanted else None
+        rows = self.rows() if wanted else {}
         budget = {"tokens_trained": self.tokens, "steps_trained": self.step}
-        return [sae for f in self.families for sae in f.saes(rows, **budget)]
+        return [sae for f in self.families for sae in f.saes(rows.get(f.site), **budget)]
 
-    def rows(self) -> torch.Tensor:
-        """Scaled training activations `[n, d_in]`, the next ones of the stream, which goes on from before."""
-        before, found = self.stream.state(), list[torch.Tensor]()
-        while sum(len(x) for x in found) < THRESHOLD_ROWS:
-            found.append(next(self.stream).input.cpu())
+    def rows(self) -> dict[str, torch.Tensor]:
+        """Scaled training activations `[n, d_in]` by site, the next of the stream, which stays there."""
+        before, count = self.stream.state(), -(-THRESHOLD_ROWS // self.stream.batch_size)
+        found = [{s: b.input.cpu() for s, b in self.stream.batches().items()} for _ in range(count)]
         self.stream.restore(before)
-        return torch.cat(found)
+        return {site: torch.cat([part[site] for part in found]) for site in self.stream.sites}
 
     def release(self) -> None:
         """Let go of what training alone needs, before an evaluation on the same device."""
@@ -102,6 +100,10 @@ class Run:
         """Of them those that this process says: the first shard speaks for all."""
         return {f.members[m].run_id: s for f in self.families if f.speaks for m, s in f.diverged.items()}
 
+    def widths(self) -> list[int]:
+        """d_in and d_out of each site in turn."""
+        return [n for own in self.stream.widths.values() for n in own]
+
     def code(self) -> dict[str, str]:
         """SHA-256 of the files of the architectures that are not built in."""
         kinds = {f.kind.name: digest(f.kind) for f in self.config.families}
@@ -115,7 +117,7 @@ class Run:
         state = {
             "step": self.step, "stream": self.stream.state(), "diverged": self.diverged(),
             "config": self.config.model_dump(mode="json"), "model": self.model.revision,
-            "widths": [self.stream.d_in, self.stream.d_out], "torch": torch.__version__,
+            "widths": self.widths(), "torch": torch.__version__,
             "code": self.code(),
         }  # fmt: skip
         checkpoints.save(folder, self.step, tensors, state)
@@ -135,10 +137,10 @@ class Run:
         found = changed_fields(state["config"], self.config.model_dump(mode="json"))
         if found:
             raise RunError(f"{checkpoint} was trained with another configuration: {'; '.join(found)}")
-        widths = [self.stream.d_in, self.stream.d_out]
-        if state.get("widths") != widths:
+        if state.get("widths") != self.widths():
             raise RunError(
-                f"{checkpoint} has activations of width {state.get('widths')}, the model gives {widths}"
+                f"{checkpoint} has activations of width {state.get('widths')}, the model gives "
+                f"{self.widths()}"
             )
         if state.get("model") != self.model.revision:
             raise RunError(
@@ -219,12 +221,13 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
     model = origin_of(config, device)
-    site, target = config.activations.site, config.activations.target_site
-    config, given = sized(config, model.site(site).width), config.activations
+    config = located(config, model)
+    given, target = config.activations, config.activations.target_site
+    config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)
     sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
     stream = activation_stream(
-        model, site, given.text, target_site=target,
+        model, given.places, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,
         batch_size=config.training.batch_size, buffer_tokens=given.buffer_tokens,
         memory_limit=given.memory_limit, centre=given.centre,
@@ -245,38 +248,6 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
         for f in families
     ]
     return Run(config, model, stream, families, engines)
-
-
-def build_families(
-    config: RunConfig,
-    plans: Iterable[MemberPlan],
-    model: Origin,
-    stream: ActivationStream,
-    device: Any,
-) -> list[Family]:
-    """The members of this process, or its part of them, those of one family and size in one stack."""
-    sections = {f.called: f for f in config.families}
-    site = model.site(config.activations.site)
-    target = config.activations.target_site
-    identity = {
-        "model": model.name, "site": site.name, "layer": site.layer,
-        "context_length": config.activations.context_length or model.context_length,
-        "input_scale": stream.scaling.input_scale, "target_scale": stream.scaling.target_scale,
-    }  # fmt: skip
-    if target:
-        identity["target_site"] = model.site(target).name
-    mesh = sharding.mesh_of(config.training.shards, device)
-    kind = partial(sharding.ShardedFamily, shards=mesh.shards) if config.training.shards > 1 else Family
-    mine = mesh.mine(list(plans))  # of all families together, so that no process has many more than another
-    return [
-        kind(
-            name, sections[name].build(subtract_decoder_bias=target is None),
-            [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
-            d_in=stream.d_in, d_out=stream.d_out, dictionary_size=size, scaling=stream.scaling,
-            device=device, identity=identity,
-        )
-        for (name, size), part in groupby(mine, lambda m: (m.family, m.dictionary_size))
-    ]  # fmt: skip
 
 
 @contextmanager

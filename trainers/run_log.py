@@ -26,7 +26,7 @@ from rich.table import Table
 
 from frontier.writing import naming, write_json
 from trainers import ranks
-from trainers.config_sizes import in_words
+from trainers.config_sizes import sizes_in_words
 from trainers.log_lines import forget_after
 from trainers.loggers import log_members, log_step, open_logger
 from trainers.run import Run
@@ -52,8 +52,8 @@ class RunLog:
         if self.other:
             log_members(self.other, self.run)
         if self.progress:
-            sizes, stream = [f.dictionary_size for f in self.run.families], self.run.stream
-            self.console.print(in_words(sizes, stream.d_in, stream.site), highlight=False)
+            for line in sizes_in_words(self.run.families, self.run.stream.widths):
+                self.console.print(line, highlight=False)
         if self.progress and self.first_line:
             self.console.print(self.first_line, markup=False, highlight=False)
         self.bar = Progress(

@@ -13,7 +13,7 @@ import pandas as pd
 from frontier.wording import nearest
 from frontier.writing import write_json
 from trainers import ranks
-from trainers.config import FamilySection, RunConfig, stated, write_config
+from trainers.config import FamilySection, RunConfig, family_sites, stated, write_config
 from trainers.pilots import changed, pilots_of, settings_for, with_families
 
 ASKED = "asked.toml"
@@ -27,6 +27,8 @@ class Sweep:
     Attributes
     ----------
     family : str
+    sites : list of str, optional
+        Those of the settings, where a run has several and pilots found other settings for others.
     targets, settings : tuple of float
         In the same order.
     pilots : DataFrame
@@ -38,11 +40,13 @@ class Sweep:
     targets: tuple[float, ...]
     settings: tuple[float, ...]
     pilots: pd.DataFrame
+    sites: list[str] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
+        placed = {"sites": self.sites} if self.sites else {}
         return {
-            "family": self.family, "target_l0": list(self.targets), "settings": list(self.settings),
+            "family": self.family, **placed, "target_l0": list(self.targets), "settings": list(self.settings),
             "pilots": self.pilots.to_dict("records"),
         }  # fmt: skip
 
@@ -137,17 +141,17 @@ def settled(
         return config, []
     if folder is not None and ranks.is_first():
         write_config(stated(config), Path(folder) / ASKED)
+    config = with_families(config, [one for f in config.families for one in _at_each_site(config, f)])
     asked = [f for f in config.families if f.target_l0 and not is_its_target(f)]
     pilots = pilots_of(config, asked, progress) if asked else {}
     sweeps = {}
     for section in config.families:
-        name = section.called
         if section.target_l0:
-            sweeps[name] = _sweep(name, section, pilots.get(name))
+            sweeps[section.label] = _sweep(section, pilots.get(section.label))
     families = [
         changed(f, settings=list(dict.fromkeys(sweeps[n].settings)), target_l0=None) if n in sweeps else f
         for f in config.families
-        for n in [f.called]
+        for n in [f.label]
     ]
     if folder is not None and ranks.is_first():
         write_json(Path(folder) / "sweep.json", [s.to_dict() for s in sweeps.values()],
@@ -160,10 +164,19 @@ def is_its_target(section: FamilySection) -> bool:
     return section.build(True).sparsity_name in ("k", "target_l0")
 
 
-def _sweep(name: str, section: FamilySection, pilots: pd.DataFrame | None) -> Sweep:
-    targets = tuple(section.target_l0 or ())
+def _at_each_site(config: RunConfig, section: FamilySection) -> list[FamilySection]:
+    """A family whose settings pilots must find, at each site by itself; any other as it is."""
+    sites = family_sites(config, section)
+    if len(sites) == 1 or not section.target_l0 or is_its_target(section):
+        return [section]
+    return [changed(section, sites=[site]) for site in sites]
+
+
+def _sweep(section: FamilySection, pilots: pd.DataFrame | None) -> Sweep:
+    name, targets = section.called, tuple(section.target_l0 or ())
     if pilots is None:
         whole = section.kind.whole_settings
         settings = tuple(float(max(1, round(t))) if whole else t for t in targets)
-        return Sweep(name, targets, settings, pd.DataFrame(columns=["setting", "l0", "expected_l0"]))
-    return Sweep(name, targets, tuple(settings_for(targets, pilots)), pilots)
+        none = pd.DataFrame(columns=["setting", "l0", "expected_l0"])
+        return Sweep(name, targets, settings, none, section.sites)
+    return Sweep(name, targets, tuple(settings_for(targets, pilots)), pilots, section.sites)

@@ -136,10 +136,12 @@ def steps(
     training = run.config.training
     while run.step < training.steps:
         due = (run.step + 1) % training.log_every == 0 or run.step + 1 == training.steps
-        batch = next(run.stream)
+        batches = run.stream.batches()
         logs = {}
         for family, engine in zip(run.families, run.engines, strict=True):
-            for member, entry in zip(family.members, engine.step(batch, run.step, due), strict=True):
+            for member, entry in zip(
+                family.members, engine.step(batches[family.site], run.step, due), strict=True
+            ):
                 if entry is not None:
                     logs[member.run_id] = entry
         run.step += 1

@@ -269,9 +269,9 @@ def test_a_torn_chunk_is_made_again(model, text, tmp_path):
     files[3].write_bytes(flipped)
     again = stream_of(model, text, cache=tmp_path, **LIVE)
     assert same(taken(again, 70), wanted)
-    assert sorted(again._reader.remade) == [0, 1, 2, 3]
+    assert sorted(again._reader.caches[0].remade) == [0, 1, 2, 3]
     last = stream_of(model, text, cache=tmp_path, **LIVE)
-    assert same(taken(last, 70), wanted) and not last._reader.remade
+    assert same(taken(last, 70), wanted) and not last._reader.caches[0].remade
 
 
 @pytest.mark.parametrize(

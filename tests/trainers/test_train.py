@@ -245,7 +245,7 @@ def test_thresholds_come_from_training_rows_and_the_final_weights(tmp_path):
     families = [{"architecture": a, "settings": [3, 8]} for a in ("batch_topk", "matryoshka")]
     run = train(small(families), tmp_path / "run", progress=False)
     before = run.stream.state()
-    rows = run.rows() / run.stream.scaling.input_scale + run.stream.scaling.input_centre
+    rows = run.rows()[run.stream.site] / run.stream.scaling.input_scale + run.stream.scaling.input_centre
     assert run.stream.state() == before and len(rows) >= 16_384
     for sae in run.saes():
         l0 = float((sae.encode(rows) != 0).sum() / len(rows))

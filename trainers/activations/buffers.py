@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -15,13 +16,17 @@ from torch import Tensor
 
 from frontier.progress import Callback, reported
 from trainers.activations.harvest import ActivationError, Harvest, Rows, check_finite
+from trainers.activations.sizes import readable
+
+BUFFER_ROWS = 2**19
+"""Activations that are shuffled together where the whole text does not fit into memory."""
 
 
 class ChunkReader(Protocol):
-    """A harvest, live or cached."""
+    """Harvests of one text, live or cached."""
 
-    def read(self, chunk: int) -> Rows:
-        """The activations of one chunk."""
+    def read(self, chunk: int) -> list[Rows]:
+        """The activations of one chunk, of each harvest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +47,33 @@ def processes() -> tuple[int, int]:
     return 0, 1
 
 
+def buffer_count(harvests: Sequence[Harvest], buffer_tokens: int | None, memory: int) -> int:
+    """Buffers per pass over the text."""
+    harvest, per_row = harvests[0], sum(h.bytes_per_row for h in harvests)
+    fit = memory // per_row
+    if buffer_tokens is None:
+        if harvest.total_rows <= fit:
+            return 1
+        buffer_tokens = min(BUFFER_ROWS, fit)
+    largest = max(harvest.rows)
+    needed = max(buffer_tokens, largest)
+    if buffer_tokens < 1 or needed > fit:
+        raise ActivationError(
+            f"a buffer of {needed:,} activations of {per_row:,} bytes needs "
+            f"{readable(needed * per_row)}, memory_limit is {readable(memory)}; "
+            f"raise it, or lower buffer_tokens (at least {largest:,}, the activations of one chunk)"
+        )
+    return math.ceil(len(harvest) / max(1, buffer_tokens // largest))
+
+
 def filled(
-    harvest: Harvest,
+    harvests: Sequence[Harvest],
     reader: ChunkReader,
     chunks: Sequence[int],
     device: torch.device,
     progress: bool | Callback,
-) -> Buffer:
-    """The buffer of some chunks: each process reads its share, then all hand theirs to all.
+) -> list[Buffer]:
+    """The buffers of some chunks, one of each harvest: each process reads its share, all hand theirs to all.
 
     Raises
     ------
@@ -57,28 +81,30 @@ def filled(
         If an activation is not finite (in every process alike).
     """
     rank, world = processes()
-    rows = np.cumsum([0, *(harvest.rows[c] for c in chunks)])
+    rows = np.cumsum([0, *(harvests[0].rows[c] for c in chunks)])
     shares = np.array_split(np.arange(len(chunks)), world)
-    input = torch.empty(int(rows[-1]), harvest.d_in, dtype=harvest.dtype, device=device)
-    target = None
-    if harvest.target_site is not None:
-        target = torch.empty(int(rows[-1]), harvest.d_out, dtype=harvest.dtype, device=device)
+    tensors = [_empty(h, int(rows[-1]), device) for h in harvests]
     mine = shares[rank]
     with reported(progress, "harvesting activations", len(mine)) as report:
         for done, place in enumerate(mine, start=1):
-            found = reader.read(chunks[place])
             part = slice(int(rows[place]), int(rows[place + 1]))
-            input[part] = found[0]
-            if target is not None and found[1] is not None:
-                target[part] = found[1]
+            for own, found in zip(tensors, reader.read(chunks[place]), strict=True):
+                for tensor, values in zip(own, found, strict=False):  # no target: the input is it
+                    tensor[part] = values
             report(done)
     if world > 1:
         bounds = [(int(rows[s[0]]), int(rows[s[-1] + 1])) if len(s) else (0, 0) for s in shares]
-        for tensor in (input, target):
-            if tensor is not None:
-                _exchange(tensor, bounds, harvest.model.device)
-    check_finite(harvest, chunks, input, target)
-    return Buffer(tuple(chunks), input, input if target is None else target)
+        for tensor in (t for own in tensors for t in own):
+            _exchange(tensor, bounds, harvests[0].model.device)
+    for harvest, own in zip(harvests, tensors, strict=True):
+        check_finite(harvest, chunks, own[0], own[1] if len(own) == 2 else None)
+    return [Buffer(tuple(chunks), own[0], own[-1]) for own in tensors]
+
+
+def _empty(harvest: Harvest, rows: int, device: torch.device) -> list[Tensor]:
+    """Room for the input, and for the target where it is another site."""
+    widths = [harvest.d_in] + [harvest.d_out] * (harvest.target_site is not None)
+    return [torch.empty(rows, width, dtype=harvest.dtype, device=device) for width in widths]
 
 
 def agreed(description: dict[str, Any], device: torch.device) -> None:

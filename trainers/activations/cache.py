@@ -6,15 +6,15 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from frontier.writing import WriteError, whole_file, write_json
-from trainers.activations.harvest import Harvest, Rows
+from frontier.writing import WriteError, file_name, whole_file, write_json
+from trainers.activations.harvest import Harvest, Rows, read_together
 from trainers.activations.sizes import readable
 from trainers.tensor_files import write_tensors
 
@@ -56,16 +56,18 @@ class CachedHarvest:
         self.kept = self._chunks_within(limit)
         """Chunks below this number are kept on disk."""
 
-    def read(self, chunk: int) -> Rows:
-        """The activations of one chunk, from disk where they are there."""
-        if chunk >= self.kept:
-            return self.harvest.read(chunk)
-        file = self.folder / f"{chunk // 1000:03d}" / f"chunk_{chunk:06d}.safetensors"
-        found = self._load(file, chunk) if file.is_file() else None
-        if found is None:
-            found = self.harvest.read(chunk)
-            self._save(file, found)
-        return found
+    def found(self, chunk: int) -> Rows | None:
+        """The activations of one chunk from disk; None if they are not there."""
+        file = self._file(chunk)
+        return self._load(file, chunk) if chunk < self.kept and file.is_file() else None
+
+    def keep(self, chunk: int, rows: Rows) -> None:
+        """Write a chunk, if it is one of those that are kept."""
+        if chunk < self.kept:
+            self._save(self._file(chunk), rows)
+
+    def _file(self, chunk: int) -> Path:
+        return self.folder / f"{chunk // 1000:03d}" / f"chunk_{chunk:06d}.safetensors"
 
     def _open(self) -> None:
         """Compare the manifest with the harvest, or write it."""
@@ -154,6 +156,33 @@ class CachedHarvest:
                 f"{error} ({readable(free)} free). From here on activations are harvested each time",
                 stacklevel=2,
             )
+
+
+class Reader:
+    """Chunks of harvests of one text: what no cache has is read in one pass of the language model."""
+
+    def __init__(self, harvests: Sequence[Harvest], caches: Sequence[CachedHarvest] = ()) -> None:
+        self.harvests, self.caches = list(harvests), list(caches)
+
+    def read(self, chunk: int) -> list[Rows]:
+        """The activations of one chunk, of each harvest."""
+        if not self.caches:
+            return read_together(self.harvests, chunk)
+        found = {i: rows for i, cache in enumerate(self.caches) if (rows := cache.found(chunk)) is not None}
+        lacking = [i for i in range(len(self.caches)) if i not in found]
+        if lacking:
+            read = read_together([self.harvests[i] for i in lacking], chunk)
+            for i, rows in zip(lacking, read, strict=True):
+                self.caches[i].keep(chunk, rows)
+                found[i] = rows
+        return [found[i] for i in range(len(self.caches))]
+
+
+def caches_of(harvests: Sequence[Harvest], folder: Path, limit: int) -> list[CachedHarvest]:
+    """The cache of each site; that of the only one is the folder itself."""
+    if len(harvests) == 1:
+        return [CachedHarvest(harvests[0], folder, limit)]
+    return [CachedHarvest(h, folder / file_name(h.site.name), limit // len(harvests)) for h in harvests]
 
 
 def digest_of(tensors: Mapping[str, Tensor]) -> str:

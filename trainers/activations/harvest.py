@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from frontier.wording import listed
 from trainers.activations.sources import TokenWindows
 
 CHUNK_TOKENS = 4096
@@ -67,14 +68,23 @@ class Harvest:
         """Activations of the whole text."""
         return sum(self.rows)
 
+    @property
+    def names(self) -> list[str]:
+        """The sites that are read."""
+        return [s.name for s in (self.site, self.target_site) if s is not None]
+
+    def tokens_of(self, chunk: int) -> Tensor:
+        """The windows of one chunk `[n, T]` int64."""
+        return self.windows.tokens[self._chunks[chunk]].long()
+
     def read(self, chunk: int) -> Rows:
         """The activations of one chunk, counted positions only, on the model's device."""
-        index = self._chunks[chunk]
-        tokens = self.windows.tokens[index].long()
-        names = [s.name for s in (self.site, self.target_site) if s is not None]
-        found = self.model.capture(tokens, names)
-        places = self._counted[index].flatten().nonzero()[:, 0].to(self.model.device)
-        rows = [found[name].flatten(0, 1).index_select(0, places).to(self.dtype) for name in names]
+        return read_together([self], chunk)[0]
+
+    def counted_rows(self, chunk: int, found: Mapping[str, Tensor]) -> Rows:
+        """Of the activations `[n, T, width]` of a chunk by site, those at counted positions."""
+        places = self._counted[self._chunks[chunk]].flatten().nonzero()[:, 0].to(self.model.device)
+        rows = [found[name].flatten(0, 1).index_select(0, places).to(self.dtype) for name in self.names]
         return rows[0], rows[1] if len(rows) == 2 else None
 
     def windows_of(self, chunk: int) -> list[int]:
@@ -101,8 +111,34 @@ class Harvest:
         }
 
 
+def read_together(harvests: Sequence[Harvest], chunk: int) -> list[Rows]:
+    """One chunk of several harvests of the same windows, in one pass of the language model."""
+    first = harvests[0]
+    names = list(dict.fromkeys(name for h in harvests for name in h.names))
+    found = first.model.capture(first.tokens_of(chunk), names)
+    return [h.counted_rows(chunk, found) for h in harvests]
+
+
 class ActivationError(ValueError):
     """Activations that cannot be used, or a stream that cannot go on."""
+
+
+def distinct_sites(model: Any, names: Sequence[str]) -> list[str]:
+    """The sites of a model under the names that it gives them.
+
+    Raises
+    ------
+    ActivationError
+        If there is none, or two names are of one place.
+    """
+    found = [model.site(name).name for name in names]
+    for name, place in zip(names, found, strict=True):
+        if found.count(place) > 1:
+            also = [n for n, p in zip(names, found, strict=True) if p == place]
+            raise ActivationError(f"sites name {place} twice ({listed(also)}); leave {name} out once")
+    if not found:
+        raise ActivationError("no site is named")
+    return found
 
 
 def check_finite(harvest: Harvest, chunks: Sequence[int], input: Tensor, target: Tensor | None) -> None:

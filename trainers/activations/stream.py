@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,22 @@ import torch
 from torch import Tensor
 
 from frontier.progress import Callback
-from frontier.wording import nearest
-from trainers.activations.buffers import Buffer, agreed, filled, processes
-from trainers.activations.cache import CachedHarvest
-from trainers.activations.harvest import CHUNK_TOKENS, ActivationError, Harvest
+from frontier.wording import listed, nearest
+from trainers.activations.buffers import Buffer, agreed, buffer_count, filled, processes
+from trainers.activations.cache import CachedHarvest, Reader, caches_of
+from trainers.activations.harvest import CHUNK_TOKENS, ActivationError, Harvest, distinct_sites
 from trainers.activations.positions import require_same, seeded
 from trainers.activations.scaling import Batch, Scaling, scaling_of
-from trainers.activations.sizes import bytes_of, readable
+from trainers.activations.sizes import bytes_of
 from trainers.activations.sources import Text, token_windows
 from trainers.text import STANDARD_LIBRARY, TextError
-
-BUFFER_ROWS = 2**19
-"""Activations that are shuffled together where the whole text does not fit into memory."""
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def activation_stream(
     model: Any,
-    site: str,
+    site: str | Sequence[str],
     text: Text = STANDARD_LIBRARY,
     *,
     target_site: str | None = None,
@@ -57,7 +54,8 @@ def activation_stream(
     ----------
     model : LanguageModel
     site, target_site : str
-        What the SAE reads and what it shall rebuild; without a target site it rebuilds its input.
+        What the SAE reads and what it shall rebuild; without a target site it rebuilds its input. Several
+        sites are read in one pass of the model, in the same order of rows; see `ActivationStream.batches`.
     text, split, tokens, context_length
         See `token_windows`. `tokens` limits the text; the stream goes over it again and again.
     batch_size : int
@@ -70,7 +68,8 @@ def activation_stream(
     memory_limit : size
         Bound on the buffer, such as "2 GB".
     cache : path, optional
-        Folder that keeps the activations between runs (unscaled), up to `cache_limit`.
+        Folder that keeps the activations between runs (unscaled), up to `cache_limit`; several sites have a
+        folder and an equal part of the limit each.
     dtype : {"float32", "bfloat16", "float16"}
         What activations are stored in; batches are float32 always.
     storage_device : device, optional
@@ -96,18 +95,25 @@ def activation_stream(
     windows = token_windows(
         model, text, split=split, context_length=context_length, tokens=tokens, progress=progress
     )
-    harvest = Harvest(model, windows, site, target_site, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
+    sites = distinct_sites(model, [site] if isinstance(site, str) else site)
+    if target_site is not None and len(sites) > 1:
+        raise ValueError("several sites are those of autoencoders; a target site is for one")
+    harvests = [
+        Harvest(model, windows, one, target_site, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
+        for one in sites
+    ]
+    harvest = harvests[0]
     if harvest.total_rows < batch_size:
         raise TextError(
             f"{windows.text} is too short: it has {harvest.total_rows:,} tokens that count, "
             f"a batch needs {batch_size:,}"
         )
-    buffers = _buffer_count(harvest, buffer_tokens, bytes_of(memory_limit))
-    cached = None if cache is None else CachedHarvest(harvest, Path(cache), bytes_of(cache_limit))
+    buffers = buffer_count(harvests, buffer_tokens, bytes_of(memory_limit))
+    caches = [] if cache is None else caches_of(harvests, Path(cache), bytes_of(cache_limit))
     device = model.device if storage_device is None else torch.device(storage_device)
     return ActivationStream(
-        harvest,
-        cached,
+        harvests,
+        caches,
         batch_size=batch_size,
         seed=seed,
         buffers=buffers,
@@ -118,24 +124,6 @@ def activation_stream(
     )
 
 
-def _buffer_count(harvest: Harvest, buffer_tokens: int | None, memory: int) -> int:
-    """Buffers per pass over the text."""
-    fit = memory // harvest.bytes_per_row
-    if buffer_tokens is None:
-        if harvest.total_rows <= fit:
-            return 1
-        buffer_tokens = min(BUFFER_ROWS, fit)
-    largest = max(harvest.rows)
-    needed = max(buffer_tokens, largest)
-    if buffer_tokens < 1 or needed > fit:
-        raise ActivationError(
-            f"a buffer of {needed:,} activations of {harvest.bytes_per_row:,} bytes needs "
-            f"{readable(needed * harvest.bytes_per_row)}, memory_limit is {readable(memory)}; "
-            f"raise it, or lower buffer_tokens (at least {largest:,}, the activations of one chunk)"
-        )
-    return math.ceil(len(harvest) / max(1, buffer_tokens // largest))
-
-
 class ActivationStream:
     """Batches of scaled activations without end; made by `activation_stream`.
 
@@ -143,12 +131,15 @@ class ActivationStream:
     permutation from (seed, epoch) and dealt into `buffers`; the rows of a buffer are ordered by a permutation
     from (seed, epoch, buffer). Batches are cut from the buffers laid end to end: a batch may hold the end of
     one and the start of the next, so that each pass gives every activation exactly once.
+
+    Of several sites `batches` gives the same rows of each. `site`, `d_in` and the other attributes that are
+    of one site are those of the first.
     """
 
     def __init__(
         self,
-        harvest: Harvest,
-        cached: CachedHarvest | None,
+        harvests: Sequence[Harvest],
+        caches: Sequence[CachedHarvest] = (),
         *,
         batch_size: int,
         seed: int,
@@ -158,58 +149,93 @@ class ActivationStream:
         centre: bool = True,
         progress: bool | Callback = True,
     ) -> None:
+        self.harvests, harvest = list(harvests), harvests[0]
         self.harvest, self.batch_size, self.seed, self.buffers = harvest, batch_size, seed, buffers
         self.d_in, self.d_out = harvest.d_in, harvest.d_out
         self.site = harvest.site.name
         self.target_site = harvest.target_site.name if harvest.target_site else None
         self.device, self.storage_device = harvest.model.device, storage_device
-        self._reader, self._progress, self._given = cached or harvest, progress, scaling
+        self.sites = [h.site.name for h in self.harvests]
+        self._reader, self._progress, self._given = Reader(self.harvests, caches), progress, scaling
         self._centre = centre
         self._epoch, self._number, self._offset = 0, 0, 0
-        self._buffer: Buffer | None = None
+        self._buffer: list[Buffer] = []  # of each site
         self._rows: Tensor | None = None  # order of the current buffer's rows
         self._agreed = False
 
     def __repr__(self) -> str:
         target = f" to {self.target_site}" if self.target_site else ""
         rows, text = self.harvest.total_rows, self.harvest.windows.text
-        return f"ActivationStream({self.site}{target} of {text}, {rows:,} activations per pass)"
+        return f"ActivationStream({listed(self.sites)}{target} of {text}, {rows:,} activations per pass)"
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        scaling = self.scaling
-        parts: list[tuple[Tensor, Tensor]] = []
+        if len(self.sites) > 1:
+            raise TypeError(f"a stream of {len(self.sites)} sites gives `batches()`, one of each site")
+        return self.batches()[self.site]
+
+    def batches(self) -> dict[str, Batch]:
+        """The next batch at every site: the same positions of the text."""
+        scalings = self.scalings
+        inputs: list[list[Tensor]] = [[] for _ in self.sites]
+        targets: list[list[Tensor]] = [[] for _ in self.sites]
         missing = self.batch_size
         while missing:
-            buffer, order = self._current()
+            buffers, order = self._current()
             index = order[self._offset : self._offset + missing]
-            raw = buffer.input.index_select(0, index)
-            parts.append((raw, raw if self.target_site is None else buffer.target.index_select(0, index)))
+            for place, buffer in enumerate(buffers):
+                inputs[place].append(buffer.input.index_select(0, index))
+                if self.target_site is not None:
+                    targets[place].append(buffer.target.index_select(0, index))
             self._offset += len(index)
             missing -= len(index)
-        input = _gathered([p[0] for p in parts], self.device)
-        target = None if self.target_site is None else _gathered([p[1] for p in parts], self.device)
-        return scaling.batch(input, target)
+        found = {}
+        for site, own, others in zip(self.sites, inputs, targets, strict=True):
+            target = _gathered(others, self.device) if others else None
+            found[site] = scalings[site].batch(_gathered(own, self.device), target)
+        return found
+
+    @property
+    def scaling(self) -> Scaling:
+        """That of the only site, or of the first."""
+        return self.scalings[self.site]
 
     @cached_property
-    def scaling(self) -> Scaling:
-        """Centre, scale and means, measured on the first buffer of the stream (also after a resume)."""
+    def scalings(self) -> dict[str, Scaling]:
+        """Centre, scale and means by site, from the first buffer of the stream (also after a resume)."""
         if self._given is not None:
-            return self._given
-        buffer = self._load(self._chunks(0, 0))
-        names = (self.site, self.target_site or self.site)
-        return scaling_of(buffer.input, buffer.target, names, self._centre).to(self.device)
+            return dict.fromkeys(self.sites, self._given)
+        found = {}
+        for site, buffer in zip(self.sites, self._load(self._chunks(0, 0)), strict=True):
+            names = (site, self.target_site or site)
+            found[site] = scaling_of(buffer.input, buffer.target, names, self._centre).to(self.device)
+        return found
+
+    @property
+    def widths(self) -> dict[str, tuple[int, int]]:
+        """d_in and d_out by site."""
+        return {h.site.name: (h.d_in, h.d_out) for h in self.harvests}
+
+    @property
+    def bytes_held(self) -> int:
+        """Of a buffer, over all sites."""
+        return -(-self.harvest.total_rows // self.buffers) * sum(h.bytes_per_row for h in self.harvests)
 
     @cached_property
     def description(self) -> dict[str, Any]:
         """What the stream is a function of, as JSON."""
-        return self.harvest.identity() | {
-            "batch_size": self.batch_size,
-            "seed": self.seed,
-            "buffers": self.buffers,
-        }
+        several = {"site": self.sites} if len(self.sites) > 1 else {}
+        return (
+            self.harvest.identity()
+            | several
+            | {
+                "batch_size": self.batch_size,
+                "seed": self.seed,
+                "buffers": self.buffers,
+            }
+        )
 
     def state(self) -> dict[str, Any]:
         """The position, as JSON; `restore` goes on from it with the same batches."""
@@ -218,8 +244,14 @@ class ActivationStream:
             "buffer": self._number,
             "offset": self._offset,
             "stream": self.description,
-            "input_scale": self.scaling.input_scale,
-            "target_scale": self.scaling.target_scale,
+        } | self._scales()
+
+    def _scales(self) -> dict[str, float]:
+        """Scales by name; with several sites their names come first."""
+        return {
+            name if len(self.sites) == 1 else f"{site} {name}": getattr(scaling, name)
+            for site, scaling in self.scalings.items()
+            for name in ("input_scale", "target_scale")
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -231,8 +263,8 @@ class ActivationStream:
             If the state is of another stream: the differences are named.
         """
         require_same(state, self.description, ("epoch", "buffer", "offset"))
-        for name in ("input_scale", "target_scale"):
-            now, then = getattr(self.scaling, name), state.get(name)
+        for name, now in self._scales().items():
+            then = state.get(name)
             if then is not None and not math.isclose(now, then, rel_tol=1e-3):
                 raise ActivationError(
                     f"the activations are not those of the state: {name} was {then:g}, is {now:g}"
@@ -242,18 +274,16 @@ class ActivationStream:
 
     def release(self) -> None:
         """Let go of the activations in memory; the stream reads them again if it goes on."""
-        self._buffer = self._rows = None
+        self._buffer, self._rows = [], None
 
-    def _current(self) -> tuple[Buffer, Tensor]:
-        """The buffer with rows left, and the order of its rows; the next one where this one is used up."""
+    def _current(self) -> tuple[list[Buffer], Tensor]:
+        """The buffers with rows left, and the order of its rows; the next one where this one is used up."""
         while True:
             if self._rows is None:
-                self._load(self._chunks(self._epoch, self._number))
-                assert self._buffer is not None
+                buffers = self._load(self._chunks(self._epoch, self._number))
                 generator = seeded(self.seed, "rows", self._epoch, self._number)
-                rows = torch.randperm(len(self._buffer.input), generator=generator)
+                rows = torch.randperm(len(buffers[0].input), generator=generator)
                 self._rows = rows.to(self.storage_device)
-            assert self._buffer is not None
             if self._offset < len(self._rows):
                 return self._buffer, self._rows
             self._rows, self._offset, self._number = None, 0, self._number + 1
@@ -266,14 +296,14 @@ class ActivationStream:
         order = torch.randperm(len(self.harvest), generator=generator).numpy()
         return tuple(sorted(int(c) for c in np.array_split(order, self.buffers)[number]))
 
-    def _load(self, chunks: tuple[int, ...]) -> Buffer:
-        """The buffer of these chunks; the one in memory if it is that one."""
+    def _load(self, chunks: tuple[int, ...]) -> list[Buffer]:
+        """The buffers of these chunks; those in memory if they are that."""
         if not self._agreed and processes()[1] > 1:
             agreed(self.description, self.device)
         self._agreed = True
-        if self._buffer is None or self._buffer.chunks != chunks:
-            self._buffer = None  # free the old one first
-            self._buffer = filled(self.harvest, self._reader, chunks, self.storage_device, self._progress)
+        if not self._buffer or self._buffer[0].chunks != chunks:
+            self._buffer = []  # free the old ones first
+            self._buffer = filled(self.harvests, self._reader, chunks, self.storage_device, self._progress)
         return self._buffer
 
 

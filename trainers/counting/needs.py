@@ -71,7 +71,6 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     weights = sum(t.untyped_storage().nbytes() for t in tensors)
     trained = sum(v.numel() * v.element_size() for f in families for v in f.parameters.values())
     language = sum(p.numel() * p.element_size() for p in model.model.parameters()) if model.predicts else 0
-    rows = -(-stream.harvest.total_rows // stream.buffers)
     steps = [step_of(f, e, stream.batch_size) for f, e in zip(families, engines, strict=True)]
     per_token = max(
         LOGITS * model.vocabulary_size * model.predicts, CODES * max(f.dictionary_size for f in families)
@@ -79,8 +78,8 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     evaluation = language + trained + per_token * stream.harvest.windows.tokens.shape[1]
     return Needs(
         {
-            "language model": language, "activations": rows * stream.harvest.bytes_per_row,
-            "weights": weights, "optimiser": 2 * trained, "step": max(steps, default=0),
+            "language model": language, "activations": stream.bytes_held, "weights": weights,
+            "optimiser": 2 * trained, "step": max(steps, default=0),
         },
         evaluation,
     )  # fmt: skip

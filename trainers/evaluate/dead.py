@@ -14,7 +14,9 @@ MOST = 0.5
 def dead_families(table: pd.DataFrame, config: RunConfig) -> list[str]:
     """A sentence for each family with SAEs of which more than half of the latents never fire."""
     found = []
-    for family, rows in table.groupby("family", sort=False):
+    by = ["site", "family"] if config.activations.places[1:] else ["family"]
+    for names, rows in table.groupby(by, sort=False):
+        family = " ".join(map(str, reversed(names)))
         dead = rows[rows["alive_fraction"] < 1 - MOST]
         if dead.empty:
             continue

@@ -57,7 +57,7 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     if ranks.is_first():
         parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]
         found = joined([Evaluation.load(p) for p in parts])
-        replace(found, table=found.table.sort_values(ORDER, ignore_index=True)).save(folder)
+        replace(found, table=in_order(found.table, config)).save(folder)
         for done in parts:
             shutil.rmtree(done)
     ranks.barrier()
@@ -102,13 +102,30 @@ def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:
 
 
 def evaluated(saes: list, model: Origin, config: RunConfig, progress: bool) -> Evaluation:
-    """These SAEs on the held-out text of a configuration."""
-    given = config.evaluation
+    """These SAEs on the held-out text of a configuration, those of each site in a pass of their own."""
+    given, target = config.evaluation, config.activations.target_site
     length = config.activations.context_length
     tokens, protocol = evaluation_windows(
         model, config.evaluation_text, given.windows, length, progress=progress
     )
-    return evaluate(
-        [one for s in saes for one in s.points()], model, tokens, config.activations.site,
-        config.activations.target_site, batch_size=given.batch_size, protocol=protocol, progress=progress,
-    )  # fmt: skip
+    found = []
+    for site in config.activations.places:
+        own = [s for s in saes if not config.activations.sites or s.identity["site"] == site]
+        points = [one for s in own for one in s.points()]
+        if points:
+            found.append(
+                evaluate(
+                    points, model, tokens, site, target, batch_size=given.batch_size, protocol=protocol,
+                    progress=progress,
+                )
+            )  # fmt: skip
+    return joined(found)
+
+
+def in_order(table: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """The rows by site, as the configuration names them, then by family, size, rate, setting and seed."""
+    sites = config.activations.sites or []
+    place = table["site"].map({site: n for n, site in enumerate(sites)})
+    return (
+        table.assign(_place=place).sort_values(["_place", *ORDER], ignore_index=True).drop(columns="_place")
+    )

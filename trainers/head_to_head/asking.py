@@ -123,7 +123,12 @@ def _aim(family: dict[str, Any]) -> dict[str, Any]:
 
 
 def _one_of_each(config: RunConfig) -> None:
-    """Nothing, if no size or rate is a list: these would be several families."""
+    """Nothing, if no size or rate is a list and there is one site: these would be several families."""
+    if config.activations.places[1:]:
+        raise VersusError(
+            f"activations.sites has {listed(config.activations.places)}; a head to head is at one site: "
+            "--set activations.site=... names it"
+        )
     for name, section in (("training", config.training), *((f.called, f) for f in config.families)):
         for field in ("expansion", "dictionary_size", "learning_rate"):
             if len(as_list(getattr(section, field))) > 1:

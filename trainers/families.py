@@ -1,0 +1,54 @@
+"""The families of a run: members of one recipe, size and site, each kind in one stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+from trainers import sharding
+from trainers.activations import ActivationStream
+from trainers.config import RunConfig, family_sites
+from trainers.config_members import MemberPlan
+from trainers.family import Family, Member
+from trainers.origin import Origin
+
+
+def build_families(
+    config: RunConfig,
+    plans: Iterable[MemberPlan],
+    model: Origin,
+    stream: ActivationStream,
+    device: Any,
+) -> list[Family]:
+    """The members of this process, or its part of them, those of one family, site and size in one stack."""
+    sections = {(f.called, site): f for f in config.families for site in family_sites(config, f)}
+    target = config.activations.target_site
+    mesh = sharding.mesh_of(config.training.shards, device)
+    kind = partial(sharding.ShardedFamily, shards=mesh.shards) if config.training.shards > 1 else Family
+    mine = mesh.mine(list(plans))  # of all families together, so that no process has many more than another
+    found = []
+    for (name, site, size), part in groupby(mine, lambda m: (m.family, m.site, m.dictionary_size)):
+        place = model.site(site).name
+        d_in, d_out = stream.widths[place]
+        found.append(
+            kind(
+                name, sections[name, site].build(subtract_decoder_bias=target is None),
+                [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
+                d_in=d_in, d_out=d_out, dictionary_size=size, scaling=stream.scalings[place],
+                device=device, identity=identity_at(place, config, model, stream),
+            )
+        )  # fmt: skip
+    return found
+
+
+def identity_at(place: str, config: RunConfig, model: Origin, stream: ActivationStream) -> dict[str, Any]:
+    """What all SAEs of a site have in common, under the column names of the metrics table."""
+    scaling, target = stream.scalings[place], config.activations.target_site
+    found = {
+        "model": model.name, "site": place, "layer": model.site(place).layer,
+        "context_length": config.activations.context_length or model.context_length,
+        "input_scale": scaling.input_scale, "target_scale": scaling.target_scale,
+    }  # fmt: skip
+    return found | ({"target_site": model.site(target).name} if target else {})
