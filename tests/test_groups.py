@@ -299,7 +299,7 @@ def test_the_published_tables_were_searched(name):
     chosen = chosen_rows(table, Groups.of(table))
     assert {c.rule for c in chosen.choices} == {"pareto"}
     same = ["model", "site", "layer", "family", "l0", "loss_recovered"]
-    pd.testing.assert_frame_equal(chosen.table[same], frontier.pareto_set(table)[same])
+    pd.testing.assert_frame_equal(chosen.table[same].reset_index(drop=True), frontier.pareto_set(table)[same])
 
 
 def test_a_dropped_run_is_doubted_and_the_advice_is_possible():
