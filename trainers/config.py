@@ -251,8 +251,15 @@ def find_own_code(content: dict[str, Any], folder: Path) -> None:
         place, _, name = typed.rpartition(":")
         if place.endswith(".py") and not Path(place).exists() and (folder / place).is_file():
             beside[typed] = f"{folder / place}:{name}"
-    for family in content["families"] if beside else ():
-        family["architecture"] = beside.get(family.get("architecture"), family.get("architecture"))
+    families = content.get("families")
+    for family in families if isinstance(families, list) else ():
+        if isinstance(family, dict):
+            start = family.get("start_from")
+            if isinstance(start, str) and not Path(start).exists() and (folder / start).is_dir():
+                beside[start] = str(folder / start)
+            for field in ("architecture", "start_from"):
+                if isinstance(family.get(field), str):
+                    family[field] = beside.get(family[field], family[field])
 
 
 def _fault(error: Any) -> str:

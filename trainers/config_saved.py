@@ -37,7 +37,7 @@ def as_begun(content: dict[str, Any]) -> dict[str, Any]:
     if isinstance(families, list):
         stated_once = isinstance(training, dict) and training.get("learning_rate")
         found["families"] = [
-            {"expansion": None, "sites": None} | (f if stated_once else _with_rate(f))
+            {"expansion": None, "sites": None, "start_from": None} | (f if stated_once else _with_rate(f))
             if isinstance(f, dict)
             else f
             for f in families

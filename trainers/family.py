@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,14 @@ class Member:
     learning_rate: float
 
 
+class Source(NamedTuple):
+    """What a member started from: the run_id of an SAE, a digest of its weights, its training tokens."""
+
+    parent: str
+    digest: str
+    tokens: int | None = None
+
+
 class Family:
     """Members of one architecture and one size, in stacked tensors.
 
@@ -40,6 +48,8 @@ class Family:
         What a step changes without a gradient.
     leaves : list of dict of str to Tensor [...]
         Each member's part of `parameters`: views, trained in place.
+    sources : dict of str to Source
+        By run_id, what members started from that did not start anew.
     diverged : dict of int to int
         Members that met a value that is not finite, and the step; they stay as they were before it.
     speaks : bool
@@ -66,12 +76,25 @@ class Family:
         self.state: Parameters = _stack([s for _, s in starts], device)
         self.leaves = [self._views(m) for m in range(len(members))]
         self.diverged: dict[int, int] = {}
+        self.sources: dict[str, Source] = {}
 
     def start(self, member: Member) -> tuple[Parameters, Parameters]:
         """Weights and state of one member before its first step."""
         kind, size = self.architecture, self.dictionary_size
         means = (self.scaling.input_mean.float(), self.scaling.target_mean.float())
         return kind.start(self.d_in, self.d_out, size, means, member.seed), kind.state(size)
+
+    def begin(self, m: int, parameters: Parameters, state: Parameters, source: Source) -> None:
+        """Start a member from these weights and this state, of all latents, in scaled units."""
+        with torch.no_grad():
+            for own, given in ((self.parameters, parameters), (self.state, state)):
+                for name, value in self.here(given).items():
+                    own[name][m].copy_(value)
+        self.sources[self.members[m].run_id] = source
+
+    def here(self, whole: Parameters) -> Parameters:
+        """The latents of these tensors that are in this process: all of them."""
+        return whole
 
     def _views(self, m: int) -> Parameters:
         # `.data` gives each view a version counter of its own: threads change other members meanwhile.
@@ -130,7 +153,19 @@ class Family:
         folded = self.architecture.fold(
             ready, scaling.input_scale, scaling.target_scale, scaling.input_centre, scaling.target_centre
         )
-        return SAE(self.architecture, folded, identity | more)
+        return SAE(self.architecture, folded, self._with_source(identity | more))
+
+    def _with_source(self, identity: dict[str, Any]) -> dict[str, Any]:
+        """The identity of a member with what it started from, whose training tokens count."""
+        source = self.sources.get(identity["run_id"])
+        if source is None:
+            return identity
+        found = identity | {"parent": source.parent, "started_from": source.digest}
+        if source.tokens is not None:
+            found |= {"tokens_before": source.tokens}
+            if "tokens_trained" in found:
+                found["tokens_trained"] += source.tokens
+        return found
 
     def saes(self, rows: Tensor | None = None, **more: Any) -> list[SAE]:
         """The members that did not diverge, as `sae` gives them."""

@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 
 from frontier.wording import listed, plural
 from frontier.writing import naming
-from trainers import checkpoints, ranks, sharding
+from trainers import checkpoints, ranks, sharding, starts
 from trainers.activations import ActivationStream, activation_stream, evaluation_windows
 from trainers.activations.sources import is_files
 from trainers.architectures import Architecture
@@ -25,7 +25,7 @@ from trainers.config_members import members
 from trainers.config_saved import changed_fields
 from trainers.config_sizes import located, sized
 from trainers.families import build_families
-from trainers.family import Family, Schedule
+from trainers.family import Family, Schedule, Source
 from trainers.origin import Origin, origin_of
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
@@ -73,7 +73,8 @@ class Run:
 
     def saes(self) -> list[SAE]:
         """The members that did not diverge, as SAEs for raw activations."""
-        wanted = any(finds_a_threshold(f.kind) for f in self.config.families)  # the same in every process
+        # The same in every process; before the first step a member has the threshold that it started with.
+        wanted = self.step > 0 and any(finds_a_threshold(f.kind) for f in self.config.families)
         rows = self.rows() if wanted else {}
         budget = {"tokens_trained": self.tokens, "steps_trained": self.step}
         return [sae for f in self.families for sae in f.saes(rows.get(f.site), **budget)]
@@ -118,7 +119,7 @@ class Run:
             "step": self.step, "stream": self.stream.state(), "diverged": self.diverged(),
             "config": self.config.model_dump(mode="json"), "model": self.model.revision,
             "widths": self.widths(), "torch": torch.__version__,
-            "code": self.code(),
+            "code": self.code(), "sources": {k: v for f in self.families for k, v in f.sources.items()},
         }  # fmt: skip
         checkpoints.save(folder, self.step, tensors, state)
 
@@ -178,6 +179,8 @@ class Run:
             family.diverged.clear()
             family.diverged.update(diverged)
             engine.load_tensors(tensors)
+            sources = {k: Source(*v) for k, v in state.get("sources", {}).items() if k in names}
+            family.sources.update(sources)
         self.stream.restore(state["stream"])
         self.step = state["step"]
 
@@ -207,8 +210,13 @@ def check_evaluation_text(config: RunConfig, model: Origin) -> None:
     evaluation_windows(model, evaluation, windows, length, progress=False)
 
 
-def build_run(config: RunConfig, progress: bool = True) -> Run:
+def build_run(config: RunConfig, progress: bool = True, fresh: bool = True) -> Run:
     """Load the model, open the stream, and start every member of this process.
+
+    Parameters
+    ----------
+    fresh : bool
+        Read what `start_from` names; a run that a checkpoint is restored to needs none of it.
 
     Raises
     ------
@@ -226,6 +234,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)
     sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
+    begun = starts.read_starts(config, plans) if fresh else {}
     stream = activation_stream(
         model, given.places, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,
@@ -236,6 +245,7 @@ def build_run(config: RunConfig, progress: bool = True) -> Run:
     for section in config.families:
         assure(section.build(subtract_decoder_bias=target is None))
     families = build_families(config, plans, model, stream, device)
+    starts.begin(families, begun)
     options = StepOptions(
         Schedule(training.steps, training.warmup, training.decay, training.sparsity_warmup), training.clip,
         autocast=training.precision == "bfloat16",

@@ -50,7 +50,8 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
     if not resume and (folder / "config.toml").exists():
         raise RunError(f"{folder} holds a run already; resume it, or name another folder")
     with enough_memory(config), own_fault([f.kind for f in config.families]):
-        run = build_run(config, progress=progress and ranks.is_first())
+        fresh = not (resume and checkpoints.complete(folder / "checkpoints"))
+        run = build_run(config, progress and ranks.is_first(), fresh)
         check_evaluation_text(config, run.model)
         if resume:
             go_on(run, folder)

@@ -55,7 +55,8 @@ UNUSED = "frontier_unused"
 
 REASONS = ("excluded_because", "doubts")
 WRITTEN = frozenset({
-    "pareto_optimal", "slack", "tie_id", "group_runs", "parent", "learning_rate", "lr", "state", "status",
+    "pareto_optimal", "slack", "tie_id", "group_runs", "parent", "started_from", "tokens_before",
+    "learning_rate", "lr", "state", "status",
 })  # fmt: skip
 """Columns that this project writes or looks at beside those of the registry."""
 

@@ -212,6 +212,10 @@ class Architecture:
         """What `encode` needs of one trained SAE: its weights, and k or a threshold where it has one."""
         return dict(p)
 
+    def state_of(self, p: Parameters, size: int) -> dict[str, Tensor]:
+        """The state at the start of a member that goes on from a trained SAE, whose parameters `p` are."""
+        return {k: p.get(k, v) for k, v in self.state(size).items()}
+
     def threshold(self, p: Parameters, x: Tensor, setting: float) -> Tensor | None:
         """A threshold found on training activations `x [n, d_in]` with the final weights; None: none is.
 

@@ -80,6 +80,10 @@ class BatchTopK(TopK):
         """The weights and the threshold."""
         return dict(p) | {"threshold": state["threshold"] / state["filled"].clamp_min(1e-12)}
 
+    def state_of(self, p: Parameters, size: int) -> dict[str, Tensor]:
+        """The threshold is that of the SAE."""
+        return super().state_of(p, size) | {"filled": torch.ones(())}
+
     def threshold(self, p: Parameters, x: Tensor, setting: float) -> Tensor | None:
         """Half-way between the last value that is kept, if k per token are, and the next one."""
         if self.threshold_from != "final":

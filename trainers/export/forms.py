@@ -106,7 +106,7 @@ def form_of(sae: SAE) -> Form:
     ExportError
         If no layout has it.
     """
-    kind = next((k for k, of in KINDS.items() if computes_as(type(sae.architecture), of)), None)
+    kind = form_name(type(sae.architecture))
     if kind is None:
         raise ExportError(
             f"{sae.architecture.name!r} has no form that other libraries have; its folder under saes/ is ours"
@@ -131,6 +131,11 @@ def form_of(sae: SAE) -> Form:
         return Form(kind, tensors, of.subtract_decoder_bias, int(given["k"]), stops)
     k = min(int(given["k"]), sae.dictionary_size) if "topk" in kind else None
     return Form(kind, tensors, of.subtract_decoder_bias, k)
+
+
+def form_name(kind: type[Architecture]) -> str | None:
+    """The form of a class, where it is one of ours or computes as one."""
+    return next((name for name, of in KINDS.items() if computes_as(kind, of)), None)
 
 
 def computes_as(kind: type[Architecture], of: type[Architecture]) -> bool:

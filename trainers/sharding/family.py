@@ -46,9 +46,9 @@ class ShardedFamily(Family):
         """The part of these latents of what one device would start with."""
         means = (self.scaling.input_mean.float(), self.scaling.target_mean.float())
         parameters = self.part.start(self.d_in, self.d_out, self.dictionary_size, means, member.seed)
-        return self._cut(parameters), self._cut(self.architecture.state(self.dictionary_size))
+        return self.here(parameters), self.here(self.architecture.state(self.dictionary_size))
 
-    def _cut(self, whole: Parameters) -> Parameters:
+    def here(self, whole: Parameters) -> Parameters:
         """These latents of each tensor; what was drawn for them alone is left."""
         found = {}
         for name, value in whole.items():
