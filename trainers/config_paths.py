@@ -1,4 +1,4 @@
-"""What the families of a configuration name by a path: classes of your own, and trained SAEs to go on from."""
+"""What the families of a configuration name by a path: classes of your own, trained SAEs to go on from."""
 
 from __future__ import annotations
 
