@@ -562,3 +562,18 @@ def test_a_hub_name_offline_is_one_clear_line():
 def test_a_slip_in_the_name_of_the_shipped_model_is_not_looked_for_on_the_hub():
     with pytest.raises(LanguageModelError, match="did you mean 'tiny_lm'"):
         load_language_model("tiny_ml")
+
+
+def test_a_text_is_encoded_once_and_only_so_much_is_kept(monkeypatch):
+    from trainers.language_models import model as module
+
+    monkeypatch.setattr(module, "REMEMBERED", 60)
+    model, calls = load_language_model(), []
+    tokenizer = model.tokenizer
+    monkeypatch.setattr(model, "tokenizer", lambda text, **o: calls.append(text) or tokenizer(text, **o))
+    texts = ["import os", "é", "x = 1\n" * 40]
+    first, again = ([model.encode(t) for t in texts] for _ in range(2))
+    assert first == again == [tokenizer(t, add_special_tokens=False)["input_ids"] for t in texts]
+    assert len(first[2]) > 60 and calls == [*texts, texts[2]], "the long one finds no room"
+    again[0].append(0)
+    assert model.encode(texts[0]) == first[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,8 @@ from trainers.language_models.splicing import Splice, hooked, merged, read
 
 VOLATILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "use_cache")
 """Entries of a config that do not change what the model computes; nor do those that begin with `_`."""
+REMEMBERED = 2**24
+"""Token ids, 4 bytes each, that a model keeps of texts it has encoded: a second look at them is quick."""
 
 
 class LanguageModel:
@@ -64,6 +67,8 @@ class LanguageModel:
         self._layout: Layout | None = layout_of(model.config)
         self._config = model.config.to_diff_dict() if config is None else config
         self._sites: dict[str, Site] = {}
+        self._encoded: dict[bytes, array[int]] = {}
+        self._room = REMEMBERED
 
     def __repr__(self) -> str:
         kind = type(self.model).__name__
@@ -83,9 +88,15 @@ class LanguageModel:
         """Token ids of a text, without special tokens; their names inside the text are text."""
         if self.tokenizer is None:
             raise LanguageModelError(f"{self.name} has no tokenizer; give token ids")
-        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)[
-            "input_ids"
-        ]
+        digest = hashlib.sha256(text.encode()).digest()
+        if digest in self._encoded:
+            return self._encoded[digest].tolist()
+        options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
+        found: list[int] = self.tokenizer(text, **options)["input_ids"]
+        if len(found) <= self._room:
+            self._encoded[digest] = array("i", found)
+            self._room -= len(found)
+        return found
 
     def site(self, name: str) -> Site:
         """The site of that name, with its width; `trainers/language_models/sites.py` lists the names."""
