@@ -29,7 +29,10 @@ from trainers.config_sections import (
     listed,
 )
 
-INSTEAD = {"expansion": "dictionary_size", "dictionary_size": "expansion", "site": "sites", "sites": "site"}
+INSTEAD = {
+    "expansion": "dictionary_size", "dictionary_size": "expansion", "site": "sites", "sites": "site",
+    "exclude_norms_above": "norm_limits", "norm_limits": "exclude_norms_above",
+}  # fmt: skip
 """Fields of which one stands; a change of the one takes the other away."""
 
 
@@ -312,7 +315,7 @@ def _table(section: Section, explained: bool) -> Any:
         if value is None:
             if explained:
                 table.add(tomlkit.comment(f"{name} ="))
-        elif (value != {} or explained) and not (name == "site" and section.sites):
+        elif (value != {} or explained) and not (name == "site" and getattr(section, "sites", None)):
             table.add(name, _plain(value))
     return table
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
 
@@ -50,6 +50,14 @@ class ActivationsSection(Section):
     """standard-library (Python's own sources), a file, a folder, a token array (.npy), or a list."""
     context_length: int | None = Field(None, gt=1)
     """Tokens per window; the model's own by default."""
+    exclude_tokens: list[NonNegativeInt] | None = None
+    """Ids of tokens left out of training and evaluation, beside the start token and padding."""
+    exclude_positions: list[NonNegativeInt] | None = None
+    """Places in the window that are left out, from 0 (where the start token is, if the model has one)."""
+    exclude_norms_above: float | None = Field(None, gt=1, allow_inf_nan=False)
+    """Positions longer than so many times the site's median norm are left out (massive activations)."""
+    norm_limits: dict[str, Annotated[float, Field(gt=0)]] | None = None
+    """Instead: the norms themselves, by site; a run writes what the line above came to."""
     tokens: int | Literal["all"] = 400_000
     """So many tokens of the text, seen again in a new order when they run out; "all" takes the whole text."""
     seed: int = 0
@@ -81,6 +89,13 @@ class ActivationsSection(Section):
         if one := next((k for k in ("files", "target_site") if given.get(k)), None):
             raise ValueError(f"{one} is of one site; leave sites out, and give each site a run of its own")
         return given | {"site": given["sites"][0]}
+
+    @model_validator(mode="after")
+    def one_limit(self) -> ActivationsSection:
+        """The norms are given once, those of sites that are read."""
+        if self.exclude_norms_above and self.norm_limits:
+            raise ValueError("give exclude_norms_above or norm_limits, one of the two; found both")
+        return self
 
     @field_validator("tokens")
     @classmethod

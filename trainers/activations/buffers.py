@@ -89,8 +89,9 @@ def filled(
         for done, place in enumerate(mine, start=1):
             part = slice(int(rows[place]), int(rows[place + 1]))
             for own, found in zip(tensors, reader.read(chunks[place]), strict=True):
-                for tensor, values in zip(own, found, strict=False):  # no target: the input is it
-                    tensor[part] = values
+                own[0][part] = found[0]
+                if found[1] is not None:
+                    own[1][part] = found[1]
             report(done)
     if world > 1:
         bounds = [(int(rows[s[0]]), int(rows[s[-1] + 1])) if len(s) else (0, 0) for s in shares]

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from frontier.progress import Callback
-from frontier.wording import listed, plural
+from frontier.wording import plural
 from trainers.activations.corpora import corpus_of
 from trainers.activations.sources import Text, TokenWindows, default_length, token_windows
 from trainers.activations.stored import StoredActivations
+from trainers.language_models.left_out import LeftOut
 from trainers.text import STANDARD_LIBRARY, TextError
 
 STREAMED_SPREAD = 16
@@ -44,6 +45,7 @@ def evaluation_windows(
         windows = min(windows, total)
         places = _spread(windows, total)
         where = f"{found.text}, {plural(windows, 'window')} of {length} rows, files {model.revision[:6]}"
+        where += f", {model.left_out} ignored" if model.left_out else ""
         return found.tokens[places].long(), where
     if total < windows:
         body = length - (model.start_token is not None)
@@ -75,8 +77,10 @@ def _read(
 
 
 def _ignored(model: Any) -> str:
-    """Which tokens are not counted, in words."""
+    """Which tokens and positions are not counted, in words."""
     names = {model.start_token: "start token", getattr(model, "padding_token", None): "padding"}
     names |= {model.start_token: "start token"} if model.start_token is not None else {}
-    ignored = [names.get(token, f"token {token}") for token in getattr(model, "ignore", ())]
-    return f"{listed(ignored)} ignored" if ignored else "no token ignored"
+    out = getattr(model, "left_out", LeftOut())
+    tokens = dict.fromkeys((*getattr(model, "ignore", ()), *out.tokens))
+    ignored = out.parts(tuple(tokens), {k: v for k, v in names.items() if k is not None})
+    return f"{', '.join(ignored)} ignored" if ignored else "no token ignored"

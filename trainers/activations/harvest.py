@@ -32,6 +32,8 @@ class Harvest:
         About so many tokens per forward pass; at least one window.
     dtype : torch.dtype
         What activations are stored in.
+    counted : Tensor, optional
+        Of another harvest of these windows, where counting costs passes of the model.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class Harvest:
         *,
         chunk_tokens: int = CHUNK_TOKENS,
         dtype: torch.dtype = torch.float32,
+        counted: Tensor | None = None,
     ) -> None:
         self.model, self.windows, self.dtype = model, windows, dtype
         self.site = model.site(site)
@@ -53,8 +56,12 @@ class Harvest:
         self.d_out = self.d_in if self.target_site is None else self.target_site.width
         order = torch.randperm(len(windows.tokens), generator=torch.Generator().manual_seed(0))
         self._chunks = order.split(max(1, chunk_tokens // windows.tokens.shape[1]))
-        counted = torch.cat([model.counted(part.long()).cpu() for part in windows.tokens.split(4096)])
-        self._counted = counted
+        if counted is None:
+            counted = torch.empty(windows.tokens.shape, dtype=torch.bool)
+            for chunk in self._chunks:
+                counted[chunk] = model.counted(windows.tokens[chunk].long()).cpu()
+        self.counted = counted
+        """Which tokens of the windows give a row `[n, T]`."""
         per_window = counted.sum(1)
         self.rows = [int(per_window[chunk].sum()) for chunk in self._chunks]
         """Activations per chunk."""
@@ -83,7 +90,7 @@ class Harvest:
 
     def counted_rows(self, chunk: int, found: Mapping[str, Tensor]) -> Rows:
         """Of the activations `[n, T, width]` of a chunk by site, those at counted positions."""
-        places = self._counted[self._chunks[chunk]].flatten().nonzero()[:, 0].to(self.model.device)
+        places = self.counted[self._chunks[chunk]].flatten().nonzero()[:, 0].to(self.model.device)
         rows = [found[name].flatten(0, 1).index_select(0, places).to(self.dtype) for name in self.names]
         return rows[0], rows[1] if len(rows) == 2 else None
 
@@ -94,7 +101,8 @@ class Harvest:
     def identity(self) -> dict[str, Any]:
         """What decides the activations, as JSON; two harvests with the same identity give the same rows."""
         tokens = hashlib.sha256(self.windows.tokens.numpy().tobytes())
-        tokens.update(self._counted.numpy().tobytes())
+        tokens.update(self.counted.numpy().tobytes())
+        out = getattr(self.model, "left_out", None)
         return {
             "model": self.model.name,
             "revision": self.model.revision,
@@ -108,7 +116,7 @@ class Harvest:
             "chunk_windows": len(self._chunks[0]),
             "activations": self.total_rows,
             "dtype": _name(self.dtype),
-        }
+        } | ({"left_out": str(out)} if out else {})
 
 
 def read_together(harvests: Sequence[Harvest], chunk: int) -> list[Rows]:

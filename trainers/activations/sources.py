@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -17,6 +18,7 @@ from frontier.progress import Callback, reported
 from trainers.activations.corpora import StreamedCorpus, corpus_of
 from trainers.activations.stored import StoredActivations
 from trainers.activations.token_arrays import ARRAY_FILES, checked_array, read_array
+from trainers.language_models.left_out import LeftOut
 from trainers.text import EVALUATION_SHARE, STANDARD_LIBRARY, ContentHash, TextError, documents, windows
 
 Text = str | Path | Sequence[str | Path] | StreamedCorpus | np.ndarray | Tensor
@@ -156,6 +158,7 @@ def _of_array(
     rows = array[part][:wanted]
     require(f"{name}{_split_name(split)}", len(rows), body, tokens, wanted or 1)
     rows = checked_array(name, rows, model.vocabulary_size)
+    _say_end_padding(model, f"{name}{_split_name(split)}", rows)
     digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:12]
     if length is not None and body < length:
         rows = np.concatenate([np.full((len(rows), 1), model.start_token, np.int32), rows], axis=1)
@@ -179,6 +182,37 @@ def require(name: str, found: int, body: int, tokens: int | None, wanted: int) -
         f'{there}, {tokens:,} are wanted; ask for fewer or for all (tokens = "all" in a '
         "configuration, None in Python), or name more text"
     )
+
+
+def require_places(model: Any, windows: TokenWindows) -> None:
+    """Nothing, if the places that a model leaves out are in these windows.
+
+    Raises
+    ------
+    TextError
+        Names one that is not.
+    """
+    places, length = getattr(model, "left_out", LeftOut()).positions, windows.tokens.shape[1]
+    if places and max(places) >= length:
+        raise TextError(
+            f"activations.exclude_positions has {max(places)}; {windows.text} has windows of {length} "
+            f"tokens, 0 to {length - 1}"
+        )
+
+
+def _say_end_padding(model: Any, name: str, rows: np.ndarray) -> None:
+    """A word, if rows are padded with the end-of-text token, and that counts as text."""
+    end = getattr(model, "end_token", None)
+    if end is None or end in (*model.ignore, *model.left_out.tokens) or rows.shape[1] < 2:
+        return
+    padded = int((rows[:, -2:] == end).all(1).sum())
+    if padded:
+        unknown = ", which has no padding token" if model.padding_token is None else ""
+        warnings.warn(
+            f"{name}: {padded:,} of {len(rows):,} windows end in several tokens {end} (end of text); they "
+            f"count as text for {model.name}{unknown}. activations.exclude_tokens = [{end}] leaves them out",
+            stacklevel=4,
+        )
 
 
 def _name(text: Any) -> str:

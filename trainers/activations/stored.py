@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from frontier.wording import listed
+from trainers.language_models.left_out import LeftOut
 from trainers.language_models.sites import Site
 from trainers.text import TextError
 
@@ -89,6 +90,8 @@ class StoredActivations:
         self.context_length = window
         self._site = Site(site, "", "output", None, width)
         self.revision = _digest(places)
+        self.left_out = LeftOut()
+        """Rows that do not count; a run sets what its configuration says."""
         self.text = f"{listed([p.name for p in places], 2)}"
 
     def __repr__(self) -> str:
@@ -96,6 +99,12 @@ class StoredActivations:
 
     def __len__(self) -> int:
         return int(self._edges[-1])
+
+    @property
+    def inner(self) -> int:
+        """Rows of one window of the files, 1 where they have none, or not all the same."""
+        found = {part.inner for part in self._parts}
+        return found.pop() if len(found) == 1 else 1
 
     @property
     def vocabulary_size(self) -> int:
@@ -121,8 +130,14 @@ class StoredActivations:
         return self._site
 
     def counted(self, tokens: Tensor) -> Tensor:
-        """Every row counts."""
-        return torch.ones_like(tokens, dtype=torch.bool)
+        """Every row counts that is not left out."""
+        kept, out = torch.ones_like(tokens, dtype=torch.bool), self.left_out
+        if out.positions:
+            places = torch.tensor(out.positions, dtype=tokens.dtype, device=tokens.device)
+            kept = ~torch.isin(tokens % self.inner, places)
+        if out.norms:
+            kept &= out.kept_sizes(self.capture(tokens, list(out.norms))).to(tokens.device)
+        return kept
 
     def capture(self, tokens: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """The rows of these numbers, `[batch, T, d]`, under every name that is asked for."""
@@ -145,7 +160,7 @@ class _Part:
                 f"{place} holds an array of shape {tuple(shape)} of {'numbers' if kind == 'f' else kind!r}; "
                 "wanted activations [N, d] or [n, T, d] as floating-point numbers"
             )
-        self.place, self._array, self._inner = place, array, int(shape[1]) if len(shape) == 3 else 1
+        self.place, self._array, self.inner = place, array, int(shape[1]) if len(shape) == 3 else 1
         self._bytes = place.stat().st_size
         self.shape = (int(np.prod(shape[:-1])), int(shape[-1]))
 
@@ -158,10 +173,10 @@ class _Part:
             raise TextError(
                 f"{self.place} has another size than when it was opened; start again with whole files"
             )
-        outer, inner = np.divmod(numbers, self._inner)
+        outer, inner = np.divmod(numbers, self.inner)
         first, place = np.unique(outer, return_inverse=True)
         found = _floats(self._array, first)[place]
-        return found if self._inner == 1 else found[np.arange(len(inner)), inner]
+        return found if self.inner == 1 else found[np.arange(len(inner)), inner]
 
 
 def _floats(array: Any, index: np.ndarray) -> np.ndarray:

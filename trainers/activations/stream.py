@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from trainers.activations.harvest import CHUNK_TOKENS, ActivationError, Harvest,
 from trainers.activations.positions import require_same, seeded
 from trainers.activations.scaling import Batch, Scaling, scaling_of
 from trainers.activations.sizes import bytes_of
-from trainers.activations.sources import Text, token_windows
+from trainers.activations.sources import Text, require_places, token_windows
 from trainers.text import STANDARD_LIBRARY, TextError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -98,11 +98,10 @@ def activation_stream(
     sites = distinct_sites(model, [site] if isinstance(site, str) else site)
     if target_site is not None and len(sites) > 1:
         raise ValueError("several sites are those of autoencoders; a target site is for one")
-    harvests = [
-        Harvest(model, windows, one, target_site, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
-        for one in sites
-    ]
-    harvest = harvests[0]
+    require_places(model, windows)
+    made = partial(Harvest, model, windows, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
+    harvest = made(sites[0], target_site)
+    harvests = [harvest, *(made(site, counted=harvest.counted) for site in sites[1:])]
     if harvest.total_rows < batch_size:
         raise TextError(
             f"{windows.text} is too short: it has {harvest.total_rows:,} tokens that count, "

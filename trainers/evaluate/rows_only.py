@@ -14,7 +14,8 @@ class RowsOnly:
     """Stored rows `[n, d]`, as a tally takes a batch; losses are missing."""
 
     def __init__(self, model: Any, tokens: Tensor, site: str, target: str, mean: Tensor, index: int) -> None:
-        self.input = self.target = model.capture(tokens, [site])[site].flatten(0, 1)
+        rows = model.capture(tokens, [site])[site]
+        self.input = self.target = rows[model.counted(tokens).to(rows.device)]
         self.target_norm = self.target.norm(dim=1)
         self.shared = dict.fromkeys(("ce_clean", "ce_zero", "ce_mean"), math.nan) | {
             "tokens": len(self.target),

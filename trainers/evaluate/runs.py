@@ -15,6 +15,7 @@ from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, run_config
 from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
+from trainers.exclusions import leave_out
 from trainers.kept import kept_saes
 from trainers.loggers import log_evaluation
 from trainers.origin import Origin, origin_of
@@ -45,6 +46,7 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
         prepare(device, config.training.precision)
         model = origin_of(config, device)
     check_model(saes, model, config)
+    leave_out(model, config)
     part = folder / f".evaluation_{ranks.rank()}"
     if ranks.is_first():
         remove_drafts(folder)

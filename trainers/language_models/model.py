@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from trainers.language_models.left_out import LeftOut
 from trainers.language_models.loading import LanguageModelError, load_folder_or_name, pick_device
 from trainers.language_models.sites import Layout, Site, block_count, find_site, layout_of
 from trainers.language_models.splicing import Splice, hooked, merged, read
@@ -21,6 +22,9 @@ VOLATILE = ("transformers_version", "dtype", "torch_dtype", "architectures", "us
 """Entries of a config that do not change what the model computes; nor do those that begin with `_`."""
 REMEMBERED = 2**24
 """Token ids, 4 bytes each, that a model keeps of texts it has encoded: a second look at them is quick."""
+
+MASKS = 64
+"""Batches of tokens of which it is remembered where activations are too long."""
 
 
 class LanguageModel:
@@ -62,6 +66,7 @@ class LanguageModel:
         source = settings if tokenizer is None else tokenizer
         self.start_token: int | None = _one(getattr(source, "bos_token_id", None))
         self.padding_token: int | None = _one(getattr(source, "pad_token_id", None))
+        self.end_token: int | None = _one(getattr(source, "eos_token_id", None))
         known = [t for t in (self.start_token, self.padding_token) if t is not None]
         self.ignore: tuple[int, ...] = tuple(sorted(set(known if ignore is None else ignore)))
         self._layout: Layout | None = layout_of(model.config)
@@ -69,6 +74,9 @@ class LanguageModel:
         self._sites: dict[str, Site] = {}
         self._encoded: dict[bytes, array[int]] = {}
         self._room = REMEMBERED
+        self.left_out = LeftOut()
+        """What is left out beside `ignore`; a run sets what its configuration says."""
+        self._small: dict[tuple[str, str, bytes], Tensor] = {}
 
     def __repr__(self) -> str:
         kind = type(self.model).__name__
@@ -115,9 +123,22 @@ class LanguageModel:
         return [f"{place}.{layer}" for layer in layers for place in self._layout.places]
 
     def counted(self, tokens: Tensor) -> Tensor:
-        """Which positions `[B, T]` hold text: not the start token, padding or another ignored token."""
-        ignored = torch.tensor(self.ignore, dtype=tokens.dtype, device=tokens.device)
-        return ~torch.isin(tokens, ignored)
+        """Which positions `[B, T]` hold text: not the start token, padding or what else is left out."""
+        out = self.left_out
+        ignored = torch.tensor([*self.ignore, *out.tokens], dtype=tokens.dtype, device=tokens.device)
+        kept = ~torch.isin(tokens, ignored)
+        if out.positions:
+            kept &= out.kept_places(tokens)
+        return kept & self._small_enough(tokens) if out.norms else kept
+
+    def _small_enough(self, tokens: Tensor) -> Tensor:
+        """Which positions have no activation that is too long; of the same tokens asked for once."""
+        key = (str(self.left_out), str(tuple(tokens.shape)), tokens.cpu().numpy().tobytes())
+        if key not in self._small:
+            if len(self._small) >= MASKS:
+                self._small.clear()
+            self._small[key] = self.left_out.kept_sizes(self.capture(tokens, list(self.left_out.norms)))
+        return self._small[key].to(tokens.device)
 
     def capture(self, tokens: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """Activations `[B, T, width]` at each site, without gradients; stops after the last site."""
