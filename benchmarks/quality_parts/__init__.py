@@ -1,0 +1,1 @@
+"""Parts of the comparison of quality: the design, the sites, the peers, the evaluator, the table."""
