@@ -36,7 +36,7 @@ lint: .venv/.dev
 	.venv/bin/mypy
 
 # Against other packages, side by side; the peers get environments of their own below .bench/ at the first run.
-# `python -m benchmarks.training`, `learning_rates` and `looks` take longer and are run by themselves.
+# `python -m benchmarks.training`, `learning_rates`, `looks` and `quality` take longer and are run by themselves.
 bench: .venv/.dev
 	for subject in pareto_sets fits start_up torchrun evaluation scaling page; do \
 	  .venv/bin/python -m benchmarks.$$subject || exit 1; done

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = (
-    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "scaling", "sharded_model",
-    "torchrun", "training",
+    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "quality", "scaling",
+    "sharded_model", "torchrun", "training",
 )  # fmt: skip
 
 
@@ -35,6 +35,7 @@ def test_help(name):
         "evaluation",
         "learning_rates",
         "looks",
+        "quality",
         "scaling",
         "sharded_model",
         "training",
