@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = (
     "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "quality", "scaling",
-    "sharded_model", "torchrun", "training",
+    "sharded_model", "store", "torchrun", "training",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 
 from frontier import terminal
-from trainers import cli_hub, cli_own, cli_versus
+from trainers import cli_harvest, cli_hub, cli_own, cli_versus
 from trainers.address_space import lack_of_address_space
 from trainers.cli_own import Use
 from trainers.interruption import Stopped, raising
@@ -29,7 +29,7 @@ IDENTITY = ("site", "family", "dictionary_size", "learning_rate", "seed", "spars
 METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
 """Columns of the table at the end of a run; the file has them all."""
 AGAIN = "the same command"
-"""How a head to head goes on."""
+"""How a head to head and a harvest go on."""
 app = typer.Typer(
     name="sae-train",
     help="Train families of sparse autoencoders on one stream of activations, and measure them.\n\n"
@@ -196,8 +196,8 @@ def export(
 
 
 app.command("new-architecture")(cli_own.new_architecture)
-app.command("check")(cli_own.check)
-app.command("versus")(cli_versus.versus)
+for command in (cli_own.check, cli_versus.versus, cli_harvest.harvest):
+    app.command()(command)
 
 
 @app.command()
@@ -295,7 +295,7 @@ def resumable(folder: Path, how: str = "resume") -> Iterator[None]:
     try:
         yield
     except Stopped as stopped:
-        begun = any((folder / name).exists() for name in ("config.toml", "asked.toml", "versus.json"))
+        begun = any((folder / n).exists() for n in ("config.toml", "asked.toml", "versus.json", "store.json"))
         command = f"`sae-train {how} {folder}`" if how != AGAIN else AGAIN
         next_word = f"{command} goes on" if begun else "nothing had begun"
         errors_console.print(f"sae-train: {stopped}; {next_word}", markup=False, soft_wrap=True)

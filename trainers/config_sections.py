@@ -43,7 +43,7 @@ class ActivationsSection(Section):
     sites: list[str] | None = Field(None, min_length=1)
     """Several such places: the model reads the text once, and every family is trained at each."""
     files: str | list[str] | None = None
-    """Activations themselves, .npy or .safetensors (files or folders), instead of a model that reads text."""
+    """Activations themselves, not a model: .npy, .safetensors, or a store of `sae-train harvest` (or s3://)."""
     target_site: str | None = None
     """Where the output is compared: another site makes the SAEs transcoders."""
     text: str | list[str] = "standard-library"

@@ -43,6 +43,14 @@ def leave_out(model: Origin, config: RunConfig) -> None:
     model.left_out = LeftOut(tuple(sorted(set(tokens))), tuple(sorted(set(places))), norms)
 
 
+def with_exclusions(config: RunConfig, model: Origin) -> RunConfig:
+    """The configuration with its limits of norms, once the model leaves out all that it says."""
+    leave_out(model, config)
+    config = with_limits(config, model)
+    leave_out(model, config)
+    return config
+
+
 def with_limits(config: RunConfig, model: Origin) -> RunConfig:
     """The configuration with the norms above which it leaves out, to six digits, by site.
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import torch
 
+from trainers.activations.store import ActivationStore, is_store
 from trainers.activations.stored import ROWS, StoredActivations
 from trainers.config import RunConfig
 from trainers.config_sections import ActivationsSection, ModelSection
 from trainers.language_models import LanguageModel, load_language_model
+from trainers.text import TextError
 
 Origin = LanguageModel | StoredActivations
 
 
 def origin_of(config: RunConfig, device: torch.device) -> Origin:
-    """The model of a configuration, or its files of activations.
+    """The model of a configuration, or its files or store of activations.
 
     Raises
     ------
@@ -23,7 +25,34 @@ def origin_of(config: RunConfig, device: torch.device) -> Origin:
     given, model = config.activations, config.model
     if not given.files:
         return load_language_model(model.name, device=device, dtype=model.dtype)
+    alone = given.files[0] if isinstance(given.files, list) and len(given.files) == 1 else given.files
+    if isinstance(alone, str) and is_store(alone):
+        return of_the_site(ActivationStore(alone, device=device), given)
     name = "" if model.name == ModelSection().name else model.name
     site = "activations" if given.site == ActivationsSection().site else given.site
     window = given.context_length or ROWS
     return StoredActivations(given.files, name=name, site=site, window=window, device=device)
+
+
+def of_the_site(store: ActivationStore, given: ActivationsSection) -> ActivationStore:
+    """The store, if a configuration that names a site or a length names those that were harvested.
+
+    Raises
+    ------
+    TextError
+        Says what the store holds.
+    """
+    own = store.site("").name
+    if given.site not in (ActivationsSection().site, store.about["asked"], own):
+        raise TextError(f"{store.place} holds {own}, activations.site is {given.site}; leave site out")
+    if given.context_length not in (None, store.context_length):
+        raise TextError(
+            f"{store.place} was made with windows of {store.context_length} tokens, "
+            f"activations.context_length is {given.context_length}; leave context_length out"
+        )
+    for field in ("exclude_tokens", "exclude_positions", "exclude_norms_above", "norm_limits"):
+        if getattr(given, field):
+            raise TextError(
+                f"{store.place} has the rows that its harvest kept; leave activations.{field} out"
+            )
+    return store

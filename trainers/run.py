@@ -24,7 +24,7 @@ from trainers.config import RunConfig, stated
 from trainers.config_members import members
 from trainers.config_saved import changed_fields
 from trainers.config_sizes import located, sized
-from trainers.exclusions import leave_out, with_limits
+from trainers.exclusions import with_exclusions
 from trainers.families import build_families
 from trainers.family import Family, Schedule, Source
 from trainers.origin import Origin, origin_of
@@ -231,9 +231,7 @@ def build_run(config: RunConfig, progress: bool = True, fresh: bool = True) -> R
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
     model = origin_of(config, device)
     config = located(config, model)
-    leave_out(model, config)
-    config = with_limits(config, model)
-    leave_out(model, config)
+    config = with_exclusions(config, model)
     given, target = config.activations, config.activations.target_site
     config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)

@@ -51,7 +51,7 @@ def read_files(address: str, name: str, found: Found) -> None:
         When there is nothing, or too much, or no access; the address is not repeated.
     """
     scheme = address.partition("://")[0]
-    fs, root = _open(address, scheme, name)
+    fs, root = open_address(address, scheme, name)
     cache = cache_folder() / hashlib.sha256(address.encode()).hexdigest()[:16]
     single, files = _listed(fs, root, scheme, name, found)
     folder = cache if single else cache / name
@@ -79,7 +79,14 @@ def cache_folder() -> Path:
     return Path(chosen) if chosen else Path(base) / "sae-frontier"
 
 
-def _open(address: str, scheme: str, name: str) -> tuple[Any, str]:
+def open_address(address: str, scheme: str, name: str) -> tuple[Any, str]:
+    """The file system of an address, and where in it; `name` is what may be said of it.
+
+    Raises
+    ------
+    ImportError, TableError
+        If its client is missing; if it is no kind of address that is known.
+    """
     extra = EXTRAS.get(scheme, "remote")
     fsspec: Any = optional("fsspec", extra)
     if scheme == "hf":
@@ -94,7 +101,7 @@ def _open(address: str, scheme: str, name: str) -> tuple[Any, str]:
             raise TableError(
                 f"{scheme}:// is no kind of address that is known: {listed(known, 12)}"
             ) from error
-        raise TableError(f"{name}: {_said(error, scheme)}") from error
+        raise TableError(f"{name}: {reason_of(error, scheme)}") from error
     return fs, str(root)
 
 
@@ -106,12 +113,12 @@ def _listed(
         raise TableError(f"{name}: an address of the web must be that of one file, with a known ending")
     try:
         fs.invalidate_cache()
-        about = _tried(lambda: fs.info(root))
+        about = tried(lambda: fs.info(root))
         if about["type"] == "file":
             return True, {name: about}
-        inside = _tried(lambda: fs.find(root, detail=True))
+        inside = tried(lambda: fs.find(root, detail=True))
     except Exception as error:
-        raise TableError(f"{name} cannot be reached: {_said(error, scheme)}") from None
+        raise TableError(f"{name} cannot be reached: {reason_of(error, scheme)}") from None
     below = root.rstrip("/") + "/"
     wanted = {p.removeprefix(below): i for p, i in inside.items() if is_looked_into(PurePosixPath(p).name)}
     files = {p: i for p, i in wanted.items() if _safe(p)}
@@ -154,10 +161,10 @@ def _copied(
         place.parent.mkdir(parents=True, exist_ok=True)
         draft = place.with_name(place.name + ".draft")
         try:
-            _tried(lambda p=path, d=draft: fs.get_file(files[p]["name"], str(d)))
+            tried(lambda p=path, d=draft: fs.get_file(files[p]["name"], str(d)))
         except Exception as error:
             draft.unlink(missing_ok=True)
-            raise TableError(f"{name}/{path} cannot be copied: {_said(error, scheme)}") from None
+            raise TableError(f"{name}/{path} cannot be copied: {reason_of(error, scheme)}") from None
         os.replace(draft, place)
     if due:
         write_text(seen_at, json.dumps({p: m for p, m in now.items() if m}))
@@ -173,7 +180,7 @@ def _mark(about: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16] if known else ""
 
 
-def _tried(action: Any) -> Any:
+def tried(action: Any) -> Any:
     """Do it, again after a pause where the network failed."""
     for i in range(TRIES):
         try:
@@ -195,7 +202,7 @@ def _status(error: Exception) -> int | None:
     return next((s for s in found if isinstance(s, int)), None)
 
 
-def _said(error: Exception, scheme: str) -> str:
+def reason_of(error: Exception, scheme: str) -> str:
     """Why, without the address: an error of a client repeats it, with what stands in it."""
     status = _status(error)
     if isinstance(error, FileNotFoundError) or status == 404:

@@ -3,6 +3,7 @@
 =====================  ==============================================================================
 `activation_stream`    activations of a language model on a text, live or cached: `stream`
 `StoredActivations`    rows of activations in files, in the place of a language model: `stored`
+`ActivationStore`      a store that `sae-train harvest` wrote (`storing`), local or at an address: `store`
 `synthetic_stream`     sums of known features, for which the truth is known: `synthetic`
 `evaluation_windows`   the held-out tokens that SAEs are judged on, and the protocol: `evaluation_text`
 `recovery`             how much of a known truth a decoder found: `recovery`
@@ -18,6 +19,7 @@ from trainers.activations.evaluation_text import evaluation_windows
 from trainers.activations.harvest import ActivationError
 from trainers.activations.recovery import Recovery, recovery
 from trainers.activations.scaling import Batch, Scaling
+from trainers.activations.store import ActivationStore
 from trainers.activations.stored import StoredActivations
 from trainers.activations.stream import ActivationStream, activation_stream
 from trainers.activations.synthetic import SyntheticStream, synthetic_stream
@@ -25,6 +27,7 @@ from trainers.activations.truth import KnownFeatures, ground_truth
 
 __all__ = [
     "ActivationError",
+    "ActivationStore",
     "ActivationStream",
     "Batch",
     "CacheError",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,8 +25,8 @@ BUFFER_ROWS = 2**19
 class ChunkReader(Protocol):
     """Harvests of one text, live or cached."""
 
-    def read(self, chunk: int) -> list[Rows]:
-        """The activations of one chunk, of each harvest."""
+    def read_all(self, chunks: Sequence[int]) -> Iterator[list[Rows]]:
+        """The activations of chunks, in their order, of each harvest."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,12 +86,13 @@ def filled(
     tensors = [_empty(h, int(rows[-1]), device) for h in harvests]
     mine = shares[rank]
     with reported(progress, "harvesting activations", len(mine)) as report:
-        for done, place in enumerate(mine, start=1):
+        found_all = reader.read_all([chunks[place] for place in mine])
+        for done, (place, found) in enumerate(zip(mine, found_all, strict=True), start=1):
             part = slice(int(rows[place]), int(rows[place + 1]))
-            for own, found in zip(tensors, reader.read(chunks[place]), strict=True):
-                own[0][part] = found[0]
-                if found[1] is not None:
-                    own[1][part] = found[1]
+            for own, read in zip(tensors, found, strict=True):
+                own[0][part] = read[0]
+                if read[1] is not None:
+                    own[1][part] = read[1]
             report(done)
     if world > 1:
         bounds = [(int(rows[s[0]]), int(rows[s[-1] + 1])) if len(s) else (0, 0) for s in shares]

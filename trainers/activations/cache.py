@@ -6,7 +6,9 @@ import hashlib
 import json
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -176,6 +178,25 @@ class Reader:
                 self.caches[i].keep(chunk, rows)
                 found[i] = rows
         return [found[i] for i in range(len(self.caches))]
+
+    def read_all(self, chunks: Sequence[int]) -> Iterator[list[Rows]]:
+        """Chunks in their order; the next ones of a store are read meanwhile."""
+        ahead = self.harvests[0].ahead
+        if not ahead:
+            yield from map(self.read, chunks)
+            return
+        with ThreadPoolExecutor(ahead) as pool:
+            waiting: deque[Future[list[Rows]]] = deque()
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(self.read, chunk))
+                    if len(waiting) > ahead:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for left in waiting:
+                    left.cancel()
 
 
 def caches_of(harvests: Sequence[Harvest], folder: Path, limit: int) -> list[CachedHarvest]:

@@ -44,9 +44,7 @@ def evaluation_windows(
     if isinstance(model, StoredActivations):  # rows are cheap: as many as there are
         windows = min(windows, total)
         places = _spread(windows, total)
-        where = f"{found.text}, {plural(windows, 'window')} of {length} rows, files {model.revision[:6]}"
-        where += f", {model.left_out} ignored" if model.left_out else ""
-        return found.tokens[places].long(), where
+        return found.tokens[places].long(), model.protocol_of(found.text, windows, length)
     if total < windows:
         body = length - (model.start_token is not None)
         raise TextError(

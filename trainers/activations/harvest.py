@@ -12,6 +12,8 @@ from torch import Tensor
 from frontier.wording import listed
 from trainers.activations.sources import TokenWindows
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 CHUNK_TOKENS = 4096
 """Tokens that the language model reads at a time."""
 
@@ -34,7 +36,12 @@ class Harvest:
         What activations are stored in.
     counted : Tensor, optional
         Of another harvest of these windows, where counting costs passes of the model.
+    shuffled : bool
+        Windows keep their order without.
     """
+
+    ahead = 0
+    """Chunks that are read while another is used."""
 
     def __init__(
         self,
@@ -46,6 +53,7 @@ class Harvest:
         chunk_tokens: int = CHUNK_TOKENS,
         dtype: torch.dtype = torch.float32,
         counted: Tensor | None = None,
+        shuffled: bool = True,
     ) -> None:
         self.model, self.windows, self.dtype = model, windows, dtype
         self.site = model.site(site)
@@ -54,7 +62,9 @@ class Harvest:
             self.target_site = None
         self.d_in = self.site.width
         self.d_out = self.d_in if self.target_site is None else self.target_site.width
-        order = torch.randperm(len(windows.tokens), generator=torch.Generator().manual_seed(0))
+        order = torch.arange(len(windows.tokens))
+        if shuffled:
+            order = torch.randperm(len(windows.tokens), generator=torch.Generator().manual_seed(0))
         self._chunks = order.split(max(1, chunk_tokens // windows.tokens.shape[1]))
         if counted is None:
             counted = torch.empty(windows.tokens.shape, dtype=torch.bool)
@@ -122,6 +132,8 @@ class Harvest:
 def read_together(harvests: Sequence[Harvest], chunk: int) -> list[Rows]:
     """One chunk of several harvests of the same windows, in one pass of the language model."""
     first = harvests[0]
+    if first.ahead:  # of a store
+        return [h.read(chunk) for h in harvests]
     names = list(dict.fromkeys(name for h in harvests for name in h.names))
     found = first.model.capture(first.tokens_of(chunk), names)
     return [h.counted_rows(chunk, found) for h in harvests]

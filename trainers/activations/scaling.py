@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-ROWS = 65_536
-"""Rows that are turned into float64 at a time."""
+NUMBERS = 2**21
+"""Numbers that are turned into float64 at a time: 17 MB."""
 FLAT = 1e-6
 """Activations whose spread is this share of their mean are equal, but for rounding."""
 
@@ -82,11 +82,12 @@ def scaling_of(input: Tensor, target: Tensor, names: tuple[str, str], centre: bo
 def _measured(rows: Tensor, name: str, centre: bool) -> tuple[float, Tensor, Tensor | None]:
     """Scale, mean of the scaled activations, and centre."""
     total = torch.zeros(rows.shape[1], dtype=torch.float64, device=rows.device)
-    for part in rows.split(ROWS):
+    parts = rows.split(max(1, NUMBERS // rows.shape[1]))
+    for part in parts:
         total += part.double().sum(0)
     mean = total / len(rows)
     origin = mean.float() if centre else torch.zeros_like(mean).float()
-    size = sum(float((part.double() - origin).norm(dim=1).sum()) for part in rows.split(ROWS)) / len(rows)
+    size = sum(float((part.double() - origin).norm(dim=1).sum()) for part in parts) / len(rows)
     if size <= FLAT * float(mean.norm()) or size == 0:
         same = "equal" if float(mean.norm()) else "zero"
         raise ValueError(f"all {len(rows):,} activations of {name} are {same}; no scale gives them a norm")

@@ -76,7 +76,7 @@ def token_windows(
     if tokens is not None and tokens < 1:
         raise TextError(f"tokens must be at least 1, got {tokens}")
     if isinstance(model, StoredActivations):
-        return _of_array(model, model.text, model.windows(), split, None, tokens)
+        return _of_array(model, model.text, model.windows(), split if model.cut else None, None, tokens)
     if isinstance(text, str | Path) and str(text).endswith(ARRAY_FILES):
         name, array = Path(text).name, read_array(Path(text))
     elif isinstance(text, np.ndarray | Tensor):

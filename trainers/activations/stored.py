@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from frontier.wording import listed
+from frontier.wording import listed, plural
 from trainers.language_models.left_out import LeftOut
 from trainers.language_models.sites import Site
 from trainers.text import TextError
@@ -29,6 +29,8 @@ MOST = 2**31 - 1
 ENDINGS = (".npy", ".safetensors")
 WANTED = "activations"
 """Name of the tensor in a safetensors file that holds several."""
+MANIFEST = "store.json"
+"""In a folder that is a store (`store`)."""
 SAMPLED = 64
 """Pieces of a large file that its digest is made of."""
 PIECE = 2**16
@@ -58,6 +60,8 @@ class StoredActivations:
 
     predicts = False
     """There are no logits behind rows."""
+    cut = True
+    """The last windows are for evaluation, the others for training."""
     start_token = None
     ignore: tuple[int, ...] = ()
     dtype = torch.float32
@@ -124,6 +128,11 @@ class StoredActivations:
             raise TextError(f"{self.text}: {len(self):,} rows are less than one window of {length}")
         count = len(self) // length
         return np.arange(count * length, dtype=np.int64).reshape(count, length)
+
+    def protocol_of(self, text: str, windows: int, length: int) -> str:
+        """What so many windows of the held-out rows are called in tables."""
+        out = f", {self.left_out} ignored" if self.left_out else ""
+        return f"{text}, {plural(windows, 'window')} of {length} rows, files {self.revision[:6]}{out}"
 
     def site(self, name: str) -> Site:
         """The one place, whatever it is called."""
@@ -209,6 +218,8 @@ def _places(files: str | Path | Sequence[str | Path]) -> list[Path]:
     found: list[Path] = []
     for given in [files] if isinstance(files, str | Path) else files:
         place = Path(given)
+        if (place / MANIFEST).is_file():
+            raise TextError(f"{place} is a store of activations; name it alone, as one path")
         inside = sorted(p for p in place.iterdir() if p.suffix in ENDINGS) if place.is_dir() else [place]
         if not inside or not all(p.is_file() for p in inside):
             raise TextError(f"no activations at {place}: wanted a file or folder of {' or '.join(ENDINGS)}")

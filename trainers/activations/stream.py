@@ -16,14 +16,13 @@ from frontier.progress import Callback
 from frontier.wording import listed, nearest
 from trainers.activations.buffers import Buffer, agreed, buffer_count, filled, processes
 from trainers.activations.cache import CachedHarvest, Reader, caches_of
-from trainers.activations.harvest import CHUNK_TOKENS, ActivationError, Harvest, distinct_sites
+from trainers.activations.harvest import CHUNK_TOKENS, DTYPES, ActivationError, Harvest, distinct_sites
 from trainers.activations.positions import require_same, seeded
 from trainers.activations.scaling import Batch, Scaling, scaling_of
 from trainers.activations.sizes import bytes_of
 from trainers.activations.sources import Text, require_places, token_windows
+from trainers.activations.store import ActivationStore, StoredChunks
 from trainers.text import STANDARD_LIBRARY, TextError
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def activation_stream(
@@ -52,7 +51,8 @@ def activation_stream(
 
     Parameters
     ----------
-    model : LanguageModel
+    model : LanguageModel, StoredActivations or ActivationStore
+        Of a store the text, its windows, chunks and number format are those that it was made with.
     site, target_site : str
         What the SAE reads and what it shall rebuild; without a target site it rebuilds its input. Several
         sites are read in one pass of the model, in the same order of rows; see `ActivationStream.batches`.
@@ -92,19 +92,23 @@ def activation_stream(
         raise ValueError(f"no storage type {dtype!r}{nearest(str(dtype), DTYPES)}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    windows = token_windows(
-        model, text, split=split, context_length=context_length, tokens=tokens, progress=progress
-    )
     sites = distinct_sites(model, [site] if isinstance(site, str) else site)
     if target_site is not None and len(sites) > 1:
         raise ValueError("several sites are those of autoencoders; a target site is for one")
-    require_places(model, windows)
-    made = partial(Harvest, model, windows, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
-    harvest = made(sites[0], target_site)
-    harvests = [harvest, *(made(site, counted=harvest.counted) for site in sites[1:])]
+    if isinstance(model, ActivationStore):
+        harvest: Harvest = StoredChunks(model, tokens)
+        harvests = [harvest]
+    else:
+        windows = token_windows(
+            model, text, split=split, context_length=context_length, tokens=tokens, progress=progress
+        )
+        require_places(model, windows)
+        made = partial(Harvest, model, windows, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
+        harvest = made(sites[0], target_site)
+        harvests = [harvest, *(made(site, counted=harvest.counted) for site in sites[1:])]
     if harvest.total_rows < batch_size:
         raise TextError(
-            f"{windows.text} is too short: it has {harvest.total_rows:,} tokens that count, "
+            f"{harvest.windows.text} is too short: it has {harvest.total_rows:,} tokens that count, "
             f"a batch needs {batch_size:,}"
         )
     buffers = buffer_count(harvests, buffer_tokens, bytes_of(memory_limit))
