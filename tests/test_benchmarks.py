@@ -20,8 +20,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = (
-    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "quality", "scaling",
-    "sharded_model", "store", "torchrun", "training",
+    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "parquet", "quality",
+    "scaling", "sharded_model", "store", "torchrun", "training",
 )  # fmt: skip
 
 

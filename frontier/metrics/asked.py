@@ -91,6 +91,37 @@ def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame
     return table[mask.to_numpy()], [f"kept {count} of {plural(len(table), 'row')}: {condition}"]
 
 
+def conditions_joined(condition: str | None) -> list[ast.AST]:
+    """The parts of a condition that all have to hold, as Python reads them.
+
+    >>> [ast.unparse(part) for part in conditions_joined("layer == 3 and (l0 < 20 or seed == 0)")]
+    ['layer == 3', 'l0 < 20 or seed == 0']
+    """
+    if condition is None:
+        return []
+    ahead, found = [_parsed(condition, condition, {}).body] if "`" not in condition else [], list[ast.AST]()
+    while ahead:
+        part = ahead.pop(0)
+        joined = isinstance(part, ast.BoolOp) and isinstance(part.op, ast.And)
+        ahead, found = (part.values + ahead, found) if joined else (ahead, [*found, part])
+    return found
+
+
+def words_in(condition: str | None) -> set[str]:
+    """The names of columns in a condition.
+
+    >>> sorted(words_in("layer == 3 and (`my set` == 'a' or eval.n < 2)"))
+    ['eval.n', 'layer', 'my set']
+    """
+    if condition is None:
+        return set()
+    named: dict[str, str] = {}
+    text = _BACKTICKS.sub(lambda m: named.setdefault(m[1], f"column_{len(named)}"), condition)
+    tree = _parsed(text, condition, named)
+    given = {placeholder: name for name, placeholder in named.items()}
+    return {given.get(n.id, n.id) for n in ast.walk(tree) if isinstance(n, ast.Name)}
+
+
 def in_condition(column: str) -> str:
     """A column's name as it stands in a condition: between backticks where it is no plain or dotted name.
 

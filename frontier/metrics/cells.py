@@ -127,10 +127,13 @@ def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[
 
 def _written_by_programs(column: pd.Series, spec: Column | None) -> tuple[pd.Series, set[str]] | None:
     """A column of text that Python itself reads, with what it shows; None where a mark needs thought."""
+    first = next((cell for cell in column if isinstance(cell, str)), None)
+    if first is None or not _is_float(first):
+        return None
     cells = column.tolist()
     alike = set(map(type, cells)) == {str}
     texts = cells if alike else [cell for cell in cells if isinstance(cell, str)]
-    if not texts or not (alike or all(isinstance(c, str) or is_missing(c) for c in cells)):
+    if not (alike or all(isinstance(c, str) or is_missing(c) for c in cells)):
         return None
     dotted = next((text for text in texts if "." in text), None)
     if dotted and spec is not None and spec.kind == "count":
@@ -154,8 +157,28 @@ def _known(spec: Column | None) -> bool:
     return spec is not None and spec.kind != "identity"
 
 
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def different_cells(column: pd.Series) -> list[Any]:
+    """The cells of a column, equal ones once, where they can be compared.
+
+    >>> different_cells(pd.Series(["relu", "relu", None]))
+    ['relu', None]
+    """
+    try:
+        return column.unique().tolist()
+    except TypeError:  # lists
+        return column.tolist()
+
+
 def _texts(column: pd.Series) -> Iterable[str]:
-    return dict.fromkeys(cell for cell in column if isinstance(cell, str))
+    return dict.fromkeys(cell for cell in different_cells(column) if isinstance(cell, str))
 
 
 def _is_text(kind: Any) -> bool:

@@ -162,6 +162,8 @@ def whole_counts(table: pd.DataFrame) -> None:
 
 
 REPEATED = "repeats an earlier row"
+PIECE = 2**20
+"""Rows that are hashed at a time."""
 
 
 def repeats(table: pd.DataFrame) -> Iterator[str]:
@@ -188,7 +190,7 @@ def repeats(table: pd.DataFrame) -> Iterator[str]:
 def _first_equals(facts: pd.DataFrame, among: np.ndarray) -> np.ndarray:
     """For each row the first of the rows `among` that equals it; itself where there is none before it."""
     first = np.arange(len(facts))
-    suspects = among[_equal_numbers(facts.iloc[among])]
+    suspects = among[_equal_numbers(facts, among)]
     if not suspects.size:
         return first
     rows = facts.iloc[suspects]
@@ -208,12 +210,15 @@ def _hashable(column: pd.Series) -> np.ndarray:
     return cells
 
 
-def _equal_numbers(facts: pd.DataFrame) -> np.ndarray:
-    """Positions of rows whose numbers hash as another row's: comparing whole rows is far slower."""
+def _equal_numbers(facts: pd.DataFrame, among: np.ndarray) -> np.ndarray:
+    """Positions in `among` of rows whose numbers hash as another's: comparing whole rows is far slower."""
     numbers = facts.select_dtypes("number")
     if not len(numbers.columns):
-        return np.arange(len(facts))
-    hashes = pd.util.hash_pandas_object(numbers, index=False).to_numpy()
+        return np.arange(len(among))
+    if len(among) < len(facts):
+        numbers = numbers.iloc[among]
+    pieces = (numbers.iloc[start : start + PIECE] for start in range(0, max(len(numbers), 1), PIECE))
+    hashes = np.concatenate([pd.util.hash_pandas_object(p, index=False).to_numpy() for p in pieces])
     ordered = np.sort(hashes)
     if not (ordered[1:] == ordered[:-1]).any():
         return np.empty(0, dtype=np.intp)

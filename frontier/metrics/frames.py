@@ -11,6 +11,8 @@ import pandas as pd
 from frontier.metrics.checks import TableError
 from frontier.metrics.names import NESTED, canonical_name
 
+LARGE = 50_000_000
+"""Cells from which on a table that need not be loaded whole is loaded in part."""
 LISTS = (list, tuple, np.ndarray, pd.Series)
 
 
@@ -35,6 +37,16 @@ def to_pandas(source: Any) -> pd.DataFrame:
     if isinstance(frame, nw.LazyFrame):
         frame = frame.collect()
     return frame.to_pandas()
+
+
+def lazy_rows(source: Any) -> int | None:
+    """How many rows a lazy frame of polars has, if it is a large one; None for anything else."""
+    if type(source).__name__ != "LazyFrame" or not type(source).__module__.startswith("polars"):
+        return None
+    import polars as pl
+
+    rows = source.select(pl.len()).collect().item()
+    return rows if rows * len(source.collect_schema()) > LARGE else None
 
 
 def _plain_columns(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from frontier.metrics.cells import different_cells
 from frontier.metrics.checks import TableError, add_text, rows_named
 from frontier.wording import listed
 
@@ -132,18 +133,21 @@ def settings_in_families(table: pd.DataFrame) -> Iterator[str]:
     A number alone is a setting where it is near the L0, as k is.
     """
     column = next((c for c in ("family", "architecture") if c in table), None)
-    if column is None or not table[column].map(lambda cell: isinstance(cell, str)).all():
+    different = [] if column is None else different_cells(table[column])
+    if column is None or not all(isinstance(cell, str) for cell in different):
+        return
+    if max(map(len, different), default=LONGEST) >= LONGEST:
+        return
+    seeds = {name: found for name in different if (found := _SEED.fullmatch(name))}
+    if len(seeds) < len(different) < len(table):
         return
     names = table[column].tolist()
-    if max(map(len, names), default=LONGEST) >= LONGEST:
-        return
-    seeds = {name: found for name in set(names) if (found := _SEED.fullmatch(name))}
-    if len(seeds) == len(set(names)) and "seed" not in table:
+    if len(seeds) == len(different) and "seed" not in table:
         table[column] = [seeds[name]["family"] for name in names]
         table["seed"] = [int(seeds[name]["seed"]) for name in names]
         yield f"{column}: {names[0]!r} is {table[column].iloc[0]!r} of seed {table['seed'].iloc[0]}"
         return
-    if len(set(names)) < len(names):
+    if len(different) < len(names):
         return
     settings = [found for name in names if (found := _SETTING.fullmatch(name))]
     families = [found["family"] for found in settings]

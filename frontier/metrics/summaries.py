@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.cells import is_missing
+from frontier.metrics.cells import different_cells, is_missing
 from frontier.metrics.checks import add_text, rows_named
 from frontier.metrics.number_format import decimals
 from frontier.wording import listed
@@ -42,9 +42,8 @@ def summary_rows(table: pd.DataFrame) -> Iterator[str]:
     """Rows of sums or means: alone in their text, or called after the family that they are of."""
     other = ("doubts", "excluded_because", "source", "ablation", "protocol", "sparsity_name")
     texts = [c for c in table.columns if c not in other and _is_text(table[c])]
-    short = {
-        cell for c in texts for cell in table[c].tolist() if isinstance(cell, str) and len(cell) < LONGEST
-    }
+    cells = (cell for c in texts for cell in different_cells(table[c]))
+    short = {cell for cell in cells if isinstance(cell, str) and len(cell) < LONGEST}
     if not any(_summary(cell) in SUMMARIES or _OF.fullmatch(cell.strip()) for cell in short):
         return
     words = pd.DataFrame({c: [_summary(cell) for cell in table[c]] for c in texts}, index=table.index)

@@ -28,6 +28,7 @@ from frontier.metrics.frames import to_pandas
 from frontier.metrics.identity import architecture_in
 from frontier.metrics.number_format import decimal_given
 from frontier.places import address_of
+from frontier.readers import columnar
 from frontier.readers.addresses import read_address
 from frontier.readers.beside import add_beside
 from frontier.readers.folders import all_is_kept, scan
@@ -101,7 +102,9 @@ def read(
     if checkpoints not in ("last", "all"):
         raise ValueError(f'checkpoints must be "last" or "all", found {checkpoints!r}')
     every = checkpoints == "all"
-    options = Options(decimal_given(decimal, thousands), rows_at, every, columns or {}, better=better)
+    options = Options(
+        decimal_given(decimal, thousands), rows_at, every, columns or {}, better=better, where=where
+    )
     if address := address_of(source):
         found = Found(options)
         origin = read_address(address, found)
@@ -112,8 +115,9 @@ def read(
         table = _from_path(path, options)
     else:
         origin = f"this {type(source).__name__}"
+        source, left = columnar.collected(source, options)
         frame, said = numbers_from_text(options.named(to_pandas(source)), options.decimal)
-        table = add_notes(metrics_table(options.marked(frame)), *said)
+        table = add_notes(metrics_table(options.marked(frame)), *left, *said)
         if PROVENANCE not in table.attrs:
             write(table, _plain_origin(table))
     table = with_better(_mapped_late(table, options), better)

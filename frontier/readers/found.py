@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from frontier.metrics.asked import renamed_as_asked
+from frontier.metrics.asked import renamed_as_asked, words_in
 from frontier.metrics.axes import unknown_numbers, with_better
 from frontier.metrics.finished import EVERY_CHECKPOINT
 from frontier.wording import listed
@@ -46,6 +46,8 @@ class Options:
         What the user calls which column of ours, and which of these were met so far.
     better : dict or str
         Which side of metrics that are not known here is better (see `frontier.metrics.axes.with_better`).
+    where : str or None
+        Which rows are wanted; a reader may leave others out.
     """
 
     decimal: str | None = None
@@ -54,6 +56,13 @@ class Options:
     columns: Mapping[str, str] = field(default_factory=dict)
     mapped: set[str] = field(default_factory=set, compare=False)
     better: Mapping[str, str] | str | None = None
+    where: str | None = None
+
+    @property
+    def asked(self) -> set[str]:
+        """Columns that the user names."""
+        sides = set() if isinstance(self.better, str) else set(self.better or ())
+        return {*self.columns, *words_in(self.where), *sides}
 
     def marked(self, frame: pd.DataFrame) -> pd.DataFrame:
         """The frame, which now says itself whether its checkpoints are wanted."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+import frontier.readers.columnar as columnar
 import frontier.readers.compressed as compressed
 import frontier.readers.dictionary_learning as dictionary_learning
 import frontier.readers.openmoss as openmoss
@@ -20,7 +21,7 @@ import frontier.readers.tables as tables
 import frontier.readers.tensorboard as tensorboard
 import frontier.readers.wandb as wandb
 import frontier.readers.wandb_files as wandb_files
-from frontier.metrics.cells import numbers_from_text
+from frontier.metrics.cells import different_cells, numbers_from_text
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import from_records
 from frontier.metrics.names import canonical_name
@@ -73,6 +74,8 @@ def read_file(path: str, found: Found) -> str:
             return tensorboard.read_events(path, found)
         if suffix in compressed.SUFFIXES:
             suffix, content = compressed.unpacked(path, suffix, PLAIN_KINDS, found.options.rows_at)
+        elif suffix in columnar.SUFFIXES:
+            return _plain(*columnar.read(path, found.options), path, found)
         else:
             content = bounded(path)
         if suffix == ".json":
@@ -81,12 +84,15 @@ def read_file(path: str, found: Found) -> str:
             return _json(json_lines(decode(content)), path, found)
         if suffix in YAML:
             return _yaml(yaml_content(content), path, found)
-        frame, said = tables.read_table(suffix, content, found.options)
-        for remark in said:
-            found.say(remark, path)
-        return _frame(frame, path, found)
+        return _plain(*tables.read_table(suffix, content, found.options), path, found)
     except Exception as error:  # any bytes may stand in a file, and the parsers raise all sorts
         raise tables.cannot_read(printable(path), suffix, error) from error
+
+
+def _plain(frame: pd.DataFrame, said: list[str], path: str, found: Found) -> str:
+    for remark in said:
+        found.say(remark, path)
+    return _frame(frame, path, found)
 
 
 def _json(content: Any, path: str, found: Found) -> str:
@@ -227,7 +233,7 @@ def _architectures(frame: pd.DataFrame, path: str, found: Found) -> pd.DataFrame
         found.say(f"{classes[0]!r} read as architecture", path)
         frame, names = frame.rename(columns={classes[0]: "architecture"}), ["architecture"]
     for name in names:
-        texts = {cell for cell in frame[name] if isinstance(cell, str)}
+        texts = {cell for cell in different_cells(frame[name]) if isinstance(cell, str)}
         known = {t: of_class(t) for t in texts if t.lower() in CLASSES or _CLASS.search(t)}
         known = {t: kind for t, kind in known.items() if kind and kind != t}
         if known:

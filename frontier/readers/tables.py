@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+import frontier.readers.columnar as columnar
 import frontier.readers.compressed as compressed
 import frontier.readers.spreadsheets as spreadsheets
 from frontier.csv_cells import unquoted_frame
@@ -19,12 +20,9 @@ from frontier.readers.separated import read_grid
 from frontier.readers.tensorboard import is_events
 from frontier.wording import listed, nearest
 
-SUFFIXES = (".csv", ".tsv", ".parquet", ".pq", ".json", ".jsonl", ".ndjson", *spreadsheets.SUFFIXES)
+SUFFIXES = (".csv", ".tsv", *columnar.SUFFIXES, ".json", ".jsonl", ".ndjson", *spreadsheets.SUFFIXES)
 TEXTS = (".txt", ".md", ".markdown", ".dat")
 """Endings of files that are read as tables where they are named, and not looked into in folders."""
-
-MOST_CELLS = 50_000_000
-"""Cells of a Parquet file, which may claim any number of rows in a few bytes."""
 
 HINTS = {
     "a pickle, which can run code and is never opened": (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib"),
@@ -129,22 +127,12 @@ def _read_workbook(suffix: str, content: bytes, options: Options) -> tuple[pd.Da
 
 
 def _read_parquet(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    import pyarrow.parquet
-
-    facts = pyarrow.parquet.read_metadata(io.BytesIO(content))
-    if facts.num_rows * facts.num_columns > MOST_CELLS:
-        raise TableError(
-            f"it has {facts.num_rows} rows of {facts.num_columns} columns, more than the {MOST_CELLS} cells "
-            "that are read"
-        )
-    table = pd.read_parquet(io.BytesIO(content), engine="pyarrow")
-    table.attrs = {}  # a file cannot say that it was checked
-    return table, []
+    return columnar.read(io.BytesIO(content), options)
 
 
 _Reader = Callable[[str, bytes, Options], tuple[pd.DataFrame, list[str]]]
 _READERS: dict[str, _Reader] = {
     **dict.fromkeys((".csv", ".tsv", *TEXTS), _read_text),
-    **dict.fromkeys((".parquet", ".pq"), _read_parquet),
+    **dict.fromkeys(columnar.SUFFIXES, _read_parquet),
     **dict.fromkeys(spreadsheets.SUFFIXES, _read_workbook),
 }
