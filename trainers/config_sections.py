@@ -9,6 +9,7 @@ from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, fie
 
 from frontier import wording as words
 from frontier.writing import file_name
+from trainers.activations.row_files import RAW_FORM
 from trainers.architectures import Architecture, architecture, known
 
 EXPANSION = 8.0
@@ -43,7 +44,9 @@ class ActivationsSection(Section):
     sites: list[str] | None = Field(None, min_length=1)
     """Several such places: the model reads the text once, and every family is trained at each."""
     files: str | list[str] | None = None
-    """Activations themselves, not a model: .npy, .safetensors, or a store of `sae-train harvest` (or s3://)."""
+    """Activations themselves (.npy, .safetensors, Zarr, Arrow, raw) instead of a model that reads text."""
+    raw_format: str | None = Field(None, pattern=RAW_FORM)
+    """Of files without a header (.bin, .dat, .raw): number format and numbers per row, as in float16[768]."""
     target_site: str | None = None
     """Where the output is compared: another site makes the SAEs transcoders."""
     text: str | list[str] = "standard-library"

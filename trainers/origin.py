@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from trainers.activations.store import ActivationStore, is_store
-from trainers.activations.stored import ROWS, StoredActivations
+from trainers.activations.stored import ROWS, SITE, StoredActivations
 from trainers.config import RunConfig
 from trainers.config_sections import ActivationsSection, ModelSection
 from trainers.language_models import LanguageModel, load_language_model
@@ -29,9 +29,9 @@ def origin_of(config: RunConfig, device: torch.device) -> Origin:
     if isinstance(alone, str) and is_store(alone):
         return of_the_site(ActivationStore(alone, device=device), given)
     name = "" if model.name == ModelSection().name else model.name
-    site = "activations" if given.site == ActivationsSection().site else given.site
-    window = given.context_length or ROWS
-    return StoredActivations(given.files, name=name, site=site, window=window, device=device)
+    site = SITE if given.site == ActivationsSection().site else given.site
+    window, form = given.context_length or ROWS, given.raw_format
+    return StoredActivations(given.files, name=name, site=site, window=window, device=device, raw_format=form)
 
 
 def of_the_site(store: ActivationStore, given: ActivationsSection) -> ActivationStore:

@@ -200,7 +200,7 @@ def check_evaluation_text(config: RunConfig, model: Origin) -> None:
         If the held-out text is missing or too short, or a file is also trained on.
     """
     training, evaluation = config.activations.text, config.evaluation_text
-    if not config.activations.files and all(is_files(text) for text in (training, evaluation)):
+    if model.predicts and all(is_files(text) for text in (training, evaluation)):
         shared = shared_files(training, evaluation)
         if shared:
             raise TextError(
@@ -211,13 +211,17 @@ def check_evaluation_text(config: RunConfig, model: Origin) -> None:
     evaluation_windows(model, evaluation, windows, length, progress=False)
 
 
-def build_run(config: RunConfig, progress: bool = True, fresh: bool = True) -> Run:
+def build_run(
+    config: RunConfig, progress: bool = True, fresh: bool = True, origin: Origin | None = None
+) -> Run:
     """Load the model, open the stream, and start every member of this process.
 
     Parameters
     ----------
     fresh : bool
         Read what `start_from` names; a run that a checkpoint is restored to needs none of it.
+    origin : LanguageModel or StoredActivations, optional
+        In the place of the configuration's model or files.
 
     Raises
     ------
@@ -229,9 +233,8 @@ def build_run(config: RunConfig, progress: bool = True, fresh: bool = True) -> R
     prepare(device, config.training.precision)
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
-    model = origin_of(config, device)
-    config = located(config, model)
-    config = with_exclusions(config, model)
+    model = origin_of(config, device) if origin is None else origin
+    config = with_exclusions(located(config, model), model)
     given, target = config.activations, config.activations.target_site
     config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from frontier.wording import listed, nearest, number
 from trainers.architectures import Architecture, BatchTopK, JumpReLU, Parameters
-from trainers.config import ConfigError, RunConfig
+from trainers.config import ConfigError, RunConfig, family_sites
 from trainers.config_members import MemberPlan
 from trainers.export import LAYOUTS, OURS, LayoutError, load
 from trainers.export.files import ExportError
@@ -48,12 +48,12 @@ def read_starts(config: RunConfig, plans: Iterable[MemberPlan]) -> dict[str, Sta
     ConfigError
         If there is no SAE, it cannot be read, or is of another architecture or size; what to type is said.
     """
-    sections = {f.called: f for f in config.families if f.start_from}
+    begun = [f for f in config.families if f.start_from]
+    sections = {(f.called, site): f for f in begun for site in family_sites(config, f)}
     loaded: dict[tuple[str, Path], Start] = {}
     found = {}
     for plan in plans:
-        if plan.family in sections:
-            section = sections[plan.family]
+        if section := sections.get((plan.family, plan.site)):
             place = _place(Path(str(section.start_from)), plan)
             if (plan.family, place) not in loaded:
                 kind = section.build(config.activations.target_site is None)

@@ -17,6 +17,7 @@ from trainers.config import RunConfig, has_content, write_config
 from trainers.counting.needs import Needs, free_memory, needs_of
 from trainers.interruption import Stopped, held
 from trainers.log_lines import last_step
+from trainers.origin import Origin
 from trainers.precision import formats
 from trainers.promises.lines import own_fault
 from trainers.run import Run, RunError, build_run, check_evaluation_text
@@ -25,7 +26,14 @@ from trainers.sae_files import save_sae
 from trainers.steps.engine import MemberLog
 
 
-def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resume: bool = False) -> Run:
+def train(
+    config: RunConfig,
+    folder: str | Path,
+    *,
+    progress: bool = True,
+    resume: bool = False,
+    origin: Origin | None = None,
+) -> Run:
     """Train every member of a configuration and write the SAEs to `folder`.
 
     Parameters
@@ -33,6 +41,9 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
     folder : path
         Gets `config.toml`, `environment.json`, `log.jsonl`, `checkpoints/`, `kept/` where SAEs at named steps
         are wanted and, at the end, `saes/`.
+    origin : LanguageModel or StoredActivations, optional
+        What the activations are of, in the place of the configuration's model or files; `evaluate_run` takes
+        the same as `model`.
     resume : bool
         Go on from the last checkpoint in `folder`; the final weights are those of a run that was never
         stopped.
@@ -51,7 +62,7 @@ def train(config: RunConfig, folder: str | Path, *, progress: bool = True, resum
         raise RunError(f"{folder} holds a run already; resume it, or name another folder")
     with enough_memory(config), own_fault([f.kind for f in config.families]):
         fresh = not (resume and checkpoints.complete(folder / "checkpoints"))
-        run = build_run(config, progress and ranks.is_first(), fresh)
+        run = build_run(config, progress and ranks.is_first(), fresh, origin)
         check_evaluation_text(config, run.model)
         if resume:
             go_on(run, folder)

@@ -2,7 +2,8 @@
 
 =====================  ==============================================================================
 `activation_stream`    activations of a language model on a text, live or cached: `stream`
-`StoredActivations`    rows of activations in files, in the place of a language model: `stored`
+`StoredActivations`    rows in files or arrays, in the place of a language model: `stored`
+`ComputedRows`         rows of any model, computed when they are asked for; `write_rows`: `computed_rows`
 `ActivationStore`      a store that `sae-train harvest` wrote (`storing`), local or at an address: `store`
 `synthetic_stream`     sums of known features, for which the truth is known: `synthetic`
 `evaluation_windows`   the held-out tokens that SAEs are judged on, and the protocol: `evaluation_text`
@@ -14,6 +15,7 @@ activations), `cache` (on disk), `buffers` (filled by all processes), `scaling`,
 """
 
 from trainers.activations.cache import CacheError
+from trainers.activations.computed_rows import ComputedRows, write_rows
 from trainers.activations.corpora import StreamedCorpus
 from trainers.activations.evaluation_text import evaluation_windows
 from trainers.activations.harvest import ActivationError
@@ -31,6 +33,7 @@ __all__ = [
     "ActivationStream",
     "Batch",
     "CacheError",
+    "ComputedRows",
     "KnownFeatures",
     "Recovery",
     "Scaling",
@@ -42,4 +45,5 @@ __all__ = [
     "ground_truth",
     "recovery",
     "synthetic_stream",
+    "write_rows",
 ]

@@ -31,8 +31,10 @@ from frontier.places import address_of, name_of
 from frontier.readers.remote import open_address, reason_of, tried
 from frontier.writing import DamagedError
 from trainers.activations.harvest import DTYPES, ActivationError, Harvest, Rows
+from trainers.activations.row_files import WANTED
+from trainers.activations.row_sources import MANIFEST
 from trainers.activations.sources import TokenWindows, require
-from trainers.activations.stored import MANIFEST, WANTED, StoredActivations
+from trainers.activations.stored import StoredActivations
 from trainers.language_models.left_out import LeftOut
 from trainers.language_models.sites import Site
 

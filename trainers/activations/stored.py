@@ -1,4 +1,4 @@
-"""Activations that lie in files: arrays of rows, which stand where a language model stands.
+"""Activations that are there: rows in files, arrays or one's own, which stand where a language model stands.
 
 A row's number is its token. Harvest, shuffling, caching, resume, the split and the evaluation's windows are
 then those of text: a window is `ROWS` rows that lie together, and the last sixteenth of the rows is for
@@ -7,55 +7,52 @@ evaluation. What needs predictions (cross-entropy, KL) is missing.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from frontier.wording import listed, plural
+from trainers.activations.row_sources import checked_rows, edges_of, sources_of
 from trainers.language_models.left_out import LeftOut
 from trainers.language_models.sites import Site
 from trainers.text import TextError
 
 ROWS = 64
 """Rows that are read together, and held out together, where nothing else is said."""
+SITE = "activations"
+"""What the place is called where nothing is said."""
 MOST = 2**31 - 1
 """Rows, as windows number them in 32 bits."""
-ENDINGS = (".npy", ".safetensors")
-WANTED = "activations"
-"""Name of the tensor in a safetensors file that holds several."""
-MANIFEST = "store.json"
-"""In a folder that is a store (`store`)."""
-SAMPLED = 64
-"""Pieces of a large file that its digest is made of."""
-PIECE = 2**16
 
 
 class StoredActivations:
-    """Rows of activations in `.npy` and `.safetensors` files, `[N, d]` or `[n, T, d]`, one after the other.
+    """Rows of activations `[N, d]` or `[n, T, d]`, one source after the other.
 
     Parameters
     ----------
-    files : path or paths
-        Files, or folders of them (in the order of their names).
+    files : path, array, rows, or a list of them
+        Files, or folders of them in the order of their names (`row_files`); arrays of NumPy, torch, Zarr or
+        alike; `ComputedRows` and what else has `rows`, `shape` and `inner`.
     name : str
         What the model behind them is called in tables.
     site : str
-        What the place is called.
+        What the place is called; of a dataset with several columns, which one.
     window : int
         Rows that are read, and held out, together.
     device : device
         Where rows are handed over, as float32. Files stay on disk; only rows that are asked for are read.
+    raw_format : str, optional
+        Of files without a header, the numbers of a row or a window: `float16[768]`, `float32[197, 768]`.
 
     Raises
     ------
     TextError
-        If a file is missing, torn, of another width than the first, or holds no numbers.
+        If a file is missing, torn, of another width than the first, or holds no numbers; when rows are read,
+        if one is not finite or a file has become another.
     """
 
     predicts = False
@@ -65,38 +62,39 @@ class StoredActivations:
     start_token = None
     ignore: tuple[int, ...] = ()
     dtype = torch.float32
+    left_out = LeftOut()
+    """Rows that do not count; a run sets what its configuration says."""
 
     def __init__(
         self,
-        files: str | Path | Sequence[str | Path],
+        files: Any,
         *,
         name: str = "",
-        site: str = "activations",
+        site: str = SITE,
         window: int = ROWS,
         device: str | torch.device = "cpu",
+        raw_format: str | None = None,
     ) -> None:
-        places = _places(files)
+        found = sources_of(files, raw_format, site)
         self.device = torch.device(device)
-        self._parts = [_opened(p) for p in places]
-        self.name = name or (Path(files) if isinstance(files, str | Path) else places[0]).stem
-        width = self._parts[0].shape[1]
-        for place, part in zip(places, self._parts, strict=True):
+        self._parts, first = found.parts, found.parts[0]
+        self.name = name or Path(files if isinstance(files, str | Path) else found.names[0]).stem
+        width = first.shape[1]
+        for part in self._parts:
             if part.shape[1] != width:
                 raise TextError(
-                    f"{place} has rows of {part.shape[1]} numbers, {places[0]} of {width}; give files of one "
-                    "site together, and each site a run of its own"
+                    f"{part.name} has rows of {part.shape[1]} numbers, {first.name} of {width}; give files "
+                    "of one site together, and each site a run of its own"
                 )
-        self._edges = np.cumsum([0, *(len(p) for p in self._parts)])
+        self._edges = edges_of(self._parts)
         if len(self) > MOST:
             raise TextError(
-                f"{places[0]} ...: {len(self):,} rows, at most {MOST:,} are read; name fewer files"
+                f"{first.name} ...: {len(self):,} rows, at most {MOST:,} are read; name fewer files"
             )
         self.context_length = window
-        self._site = Site(site, "", "output", None, width)
-        self.revision = _digest(places)
-        self.left_out = LeftOut()
-        """Rows that do not count; a run sets what its configuration says."""
-        self.text = f"{listed([p.name for p in places], 2)}"
+        self._site = Site(found.column if site == SITE else site, "", "output", None, width)
+        self.revision = found.digest
+        self.text = listed(found.names, 2)
 
     def __repr__(self) -> str:
         return f"StoredActivations({len(self):,} rows of {self._site.width} from {self.text})"
@@ -155,91 +153,6 @@ class StoredActivations:
         part = np.searchsorted(self._edges, numbers, side="right") - 1
         for i in np.unique(part):
             own = part == i
-            rows[own] = self._parts[i].rows(numbers[own] - self._edges[i])
+            rows[own] = checked_rows(self._parts[i], numbers[own] - self._edges[i])
         found = torch.from_numpy(rows).to(self.device).unflatten(0, tuple(tokens.shape))
         return dict.fromkeys(sites, found)
-
-
-class _Part:
-    """The rows of one file, read when they are asked for."""
-
-    def __init__(self, place: Path, array: Any, shape: Sequence[int], kind: str) -> None:
-        if len(shape) not in (2, 3) or kind != "f" or not np.prod(shape):
-            raise TextError(
-                f"{place} holds an array of shape {tuple(shape)} of {'numbers' if kind == 'f' else kind!r}; "
-                "wanted activations [N, d] or [n, T, d] as floating-point numbers"
-            )
-        self.place, self._array, self.inner = place, array, int(shape[1]) if len(shape) == 3 else 1
-        self._bytes = place.stat().st_size
-        self.shape = (int(np.prod(shape[:-1])), int(shape[-1]))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def rows(self, numbers: np.ndarray) -> np.ndarray:
-        """Some rows as float32."""
-        if self.place.stat().st_size != self._bytes:
-            raise TextError(
-                f"{self.place} has another size than when it was opened; start again with whole files"
-            )
-        outer, inner = np.divmod(numbers, self.inner)
-        first, place = np.unique(outer, return_inverse=True)
-        found = _floats(self._array, first)[place]
-        return found if self.inner == 1 else found[np.arange(len(inner)), inner]
-
-
-def _floats(array: Any, index: np.ndarray) -> np.ndarray:
-    """Rows, in rising order, of an array in memory or of a slice of a safetensors file, and no others."""
-    if isinstance(array, np.ndarray):
-        return np.asarray(array[index], dtype=np.float32)
-    neighbours = np.split(index, np.flatnonzero(np.diff(index) > 1) + 1)
-    return torch.cat([array[int(n[0]) : int(n[-1]) + 1].float() for n in neighbours]).numpy()
-
-
-def _opened(place: Path) -> _Part:
-    try:
-        if place.suffix == ".npy":
-            array = np.load(place, mmap_mode="r", allow_pickle=False)
-            return _Part(place, array, array.shape, array.dtype.kind)
-        tensors = safe_open(place, framework="pt")
-        names = list(tensors.keys())
-        if len(names) != 1 and WANTED not in names:
-            raise TextError(f"{place} holds {listed(names, 5)}; wanted one tensor, or one named {WANTED!r}")
-        piece = tensors.get_slice(WANTED if WANTED in names else names[0])
-        return _Part(place, piece, piece.get_shape(), "f" if "F" in piece.get_dtype() else piece.get_dtype())
-    except (ValueError, EOFError, OSError, SafetensorError) as error:
-        if isinstance(error, TextError):
-            raise
-        raise TextError(f"{place} cannot be read as an array of activations: {error}") from error
-
-
-def _places(files: str | Path | Sequence[str | Path]) -> list[Path]:
-    """The files that are named, those of folders in the order of their names."""
-    found: list[Path] = []
-    for given in [files] if isinstance(files, str | Path) else files:
-        place = Path(given)
-        if (place / MANIFEST).is_file():
-            raise TextError(f"{place} is a store of activations; name it alone, as one path")
-        inside = sorted(p for p in place.iterdir() if p.suffix in ENDINGS) if place.is_dir() else [place]
-        if not inside or not all(p.is_file() for p in inside):
-            raise TextError(f"no activations at {place}: wanted a file or folder of {' or '.join(ENDINGS)}")
-        if wrong := [p for p in inside if p.suffix not in ENDINGS]:
-            raise TextError(f"{wrong[0]}: activations are read from {' and '.join(ENDINGS)} files")
-        found += inside
-    if not found:
-        raise TextError("no file of activations is named")
-    return found
-
-
-def _digest(places: Sequence[Path]) -> str:
-    """A hash of sizes and of pieces spread evenly over every file, whole where it is small."""
-    digest = hashlib.sha256()
-    for place in places:
-        size = place.stat().st_size
-        digest.update(str(size).encode())
-        starts = np.unique(np.linspace(0, max(size - PIECE, 0), SAMPLED).astype(np.int64))
-        with place.open("rb") as raw:
-            for start in starts.tolist() if size > SAMPLED * PIECE else range(0, size, PIECE):
-                raw.seek(start)
-                digest.update(raw.read(PIECE))
-    return digest.hexdigest()

@@ -17,10 +17,12 @@ from frontier.progress import Callback, reported
 from frontier.wording import nearest
 from frontier.writing import remove_drafts, whole_file, write_json
 from trainers.activations.harvest import CHUNK_TOKENS, DTYPES, ActivationError, Harvest, check_finite
+from trainers.activations.row_files import WANTED
+from trainers.activations.row_sources import MANIFEST
 from trainers.activations.sizes import readable
 from trainers.activations.sources import TokenWindows
 from trainers.activations.store import CHUNKS, FORMAT, Files, chunks_digest, header_of
-from trainers.activations.stored import MANIFEST, ROWS, WANTED
+from trainers.activations.stored import ROWS
 from trainers.tensor_files import write_tensors
 
 SHARD_BYTES = 2**28
