@@ -58,6 +58,7 @@ def parts(n: int, designs: tuple[str, ...]) -> dict[str, Callable[[], Made]]:
     """What is measured, by name; None where a file is absent."""
     return {
         "equal families": lambda: simulated.equal_families(n, designs=designs),
+        "bent shapes": lambda: simulated.bent_shapes(n),
         "five equal families": lambda: simulated.five_families(n),
         "equal search": lambda: simulated.searched(n // 2),
         "dependent errors": lambda: simulated.dependent_errors(n),
@@ -78,6 +79,17 @@ def judged(name: str, frame: Any) -> list[Row]:
     """The rows of the table that a part gives."""
     if name == "equal families":
         return equal(frame)
+    if name == "bent shapes":
+        worst = _worst(frame, "coverage", "idxmin")
+        return [
+            _at_most(frame, "false verdicts", "equal families on bent curves", 0.07),
+            Row(
+                "coverage on bent curves",
+                "≥ 93 % in every cell",
+                worst,
+                bool(frame["coverage"].min() >= 0.93),
+            ),
+        ]
     if name == "five equal families":
         return [_at_most(frame, "any false verdict", name, 0.07)]
     if name == "equal search":

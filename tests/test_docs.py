@@ -46,7 +46,7 @@ QUOTED = {
     "4 1.43 34%": "34 % of tables with four",
     "5 1.32 48%": "48 % with five",
     "8 1.21 84%": "84 % with eight",
-    "15 1.15 100%": "1.43, 1.32, 1.21 and 1.15",
+    "15 1.14 100%": "1.43, 1.32, 1.21 and 1.14",
     "3.4 [2.0, 5.6] over 10 cells": "Ten of the twelve cells, mean 3.4 [2.0, 5.6]",
     "between 0.610 and 18.8": "from 0.61 to 19",
     "52 of 64 SAEs": "",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import frontier
+from benchmarks.verdict_parts.simulated import bent_shapes
 from benchmarks.verdict_parts.truths import DESIGNS, TRUTHS, Noise, Study, needing_fewer
 from frontier.comparison.verdict_rates import VerdictCalibration, _cells, _expected, verdict_rates
 
@@ -153,3 +154,14 @@ def test_nothing_to_compare_is_said():
     rows = [r | {"layer": i} for i, r in enumerate(rows)]
     found = frontier.calibrate(frontier.compare(rows, "a", by="layer"), replicates=10)
     assert not found.cells and "Nothing to calibrate" in repr(found)
+
+
+@pytest.mark.slow
+def test_limits_hold_on_curves_that_bend_more_than_the_shape_can():
+    """One family seen further up than the other. A polynomial that rises beyond its points once moved the
+    L0 at hits inside them: of equal families on a curve with a floor 0 % of the limits held 1."""
+    found = bent_shapes(60)
+    assert found["coverage"].min() >= 0.95 - 3.3 * (0.05 * 0.95 / 60) ** 0.5
+    assert found["coverage"].mean() >= 0.95 and found["false verdicts"].mean() <= 0.05
+    wide = found.groupby("design")["width"].median()
+    assert wide["8 v 8"] > 2 * wide["16 v 16"], "more and surer points tell more"

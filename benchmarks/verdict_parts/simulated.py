@@ -9,6 +9,7 @@ import pandas as pd
 
 import frontier
 from benchmarks.verdict_parts.truths import (
+    BENT,
     DESIGNS,
     NAMES,
     TRUTHS,
@@ -22,6 +23,7 @@ from benchmarks.verdict_parts.truths import (
     steeper,
 )
 from frontier.comparison import Comparisons
+from frontier.doubts import Kind
 
 SEED = 20261129
 NOISES = {f"{s:.0%}": Noise(s) for s in (0.02, 0.05, 0.1, 0.2)} | {"0.003": Noise(amount=0.003)}
@@ -68,6 +70,21 @@ def equal_families(
                 found = compared(study.tables(rng, tables))
                 rows.append((truth, design, noise, false_share(found), coverage(found)))
     return pd.DataFrame(rows, columns=["truth", "design", "noise", "false verdicts", "coverage"])
+
+
+def bent_shapes(tables: int = 2000) -> pd.DataFrame:
+    """Equal families on strongly bent curves, one seen further up than the other: errors and coverage."""
+    rows = []
+    for i, (truth, curve) in enumerate(BENT.items()):
+        for points, noise in ((8, "5%"), (12, "2%"), (16, "2%")):
+            study = Study([curve] * 2, [(points, 8, 256), (points, 12, 380)], NOISES[noise], jitter=0.0)
+            found = compared(study.tables(np.random.default_rng([SEED, 8, i, points]), tables))
+            width = np.median([math.log(c.potency.ratio_high / c.potency.ratio_low) for c in found])
+            lack = np.mean([any(d.kind is Kind.lack_of_fit for d in c.doubts) for c in found])
+            row = (false_share(found), coverage(found), float(width), float(lack))
+            rows.append((truth, f"{points} v {points}", noise, *row))
+    columns = ["truth", "design", "noise", "false verdicts", "coverage", "width", "lack of fit said"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def five_families(tables: int = 2000) -> pd.DataFrame:

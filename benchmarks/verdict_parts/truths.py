@@ -35,6 +35,14 @@ TRUTHS: dict[str, Curve] = {
 }
 """Hits from 0.02 to 0.7 over L0 from 20 to 300; the offset curve reaches 0 at L0 500."""
 
+BENT: dict[str, Curve] = {
+    "exponential to a floor": lambda l0: 0.02 + 0.6 * np.exp(-l0 / 25),
+    "sigmoid to a floor": lambda l0: 0.01 + 0.4 / (1 + (l0 / 60) ** 3),
+    "straight to zero": lambda l0: 0.3 * (1 - (l0 / 400) ** 0.7),
+    "two powers with a knee": lambda l0: 0.3 * (l0 / 50) ** np.where(l0 < 50, -0.5, -1.6),
+}
+"""Curves that no polynomial of low degree in log L0 follows."""
+
 DESIGNS: dict[str, list[tuple[int, float, float]]] = {
     "8/8": [(8, 20, 300), (8, 20, 300)],
     "12/12": [(12, 20, 300), (12, 20, 300)],

@@ -1,9 +1,9 @@
 """Which shape, which deviations and which errors: chosen per cell, the errors averaged over.
 
-Degrees of the shape (2 to 4) and of the families' deviations (1 or 2) have the least AICc. Which errors hold
-is uncertain with few points, so that all likely ones are kept with Akaike weights (Burnham & Anderson 2002,
-section 4.3), and whatever is tested or estimated is averaged over them. The price of choosing is thereby
-inside the error rates that `make verdicts` counts.
+Degrees of the shape (2 to 4, to 6 in long families) and of the families' deviations (1 or 2) have the least
+AICc. Which errors hold is uncertain with few points, so that all likely ones are kept with Akaike weights
+(Burnham & Anderson 2002, section 4.3), and whatever is tested or estimated is averaged over them. The price
+of choosing is thereby inside the error rates that `make verdicts` counts.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ ADDITIVE_COST = 4.0
 """Twice the gain in log-likelihood that a second component of the errors must bring, per residual point."""
 BEND_COST = 4.0
 """Gain in AICc that deviations of degree 2 must bring."""
+LONG_FAMILY = 5
+"""Degree of the shape from which on a family must have twice as many points."""
 LEAST_WEIGHT = 0.03
 """Models with a smaller share of the best one's likelihood are left out of the average."""
 KNEES = 5
@@ -104,6 +106,7 @@ def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
         for degree in DEGREES
         if n - layout(degree, deviation).n_free >= LEAST_DF
         and levels > degree + 1
+        and (degree < LONG_FAMILY or max(batch.sizes) >= 2 * degree)
         and max(batch.distinct) > deviation + 1
     ]
     if not found:

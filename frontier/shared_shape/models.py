@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from frontier.curves import Array
 from frontier.errors import LOG, Errors
 
-DEGREES = (2, 3, 4)
-"""Degrees of the shape that are tried."""
+DEGREES = (2, 3, 4, 5, 6)
+"""Degrees of the shape that are tried; from 5 on where a family has twice as many points."""
 LEAST_DF = 3
 """Degrees of freedom that a shape of degree 2 must leave, else it is a line."""
 MAX_STEPS = 40

@@ -122,12 +122,13 @@ class Curves:
         """Log L0 at which a curve has the given heights, and its derivative by the coefficients.
 
         The curve is taken as falling: where it is not, its values are put in order (Chernozhukov,
-        Fernandez-Val & Galichon, Biometrika 96, 2009).
+        Fernandez-Val & Galichon, Biometrika 96, 2009). Beyond its points it stays where it would turn: a
+        polynomial that rises there says nothing of the heights inside.
         """
         low, high = self.range_of(z, self.layout.moved if moved else self.layout.base)
         reach = MARGIN * np.maximum(high - low, 0.5)
         grid = low - reach + np.linspace(0, 1, GRID) * (high - low + 2 * reach)
-        heights = np.sort(self.value(grid, moved=moved), -1)
+        heights = np.sort(never_turning(self.value(grid, moved=moved), grid, low, high), -1)
         at = np.stack([np.interp(h, v, g[::-1]) for h, v, g in zip(logs, heights, grid, strict=True)])
         slope = np.minimum(self.value(at, moved=moved, slope=True), FLATTEST)
         return at, -self.design(at, moved=moved) / slope[..., None]
@@ -138,6 +139,24 @@ class Curves:
         design = self.design(at, moved=True) - self.design(at, moved=False)
         gap = self.sign * np.einsum("cpk,ck->cp", design, self.free.theta)
         return np.where(apart, 0.0, gap), np.where(apart, 0.0, self.error(design))
+
+
+def never_turning(heights: Array, at: Array, low: Array, high: Array) -> Array:
+    """Heights that before `low` do not fall below those between, nor rise above them after `high`.
+
+    >>> import numpy as np
+    >>> at, ends = np.arange(6.0)[None], (np.array([[2.0]]), np.array([[3.0]]))
+    >>> never_turning(np.array([[4.0, 9, 5, 3, 2, 7]]), at, *ends)
+    array([[9., 9., 5., 3., 2., 2.]])
+    """
+    rounding = 1e-9 * (at[:, -1:] - at[:, :1])
+    before, after = at < low - rounding, at > high + rounding
+    between = ~(before | after)
+    top = np.where(between, heights, -np.inf).max(-1, keepdims=True)
+    bottom = np.where(between, heights, np.inf).min(-1, keepdims=True)
+    rising = np.maximum.accumulate(np.where(before, heights, top)[:, ::-1], -1)[:, ::-1]
+    falling = np.minimum.accumulate(np.where(after, heights, bottom), -1)
+    return np.where(before, rising, np.where(after, falling, heights))
 
 
 def common_range(layout: Layout, z: Array) -> tuple[Array, NDArray[np.bool_]]:
