@@ -3,6 +3,8 @@
 from .calibration import calibrate as calibrate
 from .citing import cite as cite
 from .comparison import compare as compare
+from .comparison import compare_budgets as compare_budgets
+from .comparison.budget_comparison import BudgetComparisons as BudgetComparisons
 from .comparison.comparison import Comparison as Comparison
 from .comparison.comparison import Comparisons as Comparisons
 from .curves import CURVES as CURVES
@@ -14,6 +16,7 @@ from .explorer import explore as explore
 from .figures import family_styles as family_styles
 from .figures import paper_style as paper_style
 from .figures import plot_attainment as plot_attainment
+from .figures import plot_budget as plot_budget
 from .figures import plot_collapse as plot_collapse
 from .figures import plot_evidence as plot_evidence
 from .figures import plot_fits as plot_fits

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from frontier.cli_budgets import budgets
 from frontier.cli_options import (
     Across,
     By,
@@ -29,6 +30,7 @@ from frontier.cli_options import (
     XAxis,
     YAxis,
     reads,
+    split,
     word_or_number,
 )
 from frontier.cli_remarks import alone, differences, reasons, said
@@ -169,6 +171,9 @@ def compare(
     show_result(found, verbose=verbose, told=told)
     if out:
         wrote(write_comparison(found, out, table=table), undrawn(found.fits, "fits and collapse"))
+
+
+app.command()(budgets)
 
 
 @app.command()
@@ -319,9 +324,3 @@ def simulated(source: Comparisons | FrontierFits, groups: int, **options: Any) -
     with reported(True, "simulating", groups) as done:
         counted = itertools.count(1)
         return calibrate(source, progress=lambda _: done(next(counted)), **options)
-
-
-def split(names: list[str] | None) -> list[str] | None:
-    """Column names given by repeating an option or with commas; 'none' for no column."""
-    found = [n.strip() for name in names or () for n in name.split(",") if n.strip()]
-    return [] if found == ["none"] else found or None

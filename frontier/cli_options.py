@@ -153,6 +153,12 @@ READING: dict[str, Any] = {
 """Options of `frontier.read`, which every command that reads takes."""
 
 
+def split(names: list[str] | None) -> list[str] | None:
+    """Column names given by repeating an option or with commas; 'none' for no column."""
+    found = [n.strip() for name in names or () for n in name.split(",") if n.strip()]
+    return [] if found == ["none"] else found or None
+
+
 def word_or_number(text: str | None) -> str | float | None:
     """A number where the text is one.
 

@@ -107,6 +107,10 @@ def simulated() -> Iterator[Entry]:
         SIMULATED, "plot_attainment(table)", lambda: figures.plot_attainment(_seeds(rng)),
     )  # fmt: skip
     yield Entry(
+        "budget", "Relative potency over training, with the limits of each budget; hollow: no verdict",
+        SIMULATED, "plot_budget(table)", lambda: figures.plot_budget(_budgets(rng)),
+    )  # fmt: skip
+    yield Entry(
         "pruning", "What SAEs trace while their lowest activations are removed", SIMULATED,
         "plot_pruning(table)", lambda: figures.plot_pruning(_pruned()),
     )  # fmt: skip
@@ -179,6 +183,27 @@ def _seeds(rng: np.random.Generator) -> pd.DataFrame:
                 {"family": family, "seed": seed, "l0": x, "loss_recovered": 1 - y}
                 for x, y in zip(l0, hit, strict=True)
             ]
+    return pd.DataFrame(rows)
+
+
+def _budgets(rng: np.random.Generator) -> pd.DataFrame:
+    """Three families of eight SAEs at five budgets: one keeps its lead, another one gains its own."""
+    rows: list[dict[str, Any]] = []
+    for family, early, late in (("relu", 1.0, 1.0), ("topk", 1.9, 1.7), ("gated", 0.8, 1.9)):
+        own = rng.normal(0, 0.06, 8)
+        for share, tokens in zip(np.linspace(0, 1, 5), (10, 30, 100, 300, 1000), strict=True):
+            potency = early ** (1 - share) * late**share
+            for i, l0 in enumerate(np.geomspace(4, 100, 8)):
+                error = 0.9 * own[i] + 0.4 * rng.normal(0, 0.06)
+                hit = (0.55 - 0.15 * share) * (l0 * potency) ** -0.7 * np.exp(error)
+                name = f"{family}_{i}_step{tokens}"
+                new = {
+                    "run_id": name,
+                    "family": family,
+                    "tokens_trained": tokens * 10**6,
+                    "sparsity_setting": i,
+                }
+                rows.append({**new, "l0": l0, "loss_recovered": 1 - hit})
     return pd.DataFrame(rows)
 
 

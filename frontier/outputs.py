@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from frontier import figures
-from frontier.comparison import Comparisons
+from frontier.comparison import BudgetComparisons, Comparisons
 from frontier.csv_cells import quoted_frame
 from frontier.figures.fits import cells_of
 from frontier.fits.frontier_fits import FrontierFits
@@ -73,6 +73,17 @@ def write_comparison(
     if table is not None:
         files += write_figure(_frontiers(found, table), out / f"frontier{name}")
     return [*files, found.save(out / f"comparison{name}.json")]
+
+
+def write_budgets(found: BudgetComparisons, out: Path) -> list[Path]:
+    """Potencies by budget, their changes, and the figure of a comparison of budgets."""
+    files = write_frame(found.to_frame(), out / "budgets")
+    if found.changes:
+        changes = pd.concat([c.to_frame() for c in found.changes], ignore_index=True)
+        files += write_frame(changes, out / "budget_changes")
+    if any(c.is_told for c in found):
+        files += write_figure(figures.plot_budget(found), out / "budgets")
+    return [*files, found.save(out / "budgets.json")]
 
 
 def _frontiers(found: Comparisons, table: pd.DataFrame) -> Any:

@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 SCRIPTS = (
-    "pareto_sets", "start_up", "evaluation", "fits", "learning_rates", "looks", "parquet", "quality",
+    "budgets", "evaluation", "fits", "learning_rates", "looks", "pareto_sets", "parquet", "quality",
+    "start_up",
     "scaling", "sharded_model", "store", "torchrun", "training",
 )  # fmt: skip
 
@@ -32,6 +33,7 @@ def run(module, *arguments):
 @pytest.mark.parametrize("name", (*SCRIPTS, "training_gpu"))
 def test_help(name):
     if name in (
+        "budgets",
         "evaluation",
         "learning_rates",
         "looks",
@@ -99,6 +101,16 @@ def test_the_pages_are_those_of_the_result_files(monkeypatch, tmp_path):
     page.main()
     for path in written.values():
         assert (tmp_path / path.name).read_text() == path.read_text()
+
+
+def test_the_page_of_budgets_is_that_of_its_saes():
+    pytest.importorskip("torch", reason="torch is not installed (extra train)")
+    from benchmarks import budgets
+
+    record = json.loads((RESULTS / "budgets.json").read_text())
+    text = (ROOT / budgets.PAGE).read_text(encoding="utf-8")
+    saes = pd.DataFrame(record["saes"], columns=record["columns"])
+    assert budgets.on_page(text, budgets.compared(saes)) == text
 
 
 def test_default_learning_rates_are_those_measured_and_lose_at_most_5_percent():

@@ -127,7 +127,7 @@ def sweep(tmp_path_factory):
 
 NEEDED = {
     "hypervolume": {"worst": {"l0": 200.0, "performance_hit": 1.0}}, "plot_metrics": {"y": "ce_sae"},
-    "lack_of_fit": None, "metrics_table": None, "notes": None, "plot_training": None,
+    "compare_budgets": None, "lack_of_fit": None, "metrics_table": None, "notes": None, "plot_training": None,
 }  # fmt: skip
 """What a function cannot do without; None: not a function of a table alone."""
 OF_TABLES = [

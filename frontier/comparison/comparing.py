@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -112,6 +112,29 @@ def compare(
     >>> len(found), found["Resid", "gated"].verdict
     (3, 'better')
     """
+    task = task_of(
+        table, reference, by, rows=rows, y=y, max_l0=max_l0, at=at, level=level,
+        typical_seed_sd=typical_seed_sd, family=family, across=across, better=better,
+    )  # fmt: skip
+    found = task.run()
+
+    def make() -> tuple[FrontierFits, RatioTable]:
+        fits = fit(
+            task.chosen.table, curve, task.groups.cells, x=x, y=task.y, errors=errors, max_l0=max_l0,
+            vanishing_l0=vanishing_l0, level=level, fixed=fixed, family=family, across=across,
+        )  # fmt: skip
+        ratios = ratio_table(fits, task.reference, at=at, intervals=intervals, simultaneous=simultaneous)
+        return fits, _with_potencies(ratios, found)
+
+    return found.with_curves(make)
+
+
+def task_of(
+    table: Any, reference: str | None, by: Sequence[str] | str | None, *, rows: str, y: str | None,
+    max_l0: float | None, at: float | None, level: float, typical_seed_sd: float, family: str,
+    across: Sequence[str], better: Mapping[str, str] | str | None,
+) -> Task:  # fmt: skip
+    """The rows that one call compares, in their groups, with its options; else as `compare`."""
     table = with_better(metrics_table(table), better, y)
     y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
@@ -120,20 +143,16 @@ def compare(
         raise ValueError(nothing_to_compare(table))
     name = reference_family(usable(table)[groups.family].tolist(), reference)
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: "min"})
-    task = Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))
-    found = task.run()
-    notes = (*groups.notes, chosen.set_aside, chosen.note, *found.notes)
-    found = replace(found, notes=tuple(dict.fromkeys(n for n in notes if n)))
+    return Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))
 
-    def make() -> tuple[FrontierFits, RatioTable]:
-        fits = fit(
-            chosen.table, curve, groups.cells, x=x, y=y, errors=errors, max_l0=max_l0,
-            vanishing_l0=vanishing_l0, level=level, fixed=fixed, family=family, across=across,
-        )  # fmt: skip
-        ratios = ratio_table(fits, name, at=at, intervals=intervals, simultaneous=simultaneous)
-        return fits, _with_potencies(ratios, found)
 
-    return found.with_curves(make)
+class Compared(NamedTuple):
+    """One cell: its families' points, the reference first, and what was found of them."""
+
+    group: Group
+    members: list[Points]
+    cell: Cell
+    analysis: Analysis | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,19 +169,27 @@ class Task:
     max_l0: float | None
     across: tuple[str, ...]
 
-    def run(self) -> Comparisons:
-        """Every cell analysed in one batch, then told pair by pair."""
-        table = self.chosen.table
+    def analysed(self) -> tuple[list[Compared], list[str]]:
+        """Every cell, in one batch, and remarks on what is left out."""
         points, remarks = points_of(
-            table, self.groups, "l0", self.y, log_x=True, max_l0=self.max_l0, across=self.across
+            self.chosen.table, self.groups, "l0", self.y, log_x=True, max_l0=self.max_l0, across=self.across
         )
-        observed = of_chosen(table, self.groups, self.reference, self.y, self.max_l0)
-        seen = _by_pair(observed)
         cells, left = self._cells(points)
+        found = zip(cells, analysed([c for _, c in cells]), strict=True)
+        compared = [Compared(self.groups.cell_of(m[0].group), m, c, a) for (m, c), a in found]
+        return compared, [*remarks, *left]
+
+    def run(self) -> Comparisons:
+        """Every cell told pair by pair."""
+        return self.told(*self.analysed())
+
+    def told(self, cells: list[Compared], remarks: list[str]) -> Comparisons:
+        """What was found, pair by pair."""
+        observed = of_chosen(self.chosen.table, self.groups, self.reference, self.y, self.max_l0)
+        seen, left = _by_pair(observed), list[str]()
         found: list[Comparison] = []
         shapes: list[SharedShape] = []
-        for (members, cell), analysis in zip(cells, analysed([c for _, c in cells]), strict=True):
-            group = self.groups.cell_of(members[0].group)
+        for group, members, cell, analysis in cells:
             if analysis is None:
                 where = in_words(group) or "the table"
                 left.append(f"{where}: not compared, the points carry no shape (one L0, or no hit above 0)")
@@ -170,10 +197,11 @@ class Task:
             families = [str(m.group[self.groups.family]) for m in members]
             shapes.append(SharedShape.of(group, self.y, families, cell, analysis.shape))
             found += self._told(group, members, cell, families, analysis, seen)
-        notes = (*remarks, *left)
+        notes = (*self.groups.notes, self.chosen.set_aside, self.chosen.note, *remarks, *left)
         return Comparisons(
-            tuple(found), tuple(shapes), observed, self.groups.cells, self.groups.family, self.y, notes
-        )
+            tuple(found), tuple(shapes), observed, self.groups.cells, self.groups.family, self.y,
+            tuple(dict.fromkeys(n for n in notes if n)),
+        )  # fmt: skip
 
     def _cells(self, points: list[Points]) -> tuple[list[tuple[list[Points], Cell]], list[str]]:
         """Each cell's families with points, the reference first, and remarks on cells without it."""

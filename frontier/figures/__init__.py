@@ -7,6 +7,7 @@ theme is a venue's. Importing it takes 0.7 s, so that happens where a histogram 
 """
 
 from frontier.figures.attainment import plot_attainment
+from frontier.figures.budget import plot_budget
 from frontier.figures.collapse import plot_collapse
 from frontier.figures.evidence import plot_evidence
 from frontier.figures.files import save_figure
@@ -27,6 +28,7 @@ __all__ = [
     "family_styles",
     "paper_style",
     "plot_attainment",
+    "plot_budget",
     "plot_collapse",
     "plot_evidence",
     "plot_fits",

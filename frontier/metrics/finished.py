@@ -22,6 +22,8 @@ from frontier.metrics.steps import STEP_WORDS, steps_in, without_step
 from frontier.metrics.summaries import summary_rows
 from frontier.wording import listed, number, plural
 
+CHECKPOINT = "intermediate checkpoint"
+"""Why a row is set aside that is an SAE on its way."""
 EVERY_CHECKPOINT = "frontier_every_checkpoint"
 """Attribute of a table whose intermediate checkpoints are wanted."""
 
@@ -125,7 +127,7 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
         early[np.flatnonzero(ready)[(rows["step"] < last).to_numpy()]] = True
         ready &= ~early
         if early.any():
-            add_text(table, "excluded_because", early, "intermediate checkpoint")
+            add_text(table, "excluded_because", early, CHECKPOINT)
             yield (
                 f"{plural(int(early.sum()), 'intermediate checkpoint')} set aside by {name}, the last of "
                 'each SAE kept; read(..., checkpoints="all") or --checkpoints all takes them too'
