@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_runs import TEXT, said, small
+from processes import under_torchrun
+from small_runs import TEXT, said, small, weights
 
 from trainers import evaluation_windows, load_language_model
 from trainers.activations import activation_stream
@@ -117,6 +118,16 @@ def test_a_run_without_massive_activations_goes_on_and_is_measured_alike(tmp_pat
     fvu = float((first(rows) - rows).square().sum() / (rows - rows.mean(0)).square().sum())
     row = table.set_index("run_id").loc[first.identity["run_id"]]
     assert row["fvu"] == pytest.approx(fvu, rel=1e-5)
+
+
+def test_processes_that_look_at_their_shares_find_the_same(tmp_path):
+    config = leaving(sites=["resid_post.0", SITE], exclude_norms_above=1.2)
+    write_config(config, tmp_path / "sweep.toml")
+    train(config, tmp_path / "one", progress=False)
+    under_torchrun(2, "run", tmp_path / "sweep.toml", "--out", tmp_path / "two", "--quiet")
+    one, two = (weights(tmp_path / name) for name in ("one", "two"))
+    assert one.keys() == two.keys() and len(one) == 4
+    assert all(torch.equal(v, two[k][name]) for k, p in one.items() for name, v in p.items())
 
 
 def test_the_file_keeps_what_was_found(tmp_path):

@@ -16,6 +16,7 @@ from trainers.config_members import members
 from trainers.config_sizes import located, sized
 from trainers.evaluate.runs import evaluate_run
 from trainers.run import build_run
+from trainers.sae_files import load_saes
 from trainers.status import run_status
 from trainers.sweeps import settled
 from trainers.train import train
@@ -248,6 +249,15 @@ def test_wrong_sites_of_a_family(monkeypatch, capsys, tmp_path):
     assert code == 2 and "nowhere.1" in err and not (tmp_path / "run" / "config.toml").exists()
     changed = read_config(tmp_path / "one.toml", ["activations.site=mlp_out.0"])
     assert changed.activations.places == ["mlp_out.0"]
+
+
+def test_each_site_goes_on_from_its_own_sae_or_from_none(together, tmp_path):
+    """A family of one name may start anew at one site and from a run at another."""
+    kind = {"architecture": "batch_topk", "settings": [2]}
+    families = [kind | {"sites": [SITES[0]]}, kind | {"sites": [SITES[1]], "start_from": str(together)}]
+    train(of_sites(families=families), tmp_path / "run", progress=False)
+    parents = {s.identity["site"]: s.identity.get("parent") for s in load_saes(tmp_path / "run" / "saes")}
+    assert parents == {NAMES[0]: None, NAMES[1]: f"batch_topk_2_seed0_{NAMES[1]}"}
 
 
 def test_the_command_shows_the_sites(monkeypatch, capsys, tmp_path):

@@ -15,7 +15,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from frontier.progress import Callback, reported
-from trainers.activations.harvest import ActivationError, Harvest, Rows, check_finite
+from trainers.activations.harvest import ActivationError, Harvest, Rows, carrier, check_finite
 from trainers.activations.sizes import readable
 
 BUFFER_ROWS = 2**19
@@ -121,7 +121,7 @@ def agreed(description: dict[str, Any], device: torch.device) -> None:
     if world == 1:
         return
     text = json.dumps(description, sort_keys=True)
-    mine = torch.tensor(int(hashlib.sha256(text.encode()).hexdigest()[:15], 16), device=_carrier(device))
+    mine = torch.tensor(int(hashlib.sha256(text.encode()).hexdigest()[:15], 16), device=carrier(device))
     first = mine.clone()
     dist.broadcast(first, src=0)
     differ = (mine != first).long()
@@ -135,18 +135,12 @@ def agreed(description: dict[str, Any], device: torch.device) -> None:
 
 def _exchange(rows: Tensor, bounds: list[tuple[int, int]], device: torch.device) -> None:
     """Fill every process's share of `rows` from the process that has it, as bytes."""
-    carrier = _carrier(device)
+    place = carrier(device)
     for source, (begin, end) in enumerate(bounds):
         if begin == end:
             continue
         part = rows[begin:end].view(torch.uint8)
-        sent = part.to(carrier)
+        sent = part.to(place)
         dist.broadcast(sent, src=source)
         if sent is not part:
             part.copy_(sent)
-
-
-def _carrier(device: torch.device) -> torch.device:
-    """Where tensors have to be for a broadcast: NCCL carries only those on a GPU, gloo those on the CPU."""
-    nccl = device.type == "cuda" and "nccl" in str(dist.get_backend_config())
-    return device if nccl else torch.device("cpu")

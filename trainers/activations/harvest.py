@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from frontier.wording import listed
 from trainers.activations.sources import TokenWindows
+from trainers.language_models.left_out import LeftOut
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -67,9 +69,7 @@ class Harvest:
             order = torch.randperm(len(windows.tokens), generator=torch.Generator().manual_seed(0))
         self._chunks = order.split(max(1, chunk_tokens // windows.tokens.shape[1]))
         if counted is None:
-            counted = torch.empty(windows.tokens.shape, dtype=torch.bool)
-            for chunk in self._chunks:
-                counted[chunk] = model.counted(windows.tokens[chunk].long()).cpu()
+            counted = _counted(model, windows.tokens, self._chunks)
         self.counted = counted
         """Which tokens of the windows give a row `[n, T]`."""
         per_window = counted.sum(1)
@@ -127,6 +127,21 @@ class Harvest:
             "activations": self.total_rows,
             "dtype": _name(self.dtype),
         } | ({"left_out": str(out)} if out else {})
+
+
+def _counted(model: Any, tokens: Tensor, chunks: Sequence[Tensor]) -> Tensor:
+    """Which tokens count; where that costs passes of the model, each process looks at its share of chunks."""
+    dear = bool(getattr(model, "left_out", LeftOut()).norms)
+    together = dear and dist.is_available() and dist.is_initialized()
+    rank, world = (dist.get_rank(), dist.get_world_size()) if together else (0, 1)
+    found = torch.zeros(tokens.shape, dtype=torch.uint8)
+    for chunk in chunks[rank::world]:
+        found[chunk] = model.counted(tokens[chunk].long()).to(found)
+    if together:
+        sent = found.to(carrier(model.device))
+        dist.all_reduce(sent)
+        found = sent.cpu()
+    return found.bool()
 
 
 def read_together(harvests: Sequence[Harvest], chunk: int) -> list[Rows]:
@@ -190,3 +205,9 @@ def check_finite(harvest: Harvest, chunks: Sequence[int], input: Tensor, target:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def carrier(device: torch.device) -> torch.device:
+    """Where tensors have to be for a broadcast: NCCL carries only those on a GPU, gloo those on the CPU."""
+    nccl = device.type == "cuda" and "nccl" in str(dist.get_backend_config())
+    return device if nccl else torch.device("cpu")

@@ -80,7 +80,7 @@ class PlainRows:
             If the file is another than when it was opened.
         """
         first, place = np.unique(numbers, return_inverse=True)
-        data = bytearray(len(first) * self._row)
+        data = np.empty(len(first) * self._row, dtype=np.uint8)
         view, done = memoryview(data), 0
         try:
             with self.place.open("rb", buffering=0) as file:
@@ -93,7 +93,8 @@ class PlainRows:
             raise TextError(
                 f"{self.name} has another size than when it was opened; start again with whole files"
             )
-        return _numbers(data, self._form).reshape(len(first), self.shape[1])[place]
+        found = _numbers(data, self._form).reshape(len(first), self.shape[1])
+        return found if np.array_equal(first, numbers) else found[place]
 
 
 class HeldRows:
@@ -206,11 +207,11 @@ def _filled(file: Any, view: memoryview) -> int:
     return done
 
 
-def _numbers(data: bytearray, form: np.dtype | torch.dtype) -> np.ndarray:
+def _numbers(data: np.ndarray, form: np.dtype | torch.dtype) -> np.ndarray:
     """Bytes as float32."""
     if isinstance(form, torch.dtype):
-        return torch.frombuffer(data, dtype=form).float().numpy()
-    return np.frombuffer(data, dtype=form).astype(np.float32)
+        return torch.from_numpy(data).view(form).float().numpy()
+    return data.view(form).astype(np.float32, copy=False)
 
 
 def _array(values: Any) -> np.ndarray:

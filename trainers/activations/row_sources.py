@@ -131,6 +131,9 @@ def checked_rows(part: Part, numbers: np.ndarray) -> np.ndarray:
         If one holds NaN or infinity: the first is named.
     """
     rows = part.rows(numbers)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(rows.sum()):  # which a single value that is not finite spoils
+            return rows
     finite = np.isfinite(rows).all(axis=1)
     if not finite.all():
         first = int(numbers[~finite].min())

@@ -149,9 +149,12 @@ class StoredActivations:
     def capture(self, tokens: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """The rows of these numbers, `[batch, T, d]`, under every name that is asked for."""
         numbers = tokens.cpu().numpy().ravel()
-        rows = np.empty((len(numbers), self._site.width), dtype=np.float32)
         part = np.searchsorted(self._edges, numbers, side="right") - 1
-        for i in np.unique(part):
+        if len(self._parts) == 1:
+            rows = checked_rows(self._parts[0], numbers)
+        else:
+            rows = np.empty((len(numbers), self._site.width), dtype=np.float32)
+        for i in np.unique(part) if len(self._parts) > 1 else ():
             own = part == i
             rows[own] = checked_rows(self._parts[i], numbers[own] - self._edges[i])
         found = torch.from_numpy(rows).to(self.device).unflatten(0, tuple(tokens.shape))
