@@ -195,7 +195,7 @@ class FamilySection(Section):
     sites: list[str] | None = Field(None, min_length=1)
     """Of activations.sites those at which it is trained; all by default."""
     start_from: str | None = None
-    """Go on from a trained SAE: its folder (ours, SAELens or dictionary_learning), or a run's, by name."""
+    """Go on from a trained SAE: its folder (ours, or of another library), or a run's, by name."""
     options: dict[str, Any] = {}
     """Options of the architecture, for example { p = 0.5 } or { frozen_decoder = false }."""
     expansion: float | list[float] | None = None

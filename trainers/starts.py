@@ -1,4 +1,4 @@
-"""Members that go on from a trained SAE (`start_from`): ours, or a folder of SAELens or dictionary_learning.
+"""Members that go on from a trained SAE (`start_from`): ours, or of SAELens, dictionary_learning or sparsify.
 
 Its weights are taken into the units of the run's activations, so that at step 0 the member computes what the
 SAE computed; the optimiser and the schedule begin anew. What it went on from is in its identity: `parent`,
@@ -20,7 +20,7 @@ from frontier.wording import listed, nearest, number
 from trainers.architectures import Architecture, BatchTopK, JumpReLU, Parameters
 from trainers.config import ConfigError, RunConfig, family_sites
 from trainers.config_members import MemberPlan
-from trainers.export import LAYOUTS, OURS, LayoutError, load
+from trainers.export import OURS, READ, LayoutError, load
 from trainers.export.files import ExportError
 from trainers.export.forms import as_jumprelu, form_name, form_of, subtracting
 from trainers.family import Family, Source
@@ -118,7 +118,7 @@ def _place(path: Path, plan: MemberPlan) -> Path:
         raise ConfigError(
             f"family {plan.family}: there is no folder {path}; start_from is a folder of an SAE, or of a run"
         )
-    files = [OURS, *(layout.FILES for layout in LAYOUTS.values())]
+    files = [OURS, *(layout.FILES for layout in READ.values())]
     if any((path / name).is_file() for own in files for name in own):
         return path
     many = path / "saes" if (path / "saes").is_dir() else path

@@ -27,7 +27,8 @@ def test_folders_without_an_sae(tmp_path):
     refused(tmp_path / "nowhere", "is no folder")
     refused(
         tmp_path,
-        "holds no SAE; wanted cfg.json and sae_weights.safetensors or config.json and ae.pt or sae.json",
+        "holds no SAE; wanted cfg.json and sae_weights.safetensors or config.json and ae.pt or cfg.json and "
+        "sae.safetensors or sae.json",
     )
     for layout, (here, gone) in {
         "sae-lens": ("cfg.json", "sae_weights.safetensors"), "dictionary-learning": ("ae.pt", "config.json"),

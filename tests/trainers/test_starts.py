@@ -1,17 +1,19 @@
 """Members that go on from a trained SAE: equal at step 0, recorded, resumed bit for bit; what is refused."""
 
+import json
 import shutil
 
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from small_runs import small, weights
 
 from trainers import checkpoints
 from trainers.architectures import BUILT_IN, TopK
 from trainers.config import ConfigError, read_config, run_config, write_config
 from trainers.evaluate.runs import evaluate_run, evaluated
-from trainers.export import export
+from trainers.export import LayoutError, export, load
 from trainers.run import build_run
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, load_saes, save_sae
@@ -105,6 +107,35 @@ def test_foreign_folders(source, layout, name, tmp_path):
     torch.testing.assert_close(found(x), sae(x), rtol=1e-4, atol=1e-5)
     assert found.identity["parent"] == "theirs"
     assert found.identity["tokens_before"] == sae.identity["tokens_trained"]
+
+
+@pytest.mark.parametrize(("transcode", "skip"), [(False, False), (False, True), (True, True)])
+def test_a_folder_of_sparsify(tmp_path, transcode, skip):
+    """Against its own formula: relu(linear(x − b_dec)) at the k highest, no b_dec in a transcoder."""
+    random = torch.Generator().manual_seed(0)
+    d, size, k = 128, 64, 4
+    w, b = torch.randn(size, d, generator=random) / 9, torch.randn(size, generator=random) / 9
+    rows = torch.nn.functional.normalize(torch.randn(size, d, generator=random))
+    bias, around = torch.randn(d, generator=random), torch.randn(d, d, generator=random) / 9
+    found = {"encoder.weight": w, "encoder.bias": b, "W_dec": rows, "b_dec": bias}
+    folder = tmp_path / "layers.3.mlp"
+    folder.mkdir()
+    save_file(found | ({"W_skip": around} if skip else {}), folder / "sae.safetensors")
+    cfg = {"activation": "topk", "expansion_factor": 32, "num_latents": size, "k": k, "d_in": d}
+    (folder / "cfg.json").write_text(json.dumps(cfg | {"transcode": transcode, "skip_connection": skip}))
+    x = torch.randn(50, d, generator=random)
+    acts, places = torch.relu((x if transcode else x - bias) @ w.T + b).topk(k)
+    wanted = torch.einsum("nk,nkd->nd", acts, rows[places]) + bias + (x @ around.T if skip else 0)
+    sae = load(folder)
+    torch.testing.assert_close(sae(x), wanted, rtol=1e-4, atol=1e-5)
+    assert (sae.identity["run_id"], sae.identity["sparsity_setting"]) == ("layers.3.mlp", k)
+    if not transcode and not skip:
+        with pytest.warns(UserWarning, match=r"site layers\.3\.mlp there"):
+            _, (start,) = at_step_0(families("topk", start_from=str(folder)))
+        torch.testing.assert_close(start(x), wanted, rtol=1e-3, atol=1e-3)
+    (folder / "cfg.json").write_text(json.dumps(cfg | {"activation": "groupmax"}))
+    with pytest.raises(LayoutError, match="activation 'groupmax' is not read; wanted 'topk'"):
+        load(folder)
 
 
 def test_rows_of_another_norm_compute_the_same_at_norm_1(source, tmp_path):

@@ -1,9 +1,9 @@
 """SAEs in the layouts of other libraries: `export` writes a folder that they load, `load` reads theirs.
 
-Neither library is imported. What a layout cannot hold exactly is refused with the reason; nothing is
-approximated. `sae_lens` and `dictionary_learning` are one file each; `forms` turns our architectures
-into the few functions that the layouts know, `places` translates site names, `facts` is what is written and
-read about an SAE beside its weights, `files` reads tensors and JSON and runs nothing that they hold.
+No such library is imported. What a layout cannot hold exactly is refused with the reason; nothing is
+approximated. `sae_lens`, `dictionary_learning` and `sparsify` (read alone) are one file each; `forms` turns
+our architectures into the few functions that the layouts know, `places` translates sites, `facts` is what
+is written and read about an SAE beside its weights, `files` reads tensors and JSON and runs nothing in them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ from typing import Any
 
 from frontier.wording import nearest
 from frontier.writing import DamagedError, check_sums
-from trainers.export import dictionary_learning, sae_lens
+from trainers.export import dictionary_learning, sae_lens, sparsify
 from trainers.export.files import ExportError, LayoutError, write_folder
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_sae
 
-__all__ = ["LAYOUTS", "ExportError", "LayoutError", "export", "load"]
+__all__ = ["LAYOUTS", "READ", "ExportError", "LayoutError", "export", "load"]
 
 LAYOUTS = {"sae-lens": sae_lens, "dictionary-learning": dictionary_learning}
 """Name of a layout to its module, which has FILES, `contents` and `read`."""
 
+READ = LAYOUTS | {"sparsify": sparsify}
+"""Layouts that are read; sparsify's is not written."""
 OURS = ("sae.json", "sae.safetensors")
 
 
@@ -57,7 +59,7 @@ def export(
 
 
 def load(folder: str | Path) -> SAE:
-    """The SAE in a folder of SAELens, of dictionary_learning, or of ours; which one, its files tell.
+    """The SAE in a folder of SAELens, dictionary_learning, sparsify or ours; which one, its files tell.
 
     The identity holds what the folder says: run_id (the folder's name), source, architecture, model, site,
     layer, sizes, seed and sparsity setting, under the names that the trainers use.
@@ -68,14 +70,14 @@ def load(folder: str | Path) -> SAE:
         If the folder holds no SAE, several, or one that is torn, malformed or not supported; in one line.
     """
     folder = Path(folder)
-    layouts = {name: module.FILES for name, module in LAYOUTS.items()} | {"ours": OURS}
+    layouts = {name: module.FILES for name, module in READ.items()} | {"ours": OURS}
     complete = [name for name, files in layouts.items() if all((folder / f).is_file() for f in files)]
     if len(complete) > 1:
         raise LayoutError(f"{folder} holds several layouts ({', '.join(complete)}); keep the files of one")
     if not complete:
         raise LayoutError(f"{folder} {_what_is_missing(folder, layouts)}")
     try:
-        found = load_sae(folder) if complete == ["ours"] else LAYOUTS[complete[0]].read(folder)
+        found = load_sae(folder) if complete == ["ours"] else READ[complete[0]].read(folder)
         check_sums(folder)
     except (SAEFileError, DamagedError) as error:
         raise LayoutError(" ".join(str(error).split())) from error
