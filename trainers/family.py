@@ -108,6 +108,11 @@ class Family:
     def __len__(self) -> int:
         return len(self.members)
 
+    @property
+    def member_bytes(self) -> int:
+        """Bytes of the parameters of one member, whole."""
+        return sum(v.numel() * v.element_size() for v in self.parameters.values()) // len(self)
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{m.setting:g}" for m in self.members)
         return (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from trainers import ranks
 from trainers.activations.store import ActivationStore, is_store
 from trainers.activations.stored import ROWS, SITE, StoredActivations
 from trainers.config import RunConfig
@@ -15,13 +16,23 @@ Origin = LanguageModel | StoredActivations
 
 
 def origin_of(config: RunConfig, device: torch.device) -> Origin:
-    """The model of a configuration, or its files or store of activations.
+    """The model of a configuration, or its files or store of activations; the first process hashes it.
 
     Raises
     ------
     TextError
         If files of activations are named and cannot be read.
     """
+    model = opened(config, device)
+    if isinstance(model, LanguageModel) and ranks.world_size() > 1:
+        if ranks.any_true(ranks.of_first(lambda: model.glimpse) != model.glimpse):
+            raise TextError(f"the processes do not have the same {model.name}; give each the same files")
+        model.revision = ranks.of_first(lambda: model.revision)
+    return model
+
+
+def opened(config: RunConfig, device: torch.device) -> Origin:
+    """The same, each process for itself."""
     given, model = config.activations, config.model
     if not given.files:
         return load_language_model(model.name, device=device, dtype=model.dtype)

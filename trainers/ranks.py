@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -80,6 +80,18 @@ def barrier() -> None:
 def mine(items: Sequence[T]) -> list[T]:
     """The share of this process of the items: every `world_size`-th, so that cheap and dear ones spread."""
     return list(items[rank() :: world_size()])
+
+
+def of_first(make: Callable[[], str]) -> str:
+    """What the first process finds, in every process; the others do not look."""
+    if world_size() == 1:
+        return make()
+    found = make().encode() if is_first() else b""
+    size = torch.tensor(len(found))
+    dist.broadcast(size, src=0)
+    text = torch.frombuffer(bytearray(found or bytes(int(size))), dtype=torch.uint8)
+    dist.broadcast(text, src=0)
+    return text.numpy().tobytes().decode()
 
 
 def any_true(flag: bool) -> bool:

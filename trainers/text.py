@@ -103,8 +103,10 @@ def documents(
 def shared_files(training: str | Path | Sequence[str | Path], evaluation: Any) -> list[Path]:
     """Files that are trained on whole and also evaluated on, or the other way round.
 
-    A file that both cut is cut in the same place, and so is not shared.
+    A file that both cut is cut in the same place, and so is not shared; nothing is where both are one source.
     """
+    if training == evaluation:
+        return []
     ours = {p.file.resolve(): p.cut for p in _places_of(training, "train")}
     theirs = {p.file.resolve(): p.cut for p in _places_of(evaluation, "evaluation")}
     return sorted(f for f in ours.keys() & theirs.keys() if not (ours[f] and theirs[f]))

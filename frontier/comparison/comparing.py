@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -25,6 +25,7 @@ from frontier.guard import guard, nothing_to_compare
 from frontier.metrics import metrics_table, usable, y_axis
 from frontier.metrics.axes import falling_axis, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
+from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, of_chosen
 from frontier.ratios.pairs import reference_family
@@ -155,6 +156,10 @@ class Compared(NamedTuple):
     analysis: Analysis | None
 
 
+SHARES = (10, 50, 15, 25)
+"""Of the work on many cells: their points, their analysis, what was observed, what is told of it."""
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """What one call compares: chosen rows in groups, the reference, the axis and the options."""
@@ -169,27 +174,34 @@ class Task:
     max_l0: float | None
     across: tuple[str, ...]
 
-    def analysed(self) -> tuple[list[Compared], list[str]]:
-        """Every cell, in one batch, and remarks on what is left out."""
+    def analysed(self, done: Callable[[int], None] | None = None) -> tuple[list[Compared], list[str]]:
+        """Every cell, in one batch, and remarks on what is left out; `done` hears of two `SHARES`."""
         points, remarks = points_of(
             self.chosen.table, self.groups, "l0", self.y, log_x=True, max_l0=self.max_l0, across=self.across
         )
         cells, left = self._cells(points)
-        found = zip(cells, analysed([c for _, c in cells]), strict=True)
+        heard: bool | Callback = (
+            True if done is None else lambda _, n, of: done(SHARES[0] + SHARES[1] * n // of)
+        )
+        found = zip(cells, analysed([c for _, c in cells], heard), strict=True)
         compared = [Compared(self.groups.cell_of(m[0].group), m, c, a) for (m, c), a in found]
         return compared, [*remarks, *left]
 
     def run(self) -> Comparisons:
-        """Every cell told pair by pair."""
-        return self.told(*self.analysed())
+        """Every cell told pair by pair, under one bar."""
+        with reported(True, "comparing", sum(SHARES)) as done:
+            return self.told(*self.analysed(done), done)
 
-    def told(self, cells: list[Compared], remarks: list[str]) -> Comparisons:
-        """What was found, pair by pair."""
+    def told(
+        self, cells: list[Compared], remarks: list[str], done: Callable[[int], None] = lambda _: None
+    ) -> Comparisons:
+        """What was found, pair by pair; `done` hears of the other two `SHARES`."""
         observed = of_chosen(self.chosen.table, self.groups, self.reference, self.y, self.max_l0)
         seen, left = _by_pair(observed), list[str]()
         found: list[Comparison] = []
         shapes: list[SharedShape] = []
-        for group, members, cell, analysis in cells:
+        for number, (group, members, cell, analysis) in enumerate(cells, 1):
+            done(sum(SHARES[:3]) + SHARES[3] * number // len(cells))
             if analysis is None:
                 where = in_words(group) or "the table"
                 left.append(f"{where}: not compared, the points carry no shape (one L0, or no hit above 0)")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from frontier.errors import Errors
-from frontier.progress import reported
+from frontier.progress import Callback, reported
 from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
 from frontier.shared_shape.models import Array, Layout, fit_shifts
@@ -53,11 +53,11 @@ class Analysis:
     pairs: tuple[Pair, ...]
 
 
-def analysed(cells: Sequence[Cell]) -> list[Analysis | None]:
+def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[Analysis | None]:
     """Every cell analysed; None where its points carry no shape."""
     found: list[Analysis | None] = [None] * len(cells)
     seen = 0
-    with reported(True, "comparing", len(cells)) as done:
+    with reported(progress, "comparing", len(cells)) as done:
         for batch in batches(cells):
             for row, analysis in zip(batch.rows, _batch(batch), strict=True):
                 found[row] = analysis

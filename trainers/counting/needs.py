@@ -10,6 +10,7 @@ import torch
 from trainers.counting.steps import counted_step
 from trainers.evaluate.fitting import CODES, LOGITS
 from trainers.family import Family
+from trainers.sharding import ShardedFamily
 from trainers.steps.stacked import StackedEngine
 
 SPARE = 0.03
@@ -27,10 +28,13 @@ class Needs:
         step (codes and gradients) of the family that needs most.
     evaluation : int
         The language model, all SAEs, and one window's logits and codes: the least that an evaluation needs.
+    divided : bool
+        Each SAE is trained in shards and evaluated whole; one of them is there at a time.
     """
 
     training: dict[str, int]
     evaluation: int
+    divided: bool = False
 
     @property
     def most(self) -> int:
@@ -47,7 +51,7 @@ class Needs:
             return None
         largest = max(self.training, key=lambda name: self.training[name])
         if sum(self.training.values()) < self.evaluation:
-            largest = "evaluation"
+            largest = "evaluation of a whole SAE" if self.divided else "evaluation"
         return (
             f"this run {self}; the device has {_size(free)} free. Most of it is for the {largest}: lower "
             f"{LOWER[largest]}"
@@ -61,6 +65,8 @@ LOWER = {
     "optimiser": "training.dictionary_size, train fewer members in one run, or spread them with torchrun",
     "step": "training.batch_size, or train fewer members of a family in one run",
     "evaluation": "activations.context_length, or the number of members",
+    "evaluation of a whole SAE": "training.dictionary_size or activations.context_length; shards divide only "
+    "its training",
 }
 """By what needs most."""
 
@@ -75,13 +81,15 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     per_token = max(
         LOGITS * model.vocabulary_size * model.predicts, CODES * max(f.dictionary_size for f in families)
     )
-    evaluation = language + trained + per_token * stream.harvest.windows.tokens.shape[1]
+    divided = any(isinstance(f, ShardedFamily) for f in families)
+    there = max(f.member_bytes for f in families) if divided else trained
+    evaluation = language + there + per_token * stream.harvest.windows.tokens.shape[1]
     return Needs(
         {
             "language model": language, "activations": stream.bytes_held, "weights": weights,
             "optimiser": 2 * trained, "step": max(steps, default=0),
         },
-        evaluation,
+        evaluation, divided,
     )  # fmt: skip
 
 

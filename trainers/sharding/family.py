@@ -42,6 +42,13 @@ class ShardedFamily(Family):
         self.dims, self.speaks = latent_dims(architecture), shards.rank == 0
         super().__init__(name, architecture, members, dictionary_size=dictionary_size, **given)
 
+    @property
+    def member_bytes(self) -> int:
+        """Bytes of the parameters of one member, whole: those of all shards."""
+        counts = {name: 1 if dim is None else self.shards.count for name, dim in self.dims.items()}
+        sizes = {k: v.numel() * v.element_size() // len(self) for k, v in self.parameters.items()}
+        return sum(size * counts[name] for name, size in sizes.items())
+
     def start(self, member: Member) -> tuple[Parameters, Parameters]:
         """The part of these latents of what one device would start with."""
         means = (self.scaling.input_mean.float(), self.scaling.target_mean.float())
