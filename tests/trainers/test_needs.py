@@ -7,7 +7,7 @@ from test_shards import in_processes
 from threaded_shards import in_threads
 
 from trainers import origin, precision, ranks
-from trainers.activations import buffers
+from trainers.activations import harvest
 from trainers.activations.scaling import Scaling
 from trainers.architectures import architecture
 from trainers.counting import Traffic
@@ -136,5 +136,5 @@ def test_members_are_dealt_evenly(monkeypatch):
     ],
 )
 def test_activations_go_by_nccl_where_there_is_one(backends, device, carrier, monkeypatch):
-    monkeypatch.setattr(buffers.dist, "get_backend_config", lambda: backends)
-    assert buffers._carrier(torch.device(device)) == torch.device(carrier)
+    monkeypatch.setattr(harvest.dist, "get_backend_config", lambda: backends)
+    assert harvest.carrier(torch.device(device)) == torch.device(carrier)
