@@ -99,11 +99,14 @@ def conditions_joined(condition: str | None) -> list[ast.AST]:
     """
     if condition is None:
         return []
-    ahead, found = [_parsed(condition, condition, {}).body] if "`" not in condition else [], list[ast.AST]()
+    found: list[ast.AST] = []
+    ahead = [_parsed(condition, condition, {}).body] if "`" not in condition else []
     while ahead:
         part = ahead.pop(0)
-        joined = isinstance(part, ast.BoolOp) and isinstance(part.op, ast.And)
-        ahead, found = (part.values + ahead, found) if joined else (ahead, [*found, part])
+        if isinstance(part, ast.BoolOp) and isinstance(part.op, ast.And):
+            ahead = part.values + ahead
+        else:
+            found.append(part)
     return found
 
 

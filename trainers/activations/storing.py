@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,11 +97,8 @@ def write_store(
     folder, dtype = Path(folder), dtype or str(model.dtype).removeprefix("torch.")
     if dtype not in DTYPES:
         raise ValueError(f"no storage type {dtype!r}{nearest(dtype, DTYPES)}")
-    common = {"chunk_tokens": chunk_tokens, "dtype": DTYPES[dtype]}
-    harvests = {
-        "train": Harvest(model, windows, site, **common),
-        "held_out": Harvest(model, held_out, site, shuffled=False, **common),
-    }
+    harvest = partial(Harvest, model, site=site, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
+    harvests = {"train": harvest(windows), "held_out": harvest(held_out, shuffled=False)}
     about = plan(harvests, site, held_out.text, shard_bytes)
     shards = [(name, s) for name in harvests for s in about[name]["shards"]]
     size = sum(s["rows"] * harvests[n].bytes_per_row + OVERHEAD for n, s in shards)
