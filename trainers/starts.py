@@ -198,11 +198,9 @@ def _scaled(start: Start, family: Family, setting: float) -> tuple[Parameters, P
             f"{where} reads width {sae.d_in} and writes {sae.d_out}{f' (at {site})' if site else ''}, this "
             f"run {wide[0]} and {wide[1]}; give activations.site the place that it was trained at"
         )
-    scales, centres = (
-        (scaling.input_scale, scaling.target_scale),
-        (scaling.input_centre, scaling.target_centre),
-    )
-    moved = [None if c is None else -s * c for s, c in zip(scales, centres, strict=True)]
+    s, t = scaling.input_scale, scaling.target_scale
+    centre = None if scaling.input_centre is None else -s * scaling.input_centre
+    target_centre = None if scaling.target_centre is None else -t * scaling.target_centre
     means = (scaling.input_mean.float(), scaling.target_mean.float())
     fresh = kind.start(*wide, family.dictionary_size, means, 0)
     plain = kind.inference(fresh, kind.state(family.dictionary_size), setting)
@@ -216,7 +214,8 @@ def _scaled(start: Start, family: Family, setting: float) -> tuple[Parameters, P
             f"{where} does not fit {kind.name} with these options: {'; '.join(wrong)}; give the family the "
             "options that it was trained with"
         )
-    p = kind.fold({k: v.cpu() for k, v in sae.parameters.items()}, *(1 / s for s in scales), *moved)
+    raw = {k: v.cpu() for k, v in sae.parameters.items()}
+    p = kind.fold(raw, 1 / s, 1 / t, centre, target_centre)
     p = _unit_rows(p, kind, where) if kind.unit_norm else p
     return {k: p[k] for k in fresh}, kind.state_of(p, family.dictionary_size)
 
