@@ -81,7 +81,7 @@ class PlainRows:
         """
         first, place = np.unique(numbers, return_inverse=True)
         data = np.empty(len(first) * self._row, dtype=np.uint8)
-        view, done = memoryview(data), 0
+        view, done = data.data, 0
         try:
             with self.place.open("rb", buffering=0) as file:
                 for run in neighbours(first):

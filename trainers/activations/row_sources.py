@@ -29,7 +29,7 @@ class Sources(NamedTuple):
     parts: list[Part]
     names: list[str]
     digest: str
-    column: str | None
+    column: str
     """Of a dataset."""
 
 
