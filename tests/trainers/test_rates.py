@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_runs import small, weights
 
-from trainers.architectures import BUILT_IN, Gated, JumpReLU, PAnneal, ReLU, known
+from trainers.architectures import BUILT_IN, Gated, JumpReLU, MatchingPursuit, PAnneal, ReLU, known
 from trainers.config import checked, run_config, stated, write_config
 from trainers.config_members import members
 from trainers.precision import with_formats
@@ -20,13 +20,14 @@ def families(*names, **more):
     return [{"architecture": n, "settings": [4]} | more for n in names]
 
 
-def test_penalised_kinds_are_faster_where_runs_are_short():
+def test_some_kinds_are_faster_where_runs_are_short():
     """The formula by hand: 5e-3 √(5000 / 1250) is 1e-2; never above 1.5e-2, never below 5e-3."""
-    for kind in (ReLU, PAnneal, Gated, JumpReLU):
+    quick = (ReLU, PAnneal, Gated, JumpReLU, MatchingPursuit)
+    for kind in quick:
         assert kind.default_rate(1250) == pytest.approx(1e-2)
         assert kind.default_rate(1) == kind.default_rate(555) == pytest.approx(1.5e-2)
         assert kind.default_rate(5000) == kind.default_rate(10**6) == 5e-3
-    for kind in {*BUILT_IN} - {ReLU, PAnneal, Gated, JumpReLU}:
+    for kind in {*BUILT_IN} - {*quick}:
         assert kind.default_rate(1) == kind.default_rate(10**6) == 5e-3
 
 

@@ -45,6 +45,7 @@ class MatchingPursuit(Architecture):
     steps_alike = True
     transcodes = False
     sweep = (1, 2, 4, 8, 16, 32)
+    short_runs = 3.0
     input_units = ("residual_threshold",)
 
     stop_when_repeated: bool = True
