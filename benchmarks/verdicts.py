@@ -58,7 +58,7 @@ def parts(n: int, designs: tuple[str, ...]) -> dict[str, Callable[[], Made]]:
     """What is measured, by name; None where a file is absent."""
     return {
         "equal families": lambda: simulated.equal_families(n, designs=designs),
-        "bent shapes": lambda: simulated.bent_shapes(n),
+        "bent shapes": lambda: simulated.bent_shapes(n // 2),
         "five equal families": lambda: simulated.five_families(n),
         "equal search": lambda: simulated.searched(n // 2),
         "dependent errors": lambda: simulated.dependent_errors(n),

@@ -343,7 +343,8 @@ def test_winners_of_a_long_search_are_doubted():
 @pytest.mark.parametrize("dropped", [0, 1, 3])
 def test_dropped_runs_of_a_search_widen_intervals(dropped):
     """Variances are multiplied by √(runs / kept): held against 8 % by the searches below."""
-    rows = runs("relu", 0.2, seed=1, noise=0.05) + runs("topk", 0.4, seed=2, noise=0.05)
+    many = {"noise": 0.05, "points": 24}
+    rows = runs("relu", 0.2, seed=1, **many) + runs("topk", 0.4, seed=2, **many)
     beaten = [
         {**r, "l0": factor * r["l0"], "loss_recovered": r["loss_recovered"] - 0.1}
         for factor in (1.2, 1.25, 1.3)[:dropped]
@@ -352,7 +353,10 @@ def test_dropped_runs_of_a_search_widen_intervals(dropped):
     found = compare(rows, rows="all"), compare(rows + beaten, rows="pareto")
     assert found[1].shapes[0].runs_per_kept == 1 + dropped
     width = [np.log(f[0].potency.ratio_high / f[0].potency.ratio_low) for f in found]
-    assert width[1] / width[0] == pytest.approx((1 + dropped) ** 0.25, rel=0.03)  # models differ beside it
+    whole = (1 + dropped) ** 0.25
+    assert (
+        1 + 0.85 * (whole - 1) <= width[1] / width[0] <= whole + 1e-9
+    )  # by what models differ is not widened
 
 
 @pytest.mark.slow

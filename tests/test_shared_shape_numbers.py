@@ -81,7 +81,7 @@ def by_hand(batch, knees, known=0.0):
 )
 def test_degrees_and_weights_are_those_of_aicc(given):
     (batch,) = batches([cell(**given)])
-    found = choose(batch)
+    found = choose(batch, batch.z)
     hand = by_hand(batch, found.knee[:, 0], given.get("se", 0.0))
     assert found.knee[1, 0] == pytest.approx(batch.y[batch.y > 0].min() / 2)
     assert found.knee[-1, 0] == pytest.approx(2 * batch.y.max())
@@ -115,7 +115,9 @@ def test_log_errors_have_no_knee():
 def test_hits_below_zero_leave_out_log_errors():
     one = cell(sd=0.02, amount=0.004, seed=1)
     (batch,) = batches([replace(one, y=np.where(one.y == one.y.min(), -0.001, one.y))])
-    assert choose(batch).weight[0, 0] == 0 and choose(batch).weight.sum() == pytest.approx(1)
+    assert choose(batch, batch.z).weight[0, 0] == 0 and choose(batch, batch.z).weight.sum() == pytest.approx(
+        1
+    )
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_shapes_that_the_points_can_carry(l0, kinds):
 def estimated(one, inflation=1.0):
     (batch,) = batches([one])
     wide = np.array([inflation]), np.array([99.0])
-    return batch, estimates(LAYOUT, 1, batch.z, batch.y, LOG, *wide)
+    return batch, estimates(LAYOUT, 1, batch.z, batch.y, LOG, *wide, np.zeros((1, 2)))
 
 
 @pytest.mark.parametrize("inflation", [1.0, 4.0])
@@ -155,9 +157,9 @@ def test_the_shift_and_its_error_are_scipys(inflation):
     assert found.shift_df[0] == 12 and found.df[0] == 11
 
 
-def potency_of(coefficients, hit, z):
+def potency_of(coefficients, hit, z, degree=2):
     """z of the first curve less z of the second at one hit, by root finding."""
-    a, d = coefficients[:3], np.r_[coefficients[3:], 0]
+    a, d = coefficients[: degree + 1], np.r_[coefficients[degree + 1 :], [0] * (degree - 1)]
     ends = z.min() - 0.5, z.max() + 0.5
     roots = [
         scipy.optimize.brentq(lambda v, c=c: np.polynomial.polynomial.polyval(v, c) - np.log(hit), *ends)
@@ -194,6 +196,39 @@ def test_the_potency_its_errors_and_every_left_out_point_are_those_of_least_squa
     without = [potency(sm.OLS(np.delete(logs, i), np.delete(x, i, 0)).fit().params) for i in range(len(logs))]
     assert found.left_out[0] == pytest.approx(np.array(without), abs=5e-3)
     assert np.corrcoef(found.left_out[0], without)[0, 1] > 0.999
+
+
+def test_the_potency_of_a_shifted_cubic_is_scipys():
+    """P(z + s) + c (z + s/2) for the second family, by least_squares; root finding, and the delta method.
+
+    P(z) plus a straight deviation, which is not that model, gives another number.
+    """
+    flat = cell(sd=0.01, shift=0.9)
+    bend = np.exp(-0.15 * (flat.z + 0.9 * ON - 4.5) ** 3)
+    (batch,) = batches([replace(flat, y=flat.y * bend)])
+    wide = np.ones(1), np.array([99.0])
+    layout = replace(LAYOUT, degree=3)
+    found = estimates(layout, 1, batch.z, batch.y, LOG, *wide, np.zeros((1, 2)))
+    z, logs, hit = batch.z[0], np.log(batch.y[0]), found.hits[0, MIDDLE]
+
+    def curve(b, at, on):
+        return np.polynomial.polynomial.polyval(at + b[4] * on, b[:4]) + b[5] * (at + b[4] / 2) * on
+
+    start = np.r_[np.polynomial.polynomial.polyfit(z[:8], logs[:8], 3), 0.8, 0]
+    best = scipy.optimize.least_squares(lambda b: curve(b, z, ON) - logs, start, x_scale="jac", xtol=1e-14)
+    covariance = np.linalg.inv(best.jac.T @ best.jac) * 2 * best.cost / (16 - 6)
+
+    def potency(b):
+        ends = z.min() - 0.3, z.max() + 0.3
+        at = [scipy.optimize.brentq(lambda v, on=on: curve(b, v, on) - np.log(hit), *ends) for on in (0, 1)]
+        return at[0] - at[1]
+
+    assert found.potency[0, MIDDLE] == pytest.approx(potency(best.x), abs=2e-4)  # read off a grid
+    g = gradient_of(potency, best.x)
+    assert found.potency_se[0, MIDDLE] == pytest.approx(np.sqrt(g @ covariance @ g), rel=2e-3)
+    straight = sm.OLS(logs, design(z, 3, 1)).fit().params
+    other = potency_of(np.r_[straight[:4], straight[4:]], hit, z, degree=3)
+    assert abs(other - potency(best.x)) > 2 * found.potency_se[0, MIDDLE]
 
 
 def test_the_difference_of_hits_is_that_of_least_squares():

@@ -158,10 +158,13 @@ def test_nothing_to_compare_is_said():
 
 @pytest.mark.slow
 def test_limits_hold_on_curves_that_bend_more_than_the_shape_can():
-    """One family seen further up than the other. A polynomial that rises beyond its points once moved the
-    L0 at hits inside them: of equal families on a curve with a floor 0 % of the limits held 1."""
+    """One family seen further up than the other, at a potency of 1, 1.3 and 3.
+
+    A polynomial that rises beyond its points once moved the L0 at hits inside them, and a deviation in powers
+    of L0 once stood for a shift: on such curves 0 to 73 % of the limits held the truth.
+    """
     found = bent_shapes(60)
-    assert found["coverage"].min() >= 0.95 - 3.3 * (0.05 * 0.95 / 60) ** 0.5
+    assert found["coverage"].min() >= 0.93 - 3.3 * (0.07 * 0.93 / 60) ** 0.5
     assert found["coverage"].mean() >= 0.95 and found["false verdicts"].mean() <= 0.05
     wide = found.groupby("design")["width"].median()
     assert wide["8 v 8"] > 2 * wide["16 v 16"], "more and surer points tell more"

@@ -23,7 +23,6 @@ from benchmarks.verdict_parts.truths import (
     steeper,
 )
 from frontier.comparison import Comparisons
-from frontier.doubts import Kind
 
 SEED = 20261129
 NOISES = {f"{s:.0%}": Noise(s) for s in (0.02, 0.05, 0.1, 0.2)} | {"0.003": Noise(amount=0.003)}
@@ -72,18 +71,23 @@ def equal_families(
     return pd.DataFrame(rows, columns=["truth", "design", "noise", "false verdicts", "coverage"])
 
 
-def bent_shapes(tables: int = 2000) -> pd.DataFrame:
-    """Equal families on strongly bent curves, one seen further up than the other: errors and coverage."""
+POTENCIES = (1.0, 1.3, 3.0)
+
+
+def bent_shapes(tables: int = 1000) -> pd.DataFrame:
+    """Strongly bent curves, one family seen further up than the other: what is said of a known potency."""
     rows = []
     for i, (truth, curve) in enumerate(BENT.items()):
         for points, noise in ((8, "5%"), (12, "2%"), (16, "2%")):
-            study = Study([curve] * 2, [(points, 8, 256), (points, 12, 380)], NOISES[noise], jitter=0.0)
-            found = compared(study.tables(np.random.default_rng([SEED, 8, i, points]), tables))
-            width = np.median([math.log(c.potency.ratio_high / c.potency.ratio_low) for c in found])
-            lack = np.mean([any(d.kind is Kind.lack_of_fit for d in c.doubts) for c in found])
-            row = (false_share(found), coverage(found), float(width), float(lack))
-            rows.append((truth, f"{points} v {points}", noise, *row))
-    columns = ["truth", "design", "noise", "false verdicts", "coverage", "width", "lack of fit said"]
+            for j, potency in enumerate(POTENCIES):
+                design = [(points, 8, 256), (points, 12, 380)]
+                study = Study([curve, needing_fewer(curve, potency)], design, NOISES[noise], jitter=0.0)
+                found = compared(study.tables(np.random.default_rng([SEED, 8, i, points, j]), tables))
+                width = np.median([math.log(c.potency.ratio_high / c.potency.ratio_low) for c in found])
+                wrong = false_share(found) if potency == 1 else false_share(found) - rates(found)["better"]
+                row = (wrong, coverage(found, potency), float(width))
+                rows.append((truth, f"{points} v {points}", noise, f"{potency:g}", *row))
+    columns = ["truth", "design", "noise", "potency", "false verdicts", "coverage", "width"]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -38,7 +38,7 @@ TRUTHS: dict[str, Curve] = {
 BENT: dict[str, Curve] = {
     "exponential to a floor": lambda l0: 0.02 + 0.6 * np.exp(-l0 / 25),
     "sigmoid to a floor": lambda l0: 0.01 + 0.4 / (1 + (l0 / 60) ** 3),
-    "straight to zero": lambda l0: 0.3 * (1 - (l0 / 400) ** 0.7),
+    "Hill": TRUTHS["Hill"],
     "two powers with a knee": lambda l0: 0.3 * (l0 / 50) ** np.where(l0 < 50, -0.5, -1.6),
 }
 """Curves that no polynomial of low degree in log L0 follows."""

@@ -11,7 +11,7 @@ from frontier.errors import Errors
 from frontier.progress import Callback, reported
 from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
-from frontier.shared_shape.models import Array, Layout, fit_shifts
+from frontier.shared_shape.models import Array, Layout, fit_shifts, placed_shifts
 from frontier.shared_shape.pairs import Pair, Weighted, averaged, estimates
 from frontier.shared_shape.scatter import Scatter, scatters, widenings
 
@@ -66,14 +66,16 @@ def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[An
 
 
 def _batch(batch: Batch) -> list[Analysis | None]:
-    models = choose(batch)
+    shifts = placed_shifts(batch.sizes, batch.z, batch.y)
+    placed = batch.z + np.repeat(shifts, batch.sizes, axis=-1)
+    models = choose(batch, placed)
     base = int(np.argmax(batch.distinct))
     families = range(1, len(batch.sizes))
     said: dict[int, list[Weighted]] = {f: [] for f in families}
     scatter: dict[int, Scatter] = {}
     for degree, deviation, errors, k, rows in models.kinds():
         layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
-        z, y = batch.z[rows], batch.y[rows]
+        z, y = placed[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
         widened = widenings(layout, z, y, errors, cells)
         best = np.flatnonzero(models.best[rows] == k)
@@ -81,7 +83,7 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
         inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:
-            pair = estimates(layout, f, z, y, errors, inflation, df)
+            pair = estimates(layout, f, batch.z[rows], y, errors, inflation, df, shifts[rows])
             said[f].append(Weighted(rows, models.weight[k, rows], pair))
     if not scatter:
         return [None] * len(batch.cells)

@@ -33,6 +33,8 @@ MAX_STEPS = 40
 RIDGE = 1e-11
 FURTHEST = 6.0
 """The longest step of a coefficient, in units of the cell's spread of log L0."""
+FURTHEST_SHIFT = 4.0
+"""Shifts beyond this, in the same units, are none that the points carry."""
 STEEPEST = 200.0
 """Logarithms of hits beyond this are cut, so that their exponentials stay finite."""
 EXACT = 1e-20
@@ -121,12 +123,11 @@ def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
     """Least squares on the errors' scale, η linear in `columns`; in closed form with log errors."""
     theta = _solve(columns, t if errors is LOG else _start(t, errors))
 
-    def curve(theta: Array) -> tuple[Array, Array]:
-        return (columns @ theta[..., None])[..., 0], columns
+    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
+        return (columns[rows] @ theta[..., None])[..., 0], columns[rows]
 
     if errors is LOG:
-        eta, _ = curve(theta)
-        residuals = t - eta
+        residuals = t - (columns @ theta[..., None])[..., 0]
         return Fitted(theta, (residuals**2).sum(-1), residuals, np.ones_like(t), columns)
     return _descend(curve, theta, t, errors)
 
@@ -137,16 +138,60 @@ def fit_shift(layout: Layout, z: Array, t: Array, errors: Errors) -> Fitted:
     on = layout.family == layout.moved
     d = layout.degree
 
-    def curve(theta: Array) -> tuple[Array, Array]:
+    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
         beta, s = theta[:, :-1], theta[:, -1:]
-        u = np.where(on, z + s, z)
-        columns = linear.copy()
-        columns[..., : d + 1] = u[..., None] ** np.arange(d + 1)
+        u = z[rows] + on * s
+        columns = linear[rows]
+        columns[..., : d + 1] = powers(u, d)
         slope = (columns[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1 : d + 1])).sum(-1)
         eta = (columns * beta[:, None]).sum(-1)
         return eta, np.concatenate([columns, (on * slope)[..., None]], -1)
 
     return _descend(curve, _shift_start(layout, z, t, errors), t, errors)
+
+
+def fit_moved(layout: Layout, z: Array, t: Array, errors: Errors, shift: Fitted) -> Fitted:
+    """The shift model with own powers of z + s/2 for the moved family, from the shift model's optimum.
+
+    Half-way between both families' places, so that either of them may be the moved one. Coefficients: those
+    of the common model, s, then those of the own powers (`tested` - 1 of them).
+    """
+    linear, on = layout.columns(z, moved=False), (layout.family == layout.moved)[:, None]
+    common, d, own = linear.shape[-1], layout.degree, layout.tested - 1
+
+    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
+        s, at = theta[:, common, None], z[rows]
+        columns = linear[rows]
+        columns[..., : d + 1] = powers(at + on[:, 0] * s, d)
+        more, by_shift = moved_columns(at, s, theta[:, : d + 1], theta[:, common + 1 :])
+        eta = (columns * theta[:, None, :common]).sum(-1) + (on * more * theta[:, None, common + 1 :]).sum(-1)
+        return eta, np.concatenate([columns, on * by_shift[..., None], on * more], -1)
+
+    return _descend(curve, np.concatenate([shift.theta, np.zeros((len(z), own))], -1), t, errors)
+
+
+def moved_columns(
+    z: Array, s: Array, shape: Array, own: Array, *, slope: bool = False
+) -> tuple[Array, Array]:
+    """Own powers of the moved family at log L0 `z`, and the derivative of its curve by s (or both by z)."""
+    d, q, at = shape.shape[-1] - 1, own.shape[-1], z + s / 2
+    more = powers(at, q, slope=slope)[..., 1:]
+    along = powers(z + s, d - 1, slope=slope) * np.arange(1, d + 1) * shape[:, None, 1:]
+    half = (
+        powers(at, q - 1, slope=slope) * np.arange(1, q + 1) * own[:, None] / 2 if q else np.zeros((1, 1, 1))
+    )
+    return more, along.sum(-1) + half.sum(-1)
+
+
+def powers(at: Array, degree: int, *, slope: bool = False) -> Array:
+    """Powers 0 to `degree` of `at` (or their derivatives), along a last axis."""
+    found = np.empty((*at.shape, degree + 1))
+    found[..., 0] = 0.0 if slope else 1.0
+    last = np.ones_like(at)
+    for j in range(1, degree + 1):
+        found[..., j] = j * last if slope else last * at
+        last = last * at
+    return found
 
 
 def fit_shifts(layout: Layout, z: Array, t: Array, errors: Errors, start: Array) -> tuple[Array, Array]:
@@ -157,17 +202,39 @@ def fit_shifts(layout: Layout, z: Array, t: Array, errors: Errors, start: Array)
     d, m = layout.degree, len(layout.sizes)
     on = layout.family[None, :, None] == np.arange(1, m)
 
-    def curve(theta: Array) -> tuple[Array, Array]:
+    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
         beta, s = theta[:, : d + 1], theta[:, d + 1 :]
-        u = z + (on * s[:, None]).sum(-1)
-        powers = u[..., None] ** np.arange(d + 1)
-        slope = (powers[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1:])).sum(-1)
-        return (powers * beta[:, None]).sum(-1), np.concatenate([powers, on * slope[..., None]], -1)
+        columns = powers(z[rows] + (on * s[:, None]).sum(-1), d)
+        slope = (columns[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1:])).sum(-1)
+        return (columns * beta[:, None]).sum(-1), np.concatenate([columns, on * slope[..., None]], -1)
 
     placed = z + (on * start[:, None]).sum(-1)
     shape = fit_linear(placed[..., None] ** np.arange(d + 1), t, errors).theta
     fitted = _descend(curve, np.concatenate([shape, start], -1), t, errors)
     return fitted.theta[:, : d + 1], fitted.theta[:, d + 1 :]
+
+
+def placed_shifts(sizes: tuple[int, ...], z: Array, y: Array) -> Array:
+    """Where each family lies on one shape, roughly: shifts (cells, families) of z, 0 for the first.
+
+    Of a shape of degree 3 at most, with log errors; what has no logarithm is taken for a small hit. They say
+    in which coordinates degrees are chosen and where other families stand; a pair's own is estimated anew.
+    """
+    m, points = len(sizes), z.shape[-1]
+    levels = min(len(np.unique(own)) for own in z)
+    degree = min(3, levels - 1, points - m)
+    if degree < 1 or m < 2:
+        return np.zeros((len(z), m))
+    t = _start(np.log(np.where(y > 0, y, np.nan)), LOG)
+    layout = Layout(sizes, tuple(min(s, 3) for s in sizes), degree, 0, 0, 1)
+    raised = fit_linear(layout.columns(z, moved=True), t, LOG).theta
+    slope = np.minimum((z * (t - t.mean(-1, keepdims=True))).sum(-1) / (z**2).sum(-1), -0.05)
+    order = [*range(2, m), 1]  # as the columns of a layout are
+    start = np.zeros((len(z), m))
+    start[:, order] = np.clip(raised[:, degree + 1 :] / slope[:, None], -1.5, 1.5)
+    _, found = fit_shifts(layout, z, t, LOG, start[:, 1:])
+    known = np.isfinite(found) & (np.abs(found) <= FURTHEST_SHIFT)
+    return np.concatenate([np.zeros((len(z), 1)), np.where(known, found, 0.0)], -1)
 
 
 def _shift_start(layout: Layout, z: Array, t: Array, errors: Errors) -> Array:
@@ -191,41 +258,61 @@ def _start(t: Array, errors: Errors) -> Array:
     return np.log(np.maximum(y, least))
 
 
-Curve = Callable[[Array], tuple[Array, Array]]
-"""From coefficients to η and its derivatives by them."""
+Rows = NDArray[np.intp]
+Curve = Callable[[Array, Rows], tuple[Array, Array]]
+"""From coefficients of some cells, and which they are, to η and its derivatives by the coefficients."""
 
 
 def _descend(curve: Curve, theta: Array, t: Array, errors: Errors) -> Fitted:
-    """Gauss-Newton with Levenberg-Marquardt damping, all cells at once; a cell keeps its best point."""
-    eta, jacobian = curve(theta)
-    mean, root = of_log(errors, eta)
-    residuals = t - mean
-    rss = (residuals**2).sum(-1)
+    """Gauss-Newton with Levenberg-Marquardt damping: all cells at once, each until it stands still."""
+
+    def at(theta: Array, rows: Rows) -> Fitted:
+        eta, jacobian = curve(theta, rows)
+        mean, root = of_log(errors.take(rows), eta)
+        residuals = t[rows] - mean
+        return Fitted(theta, (residuals**2).sum(-1), residuals, root, jacobian)
+
+    going = np.arange(len(t))
+    best = now = at(theta, going)
     damping = np.full((len(t), 1, 1), 1e-4)
     for _ in range(MAX_STEPS):
-        weighted = jacobian * root[..., None]
+        weighted = now.jacobian * now.root_weights[..., None]
         normal, diagonal = _normal(weighted)
-        right = np.swapaxes(weighted, -1, -2) @ residuals[..., None]
+        right = np.swapaxes(weighted, -1, -2) @ now.residuals[..., None]
         step = np.clip(np.linalg.solve(normal + damping * diagonal, right)[..., 0], -FURTHEST, FURTHEST)
-        tried = theta + step
+        tried = now.theta + step
         tried[:, -1] = np.clip(tried[:, -1], -1e6, 1e6)
-        eta_new, jacobian_new = curve(tried)
-        mean, root_new = of_log(errors, eta_new)
-        residuals_new = t - mean
-        rss_new = (residuals_new**2).sum(-1)
-        better = rss_new <= rss
-        still = np.abs(rss - rss_new) <= 1e-11 * rss
-        b = better[:, None]
-        theta, residuals, root = (
-            np.where(b, new, old)
-            for new, old in ((tried, theta), (residuals_new, residuals), (root_new, root))
-        )
-        jacobian = np.where(b[..., None], jacobian_new, jacobian)
-        rss = np.where(better, rss_new, rss)
-        damping = np.where(b[..., None], damping / 8, np.minimum(damping * 8, 1e8))
-        if (still | (damping[:, 0, 0] >= 1e7)).all():
-            break
-    return Fitted(theta, rss, residuals, root, jacobian)
+        new = at(tried, going)
+        better = new.rss <= now.rss
+        still = np.abs(now.rss - new.rss) <= 1e-11 * now.rss
+        now = either(better, new, now)
+        damping = np.where(better[:, None, None], damping / 8, np.minimum(damping * 8, 1e8))
+        left = ~(still | (damping[:, 0, 0] >= 1e7))
+        if not left.all():
+            best = _placed(best, going, now)
+            going, damping = going[left], damping[left]
+            now = Fitted(*(part[left] for part in _parts(now)))
+        if not len(going):
+            return best
+    return _placed(best, going, now)
+
+
+def _parts(fitted: Fitted) -> tuple[Array, ...]:
+    return fitted.theta, fitted.rss, fitted.residuals, fitted.root_weights, fitted.jacobian
+
+
+def either(here: NDArray[np.bool_], one: Fitted, other: Fitted) -> Fitted:
+    """The first where `here` (cells,), else the second."""
+    pairs = zip(_parts(one), _parts(other), strict=True)
+    return Fitted(*(np.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))
+
+
+def _placed(whole: Fitted, rows: Rows, some: Fitted) -> Fitted:
+    """The whole batch with these cells' values."""
+    parts = [part.copy() for part in _parts(whole)]
+    for part, value in zip(parts, _parts(some), strict=True):
+        part[rows] = value
+    return Fitted(*parts)
 
 
 def _normal(columns: Array) -> tuple[Array, Array]:

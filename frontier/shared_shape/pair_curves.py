@@ -1,13 +1,29 @@
-"""The curves of two families under the free model: read forwards (hits), backwards (L0), and differenced."""
+"""The curves of two families under the free model: read forwards (hits), backwards (L0), and differenced.
+
+The moved family's curve is P(z + s) + c₁ w + c₂ w² with w = z + s/2: curves that are the same but for their
+place are inside the model however bent they are. P(z) plus c₀ + c₁ z + c₂ z², with as many constants, holds
+such a pair only where s is small or P has a low degree; where it fits better (curves that meet) it is kept.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier.shared_shape.models import Array, Fitted, Layout
+from frontier.errors import Errors
+from frontier.shared_shape.models import (
+    EXACT,
+    FURTHEST_SHIFT,
+    Array,
+    Fitted,
+    Layout,
+    either,
+    fit_moved,
+    moved_columns,
+    powers,
+)
 
 HITS = 25
 """Hits in the common range at which a potency is read."""
@@ -19,6 +35,49 @@ MARGIN = 0.15
 """How far beyond its points, in shares of its range, a family's curve is followed when it is inverted."""
 FLATTEST = -0.02
 """A curve that falls by less is inverted as if it fell by this, so that its error stays finite."""
+STAYING_COST = 4.0
+"""Gain in AIC that a curve written without the shift must bring."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the moved family's curve is written around, by cell.
+
+    Attributes
+    ----------
+    shift : (cells, 1)
+        s; 0 in cells that stay where they are.
+    shape, own : (cells, degree + 1), (cells, tested - 1)
+        Coefficients of P and of the own powers.
+    shifted : (cells, 1)
+    """
+
+    shift: Array
+    shape: Array
+    own: Array
+    shifted: NDArray[np.bool_]
+
+    def columns(self, at: Array, *, slope: bool = False) -> tuple[Array, Array]:
+        """Powers of z + s, and the moved family's own columns, at log L0 `at` (cells, points)."""
+        more, by_shift = moved_columns(at, self.shift, self.shape, self.own, slope=slope)
+        first = np.where(self.shifted, by_shift, 0.0 if slope else 1.0)
+        own = np.concatenate([first[..., None], more], -1)
+        return powers(at + self.shift, self.shape.shape[-1] - 1, slope=slope), own
+
+
+def around_shift(
+    layout: Layout, z: Array, t: Array, errors: Errors, free: Fitted, shift: Fitted
+) -> tuple[Fitted, Place]:
+    """The free model written around the shift, but in cells where `free` is the better one, and where."""
+    moved, first = fit_moved(layout, z, t, errors, shift), free.theta.shape[-1] - layout.tested
+    worse = t.shape[-1] * np.log(np.maximum(moved.rss, EXACT) / np.maximum(free.rss, EXACT))
+    finite = np.isfinite(moved.theta).all(-1) & (np.abs(moved.theta[:, first]) <= FURTHEST_SHIFT)
+    here = (finite & (worse < STAYING_COST))[:, None]
+    theta = np.where(here, moved.theta, 0.0)
+    place = Place(theta[:, first, None], theta[:, : layout.degree + 1], theta[:, first + 1 :], here)
+    without = moved.theta.copy()
+    without[:, first] = 0.0  # which the place says
+    return either(here[:, 0], replace(moved, theta=without), free), place
 
 
 @dataclass(frozen=True)
@@ -30,15 +89,17 @@ class Curves:
     df: int
     inflation: Array
     sign: float
+    place: Place | None = None
 
     def design(self, at: Array, *, moved: bool, slope: bool = False) -> Array:
         """Columns of the model (or of its derivative) at log L0 `at`, (cells, points, coefficients)."""
         d, tested = self.layout.degree, self.layout.tested
         columns = np.zeros((*at.shape, self.free.theta.shape[-1]))
-        powers = _powers(at, d, slope)
-        columns[..., : d + 1] = powers
-        if moved:
-            columns[..., -tested:] = powers[..., :tested]
+        columns[..., : d + 1] = common = powers(at, d, slope=slope)
+        if moved and self.place is None:
+            columns[..., -tested:] = common[..., :tested]
+        elif moved and self.place is not None:
+            columns[..., : d + 1], columns[..., -tested:] = self.place.columns(at, slope=slope)
         return columns
 
     def value(self, at: Array, *, moved: bool, slope: bool = False) -> Array:
@@ -167,14 +228,3 @@ def common_range(layout: Layout, z: Array) -> tuple[Array, NDArray[np.bool_]]:
     apart = ~(low <= high)
     width = np.where(apart, 0.0, high - low)
     return low[:, None] + np.linspace(0, 1, GRID) * width[:, None], apart[:, None]
-
-
-def _powers(at: Array, degree: int, slope: bool) -> Array:
-    """Powers 0 to `degree` of `at` (or their derivatives), along a last axis."""
-    powers = np.empty((*at.shape, degree + 1))
-    powers[..., 0] = 0.0 if slope else 1.0
-    last = np.ones_like(at)
-    for j in range(1, degree + 1):
-        powers[..., j] = j * last if slope else last * at
-        last = last * at
-    return powers

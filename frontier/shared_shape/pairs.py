@@ -16,7 +16,7 @@ from frontier.errors import Errors
 from frontier.shared_shape.cells import Batch
 from frontier.shared_shape.flips import added_columns, ranks_of
 from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
-from frontier.shared_shape.pair_curves import Curves, common_range
+from frontier.shared_shape.pair_curves import Curves, around_shift, common_range
 from frontier.sign_changes import sign_changes
 
 ROUNDING = float(np.finfo(float).eps)
@@ -114,12 +114,18 @@ class Weighted:
 
 
 def estimates(
-    layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array
-) -> Estimates:
-    """Family `f` against family 0 under one kind of model; the one with more points is the base."""
+    layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array,
+    shifts: Array,
+) -> Estimates:  # fmt: skip
+    """Family `f` against family 0 under one kind of model; the one with more points is the base.
+
+    The other families stand where they lie on the base's curve, by `shifts` (cells, families).
+    """
     base, moved = (0, f) if layout.distinct[0] >= layout.distinct[f] else (f, 0)
     sign = 1.0 if moved == f else -1.0
     layout = replace(layout, base=base, moved=moved)
+    by = np.repeat(shifts - shifts[:, base, None], layout.sizes, axis=-1)
+    z = np.where(layout.family == moved, z, z + by)
     t, n = errors.scale(y), z.shape[-1]
     columns = layout.columns(z, moved=True)
     free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
@@ -132,7 +138,8 @@ def estimates(
         parallel, _ = added_columns(shift, own, ranks, inflation, df_inflated)
     df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
     shift_se = np.sqrt(shift.rss / shift_df * shift.covariance[:, -1, -1] * inflation)
-    curves = Curves(layout, free, df, inflation, sign)
+    placed, place = around_shift(layout, z, t, errors, free, shift)
+    curves = Curves(layout, placed, df, inflation, sign, place)
     hits, potency, potency_se, robust_se, left_out = curves.potencies(z, y)
     gap, gap_se = curves.differences(z)
     return Estimates(
