@@ -226,10 +226,17 @@ def faults(error: ValidationError) -> str:
 
 
 def stated(config: RunConfig) -> RunConfig:
-    """The configuration with its expansion and every learning rate written out: a run keeps its own."""
+    """The configuration with its expansion, momentum and every rate written out: a run keeps its own."""
     if config.training.expansion is None and config.training.dictionary_size is None:
         training = config.training.model_copy(update={"expansion": EXPANSION})
         config = config.model_copy(update={"training": training})
+    families = [
+        f.model_copy(update={"options": {"momentum": f.build(True).momentum} | f.options})  # type: ignore[attr-defined]
+        if hasattr(f.kind, "momentum")
+        else f
+        for f in config.families
+    ]
+    config = config.model_copy(update={"families": families})
     if config.training.learning_rate is not None:
         return config
     rates = [f.learning_rate or f.kind.default_rate(config.training.steps) for f in config.families]

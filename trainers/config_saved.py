@@ -16,6 +16,8 @@ SIZE_AS_BEGUN = 512
 """Latents of saved runs that say no size; newer runs state theirs."""
 RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
 """Default learning rates of saved runs that state none; the folders of newer runs state them."""
+MOMENTUM_AS_BEGUN = {"jumprelu": 0.0}
+"""Adam's β₁ of saved runs that state none; the folders of newer runs state it."""
 FREE_TO_CHANGE = {
     "model": {"device"},
     "activations": {"memory_limit", "cache", "cache_limit"},
@@ -37,7 +39,8 @@ def as_begun(content: dict[str, Any]) -> dict[str, Any]:
     if isinstance(families, list):
         stated_once = isinstance(training, dict) and training.get("learning_rate")
         found["families"] = [
-            {"expansion": None, "sites": None, "start_from": None} | (f if stated_once else _with_rate(f))
+            {"expansion": None, "sites": None, "start_from": None}
+            | _with_momentum(f if stated_once else _with_rate(f))
             if isinstance(f, dict)
             else f
             for f in families
@@ -49,6 +52,12 @@ def _with_rate(family: dict[str, Any]) -> dict[str, Any]:
     """A saved family that states no learning rate, with the one it had."""
     rate = family.get("learning_rate") or RATES_AS_BEGUN.get(str(family.get("architecture")))
     return family if rate is None else family | {"learning_rate": rate}
+
+
+def _with_momentum(family: dict[str, Any]) -> dict[str, Any]:
+    """A saved family that states no momentum, with the one it had."""
+    was = MOMENTUM_AS_BEGUN.get(str(family.get("architecture")))
+    return family if was is None else family | {"options": {"momentum": was} | family.get("options", {})}
 
 
 def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:

@@ -15,10 +15,14 @@ RATE_AS_QUOTED = 5e-3
 
 
 def as_quoted(sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Families as in those runs: their rate, and one threshold for all latents was a running mean."""
-    running = {"options": {"threshold_from": "running"}}
+    """Families as in those runs: their rate, a running mean as the one threshold, no momentum of JumpReLU."""
+    running = {"threshold_from": "running"}
+    was = {"batch_topk": running, "matryoshka": running, "jumprelu": {"momentum": 0.0}}
     kept = [{"learning_rate": RATE_AS_QUOTED} | f for f in sections]
-    return [f | running if f["architecture"] in ("batch_topk", "matryoshka") else f for f in kept]
+    return [
+        f | {"options": was[f["architecture"]] | f.get("options", {})} if f["architecture"] in was else f
+        for f in kept
+    ]
 
 
 DEMO = ("relu", "gated", "topk", "batch_topk", "jumprelu")

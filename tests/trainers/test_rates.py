@@ -5,7 +5,7 @@ import torch
 from small_runs import small, weights
 
 from trainers.architectures import BUILT_IN, Gated, JumpReLU, MatchingPursuit, PAnneal, ReLU, known
-from trainers.config import checked, run_config, stated, write_config
+from trainers.config import ConfigError, checked, read_config, run_config, stated, write_config
 from trainers.config_members import members
 from trainers.precision import with_formats
 from trainers.recipes import RATE_AS_QUOTED
@@ -21,11 +21,12 @@ def families(*names, **more):
 
 
 def test_some_kinds_are_faster_where_runs_are_short():
-    """The formula by hand: 5e-3 √(5000 / 1250) is 1e-2; never above 1.5e-2, never below 5e-3."""
+    """By hand: 5e-3 √(5000 / 1250) is 1e-2; never above 1.5e-2 (JumpReLU: 7.5e-3), never below 5e-3."""
     quick = (ReLU, PAnneal, Gated, JumpReLU, MatchingPursuit)
     for kind in quick:
-        assert kind.default_rate(1250) == pytest.approx(1e-2)
-        assert kind.default_rate(1) == kind.default_rate(555) == pytest.approx(1.5e-2)
+        most = 7.5e-3 if kind is JumpReLU else 1.5e-2
+        assert kind.default_rate(1250) == pytest.approx(min(1e-2, most))
+        assert kind.default_rate(1) == kind.default_rate(555) == pytest.approx(most)
         assert kind.default_rate(5000) == kind.default_rate(10**6) == 5e-3
     for kind in {*BUILT_IN} - {*quick}:
         assert kind.default_rate(1) == kind.default_rate(10**6) == 5e-3
@@ -93,3 +94,18 @@ def test_the_studies_have_the_rate_that_their_pages_quote(study):
     config = study()
     rates = {f.learning_rate or known(f.architecture).default_rate(300) for f in config.families}
     assert rates == {RATE_AS_QUOTED}
+
+
+def test_a_run_states_its_momentum_and_an_older_one_had_none(tmp_path):
+    """JumpReLU without momentum was the only one before it had the option."""
+    config = checked({"families": families("jumprelu"), "training": {"steps": 2, "batch_size": 64} | SIZE})
+    assert config.families[0].build(True).betas == (0.9, 0.999)
+    assert stated(config).families[0].options == {"momentum": 0.9}
+    write_config(stated(config), tmp_path / "new.toml")
+    assert read_config(tmp_path / "new.toml", saved=True).families[0].build(True).betas == (0.9, 0.999)
+    write_config(config, tmp_path / "old.toml")
+    assert read_config(tmp_path / "old.toml", saved=True).families[0].build(True).betas == (0.0, 0.999)
+    own = checked({"families": families("jumprelu", options={"momentum": 0.5})}, saved=True)
+    assert stated(own).families[0].options == {"momentum": 0.5}
+    with pytest.raises(ConfigError, match="momentum must be 0 or above and below 1, got 1"):
+        checked({"families": families("jumprelu", options={"momentum": 1.0})})

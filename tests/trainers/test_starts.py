@@ -104,7 +104,7 @@ def test_foreign_folders(source, layout, name, tmp_path):
     export(sae, tmp_path / "theirs", layout)
     run, (found,) = at_step_0(families(name, start_from=str(tmp_path / "theirs")))
     x = next(run.stream).input / run.stream.scaling.input_scale + run.stream.scaling.input_centre
-    torch.testing.assert_close(found(x), sae(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found(x), sae(x), rtol=1e-4, atol=5e-5)
     assert found.identity["parent"] == "theirs"
     assert found.identity["tokens_before"] == sae.identity["tokens_trained"]
 
@@ -147,7 +147,7 @@ def test_rows_of_another_norm_compute_the_same_at_norm_1(source, tmp_path):
     run, (found,) = at_step_0(families("jumprelu", start_from=str(tmp_path / "free")))
     assert torch.allclose(found.rows.norm(dim=-1), torch.ones(64), atol=1e-5)
     x = next(run.stream).input / run.stream.scaling.input_scale + run.stream.scaling.input_centre
-    torch.testing.assert_close(found(x), sae(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found(x), sae(x), rtol=1e-4, atol=5e-5)
 
 
 @pytest.mark.parametrize("after", [None, 5])

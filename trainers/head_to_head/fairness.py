@@ -106,7 +106,7 @@ def fairness(
         each("L0 of the chosen over each", lambda f: _over(rates[f.called]) if several else "", tuned=True),
         each("pilots for that", lambda f: f"{rates[f.called].pilots}"),
         each("small pilots for the range", lambda f: str(level.pilots.get(f.called, 0) or "none: set by L0")),
-        each("Adam's betas", lambda f: "{:g}, {:g}".format(*f.kind.betas)),
+        each("Adam's betas", lambda f: "{:g}, {:g}".format(*f.build(True).betas)),
         each("options", lambda f: listed([f"{k} = {v}" for k, v in options(f.build(True)).items()]) or "–"),
         each("SAEs", lambda f: str(len(own[f.called]))),
         each("alive latents, median", lambda f: _alive(own[f.called])),
