@@ -168,7 +168,7 @@ def _is_float(text: str) -> bool:
 def different_cells(column: pd.Series) -> list[Any]:
     """The cells of a column, equal ones once, where they can be compared.
 
-    >>> different_cells(pd.Series(["relu", "relu", None]))
+    >>> different_cells(pd.Series(["relu", "relu", None], dtype=object))
     ['relu', None]
     """
     try:
