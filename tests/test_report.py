@@ -482,7 +482,8 @@ def test_the_conclusion_counts_over_all_cells(studied):
     assert "pythia" not in said and len(re.findall(r"\.(?!\d)", said)) == 1  # no list of cells; one sentence
     worse = [c for c in found if c.verdict == "worse"]
     said = conclusion(dataclasses.replace(found, comparisons=tuple(worse)))
-    assert said == f"matryoshka_batch_topk is not better than relu in any of {len(worse)} cells: {len(worse)} worse."
+    n = len(worse)
+    assert said == f"matryoshka_batch_topk is not better than relu in any of {n} cells: {n} worse."
     first = dataclasses.replace(found, comparisons=(found[0],))
     assert conclusion(first) == found[0].claim
 
