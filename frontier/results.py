@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from functools import cache
@@ -210,15 +211,20 @@ def varying(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
 def telling(columns: Sequence[str], rows: Iterable[Grouped]) -> list[str]:
     """Of the columns in which the rows differ, those that tell groups apart: of two that go together, one.
 
-    The one with the shorter values stays: layer 3 goes with blocks.3.hook_resid_post.
+    The one with the shorter values stays, layer 3 of blocks.3.hook_resid_post, unless the other's say more:
+    layers 0 and 1 go with resid_post.0 and mlp_out.1, which stay in their place, and with Resid and MLP,
+    which stay beside them.
     """
     groups = [r.group for r in rows]
+    values = {c: [str(g.get(c)) for g in groups] for c in columns}
     kept: list[str] = []
-    differing = [c for c in columns if len({str(g.get(c)) for g in groups}) > 1]
-    for column in sorted(differing, key=lambda c: max(len(str(g.get(c))) for g in groups)):
-        own = [str(g.get(column)) for g in groups]
-        if not any(_paired(own, [str(g.get(c)) for g in groups]) for c in kept):
-            kept.append(column)
+    differing = [c for c in columns if len(set(values[c])) > 1]
+    for column in sorted(differing, key=lambda c: max(map(len, values[c]))):
+        own = values[column]
+        beside = [c for c in kept if _paired(own, values[c])]
+        if not any(len(set(_rest(own, values[c]))) == 1 for c in beside):
+            said = [c for c in beside if _holds(own, values[c])]
+            kept = [c for c in kept if c not in said] + [column]
     return [c for c in columns if c in kept]
 
 
@@ -235,6 +241,21 @@ def held(columns: Sequence[str], rows: Iterable[Grouped], shown: Sequence[str] =
 def _paired(one: Sequence[str], two: Sequence[str]) -> bool:
     """Whether each value of the one goes with one value of the other."""
     return len(set(one)) == len(set(two)) == len(set(zip(one, two, strict=True)))
+
+
+def _within(value: str) -> str:
+    """A pattern of a value inside a longer one, not of a part of its number or word."""
+    return rf"(?<![0-9A-Za-z]){re.escape(value)}(?![0-9A-Za-z])"
+
+
+def _holds(long: Sequence[str], short: Sequence[str]) -> bool:
+    """Whether each longer value has the shorter one in it."""
+    return all(re.search(_within(s), v) for v, s in zip(long, short, strict=True))
+
+
+def _rest(long: Sequence[str], short: Sequence[str]) -> list[str]:
+    """What each longer value says beyond the shorter one."""
+    return [re.sub(_within(s), "", v) for v, s in zip(long, short, strict=True)]
 
 
 def in_words(group: Group) -> str:

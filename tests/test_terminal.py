@@ -257,3 +257,17 @@ def test_out_of_memory_is_one_line(tmp_path, monkeypatch, command):
     done = sae_frontier(command, tmp_path)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "out of memory (Unable to allocate 74.5 GiB)" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "shown"),
+    [
+        (("resid_post.0", 0), ("mlp_out.1", 1), ["site"]),  # sites of two layers are no layers
+        (("Resid", 20), ("MLP", 21), ["site", "layer"]),
+        (("blocks.1.mlp", 1), ("blocks.11.mlp", 11), ["layer"]),
+        (("mlp.10.x", 0), ("mlp.11.x", 1), ["site", "layer"]),  # a part of a number is not that number
+    ],
+)
+def test_of_columns_that_go_together_the_longer_is_shown_where_it_says_more(one, two, shown):
+    rows = [SimpleNamespace(group=dict(zip(("site", "layer"), g, strict=True))) for g in (one, two)]
+    assert telling(["site", "layer"], rows) == shown

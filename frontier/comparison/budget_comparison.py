@@ -87,7 +87,9 @@ class BudgetChange(Result):
     @property
     def sentence(self) -> str:
         """The change in words."""
-        where = in_words(self.group)
+        return self._told(in_words(self.group))
+
+    def _told(self, where: str) -> str:
         change = interval_cell(self.ratio, self.low, self.high)
         return (
             f"{where + ', ' if where else ''}{self.family}: from {budget_text(self.first)} to "
@@ -179,7 +181,11 @@ class BudgetComparisons(Rows[BudgetComparison]):
             where = in_words({v: c.group[v] for v in columns})
             place = (where, c.family, f"{budget} {budget_text(c.budget)}")
             doubts += placed(c.doubts, ", ".join(p for p in place if p))
-        told = [c.sentence for c in self.overall] if len(self.overall) <= TOLD else []
+        told = (
+            [c._told(in_words({v: c.group[v] for v in columns})) for c in self.overall]
+            if len(self.overall) <= TOLD
+            else []
+        )
         where = held(self.group_columns, self.comparisons, columns)
         title = f"Compared with {first.reference} by {budget}{where}"
         return View(
