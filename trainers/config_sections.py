@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
@@ -45,7 +46,7 @@ class ActivationsSection(Section):
     """Several such places: the model reads the text once, and every family is trained at each."""
     files: str | list[str] | None = None
     """Activations themselves (.npy, .safetensors, Zarr, Arrow, raw) instead of a model that reads text."""
-    raw_format: str | None = Field(None, pattern=RAW_FORM)
+    raw_format: str | None = None
     """Of files without a header (.bin, .dat, .raw): number format and numbers per row, as in float16[768]."""
     target_site: str | None = None
     """Where the output is compared: another site makes the SAEs transcoders."""
@@ -99,6 +100,17 @@ class ActivationsSection(Section):
         if self.exclude_norms_above and self.norm_limits:
             raise ValueError("give exclude_norms_above or norm_limits, one of the two; found both")
         return self
+
+    @field_validator("raw_format")
+    @classmethod
+    def numbers_of_a_row(cls, form: str | None) -> str | None:
+        """A number format and how many numbers are together."""
+        if form is not None and not re.match(RAW_FORM, form):
+            raise ValueError(
+                "wanted a number format (float16, bfloat16, float32 or float64) and the numbers of a row, "
+                f'"float16[768]", or of a window of rows, "float32[197, 768]"; found {form!r}'
+            )
+        return form
 
     @field_validator("tokens")
     @classmethod

@@ -7,6 +7,7 @@ asks for it.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
@@ -25,6 +26,11 @@ KEPT = "kept"
 def place(folder: Path, step: int) -> Path:
     """Where the SAEs of a step are, each in a folder of its own."""
     return folder / KEPT / f"step_{step}"
+
+
+def is_place(folder: Path) -> bool:
+    """Whether a folder is that of a step."""
+    return folder.parent.name == KEPT and re.fullmatch(r"step_[0-9]+", folder.name) is not None
 
 
 def is_due(config: RunConfig, step: int) -> bool:

@@ -239,7 +239,7 @@ def build_run(
     config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)
     sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
-    begun = starts.read_starts(config, plans) if fresh else {}
+    begun = starts.read_starts(config, plans, model) if fresh else {}
     stream = activation_stream(
         model, given.places, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from frontier.wording import listed, nearest, number
+from frontier.writing import file_name
+from trainers import kept
 from trainers.architectures import Architecture, BatchTopK, JumpReLU, Parameters
 from trainers.config import ConfigError, RunConfig, family_sites
 from trainers.config_members import MemberPlan
@@ -24,6 +26,7 @@ from trainers.export import OURS, READ, LayoutError, load
 from trainers.export.files import ExportError
 from trainers.export.forms import as_jumprelu, form_name, form_of, subtracting
 from trainers.family import Family, Source
+from trainers.origin import Origin
 from trainers.sae import SAE
 
 UNIT = 1e-3
@@ -40,7 +43,7 @@ class Start(NamedTuple):
     place: Path
 
 
-def read_starts(config: RunConfig, plans: Iterable[MemberPlan]) -> dict[str, Start]:
+def read_starts(config: RunConfig, plans: Iterable[MemberPlan], model: Origin) -> dict[str, Start]:
     """What each member starts from, by run_id; those that start anew are left out.
 
     Raises
@@ -54,7 +57,7 @@ def read_starts(config: RunConfig, plans: Iterable[MemberPlan]) -> dict[str, Sta
     found = {}
     for plan in plans:
         if section := sections.get((plan.family, plan.site)):
-            place = _place(Path(str(section.start_from)), plan)
+            place = _place(Path(str(section.start_from)), plan, model.site(plan.site).name)
             if (plan.family, place) not in loaded:
                 kind = section.build(config.activations.target_site is None)
                 loaded[plan.family, place] = _read(place, plan.family, kind)
@@ -112,8 +115,11 @@ def digest(sae: SAE) -> str:
     return found.hexdigest()
 
 
-def _place(path: Path, plan: MemberPlan) -> Path:
-    """The folder of the SAE: this one, or in a folder of many (or of a run) that of the member's name."""
+def _place(path: Path, plan: MemberPlan, site: str) -> Path:
+    """The folder of the SAE: this one, or in a folder of many (or of a run) that of the member's name.
+
+    Names end with their site where a run has several, and with their step below `kept`.
+    """
     if not path.is_dir():
         raise ConfigError(
             f"family {plan.family}: there is no folder {path}; start_from is a folder of an SAE, or of a run"
@@ -123,13 +129,23 @@ def _place(path: Path, plan: MemberPlan) -> Path:
         return path
     many = path / "saes" if (path / "saes").is_dir() else path
     there = sorted(p.name for p in many.iterdir() if p.is_dir())
-    if plan.run_id not in there:
-        near = nearest(plan.run_id, there) if there else "; there are none"
+    step = f"_{many.name.replace('_', '')}" if kept.is_place(many) else ""
+    plain = plan.run_id.removesuffix(f"_{file_name(plan.site)}")
+    for name in (plan.run_id, f"{plain}_{file_name(site)}"):
+        if name + step in there:
+            return many / (name + step)
+    if plain + step in there and (found := load(many / (plain + step)).identity.get("site")) != site:
         raise ConfigError(
-            f"family {plan.family}: start_from = {path} has no SAE {plan.run_id}{near}. Name one SAE's "
-            "folder to start all members from it"
+            f"family {plan.family}: start_from = {path} has {plain + step} at {found}, not at {site}. "
+            "Name one SAE's folder to start all members from it"
         )
-    return many / plan.run_id
+    if plain + step in there:
+        return many / (plain + step)
+    near = nearest(plan.run_id + step, there) if there else "; there are none"
+    raise ConfigError(
+        f"family {plan.family}: start_from = {path} has no SAE {plan.run_id + step} (name one SAE's folder "
+        f"to start all members from it){near}"
+    )
 
 
 def _as_kind(sae: SAE, kind: Architecture, where: str) -> SAE:

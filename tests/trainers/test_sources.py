@@ -128,7 +128,9 @@ def test_files_without_a_header(tmp_path):
         StoredActivations(tmp_path / "acts.dat")
     with pytest.raises(TextError, match=r"15,360 bytes, which is no whole number of float32\[7\] \(28 bytes"):
         StoredActivations(tmp_path / "acts.dat", raw_format="float32[7]")
-    with pytest.raises(ConfigError, match=r"raw_format.*pattern.*found 'float16'"):
+    with pytest.raises(
+        ConfigError, match=r"raw_format: wanted a number format.*\"float16\[768\]\".*found .float16."
+    ):
         checked({"activations": {"files": "x.bin", "raw_format": "float16"}, "families": FAMILIES})
     bits = torch.tensor(windows().reshape(-1, WIDTH)).bfloat16()
     bits.view(torch.int16).numpy().tofile(tmp_path / "b.bin")

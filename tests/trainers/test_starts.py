@@ -92,8 +92,32 @@ def test_what_is_recorded(source, tmp_path):
 def test_a_run_goes_on_member_by_member(source, tmp_path):
     _, found = at_step_0(families("relu", "topk", start_from=str(source)))
     assert [s.identity["parent"] for s in found] == [place(source, n).name for n in ("relu", "topk")]
-    with pytest.raises(ConfigError, match=r"has no SAE topk_5_seed0; did you mean .*topk_4_seed0"):
+    with pytest.raises(ConfigError, match=r"has no SAE topk_5_seed0 \(name .* it\); did you .*topk_4_seed0"):
         at_step_0([{"architecture": "topk", "settings": [5], "start_from": str(source)}])
+
+
+def test_names_with_a_site_or_a_step_are_found(tmp_path):
+    """A run of one site goes on from one of several, the other way round, and from SAEs at a step."""
+    several, one = {"sites": ["mlp_out.1", "resid_post.0"]}, {"site": "mlp_out.-1"}
+    for name, where in (("several", several), ("one", one)):
+        train(
+            small(families("topk"), activations=where, training={"keep_at": [4]}),
+            tmp_path / name,
+            progress=False,
+        )
+
+    def parents(source, **more):
+        run, _ = at_step_0(families("topk", start_from=str(tmp_path / source)), **more)
+        return [s.identity["parent"] for s in run.saes()]
+
+    assert parents("several", activations=one) == ["topk_4_seed0_mlp_out.1"]
+    assert parents("several/kept/step_4", activations=one) == ["topk_4_seed0_mlp_out.1_step4"]
+    assert parents("one/kept/step_4", activations=one) == ["topk_4_seed0_step4"]
+    assert parents("one", activations={"sites": ["mlp_out.1"]}) == ["topk_4_seed0"]
+    with pytest.raises(
+        ConfigError, match=r"has topk_4_seed0 at mlp_out.1, not at resid_post.0. Name one SAE's"
+    ):
+        parents("one", activations=several)
 
 
 @pytest.mark.parametrize("layout", ["sae-lens", "dictionary-learning"])

@@ -24,7 +24,7 @@ from trainers.activations.sources import TokenWindows
 from trainers.activations.store import ActivationStore
 from trainers.activations.storing import write_store
 from trainers.cli_harvest import harvested
-from trainers.config import write_config
+from trainers.config import read_config, write_config
 from trainers.evaluate.runs import evaluate_run
 from trainers.language_models.sites import Site
 from trainers.run import build_run
@@ -113,12 +113,14 @@ def test_every_row_is_there_once_and_digests_are_those_of_the_bytes(store):
     assert torch.equal(torch.cat(found).sort(0).values, wanted[: 97 * ROWS].sort(0).values)
 
 
-def test_training_on_a_store_is_training_on_the_model(tmp_path):
+@pytest.mark.parametrize("out", [{}, {"exclude_tokens": [101, 32], "exclude_norms_above": 1.2}])
+def test_training_on_a_store_is_training_on_the_model(tmp_path, out):
     """Bit for bit: SAEs, L0 and FVU; and `cache` keeps chunks of a store as those of a model."""
-    config = small(evaluation={"windows": 8, "batch_size": 2})
+    config = small(activations=out, evaluation={"windows": 8, "batch_size": 2})
     harvested(config, tmp_path / "store", (1, 1), None, None, progress=False)
     tables = {}
     for name, sections in (("live", {}), ("stored", {"files": str(tmp_path / "store")})):
+        sections = sections | ({"tokens": "all"} if sections else out)
         changed = small(activations=sections | {"cache": str(tmp_path / f"cache-{name}")})
         train(changed, tmp_path / name, progress=False)
         tables[name] = evaluate_run(tmp_path / name, progress=False).set_index("run_id")
@@ -130,9 +132,21 @@ def test_training_on_a_store_is_training_on_the_model(tmp_path):
     assert len(live.columns) > 6
     assert stored.equals(live.loc[stored.index])
     assert tables["stored"]["ce_sae"].isna().all()
-    write_config(small(), tmp_path / "stored" / "config.toml")  # `files` taken out
+    live_limits = read_config(tmp_path / "live" / "config.toml").activations.norm_limits
+    limited = {"exclude_norms_above": None, "norm_limits": live_limits} if out else {}
+    write_config(small(activations=out | limited), tmp_path / "stored" / "config.toml")  # `files` taken out
     with_model = evaluate_run(tmp_path / "stored", progress=False).set_index("run_id")
     assert with_model["ce_sae"].equals(tables["live"]["ce_sae"])
+
+
+def test_a_store_of_fewer_rows_than_tokens_says_what_to_type(tmp_path):
+    harvested(
+        small(activations={"exclude_tokens": [32]}), tmp_path / "store", (1, 1), None, None, progress=False
+    )
+    with pytest.raises(
+        TextError, match=r"store is too short: it has 4,\d+ rows, 6,000 are wanted.*more files"
+    ):
+        build_run(small(activations={"files": str(tmp_path / "store")}), progress=False)
 
 
 def _hashes(folder, kind, out):

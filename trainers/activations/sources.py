@@ -156,7 +156,8 @@ def _of_array(
     part = {None: slice(None), "train": slice(None, cut), "evaluation": slice(cut, None)}[split]
     wanted = None if tokens is None else -(-tokens // body)
     rows = array[part][:wanted]
-    require(f"{name}{_split_name(split)}", len(rows), body, tokens, wanted or 1)
+    unit = "rows" if isinstance(model, StoredActivations) else "tokens"
+    require(f"{name}{_split_name(split)}", len(rows), body, tokens, wanted or 1, unit=unit)
     rows = checked_array(name, rows, model.vocabulary_size)
     _say_end_padding(model, f"{name}{_split_name(split)}", rows)
     digest = hashlib.sha256(np.ascontiguousarray(rows).tobytes()).hexdigest()[:12]
@@ -165,7 +166,9 @@ def _of_array(
     return TokenWindows(torch.from_numpy(rows), f"{name}{_split_name(split)} {digest}")
 
 
-def require(name: str, found: int, body: int, tokens: int | None, wanted: int) -> None:
+def require(
+    name: str, found: int, body: int, tokens: int | None, wanted: int, *, unit: str = "tokens"
+) -> None:
     """Nothing, if there are enough windows; else an error that counts the tokens.
 
     Raises
@@ -175,12 +178,13 @@ def require(name: str, found: int, body: int, tokens: int | None, wanted: int) -
     """
     if found >= wanted:
         return
-    there = f"{name} is too short: it has {found * body:,} tokens in {found:,} full windows of {body}"
+    there = f"{name} is too short: it has {found * body:,} {unit}"
+    there += f" in {found:,} full windows of {body}" if body > 1 else ""
     if tokens is None:
-        raise TextError(f"{there}; at least {wanted * body:,} tokens are needed")
+        raise TextError(f"{there}; at least {wanted * body:,} {unit} are needed")
     raise TextError(
         f'{there}, {tokens:,} are wanted; ask for fewer or for all (tokens = "all" in a '
-        "configuration, None in Python), or name more text"
+        f"configuration, None in Python), or name more {'text' if unit == 'tokens' else 'files'}"
     )
 
 

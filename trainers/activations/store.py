@@ -6,7 +6,7 @@ a stream of a store has the order of the stream of the model itself. What is hel
 =====================  ======================================================================================
 `store.json`           the harvest (model, site, text, ...), rows per chunk, shards: name, rows, digest
 `train_00000...`       shards of what is trained on: one tensor, `activations` [rows, width]
-`held_out_00000...`    the windows of the held-out text, in their order
+`held_out_00000...`    the windows of the held-out text, in their order; the manifest has the rows of each
 =====================  ======================================================================================
 
 The header of a shard has the SHA-256 of each of its chunks, and the manifest that of these, so that each
@@ -75,7 +75,7 @@ class ActivationStore(StoredActivations):
         self.dtype = DTYPES[made["dtype"]]
         self._site = Site(made["site"], "", "output", about["layer"], about["width"])
         self.train, self.held_out = (Shards(files, about, part) for part in ("train", "held_out"))
-        self._window = about["held_out"]["window"]
+        self._windows: list[int] = about["held_out"]["windows"]
         self._last: tuple[int, Tensor] | None = None
         self.left_out = LeftOut()
 
@@ -91,22 +91,27 @@ class ActivationStore(StoredActivations):
 
     @property
     def vocabulary_size(self) -> int:
-        """Held-out rows are numbered from 0."""
-        return sum(self.held_out.rows)
+        """Held-out rows are numbered from 0; the number after the last stands where a window has no row."""
+        return sum(self._windows) + 1
 
     def windows(self) -> np.ndarray:
-        """The numbers of the held-out rows of each window, `[n, rows]`."""
-        count = sum(self.held_out.rows) // self._window
-        return np.arange(count * self._window, dtype=np.int64).reshape(count, self._window)
+        """The numbers of the held-out rows of each window of the text, `[n, T]`, those that count first."""
+        counts = np.array(self._windows, dtype=np.int64)[:, None]
+        places = np.arange(counts.max(initial=1), dtype=np.int64)
+        return np.where(places < counts, counts.cumsum()[:, None] - counts + places, counts.sum())
+
+    def counted(self, tokens: Tensor) -> Tensor:
+        """Where there is a row; what the harvest left out is in no store."""
+        return tokens < sum(self._windows)
 
     def protocol_of(self, text: str, windows: int, length: int) -> str:
         """That of the text that was harvested, as the model's own evaluation calls it, if all are used."""
-        whole = windows * length == sum(self.held_out.rows)
-        return self._protocol if whole else f"{self._protocol}, {windows * length:,} of its rows"
+        whole = windows == len(self._windows)
+        return self._protocol if whole else f"{self._protocol}, {windows:,} of its windows"
 
     def capture(self, tokens: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """The held-out rows of these numbers, `[batch, T, width]` in float32, under every name."""
-        numbers = tokens.cpu().numpy().ravel()
+        numbers = tokens.cpu().numpy().ravel().clip(max=sum(self._windows) - 1)
         edges = np.cumsum([0, *self.held_out.rows])
         rows = torch.empty(len(numbers), self._site.width)
         chunks = np.searchsorted(edges, numbers, side="right") - 1
@@ -126,8 +131,7 @@ class StoredChunks(Harvest):
     def __init__(self, store: ActivationStore, tokens: int | None = None) -> None:
         ends = list(accumulate(store.train.rows))
         if tokens is not None:
-            name = f"{store.name}'s {store.site('').name} of {store.text}"
-            require(name, ends[-1], 1, tokens, tokens)
+            require(store.place, ends[-1], 1, tokens, tokens, unit="rows")
         used = len(ends) if tokens is None else next(i for i, end in enumerate(ends, 1) if end >= tokens)
         self.model, self.dtype = store, store.dtype
         self.windows = TokenWindows(torch.from_numpy(store.windows()), store.text)
@@ -244,7 +248,7 @@ def manifest_of(files: Files) -> dict[str, Any]:
     """
     try:
         about = json.loads(files.read(MANIFEST))
-        if about["format"] != FORMAT:
+        if about["format"] != FORMAT or not about["held_out"]["windows"]:
             raise KeyError("format")
         shards = about["train"]["shards"] + about["held_out"]["shards"]
     except (ValueError, KeyError, TypeError) as error:

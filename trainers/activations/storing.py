@@ -23,7 +23,6 @@ from trainers.activations.row_sources import MANIFEST
 from trainers.activations.sizes import readable
 from trainers.activations.sources import TokenWindows
 from trainers.activations.store import CHUNKS, FORMAT, Files, chunks_digest, header_of
-from trainers.activations.stored import ROWS
 from trainers.tensor_files import write_tensors
 
 SHARD_BYTES = 2**28
@@ -121,15 +120,14 @@ def write_store(
 def plan(harvests: dict[str, Harvest], asked: str, protocol: str, shard_bytes: int) -> dict[str, Any]:
     """The manifest before anything is harvested: the same in every process."""
     train, held_out = harvests["train"], harvests["held_out"]
-    same = set(held_out.counted.sum(1).tolist())
-    length = same.pop() if len(same) == 1 else min(ROWS, train.windows.tokens.shape[1])
+    counts = held_out.counted.sum(1).tolist()
     about: dict[str, Any] = {
         "format": FORMAT, "layer": train.site.layer, "width": train.d_in, "asked": asked,
         "harvest": train.identity(),
     }  # fmt: skip
     for name, harvest in harvests.items():
         about[name] = {"rows": harvest.rows, "shards": list(_shards(name, harvest, shard_bytes))}
-    about["held_out"] |= {"protocol": protocol, "window": length, "hash": held_out.identity()["tokens_hash"]}
+    about["held_out"] |= {"protocol": protocol, "windows": counts, "hash": held_out.identity()["tokens_hash"]}
     return about
 
 
