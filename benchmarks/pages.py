@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ from trainers.studies.inference_time import METHODS, best_dictionaries, encoder_
 from trainers.studies.prune import prune
 
 SITE = "mlp_out.-1"
+QUICK = 12
+"""Windows of a quick run: three batches."""
 DECODER = replace(KL, parameters=("W_dec",))
 TUNING: dict[str, list[FineTuning]] = {
     "topk": [
@@ -47,6 +50,7 @@ class Pages:
 
     def __init__(self, runs: Path, quick: bool = False) -> None:
         self.model, self._runs, self._quick = load_language_model(), runs, quick
+        self._read = cache(partial(evaluation_windows, self.model, progress=False))
         self.tokens, protocol = self._windows(64, "evaluation")
         self.options: dict[str, Any] = {"protocol": protocol, "batch_size": 4}
 
@@ -59,8 +63,7 @@ class Pages:
         return self._windows(windows, "train")[0]
 
     def _windows(self, windows: int, split: str) -> tuple[Any, str]:
-        count = 24 if self._quick else windows
-        return evaluation_windows(self.model, windows=count, split=split, progress=False)
+        return self._read(windows=QUICK if self._quick else windows, split=split)
 
     def saes(self, study: str = "after_training") -> list[Any]:
         """The SAEs of a study, trained now if they are not there."""
@@ -135,7 +138,7 @@ def rows(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def main(given: Sequence[str] | None = None) -> None:
     """Measure, print the CPU seconds of each section, write the result."""
-    parser = arguments(__doc__, "24 windows of text")
+    parser = arguments(__doc__, f"{QUICK} windows of text")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs of the studies")
     parser.add_argument("--sections", nargs="+", choices=SECTIONS, default=list(SECTIONS))
     asked = parser.parse_args(given)

@@ -25,6 +25,14 @@ def wide_terminal():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compiled_once():
+    """A Python of its own keeps its compiled modules, even where the shell of the tests keeps none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+        yield
+
+
 @pytest.fixture(scope="session")
 def gemma():
     return frontier.load_dataset("gated_gemma7b")

@@ -2,7 +2,7 @@
 
 import pytest
 from commands import sae_frontier
-from disks import fill, in_one_line, ordinary, small_disk
+from disks import fill, in_one_line, permissions_hold, small_disk
 
 COMMANDS = {
     "pareto": ("--out", "results", "pareto.csv"),
@@ -10,7 +10,6 @@ COMMANDS = {
     "compare": ("--out", "results", "ratios.csv"),
     "report": ("--out", "page.html", "page.html"),
 }
-MAIN = "import sys; sys.argv[0] = 'sae-frontier'; from frontier.cli import main; main()"
 
 
 @pytest.fixture
@@ -49,7 +48,8 @@ def test_a_file_of_before_outlives_a_full_disk(sweep, tmp_path):
 @pytest.mark.parametrize("command", ["pareto", "report"])
 def test_a_folder_that_is_read_only(command, sweep, tmp_path):
     (tmp_path / "closed").mkdir(mode=0o500)
-    done = ordinary("-c", MAIN, *words(command, sweep, tmp_path / "closed"))
+    with permissions_hold():
+        done = sae_frontier(*words(command, sweep, tmp_path / "closed"))
     assert done.returncode == 2
     named = str(tmp_path / "closed"), COMMANDS[command][2]
     assert in_one_line(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from matplotlib.patches import Patch
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter
 
+from frontier.figures.panels import lay_out
 from frontier.figures.style import EMBEDDING
 from frontier.tables.latex import LATEX as LATEX_SIGNS
 from frontier.wording import listed, nearest
@@ -87,13 +88,36 @@ def save_figure(
     written = [stem.with_name(f"{name}.{kind}") for kind in kinds]
     settings: Any = {**EMBEDDING, **(_pgf() if "pgf" in kinds else EMBEDDING)}
     with mpl.rc_context(settings):
-        for path, kind in zip(written, kinds, strict=True):
-            about: Any = {"metadata": FORMATS[kind]} if FORMATS[kind] else {}
-            with whole_file(path) as draft, ready_for_latex(whole) if kind == "pgf" else nullcontext():
-                whole.savefig(draft, format=kind, dpi=300, **about)
-                if kind == "pgf":
-                    draft.write_text(_without_signs(draft.read_text(encoding="utf-8")), encoding="utf-8")
+        if "pgf" in kinds:
+            _write_pgf(whole, stem.with_name(f"{name}.pgf"))
+        with _laid_out(whole):
+            for path, kind in zip(written, kinds, strict=True):
+                if kind != "pgf":
+                    with whole_file(path) as draft:
+                        whole.savefig(draft, format=kind, dpi=300, metadata=FORMATS[kind])
     return written
+
+
+def _write_pgf(figure: Figure, path: Path) -> None:
+    with whole_file(path) as draft, ready_for_latex(figure):
+        figure.savefig(draft, format="pgf", dpi=300)
+        draft.write_text(_without_signs(draft.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+@contextmanager
+def _laid_out(figure: Figure) -> Iterator[None]:
+    """Inside, every axes keeps its place: matplotlib finds it anew for each file, in as long as it draws."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        yield
+        return
+    lay_out(figure)
+    try:
+        with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+            figure.set_layout_engine(None)
+            yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 @contextmanager

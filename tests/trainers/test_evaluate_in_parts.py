@@ -74,7 +74,7 @@ def test_memory_stays_within_what_is_given(saes, model, tokens, monkeypatch):
     peaks = {}
     for memory in (limit, 8 * limit):
         with Traffic() as traffic:
-            evaluate(saes, model, tokens.repeat(8, 1), SITE, batch_size=16, protocol="p", memory=memory)
+            evaluate(saes, model, tokens.repeat(4, 1), SITE, batch_size=16, protocol="p", memory=memory)
         peaks[memory] = traffic.peak
     assert peaks[limit] < limit + 8 * 2**14  # losses of some rows of logits
     assert 3 * peaks[limit] < peaks[8 * limit] < 8 * limit

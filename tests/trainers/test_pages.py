@@ -7,6 +7,7 @@ run on a few small SAEs.
 import json
 import re
 import shutil
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +38,15 @@ def namespace():
 
 @pytest.mark.slow
 def test_the_snippets_run_on_small_saes(finished, tmp_path, monkeypatch, namespace):
-    """Every block, in order, on three SAEs and 16 windows of text."""
+    """Every block, in order, on three SAEs and 12 windows of text."""
     shutil.copytree(finished / "saes", tmp_path / "runs" / "after_training" / "saes")
     monkeypatch.chdir(tmp_path)
-    whole = trainers.evaluation_windows
+    read = cache(partial(trainers.evaluation_windows, windows=12))
     asked = []
 
     def few(model, windows, **options):
         asked.append(windows)
-        return whole(model, windows=16, **options)
+        return read(model, **options)
 
     monkeypatch.setattr(trainers, "evaluation_windows", few)
     for snippet in SNIPPETS:

@@ -9,10 +9,12 @@ import sys
 import pandas as pd
 import pytest
 import torch
-from disks import fill, in_one_line, ordinary, small_disk
+from commands import run_main
+from disks import fill, in_one_line, permissions_hold, small_disk
 from processes import sae_train
 from small_runs import said, small, weights
 
+from trainers.cli import main
 from trainers.config import write_config
 
 pytestmark = pytest.mark.slow
@@ -24,6 +26,12 @@ def command(*words, limits=None, **environment):
         env={**os.environ, **environment}, stdin=subprocess.DEVNULL,
         preexec_fn=limits and (lambda: [resource.setrlimit(k, (v, v)) for k, v in limits.items()]),
     )  # fmt: skip
+
+
+def not_allowed(*words):
+    """The command in this process, without root's right to write everywhere."""
+    with permissions_hold():
+        return run_main(main, "sae-train", *words)
 
 
 @pytest.mark.parametrize("size", [1.0e9, 1.6e9, 2.0e9])
@@ -63,7 +71,7 @@ def test_a_folder_that_is_read_only(tmp_path):
     write_config(small(), tmp_path / "c.toml")
     (tmp_path / "run").mkdir(mode=0o500)
     words = ("run", tmp_path / "c.toml", "--out", tmp_path / "run", "--quiet")
-    done = ordinary("-m", "trainers", *words)
+    done = not_allowed(*words)
     assert done.returncode == 2
     assert in_one_line(done.stderr, str(tmp_path / "run"), "nothing was changed", "that you may write to")
 
@@ -74,7 +82,7 @@ def test_a_run_that_is_read_only(copied, word, within):
     closed = [copied, *(copied.rglob("*") if within else ())]
     for path in closed:
         path.chmod(path.stat().st_mode & ~0o222)
-    done = ordinary("-m", "trainers", word, copied, "--quiet")
+    done = not_allowed(word, copied, "--quiet")
     for path in closed:
         path.chmod(path.stat().st_mode | 0o200)
     assert done.returncode == 2
@@ -83,7 +91,7 @@ def test_a_run_that_is_read_only(copied, word, within):
 
 def test_saes_that_cannot_be_replaced(copied):
     (copied / "saes").chmod(0o500)
-    done = ordinary("-m", "trainers", "resume", copied, "--quiet")
+    done = not_allowed("resume", copied, "--quiet")
     (copied / "saes").chmod(0o755)
     assert in_one_line(done.stderr, "saes/", "what was there before is unchanged"), done.stderr
 

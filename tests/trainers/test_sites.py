@@ -141,7 +141,8 @@ def test_the_folder_says_which_sites(together, monkeypatch, capsys):
 def test_sites_of_different_widths(tmp_path):
     """An expansion gives each site its own size; a size is the same everywhere."""
     training = {"dictionary_size": None, "expansion": 2}
-    wide = of_sites(["mlp_out.1", "mlp_neurons.1"], training=training)
+    one = [{"architecture": "batch_topk", "settings": [2]}]  # the wide site's evaluation costs d³
+    wide = of_sites(["mlp_out.1", "mlp_neurons.1"], one, training=training)
     trained = train(wide, tmp_path / "run", progress=False)
     assert {(f.site, f.d_in, f.dictionary_size) for f in trained.families} == {
         ("mlp_out.1", 128, 256), ("mlp_neurons.1", 512, 1024)
