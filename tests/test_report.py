@@ -486,6 +486,13 @@ def test_the_conclusion_counts_over_all_cells(studied):
     assert said == f"matryoshka_batch_topk is not better than relu in any of {n} cells: {n} worse."
     first = dataclasses.replace(found, comparisons=(found[0],))
     assert conclusion(first) == found[0].claim
+    better = [c for c in found if c.family in ("topk", "jumprelu")]
+    fewer = [c for c in better if c.family == "jumprelu" or c.group != better[0].group]
+    said = conclusion(dataclasses.replace(found, comparisons=tuple(fewer)))
+    assert said.startswith("jumprelu is better than relu in all 6 cells, ")
+    fewer = [c for c in fewer if c.family == "topk" or c.group == better[0].group]
+    said = conclusion(dataclasses.replace(found, comparisons=tuple(fewer)))
+    assert said.startswith("topk is better than relu in 5 of 6 cells (topk is in 5), ")
 
 
 def test_the_matrix_is_a_table_that_can_be_read_out(studied, study_page):

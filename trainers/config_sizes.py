@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from frontier import wording as words
 from trainers.activations.harvest import distinct_sites
+from trainers.activations.stored import StoredActivations
 from trainers.config import ConfigError, RunConfig, family_sites, family_sizes, faults
 from trainers.config_sections import EXPANSION, FamilySection, TrainingSection, listed
 
@@ -20,10 +21,17 @@ def located(config: RunConfig, model: Any) -> RunConfig:
     ------
     ActivationError
         If two are one place.
+    ConfigError
+        If the model is rows, which are of one.
     """
     given = config.activations
     if not given.sites:
         return config
+    if isinstance(model, StoredActivations):
+        raise ConfigError(
+            f"activations.sites names {words.listed(given.sites)}; {model.text} has rows of one site; leave "
+            "sites out, and give each site a run of its own"
+        )
     named = dict(zip(given.sites, distinct_sites(model, given.sites), strict=True))
     families = [
         f.model_copy(update={"sites": [named[s] for s in f.sites]}) if f.sites else f for f in config.families

@@ -31,6 +31,22 @@ def origin_of(config: RunConfig, device: torch.device) -> Origin:
     return model
 
 
+def own_origin(given: Origin) -> Origin:
+    """What is given in Python in the place of a configuration's model or files.
+
+    Raises
+    ------
+    TypeError
+        If it is neither; what to type is said.
+    """
+    if not hasattr(given, "capture"):
+        raise TypeError(
+            "wanted load_language_model(...) or StoredActivations(array, name=..., site=...) in the place of "
+            f"the model, found {type(given).__name__}"
+        )
+    return given
+
+
 def opened(config: RunConfig, device: torch.device) -> Origin:
     """The same, each process for itself."""
     given, model = config.activations, config.model

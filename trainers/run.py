@@ -27,7 +27,7 @@ from trainers.config_sizes import located, sized
 from trainers.exclusions import with_exclusions
 from trainers.families import build_families
 from trainers.family import Family, Schedule, Source
-from trainers.origin import Origin, origin_of
+from trainers.origin import Origin, origin_of, own_origin
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
 from trainers.sae import SAE
@@ -233,7 +233,7 @@ def build_run(
     prepare(device, config.training.precision)
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
-    model = origin_of(config, device) if origin is None else origin
+    model = origin_of(config, device) if origin is None else own_origin(origin)
     config = with_exclusions(located(config, model), model)
     given, target = config.activations, config.activations.target_site
     config = sized(config, {site: model.site(site).width for site in given.places})

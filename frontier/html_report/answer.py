@@ -125,6 +125,9 @@ def conclusion(found: Comparisons) -> str:
     best = [f for f in _by_potency(pairs) if wins[f] == most]
     count = f"{most} of {cells}" if most < cells else "both" if cells == 2 else f"all {cells}"
     where = f" in {count} cells" if cells > 1 else ""
+    there = Counter(c.family for c in pairs)
+    fewer = [f"{f} is in {there[f]}" for f in best if there[f] < cells]
+    where += f" ({'; '.join(fewer)})" if fewer else ""
     are = "is" if len(best) == 1 else "are each"
     said = f"{_together(best)} {are} better than {reference}{where}"
     said += _amount([c for c in pairs if c.family in best and c.verdict == "better"])

@@ -281,3 +281,13 @@ def test_mixed_widths_are_refused_and_mixed_formats_read(tmp_path):
     np.save(tmp_path / "d.npy", windows()[..., :5])
     with pytest.raises(TextError, match=r"d.npy has rows of 5 numbers, .*a.npy of 12"):
         StoredActivations([tmp_path / "a.npy", tmp_path / "d.npy"])
+
+
+def test_what_is_no_origin_says_what_one_is(tmp_path):
+    with pytest.raises(
+        TypeError, match=r"wanted load_language_model.* or StoredActivations.*, found ndarray"
+    ):
+        train(config(), tmp_path / "own", progress=False, origin=windows())
+    rows = StoredActivations(windows(), name="vit")
+    with pytest.raises(ConfigError, match=r"sites names a, b; array 0 has rows of one site; leave sites out"):
+        train(config(sites=["a", "b"]), tmp_path / "own", progress=False, origin=rows)

@@ -18,7 +18,7 @@ from trainers.evaluate import Evaluation, evaluate
 from trainers.exclusions import leave_out
 from trainers.kept import kept_saes
 from trainers.loggers import log_evaluation
-from trainers.origin import Origin, origin_of
+from trainers.origin import Origin, origin_of, own_origin
 from trainers.precision import prepare, with_formats
 from trainers.promises.lines import own_fault
 from trainers.run import RunError, chosen_device
@@ -45,6 +45,7 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     if model is None:
         prepare(device, config.training.precision)
         model = origin_of(config, device)
+    own_origin(model)
     check_model(saes, model, config)
     leave_out(model, config)
     part = folder / f".evaluation_{ranks.rank()}"
