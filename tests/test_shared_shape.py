@@ -155,9 +155,9 @@ def _place(c):
 def test_blocks_of_any_size_give_the_same(monkeypatch, block):
     """Cells one by one, and one cell's patterns in parts: memory is bounded, numbers are not touched."""
     z, logs = points(cells=5)
-    whole = scatters(LAYOUT, z, np.exp(logs), LOG, [ALONE] * 5)
+    whole = scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE] * 5)
     monkeypatch.setattr("frontier.shared_shape.flips.BLOCK", block)
-    for pair in zip(whole, scatters(LAYOUT, z, np.exp(logs), LOG, [ALONE] * 5), strict=True):
+    for pair in zip(whole, scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE] * 5), strict=True):
         one, other = ({**vars(s), "widened": 0} for s in pair)
         assert other == pytest.approx(one, rel=1e-9, nan_ok=True)
 
@@ -271,7 +271,7 @@ def test_neighbours_that_err_alike_are_noticed():
         for i in [*range(1, 8), *range(9, 16)]:
             e[:, i] = rho * e[:, i - 1] + np.sqrt(1 - rho**2) * e[:, i]
         y = np.exp(-2 - z + 0.05 * e)
-        found = scatters(LAYOUT, z, y, LOG, [ALONE] * len(z))
+        found = scatters(LAYOUT, (z, z), y, LOG, [ALONE] * len(z))
         shares.append(np.mean([s.p_autocorrelation < 0.1 for s in found]))
     assert 0.05 < shares[0] < 0.15 and shares[1] > 0.4
 
@@ -280,7 +280,7 @@ def test_neighbours_that_err_alike_are_noticed():
 def test_the_correlation_of_neighbours_is_that_of_dense_matrices(seed):
     """E r'Ar / E r'r of residuals r = Me, for independent errors and for correlation 1/2, n by n."""
     z, logs = points(seed=seed, cells=1)
-    (found,) = scatters(LAYOUT, z, np.exp(logs), LOG, [ALONE])
+    (found,) = scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE])
     x, family = LAYOUT.columns(z, moved=True)[0], np.repeat([0, 1], 8)
     far = np.abs(np.subtract.outer(np.arange(16), np.arange(16)))
     same = np.equal.outer(family, family)

@@ -81,7 +81,7 @@ def by_hand(batch, knees, known=0.0):
 )
 def test_degrees_and_weights_are_those_of_aicc(given):
     (batch,) = batches([cell(**given)])
-    found = choose(batch, batch.z)
+    found = choose(batch)
     hand = by_hand(batch, found.knee[:, 0], given.get("se", 0.0))
     assert found.knee[1, 0] == pytest.approx(batch.y[batch.y > 0].min() / 2)
     assert found.knee[-1, 0] == pytest.approx(2 * batch.y.max())
@@ -115,9 +115,7 @@ def test_log_errors_have_no_knee():
 def test_hits_below_zero_leave_out_log_errors():
     one = cell(sd=0.02, amount=0.004, seed=1)
     (batch,) = batches([replace(one, y=np.where(one.y == one.y.min(), -0.001, one.y))])
-    assert choose(batch, batch.z).weight[0, 0] == 0 and choose(batch, batch.z).weight.sum() == pytest.approx(
-        1
-    )
+    assert choose(batch).weight[0, 0] == 0 and choose(batch).weight.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def predicted(cell: Cell, f: int, z: float, more: int = 0) -> tuple[float, float
     `more` is added to the degree of its shape.
     """
     (batch,) = batches([cell])
-    models = choose(batch, batch.z)
+    models = choose(batch)
     k = int(models.best[0])
     knee = models.knee[k]
     errors = TwoComponent(knee[:, None]) if knee[0] else LOG

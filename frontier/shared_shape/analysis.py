@@ -68,22 +68,23 @@ def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[An
 def _batch(batch: Batch) -> list[Analysis | None]:
     shifts = placed_shifts(batch.sizes, batch.z, batch.y)
     placed = batch.z + np.repeat(shifts, batch.sizes, axis=-1)
-    models = choose(batch, placed)
+    models = choose(batch)
     base = int(np.argmax(batch.distinct))
     families = range(1, len(batch.sizes))
     said: dict[int, list[Weighted]] = {f: [] for f in families}
     scatter: dict[int, Scatter] = {}
     for degree, deviation, errors, k, rows in models.kinds():
         layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
-        z, y = placed[rows], batch.y[rows]
+        z, y = batch.z[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
         widened = widenings(layout, z, y, errors, cells)
         best = np.flatnonzero(models.best[rows] == k)
-        own = scatters(layout, z[best], y[best], errors.take(best), [widened[i] for i in best])
+        places = z[best], placed[rows[best]]
+        own = scatters(layout, places, y[best], errors.take(best), [widened[i] for i in best])
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
         inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:
-            pair = estimates(layout, f, batch.z[rows], y, errors, inflation, df, shifts[rows])
+            pair = estimates(layout, f, z, y, errors, inflation, df, shifts[rows])
             said[f].append(Weighted(rows, models.weight[k, rows], pair))
     if not scatter:
         return [None] * len(batch.cells)

@@ -59,11 +59,8 @@ class Models:
                         yield degree, deviation, errors, k, rows
 
 
-def choose(batch: Batch, z: Array) -> Models:
-    """Degree and deviation of least AICc for each errors model, and the weights of these.
-
-    `z` (cells, points) is log L0 with each family where it lies on one shape.
-    """
+def choose(batch: Batch) -> Models:
+    """Degree and deviation of least AICc for each errors model, and the weights of these."""
     y, n = batch.y, batch.y.shape[-1]
     knees = _knees(y)
     score = np.full(knees.shape, np.inf)
@@ -78,7 +75,7 @@ def choose(batch: Batch, z: Array) -> Models:
         t = own.scale(y[rows])
         jacobian = own.log_jacobian(y[rows]).sum(-1)
         for layout, least in candidates(batch):
-            rss = fit_linear(layout.columns(z[rows], moved=True), t, own).rss
+            rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, own).rss
             p = layout.n_free
             aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
             aicc += ADDITIVE_COST * n / (n - p) * (k > 0) + BEND_COST * (layout.deviation > 1)

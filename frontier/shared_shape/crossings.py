@@ -13,7 +13,6 @@ from scipy.special import stdtrit
 from frontier.errors import LOG, TwoComponent
 from frontier.shared_shape.analysis import CellShape
 from frontier.shared_shape.cells import Cell, batches
-from frontier.shared_shape.choosing import choose
 from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.pair_curves import Curves, common_range
 from frontier.shared_shape.pairs import crossing, t_of
@@ -25,18 +24,15 @@ BENT = 2
 def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[float, float, float] | None:
     """L0 at which family `f` crosses the reference, and the ends of the set around it where they may.
 
-    Curves that cross are not one curve shifted: degree and errors are chosen where they are. None where bent
-    curves do not cross in the common range of L0, or leave no degree of freedom.
+    None where bent curves do not cross in the common range of L0, or leave no degree of freedom.
     """
     (batch,) = batches([cell])
     base, moved = (0, f) if cell.distinct[0] >= cell.distinct[f] else (f, 0)
-    models = choose(batch, batch.z)
-    k = int(models.best[0])
-    layout = Layout(batch.sizes, batch.distinct, max(int(models.degree[k, 0]), BENT), BENT, base, moved)
+    layout = Layout(batch.sizes, batch.distinct, max(shape.degree, BENT), BENT, base, moved)
     df = batch.z.shape[-1] - layout.n_free
     if df < 1:
         return None
-    errors = TwoComponent(models.knee[k][:, None]) if models.knee[k, 0] else LOG
+    errors = TwoComponent(np.array([[shape.knee]])) if shape.knee else LOG
     free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
     widened = shape.scatter.widened
     sign = 1.0 if moved == f else -1.0

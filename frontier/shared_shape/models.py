@@ -218,7 +218,7 @@ def placed_shifts(sizes: tuple[int, ...], z: Array, y: Array) -> Array:
     """Where each family lies on one shape, roughly: shifts (cells, families) of z, 0 for the first.
 
     Of a shape of degree 3 at most, with log errors; what has no logarithm is taken for a small hit. They say
-    in which coordinates degrees are chosen and where other families stand; a pair's own is estimated anew.
+    where the other families of a cell stand; a pair's own shift is estimated anew.
     """
     m, points = len(sizes), z.shape[-1]
     levels = min(len(np.unique(own)) for own in z)

@@ -13,7 +13,7 @@ from scipy.special import fdtrc, stdtr
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
 from frontier.shared_shape.flips import added_columns, blocks, ranks_of
-from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, fit_linear
+from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, either, fit_linear
 
 POOLED = 0.25
 """Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
@@ -97,17 +97,21 @@ def widenings(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Ce
     return out
 
 
-def scatters(layout: Layout, z: Array, y: Array, errors: Errors, widened: list[Widened]) -> list[Scatter]:
-    """The scatter of each cell of a batch around the free model."""
-    columns = layout.columns(z, moved=True)
-    free = fit_linear(columns, errors.scale(y), errors)
-    df, ranks = z.shape[-1] - columns.shape[-1], ranks_of(z, y)
+def scatters(
+    layout: Layout, places: tuple[Array, Array], y: Array, errors: Errors, widened: list[Widened]
+) -> list[Scatter]:
+    """The scatter of each cell of a batch around the free model.
+
+    `places` are log L0 as it is, and with each family where it lies on one shape: the residuals are those of
+    the better fit. Curves that are one but for their place leave no bend in the second, curves that cross
+    none in the first, so that a bend is what both leave.
+    """
+    both = [fit_linear(layout.columns(z, moved=True), errors.scale(y), errors) for z in places]
+    here = both[1].rss < both[0].rss
+    free, z = either(here, both[1], both[0]), np.where(here[:, None], places[1], places[0])
+    df, ranks = z.shape[-1] - free.theta.shape[-1], ranks_of(z, y)
     sigma = np.sqrt(free.rss / df)
-    room = min(2, df - 1)
-    lack = np.full(len(z), np.nan)
-    if room > 0:
-        further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
-        lack, _ = added_columns(free, np.concatenate([free.jacobian, further], -1), ranks)
+    lack = np.fmax(*(_lack_of_fit(layout, *one, y, df) for one in zip(places, both, strict=True)))
     rho, p_rho = _autocorrelation(free, layout.sizes, ranks)
     farthest, p_farthest = _outlier(free, df)
     return [
@@ -117,6 +121,15 @@ def scatters(layout: Layout, z: Array, y: Array, errors: Errors, widened: list[W
         )
         for i, own in enumerate(widened)
     ]  # fmt: skip
+
+
+def _lack_of_fit(layout: Layout, z: Array, free: Fitted, y: Array, df: int) -> Array:
+    """P values of two further powers in the common shape; NaN where there is no room."""
+    room = min(2, df - 1)
+    if room <= 0:
+        return np.full(len(z), np.nan)
+    further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
+    return added_columns(free, np.concatenate([free.jacobian, further], -1), ranks_of(z, y))[0]
 
 
 def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
