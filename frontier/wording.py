@@ -34,16 +34,24 @@ def number(value: object, digits: int = 3) -> str:
 def interval_cell(estimate: float, low: float, high: float) -> str:
     """An estimate rounded to its interval: two digits of the half-width, at least two of each number.
 
+    A limit that lies far out has no more than four digits of its distance.
+
     >>> interval_cell(6.0318, 4.31, 8.52)
     '6.0 [4.3, 8.5]'
     >>> interval_cell(1.493, 0.176, float("inf"))
     '1.5 [0.18, inf]'
+    >>> interval_cell(0.34, 1.23e-6, 92868.34)
+    '0.34 [1.23e-06, 92868]'
     """
     if math.isnan(low) and math.isnan(high):
         return number(estimate)
     gaps = [g for g in (estimate - low, high - estimate) if math.isfinite(g) and g > 0]
     shared = _decimals_for(min(gaps), 2) if gaps else _decimals_for(estimate, 3)
-    wide = [_fixed(v, max(min(shared, 12), _decimals_for(v, 2))) for v in (estimate, low, high)]
+    wide = []
+    for value in (estimate, low, high):
+        gap = abs(value - estimate)
+        far = _decimals_for(gap, 4) if math.isfinite(gap) and gap > 0 else shared
+        wide.append(_fixed(value, max(min(shared, far, 12), _decimals_for(value, 2))))
     return f"{wide[0]} [{wide[1]}, {wide[2]}]"
 
 
