@@ -38,6 +38,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = Path("docs/reliability.md")
 SEED, COUNT = 1, 14
 OUTCOMES = ("killed", "survived", "equivalent")
+AT_MOST = 3600
+"""Seconds that the tests of one module may take on a busy machine."""
 LIKELY = 12
 """The quickest tests of a function run before all of its module's."""
 OWN = ("frontier", "benchmarks")
@@ -125,7 +127,7 @@ def run_tests(tree: Path, tests: Sequence[str], plugins: Sequence[object]) -> No
     os._exit(int(code))
 
 
-def pass_still(tree: Path, tests: Sequence[str], limit: float = 900, plugins: Sequence[object] = ()) -> bool:
+def pass_still(tree: Path, tests: Sequence[str], limit: float, plugins: Sequence[object] = ()) -> bool:
     """Whether the tests pass, in the time that they may take."""
     process = multiprocessing.get_context("fork").Process(target=run_tests, args=(tree, tests, plugins))
     process.start()
@@ -139,10 +141,13 @@ def pass_still(tree: Path, tests: Sequence[str], limit: float = 900, plugins: Se
 
 def tried(tree: Path, name: str, chosen: list[Fault]) -> dict[str, list[str]]:
     """Faults of one subject, one at a time: their names by outcome."""
+    if not chosen:
+        return {outcome: [] for outcome in OUTCOMES}
     subject, told = SUBJECTS[name], tree.parent / "reached.json"
     start = time.monotonic()
-    if not pass_still(tree, subject.tests, plugins=[Watch(tree, sources(tree, subject.places), told)]):
-        sys.exit(f"the tests of {name} fail without any fault: {' '.join(subject.tests)}")
+    watch = Watch(tree, sources(tree, subject.places), told)
+    if not pass_still(tree, subject.tests, AT_MOST, [watch]):
+        sys.exit(f"the tests of {name} fail without any fault, or take more than {AT_MOST} s")
     limit = 60 + 3 * (time.monotonic() - start)
     reached = json.loads(told.read_text(encoding="utf-8"))
     found: dict[str, list[str]] = {outcome: [] for outcome in OUTCOMES}
@@ -177,6 +182,21 @@ def table(modules: dict[str, Any]) -> str:
     return f"{tabulate(rows, headers='keys', tablefmt='github')}\n\n{listed}"
 
 
+def stored(last: Path) -> dict[str, Any]:
+    """What is in the file of results, by module."""
+    return json.loads(last.read_text(encoding="utf-8"))["modules"] if last.exists() else {}
+
+
+def settled(before: dict[str, Any]) -> dict[str, list[str]]:
+    """Faults that need no second try: those killed, and survivors of all tests whose reason is known by now.
+
+    >>> settled({"killed": ["a"], "survived": ["b"], "equivalent": ["c"]})
+    {'killed': ['a'], 'survived': [], 'equivalent': []}
+    """
+    silent = [f for o in ("survived", "equivalent") for f in before.get(o, ()) if _text(f) in EQUIVALENT]
+    return {"killed": list(before.get("killed", ())), "survived": [], "equivalent": silent}
+
+
 def _text(name: str) -> str:
     """The name of a fault without which of several it is."""
     return re.sub(r" \(\d+\)$", "", name)
@@ -200,19 +220,18 @@ def main() -> None:
         import_module(name)
     folder = folder_of(asked)
     last = folder / "mutants.json"
-    modules = json.loads(last.read_text(encoding="utf-8"))["modules"] if last.exists() else {}
     with tempfile.TemporaryDirectory() as place:
         tree = Path(place) / "tree"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT))
         for name in names:
             chosen = sample(tree, SUBJECTS[name], 2 if asked.quick else asked.count, asked.seed)
-            before = modules.get(name, {}) if asked.again else {}
-            if asked.again:
-                chosen = [f for f in chosen if f.name not in before.get("killed", ())]
-            found = tried(tree, name, chosen)
-            modules[name] = {o: [*(before.get(o, ()) if o == "killed" else ()), *found[o]] for o in OUTCOMES}
-            modules[name] |= {"seed": asked.seed, "first": before.get("first", len(found["killed"]))}
-            modules = {n: modules[n] for n in SUBJECTS if n in modules}
+            before = stored(last).get(name, {}) if asked.again else {}
+            known = settled(before)
+            new = tried(tree, name, [f for f in chosen if not any(f.name in some for some in known.values())])
+            found = {o: [*known[o], *new[o]] for o in OUTCOMES}
+            first = before.get("first", len(found["killed"]))
+            every = stored(last) | {name: found | {"seed": asked.seed, "first": first}}
+            modules = {n: every[n] for n in SUBJECTS if n in every}
             write("mutants", circumstances("pytest", "numpy") | {"modules": modules}, folder)
     print(table(modules))
     if folder == RESULTS:

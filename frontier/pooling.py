@@ -213,6 +213,7 @@ class RandomEffects(NamedTuple):
     weights: Array
 
 
+@np.errstate(divide="ignore")  # statsmodels' I2 of cells that are all equal
 def random_effects(effects: Array, variances: Array, df: Array, level: float) -> RandomEffects:
     """Effects of cells pooled, each with a variance estimated on so many degrees of freedom.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from scipy.optimize import least_squares
+from scipy.optimize import least_squares, minimize_scalar
 from scipy.special import expit, logit
 
 from frontier import engine
@@ -232,6 +232,22 @@ def test_fixed_parameters_as_scipy(curve, free, fixed, errors):
         assert found.rss[column] == pytest.approx(rss, rel=1e-10)
         held = [i for i in range(3) if i not in free]
         assert_array_equal(found.theta[held, column], np.array(fixed)[held])
+
+
+@pytest.mark.parametrize("errors", ["log", "relative"])
+def test_a_line_of_fixed_slope_starts_where_it_is_positive(errors):
+    """The middle of y less slope times that of u puts this line below 0 at the first points."""
+    u, y = np.linspace(-2, 2, 5)[:, None], np.array([0.5, 0.4, 1.1, 1.9, 3.2])[:, None]
+    theta = np.array([[np.nan], [1.0], [0.0]])
+    found = engine.solve(LINEAR, u, y, errors=errors, free=(True, False, False), theta=theta)
+
+    def objective(a):  # sum of squared logs; quasi-likelihood of a variance like the square of the mean
+        f = a + u
+        return float(((np.log(y / f)) ** 2).sum() if errors == "log" else (y / f + np.log(f)).sum())
+
+    best = minimize_scalar(objective, bounds=(2.0 + 1e-9, 20), method="bounded", options={"xatol": 1e-10})
+    assert found.converged[0] and (found.theta[0] + u > 0).all()
+    assert found.theta[0, 0] == pytest.approx(best.x, abs=1e-6)
 
 
 def test_nothing_free_is_an_evaluation():

@@ -108,6 +108,27 @@ def test_what_is_printed_lies_inside_its_limits():
     assert all(float(low) < float(ratio) < float(high) for _, ratio, low, high in rows)
 
 
+def test_the_frame_ends_with_the_pooled_ratio_and_a_further_cell():
+    found = pool_ratios([cell(str(i), 0.4 + 0.3 * i, 0.1 + 0.1 * i) for i in range(4)], "k")
+    *cells, pooled, further = found.to_frame().to_dict("records")
+    assert [c["cell"] for c in cells] == ["0", "1", "2", "3"] and pooled["cell"] == "pooled"
+    assert pooled["df"] == 3  # t(cells - 1), as the interval of Hartung & Knapp
+    assert pooled["weight"] == pytest.approx(sum(c["weight"] for c in cells))
+    assert (further["ratio"], further["ratio_low"]) == (found.ratio, found.predicted_low)
+    assert math.isnan(further["df"]) and math.isnan(further["weight"])
+
+
+def test_of_several_families_the_named_one_is_pooled():
+    own = [cell(str(i), 0.7, 0.2) for i in range(3)]
+    others = [replace(cell(str(i), -0.4, 0.2), family="topk") for i in range(3)]
+    for family, mean in (("gated", 0.7), ("topk", -0.4)):
+        found = pool_ratios([*own, *others], "k", family)
+        assert found.family == family and len(found.cells) == 3
+        assert math.log(found.ratio) == pytest.approx(mean)
+    with pytest.raises(ValueError, match="name the family to pool: gated, topk"):
+        pool_ratios([*own, *others], "k")
+
+
 @pytest.mark.slow
 def test_a_further_cell_is_covered():
     # Small: 95 % binomial error of 100 tables is 4 points; `make verdicts` runs thousands.

@@ -107,9 +107,10 @@ def test_five_families_are_judged_together(monkeypatch):
     assert rates.null_error >= max(f.told_apart for f in rates.families)
 
 
-def test_exact_points_have_no_null_error_and_full_power():
-    found = verdict_rates(tables(both(8), Noise(), potency=1.5), replicates=20)
-    assert found.power == 1
+@pytest.mark.parametrize("count", [1, 20])
+def test_exact_points_have_no_null_error_and_full_power(count):
+    found = verdict_rates(tables(both(8), Noise(), potency=1.5), replicates=count)
+    assert found.power == 1 and found.families[0].tables == count
 
 
 def test_result_is_a_sentence_a_frame_and_a_file(tmp_path):
