@@ -107,7 +107,7 @@ def _profile_side(
     reach = _reach(quantity, problem, columns, value[columns], distance)
     found, failures = np.full(len(columns), np.nan), np.zeros(len(columns), int)
     live = np.arange(len(columns))
-    for turn in range(120):
+    for _ in range(120):
         d = distance[live]
         held = value[columns[live]] + side * d
         s, slope = constrained(estimate, quantity, held, columns[live])
@@ -123,8 +123,6 @@ def _profile_side(
         with np.errstate(invalid="ignore", divide="ignore"):
             jump = d + (aim[live] - root) / rate
         inside = known & (rate > 0) & (jump > near[live]) & (jump < far[live]) & (jump < 4 * d)
-        if turn % 3 == 2:  # bisect now and then: a profile jumps where k passes a point of step-like data
-            inside &= ~np.isfinite(far[live])
         middle = np.where(np.isfinite(far[live]), 0.5 * (near[live] + far[live]), 2 * d)
         following = np.where(inside, jump, middle)
         close = known & (np.abs(root - aim[live]) <= 1e-9 * aim[live])
