@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import sae_frontier
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
@@ -13,12 +14,15 @@ MAIN = "import sys; sys.argv[0] = 'sae-frontier'; from frontier.cli import main;
 POOR = {"LANG": "C", "LC_ALL": "C", "PYTHONOPTIMIZE": "1", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
 
 
+def words(sweep, out):
+    return "compare", str(sweep), "--reference", "baseline", "--out", str(out)
+
+
 def started(sweep, out, without=(), **more):
     """`sae-frontier compare` in a Python of its own, without a terminal."""
-    words = ["compare", str(sweep), "--reference", "baseline", "--out", str(out)]
     given = {k: v for k, v in os.environ.items() if k not in without} | {"MPLBACKEND": "agg", **more}
     return subprocess.Popen(
-        [sys.executable, "-c", MAIN, *words], cwd=ROOT, env=given, text=True,
+        [sys.executable, "-c", MAIN, *words(sweep, out)], cwd=ROOT, env=given, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 
@@ -42,7 +46,8 @@ def sweep(gemma, tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(sweep, tmp_path_factory):
     out = tmp_path_factory.mktemp("alone") / "results"
-    ended(started(sweep, out))
+    done = sae_frontier(*words(sweep, out))
+    assert done.returncode == 0, done.stderr
     return files(out)
 
 

@@ -15,7 +15,8 @@ from trainers.steps import StackedEngine
 from trainers.steps.engine import StepOptions
 from trainers.steps.fast import Halves
 
-D, SIZE, BATCH, MEMBERS, STEPS = 64, 512, 256, 3, 16
+D, SIZE, MEMBERS, STEPS = 64, 512, 3, 16
+BATCH = {"cuda": 256, "cpu": 64}
 
 
 def engine_on(device: torch.device, name: str, half: bool = True, **how: Any) -> StackedEngine:
@@ -36,7 +37,8 @@ def batch_on(device: torch.device, seed: int) -> Batch:
     """Sparse sums of random directions."""
     random = torch.Generator().manual_seed(seed)
     directions = torch.randn(200, D, generator=torch.Generator().manual_seed(0))
-    codes = torch.rand(BATCH, 200, generator=random) * (torch.rand(BATCH, 200, generator=random) < 0.05)
+    shape = BATCH.get(device.type, BATCH["cuda"]), 200
+    codes = torch.rand(shape, generator=random) * (torch.rand(shape, generator=random) < 0.05)
     x = (codes @ directions).to(device)
     return Batch(x, x)
 

@@ -7,15 +7,17 @@ run on a few small SAEs.
 import json
 import re
 import shutil
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_runs import TEXT as TRAINED_ON
 
 import trainers
 from benchmarks import pages
 from frontier.studies.paired_frontiers import over_saes
+from trainers import evaluation_windows
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "after_training.md").read_text(encoding="utf-8")
@@ -26,6 +28,13 @@ SNIPPETS = re.findall(r"```python\n(.*?)```", PAGE, re.S)
 def interval(row, name, digits=3):
     """As the pages print a number with its interval."""
     return "{} [{}, {}]".format(*(f"{row[f'{name}{e}']:.{digits}f}" for e in ("", "_low", "_high")))
+
+
+@cache
+def few(model, windows, split="evaluation", **options):
+    """12 windows, of a small text in place of the whole library where SAEs are trained on."""
+    text = {"text": TRAINED_ON} if split == "train" else {}
+    return evaluation_windows(model, windows=12, split=split, **text, **options)
 
 
 @pytest.fixture
@@ -41,25 +50,27 @@ def test_the_snippets_run_on_small_saes(finished, tmp_path, monkeypatch, namespa
     """Every block, in order, on three SAEs and 12 windows of text."""
     shutil.copytree(finished / "saes", tmp_path / "runs" / "after_training" / "saes")
     monkeypatch.chdir(tmp_path)
-    read = cache(partial(trainers.evaluation_windows, windows=12))
     asked = []
 
-    def few(model, windows, **options):
+    def noted(model, windows, **options):
         asked.append(windows)
-        return read(model, **options)
+        return few(model, 12, **options)
 
-    monkeypatch.setattr(trainers, "evaluation_windows", few)
+    monkeypatch.setattr(trainers, "evaluation_windows", noted)
     for snippet in SNIPPETS:
         exec(snippet, namespace)
     assert asked == [64, 200, 400, 350], "the windows that the numbers of the page are of"
 
 
 @pytest.mark.slow
-def test_the_command_makes_every_section(finished, tmp_path):
+def test_the_command_makes_every_section(finished, tmp_path, monkeypatch):
     """On the same three SAEs in place of every study."""
     for study in ("after_training", "penalties", "widths"):
         (tmp_path / study).symlink_to(finished)
+    asked = []
+    monkeypatch.setattr(pages, "evaluation_windows", lambda m, **how: asked.append(how) or few(m, **how))
     pages.main(["--quick", "--runs", str(tmp_path), "--out", str(tmp_path)])
+    assert [(how["windows"], how["split"]) for how in asked] == [(12, "evaluation"), (12, "train")]
     record = json.loads((tmp_path / "pages.json").read_text(encoding="utf-8"))
     assert {"pruning", "pursuit", "finetuning", "anatomy", "machine"} <= set(record)
     assert all(record[name]["cpu_seconds"] >= 0 for name in pages.SECTIONS)
