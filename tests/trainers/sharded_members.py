@@ -64,9 +64,11 @@ def rate_of(kind):
     """A learning rate at which 200 steps do not blow up the last bit of a number.
 
     With powers below 1 they do at 2⁻⁷: on one device too, in float64, the last bits of the encoder changed at
-    the start change the losses by 3e-3 in the end. Then no two orders of a sum can agree.
+    the start change the losses by 3e-3 in the end. Then no two orders of a sum can agree. So do thresholds
+    with momentum, in float32.
     """
-    return 2**-11 if isinstance(kind, PAnneal) or getattr(kind, "p", 1) < 1 or kind.frequency else 2**-7
+    wild = isinstance(kind, PAnneal) or getattr(kind, "p", 1) < 1 or getattr(kind, "momentum", 0)
+    return 2**-11 if wild or kind.frequency else 2**-7
 
 
 def made(kind, double=True, shards=None):

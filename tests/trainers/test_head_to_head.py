@@ -85,7 +85,7 @@ def test_a_contest_goes_on_with_what_is_open_and_ends_when_all_is_decided():
 def test_what_is_decided_gets_no_more_saes_and_the_budget_is_kept():
     hill = TRUTHS["Hill"]
     curves = {"mine": needing_fewer(hill, 3.0), "plain": hill, "twin": needing_fewer(hill, 3.0)}
-    ended = contest(Rules("mine", ("plain", "twin"), 20, 300), drawn(curves, saes=30))
+    ended = contest(Rules("mine", ("plain", "twin"), 20, 300), drawn(curves, saes=30, seed=1))
     plain, twin = ended.verdicts
     assert plain.verdict == "better" and plain.look < len(ended.looks) == 3
     assert twin.verdict == "not separable" and twin.look == 3
@@ -100,7 +100,7 @@ def test_the_report_says_what_was_decided_before_it_compares_anew(tmp_path):
     """A pair that was decided at an early look has further SAEs of the candidate at the last one."""
     hill = TRUTHS["Hill"]
     curves = {"mine": needing_fewer(hill, 3.0), "plain": hill, "twin": needing_fewer(hill, 3.0)}
-    ended = contest(Rules("mine", ("plain", "twin"), 20, 300), drawn(curves, saes=30))
+    ended = contest(Rules("mine", ("plain", "twin"), 20, 300), drawn(curves, saes=30, seed=1))
     found = trainers.Versus("mine", ended.verdicts, ended.looks, Fairness((), ()), "", 0.0, 0, 0.05, "")
     _write(found, ended, tmp_path)
     page = re.sub(r"\s+", " ", (tmp_path / PAGE).read_text(encoding="utf-8"))
