@@ -312,6 +312,10 @@ counted: {tables:,} tables per cell of truth, design and noise, seeds fixed befo
 {circumstances(record, "verdicts")}
 
 {cells}
+
+Bent curves: coverage is lowest where a family three times as potent is seen at the same L0, so that the hits that both cover lie
+at one end of either family's SAEs (Hill, 8 v 8); there the degree that eight SAEs support is too low for the sides to agree.
+
 {left_out(record["parts"]["real left out"]["cells"])}"""
 
 

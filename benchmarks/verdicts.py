@@ -60,7 +60,7 @@ def parts(n: int, designs: tuple[str, ...]) -> dict[str, Callable[[], Made]]:
         "equal families": lambda: simulated.equal_families(n, designs=designs),
         "bent shapes": lambda: simulated.bent_shapes(n // 4),
         "five equal families": lambda: simulated.five_families(n),
-        "equal search": lambda: simulated.searched(n // 2),
+        "equal search": lambda: simulated.searched(n),
         "dependent errors": lambda: simulated.dependent_errors(n),
         "power": lambda: simulated.power(n),
         "true crossing": lambda: simulated.true_crossing(n),

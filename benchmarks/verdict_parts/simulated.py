@@ -115,9 +115,11 @@ def searched(tables: int = 1000) -> pd.DataFrame:
     rows = []
     for i, (settings, runs) in enumerate((*ONCE, (6, 2), (6, 4), (10, 4), (10, 10))):
         table = equal_search(settings, runs, tables, np.random.default_rng([SEED, 2, i]))
-        kept = frontier.pareto_set(table, by="layer") if runs > 1 else table
-        forgotten = compared(kept.drop(columns="group_runs", errors="ignore"), rows="all")
-        rows.append((settings * runs, runs, false_share(compared(table)), false_share(forgotten)))
+        told = forgotten = false_share(compared(table))
+        if runs > 1:
+            kept = frontier.pareto_set(table, by="layer").drop(columns="group_runs", errors="ignore")
+            forgotten = false_share(compared(kept, rows="all"))
+        rows.append((settings * runs, runs, told, forgotten))
     return pd.DataFrame(
         rows, columns=["runs", "runs per setting", "false verdicts", "dropped runs forgotten"]
     )
