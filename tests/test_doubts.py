@@ -42,6 +42,13 @@ def test_k_beyond_the_data():
     assert "Relative potency at y = " in text and text.endswith("does not depend on it.")
 
 
+def test_the_hit_that_is_named_lies_among_those_above_zero():
+    """The geometric middle of 0.01 and 0.09, whatever lies below 0."""
+    y = np.r_[-1e-4, 0.01, frontier.hill(X, 0.46, 1.0)[2:-1], 0.09]
+    text = next(d for d in doubts_of(X, y, errors="additive") if "times the largest x" in d)
+    assert text.endswith("Relative potency at y = 0.030 does not depend on it.")
+
+
 def test_k_below_the_data():
     y = frontier.hill(np.geomspace(3, 30, 8), 0.5, 1.0)
     text = " ".join(doubts_of(np.geomspace(3, 30, 8), noisy(y, 0.01), errors="additive"))

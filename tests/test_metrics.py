@@ -255,6 +255,23 @@ def test_percent_said_by_the_name():
     assert said(table, "alive_fraction: the name says per cent", "read as fractions")
 
 
+@pytest.mark.parametrize("sign", [" %", "%", ""])
+@pytest.mark.parametrize("name", ["loss_recovered", "Loss recovered (%)", "% CE Recovered"])
+def test_saes_that_lose_more_than_they_recover_change_no_scale(name, sign):
+    """The mean says per cent whatever lies below it, and a sign is heeded once."""
+    cells, right = [-250.0, -180.0, 71.2], [-2.5, -1.8, 0.712]
+    for given in ([f"{c}{sign}" for c in cells] if sign else cells, right):
+        table = metrics_table({"l0": [1.0, 2.0, 40.0], name: given})
+        assert_allclose(table["loss_recovered"], right)
+
+
+@pytest.mark.parametrize("cells", [["180%", "20%", "10%"], ["180%", "20", "10"]])
+def test_an_fvu_above_100_per_cent_is_divided_once(cells):
+    table = metrics_table(small(**{"FVU (%)": cells}))
+    assert_allclose(table["fvu"], [1.8, 0.2, 0.1])
+    assert not said(table, "fvu", "the name says per cent")
+
+
 def test_percent_signs_and_standard_errors():
     table = metrics_table(small(loss_recovered=["97.5%", "98 %", "0.9"]))
     assert_allclose(table["loss_recovered"], [0.975, 0.98, 0.9])

@@ -152,7 +152,8 @@ def _extrapolated_k(fit: CurveFit) -> Iterator[Doubt]:
     k, low, high = fit["k"].estimate, float(fit.shifted_x.min()), float(fit.shifted_x.max())
     name = fit.name
     top = f" with top {number(fit.fixed['top'])}" if "top" in fit.fixed else ""
-    level = math.exp(0.5 * (math.log(max(fit.y.min(), 1e-12)) + math.log(max(fit.y.max(), 1e-12))))
+    above = fit.y[fit.y > 0]
+    level = math.sqrt(float(above.min() * above.max())) if len(above) else 0.0
     if k > high * (1 + NEAR_ONE):
         below_one = k > 1 and fit.x_name == "sparsity"
         absurd = ", and it would be reached at a mean L0 below 1" if below_one else ""

@@ -260,7 +260,7 @@ def l0_question(table: pd.DataFrame) -> str:
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
     of_it = [c for c in named if re.search(r"log|frac|share|dens|pct|per_?cent|std|sd|se|var", slug(c))]
     if named and named == of_it:
-        return f"; {listed(named, 3)} is not L0 itself: give the number of active latents in a column l0"
+        return _not_itself(named)
     named = [c for c in named if c not in of_it]
     if len(named) > 1:
         return (
@@ -274,6 +274,8 @@ def l0_question(table: pd.DataFrame) -> str:
             f"say columns={{'sparsity_setting': 'l0'}} ({_as_l0('sparsity_setting')})"
         )
     likely = named or [c for c in numbers if re.search(r"activ|sparsity|nonzero|firing|latent|feat", slug(c))]
+    if likely and all(re.search(r"frac|share|dens|pct|per_?cent", slug(c)) for c in likely):
+        return _not_itself(likely)
     if not (likely or numbers):
         return (
             "; one row per SAE is wanted, with its L0 in a column (--map theirs=l0 where it has another name)"
@@ -281,6 +283,10 @@ def l0_question(table: pd.DataFrame) -> str:
     column = (likely or numbers)[0]
     which = repr(column) if likely or len(numbers) == 1 else f"one of {listed(numbers, 6)}, say {column!r},"
     return f"; if {which} is L0, say columns={{{column!r}: 'l0'}} ({_as_l0(column)})"
+
+
+def _not_itself(columns: list[str]) -> str:
+    return f"; {listed(columns, 3)} is not L0 itself: give the number of active latents in a column l0"
 
 
 def _as_l0(column: str) -> str:

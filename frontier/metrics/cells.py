@@ -232,10 +232,12 @@ def _column(cells: list[Any], index: pd.Index) -> pd.Series:
     return pd.Series(cells, index, dtype=object)
 
 
-def read_numbers(table: pd.DataFrame, called: Mapping[str, str] | None = None) -> Iterator[str]:
+def read_numbers(
+    table: pd.DataFrame, called: Mapping[str, str] | None = None, signed: set[str] | None = None
+) -> Iterator[str]:
     """Number columns as float64: text that means a number is read, other text becomes missing.
 
-    `called` are the names of the columns in the source.
+    `called` are the names of the columns in the source; `signed` gets those whose cells all say % themselves.
     """
     worded = []
     for name in numeric_columns(table):
@@ -256,10 +258,13 @@ def read_numbers(table: pd.DataFrame, called: Mapping[str, str] | None = None) -
         if marks[name] is None and "?" in shown[name]:
             spec = spec_of(name)
             raise question(name, next(t for t in _texts(table[name]) if shows(t, spec) == "?").strip())
-        yield from _read_text(table, name, marks[name] or ".", (called or {}).get(name, name))
+        theirs = (called or {}).get(name, name)
+        yield from _read_text(table, name, marks[name] or ".", theirs, set() if signed is None else signed)
 
 
-def _read_text(table: pd.DataFrame, name: str, decimal: str, theirs: str) -> Iterator[str]:
+def _read_text(
+    table: pd.DataFrame, name: str, decimal: str, theirs: str, per_cent: set[str]
+) -> Iterator[str]:
     cells, spec = table[name], spec_of(name)
     assert spec is not None
     numbers, texts, meaning = np.full(len(cells), np.nan), [], {}
@@ -276,7 +281,10 @@ def _read_text(table: pd.DataFrame, name: str, decimal: str, theirs: str) -> Ite
     signed[[i for i, text in texts if "%" in text and (found := written(text)) and found.percent]] = True
     if not spec.unit and without_sign(numbers, signed):
         numbers[~signed] /= 100
+        signed[:] = True
         yield f"{name}: values without % beside others with it are per cent too; divided by 100"
+    if signed.any() and not np.isfinite(numbers[~signed]).any():
+        per_cent.add(name)
     bad_words = sorted(
         t for t, value in meaning.items() if np.isnan(value) and t.lower() not in MISSING_WORDS
     )

@@ -18,18 +18,22 @@ AXES = ("loss_recovered", "performance_hit")
 """Fractions that place a row on the frontier, and that may lie outside [0, 1]."""
 
 
-def fractions(table: pd.DataFrame, said: Collection[str] = ()) -> Iterator[str]:
+def fractions(table: pd.DataFrame, said: Collection[str] = (), signed: Collection[str] = ()) -> Iterator[str]:
     """Per cent where a fraction is meant, decided for the column as a whole.
 
     `said` are the columns whose names in the source said per cent: there one value above
-    `PERCENT_MEDIAN` is enough, elsewhere the median has to be.
+    `PERCENT_MEDIAN` is enough, elsewhere the median has to be. Values below 0 tell nothing where others are
+    above: an SAE may lose many times what it recovers. Cells of `signed` said % themselves, and are read.
     """
     for name in numeric_columns(table):
         spec = spec_of(str(name))
-        if spec is None or str(name).endswith("_se") or (spec.kind != "fraction" and name not in said):
+        if spec is None or name in signed or str(name).endswith("_se"):
             continue
-        sizes = np.abs(table[name].to_numpy())
-        finite = sizes[np.isfinite(sizes)]
+        if spec.kind != "fraction" and name not in said:
+            continue
+        values = table[name].to_numpy()
+        sizes = np.abs(values)
+        finite = sizes[np.isfinite(sizes) & ((values > 0) | ~(values > 0).any())]
         if not finite.size:
             continue
         typical = float(np.max(finite) if name in said else np.median(finite))

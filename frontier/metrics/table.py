@@ -112,8 +112,9 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     for column in REASONS:
         table[column] = _text_column(table, column)
     said_percent = {ours for ours, theirs in names.items() if says_percent(theirs)}
+    signed = set[str]()
     for check in (
-        partial(read_numbers, called=names),
+        partial(read_numbers, called=names, signed=signed),
         clean_names,
         models_or_architectures,
         told_by_names,
@@ -123,7 +124,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         places,
         checks.sentinels,
         checks.impossible_l0,
-        partial(per_cent.fractions, said=said_percent),
+        partial(per_cent.fractions, said=said_percent, signed=signed),
         checks.impossible_values,
         checks.fractional_counts,
         hits_given,

@@ -151,7 +151,8 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
 
     Residuals of a fit are negatively correlated though the errors are not, so that the statistic is held
     against fits of independent normal errors, and its excess over what these have on average against that of
-    errors with correlation 1/2 (E r'Ar / E r'r of residuals r = Me, A taking neighbours, M = 1 - QQ').
+    errors with correlation 1/2 (E r'Ar / E r'r of residuals r = Me, A taking neighbours, M = 1 - QQ'). The
+    data count among the draws, so that no p value is 0: Phipson & Smyth (2010).
     """
     cells, n = ranks.shape
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
@@ -167,7 +168,8 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
     )
     observed = _lagged(free.residuals, inner)
     rho = HALF * (observed - expected) / np.maximum(half - expected, 0.05)
-    return np.clip(rho, 0.0, MOST_CORRELATED), (null >= observed[:, None]).mean(-1)
+    reached = (null >= observed[:, None]).sum(-1)
+    return np.clip(rho, 0.0, MOST_CORRELATED), (1 + reached) / (1 + null.shape[-1])
 
 
 def _lagged(residuals: Array, inner: NDArray[np.intp]) -> Array:

@@ -192,6 +192,8 @@ def test_architectures_and_layers_in_names():
         ("L0 (fraction)", "is not L0 itself"),
         ("log10(L0)", "is not L0 itself"),
         ("l0_std", "is not L0 itself"),
+        ("fraction of active latents", "is not L0 itself"),
+        ("density of active features (%)", "is not L0 itself"),
     ],
 )
 def test_what_is_made_of_l0_is_not_offered_as_l0(column, words):
