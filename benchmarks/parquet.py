@@ -48,8 +48,8 @@ def made(folder: Path, rows: int) -> None:
     }  # fmt: skip
     pq.write_table(pa.table(columns), folder / "narrow.parquet", row_group_size=rows // 10)
     columns |= {f"probe_{i}": rng.standard_normal(rows).astype(np.float32) for i in range(12)}
-    columns["prompt"] = pa.array(
-        np.array([f"prompt {i} of a long sweep" for i in range(1000)])[number % 1000]
+    columns["remark"] = pa.array(
+        np.array([f"remark {i} of a long sweep" for i in range(1000)])[number % 1000]
     )
     pq.write_table(pa.table(columns), folder / "wide.parquet", row_group_size=rows // 10)
 

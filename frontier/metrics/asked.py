@@ -72,11 +72,8 @@ def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame
     """
     if condition is None:
         return table, []
-    named: dict[str, str] = {}
-    text = _BACKTICKS.sub(lambda m: named.setdefault(m[1], f"column_{len(named)}"), condition)
-    tree = _parsed(text, condition, named)
+    tree, given = _parsed(condition)
     text = ast.unparse(tree)
-    given = {placeholder: name for name, placeholder in named.items()}
     words = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     frame = pd.DataFrame({w: _column(table, given.get(w, w)) for w in words}, index=table.index)
     try:
@@ -91,16 +88,14 @@ def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame
     return table[mask.to_numpy()], [f"kept {count} of {plural(len(table), 'row')}: {condition}"]
 
 
-def conditions_joined(condition: str | None) -> list[ast.AST]:
-    """The parts of a condition that all have to hold, as Python reads them.
+def conditions_joined(condition: str | None) -> list[ast.expr]:
+    """The parts of a condition that all have to hold, each name that of a column.
 
     >>> [ast.unparse(part) for part in conditions_joined("layer == 3 and (l0 < 20 or seed == 0)")]
     ['layer == 3', 'l0 < 20 or seed == 0']
     """
-    if condition is None:
-        return []
-    found: list[ast.AST] = []
-    ahead = [_parsed(condition, condition, {}).body] if "`" not in condition else []
+    ahead = [_named(condition).body] if condition is not None else []
+    found: list[ast.expr] = []
     while ahead:
         part = ahead.pop(0)
         if isinstance(part, ast.BoolOp) and isinstance(part.op, ast.And):
@@ -116,13 +111,8 @@ def words_in(condition: str | None) -> set[str]:
     >>> sorted(words_in("layer == 3 and (`my set` == 'a' or eval.n < 2)"))
     ['eval.n', 'layer', 'my set']
     """
-    if condition is None:
-        return set()
-    named: dict[str, str] = {}
-    text = _BACKTICKS.sub(lambda m: named.setdefault(m[1], f"column_{len(named)}"), condition)
-    tree = _parsed(text, condition, named)
-    given = {placeholder: name for name, placeholder in named.items()}
-    return {given.get(n.id, n.id) for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    nodes = ast.walk(_named(condition)) if condition is not None else ()
+    return {n.id for n in nodes if isinstance(n, ast.Name)}
 
 
 def in_condition(column: str) -> str:
@@ -145,20 +135,45 @@ def is_equal(column: str, value: object) -> str:
     return f"{in_condition(column)} == {plain!r}"
 
 
+class _StandIns(dict[str, str]):
+    """Columns whose names have other signs than Python's, and a name for each that the condition has not."""
+
+    def __init__(self, condition: str) -> None:
+        super().__init__()
+        self.begin = "column_"
+        while self.begin in condition:
+            self.begin += "_"
+
+    def __missing__(self, name: str) -> str:
+        return self.setdefault(name, f"{self.begin}{len(self)}")
+
+
 class _Dotted(ast.NodeTransformer):
     """Dotted names, which would be attributes, as names of columns."""
 
-    def __init__(self, named: dict[str, str]) -> None:
+    def __init__(self, named: _StandIns) -> None:
         self.named = named
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         name = ast.unparse(node)
         if not re.fullmatch(r"[^\W\d]\w*(?:\.\w+)+", name):
             return node
-        return ast.Name(self.named.setdefault(name, f"column_{len(self.named)}"), ast.Load())
+        return ast.Name(self.named[name], ast.Load())
 
 
-def _parsed(text: str, condition: str, named: dict[str, str]) -> ast.Expression:
+def _named(condition: str) -> ast.Expression:
+    """A condition as Python reads it, the names of columns as they are, whatever signs they have."""
+    tree, given = _parsed(condition)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            node.id = given.get(node.id, node.id)
+    return tree
+
+
+def _parsed(condition: str) -> tuple[ast.Expression, dict[str, str]]:
+    """A condition as Python reads it, and the columns behind the names that stand for one that is none."""
+    named = _StandIns(condition)
+    text = _BACKTICKS.sub(lambda m: named[m[1]], condition)
     wanted = 'write comparisons such as "protocol == \'a\' and l0 < 100" or "layer in [3, 5]"'
     try:
         tree = ast.parse(text.strip(), mode="eval") if len(text) <= 2000 else None
@@ -173,7 +188,7 @@ def _parsed(text: str, condition: str, named: dict[str, str]) -> ast.Expression:
     if odd is not None or lacks:
         what = f"holds {type(odd).__name__.lower()}" if odd is not None else "compares no column"
         raise TableError(f"the condition {condition!r} {what}, which is not allowed; {wanted}")
-    return tree
+    return tree, {placeholder: name for name, placeholder in named.items()}
 
 
 def _column(table: pd.DataFrame, name: str) -> pd.Series:

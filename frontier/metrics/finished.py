@@ -7,7 +7,7 @@ Each check takes the table being built and yields remarks; rows that are no fini
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -53,14 +53,36 @@ SIZES = frozenset(
 UNEQUAL = 2.0
 """Evaluations that differ in size by this factor or more are compared only where somebody says so."""
 
+RUN_STATES = frozenset({"state", "status", "run_state"})
 STATES = frozenset(
     {"crashed", "failed", "killed", "running", "preempted", "preempting", "pending", "oom", "error"}
 )
 
 
+def is_of_a_moment(name: str) -> bool:
+    """Whether a column says when, or on what, an SAE was measured: rows are judged by all of its values.
+
+    >>> is_of_a_moment("Step"), is_of_a_moment("batch_idx"), is_of_a_moment("layer")
+    (True, True, False)
+    """
+    known = slug(name) in STEPS | TOKENS | CLOCKS or last_word(name) in SIZES
+    return known or BATCHES.fullmatch(slug(name)) is not None
+
+
+def looked_at(names: Sequence[str], texts: Collection[str]) -> set[str]:
+    """The names of a table's columns (`texts`: of text) that tell here which rows are finished SAEs.
+
+    >>> sorted(looked_at(["sae", "corpus", "shard", "step", "l0"], ["sae", "corpus"]))
+    ['corpus', 'sae', 'step']
+    """
+    found = {n for n in names if is_of_a_moment(n) or slug(n) in NAMES | RUN_STATES or last_word(n) in KNOBS}
+    moments = any(slug(n) in STEPS | TOKENS or n == "run_id" for n in names)
+    return found | {n for n in texts if moments and _may_tell_apart(n)}
+
+
 def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
     """Runs that a column of states calls crashed, failed, killed or still running: a doubt."""
-    for name in [c for c in table.columns if slug(c) in ("state", "status", "run_state")]:
+    for name in [c for c in table.columns if slug(c) in RUN_STATES]:
         states = pd.Series(_words(table[name], str.strip), table.index).str.lower()
         bad = states.isin(STATES).to_numpy()
         add_text(table, "doubts", bad, "run is " + states)
@@ -263,11 +285,13 @@ def _knobs(table: pd.DataFrame) -> list[str]:
 
 def _tells_apart(table: pd.DataFrame, name: str) -> bool:
     """Whether a column that is carried along is text that names something, and no moment."""
+    return _may_tell_apart(name) and _is_text(table[name])
+
+
+def _may_tell_apart(name: str) -> bool:
     if name in BY_NAME or name in ("doubts", "excluded_because", "parent") or slug(name) in STEPS | TOKENS:
         return False
-    if re.search(r"time|date|created|state|status|url|note", slug(name)):
-        return False
-    return _is_text(table[name])
+    return not re.search(r"time|date|created|state|status|url|note", slug(name))
 
 
 def _is_text(column: pd.Series) -> bool:

@@ -6,13 +6,14 @@ import ast
 from collections.abc import Iterator
 from functools import reduce
 from operator import and_
-from typing import Any, BinaryIO
+from typing import Any
 
 import pandas as pd
 
 from frontier.metrics.asked import conditions_joined
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import FIDELITY
+from frontier.metrics.finished import is_of_a_moment, looked_at
 from frontier.metrics.frames import LARGE, lazy_rows
 from frontier.metrics.names import canonical_name, spec_of
 from frontier.metrics.table import unread_columns
@@ -23,15 +24,18 @@ SUFFIXES = (".parquet", ".pq")
 MOST_CELLS = 250_000_000
 """Cells that are read; a file may claim any number of rows in a few bytes."""
 MEASURED = ("real", "fraction")
-"""Kinds of columns whose numbers may be per cent or sentinels in the file: no row is left out by these."""
+"""Kinds of columns whose numbers may be per cent or sentinels in the file: no row is left out by these.
+
+Nor by steps and batches: which rows are SAEs is judged by all of them.
+"""
 COMPARISONS = {
     ast.Eq: "__eq__", ast.NotEq: "__ne__", ast.Lt: "__lt__", ast.LtE: "__le__", ast.Gt: "__gt__",
     ast.GtE: "__ge__", ast.In: "isin",
 }  # fmt: skip
 
 
-def read(source: str | BinaryIO, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    """The table in a Parquet file, and what there is to say.
+def read(source: str | bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
+    """The table in a Parquet file, a path or its content, and what there is to say.
 
     Of one of more than `LARGE` cells, columns that play no part stay on the disk, and so do rows that `where`
     leaves out by columns of whole numbers.
@@ -41,23 +45,27 @@ def read(source: str | BinaryIO, options: Options) -> tuple[pd.DataFrame, list[s
     TableError
         If what is used has more than `MOST_CELLS` cells.
     """
+    import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds
+    import pyarrow.fs
     import pyarrow.parquet as pq
     import pyarrow.types as kinds
 
-    facts = pq.ParquetFile(source)
-    schema, rows = facts.schema_arrow, facts.metadata.num_rows
+    file = source if isinstance(source, str) else pa.BufferReader(source)
+    facts = pq.read_metadata(file)
+    schema, rows = facts.schema.to_arrow_schema(), facts.num_rows
     if rows * len(schema) <= LARGE:
-        table, said = pd.read_parquet(source, engine="pyarrow"), list[str]()
+        table, said = pd.read_parquet(file, engine="pyarrow"), list[str]()
     else:
         whole = [n for n in schema.names if kinds.is_integer(schema.field(n).type)]
         terms = _terms(schema.names, whole, options)
         kept = _joined([getattr(pc.field(n), how)(v) | pc.field(n).is_null() for n, how, v in terms])
-        opened = ds.dataset(source, format="parquet") if isinstance(source, str) else ds.dataset(facts.read())
-        count = opened.count_rows(filter=kept)
-        columns, said = _used(schema.names, rows, count, options)
-        table = pd.read_parquet(source, engine="pyarrow", columns=columns, filters=kept)
+        disk = pyarrow.fs.LocalFileSystem() if isinstance(source, str) else None
+        count = ds.ParquetFileFormat().make_fragment(file, filesystem=disk).count_rows(filter=kept)
+        texts = [n for n in schema.names if not kinds.is_primitive(schema.field(n).type)]
+        columns, said = _used(schema.names, texts, rows, count, options)
+        table = pd.read_parquet(file, engine="pyarrow", columns=columns, filters=kept)
     table.attrs = {}  # a file cannot say that it was checked
     return table, said
 
@@ -78,15 +86,20 @@ def collected(source: Any, options: Options) -> tuple[Any, list[str]]:
     )
     chosen = source if kept is None else source.filter(kept)
     count = chosen.select(pl.len()).collect().item()
-    columns, said = _used(list(schema), rows, count, options)
+    texts = [n for n, k in schema.items() if not (k.is_numeric() or k.is_temporal() or k == pl.Boolean)]
+    columns, said = _used(list(schema), texts, rows, count, options)
     return chosen.select(columns).collect(engine="streaming"), said
 
 
-def _used(names: list[str], rows: int, count: int, options: Options) -> tuple[list[str], list[str]]:
+def _used(
+    names: list[str], texts: list[str], rows: int, count: int, options: Options
+) -> tuple[list[str], list[str]]:
     """The columns of a large table that are loaded, and what to say of what is not."""
     unread = set(unread_columns(pd.DataFrame(columns=names)))
     ours = {n: options.columns.get(n) or canonical_name(n) for n in names}
-    columns = [n for n in names if n not in unread or ours[n] or n in options.asked]
+    called = {n: ours[n] or n for n in names}
+    judged = looked_at(list(called.values()), [called[n] for n in texts])
+    columns = [n for n in names if n not in unread or ours[n] or n in options.asked or called[n] in judged]
     there = set(ours.values())
     if not ("l0" in there and there & {*FIDELITY} and there & {"family", "architecture"}):
         columns = names  # what is missing may be told by others
@@ -115,9 +128,10 @@ def _terms(names: list[str], whole: list[str], options: Options) -> Iterator[tup
             continue
         word, how = part.left.id, COMPARISONS.get(type(part.ops[0]))
         columns = [n for n in names if word in (n, canonical_name(n), options.columns.get(n))]
-        spec = spec_of(canonical_name(word) or word)
-        measured = spec is not None and spec.kind in MEASURED
-        if how is None or len(columns) != 1 or measured or columns[0] not in whole:
+        ours = canonical_name(word) or word
+        spec = spec_of(ours)
+        judged = is_of_a_moment(ours) or (spec is not None and spec.kind in MEASURED)
+        if how is None or len(columns) != 1 or judged or columns[0] not in whole:
             continue
         try:
             value = ast.literal_eval(part.comparators[0])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -127,7 +126,7 @@ def _read_workbook(suffix: str, content: bytes, options: Options) -> tuple[pd.Da
 
 
 def _read_parquet(suffix: str, content: bytes, options: Options) -> tuple[pd.DataFrame, list[str]]:
-    return columnar.read(io.BytesIO(content), options)
+    return columnar.read(content, options)
 
 
 _Reader = Callable[[str, bytes, Options], tuple[pd.DataFrame, list[str]]]

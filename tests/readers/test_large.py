@@ -1,5 +1,7 @@
 """Large Parquet files and lazy frames: what is loaded of them gives the table that loading all would give."""
 
+import gzip
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +23,7 @@ def whole(rows=400):
         "Layer": pd.array([i % 5 if i % 50 else None for i in range(rows)], dtype="Int64"),
         "L0": rng.integers(4, 90, rows), "frac_recovered": rng.uniform(40, 99, rows),
         "corpus": rng.choice(["a", "b"], rows), "my_loss": rng.uniform(0, 1, rows),
-        "shard": np.arange(rows) % 7,
+        "shard": np.arange(rows) % 7, "run.part": np.arange(rows) % 3, "column_0": np.arange(rows) % 11,
     })  # fmt: skip
     for i in range(5):
         table[f"probe_{i}"] = rng.standard_normal(rows)
@@ -42,14 +44,24 @@ CONDITIONS = (
     "l0 < 30 and layer != 2",
     "layer >= 1 and (layer == 1 or shard == 2)", "shard == 5", "corpus == 'a' and layer < 4", "shard < layer",
     "family == 'relu' and -layer == -3", "my_loss < 0.5 and 3 == layer", "layer == 2.0", "layer in (1,)",
+    "run.part == 2", "`run.part` == 2 and column_0 > 4",
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("lazy", [False, True])
+def packed(path):
+    place = path.with_name("sweep.parquet.gz")
+    place.write_bytes(gzip.compress(path.read_bytes()))
+    return place
+
+
+FORMS = {"file": lambda path: path, "lazy": pl.scan_parquet, "packed": packed}
+
+
+@pytest.mark.parametrize("form", ["file", "lazy"])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_the_table_is_that_of_loading_all(path, condition, lazy):
+def test_the_table_is_that_of_loading_all(path, condition, form):
     """Against the frame in memory, of which nothing is left out."""
-    found = frontier.read(pl.scan_parquet(path) if lazy else path, where=condition)
+    found = frontier.read(FORMS[form](path), where=condition)
     wanted = frontier.read(whole(), where=condition)
     assert {"family", "layer", "l0", "loss_recovered"} <= set(found.columns) <= set(wanted.columns)
     assert not [c for c in found if c.startswith("probe")]
@@ -71,8 +83,8 @@ def test_only_whole_numbers_that_are_no_metric_leave_rows_out(path, condition, l
 
 def test_what_is_not_loaded_is_said_and_what_is_named_is_loaded(path):
     table = frontier.read(path)
-    assert any(n.startswith("a large table: 9 columns not loaded: SAE, corpus, my_loss, shard, probe_0")
-               for n in frontier.notes(table))  # fmt: skip
+    wanted = "a large table: 10 columns not loaded: corpus, my_loss, shard, run.part, column_0"
+    assert any(n.startswith(wanted) for n in frontier.notes(table))
     assert "corpus" in frontier.read(path, where="corpus == 'a'")
     assert "my_loss" in frontier.read(path, better={"my_loss": "lower"})
     assert (frontier.read(path, columns={"probe_0": "fvu"})["fvu"].to_numpy() == whole()["probe_0"]).any()
@@ -97,9 +109,52 @@ def test_a_large_lazy_frame_is_not_loaded_for_its_record(path, monkeypatch):
     assert record_of(table)["arguments"]["source"] == {"$unknown": "a large LazyFrame"}
 
 
+def steps(told_by, time="step"):
+    """Four SAEs that one column tells apart, two of them with a row less."""
+    return pd.DataFrame([
+        {"family": f, "layer": 3, time: step, told_by: f"{'ab'[i]}", "sparsity_setting": 1,
+         "l0": 4.0 * (i + 1) + step / 1e4, "loss_recovered": 0.5 + 0.05 * i + step / 1e5}
+        for f in ("relu", "topk") for i in range(2) for step in range(100, 301 - 100 * i, 100)
+    ])  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "condition, finished", [(None, 4), ("step <= 200", 2), ("layer == 3 and step > 200", 2)]
+)
+@pytest.mark.parametrize("told_by", ["sae", "corpus"])
+def test_which_rows_are_finished_saes_is_judged_as_of_the_whole(path, form, condition, finished, told_by):
+    table = steps(told_by)
+    table.to_parquet(path, index=False)
+    for source in (FORMS[form](path), table):
+        found = frontier.read(source, where=condition)
+        assert found["excluded_because"].isna().sum() == finished
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_batches_are_no_saes_in_a_large_table_either(path, form):
+    steps("run_id", "batch").to_parquet(path, index=False)
+    with pytest.raises(TableError, match="rows are batches, not SAEs"):
+        frontier.read(FORMS[form](path), where="batch == 200")
+
+
+def test_a_packed_file_is_refused_before_it_unfolds(tmp_path, monkeypatch):
+    pa = pytest.importorskip("pyarrow")
+    monkeypatch.setattr(columnar, "MOST_CELLS", 10_000_000)
+    monkeypatch.setattr(columnar, "LARGE", 10_000_000)
+    long = pa.table({"l0": pa.DictionaryArray.from_arrays(np.zeros(6_000_000, "i1"), [1.0])})
+    long = long.append_column("mse", long["l0"])
+    pa.parquet.write_table(long, tmp_path / "long.parquet")
+    place, before = packed(tmp_path / "long.parquet"), pa.default_memory_pool().max_memory()
+    del long
+    with pytest.raises(TableError, match="more than the 10000000 cells"):
+        frontier.read(place)
+    assert pa.default_memory_pool().max_memory() - before < 10e6  # 48 MB a column
+
+
 def test_used_cells_are_bounded(path, monkeypatch):
     monkeypatch.setattr(columnar, "MOST_CELLS", 1500)
     for source in (path, pl.scan_parquet(path)):
-        with pytest.raises(TableError, match=r'400 rows of 4 columns that are used.*where="layer == 3"'):
+        with pytest.raises(TableError, match=r'400 rows of 5 columns that are used.*where="layer == 3"'):
             frontier.read(source)
         assert len(frontier.read(source, where="layer == 3")) == 80
