@@ -63,19 +63,25 @@ def harvested(
 ) -> Written:
     """The store of a configuration, or this process's part of it, written."""
     from frontier.places import address_of
+    from frontier.wording import listed
     from trainers.activations.evaluation_text import evaluation_windows
-    from trainers.activations.sources import TokenWindows, token_windows
+    from trainers.activations.sources import TokenWindows, require_places, token_windows
     from trainers.activations.store import ActivationStore
     from trainers.activations.storing import write_store
     from trainers.exclusions import with_exclusions
     from trainers.origin import origin_of
     from trainers.precision import prepare, with_formats
-    from trainers.run import chosen_device
+    from trainers.run import chosen_device, refuse_shared_text
 
     if address_of(out):
         raise ValueError("a store is written to a folder; copy it from there to an address")
-    if config.activations.target_site or len(config.activations.places) > 1:
-        raise ValueError("a store has one site; name it alone, without activations.target_site")
+    if config.activations.target_site:
+        raise ValueError("a store has one site; leave activations.target_site out")
+    if config.activations.places[1:]:
+        raise ValueError(
+            f"a store has one site, activations.sites has {listed(config.activations.places)}; "
+            "--set activations.site=... names one of them"
+        )
     device = chosen_device(config.model.device)
     config = with_formats(config, device)
     prepare(device, config.training.precision)
@@ -83,10 +89,12 @@ def harvested(
     if isinstance(model, ActivationStore):
         raise ValueError(f"{given.files} is a store already")
     config = with_exclusions(config, model)
+    refuse_shared_text(config, model)
     windows = token_windows(
         model, given.text, split="train", context_length=given.context_length,
         tokens=None if given.tokens == "all" else given.tokens, progress=progress,
     )  # fmt: skip
+    require_places(model, windows)
     tokens, protocol = evaluation_windows(
         model, config.evaluation_text, config.evaluation.windows, given.context_length, progress=progress
     )

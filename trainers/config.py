@@ -232,7 +232,7 @@ def stated(config: RunConfig) -> RunConfig:
         config = config.model_copy(update={"training": training})
     families = [
         f.model_copy(update={"options": {"momentum": f.build(True).momentum} | f.options})  # type: ignore[attr-defined]
-        if hasattr(f.kind, "momentum")
+        if "momentum" in f.kind.__dataclass_fields__
         else f
         for f in config.families
     ]

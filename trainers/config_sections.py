@@ -96,7 +96,7 @@ class ActivationsSection(Section):
 
     @model_validator(mode="after")
     def one_limit(self) -> ActivationsSection:
-        """The norms are given once, those of sites that are read."""
+        """The norms are given once."""
         if self.exclude_norms_above and self.norm_limits:
             raise ValueError("give exclude_norms_above or norm_limits, one of the two; found both")
         return self

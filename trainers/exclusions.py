@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from trainers.activations.sources import default_length, token_windows
+from trainers.activations.harvest import CHUNK_TOKENS
+from trainers.activations.sources import token_windows
 from trainers.activations.stored import StoredActivations
 from trainers.config import ConfigError, RunConfig
 from trainers.language_models.left_out import LeftOut
@@ -12,7 +13,7 @@ from trainers.origin import Origin
 from trainers.text import TextError
 
 MEDIAN_TOKENS = 16_384
-"""Tokens from all over the training text on which the median norm of a site is taken."""
+"""Tokens of the training text on which the median norm of a site is taken: of files from all over them."""
 
 
 def leave_out(model: Origin, config: RunConfig) -> None:
@@ -60,9 +61,8 @@ def with_limits(config: RunConfig, model: Origin) -> RunConfig:
     if given.exclude_norms_above is None:
         return config
     sites, norms = [model.site(site).name for site in given.places], []
-    for batch in _sample(config, model).split(
-        max(1, 4096 // (given.context_length or default_length(model)))
-    ):
+    tokens = _sample(config, model)
+    for batch in tokens.split(max(1, CHUNK_TOKENS // tokens.shape[1])):
         counted = model.counted(batch)
         found = model.capture(batch, sites)
         norms.append(torch.stack([found[s][counted.to(found[s].device)].float().norm(dim=-1) for s in sites]))

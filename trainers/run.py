@@ -199,6 +199,19 @@ def check_evaluation_text(config: RunConfig, model: Origin) -> None:
     TextError
         If the held-out text is missing or too short, or a file is also trained on.
     """
+    refuse_shared_text(config, model)
+    windows, length = config.evaluation.windows, config.activations.context_length
+    evaluation_windows(model, config.evaluation_text, windows, length, progress=False)
+
+
+def refuse_shared_text(config: RunConfig, model: Origin) -> None:
+    """Nothing, if no file of text is trained on and evaluated on.
+
+    Raises
+    ------
+    TextError
+        Names such files.
+    """
     training, evaluation = config.activations.text, config.evaluation_text
     if model.predicts and all(is_files(text) for text in (training, evaluation)):
         shared = shared_files(training, evaluation)
@@ -207,8 +220,6 @@ def check_evaluation_text(config: RunConfig, model: Origin) -> None:
                 f"evaluation.text has {plural(len(shared), 'file')} that activations.text trains on "
                 f"({listed([p.name for p in shared], 3)}); leave evaluation.text out to hold some text out"
             )
-    windows, length = config.evaluation.windows, config.activations.context_length
-    evaluation_windows(model, evaluation, windows, length, progress=False)
 
 
 def build_run(

@@ -96,6 +96,12 @@ def test_the_studies_have_the_rate_that_their_pages_quote(study):
     assert rates == {RATE_AS_QUOTED}
 
 
+def test_only_an_option_is_stated(monkeypatch):
+    """A class may call something else momentum."""
+    monkeypatch.setattr(ReLU, "momentum", 0.9, raising=False)
+    assert stated(checked({"families": families("relu")})).families[0].options == {}
+
+
 def test_a_run_states_its_momentum_and_an_older_one_had_none(tmp_path):
     """JumpReLU without momentum was the only one before it had the option."""
     config = checked({"families": families("jumprelu"), "training": {"steps": 2, "batch_size": 64} | SIZE})

@@ -13,10 +13,10 @@ import pytest
 import torch
 from processes import FORKS, under_torchrun
 from safetensors import safe_open
-from small_runs import FAMILIES, said, small, weights
+from small_runs import FAMILIES, TEXT, said, small, weights
 
 from frontier.readers import remote
-from frontier.writing import DamagedError
+from frontier.writing import DamagedError, whole_file
 from trainers import ranks
 from trainers.activations import activation_stream, storing
 from trainers.activations.harvest import ActivationError
@@ -244,7 +244,9 @@ def test_a_torn_and_a_missing_shard_and_a_torn_manifest_are_said(store):
     with pytest.raises(DamagedError, match="train_00000"):
         batches(stream_of(store))
     file.unlink()
-    with pytest.raises(ActivationError, match=r"train_00000\.safetensors cannot be read: there is no"):
+    with pytest.raises(
+        ActivationError, match=r"store/train_00000\.safetensors is not there; .* makes it anew"
+    ):
         batches(stream_of(store))
     (store / "store.json").write_text("{")
     with pytest.raises(ActivationError, match="no manifest"):
@@ -253,9 +255,12 @@ def test_a_torn_and_a_missing_shard_and_a_torn_manifest_are_said(store):
 
 def test_limits_refuse_before_the_first_byte_and_before_the_disk_is_full(tmp_path, monkeypatch):
     with pytest.raises(
-        ActivationError, match=r"would have 205.* its limit is 100 KB: about 1,1\d\d rows fit"
+        ActivationError, match=r"205.* 19.5 KB of it held out; its limit is 100 KB: about 1,0\d\d rows fit"
     ):
         numbers_store(tmp_path / "a", limit=100_000)
+    assert numbers_store(tmp_path / "fits", 1_000 // ROWS, limit=100_000).size > 90_000
+    with pytest.raises(ActivationError, match=r"limit is 19 KB: no row fits; lower evaluation.windows, or"):
+        numbers_store(tmp_path / "a", limit=19_000)
     usage = SimpleNamespace(free=storing.RESERVE + 100_000)
     monkeypatch.setattr(storing.shutil, "disk_usage", lambda place: usage)
     with pytest.raises(ActivationError, match=r"needs 2\d\d\.\d KB more, 268\.5 MB are free there"):
@@ -266,6 +271,21 @@ def test_limits_refuse_before_the_first_byte_and_before_the_disk_is_full(tmp_pat
     with pytest.raises(ActivationError, match=r"stopped before the disk of .* is full: .* the same"):
         numbers_store(tmp_path / "a")
     assert len(list((tmp_path / "a").glob("train*"))) == 3
+
+
+def test_parts_that_end_at_the_same_moment(store, monkeypatch):
+    """One takes away the draft of the other's manifest, which says the same."""
+    good, whole = contents(store), storing.write_json
+
+    def overtaken(path, content):
+        monkeypatch.setattr(storing, "write_json", whole)
+        with whole_file(path) as draft:
+            numbers_store(store)
+            assert not draft.exists()
+
+    monkeypatch.setattr(storing, "write_json", overtaken)
+    assert numbers_store(store).lacking == 0
+    assert contents(store) == good
 
 
 def test_another_store_in_the_folder_is_named(store, tmp_path):
@@ -332,6 +352,7 @@ def test_an_address_is_read_by_ranges(store, monkeypatch):
 def test_the_command_and_what_it_refuses(tmp_path, monkeypatch, capsys):
     write_config(small(), tmp_path / "sweep.toml")
     start = ("harvest", tmp_path / "sweep.toml", "--out")
+    shared = ("--set", f"activations.text={Path(TEXT[0]).parent}", "--set", f"evaluation.text={TEXT[0]}")
     code, out, err = said(monkeypatch, capsys, *start, tmp_path / "s", "--part", "1/2", "--dtype", "bfloat16")
     assert code == 0 and "of which 1 are not there yet: other parts write them" in out, err
     code, out, err = said(monkeypatch, capsys, *start, tmp_path / "s", "--part", "2/2", "--dtype", "bfloat16")
@@ -340,11 +361,14 @@ def test_the_command_and_what_it_refuses(tmp_path, monkeypatch, capsys):
         (("s", "--part", "3/2"), "wanted a part such as 2/8"),
         (("b", "--limit", "1MB"), "its limit is 1 MB"),
         (("b", "--dtype", "int8"), "no storage type 'int8'"),
-        (("b", "--set", "activations.target_site=resid_post.1"), "a store has one site"),
+        (("b", "--set", "activations.target_site=resid_post.1"), "leave activations.target_site out"),
+        (("b", "--set", 'activations.sites=["mlp_out.0", "mlp_out.1"]'), "sites has mlp_out.0, mlp_out.1;"),
+        (("b", "--set", "activations.exclude_positions=[500]"), "has 500; "),
+        (("b", *shared), "evaluation.text has 1 file that activations.text trains on"),
         (("b", "--set", f"activations.files={tmp_path / 's'}"), "is a store already"),
     ):
         code, _, err = said(monkeypatch, capsys, *start, tmp_path / words[0], *words[1:])
-        assert code == 2 and message in err and "\n" not in err.strip()
+        assert code == 2 and err.startswith("sae-train: ") and message in err
     assert said(monkeypatch, capsys, *start, "s3://bucket/store")[2].count("copy it from there") == 1
 
 

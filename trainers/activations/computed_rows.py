@@ -120,12 +120,13 @@ def _checked(batches: Iterable[Any], dtype: torch.dtype) -> Iterator[Tensor]:
 
 def _together(batches: Iterable[Tensor], size: int) -> Iterator[Tensor]:
     """Batches in pieces of about so many bytes."""
-    held: list[Tensor] = []
+    held, there = list[Tensor](), 0
     for rows in batches:
         held.append(rows)
-        if sum(r.numel() * r.element_size() for r in held) >= size:
+        there += rows.nbytes
+        if there >= size:
             yield torch.cat(held)
-            held = []
+            held, there = [], 0
     if held:
         yield torch.cat(held)
 

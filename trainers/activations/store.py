@@ -41,6 +41,7 @@ from trainers.language_models.sites import Site
 FORMAT = "sae-frontier activation store 1"
 CHUNKS = "chunks"
 """In the metadata of a shard: rows and digests of its chunks, as JSON."""
+ANEW = "`sae-train harvest` with the configuration of the store makes it anew, and it alone"
 
 
 def is_store(place: Any) -> bool:
@@ -207,7 +208,7 @@ class Shards:
     def _damaged(self, shard: dict[str, Any]) -> DamagedError:
         return DamagedError(
             f"{self._files.name}/{shard['name']} is not as it was written (SHA-256); copy it again, or "
-            "remove it: `sae-train harvest` with the configuration of the store makes it anew, and it alone"
+            f"remove it: {ANEW}"
         )
 
 
@@ -234,6 +235,9 @@ class Files:
         try:
             return tried(lambda: self._system.cat_file(f"{self._root}/{name}", start=start, end=end))
         except Exception as error:
+            if isinstance(error, FileNotFoundError) and not self._scheme and name != MANIFEST:
+                lacking = f"{self.name}/{name} is not there; copy it again, or leave it: {ANEW}"
+                raise ActivationError(lacking) from None
             why = reason_of(error, self._scheme)
             raise ActivationError(f"{self.name}/{name} cannot be read: {why}") from None
 

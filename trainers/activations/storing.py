@@ -16,7 +16,7 @@ from torch import Tensor
 
 from frontier.progress import Callback, reported
 from frontier.wording import nearest
-from frontier.writing import remove_drafts, whole_file, write_json
+from frontier.writing import WriteError, remove_drafts, whole_file, write_json
 from trainers.activations.harvest import CHUNK_TOKENS, DTYPES, ActivationError, Harvest, check_finite
 from trainers.activations.row_files import WANTED
 from trainers.activations.row_sources import MANIFEST
@@ -100,21 +100,21 @@ def write_store(
     harvests = {"train": harvest(windows), "held_out": harvest(held_out, shuffled=False)}
     about = plan(harvests, site, held_out.text, shard_bytes)
     shards = [(name, s) for name in harvests for s in about[name]["shards"]]
-    size = sum(s["rows"] * harvests[n].bytes_per_row + OVERHEAD for n, s in shards)
+    sizes = {s["name"]: s["rows"] * harvests[n].bytes_per_row + OVERHEAD for n, s in shards}
+    parts = {n: sum(sizes[s["name"]] for s in about[n]["shards"]) for n in harvests}
     begun = _begun(folder, about)
-    due = [(n, s) for n, s in shards if not (begun and _digest(folder, about, s))]
-    missing = sum(s["rows"] * harvests[n].bytes_per_row + OVERHEAD for n, s in due)
-    _refuse(folder, size, missing, limit, about["train"])
+    due = {s["name"] for _, s in shards if not (begun and _digest(folder, about, s))}
+    _refuse(folder, parts, sum(sizes[name] for name in due), limit, harvests["train"])
     if not begun:
         write_json(folder / MANIFEST, about)
-    mine = [entry for entry in shards[part[0] - 1 :: part[1]] if entry in due]
+    mine = [(n, s) for n, s in shards[part[0] - 1 :: part[1]] if s["name"] in due]
     with reported(progress, "harvesting activations", sum(s["rows"] for _, s in mine)) as report:
         done = 0
         for name, shard in mine:
             for rows in _write_shard(folder, harvests[name], shard):
                 report(done := done + rows)
     lacking = _completed(folder, about)
-    return Written(folder, harvests["train"].total_rows, size, len(shards), lacking)
+    return Written(folder, harvests["train"].total_rows, sum(parts.values()), len(shards), lacking)
 
 
 def plan(harvests: dict[str, Harvest], asked: str, protocol: str, shard_bytes: int) -> dict[str, Any]:
@@ -170,14 +170,19 @@ def _begun(folder: Path, about: dict[str, Any]) -> bool:
     )
 
 
-def _refuse(folder: Path, size: int, missing: int, limit: int | None, train: dict[str, Any]) -> None:
-    """Nothing, if a store fits its limit, and what is missing of it the disk."""
-    lower = "lower activations.tokens or take a smaller --dtype"
+def _refuse(folder: Path, parts: dict[str, int], missing: int, limit: int | None, train: Harvest) -> None:
+    """Nothing, if a store fits its limit, and what is missing of it the disk.
+
+    Fewer tokens do not make what is held out smaller.
+    """
+    lower, size = "lower activations.tokens or take a smaller --dtype", sum(parts.values())
     if limit is not None and size > limit:
-        fit = int(sum(train["rows"]) * limit / size)
+        fit = int(train.total_rows * (limit - parts["held_out"]) / parts["train"])
         raise ActivationError(
-            f"{folder} would have {readable(size)}, its limit is {readable(limit)}: about {fit:,} rows fit; "
-            f"{lower}, or raise --limit"
+            f"{folder} would have {readable(size)}, {readable(parts['held_out'])} of it held out; its limit "
+            f"is {readable(limit)}: "
+            + (f"about {fit:,} rows fit; {lower}" if fit > 0 else "no row fits; lower evaluation.windows")
+            + ", or raise --limit"
         )
     free = _free(folder)
     if missing + RESERVE > free:
@@ -233,8 +238,12 @@ def _completed(folder: Path, about: dict[str, Any]) -> int:
             lacking += found is None
             shard["sha256"] = found
     if not lacking:
-        write_json(folder / MANIFEST, about)
-        remove_drafts(folder)  # all shards are there: nobody else writes
+        try:
+            write_json(folder / MANIFEST, about)
+        except WriteError:  # a part that ended at the same moment took our draft away
+            if json.loads((folder / MANIFEST).read_text(encoding="utf-8")) != about:
+                raise
+        remove_drafts(folder)  # all shards are there: nobody writes another
     return lacking
 
 
