@@ -1,4 +1,4 @@
-"""Quantiles and p values of the tests used everywhere: Student's t, Welch, F, multivariate t, Holm."""
+"""Quantiles and p values of the tests used everywhere (t, Welch, F, multivariate t, Holm); the jackknife."""
 
 from __future__ import annotations
 
@@ -85,3 +85,20 @@ def holm(p_values: Array) -> Array:
     steps = p[order] * np.arange(len(order), 0, -1)
     out[order] = np.minimum(np.maximum.accumulate(steps), 1.0) if len(order) else steps
     return out
+
+
+def jackknife_error(left_out: np.ndarray) -> np.ndarray:
+    """Standard errors from estimates `[n, ...]` that each leave one part out; missing for fewer than two.
+
+    sqrt((n − 1)/n · Σ (θ₍₋i₎ − mean θ₍₋i₎)²), Efron & Tibshirani, An Introduction to the Bootstrap, eq. 11.5.
+
+    >>> x = np.array([1.0, 2.0, 4.0, 9.0])  # of a mean it is the textbook standard error
+    >>> float(jackknife_error((x.sum() - x) / 3)), float(x.std(ddof=1) / 2)
+    (1.779513..., 1.779513...)
+    """
+    count = len(left_out)
+    if count < 2:
+        return np.full(left_out.shape[1:], np.nan)
+    with np.errstate(invalid="ignore"):
+        spread = np.square(left_out - left_out.mean(0)).sum(0)
+        return np.sqrt((count - 1) / count * spread)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -161,7 +161,7 @@ def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[st
         return list(kept)
     cells = [c for c in IDENTITY if c in table and table[c].notna().any()]
     rows = usable(table)
-    cells += [BUDGET] if _at_several_budgets(rows, cells) else []
+    cells += [BUDGET] if BUDGET in rows and varies(rows[BUDGET]) and saes_at_several(rows, BUDGET) else []
     if SIZE not in table or not varies(table[SIZE]):
         return cells
     families = [c for c in (family, "architecture") if c and c in table][:1]
@@ -173,14 +173,31 @@ def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[st
     return [*cells, SIZE] if split and len(runs) == len(whole) and (runs > 1).all() else cells
 
 
-def _at_several_budgets(rows: pd.DataFrame, cells: list[str]) -> bool:
-    """Whether an SAE is there after several numbers of tokens: its names differ by the step alone."""
-    if BUDGET not in rows or "run_id" not in rows or not varies(rows[BUDGET]):
-        return False
-    told = [c for c in (*cells, "source", "family", "seed", "sparsity_setting") if c in rows]
-    names = rows["run_id"].map(lambda name: without_step(str(name)), na_action="ignore").rename("run_id")
-    budgets = rows.groupby([*(rows[c] for c in told), names], dropna=False)[BUDGET].nunique()
-    return bool((budgets[budgets.index.get_level_values(-1).notna()] > 1).any())
+def saes_of(rows: pd.DataFrame, columns: Iterable[str] = ()) -> pd.Series:
+    """One number per SAE, whatever its step: its names differ by the step alone; -1 for a row without a name.
+
+    SAEs differ by these columns as well, by model, site, layer, family, seed and sparsity setting.
+
+    >>> rows = {"run_id": ["a_step100", "a", "b", "a", None], "family": ["topk"] * 3 + ["relu"] * 2}
+    >>> saes_of(pd.DataFrame(rows)).tolist()
+    [0, 0, 1, 2, -1]
+    """
+    if "run_id" not in rows:
+        return pd.Series(-1, rows.index)
+    told = dict.fromkeys((*columns, *IDENTITY, "family", "seed", "sparsity_setting"))
+    names = [
+        rows[c].map(lambda name: without_step(str(name)), na_action="ignore").rename(c)
+        for c in ("source", "run_id")
+        if c in rows
+    ]
+    codes = rows.groupby([*(rows[c] for c in told if c in rows), *names], dropna=False, sort=False).ngroup()
+    return codes.where(rows["run_id"].notna(), -1)
+
+
+def saes_at_several(rows: pd.DataFrame, column: str, columns: Iterable[str] = ()) -> int:
+    """How many SAEs (see `saes_of`) are there at several values of a column."""
+    pairs = pd.DataFrame({"sae": saes_of(rows, columns), "at": rows[column]}).dropna().drop_duplicates()
+    return int((pairs["sae"][pairs["sae"] >= 0].value_counts() > 1).sum())
 
 
 def group_codes(table: pd.DataFrame, columns: Sequence[str]) -> tuple[Codes, list[Group]]:

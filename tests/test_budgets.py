@@ -89,6 +89,20 @@ def test_without_names_errors_are_added():
     assert "no SAE is known to be at several budgets" in d.notes[0]
 
 
+def test_runs_of_one_name_in_two_families_are_two_saes(table, found):
+    """As trainer_0 of every sweep is; the path of each evaluation has its step in it."""
+    names = table["run_id"].str.replace(r"^[a-z]+_", "trainer_", regex=True)
+    source = table["family"] + "/step_" + table["tokens_trained"].astype(str) + "/eval_results.json"
+    d = frontier.compare_budgets(table.assign(run_id=names, source=source))
+    assert d.several == 12 and {c.saes for c in d.changes} == {12}
+    assert [(c.low, c.high) for c in d.changes] == [(c.low, c.high) for c in found.changes]
+
+
+def test_an_sae_that_is_there_twice_at_a_budget_pairs_nothing(table):
+    d = frontier.compare_budgets(pd.concat([table, table.assign(l0=1.01 * table["l0"])]), rows="all")
+    assert d.several == 12 and {c.saes for c in d.changes} == {0}
+
+
 def test_checkpoints_that_a_table_sets_aside_are_taken(table, found, tmp_path):
     checked = frontier.metrics_table(table)
     assert set(checked[checked["excluded_because"].isna()]["tokens_trained"]) == {TOKENS[-1]}

@@ -94,6 +94,7 @@ def test_the_trainers_meet_public_modules_alone():
         "frontier.readers.configs", "frontier.readers.opening",  # foreign configurations
         "frontier.comparison", "frontier.metrics.checks", "frontier.tables.styles",  # a card
         "frontier.readers.logged",  # names under which a run logs
+        "frontier.distributions",  # a jackknife
         "frontier.places", "frontier.readers.remote",  # stores of activations at addresses
         "frontier.studies.batch_sums", "frontier.studies.evaluation", "frontier.studies.paired_frontiers",
         "frontier.studies.pruning_costs",

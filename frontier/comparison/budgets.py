@@ -13,14 +13,13 @@ import pandas as pd
 
 from frontier.comparison.budget_comparison import BudgetChange, BudgetComparison, BudgetComparisons
 from frontier.comparison.comparing import Compared, Task, task_of
-from frontier.distributions import t_quantile, two_sided
-from frontier.groups import BUDGET, default_cells, varies
+from frontier.distributions import jackknife_error, t_quantile, two_sided
+from frontier.fits.points import point_names
+from frontier.groups import BUDGET, default_cells, saes_at_several, saes_of, varies
 from frontier.metrics import metrics_table, usable
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import CHECKPOINT, EVERY_CHECKPOINT
 from frontier.metrics.frames import to_pandas
-from frontier.metrics.steps import without_step
-from frontier.problems import Array
 from frontier.records import recorded
 from frontier.results import Group
 from frontier.shared_shape import MIDDLE, Pair
@@ -90,7 +89,9 @@ def compare_budgets(
     )  # fmt: skip
     compared, remarks = task.analysed()
     found = task.told(compared, remarks)
-    names = _lineages(task.chosen.table)
+    columns = [c for c in task.groups.columns if c != column]
+    saes = dict(zip(point_names(task.chosen.table), saes_of(task.chosen.table, columns), strict=True))
+    several = saes_at_several(task.chosen.table, column, columns)
     told = tuple(
         BudgetComparison(
             {k: v for k, v in c.group.items() if k != column}, c.family, c.reference, float(c.group[column]),
@@ -98,8 +99,7 @@ def compare_budgets(
         )
         for c in found
     )  # fmt: skip
-    several = _at_several(names, task.chosen.table[column])
-    changes = tuple(_changes(task, compared, column, names))
+    changes = tuple(_changes(task, compared, column, saes))
     return BudgetComparisons(
         tuple(sorted(told, key=lambda c: (*map(str, c.group.values()), c.family, c.budget))), changes,
         tuple(cells), found.family_column, column, found.y_name, several, (*_said(several), *found.notes),
@@ -142,21 +142,6 @@ def _cells(table: pd.DataFrame, by: Sequence[str] | str | None, family: str) -> 
     return [] if by in ("none", []) else [by] if isinstance(by, str) else list(by)
 
 
-def _lineages(table: pd.DataFrame) -> dict[str, str]:
-    """By row label, the name of its SAE without the step; empty where names or labels do not tell."""
-    if "run_id" not in table or table["run_id"].isna().any() or not table.index.is_unique:
-        return {}
-    return {str(i): without_step(str(name)) for i, name in zip(table.index, table["run_id"], strict=True)}
-
-
-def _at_several(names: Mapping[str, str], budgets: pd.Series) -> int:
-    """How many SAEs are there at several budgets."""
-    if not names:
-        return 0
-    counts = budgets.groupby([names[str(i)] for i in budgets.index]).nunique()
-    return int((counts > 1).sum())
-
-
 def _said(several: int) -> Iterator[str]:
     if several:
         yield (
@@ -168,14 +153,16 @@ def _said(several: int) -> Iterator[str]:
 
 
 def _changes(
-    task: Task, compared: list[Compared], column: str, names: Mapping[str, str]
+    task: Task, compared: list[Compared], column: str, saes: Mapping[str, int]
 ) -> Iterator[BudgetChange]:
     """From each budget of a pair to its next one, and from the first to the last."""
-    found: dict[tuple[Any, ...], list[tuple[float, Group, Pair, dict[str, float]]]] = {}
+    found: dict[tuple[Any, ...], list[tuple[float, Group, Pair, dict[int, float]]]] = {}
     for group, members, _, analysis in compared:
         families = [str(m.group[task.groups.family]) for m in members]
+        own = [saes[m.rows[i]] for m in members for i in np.argsort(m.x, kind="stable")]  # as in the cell
+        named = min(own) >= 0 and len(set(own)) == len(own)
         for f, pair in enumerate(analysis.pairs if analysis else (), 1):
-            left_out = dict(zip(_sae_names(members, names), pair.left_out.tolist(), strict=False))
+            left_out = dict(zip(own, pair.left_out.tolist(), strict=True)) if named else {}
             cell = {k: v for k, v in group.items() if k != column}
             one = float(group[column]), cell, pair, left_out
             found.setdefault((*map(str, cell.values()), families[f]), []).append(one)
@@ -194,18 +181,8 @@ def _changes(
             )  # fmt: skip
 
 
-def _sae_names(members: list[Any], names: Mapping[str, str]) -> list[str]:
-    """The SAE of every point of a cell, in the order in which it was analysed: each family by rising L0."""
-    found = []
-    for number_, m in enumerate(members):
-        for i in np.argsort(m.x, kind="stable"):
-            label = m.rows[i].rpartition(" (L0 ")[0]
-            found.append(names.get(label, f"{number_}: {label}"))
-    return found
-
-
 def _difference(
-    before: Pair, after: Pair, out: Mapping[str, float], out_after: Mapping[str, float]
+    before: Pair, after: Pair, out: Mapping[int, float], out_after: Mapping[int, float]
 ) -> tuple[float, float, int]:
     """Difference of two log potencies, its standard error, and the number of SAEs that are in both.
 
@@ -213,9 +190,8 @@ def _difference(
     """
     log = float(after.potency[MIDDLE] - before.potency[MIDDLE])
     if out.keys() == out_after.keys() and len(out) > 2:
-        each: Array = np.array([out_after[k] - out[k] for k in out])
-        if np.isfinite(each).all():
-            n = len(each)
-            return log, math.sqrt((n - 1) / n * float(((each - each.mean()) ** 2).sum())), n
+        se = float(jackknife_error(np.array([out_after[k] - out[k] for k in out])))
+        if math.isfinite(se):
+            return log, se, len(out)
     se = math.hypot(float(before.potency_se[MIDDLE]), float(after.potency_se[MIDDLE]))
     return log, se, len(out.keys() & out_after.keys())

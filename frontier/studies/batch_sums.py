@@ -50,20 +50,3 @@ def metrics_of(sums: Sums) -> dict[str, np.ndarray]:
 def without_each(parts: np.ndarray) -> np.ndarray:
     """Totals over the first axis with one part left out at a time, `[B, ...]` of `[B, ...]`."""
     return parts.sum(0) - parts
-
-
-def jackknife_error(left_out: np.ndarray) -> np.ndarray:
-    """Standard errors from estimates `[B, ...]` that each leave one batch out; missing for fewer than two.
-
-    sqrt((B − 1)/B · Σ (θ₍₋b₎ − mean θ₍₋b₎)²), Efron & Tibshirani, An Introduction to the Bootstrap, eq. 11.5.
-
-    >>> x = np.array([1.0, 2.0, 4.0, 9.0])  # of a mean it is the textbook standard error
-    >>> float(jackknife_error(without_each(x) / 3)), float(x.std(ddof=1) / 2)
-    (1.779513..., 1.779513...)
-    """
-    count = len(left_out)
-    if count < 2:
-        return np.full(left_out.shape[1:], np.nan)
-    with np.errstate(invalid="ignore"):
-        spread = np.square(left_out - left_out.mean(0)).sum(0)
-        return np.sqrt((count - 1) / count * spread)

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from frontier.distributions import jackknife_error
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
-from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
+from frontier.studies.batch_sums import metrics_of, without_each
 from frontier.wording import nearest
 from frontier.writing import naming, whole_file
 

@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import PchipInterpolator
 
-from frontier.distributions import t_quantile
-from frontier.studies.batch_sums import jackknife_error, metrics_of, without_each
+from frontier.distributions import jackknife_error, t_quantile
+from frontier.studies.batch_sums import metrics_of, without_each
 from frontier.studies.evaluation import Evaluation, EvaluationError, sums_of
 from frontier.wording import nearest
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from frontier.studies.batch_sums import jackknife_error
+from frontier.distributions import jackknife_error
 from trainers import load_language_model
 from trainers.activations import evaluation_windows
 from trainers.studies.cross_fitted_maps import GROUPS, MapMoments

@@ -15,7 +15,8 @@ from scipy import stats
 
 import frontier
 import frontier.curves
-from frontier.studies.batch_sums import PER_MEMBER, SHARED, jackknife_error, metrics_of, without_each
+from frontier.distributions import jackknife_error
+from frontier.studies.batch_sums import PER_MEMBER, SHARED, metrics_of, without_each
 from frontier.writing import WriteError
 from trainers.architectures import Architecture
 from trainers.architectures.topk import TopK

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from frontier.studies.batch_sums import jackknife_error
+from frontier.distributions import jackknife_error
 
 GROUPS = 8
 """Batches in their order make so many groups: the folds, and the units of the standard error."""

@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from frontier.distributions import jackknife_error
 from frontier.studies.batch_sums import (
     PER_MEMBER,
     SHARED,
-    jackknife_error,
     metrics_of,
     without_each,
 )

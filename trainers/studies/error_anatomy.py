@@ -21,8 +21,9 @@ from scipy.stats import t as student
 from torch import Tensor
 
 from frontier import Interval
+from frontier.distributions import jackknife_error
 from frontier.progress import Callback, reported
-from frontier.studies.batch_sums import jackknife_error, without_each
+from frontier.studies.batch_sums import without_each
 from frontier.wording import nearest
 from trainers.language_models import LanguageModel
 from trainers.sae import reconstruction
