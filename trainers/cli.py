@@ -19,7 +19,7 @@ from rich.console import Console
 from frontier import terminal
 from trainers import cli_harvest, cli_hub, cli_own, cli_versus
 from trainers.address_space import lack_of_address_space
-from trainers.cli_own import Use
+from trainers.cli_options import Quiet, Use
 from trainers.interruption import Stopped, raising
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ console = Console(highlight=False)
 errors_console = Console(stderr=True, highlight=False)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
 class Format(StrEnum):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frontier import terminal
+from trainers.cli_options import Quiet
 
 if TYPE_CHECKING:
     from trainers.activations.storing import Written
@@ -38,7 +39,7 @@ def harvest(
         list[str] | None,
         typer.Option("--set", help="Change a field: activations.tokens=2_000_000. Repeatable."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write the activations of a configuration's site to disk, for runs with `[activations] files`.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from frontier import terminal
-from trainers.cli_own import Use
+from trainers.cli_options import Use
 
 To = Annotated[str, typer.Option("--to", help="hf://OWNER/NAME.", show_default=False)]
 

@@ -1,4 +1,4 @@
-"""The commands for an architecture of your own, and the option that names one to the other commands."""
+"""The commands for an architecture of your own."""
 
 from __future__ import annotations
 
@@ -8,26 +8,6 @@ from typing import Annotated
 import typer
 
 from frontier import terminal
-
-
-def name_classes(typed: list[str] | None) -> list[str] | None:
-    """Register the classes that the user typed."""
-    if typed:
-        from trainers.architectures import register
-
-        for one in typed:
-            register(one)
-    return typed
-
-
-Use = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--use",
-        help="An architecture of your own that the run has: my_sae.py:MySAE. Its code is run. Repeatable.",
-        callback=name_classes,
-    ),
-]
 
 
 def new_architecture(

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from frontier import terminal
+from trainers.cli_options import Quiet
 
 
 class Equal(StrEnum):
@@ -57,7 +58,7 @@ def versus(
         list[str] | None,
         typer.Option("--set", help="Change a field of the run: training.steps=500. Repeatable."),
     ] = None,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Is this architecture better than those, fairly? Tune, train, compare, go on until it is decided.
 

@@ -1,5 +1,6 @@
 """Activations from anywhere: every source gives the rows that it holds, or says in one line what is wrong."""
 
+import hashlib
 import json
 import os
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from trainers import activation_stream
-from trainers.activations import ComputedRows, StoredActivations, write_rows
+from trainers.activations import ComputedRows, StoredActivations, row_sources, write_rows
 from trainers.activations.row_files import opened_file
 from trainers.config import ConfigError, checked
 from trainers.evaluate.runs import evaluate_run
@@ -188,6 +189,28 @@ def test_what_a_function_breaks_is_said():
         StoredActivations(x for x in [windows()])
     with pytest.raises(TextError, match=r"cannot be read from a function; wanted .* `ComputedRows"):
         StoredActivations(lambda items: items)
+
+
+def test_a_folder_of_many_chunks_is_not_read_whole_for_its_digest(tmp_path, monkeypatch):
+    """A Zarr array of 200 chunks: metadata and 50 of them, and the sizes of all."""
+    (tmp_path / "zarr.json").write_text("{}")
+    for i in range(200):
+        (tmp_path / f"c{i:03d}").write_bytes(bytes(100))
+    read, whole = [], row_sources._digest_file
+    monkeypatch.setattr(row_sources, "_digest_file", lambda d, file: read.append(file.name) or whole(d, file))
+
+    def digest():
+        found = hashlib.sha256()
+        row_sources._digest_place(found, tmp_path)
+        return found.hexdigest()
+
+    plain = digest()
+    assert read == [f"c{i:03d}" for i in range(0, 200, 4)] + ["zarr.json"]
+    found = {plain}
+    for place, content in (("c001", bytes(99)), ("c004", b"x" * 100), ("zarr.json", b"[]")):
+        (tmp_path / place).write_bytes(content)
+        found.add(digest())
+    assert len(found) == 4
 
 
 def test_an_iterator_is_written_as_it_comes(tmp_path):

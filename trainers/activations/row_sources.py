@@ -12,14 +12,14 @@ import numpy as np
 from frontier.wording import listed
 from trainers.activations.dataset_rows import arrow_rows, dataset_files, is_dataset
 from trainers.activations.row_files import KINDS, RAW, HeldRows, Part, opened_file
-from trainers.activations.zarr_rows import is_zarr, zarr_rows
+from trainers.activations.zarr_rows import MARKS, is_zarr, zarr_rows
 from trainers.text import TextError
 
 ENDINGS = (*KINDS, ".arrow", ".zarr")
 MANIFEST = "store.json"
 """In a folder that is a store (`store`)."""
 SAMPLED = 64
-"""Pieces of a large file, or rows of what is no file, that a digest is made of."""
+"""Pieces of a large file, files of a folder, or rows of what is no file, that a digest is made of."""
 PIECE = 2**16
 
 
@@ -48,8 +48,7 @@ def sources_of(files: Any, form: str | None, column: str) -> Sources:
                 found, column = _opened(place, form, column)
                 parts += found
                 names.append(place.name)
-                for file in sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]:
-                    _digest_file(digest, file)
+                _digest_place(digest, place)
         else:
             parts.append(_of_ones_own(given, f"array {len(parts)}"))
             names.append(parts[-1].name)
@@ -96,6 +95,17 @@ def _places(place: Path, form: str | None) -> list[Path]:
     if wrong := [p for p in found if p.is_file() and p.suffix not in (*ENDINGS, *RAW)]:
         raise TextError(f"{wrong[0]}: activations are read from {listed((*ENDINGS, *RAW))} files")
     return found
+
+
+def _digest_place(digest: Any, place: Path) -> None:
+    """Take in a file; of a folder its metadata, some files spread evenly, and the sizes of the others."""
+    files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+    step = -(-len(files) // SAMPLED)
+    for number, file in enumerate(files):
+        if number % step == 0 or file.name in MARKS:
+            _digest_file(digest, file)
+        else:
+            digest.update(str(file.stat().st_size).encode())
 
 
 def _digest_file(digest: Any, place: Path) -> None:
