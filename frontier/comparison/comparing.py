@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
+from frontier.comparison.cell_points import called, cell_of, left_out
 from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.pair_doubts import doubts_of
-from frontier.comparison.reading import Reading, exp, p_of_band
+from frontier.comparison.reading import Reading, p_of_band
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
 from frontier.distributions import two_sided
@@ -228,7 +227,7 @@ class Task:
             if str(members[0].group[self.groups.family]) != self.reference:
                 remarks.append(f"{where}: no {self.reference}, not compared")
             elif len(members) > 1:
-                cells.append((members, _cell(members)))
+                cells.append((members, cell_of(members)))
         return cells, remarks
 
     def _told(
@@ -245,14 +244,14 @@ class Task:
             next((o for o in seen.get(k, ()) if o.quantity == "relative_potency"), None) for k in keys
         ]
         scatter = analysis.shape.scatter
-        outlier = _called(members, families, scatter.outlier)
+        outlier = called(members, families, scatter.outlier)
         decided = decisions(
             analysis.pairs, potencies, scatter, alpha=1 - self.level, typical_seed_sd=self.typical_seed_sd
         )
         for f, (pair, decision) in enumerate(zip(analysis.pairs, decided, strict=True), 1):
             both = (members[f], members[0])
             c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()))
-            span, row = _left_out(pair, members, f)
+            span, row = left_out(pair, members, f)
             c = replace(c, potency_range=span, decisive_row=row)
             if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
                 c = replace(c, crossing=Crossing(*met, self.level))
@@ -317,38 +316,3 @@ def _by_pair(observed: ObservedRatios) -> Seen:
         key = (*map(str, o.group.values()), o.family)
         found[key] = (*found.get(key, ()), o)
     return found
-
-
-def _cell(members: list[Points]) -> Cell:
-    """The points of a cell's families, each by rising L0."""
-    orders = [np.argsort(p.x, kind="stable") for p in members]
-
-    def joined(name: str) -> Any:
-        return np.concatenate([getattr(p, name)[o] for p, o in zip(members, orders, strict=True)])
-
-    se = np.concatenate([np.full(len(p.x), p.known_se or np.nan) for p in members])
-    seeds = joined("seeds") if any(p.seeds.any() for p in members) else None
-    sizes = tuple(len(p.x) for p in members)
-    searched = sum(max(p.runs, len(p.x)) for p in members) / sum(sizes)
-    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched)
-
-
-def _called(members: list[Points], families: list[str], point: int) -> str:
-    """What a point of a cell is called; points are in the order of `_cell`."""
-    for family, p in zip(families, members, strict=True):
-        if point < len(p.x):
-            return f"{family} {p.rows[np.argsort(p.x, kind='stable')[point]]}"
-        point -= len(p.x)
-    raise IndexError(point)
-
-
-def _left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, float], str]:
-    """Range of relative potency over single SAEs left out, and the SAE that moves it most."""
-    edges = np.cumsum([0, *(len(p.x) for p in members)])
-    own = np.concatenate([np.arange(edges[i], edges[i + 1]) for i in (0, f)])
-    values_out = pair.left_out[own]
-    if not np.isfinite(values_out).all():
-        return (math.nan, math.nan), ""
-    worst = int(np.argmax(np.abs(values_out - pair.potency[MIDDLE])))
-    name = _called([members[0], members[f]], ["", ""], worst).lstrip()
-    return (exp(float(values_out.min())), exp(float(values_out.max()))), name

@@ -21,12 +21,12 @@ from frontier.metrics import (
 )
 from frontier.metrics.asked import renamed_as_asked, rows_where
 from frontier.metrics.axes import with_better
-from frontier.metrics.cells import numbers_from_text
 from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
 from frontier.metrics.frames import to_pandas
 from frontier.metrics.identity import architecture_in
 from frontier.metrics.number_format import decimal_given
+from frontier.metrics.text_columns import numbers_from_text
 from frontier.places import address_of
 from frontier.readers import columnar
 from frontier.readers.addresses import read_address

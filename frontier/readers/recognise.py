@@ -21,10 +21,11 @@ import frontier.readers.tables as tables
 import frontier.readers.tensorboard as tensorboard
 import frontier.readers.wandb as wandb
 import frontier.readers.wandb_files as wandb_files
-from frontier.metrics.cells import different_cells, numbers_from_text
+from frontier.metrics.cells import different_cells
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import from_records
 from frontier.metrics.names import canonical_name
+from frontier.metrics.text_columns import numbers_from_text
 from frontier.readers.configs import CLASSES, of_class
 from frontier.readers.found import Found, flat, printable
 from frontier.readers.nested import rows_in
