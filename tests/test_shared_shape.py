@@ -12,12 +12,12 @@ import statsmodels.api as sm
 
 import frontier
 from benchmarks.verdict_parts import simulated
-from benchmarks.verdict_parts.truths import DESIGNS, TRUTHS, Noise, Study, needing_fewer
+from benchmarks.verdict_parts.truths import BENT, DESIGNS, TRUTHS, Noise, Study, needing_fewer
 from frontier.comparison.verdicts import decisions
 from frontier.errors import LOG, TwoComponent
 from frontier.shared_shape import MIDDLE, Cell, analysed
 from frontier.shared_shape.flips import FAR, added_columns, flips, ranks_of
-from frontier.shared_shape.models import Layout, fit_linear, fit_shift
+from frontier.shared_shape.models import Layout, fit_linear, fit_shift, placed_shifts
 from frontier.shared_shape.scatter import Widened, between_seeds, scatters
 
 LAYOUT = Layout((8, 8), (4, 4), 2, 1, 0, 1)
@@ -145,6 +145,35 @@ def test_units_of_l0_order_of_rows_and_other_cells_change_nothing():
         same = found[3, c.family]
         assert (c.verdict, c.claim) == (same.verdict, same.claim)
         assert c.tests.gate == pytest.approx(same.tests.gate, rel=1e-9)
+
+
+def test_cells_of_fewer_different_l0_change_nothing_of_their_neighbours():
+    """TopK's exact L0, the same four in both families, before ten that are all different in each."""
+    rng, many = np.random.default_rng(0), np.linspace(2.2, 5.3, 20)
+    l0 = np.stack([np.tile(np.repeat([20.0, 40, 80, 160], [3, 3, 2, 2]), 2), *[np.exp(many)] * 3])
+    hit = BENT["sigmoid to a floor"](l0) * np.exp(0.01 * rng.standard_normal(l0.shape))
+    family = np.tile(np.repeat(["relu", "topk"], 10), 4)
+    family[20:] = np.tile(["relu", "topk"], 30)
+    frame = pd.DataFrame({"layer": np.repeat(np.arange(4), 20), "architecture": family, "l0": l0.ravel()})
+    frame = frame.assign(loss_recovered=1 - hit.ravel(), seed=np.tile([0, 1, 2], 27)[:80])
+    found = frontier.compare(frame, "relu", by="layer", rows="all")
+    assert len(found) == 4
+    for c in found:
+        (alone,) = frontier.compare(frame[frame["layer"] == c.group["layer"]], "relu", by="layer", rows="all")
+        assert c.potency.ratio == pytest.approx(alone.potency.ratio, rel=1e-9)
+        assert c.tests.gate == pytest.approx(alone.tests.gate, rel=1e-9)
+        assert c.claim == alone.claim
+
+
+def test_a_hit_below_zero_leaves_other_families_in_their_places():
+    """Shifts of log 2 and log 3 on one line in log L0, one hit of the third family set to -0.001."""
+    z = np.tile(np.linspace(-1.5, 1.5, 8), (2, 3))
+    shift = np.repeat([0.0, np.log(2), np.log(3)], 8)
+    y = np.exp(-1 - (z + shift))
+    y[1, -1] = -0.001
+    for found, within in zip(placed_shifts((8, 8, 8), 8, z, y), (1e-6, 0.2), strict=True):
+        assert found == pytest.approx([0, np.log(2), np.log(3)], abs=within)
+        assert found[1] > 0.5
 
 
 def _place(c):

@@ -66,7 +66,7 @@ def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[An
 
 
 def _batch(batch: Batch) -> list[Analysis | None]:
-    shifts = placed_shifts(batch.sizes, batch.z, batch.y)
+    shifts = placed_shifts(batch.sizes, batch.levels, batch.z, batch.y)
     placed = batch.z + np.repeat(shifts, batch.sizes, axis=-1)
     models = choose(batch)
     base = int(np.argmax(batch.distinct))
@@ -77,10 +77,11 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
         z, y = batch.z[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
-        widened = widenings(layout, z, y, errors, cells)
+        places = z, placed[rows]
+        widened = widenings(layout, places, y, errors, cells)
         best = np.flatnonzero(models.best[rows] == k)
-        places = z[best], placed[rows[best]]
-        own = scatters(layout, places, y[best], errors.take(best), [widened[i] for i in best])
+        of_best = places[0][best], places[1][best]
+        own = scatters(layout, of_best, y[best], errors.take(best), [widened[i] for i in best])
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
         inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:

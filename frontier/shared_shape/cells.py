@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier.shared_shape.models import Array
+from frontier.shared_shape.models import DEGREES, Array
 
 MANY = 4
 """As many points of different L0, or more, are all the same to a deviation."""
+
+MANY_LEVELS = max(DEGREES) + 2
+"""As many different L0 of a cell, or more, are all the same to a shape."""
 
 TOGETHER = 256
 """Cells in a batch: its arrays stay near the processor, and a bar moves."""
@@ -51,6 +54,11 @@ class Cell:
         return tuple(min(len(np.unique(part)), MANY) for part in parts)
 
     @property
+    def levels(self) -> int:
+        """Different L0 of all families, `MANY_LEVELS` at the most."""
+        return min(len(np.unique(self.z)), MANY_LEVELS)
+
+    @property
     def comparable(self) -> bool:
         """Whether there are two families, a hit above 0, and a family with two different L0."""
         return len(self.sizes) > 1 and bool((self.y > 0).any()) and max(self.distinct) > 1
@@ -81,6 +89,11 @@ class Batch:
         return self.cells[0].distinct
 
     @property
+    def levels(self) -> int:
+        """Different L0 of a cell, `MANY_LEVELS` at the most."""
+        return self.cells[0].levels
+
+    @property
     def known_error(self) -> Array:
         """The median known standard error of each cell; 0 where none is known."""
         known = [None if c.se is None or not np.isfinite(c.se).any() else c.se for c in self.cells]
@@ -89,10 +102,10 @@ class Batch:
 
 def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
     """The comparable cells, gathered by structure, at most `TOGETHER` at once."""
-    by_structure: dict[tuple[tuple[int, ...], tuple[int, ...]], list[int]] = {}
+    by_structure: dict[tuple[tuple[int, ...], tuple[int, ...], int], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.comparable:
-            by_structure.setdefault((cell.sizes, cell.distinct), []).append(i)
+            by_structure.setdefault((cell.sizes, cell.distinct, cell.levels), []).append(i)
     parts = (rows[i : i + TOGETHER] for rows in by_structure.values() for i in range(0, len(rows), TOGETHER))
     for rows in parts:
         own = tuple(cells[i] for i in rows)

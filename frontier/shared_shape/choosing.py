@@ -95,7 +95,6 @@ def choose(batch: Batch) -> Models:
 def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
     """Layouts of the free model that leave degrees of freedom; the least one is marked."""
     base, n = int(np.argmax(batch.distinct)), sum(batch.sizes)
-    levels = len(np.unique(batch.cells[0].z))
 
     def layout(degree: int, deviation: int) -> Layout:
         return Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
@@ -105,7 +104,7 @@ def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
         for deviation in (1, 2)
         for degree in DEGREES
         if n - layout(degree, deviation).n_free >= LEAST_DF
-        and levels > degree + 1
+        and batch.levels > degree + 1
         and (degree < LONG_FAMILY or max(batch.sizes) >= 2 * degree)
         and max(batch.distinct) > deviation + 1
     ]

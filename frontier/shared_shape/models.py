@@ -124,7 +124,8 @@ def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
     theta = _solve(columns, t if errors is LOG else _start(t, errors))
 
     def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
-        return (columns[rows] @ theta[..., None])[..., 0], columns[rows]
+        own = columns[rows]
+        return (own @ theta[..., None])[..., 0], own
 
     if errors is LOG:
         residuals = t - (columns @ theta[..., None])[..., 0]
@@ -214,18 +215,18 @@ def fit_shifts(layout: Layout, z: Array, t: Array, errors: Errors, start: Array)
     return fitted.theta[:, : d + 1], fitted.theta[:, d + 1 :]
 
 
-def placed_shifts(sizes: tuple[int, ...], z: Array, y: Array) -> Array:
+def placed_shifts(sizes: tuple[int, ...], levels: int, z: Array, y: Array) -> Array:
     """Where each family lies on one shape, roughly: shifts (cells, families) of z, 0 for the first.
 
-    Of a shape of degree 3 at most, with log errors; what has no logarithm is taken for a small hit. They say
-    where the other families of a cell stand; a pair's own shift is estimated anew.
+    Of a shape of degree 3 at most, below the number of different L0 (`levels`), with log errors; what has no
+    logarithm is taken for a small hit. They say where the other families of a cell stand; a pair's own shift
+    is estimated anew.
     """
     m, points = len(sizes), z.shape[-1]
-    levels = min(len(np.unique(own)) for own in z)
     degree = min(3, levels - 1, points - m)
     if degree < 1 or m < 2:
         return np.zeros((len(z), m))
-    t = _start(np.log(np.where(y > 0, y, np.nan)), LOG)
+    t = _logs(y)
     layout = Layout(sizes, tuple(min(s, 3) for s in sizes), degree, 0, 0, 1)
     raised = fit_linear(layout.columns(z, moved=True), t, LOG).theta
     slope = np.minimum((z * (t - t.mean(-1, keepdims=True))).sum(-1) / (z**2).sum(-1), -0.05)
@@ -252,8 +253,12 @@ def _shift_start(layout: Layout, z: Array, t: Array, errors: Errors) -> Array:
 
 
 def _start(t: Array, errors: Errors) -> Array:
-    """Logarithms of y to start from; a y that has none, or hardly one, is taken for a small one."""
-    y = errors.unscale(t)
+    """Logarithms of y to start from."""
+    return _logs(errors.unscale(t))
+
+
+def _logs(y: Array) -> Array:
+    """Logarithms; a y that has none, or hardly one, is taken for a small one."""
     least = 0.1 * np.nanmin(np.where(y > 0, y, np.nan), axis=-1, keepdims=True)
     return np.log(np.maximum(y, least))
 

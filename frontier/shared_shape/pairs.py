@@ -125,11 +125,10 @@ def estimates(
     sign = 1.0 if moved == f else -1.0
     layout = replace(layout, base=base, moved=moved)
     by = np.repeat(shifts - shifts[:, base, None], layout.sizes, axis=-1)
-    z = np.where(layout.family == moved, z, z + by)
+    ranks, z = ranks_of(z, y), np.where(layout.family == moved, z, z + by)
     t, n = errors.scale(y), z.shape[-1]
     columns = layout.columns(z, moved=True)
     free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
-    ranks = ranks_of(z, y)
     gate, _ = added_columns(common, columns, ranks, inflation, df_inflated)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)

@@ -82,11 +82,15 @@ class Scatter:
     widened: Widened
 
 
-def widenings(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Cell]) -> list[Widened]:
-    """What widens the variances of each cell of a batch under the free model."""
-    df, free = z.shape[-1] - layout.n_free, None
+Places = tuple[Array, Array]
+"""Log L0 as it is, and with each family where it lies on one shape; (cells, points) each."""
+
+
+def widenings(layout: Layout, places: Places, y: Array, errors: Errors, cells: list[Cell]) -> list[Widened]:
+    """What widens the variances of each cell of a batch under the free model, where that fits better."""
+    df, free = y.shape[-1] - layout.n_free, None
     if any(c.seeds is not None for c in cells):
-        free = fit_linear(layout.columns(z, moved=True), errors.scale(y), errors)
+        free = _better(_fitted(layout, places, y, errors))
     out = []
     for i, cell in enumerate(cells):
         seeds = None
@@ -97,21 +101,28 @@ def widenings(layout: Layout, z: Array, y: Array, errors: Errors, cells: list[Ce
     return out
 
 
-def scatters(
-    layout: Layout, places: tuple[Array, Array], y: Array, errors: Errors, widened: list[Widened]
-) -> list[Scatter]:
-    """The scatter of each cell of a batch around the free model.
+def _fitted(layout: Layout, places: Places, y: Array, errors: Errors) -> tuple[Fitted, Fitted]:
+    as_it_is, on_one = (fit_linear(layout.columns(z, moved=True), errors.scale(y), errors) for z in places)
+    return as_it_is, on_one
 
-    `places` are log L0 as it is, and with each family where it lies on one shape: the residuals are those of
-    the better fit. Curves that are one but for their place leave no bend in the second, curves that cross
-    none in the first, so that a bend is what both leave.
+
+def _better(both: tuple[Fitted, Fitted]) -> Fitted:
+    return either(both[1].rss < both[0].rss, both[1], both[0])
+
+
+def scatters(
+    layout: Layout, places: Places, y: Array, errors: Errors, widened: list[Widened]
+) -> list[Scatter]:
+    """The scatter of each cell of a batch around the free model, where that fits better.
+
+    Curves that are one but for their place leave no bend where each lies on the other, curves that cross none
+    where they are: a bend is what both leave.
     """
-    both = [fit_linear(layout.columns(z, moved=True), errors.scale(y), errors) for z in places]
-    here = both[1].rss < both[0].rss
-    free, z = either(here, both[1], both[0]), np.where(here[:, None], places[1], places[0])
-    df, ranks = z.shape[-1] - free.theta.shape[-1], ranks_of(z, y)
+    both = _fitted(layout, places, y, errors)
+    free, ranks = _better(both), ranks_of(places[0], y)
+    df = y.shape[-1] - layout.n_free
     sigma = np.sqrt(free.rss / df)
-    lack = np.fmax(*(_lack_of_fit(layout, *one, y, df) for one in zip(places, both, strict=True)))
+    lack = np.fmax(*(_lack_of_fit(layout, z, fit, ranks, df) for z, fit in zip(places, both, strict=True)))
     rho, p_rho = _autocorrelation(free, layout.sizes, ranks)
     farthest, p_farthest = _outlier(free, df)
     return [
@@ -123,13 +134,13 @@ def scatters(
     ]  # fmt: skip
 
 
-def _lack_of_fit(layout: Layout, z: Array, free: Fitted, y: Array, df: int) -> Array:
+def _lack_of_fit(layout: Layout, z: Array, free: Fitted, ranks: NDArray[np.intp], df: int) -> Array:
     """P values of two further powers in the common shape; NaN where there is no room."""
     room = min(2, df - 1)
     if room <= 0:
         return np.full(len(z), np.nan)
     further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
-    return added_columns(free, np.concatenate([free.jacobian, further], -1), ranks_of(z, y))[0]
+    return added_columns(free, np.concatenate([free.jacobian, further], -1), ranks)[0]
 
 
 def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
