@@ -29,7 +29,7 @@ MAX_L0 = 200.0
 def run(out: Path, console: Console) -> list[Path]:
     """Print the comparison, write figures and tables to `out`, return the files."""
     table = load_dataset("gated_gemma7b")
-    layer = table[table["layer"] == LAYER].reset_index(drop=True)
+    layer = table[table["layer"] == LAYER]
     say(
         console,
         "Gated against baseline SAEs, Gemma-7B, layer 20",
