@@ -13,20 +13,27 @@ from frontier import demo as published
 from frontier.outputs import write_comparison
 from trainers import recipes
 from trainers.evaluate.runs import evaluate_run
+from trainers.head_to_head import versus
 from trainers.run import RunError
 from trainers.train import train
 
-REFERENCE = "relu"
+REFERENCE, CANDIDATE = "relu", "topk"
+HEAD_TO_HEAD = (
+    "activations.tokens=60_000",
+    "training.steps=150",
+    "training.dictionary_size=256",
+    "evaluation.windows=64",
+)
+"""Changes that leave a head to head half a minute."""
 
 
 def run(out: Path, console: Console, *, fast: bool = False, progress: bool = True) -> list[Path]:
-    """Train, evaluate, compare with ReLU, write tables and figures to `out`; return the files."""
+    """Train, measure, compare; a head to head; then the published tables. Return the files in `out`."""
     config = recipes.demo(fast)
     start = time.monotonic()
-    folder = out / "run"
-    if folder.exists() and not (folder / "config.toml").exists() and any(folder.iterdir()):
-        raise RunError(f"{folder} is in the way and holds no run; name another --out")
-    shutil.rmtree(folder, ignore_errors=True)
+    folder, second = out / "run", out / "versus"
+    _cleared(folder, "config.toml", "run")
+    _cleared(second, "versus.json", "head to head")
     published.say(
         console,
         "SAE families trained here, on the shipped language model",
@@ -48,4 +55,30 @@ def run(out: Path, console: Console, *, fast: bool = False, progress: bool = Tru
         markup=False,
     )
     files = [folder / "metrics.parquet", *write_comparison(found, out, "_trained", table)]
-    return files + published.run(out / "published", console)
+    return [
+        *files,
+        *_head_to_head(second, console, progress),
+        *published.run(out / "published", console),
+    ]
+
+
+def _cleared(folder: Path, mark: str, what: str) -> None:
+    """Take away what the last demonstration left, and nothing else."""
+    if folder.exists() and not (folder / mark).exists() and any(folder.iterdir()):
+        raise RunError(f"{folder} is in the way and holds no {what}; name another --out")
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _head_to_head(folder: Path, console: Console, progress: bool) -> list[Path]:
+    """Tune two architectures alike and train until it is decided which is better."""
+    published.say(
+        console,
+        f"Is that fair? {CANDIDATE} against {REFERENCE}, tuned alike",
+        "Above, every architecture had its default learning rate. Here both are tuned with as many pilots "
+        "and SAEs are trained until the pair is decided (150 steps, 256 latents): `sae-train versus`.",
+    )
+    found = versus(CANDIDATE, [REFERENCE], saes=16, out=folder, changes=HEAD_TO_HEAD, progress=progress)
+    terminal.show_result(found, all_with=f"{folder}/result.md")
+    console.print()
+    terminal.show_result(found.fairness, verbose=True)
+    return [folder / name for name in ("metrics.parquet", "report.html", "result.json", "result.md")]
