@@ -3,11 +3,13 @@
 import json
 import math
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tomlkit
 from scipy.stats import binom, norm
 from small_runs import TEXT, said
 
@@ -275,3 +277,38 @@ def test_a_killed_head_to_head_goes_on_to_the_same_end(tmp_path, monkeypatch, ca
         "--looks", 2, "--rates", "1", "--out", tmp_path / "part", "--quiet", *words,
     )  # fmt: skip
     assert code == 0 and "Fairness" in out and again["batch_topk"].cell in out
+
+
+def test_files_of_activations_are_judged_by_fvu_and_named(monkeypatch, tmp_path):
+    """No language model read them: nothing may name one, nor a text, nor a hit."""
+    rows = np.random.default_rng(0).normal(size=(2100, 8)) @ np.diag([4, 3, 2, 1, 1, 1, 1, 1])
+    np.save(tmp_path / "layer3.npy", rows.astype("float32"))
+    content = {"activations": {"files": str(tmp_path / "layer3.npy")}, "families": [{"architecture": "topk"}],
+               "training": {"steps": 4, "batch_size": 64, "dictionary_size": 16}}  # fmt: skip
+    (tmp_path / "c.toml").write_text(tomlkit.dumps(content))
+    monkeypatch.setattr(sys.modules["trainers.head_to_head.versus"], "report", lambda *a, **k: None)
+    call = {"saes": 4, "l0": (1.0, 4.0), "looks": 1, "rates": (1, 3), "progress": False}
+    every = ["activations.tokens=all"]
+    found = versus(tmp_path / "c.toml", ["batch_topk"], out=tmp_path / "out", changes=every, **call)
+    assert "at fvu" in repr(found) and {v.axis for v in found.verdicts} == {"fvu"}
+    facts = {f.what: f.values[0] for f in found.fairness.facts}
+    assert facts["site"] == "activations of layer3" and "text, in one order" not in facts
+    assert "layer3.npy held-out" in facts["measured on"] and facts["pilots for that"] != "0"
+    assert "tiny_lm" not in repr(found.fairness)
+    with pytest.raises(VersusError, match="config differ; name another --out, or delete"):
+        versus(tmp_path / "c.toml", ["batch_topk"], out=tmp_path / "out", **call)
+
+
+def test_a_question_with_nothing_behind_it_may_be_asked_anew(tmp_path):
+    """As after an error in the data, before any SAE was trained."""
+    one, other = (
+        asking.asked(
+            "topk", [rival], Budget(saes=8), equal="width", factors=(1,), l0=None, looks=3, changes=()
+        )
+        for rival in ("relu", "batch_topk")
+    )
+    asking.recall(one, tmp_path, False)
+    asking.recall(other, tmp_path, False)
+    (tmp_path / "tuning").mkdir()
+    with pytest.raises(VersusError, match="config differ"):
+        asking.recall(one, tmp_path, False)

@@ -73,7 +73,7 @@ def write_results(folder: str | Path, out: str | Path) -> list[Path]:
     table = pd.read_parquet(folder / "metrics.parquet")
     config = run_config(folder)
     given = {
-        "model_name": config.model.name, "llm_dtype": config.model.dtype,
+        "llm_dtype": "" if config.activations.files else config.model.dtype,
         "batch_size_prompts": config.evaluation.batch_size,
         "n_eval_reconstruction_batches": -(-config.evaluation.windows // config.evaluation.batch_size),
     }  # fmt: skip
@@ -98,8 +98,9 @@ def result(row: Mapping[str, Any], given: Mapping[str, Any], release: str) -> di
     length = row.get("context_length")
     tokens = dict.fromkeys(("total_tokens_eval_reconstruction", "total_tokens_eval_sparsity_variance"), -1)
     evaluation = {
-        **given, "dataset": str(row.get("protocol", "")), "context_size": int(length or 0),
-        "compute_kl": True, "compute_ce_loss": True, "compute_sparsity_metrics": True,
+        "model_name": row.get("model"), **given, "dataset": str(row.get("protocol", "")),
+        "context_size": int(length or 0), "compute_kl": _number(row.get("kl")) != MISSING,
+        "compute_ce_loss": clean != MISSING, "compute_sparsity_metrics": True,
     }  # fmt: skip
     settings = {
         "architecture": row.get("architecture"), "model_name": row.get("model"),

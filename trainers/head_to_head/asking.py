@@ -142,7 +142,8 @@ def _one_of_each(config: RunConfig) -> None:
 def recall(question: Question, folder: Path, looked: bool) -> None:
     """Write the question to the folder, or see that it is the one that was asked there.
 
-    A budget may change as long as no look was made: after one it is part of the error rate.
+    A budget may change as long as no look was made (after one it is part of the error rate), and all else as
+    long as the folder holds nothing but a question.
 
     Raises
     ------
@@ -150,7 +151,8 @@ def recall(question: Question, folder: Path, looked: bool) -> None:
         If the folder holds another head to head.
     """
     path, now = folder / FILE, question.record()
-    if path.exists():
+    others = [p.name for p in folder.iterdir() if p.name not in (".lock", FILE)]
+    if path.exists() and others:
         was = json.loads(path.read_text(encoding="utf-8"))
         differs = [k for k in now if was.get(k) != json.loads(json.dumps(now))[k]]
         if differs == ["budget"] and not looked:
@@ -161,7 +163,10 @@ def recall(question: Question, folder: Path, looked: bool) -> None:
                 "error rate rests; go on with that one, or ask again with another --out"
             )
         if differs:
-            raise VersusError(f"{folder} holds another head to head: {listed(differs)} differ")
-    elif any(p.name != ".lock" for p in folder.iterdir()):
+            raise VersusError(
+                f"{folder} holds another head to head: {listed(differs)} differ; name another --out, or "
+                f"delete {folder}"
+            )
+    elif others:
         raise VersusError(f"{folder} is not empty and holds no head to head; name another --out")
     write_json(path, now, indent=1)

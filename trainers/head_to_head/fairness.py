@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,7 +97,7 @@ def fairness(
         for f, a in zip(config.families, architectures, strict=True)
     }
     facts = (
-        *_shared(config, alike),
+        *_shared(config, table, alike),
         alike("range of L0", f"{number(level.low)} to {number(level.high)}"),
         each("latents", lambda f: f"{sizes[f.called]:,}"),
         each("multiplications per token", lambda f: costs[f.called]),
@@ -116,19 +116,25 @@ def fairness(
     )
 
 
-def _shared(config: RunConfig, alike: Callable[[str, str], Fact]) -> Sequence[Fact]:
-    t, a, e = config.training, config.activations, config.evaluation
-    text = a.text if isinstance(a.text, str) else listed(a.text, 2)
-    return (
-        alike("site", f"{a.site} of {config.model.name}"),
-        alike("text, in one order", text),
-        alike("tokens", "all" if a.tokens == "all" else f"{a.tokens:,}"),
-        alike("steps × batch", f"{t.steps:,} × {t.batch_size:,}"),
-        alike("warm-up, decay, sparsity's", f"{t.warmup:g}, {t.decay:g}, {t.sparsity_warmup:g}"),
-        alike("norm of gradients", f"at most {t.clip:g}"),
-        alike("seeds", "one per SAE"),
-        alike("held-out windows", f"{e.windows}"),
-    )
+def _shared(config: RunConfig, table: pd.DataFrame, alike: Callable[[str, str], Fact]) -> Iterator[Fact]:
+    """What all families had; where and on what they were measured is what their rows say."""
+    t, a = config.training, config.activations
+    measured = {
+        c: listed(table[c].dropna().astype(str).unique()) for c in ("site", "layer", "model", "protocol")
+    }
+    site = ", layer ".join(filter(None, (measured["site"], measured["layer"])))
+    yield alike("site", f"{site} of {measured['model']}")
+    if a.target_site:
+        yield alike("target site", a.target_site)
+    source = a.files or a.text
+    what = "activations" if a.files else "text"
+    yield alike(f"{what}, in one order", source if isinstance(source, str) else listed(source, 2))
+    yield alike("rows" if a.files else "tokens", "all" if a.tokens == "all" else f"{a.tokens:,}")
+    yield alike("steps × batch", f"{t.steps:,} × {t.batch_size:,}")
+    yield alike("warm-up, decay, sparsity's", f"{t.warmup:g}, {t.decay:g}, {t.sparsity_warmup:g}")
+    yield alike("norm of gradients", f"at most {t.clip:g}")
+    yield alike("seeds", "one per SAE")
+    yield alike("measured on", measured["protocol"])
 
 
 def _cost(architecture: Architecture, size: int, widths: tuple[int, int]) -> str:

@@ -39,6 +39,8 @@ class Verdict(Result):
     level : float
         Error rate that the look used.
     sentence : str
+    axis : str
+        What `at` is measured in: "hit", or a metric's name.
     """
 
     candidate: str
@@ -53,6 +55,7 @@ class Verdict(Result):
     saes: int
     level: float
     sentence: str
+    axis: str = "hit"
 
     @property
     def decided(self) -> bool:
@@ -88,6 +91,7 @@ def verdict_of(c: Comparison, table: pd.DataFrame, look: int, level: float) -> V
     return Verdict(
         c.reference, c.family, verdict, c.why, value, low, high, r.at if r.at is not None else float("nan"),
         look, saes, level, _sentence(c, verdict, value, low, high),
+        r.height,
     )  # fmt: skip
 
 

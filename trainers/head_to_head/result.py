@@ -70,7 +70,8 @@ class Versus(Result):
 
     def _view(self) -> View:
         level = f"{100 * (1 - self.alpha):g} %, all looks"
-        headers = ("against", "is", f"relative potency [{level}]", "at hit", "look", "SAEs of both")
+        at = f"at {self.verdicts[0].axis}"
+        headers = ("against", "is", f"relative potency [{level}]", at, "look", "SAEs of both")
         rows = tuple(
             (v.rival, v.verdict, v.cell, number(v.at), str(v.look), str(v.saes)) for v in self.verdicts
         )

@@ -129,7 +129,8 @@ def _shifts(own: pd.DataFrame, alive: Sequence[float], middle: float) -> dict[fl
     """Log relative potency of each rate over the middle one, all on one shape."""
     label = {r: f"{r:g}" for r in alive}
     rows = own[own["learning_rate"].isin(alive)]
-    table = rows[["l0", "loss_recovered"]].assign(family=rows["learning_rate"].map(label))
+    measured = [c for c in ("l0", "loss_recovered", "fvu") if c in rows and rows[c].notna().any()]
+    table = rows[measured].assign(family=rows["learning_rate"].map(label))
     found = compare(table, label[middle], rows="all").shapes
     known = found[0].shifts if found else {}
     return {r: known[label[r]] for r in alive if math.isfinite(known.get(label[r], math.nan))} or {
