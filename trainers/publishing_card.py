@@ -28,7 +28,7 @@ configs:
 
 {intro}
 
-![Loss recovered against L0 of every family](frontier.png)
+![The frontier of every family](frontier.png)
 
 {verdicts}
 ## What each family was given
