@@ -39,7 +39,8 @@ reveal_type(fits[0]["k"].estimate)
 def test_a_users_script_is_checked_with_types(tmp_path, pytestconfig):
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "mypy.ini").write_text(CONFIG)
-    kept = pytestconfig.cache.mkdir("mypy")
+    cache = getattr(pytestconfig, "cache", None)  # without pytest's own there is none to keep
+    kept = cache.mkdir("mypy") if cache else tmp_path / "mypy"
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--cache-dir", str(kept), "script.py"],
         cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "MYPYPATH": str(ROOT)},
