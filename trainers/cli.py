@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -19,6 +16,7 @@ from rich.console import Console
 from frontier import terminal
 from trainers import cli_harvest, cli_hub, cli_own, cli_versus
 from trainers.address_space import lack_of_address_space
+from trainers.cli_endings import fail, in_one_line, resumable, stop
 from trainers.cli_options import Quiet, Use
 from trainers.interruption import Stopped, raising
 
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
 IDENTITY = ("site", "family", "dictionary_size", "learning_rate", "seed", "sparsity_setting", "steps_trained")
 METRICS = ("l0", "ce_sae", "loss_recovered", "fvu", "alive_fraction")
 """Columns of the table at the end of a run; the file has them all."""
-AGAIN = "the same command"
-"""How a head to head and a harvest go on."""
 app = typer.Typer(
     name="sae-train",
     help="Train families of sparse autoencoders on one stream of activations, and measure them.\n\n"
@@ -41,7 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 console = Console(highlight=False)
-errors_console = Console(stderr=True, highlight=False)
 
 Folder = Annotated[Path, typer.Argument(help="Folder of a run.", show_default=False)]
 
@@ -288,28 +283,6 @@ def next_step(table: pd.DataFrame, path: Path) -> str:
     return f"`sae-frontier compare {at}{choice}` compares the families"
 
 
-@contextmanager
-def resumable(folder: Path, how: str = "resume") -> Iterator[None]:
-    """Inside, a signal ends the work in order, with a word on how to go on and the exit code for shells."""
-    try:
-        yield
-    except Stopped as stopped:
-        begun = any((folder / n).exists() for n in ("config.toml", "asked.toml", "versus.json", "store.json"))
-        command = f"`sae-train {how} {folder}`" if how != AGAIN else AGAIN
-        next_word = f"{command} goes on" if begun else "nothing had begun"
-        errors_console.print(f"sae-train: {stopped}; {next_word}", markup=False, soft_wrap=True)
-        raise typer.Exit(stopped.exit_code) from stopped
-    except RuntimeError as error:
-        from trainers.ranks import LostProcess
-
-        if not isinstance(error, LostProcess):
-            raise
-        if error.first:
-            again = f"`sae-train {how} {folder}`, under torchrun, goes on from the last checkpoint"
-            fail(f"{error}, and the others with it; {again}")
-        raise typer.Exit(2) from error
-
-
 def main() -> None:
     """Run the command; bad input ends with one clear line and exit code 2."""
     # Waiting threads that spin cost a step ten times its time on shared cores; torch reads this when it
@@ -330,20 +303,3 @@ def main() -> None:
         if type(error) is RuntimeError:  # torch's own, or a fault of ours: the traceback is wanted
             raise
         fail(str(error))
-
-
-def stop(stopped: Stopped) -> NoReturn:
-    """One line, and the exit code of the signal."""
-    errors_console.print(f"sae-train: {stopped}", markup=False, soft_wrap=True)
-    sys.exit(stopped.exit_code)
-
-
-def in_one_line(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    """A warning without the source line that gave it."""
-    if issubclass(category, UserWarning):
-        errors_console.print(f"sae-train: {message}", markup=False, soft_wrap=True, style="yellow")
-
-
-def fail(message: str) -> NoReturn:
-    """One line on standard error, exit code 2."""
-    terminal.fail("sae-train", message)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from frontier import terminal
+from trainers.cli_endings import AGAIN, resumable
 from trainers.cli_options import Quiet
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def harvest(
     Example: `sae-train harvest sweep.toml --out stores/layer3 --limit 100GB`
     """
     from trainers.activations.sizes import bytes_of
-    from trainers.cli import AGAIN, resumable
     from trainers.config import read_config
 
     share = part_of(part)

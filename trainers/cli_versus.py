@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from frontier import terminal
+from trainers.cli_endings import AGAIN, resumable
 from trainers.cli_options import Quiet
 
 
@@ -67,7 +68,6 @@ def versus(
 
     Example: `sae-train versus my_sae.py:MySAE --against relu,batch_topk --budget 30min --out runs/versus`
     """
-    from trainers.cli import AGAIN, resumable
     from trainers.head_to_head import versus as decided
 
     names = [n.strip() for n in against.split(",") if n.strip()]
