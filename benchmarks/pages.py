@@ -31,8 +31,8 @@ from trainers.studies.inference_time import METHODS, best_dictionaries, encoder_
 from trainers.studies.prune import prune
 
 SITE = "mlp_out.-1"
-QUICK = 12
-"""Windows of a quick run: three batches."""
+QUICK = 8
+"""Windows of a quick run, the least that the anatomy of errors takes."""
 DECODER = replace(KL, parameters=("W_dec",))
 TUNING: dict[str, list[FineTuning]] = {
     "topk": [

@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -119,6 +120,10 @@ def member_table(logs: dict[str, MemberLog]) -> Table:
     return table
 
 
+installed = cache(version)
+"""The version of a package, its metadata read once."""
+
+
 def environment(path: Path, run: Run) -> None:
     """What the run ran in: versions, machine, data."""
     names = ("torch", "transformers", "safetensors", "numpy", "pandas", "sae-frontier")
@@ -126,7 +131,7 @@ def environment(path: Path, run: Run) -> None:
     about = {
         "python": sys.version.split()[0], "platform": platform.platform(), "processes": ranks.world_size(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "packages": {n: version(n) for n in names},
+        "packages": {n: installed(n) for n in names},
         "activations": run.stream.description,
         "model": {"name": run.model.name, "revision": run.model.revision},
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import pandas as pd
@@ -38,12 +39,18 @@ def table_of(cells: Sequence[Record]) -> pd.DataFrame:
 def potency(ours: Sequence[Record], theirs: Sequence[Record], metric: str) -> list[float] | None:
     """L0 of the peer over ours at equal metric and its 95 % limits; None where there is no one ratio."""
     table = table_of([*ours, *theirs])[["family", "l0", metric]]
-    peer = theirs[0]["method"]
+    return _potency(tuple(table.itertuples(index=False, name=None)), metric, theirs[0]["method"])
+
+
+@cache
+def _potency(rows: tuple[tuple[Any, ...], ...], metric: str, peer: str) -> list[float] | None:
+    """Of one table, once: a page asks for the best rate's again."""
+    table = pd.DataFrame(rows, columns=["family", "l0", metric])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = frontier.compare(table, peer).ratios.to_frame()
-    for r in found.itertuples():
-        if r.family == OURS and r.quantity == "relative_potency" and math.isfinite(r.ratio):
+        found = frontier.compare(table, peer).potencies
+    for r in found:
+        if r.family == OURS:
             return [round(float(v), 3) for v in (r.ratio, r.ratio_low, r.ratio_high)]
     return None
 

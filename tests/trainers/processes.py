@@ -17,6 +17,9 @@ FORKS.set_forkserver_preload(
      "transformers.models.gpt2.modeling_gpt2"]
 )  # fmt: skip
 
+THRESHOLD_ROWS = 2048
+"""Of the 16,384 that a final threshold is of: eight batches of a small run, a part of a pass."""
+
 
 class Forked:
     """A function's call in a process of its own; its methods are those of `subprocess.Popen`."""
@@ -74,8 +77,10 @@ def _call(function, arguments, said, limits, environment):
 
 
 def _sae_train(*words):
+    from trainers import run
     from trainers.cli import main
 
+    run.THRESHOLD_ROWS = THRESHOLD_ROWS
     sys.argv = ["sae-train", *words]
     main()
 

@@ -70,11 +70,12 @@ def test_memory_stays_within_what_is_given(saes, model, tokens, monkeypatch):
     8 SAEs of (4,096, 65k) in 17.2 GB; both within a quarter of a GPU of 140 GB each.
     """
     monkeypatch.setattr(one_pass, "LOGIT_BYTES", 2**14)
+    monkeypatch.setattr(one_pass, "LEAST_BATCHES", 2)  # else 32 windows are batches of two
     limit = 2 * fitting.LOGITS * VOCABULARY * LENGTH
     peaks = {}
     for memory in (limit, 8 * limit):
         with Traffic() as traffic:
-            evaluate(saes, model, tokens.repeat(4, 1), SITE, batch_size=16, protocol="p", memory=memory)
+            evaluate(saes, model, tokens, SITE, batch_size=16, protocol="p", memory=memory)
         peaks[memory] = traffic.peak
     assert peaks[limit] < limit + 8 * 2**14  # losses of some rows of logits
     assert 3 * peaks[limit] < peaks[8 * limit] < 8 * limit

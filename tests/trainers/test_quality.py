@@ -57,7 +57,8 @@ def test_the_error_of_a_conversion_is_seen(tmp_path):
     assert measured.error_of_conversion(tmp_path, cell, saes, x, wrong) > 1e-3
 
 
-def test_peers_are_given_the_batches_of_our_run_in_their_order(tmp_path):
+def test_peers_are_given_the_batches_of_our_run_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(sites, "TOKENS", 20_000)
     path, _ = sites.rows_of(PLACE, tmp_path)
     given = peers.Rows(str(path), sites.BATCH, PLACE.steps)
     stream = build_run(sites.configuration(PLACE, ["relu"], [1], 16), progress=False).stream

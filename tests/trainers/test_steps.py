@@ -82,6 +82,7 @@ def family_of(kind, members=None, d_in=D, d_out=D, double=False, size=F):
     return family
 
 
+@functools.cache
 def batch(seed, d_in=D, d_out=D, n=B, double=False, transcoder=False):
     """Sparse sums of random directions, with a mean, as activations are.
 

@@ -16,7 +16,7 @@ from trainers import checkpoints, cli, recipes
 from trainers.config import checked, read_config, stated, write_config
 from trainers.evaluate.runs import evaluate_run
 from trainers.precision import with_formats
-from trainers.run import RunError, build_run
+from trainers.run import THRESHOLD_ROWS, RunError, build_run
 from trainers.sae_files import load_saes
 from trainers.status import run_status
 from trainers.train import enough_memory, train
@@ -238,10 +238,11 @@ def test_activations_that_fit_are_computed_once():
     )
 
 
-def test_thresholds_come_from_training_rows_and_the_final_weights(tmp_path):
+def test_thresholds_come_from_training_rows_and_the_final_weights(tmp_path, monkeypatch):
     """The L0 of BatchTopK on those rows is k; the stream stands where it stood: a resumed run agrees."""
     from small_runs import small
 
+    monkeypatch.setattr("trainers.run.THRESHOLD_ROWS", THRESHOLD_ROWS)  # in other tests there are fewer
     families = [{"architecture": a, "settings": [3, 8]} for a in ("batch_topk", "matryoshka")]
     run = train(small(families), tmp_path / "run", progress=False)
     before = run.stream.state()

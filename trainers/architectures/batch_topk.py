@@ -96,12 +96,14 @@ class BatchTopK(TopK):
 
     def highest(self, p: Parameters, x: Tensor, count: int) -> Tensor:
         """The highest positive pre-activations of all rows, falling; at most `count`."""
-        found = x.new_zeros(0)
+        found, least = x.new_zeros(0), x.new_zeros(())  # only what is above the least of enough can be kept
         for rows in x.split(ROWS):
             z = self.pre_activations(p, rows).flatten()
-            both = torch.cat([found, z[z > 0]])
-            found = both.topk(min(count, len(both))).values
-        return found
+            found = torch.cat([found, z[z > least]])
+            if len(found) >= count:
+                found = found.topk(count, sorted=False).values
+                least = found.min()
+        return found.sort(descending=True).values
 
 
 def is_among_highest_of_batch(f: Tensor, k: float | Tensor, largest: float | None = None) -> Tensor:

@@ -93,17 +93,19 @@ def _unexplained(xx: Tensor, xe: Tensor, ee: Tensor) -> Tensor:
     Missing where the tokens of these are too few.
     """
     groups, members = ee.shape
+    xe = xe.transpose(1, 2).flatten(2)  # [g, d + 1, members · d_out]: all SAEs side by side
+    every = xx.sum(0), xe.sum(0)
     found = ee.new_full((groups, groups, members), torch.nan)
     for g in range(groups):
         for h in range(g + 1):
-            kept = [k for k in range(groups) if k not in (g, h)]
-            weights = _map(xx[kept].sum(0), xe[kept].sum(0))
+            out = sorted({g, h})
+            weights = _map(every[0] - xx[out].sum(0), every[1] - xe[out].sum(0))
             if weights is None:
                 continue
-            for scored, out in {(g, h), (h, g)}:
-                explained = weights * (2 * _flat(xe[scored]) - xx[scored] @ weights)
+            for scored, other in {(g, h), (h, g)}:
+                explained = torch.addmm(xe[scored], xx[scored], weights, beta=2, alpha=-1).mul_(weights)
                 parts = explained.view(len(weights), members, -1).sum((0, 2))
-                found[scored, out] = ee[scored] - parts
+                found[scored, other] = ee[scored] - parts
     return found
 
 
@@ -114,7 +116,7 @@ def _map(xx: Tensor, xe: Tensor) -> Tensor | None:
         return None
     ridge = xx.new_zeros(d + 1)
     ridge[:d] = RIDGE * xx.diagonal()[:d].mean() + torch.finfo(xx.dtype).tiny
-    return torch.linalg.solve(xx + ridge.diag(), _flat(xe))
+    return torch.linalg.solve(xx + ridge.diag(), xe)
 
 
 def _fraction(unexplained: Tensor, moments: list[Tensor]) -> Tensor:
@@ -122,8 +124,3 @@ def _fraction(unexplained: Tensor, moments: list[Tensor]) -> Tensor:
     xx, xe, ee = moments
     total = ee - xe[:, -1].square().sum(-1) / xx[-1, -1]
     return torch.where(total > 0, 1 - unexplained / total, torch.nan)
-
-
-def _flat(products: Tensor) -> Tensor:
-    """Products `[members, d + 1, d_out]` of all SAEs side by side `[d + 1, members · d_out]`."""
-    return products.permute(1, 0, 2).flatten(1)
