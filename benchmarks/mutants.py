@@ -6,8 +6,8 @@ A copy of the tree takes one fault at a time (an exchanged operator, comparison,
 dropped `not`); the tests of its module run until the first fails, where none does those of its neighbours.
 As many are drawn in each module, from one seed; the sample stays as it is when other lines change. What
 survives is printed; what nobody could see is listed with its reason in `mutant_parts/equivalent.json`. The
-table goes to docs/reliability.md. After tests were written, `--again` tries what was missed; the table keeps
-what the first pass had noticed.
+table goes to docs/reliability.md. After tests were written, `--again` tries what was missed, and what changes
+of the code brought into the sample; the table keeps what was missed when it was first tried with this seed.
 """
 
 from __future__ import annotations
@@ -95,7 +95,8 @@ SUBJECTS = {
     "comparison": Subject(
         ("frontier/comparison",),
         ("tests/test_verdicts.py", "tests/test_comparison.py", "frontier/comparison", "tests/test_doubts.py",
-         "tests/test_verdict_rates.py", "--deselect=tests/test_verdict_rates.py::" + SLOWEST),
+         "tests/test_budgets.py", "tests/test_verdict_rates.py",
+         "--deselect=tests/test_verdict_rates.py::" + SLOWEST),
         ("tests/test_report.py", "tests/test_cli.py"),
     ),
     "closed_forms": _of(
@@ -171,10 +172,13 @@ def score(found: dict[str, Any]) -> float:
 
 def table(modules: dict[str, Any]) -> str:
     """The score of each module, of all, and the faults that no test could see, as Markdown."""
-    every: dict[str, Any] = {key: [f for m in modules.values() for f in m[key]] for key in OUTCOMES}
+    every: dict[str, Any] = {
+        key: [f for m in modules.values() for f in m[key]] for key in (*OUTCOMES, "missed")
+    }
     rows = [
         {"module": name, "seed": m.get("seed", ""), "planted": sum(len(m[o]) for o in OUTCOMES),
-         "noticed": len(m["killed"]), "at first": m.get("first", ""), "not noticed": len(m["survived"]),
+         "noticed": len(m["killed"]), "at first": len(set(m["killed"]) - set(m["missed"])),
+         "not noticed": len(m["survived"]),
          "equivalent": len(m["equivalent"]), "share": f"{100 * score(m):.0f} %"}
         for name, m in {**modules, "all": every}.items()
     ]  # fmt: skip
@@ -187,14 +191,31 @@ def stored(last: Path) -> dict[str, Any]:
     return json.loads(last.read_text(encoding="utf-8"))["modules"] if last.exists() else {}
 
 
-def settled(before: dict[str, Any]) -> dict[str, list[str]]:
-    """Faults that need no second try: those killed, and survivors of all tests whose reason is known by now.
+def settled(before: dict[str, Any], names: Sequence[str]) -> dict[str, list[str]]:
+    """Faults `names` that need no second try: killed ones, and survivors whose reason is known by now.
 
-    >>> settled({"killed": ["a"], "survived": ["b"], "equivalent": ["c"]})
+    >>> settled({"killed": ["a", "gone"], "survived": ["b"], "equivalent": ["c"]}, ["a", "b", "c", "new"])
     {'killed': ['a'], 'survived': [], 'equivalent': []}
     """
-    silent = [f for o in ("survived", "equivalent") for f in before.get(o, ()) if _text(f) in EQUIVALENT]
-    return {"killed": list(before.get("killed", ())), "survived": [], "equivalent": silent}
+    silent = [*before.get("survived", ()), *before.get("equivalent", ())]
+    return {
+        "killed": [f for f in names if f in before.get("killed", ())],
+        "survived": [],
+        "equivalent": [f for f in names if f in silent and _text(f) in EQUIVALENT],
+    }
+
+
+def row(before: dict[str, Any], known: dict[str, list[str]], new: dict[str, list[str]]) -> dict[str, Any]:
+    """What is stored of a module: faults by outcome, and those `missed` when they were first tried.
+
+    >>> before = {"killed": ["a"], "survived": ["b"], "equivalent": [], "missed": ["b", "gone"]}
+    >>> known = {"killed": ["a"], "survived": [], "equivalent": []}
+    >>> row(before, known, {"killed": ["b", "c"], "survived": ["d"], "equivalent": []})
+    {'killed': ['a', 'b', 'c'], 'survived': ['d'], 'equivalent': [], 'missed': ['b', 'd']}
+    """
+    found = {o: [*known[o], *new[o]] for o in OUTCOMES}
+    late = [*before.get("missed", ()), *new["survived"]]
+    return found | {"missed": [f for o in ("killed", "survived") for f in found[o] if f in late]}
 
 
 def _text(name: str) -> str:
@@ -225,12 +246,11 @@ def main() -> None:
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(*LEFT))
         for name in names:
             chosen = sample(tree, SUBJECTS[name], 2 if asked.quick else asked.count, asked.seed)
-            before = stored(last).get(name, {}) if asked.again else {}
-            known = settled(before)
+            before = stored(last).get(name, {})
+            before = before if before.get("seed") == asked.seed else {}
+            known = settled(before if asked.again else {}, [f.name for f in chosen])
             new = tried(tree, name, [f for f in chosen if not any(f.name in some for some in known.values())])
-            found = {o: [*known[o], *new[o]] for o in OUTCOMES}
-            first = before.get("first", len(found["killed"]))
-            every = stored(last) | {name: found | {"seed": asked.seed, "first": first}}
+            every = stored(last) | {name: row(before, known, new) | {"seed": asked.seed}}
             modules = {n: every[n] for n in SUBJECTS if n in every}
             write("mutants", circumstances("pytest", "numpy") | {"modules": modules}, folder)
     print(table(modules))

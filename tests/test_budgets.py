@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -139,6 +140,20 @@ def test_steps_where_tokens_are_not_known(table):
     d = frontier.compare_budgets(steps)
     assert d.budget_column == "steps_trained"
     assert frontier.plot_budget(d)[0].get_xlabel().startswith("Training steps\n")
+
+
+def test_rows_say_their_group_and_no_number_that_a_verdict_forbids(table, found):
+    layers = pd.concat([table.assign(layer=n) for n in (3, 12)])
+    lines = [line.split() for line in frontier.compare_budgets(layers).to_text(width=1000).splitlines()]
+    told = [(line[0], line[1]) for line in lines if "better" in line]
+    assert sorted(told) == sorted((n, f"{b:,}") for n in ("3", "12") for b in TOKENS)
+    one = found[0]
+    low, high = f"{one.potency.ratio_low:.3f}", f"{one.potency.ratio_high:.3f}"
+    assert one.is_told and f"[{low}, {high}]" in str(one)
+    nothing = replace(one.potency, ratio=np.nan)
+    for blank in (*(replace(one, verdict=v) for v in ("withheld", "not comparable")),
+                  replace(one, potency=nothing)):  # fmt: skip
+        assert not blank.is_told and low not in str(blank) and high not in str(blank)
 
 
 def test_the_figure_draws_the_numbers(found):

@@ -104,6 +104,17 @@ def test_a_pure_shift_is_found_exactly():
     assert (found.rss < 1e-12).all()
 
 
+@pytest.mark.parametrize(
+    ("slope", "bend", "shift", "middle"), [(-0.58, 0.46, 0.31, 1.47), (-0.76, 0.77, 0.34, 1.09)]
+)
+def test_a_pure_shift_is_found_where_the_curve_is_past_its_least(slope, bend, shift, middle):
+    """Of equal height on the falling side lies another optimum, which a start on the wrong side reaches."""
+    z = np.concatenate([np.linspace(-1.6, 1.6, 8), middle + np.linspace(-0.3, 0.3, 8)])
+    u = z + shift * (np.arange(16) >= 8)
+    found = fit_shift(LAYOUT, z[None], (slope * u + bend * u**2)[None], LOG)
+    assert found.theta[0, -1] == pytest.approx(shift, rel=1e-6) and found.rss[0] < 1e-12
+
+
 @pytest.mark.parametrize("potency", [0.4, 1.0, 2.5])
 def test_the_potency_is_that_of_the_curves(potency):
     curve = TRUTHS["Hill"]

@@ -51,7 +51,7 @@ class Fault:
 
     def rank(self, seed: int) -> str:
         """A draw that depends on the fault alone, so that edits elsewhere leave the sample as it is."""
-        return hashlib.sha256(f"{seed} {self.text} {self.choice}".encode()).hexdigest()
+        return hashlib.sha256(f"{seed} {self.name} {self.choice}".encode()).hexdigest()
 
 
 def changed(node: ast.AST) -> Iterator[ast.AST]:

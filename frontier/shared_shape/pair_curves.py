@@ -162,15 +162,13 @@ class Curves:
             highs.append(np.where(np.isnan(mine), -np.inf, mine).max(-1))
         low, high = np.maximum(*lows), np.minimum(*highs)
         shared = low <= high  # one SAE inside the other's range shares one hit
-        low, high = np.where(shared, low, 1.0), np.where(shared, high, 1.0)
+        low, high = np.where(shared, low, np.nan), np.where(shared, high, np.nan)
         logs = np.log(low)[:, None] + np.linspace(0, 1, HITS) * np.log(high / low)[:, None]
         (z_moved, d_moved), (z_base, d_base) = (self._inverse(z, logs, moved=m) for m in (True, False))
         gradient = d_base - d_moved
-        nan = np.where(shared, 1.0, np.nan)[:, None]
         left_out = self.sign * (z_base - z_moved)[:, MIDDLE, None] - self._influence(gradient[:, MIDDLE])
-        potency = self.sign * (z_base - z_moved) * nan
-        errors = self.error(gradient) * nan, self.robust_error(gradient) * nan
-        return np.exp(logs) * nan, potency, *errors, left_out * nan
+        errors = self.error(gradient), self.robust_error(gradient)
+        return np.exp(logs), self.sign * (z_base - z_moved), *errors, left_out
 
     def _influence(self, gradient: Array) -> Array:
         """How much a linear combination falls when a point is left out, (cells, points).
