@@ -10,6 +10,7 @@ import resource
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -57,14 +58,20 @@ def sae_train(*words, limits=None, **environment):
 
 
 def under_torchrun(count, *words):
-    """`torchrun --nproc-per-node COUNT -m trainers` with these words, its workers forked; ended."""
+    """`torchrun --nproc-per-node COUNT -m trainers` with these words, its workers forked; ended.
+
+    What it notes for its own log needs no stack of frames with their sources, a second of reading each time.
+    """
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    names = "torch.distributed.elastic.rendezvous.dynamic_rendezvous.get_method_name"
 
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
         start_method="forkserver", monitor_interval=0.05,
     )  # fmt: skip
-    elastic_launch(config, _worker)(*map(str, words))
+    with mock.patch(names, lambda depth=2: "a step"):
+        elastic_launch(config, _worker)(*map(str, words))
 
 
 def _call(function, arguments, said, limits, environment):

@@ -1,5 +1,6 @@
 """Nothing is in units of the mean: a constant added to a site changes no result beyond rounding."""
 
+import functools
 import math
 import shutil
 
@@ -33,6 +34,7 @@ KINDS = [
 EVERY = pytest.mark.parametrize("kind", KINDS, ids=[f"{i}-{k.name}" for i, k in enumerate(KINDS)])
 
 
+@functools.cache
 def rows(seed, n=B):
     """Sparse sums of directions, in float64, of a spread of about 1."""
     random = torch.Generator().manual_seed(seed)
@@ -59,12 +61,17 @@ def trained(kind, constant, transcoder=False):
     return family.sae(0)
 
 
+@functools.cache
+def without_a_mean(kind):
+    return trained(kind, torch.zeros(D, dtype=torch.float64))
+
+
 @EVERY
 @pytest.mark.parametrize("size", [3, 30])
 def test_a_constant_changes_nothing(kind, size):
     """Mean 3 and 30 times the spread; the difference is that of float32 numbers of that size."""
     constant = torch.linspace(-1, 1, D, dtype=torch.float64) * size * math.sqrt(3)
-    plain, shifted = trained(kind, torch.zeros(D, dtype=torch.float64)), trained(kind, constant)
+    plain, shifted = without_a_mean(kind), trained(kind, constant)
     x = rows(77, 500)
     f, g = plain.encode(x.float()), shifted.encode((x + constant).float())
     assert (f != 0).float().mean() > 0.005

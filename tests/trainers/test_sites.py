@@ -75,7 +75,7 @@ def test_two_sites_in_one_run_are_two_runs_of_one_site(together, apart):
 
 
 def test_each_site_is_compared_by_itself(tmp_path):
-    families = [{"architecture": a, "settings": [2, 4, 6, 8, 12, 16]} for a in ("topk", "batch_topk")]
+    families = [{"architecture": a, "settings": [2, 4, 8, 16]} for a in ("topk", "batch_topk")]
     train(of_sites(families=families), tmp_path / "run", progress=False)
     evaluate_run(tmp_path / "run", progress=False)
     found = compare(tmp_path / "run" / "metrics.parquet", reference="topk")
@@ -138,10 +138,11 @@ def test_the_folder_says_which_sites(together, monkeypatch, capsys):
     assert run_status(together)
 
 
-def test_sites_of_different_widths(tmp_path):
+def test_sites_of_different_widths(tmp_path, monkeypatch):
     """An expansion gives each site its own size; a size is the same everywhere."""
+    monkeypatch.setattr("trainers.evaluate.linear_error.MEMORY", 0)  # 3 maps of the wide site in place of 36
     training = {"dictionary_size": None, "expansion": 2}
-    one = [{"architecture": "batch_topk", "settings": [2]}]  # the wide site's evaluation costs d³
+    one = [{"architecture": "batch_topk", "settings": [2]}]
     wide = of_sites(["mlp_out.1", "mlp_neurons.1"], one, training=training)
     trained = train(wide, tmp_path / "run", progress=False)
     assert {(f.site, f.d_in, f.dictionary_size) for f in trained.families} == {

@@ -62,10 +62,10 @@ def test_a_linear_target_is_left_to_the_skip(kind, engine):
     centres = torch.full((D,), 5.0), torch.full((4,), -7.0)
     scaling = Scaling(*scales, torch.zeros(D), torch.zeros(4), *centres)
     family = Family(
-        "f", kind, [Member("a", 2.0, 0, 0.02)], d_in=D, d_out=4, dictionary_size=F, scaling=scaling
+        "f", kind, [Member("a", 2.0, 0, 0.04)], d_in=D, d_out=4, dictionary_size=F, scaling=scaling
     )
-    trainer = engine(family, StepOptions(Schedule(300)))
-    for step in range(300):
+    trainer = engine(family, StepOptions(Schedule(150)))
+    for step in range(150):
         x = 2 * torch.randn(64, D, generator=random)
         trainer.step(Batch(scales[0] * x, scales[1] * (x @ matrix)), step)
     x = torch.randn(500, D, generator=random)

@@ -18,16 +18,19 @@ class SentAhead:
     ----------
     numbers : callable
         The numbers of a step.
+    steps : int
+        Steps of the run; numbers of later ones are sent one at a time.
     """
 
-    def __init__(self, numbers: Callable[[int], Sequence[float]], device: torch.device) -> None:
-        self.numbers, self.device = numbers, device
+    def __init__(self, numbers: Callable[[int], Sequence[float]], steps: int, device: torch.device) -> None:
+        self.numbers, self.steps, self.device = numbers, steps, device
         self.first, self.rows = 0, torch.empty(0, 0)
 
     def at(self, step: int) -> Tensor:
         """The numbers of a step, float64."""
         if not self.first <= step < self.first + len(self.rows):
-            found = [list(self.numbers(s)) for s in range(step, step + AHEAD)]
+            end = min(step + AHEAD, max(self.steps, step + 1))
+            found = [list(self.numbers(s)) for s in range(step, end)]
             self.first, self.rows = step, torch.tensor(found, dtype=torch.float64).to(self.device)
         return self.rows[step - self.first]
 

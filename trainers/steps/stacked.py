@@ -54,7 +54,7 @@ class StackedEngine:
         self.rates = torch.tensor([m.learning_rate for m in family.members], device=self.device)
         self.adam = StackedAdam(family.parameters, family.architecture.betas, options.epsilon)
         self.count = self.lag = 0  # optimiser steps, and how many fewer they are than steps of the run
-        self.ahead = SentAhead(self._numbers, self.device)
+        self.ahead = self._sent_ahead()
         self.numbers = torch.zeros(4, dtype=torch.float64, device=self.device)
         self.stopped_at = torch.full((len(family),), -1, device=self.device)
         for m, step in family.diverged.items():
@@ -65,7 +65,7 @@ class StackedEngine:
     def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
         """One optimiser step of every member that is still finite."""
         if step - self.count != self.lag:  # a run that was resumed from a loop's memory
-            self.lag, self.ahead = step - self.count, SentAhead(self._numbers, self.device)
+            self.lag, self.ahead = step - self.count, self._sent_ahead()
         self.count += 1
         self.numbers.copy_(self.ahead.at(step))
         may_be_dead = self._may_be_dead(step, len(batch.input))
@@ -80,6 +80,9 @@ class StackedEngine:
         if left.oldest is not None:
             self.silence.post(step, left.oldest)
         return [None] * len(self.family) if left.table is None else self._log(left.table)
+
+    def _sent_ahead(self) -> SentAhead:
+        return SentAhead(self._numbers, self.options.schedule.steps, self.device)
 
     def _numbers(self, step: int) -> tuple[float, float, float, float]:
         """Ramp, share of the learning rate, optimiser steps and the step, for the device to read."""
