@@ -238,9 +238,12 @@ def require_metrics(table: pd.DataFrame, origin: str) -> pd.DataFrame:
     return table
 
 
-def _recognised(table: pd.DataFrame) -> list[str]:
-    """The columns that the checks look at: a table that gained or lost one is checked again."""
-    return sorted(str(c) for c in table.columns if str(c) in DERIVED or canonical_name(str(c)))
+def _recognised(table: pd.DataFrame) -> str:
+    """The columns that the checks look at: a table that gained or lost one is checked again.
+
+    One text: pandas copies what a table carries, item by item, at every step.
+    """
+    return "\n".join(sorted(str(c) for c in table.columns if str(c) in DERIVED or canonical_name(str(c))))
 
 
 def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[str]]:

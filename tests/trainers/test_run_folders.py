@@ -159,10 +159,7 @@ def test_half_precision_needs_a_gpu(tmp_path):
 
 def test_the_target_form_of_jumprelu_reaches_its_target(tmp_path):
     family = {"architecture": "jumprelu", "options": {"penalty": "target"}, "target_l0": [4, 12]}
-    config = small(
-        [family], training={"steps": 300, "batch_size": 512}, activations={"tokens": 40_000},
-        evaluation={"windows": 16},
-    )  # fmt: skip
+    config = small([family], training={"steps": 300}, activations={"tokens": 10_000, "buffer_tokens": None})
     from trainers.sweeps import settled
 
     train(settled(config, progress=False)[0], tmp_path / "run", progress=False)
