@@ -696,6 +696,16 @@ def test_bins_of_frequencies_are_equal_in_the_logarithm(per_decade):
 # --- what a table of SAEs is not -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("family", "aside"),
+    [([None, "a", "b"], [0]), (["a", None, np.nan], [1, 2]), ([None] * 3, []), (["a", "a", "b"], [])],
+)
+def test_rows_without_a_family_stay_only_where_none_has_one(family, aside):
+    table = metrics_table(small(family=family))
+    assert np.flatnonzero(table["excluded_because"].notna()).tolist() == aside
+    assert said(table, "family is missing in") == bool(aside)
+
+
 def test_batches_are_no_saes_whatever_text_stands_beside_them():
     rows = [
         {"run_id": run, "batch": batch, "remark": f"{run}, text {batch}", "l0": 10.0 + batch, "fvu": 0.1}

@@ -135,6 +135,16 @@ def test_shapes_that_the_points_can_carry(l0, kinds):
     assert [least for _, least in candidates(batch)] == [True, *[False] * (len(found) - 1)]
 
 
+@pytest.mark.parametrize("degree", [2, 3, 4, 5, 6])
+def test_the_degree_of_the_truth_is_the_one_that_is_chosen(degree):
+    """A falling line that bends as Chebyshev's polynomial, 1 % noise; now and then AICc takes one more."""
+    z, rng = np.tile(np.linspace(3, 6, 14), 2), np.random.default_rng(0)
+    bend = 0.1 * np.polynomial.Chebyshev.basis(degree)((z - 4.5) / 1.5)
+    logs = 1 - 0.9 * z + bend - 0.2 * np.repeat([0, 1], 14) + 0.01 * rng.standard_normal((12, 28))
+    (batch,) = batches([Cell(z, np.exp(one), (14, 14)) for one in logs])
+    assert (choose(batch).degree[0] == degree).sum() >= 7
+
+
 def estimated(one, inflation=1.0):
     (batch,) = batches([one])
     wide = np.array([inflation]), np.array([99.0])
