@@ -83,6 +83,16 @@ class Errors:
         """Variance of y at a fitted height, over sigma^2, to first order."""
         return self.spread(fitted) ** 2
 
+    def weights_of(self, y: ArrayLike, on_y: ArrayLike) -> Array:
+        """Weights of squared residuals on this scale where those on y itself are `on_y`, as 1 / se(y)^2.
+
+        se(scale(y)) is se(y) / spread(y) to first order; for log errors the weight is (y / se)^2.
+
+        >>> LOG.weights_of(0.2, 1 / 0.01**2).round(6).item(), ADDITIVE.weights_of(0.2, 4.0).item()
+        (400.0, 4.0)
+        """
+        return np.asarray(on_y, dtype=float) * self.variance(y)
+
     def size(self, y: ArrayLike) -> Array:
         """How large y is on the scale of the residuals: what rounding is measured against."""
         return np.abs(self.scale(y))

@@ -5,8 +5,9 @@ import inspect
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from numpy.testing import assert_allclose
-from scipy import stats
+from scipy import optimize, stats
 
 import frontier
 from frontier import engine
@@ -225,3 +226,65 @@ def test_noisy_tables_with_hits_below_zero_have_finite_limits():
         potency.append(np.log(r.ratio))
         covered += r.ratio_low <= 3 <= r.ratio_high
     assert len(potency) == sets and np.std(potency) < 0.05 and covered >= 17
+
+
+def standard_errors_known(tables, share, *, seed=5):
+    """Power laws 2 L0^-0.9 at eight L0, each y with a standard error of its own, `share` of y on average."""
+    rng = np.random.default_rng(seed)
+    l0 = np.tile(np.geomspace(10, 300, 8), tables)
+    truth = 2 * l0**-0.9
+    se = truth * share * rng.uniform(0.1, 1.9, len(l0))
+    return pd.DataFrame({
+        "layer": np.repeat(np.arange(tables), 8), "family": "relu", "l0": l0,
+        "fvu": truth + se * rng.standard_normal(len(l0)), "fvu_se": se,
+    })  # fmt: skip
+
+
+def test_standard_errors_of_y_are_carried_to_log_y():
+    table = standard_errors_known(1, 0.2)
+    fit = frontier.fit(table, "power", y="fvu", errors="log", weights="se", intervals="wald")[0]
+    weights = (table["fvu"] / table["fvu_se"]) ** 2
+    found = sm.WLS(np.log(table["fvu"]), sm.add_constant(-np.log(table["l0"])), weights=weights).fit()
+    assert_allclose(fit["exponent"].estimate, found.params.iloc[-1], rtol=1e-9)
+    assert_allclose([fit["exponent"].low, fit["exponent"].high], found.conf_int().iloc[-1], rtol=1e-6)
+    assert_allclose(np.median(fit.weights), 1)  # so that sigma is the residual SD of a typical point
+
+
+@pytest.mark.parametrize("errors", [*ERRORS, "auto"])
+def test_standard_errors_weigh_alike_under_every_errors_model(errors):
+    """Where they are small every scale is straight: scipy's fit with `sigma` is what each model finds."""
+    table = standard_errors_known(1, 1e-5)
+    fit = frontier.fit(table, "power", y="fvu", errors=errors, weights="se", intervals="wald")[0]
+    start = [fit["exponent"].estimate, fit["scale"].estimate]
+    x, y = 1 / table["l0"], table["fvu"]
+    best, cov = optimize.curve_fit(lambda x, b, a: POWER.value(x, {"scale": a, "exponent": b}), x, y, start,
+                                   sigma=table["fvu_se"], xtol=1e-15, ftol=1e-15)  # fmt: skip
+    reach = stats.t.ppf(0.975, 6) * np.sqrt(cov[0, 0])
+    assert_allclose(fit["exponent"].estimate, best[0], atol=1e-3 * reach)
+    assert_allclose(fit["exponent"].high - fit["exponent"].low, 2 * reach, rtol=1e-3)
+    chosen = frontier.select_curve(fit, ["power"], errors=["additive", "log", "two_component"], replicates=0)
+    assert np.ptp([c.log_likelihood for c in chosen.candidates]) < 1e-3
+
+
+@pytest.mark.parametrize("errors", ["additive", "log", "two_component", "auto"])
+def test_intervals_of_points_with_standard_errors_cover(errors):
+    """200 tables: 95 % +- 4 standard errors of a share; with the weights 1 / se^2 on log y it was 80 %."""
+    table = standard_errors_known(200, 0.1)
+    fits = frontier.fit(table, "power", by="layer", y="fvu", errors=errors, weights="se", intervals="wald")
+    covered = np.mean([f["exponent"].low <= 0.9 <= f["exponent"].high for f in fits.fits])
+    assert abs(covered - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 200)
+
+
+def test_weights_of_ones_own_are_those_of_the_residuals():
+    table = standard_errors_known(1, 0.2).assign(w=np.linspace(1, 3, 8))
+    fit = frontier.fit(table, "power", y="fvu", errors="log", weights="w")[0]
+    found = sm.WLS(np.log(table["fvu"]), sm.add_constant(-np.log(table["l0"])), weights=table["w"]).fit()
+    assert_allclose(fit["exponent"].estimate, found.params.iloc[-1], rtol=1e-9)
+
+
+def test_rows_without_a_standard_error_are_said_to_lack_it():
+    table = standard_errors_known(1, 0.1)
+    table.loc[2, "fvu_se"] = np.nan
+    fits = frontier.fit(table, "power", y="fvu", weights="se")
+    said = str(fits.notes)
+    assert "1 row left out" in said and "standard error is not a positive number" in said

@@ -85,13 +85,16 @@ def _errors_of(
     members = [[g for g, c in zip(groups, cells, strict=True) if c == name] for name in names]
     data = [[g.shifted for g in m if len(g.x)] for m in members]
     se = [max((g.known_se for g in m), default=0.0) for m in members]
+    of_y = any(g.of_y for g in groups)
     if errors == "auto":
-        choices = choose_errors(settings.curve, data, settings.fixed, se)
+        choices = choose_errors(settings.curve, data, settings.fixed, se, of_y=of_y)
         own = dict(zip(names, (c.errors for c in choices), strict=True))
         return [own[c] for c in cells], evidence_of(choices)
     wanted = [errors != LOG.name or not all(LOG.defined(y).all() for _, y, _ in d) for d in data]
     ready = [i for i, w in enumerate(wanted) if w]
-    two = two_component(settings.curve, [data[i] for i in ready], settings.fixed, [se[i] for i in ready])
+    two = two_component(
+        settings.curve, [data[i] for i in ready], settings.fixed, [se[i] for i in ready], of_y=of_y
+    )
     found: dict[tuple[Any, ...], Errors] = {names[i]: t for i, t in zip(ready, two, strict=True)}
     return [found.get(c, LOG) for c in cells], ""
 
@@ -141,7 +144,11 @@ def _unfit(g: Points, settings: Settings, errors: Errors) -> str:
 def _fit_batch(
     groups: list[Points], errors: Errors, settings: Settings, asked: str
 ) -> list[CurveFit | GroupFailure]:
-    data, fixed = [(g.x, g.y, g.weights) for g in groups], dict[str, Any](settings.fixed)
+    weights = [g.weights_under(errors.take(np.array([i]))) for i, g in enumerate(groups)]
+    if any(g.of_y for g in groups):  # sigma stays the residual SD of a typical point
+        weights = [w / np.median(np.concatenate(weights)) for w in weights]
+    data = [(g.x, g.y, w) for g, w in zip(groups, weights, strict=True)]
+    fixed = dict[str, Any](settings.fixed)
     if settings.vanishing_l0 is not None:
         fixed |= {VANISHING: np.array([g.vanishing_l0 for g in groups])}
     spent = np.array([g.spent for g in groups])
@@ -180,11 +187,12 @@ def _one(
         parameters[VANISHING] = g.vanishing_interval or Interval(g.vanishing_l0, nan, nan, settings.level)
         fixed[VANISHING] = g.vanishing_l0
     found = CurveFit(
-        curve.name, g.group, problem.errors.name, parameters, dict(fixed), g.x, g.y, g.weights, g.rows,
+        curve.name, g.group, problem.errors.name, parameters, dict(fixed), g.x, g.y,
+        problem.weights[: len(g.x), i], g.rows,
         settings.x_name, settings.y_name, g.runs, float(estimate.solution.rss[i]),
         float(np.sqrt(estimate.variance[i])), float(problem.df[i]), settings.level, settings.intervals,
         facts=g.facts, knee=problem.errors.take(np.array([i])).knee_value, y_better=settings.y_better,
-        spent=g.spent,
+        spent=g.spent, weights_of_y=g.of_y,
     )  # fmt: skip
     if say.is_perfect(found):
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}
@@ -208,7 +216,8 @@ def _why_not_converged(g: Points, settings: Settings, errors: Errors) -> str:
         return say.runaway(g.name)
     if settings.curve.has_top:
         x = g.shifted[0]
-        lowest = Problem.of(settings.curve, x, g.y, g.weights, errors.held, settings.fixed).fit(infimum=True)
+        weights = g.weights_under(errors)
+        lowest = Problem.of(settings.curve, x, g.y, weights, errors.held, settings.fixed).fit(infimum=True)
         at, steepness = (
             float(lowest.parameters[p][0]) for p in (settings.curve.location, settings.curve.steepness)
         )

@@ -61,6 +61,8 @@ class CurveFit(Result):
     spent : float
         Degrees of freedom spent on the knee and on vanishing_l0 where they are estimated, shared among the
         groups that share them.
+    weights_of_y : bool
+        Whether the weights come from standard errors of y, so that under another errors model they differ.
     """
 
     curve: str
@@ -85,6 +87,7 @@ class CurveFit(Result):
     knee: float = math.nan
     y_better: str = ""
     spent: float = 0.0
+    weights_of_y: bool = False
 
     def __getitem__(self, name: str) -> Interval:
         try:
@@ -147,6 +150,12 @@ class CurveFit(Result):
         from frontier.fits.lmfit_models import lmfit_fit
 
         return lmfit_fit(self)
+
+    def weights_under(self, errors: Errors) -> Array:
+        """The weights of the squares where the same points are fitted with another errors model."""
+        if not self.weights_of_y:
+            return self.weights
+        return errors.weights_of(self.y, self.weights / self.problem.errors.variance(self.y))
 
     def predict(self, x: ArrayLike) -> Array:
         """The curve's height at x, shape of x."""

@@ -48,20 +48,26 @@ class Choice:
 
 
 def choose_errors(
-    curve: Curve, cells: Sequence[Sequence[Data]], fixed: Mapping[str, float], known_se: ArrayLike = 0.0
+    curve: Curve,
+    cells: Sequence[Sequence[Data]],
+    fixed: Mapping[str, float],
+    known_se: ArrayLike = 0.0,
+    *,
+    of_y: bool = False,
 ) -> list[Choice]:
     """The errors model of each cell, which is a sequence of groups.
 
     Candidates are those defined for every y of the cell; likelihoods are pooled over its groups. Additive
     errors are usual where all cells together prefer them to log errors by more than `PREFERENCE`, log errors
     else; a cell has another model where its own likelihood is higher by more than that. Where log errors are
-    usual and some y <= 0, two components take their place.
+    usual and some y <= 0, two components take their place. `of_y` says that the weights are those of y
+    itself, from standard errors; else they are those of each model's residuals.
     """
-    two = two_component(curve, cells, fixed, known_se)
+    two = two_component(curve, cells, fixed, known_se, of_y=of_y)
     groups, owner = _usable(cells)
     knees = np.array([float(t.knee) for t in two])[owner]
     models: list[Errors] = [LOG, ADDITIVE, TwoComponent(knees)]
-    found = np.array([_log_likelihoods(curve, groups, m, fixed) for m in models]).reshape(3, -1)
+    found = np.array([_log_likelihoods(curve, groups, m, fixed, of_y=of_y) for m in models]).reshape(3, -1)
     positive = np.array([all(LOG.defined(y).all() for _, y, _ in cell) for cell in cells])
     found[0, ~positive[owner]] = -np.inf
     known = np.isfinite(found[1:]).all(axis=0) & (np.isfinite(found[0]) | ~positive[owner])
@@ -95,7 +101,12 @@ def _preferred(total: Array, usual: int) -> int:
 
 
 def two_component(
-    curve: Curve, cells: Sequence[Sequence[Data]], fixed: Mapping[str, float], known_se: ArrayLike = 0.0
+    curve: Curve,
+    cells: Sequence[Sequence[Data]],
+    fixed: Mapping[str, float],
+    known_se: ArrayLike = 0.0,
+    *,
+    of_y: bool = False,
 ) -> list[TwoComponent]:
     """Two components per cell, with the knee whose log-likelihood, pooled over the cell's groups, is highest.
 
@@ -109,7 +120,7 @@ def two_component(
     rows = np.arange(len(cells))
     best = np.zeros(len(cells), dtype=int)
     for _ in range(2):
-        total, sigma = _profile(curve, groups, owner, fixed, knees)
+        total, sigma = _profile(curve, groups, owner, fixed, knees, of_y=of_y)
         total = np.where(knees * sigma >= se, total, -np.inf)
         best = np.where(np.isfinite(total).any(axis=1), total.argmax(axis=1), knees.shape[1] - 1)
         chosen = knees[rows, best]
@@ -119,7 +130,13 @@ def two_component(
 
 
 def _profile(
-    curve: Curve, groups: Sequence[Data], owner: NDArray[np.intp], fixed: Mapping[str, float], knees: Array
+    curve: Curve,
+    groups: Sequence[Data],
+    owner: NDArray[np.intp],
+    fixed: Mapping[str, float],
+    knees: Array,
+    *,
+    of_y: bool,
 ) -> tuple[Array, Array]:
     """Pooled log-likelihood and residual SD of every cell at each of its knees, (cells, knees) each."""
     cells, tried = knees.shape
@@ -130,7 +147,7 @@ def _profile(
     np.add.at(df, owner, problem.df)
     for start in range(0, tried, size):
         part = knees[owner, start : start + size]  # (groups, some knees)
-        found = _repeated(problem, part)
+        found = _repeated(problem, part, of_y=of_y)
         value, squares = (np.reshape(v, part.shape) for v in found)
         lost = ~np.isfinite(value)
         np.add.at(total[:, start : start + size], owner, np.where(lost, LOST, value))
@@ -138,13 +155,20 @@ def _profile(
     return total, np.sqrt(rss / np.maximum(df, 1.0)[:, None])
 
 
-def _repeated(problem: Problem, knees: Array) -> tuple[Array, Array]:
+def _repeated(problem: Problem, knees: Array, *, of_y: bool) -> tuple[Array, Array]:
     """Log-likelihoods and sums of squares of each column at each of its knees, flat."""
     times = knees.shape[1]
     errors = TwoComponent(knees.ravel())
     columns = np.repeat(np.arange(problem.replicates), times)
-    estimate = replace(problem.take(columns), errors=errors).fit()
+    estimate = _under(replace(problem.take(columns), errors=errors), of_y=of_y).fit()
     return restricted_log_likelihood(estimate), estimate.solution.rss
+
+
+def _under(problem: Problem, *, of_y: bool) -> Problem:
+    """The problem with weights on the scale of its errors, from those of y itself where they are."""
+    return (
+        replace(problem, weights=problem.errors.weights_of(problem.y, problem.weights)) if of_y else problem
+    )
 
 
 def restricted_log_likelihood(estimate: Estimate) -> Array:
@@ -167,12 +191,12 @@ def restricted_log_likelihood(estimate: Estimate) -> Array:
 
 
 def _log_likelihoods(
-    curve: Curve, groups: Sequence[Data], errors: Errors, fixed: Mapping[str, float]
+    curve: Curve, groups: Sequence[Data], errors: Errors, fixed: Mapping[str, float], *, of_y: bool
 ) -> Array:
     """Log-likelihood of each group; NaN where y is outside the model, or the residuals are rounding alone."""
     if not groups:
         return np.empty(0)
-    problem = Problem.stacked(curve, groups, errors, fixed)
+    problem = _under(Problem.stacked(curve, groups, errors, fixed), of_y=of_y)
     inside = problem.weights > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         taken = np.where(inside, errors.defined(problem.y), True).all(axis=0)

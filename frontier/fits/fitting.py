@@ -74,7 +74,8 @@ def fit(
         group, which costs one degree of freedom; the other intervals hold it at that. Rows with L0 at or
         above a given L* are left out, with a remark.
     weights : column name or "se", optional
-        "se": one over the squared standard error in y's `_se` column.
+        "se": from the standard errors of y in its `_se` column, on the scale of the errors model: (y / se)^2
+        for log errors. A column: the weights of the squared residuals on that scale, of log y for log errors.
     level : float
         Confidence level, a fraction.
     intervals : {"profile", "wald", "bootstrap"}
@@ -137,7 +138,8 @@ def fit_points(
 ) -> CurveFit:
     """One curve through plain arrays.
 
-    Parameters are those of `frontier.fit`.
+    Parameters are those of `frontier.fit`; `weights` are those of the squared residuals on the scale of the
+    errors model.
 
     Raises
     ------

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from frontier.errors import Errors
 from frontier.groups import PROTOCOL, Groups, as_text, setting_codes, varies
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
@@ -46,7 +47,7 @@ class Points:
     runs: int
     facts: dict[str, str] = field(default_factory=dict)
     known_se: float = 0.0
-    """Median standard error of y, 0 where the table has none."""
+    """Median standard error of y, 0 where the table has none, or where the weights hold it."""
     d_model: float = math.nan
     """Width of the activations, where the rows have one."""
     vanishing_l0: float = math.inf
@@ -56,11 +57,17 @@ class Points:
     """This group's share of the degree of freedom that a fitted `vanishing_l0` costs."""
     seeds: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=int))
     """Shape of x: the seed's number where settings were run with several, else 0."""
+    of_y: bool = False
+    """Whether the weights come from standard errors, and are those of y itself whatever the errors model."""
 
     @property
     def shifted(self) -> tuple[Array, Array, Array]:
         """Sparsity minus 1 / vanishing_l0, y and weights."""
         return self.x - 1 / self.vanishing_l0, self.y, self.weights
+
+    def weights_under(self, errors: Errors) -> Array:
+        """Weights of the squares on the scale of an errors model, up to one factor."""
+        return errors.weights_of(self.y, self.weights) if self.of_y else self.weights
 
     @property
     def n_points(self) -> int:
@@ -109,6 +116,8 @@ def points_of(
     if log_x:
         known &= x > 0
     missing = f"{x_name} or {y_name} is missing{', or not positive' if log_x else ''}"
+    if weights is not None:
+        missing += f"; or the {'standard error' if weights == 'se' else weights} is not a positive number"
     inside, remarks = _inside(table, known, missing, max_l0)
     codes, names = groups.codes, groups.names
     labels = point_names(table)
@@ -130,11 +139,12 @@ def points_of(
         own |= _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
-        known_se = _median(se[rows])
+        known_se = _median(se[rows]) if weights != "se" else 0.0
         width = np.unique(widths[rows])
         found.append(Points(
             names[code], x[rows], y[rows], w[rows], called, count, own, known_se,
             float(width[0]) if len(width) == 1 else math.nan, seeds=seeds[rows],
+            of_y=weights == "se",
         ))  # fmt: skip
     if not any(len(g.x) for g in found):
         why = "; ".join(r for r in remarks if r)

@@ -135,7 +135,8 @@ def _misfit(
 ) -> Array:
     """Sum over the groups of each unit of N log rss, at each of its offsets, (units, offsets)."""
     total = np.zeros(offsets.shape)
-    data = [(g.x, g.y, g.weights) for g in groups]
+    own = (errors.take(np.array([i])) for i in range(len(groups)))
+    data = [(g.x, g.y, g.weights_under(e)) for g, e in zip(groups, own, strict=True)]
     n = np.array([len(g.x) for g in groups])
     for column in range(offsets.shape[1]):
         with np.errstate(divide="ignore"):

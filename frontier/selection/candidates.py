@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frontier.curves import DEFAULT_FIXED, VANISHING, Curve, curve_named
-from frontier.errors import Errors, TwoComponent, errors_model, errors_named
+from frontier.errors import ADDITIVE, Errors, TwoComponent, errors_model, errors_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import PERFECT
@@ -98,7 +98,8 @@ def _model(fit: CurveFit, name: str) -> Errors:
     if name == fit.errors:
         return fit.problem.errors
     if name == TwoComponent.name:
-        return two_component(fit.problem.curve, [[(fit.x, fit.y, fit.weights)]], fit.fixed)[0]
+        points = (fit.x, fit.y, fit.weights_under(ADDITIVE))
+        return two_component(fit.problem.curve, [[points]], fit.fixed, of_y=fit.weights_of_y)[0]
     return errors_model(name)
 
 
@@ -192,7 +193,7 @@ class Contest:
             return None, f"{spec.curve.name} needs x > 0"
         if len(np.unique(x)) < spec.k:
             return None, f"{spec.k - 1} parameters need {spec.k} distinct x values"
-        estimate = spec.fit(x, y[:, None], self.fit.weights)
+        estimate = spec.fit(x, y[:, None], self.fit.weights_under(spec.model))
         if not estimate.converged[0]:
             return None, "no optimum was found"
         if spec.curve.log_x and estimate.parameters[spec.curve.steepness][0] <= 0:
@@ -239,7 +240,7 @@ class Contest:
         for i, rival in enumerate(self.specs):
             if rival.label == own.label or self.estimates[i] is None or not variance > 0:
                 continue
-            found = rival.fit(self.fit.x, y, self.fit.weights, own.model)
+            found = rival.fit(self.fit.x, y, self.fit.weights_under(own.model), own.model)
             squared = float(found.solution.rss[0]) / variance
             out[i] = np.nan if rival.k > own.k and not squared > 1e-12 else squared
         return out
@@ -253,7 +254,7 @@ class Contest:
         best, y = self.estimates[i], self.fit.y
         assert best is not None
         size = best.problem.errors.size(y)
-        return float(best.solution.rss[0]) < PERFECT * float((self.fit.weights * size**2).sum())
+        return float(best.solution.rss[0]) < PERFECT * float((best.problem.weights[:, 0] * size**2).sum())
 
     @cached_property
     def simulated(self) -> Array:
@@ -272,7 +273,7 @@ class Contest:
             sigma = self.sigma(spec.errors)
             if self.estimates[truth] is None or not sigma > 0:
                 continue
-            noise = sigma * draws / np.sqrt(self.fit.weights)[:, None]
+            noise = sigma * draws / np.sqrt(self.fit.weights_under(spec.model))[:, None]
             y = spec.model.observed(self.fitted(truth)[:, None], noise)
             for i, rival in enumerate(self.specs):
                 if self.estimates[i] is not None:
@@ -281,9 +282,8 @@ class Contest:
 
     def _likelihood_of_draws(self, spec: Spec, y: Array, near: Estimate | None) -> Array:
         impossible = ~spec.model.defined(y).all(axis=0)
-        found = log_likelihood(
-            spec.fit(self.fit.x, np.where(impossible, 1.0, y), self.fit.weights, near=near)
-        )
+        weights = self.fit.weights_under(spec.model)
+        found = log_likelihood(spec.fit(self.fit.x, np.where(impossible, 1.0, y), weights, near=near))
         return np.where(impossible | np.isnan(found), -np.inf, found)
 
 
