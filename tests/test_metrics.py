@@ -737,3 +737,23 @@ def test_counts_that_no_float_holds_exactly_stay_floats():
     """From 2**53 on a float64 no longer holds every whole number."""
     for most, kind in ((2.0**53 - 1, "int64"), (2.0**53, "float64")):
         assert metrics_table(small(tokens_trained=[1.0, 2.0, most]))["tokens_trained"].dtype == kind
+
+
+def test_an_sae_under_another_name_or_date_counts_once():
+    """No two SAEs share all their digits; values of few digits, other seeds and a whole L0 tell nothing."""
+    rng = np.random.default_rng(0)
+    rows = {"family": ["relu"] * 4, "l0": [8, 16, 32, 64], "fvu": rng.random(4), "kl": rng.random(4)}
+    table = pd.DataFrame(rows).assign(date="mon", number=range(4))
+    later = table.assign(date="tue", number=range(4, 8), run_id=list("efgh"))
+    both = pd.concat([table.assign(run_id=list("abcd")), later], ignore_index=True)
+    read = metrics_table(both)
+    assert read["excluded_because"].notna().tolist() == [False] * 4 + [True] * 4
+    assert any("to the last digit (the first row 0)" in n for n in notes(read))
+    others = (
+        both.assign(seed=[0] * 4 + [1] * 4),
+        both.round({"kl": 3}),
+        both.assign(layer=[0] * 4 + [1] * 4),
+        both.assign(accuracy=rng.random(8).round(2)),
+    )
+    for other in others:
+        assert metrics_table(other)["excluded_because"].isna().all()

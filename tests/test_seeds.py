@@ -443,3 +443,36 @@ def test_paired_batches_says_serial_correlation_and_refuses():
     for bad in ([1.0], [1.0, np.nan], [[1.0, 2.0]]):
         with pytest.raises(ValueError, match="two vectors of finite values"):
             paired_batches(bad, bad)
+
+
+def sweeps(rng, cells, jitter):
+    """Equal families, three seeds that trace a frontier each: a 5 % offset of the seed, 2 % noise, own L0."""
+    shape = (cells, 2, 3, 6)
+    l0 = np.geomspace(10, 300, 6) * np.exp(jitter * rng.standard_normal(shape))
+    offset = 0.05 * rng.standard_normal((*shape[:3], 1))
+    hit = 2 * l0**-0.9 * np.exp(offset + 0.02 * rng.standard_normal(shape))
+    cell, family, seed, _ = np.indices(shape)
+    names = np.array(["relu", "topk"])[family.ravel()]
+    return pd.DataFrame({"layer": cell.ravel(), "family": names, "seed": seed.ravel().astype(float),
+                         "l0": l0.ravel(), "performance_hit": hit.ravel()})  # fmt: skip
+
+
+@pytest.mark.parametrize("jitter", [0.0, 0.005, 0.1])
+def test_seeds_are_the_unit_whether_or_not_they_share_their_l0(jitter):
+    """With SAEs as the unit 36 % of these tables were told apart, and 57 % of the limits held 1."""
+    table = sweeps(np.random.default_rng(5), 100, jitter)
+    found = frontier.compare(table, "relu", by="layer")
+    assert np.mean([c.verdict != "not separable" for c in found]) <= 0.1  # 5 %, to 2.2 points
+    assert np.mean([c.potency.ratio_low <= 1 <= c.potency.ratio_high for c in found]) >= 0.88
+    assert all(s.by_seed for s in found.shapes)
+
+
+def test_rows_without_a_seed_are_one_more_seed_and_no_search():
+    table = sweeps(np.random.default_rng(6), 1, 0.0)
+    whole = frontier.compare(table, "relu", by="layer")
+    unnamed = table["seed"] == 2
+    part = frontier.compare(table.assign(seed=table["seed"].mask(unnamed)), "relu", by="layer")
+    assert part[0].potency == whole[0].potency and part[0].tests == whole[0].tests
+    assert sum("12 rows without a seed beside others with one" in n for n in part.notes) == 1
+    one = frontier.compare(table.assign(seed=table["seed"].mask(table.index == 3)), "relu", by="layer")
+    assert not any("Pareto" in n for n in one.notes)

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier.errors import Errors
-from frontier.groups import PROTOCOL, Groups, as_text, setting_codes, varies
+from frontier.groups import PROTOCOL, Groups, as_text, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.axes import standard_error_of
@@ -129,7 +129,8 @@ def points_of(
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
         left = table["excluded_because"].isna().to_numpy() & ~inside
         runs = table["group_runs"].to_numpy() - np.bincount(codes, left, len(names))[codes]
-    seeds = _seeds(table, groups)
+    seeds, said = _seeds(table, groups)
+    remarks += [said] if said else []
     found = []
     for code in _in_order(names):
         rows = np.flatnonzero((codes == code) & inside)
@@ -152,16 +153,26 @@ def points_of(
     return found, remarks
 
 
-def _seeds(table: pd.DataFrame, groups: Groups) -> NDArray[np.intp]:
-    """The number of each row's seed in groups that ran a setting with several seeds; 0 elsewhere."""
+def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], str]:
+    """The number of each row's seed in groups where seeds are a unit, 0 elsewhere; what is to be said of it.
+
+    They are where a setting was run with several seeds, or several seeds have two SAEs or more each, as where
+    every seed traces a frontier at its own L0. Rows without a seed beside others with one are one more seed.
+    """
     none = np.zeros(len(table), dtype=int)
-    if "seed" not in table or not varies(table["seed"]):
-        return none
-    numbers = pd.factorize(table["seed"])[0] + 1
-    frame = pd.DataFrame({"setting": setting_codes(table, groups.columns), "seed": numbers})
-    several = frame.groupby("setting")["seed"].transform("nunique") > 1
-    repeated = several.groupby(groups.codes).transform("any")
-    return np.where(repeated.to_numpy(), numbers, none)
+    if "seed" not in table or table["seed"].nunique(dropna=False) < 2:
+        return none, ""
+    numbers = pd.factorize(table["seed"])[0] + 2
+    frame = pd.DataFrame({"group": groups.codes, "seed": numbers})
+    frame["setting"] = setting_codes(table, groups.columns)
+    settings = frame.groupby("setting")["seed"].transform("nunique") > 1
+    runs = frame.groupby(["group", "seed"])["seed"].transform("size")
+    seeds = frame["seed"].where(runs > 1).groupby(frame["group"]).transform("nunique") > 1
+    several = (settings | seeds).groupby(frame["group"]).transform("any").to_numpy()
+    unnamed = np.flatnonzero(several & table["seed"].isna().to_numpy())
+    said = f"{plural(len(unnamed), 'row')} without a seed beside others with one taken as one more seed"
+    where = f" (rows {listed(list(table.index[unnamed]), 6)})"
+    return np.where(several, numbers, none), said + where if len(unnamed) else ""
 
 
 def _shared_parents(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from frontier.metrics.columns import DERIVED, derive
 from frontier.metrics.names import spec_of
@@ -167,14 +168,17 @@ PIECE = 2**20
 
 
 def repeats(table: pd.DataFrame) -> Iterator[str]:
-    """Rows that are one SAE again count once: equal in every column, or of one run_id with equal facts.
+    """Rows that are one SAE again count once.
 
-    The facts are the columns of the metrics table; what a source adds (a path, the time of evaluation) may
-    differ between rows of one run_id. Runs under other names or seeds are other SAEs, whatever their numbers.
+    They are equal in every column, or of one run_id with equal facts, or equal in every fact but the run_id
+    where what was measured has so many digits that no two SAEs share them. The facts are the columns of the
+    metrics table and other numbers (but row numbers); what a source adds (a path, a date) may differ. Under
+    other seeds they are other SAEs, whatever their numbers.
     """
     usable = table["excluded_because"].isna().to_numpy()
     carried = [c for c in table.columns if c not in ("doubts", "excluded_because", "source")]
-    ours = [c for c in carried if spec_of(str(c)) or c in numeric_columns(table)]
+    numbers = set(numeric_columns(table))
+    ours = [c for c in carried if spec_of(str(c)) or c in numbers]
     named = table["run_id"].notna().to_numpy() if "run_id" in table else np.zeros(len(table), dtype=bool)
     first = np.arange(len(table))
     for columns, rows in ((carried, usable), (ours, usable & named)):
@@ -185,6 +189,50 @@ def repeats(table: pd.DataFrame) -> Iterator[str]:
         add_text(table, "excluded_because", again, REPEATED)
         one = table.index[first[again][0]]
         yield f"{rows_named(again, table)} repeat earlier rows (the first row {one}); set aside"
+    more = [
+        c for c in carried if c not in ours and is_numeric_dtype(table[c]) and not _numbers_rows(table[c])
+    ]
+    facts = [c for c in (*ours, *more) if c != "run_id"]
+    exact = np.flatnonzero(usable & ~again & _exact(table[facts]))
+    if exact.size:
+        first = _first_equals(table[facts], exact)
+        again = first < np.arange(len(table))
+        if again.any():
+            add_text(table, "excluded_because", again, REPEATED)
+            one = table.index[first[again][0]]
+            yield (
+                f"{rows_named(again, table)} repeat the numbers of earlier rows to the last digit (the first "
+                f"row {one}), under another name or date; set aside"
+            )
+
+
+def _numbers_rows(column: pd.Series) -> bool:
+    """Whether a column of numbers counts rows, or tells a time: whole, and another in each row."""
+    values = column.to_numpy(dtype=float)
+    return bool(column.is_unique and np.isfinite(values).all() and (values == np.round(values)).all())
+
+
+DIGITS = 7
+"""Measured values with more significant digits are not those of two SAEs by chance."""
+
+
+def _exact(facts: pd.DataFrame) -> np.ndarray:
+    """Rows whose measured values all have more than `DIGITS` digits; whole numbers and constants aside."""
+    exact, some = np.ones(len(facts), dtype=bool), np.zeros(len(facts), dtype=bool)
+    for name in facts:
+        spec = spec_of(str(name))
+        if spec is None or spec.kind not in ("real", "fraction") or name == "sparsity_setting":
+            continue
+        values = pd.to_numeric(facts[name], errors="coerce").to_numpy(dtype=float)
+        known = np.isfinite(values) & (values != np.round(values))
+        if not known.any() or (values[known] == values[known][0]).all():
+            continue
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+            shifted = values * 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values))))
+            long = np.abs(shifted - np.round(shifted)) > 1e-4
+        exact &= ~known | long
+        some |= known & long
+    return exact & some
 
 
 def _first_equals(facts: pd.DataFrame, among: np.ndarray) -> np.ndarray:

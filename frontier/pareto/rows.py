@@ -132,7 +132,11 @@ def _searched(rows: pd.DataFrame, groups: Groups) -> list[str]:
     frame = pd.DataFrame({"setting": setting, "recipe": setting_codes(rows, groups.columns)})
     frame["seed"] = rows["seed"].to_numpy(dtype=object) if "seed" in rows else None
     each = frame.groupby("setting")
-    runs, recipes, seeds = each["setting"].transform("size"), each["recipe"].nunique(), each["seed"].nunique()
+    runs, recipes, seeds = (
+        each["setting"].transform("size"),
+        each["recipe"].nunique(),
+        each["seed"].nunique(False),
+    )
     several = (runs > 1) & ((frame["setting"].map(recipes) > 1) | (frame["setting"].map(seeds) < runs))
     unknown = rows["sparsity_setting"].isna() if "sparsity_setting" in rows else pd.Series(True, rows.index)
     tuned = [c for c in HYPERPARAMETERS if c in rows]
