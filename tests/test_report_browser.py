@@ -37,25 +37,100 @@ def chromium():
         browser.close()
 
 
+class Opened:
+    """A page in a context of its own, and all that it has said and asked for."""
+
+    def __init__(self, chromium, path, **options):
+        self.context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+        self.page, said, asked = self.context.new_page(), [], []
+        page = self.page
+        page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+        page.on("pageerror", lambda error: said.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+        page.on("request", lambda request: asked.append(request.url))
+        page.on(
+            "requestfailed", lambda request: asked.remove(request.url) if request.failure == "csp" else None
+        )
+        page.set_default_timeout(15_000)
+        page.goto(path.as_uri())
+        page.wait_for_selector("html[data-ready]", state="attached")
+        page.said, self.asked = said, asked
+
+    def check(self):
+        """It has asked for nothing but itself, and said nothing on the console."""
+        assert self.page.said == []
+        assert [url for url in self.asked if not url.startswith(("file://", "data:", "blob:"))] == []
+        assert sum(url.startswith("file://") for url in self.asked) == 1
+
+
 @contextmanager
 def opened(chromium, path, **options):
-    """The page, which at the end has asked for nothing but itself, and said nothing on the console."""
-    context = chromium.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-    page, said, asked = context.new_page(), [], []
-    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
-    page.on("pageerror", lambda error: said.append(f"error: {error}"))
-    page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("requestfailed", lambda request: asked.remove(request.url) if request.failure == "csp" else None)
-    page.set_default_timeout(15_000)
-    page.goto(path.as_uri())
-    page.wait_for_selector("html[data-ready]", state="attached")
-    page.said = said
+    """A page of the test's own, checked at its end."""
+    here = Opened(chromium, path, **options)
+    yield here.page
+    here.context.close()
+    here.check()
+
+
+AS_LOADED = """() => {
+  document.activeElement.blur();
+  scrollTo(0, 0);
+  document.querySelectorAll('details').forEach(d => { d.open = first.open.includes(d); });
+  for (const control of document.querySelectorAll('select, input')) {
+    const at = control.type === 'checkbox' ? 'checked' : 'value', was = first[at].get(control);
+    if (control[at] === was) continue;
+    control[at] = was;
+    for (const kind of ['input', 'change']) control.dispatchEvent(new Event(kind, {bubbles: true}));
+  }
+  document.querySelectorAll(".family[aria-pressed='false']").forEach(button => button.click());
+  const sorted = "th:is([aria-sort='ascending'], [aria-sort='descending']) button";
+  for (let header; (header = document.querySelector(sorted)); ) header.click();
+  document.querySelectorAll('.plot').forEach(d => d.data && Plotly.Fx.unhover(d));
+  redraw();
+}"""
+FIRST = """() => {
+  const of = at => new Map([...document.querySelectorAll('select, input')].map(c => [c, c[at]]));
+  const open = [...document.querySelectorAll('details[open]')];
+  window.first = {open, checked: of('checked'), value: of('value')};
+}"""
+
+
+@contextmanager
+def again(shared, *, width=1200, height=900, color_scheme="light"):
+    """A page that several tests share, as it was when it was loaded: loading takes longest."""
+    page = shared.page
+    page.mouse.move(0, 0)
+    page.emulate_media(media="screen", color_scheme=color_scheme)
+    page.set_viewport_size({"width": width, "height": height})
+    page.evaluate(AS_LOADED)
     yield page
-    context.close()
-    assert said == []
-    assert [url for url in asked if not url.startswith(("file://", "data:", "blob:"))] == []
-    assert sum(url.startswith("file://") for url in asked) == 1
+    shared.check()
+
+
+@pytest.fixture(scope="module")
+def shared(chromium):
+    """Opens a page for several tests, each of which begins with `again`."""
+    pages = []
+
+    def open_one(path):
+        one = Opened(chromium, path, permissions=["clipboard-read", "clipboard-write"])
+        one.page.evaluate(FIRST)
+        pages.append(one)
+        return one
+
+    yield open_one
+    for one in pages:
+        one.context.close()
+
+
+@pytest.fixture(scope="module")
+def gemma_open(shared, gemma_page):
+    return shared(gemma_page)
+
+
+@pytest.fixture(scope="module")
+def study_open(shared, study_page):
+    return shared(study_page)
 
 
 @pytest.fixture(scope="module")
@@ -163,8 +238,8 @@ def test_even_a_script_that_got_in_does_not_run(chromium, hostile_page):
         page.said.clear()
 
 
-def test_hover_names_the_sae(chromium, gemma_page):
-    with opened(chromium, gemma_page) as page:
+def test_hover_names_the_sae(gemma_open):
+    with again(gemma_open) as page:
         first = traces(page)[1]  # the baseline's Pareto set, smallest L0 first: 10.4 and 0.9187 in Table 1
         assert (first["x"][0], first["y"][0]) == (10.4, 0.9187) and first["name"] == "baseline"
         page.mouse.move(*first_point(page, "frontier", 0, 1))
@@ -173,9 +248,9 @@ def test_hover_names_the_sae(chromium, gemma_page):
             assert words in text
 
 
-def test_no_button_sends_the_data_away(chromium, gemma_page):
+def test_no_button_sends_the_data_away(gemma_open):
     """Plotly's own bar has 'Share chart', which uploads to plotly.com."""
-    with opened(chromium, gemma_page) as page:
+    with again(gemma_open) as page:
         titles = "d => [...d.querySelectorAll('.modebar-btn')].map(b => b.dataset.title)"
         kept = ["Download plot", "Zoom", "Zoom in", "Zoom out", "Reset axes"]
         for i in range(7):
@@ -186,9 +261,9 @@ def test_no_button_sends_the_data_away(chromium, gemma_page):
         assert download.value.suggested_filename == "frontier.svg"
 
 
-def test_axes_and_families_switch(chromium, gemma_page, layer20):
+def test_axes_and_families_switch(gemma_open, layer20):
     resid = layer20[layer20["site"] == "Resid"]
-    with opened(chromium, gemma_page) as page:
+    with again(gemma_open) as page:
         page.get_by_label("y", exact=True).select_option(label="Δ cross-entropy (nats per token)")
         page.get_by_label("x", exact=True).select_option(label="Sparsity, 1 / L0")
         x = np.concatenate([t["x"] for t in traces(page)])
@@ -209,8 +284,8 @@ def test_axes_and_families_switch(chromium, gemma_page, layer20):
         assert {t["name"] for t in traces(page)} == {"baseline", "gated"}
 
 
-def test_fits_switch_and_dash_beyond_the_data(chromium, gemma_page):
-    with opened(chromium, gemma_page) as page:
+def test_fits_switch_and_dash_beyond_the_data(gemma_open):
+    with again(gemma_open) as page:
         dashes = (
             "d => d.data.filter(t => t.line && t.line.dash).map(t => [Math.min(...t.x), Math.max(...t.x)])"
         )
@@ -228,19 +303,19 @@ def test_fits_switch_and_dash_beyond_the_data(chromium, gemma_page):
         assert "6.0 [4.3, 8.5]" in plot(page, "ratios").get_attribute("aria-label")
 
 
-def test_plotly_knows_every_attribute(chromium, gemma_page):
+def test_plotly_knows_every_attribute(gemma_open):
     """What is handed to Plotly is valid by its own schema: a misspelt attribute raises."""
     go = pytest.importorskip("plotly.graph_objects", reason="plotly is not installed")
-    with opened(chromium, gemma_page) as page:
+    with again(gemma_open) as page:
         for kind, count in (("frontier", 3), ("fits", 3), ("ratios", 1)):
             for i in range(count):
                 drawn = plot(page, kind, i).evaluate("d => JSON.parse(JSON.stringify([d.data, d.layout]))")
                 go.Figure(data=drawn[0], layout=drawn[1])
 
 
-def test_zoom_and_back_by_mouse_and_keyboard(chromium, gemma_page):
+def test_zoom_and_back_by_mouse_and_keyboard(gemma_open):
     where = "d => d._fullLayout.xaxis.range.map(v => +v.toFixed(6))"
-    with opened(chromium, gemma_page) as page:
+    with again(gemma_open) as page:
         box = plot(page)
         box.scroll_into_view_if_needed()
         whole = box.evaluate(where)
@@ -278,8 +353,8 @@ def test_keyboard_alone_reaches_names_and_tables(chromium, gemma_page):
         assert page.get_by_role("status").text_content() == "Sorted by L0, ascending"
 
 
-def test_tables_sort_by_number_and_back(chromium, gemma_page, layer20, comparison20):
-    with opened(chromium, gemma_page) as page:
+def test_tables_sort_by_number_and_back(gemma_open, layer20, comparison20):
+    with again(gemma_open) as page:
         page.get_by_role("link", name="Runs", exact=True).click()
         head = page.locator("#runs th")
         column = [h.strip() for h in head.all_inner_texts()].index("L0")
@@ -303,9 +378,8 @@ def test_tables_sort_by_number_and_back(chromium, gemma_page, layer20, compariso
         assert found == expected and found[:2] != sorted(found)[:2]  # by number, not as text
 
 
-def test_latex_is_copied(chromium, gemma_page, comparison20):
-    permissions = ["clipboard-read", "clipboard-write"]
-    with opened(chromium, gemma_page, permissions=permissions) as page:
+def test_latex_is_copied(gemma_open, comparison20):
+    with again(gemma_open) as page:
         page.locator("#ratios summary").click()
         page.locator("#ratios .copy").click()
         page.locator("#ratios .copy", has_text="Copied").wait_for()
@@ -328,9 +402,9 @@ def contrast(one, two):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_schemes_have_contrast(chromium, gemma_page, scheme):
+def test_both_schemes_have_contrast(gemma_open, scheme):
     colour = "(e, name) => getComputedStyle(e)[name]"
-    with opened(chromium, gemma_page, color_scheme=scheme) as page:
+    with again(gemma_open, color_scheme=scheme) as page:
         paper = page.locator("body").evaluate(colour, "backgroundColor")
         assert (luminance(paper) < 0.05) == (scheme == "dark")
         raised = page.locator(".card").first.evaluate(colour, "backgroundColor")
@@ -345,17 +419,17 @@ def test_both_schemes_have_contrast(chromium, gemma_page, scheme):
             assert contrast(found, paper) >= 3
 
 
-def test_a_change_of_scheme_redraws(chromium, gemma_page):
+def test_a_change_of_scheme_redraws(gemma_open):
     ink = "d => d._fullLayout.font.color"
-    with opened(chromium, gemma_page, color_scheme="light") as page:
+    with again(gemma_open, color_scheme="light") as page:
         light = plot(page).evaluate(ink)
         page.emulate_media(color_scheme="dark")
         until(page, lambda: plot(page).evaluate(ink) != light)
 
 
-def test_paper_has_no_controls_and_light_figures(chromium, gemma_page, tmp_path):
+def test_paper_has_no_controls_and_light_figures(gemma_open, tmp_path):
     ink, width = "d => d._fullLayout.font.color", "d => d._fullLayout.width"  # two beside each other on A4
-    with opened(chromium, gemma_page, color_scheme="dark") as page:
+    with again(gemma_open, color_scheme="dark") as page:
         page.emulate_media(media="print", color_scheme="dark")
         until(page, lambda: plot(page).evaluate(ink) == "#1b1d21" and plot(page).evaluate(width) <= 340)
         for hidden in ("nav", ".controls", ".copy", ".help", ".skips"):
@@ -385,8 +459,8 @@ OVERLAPS = """d => {
 
 
 @pytest.mark.parametrize("width", [360, 800, 1200])
-def test_nothing_overlaps_or_is_cut_off(chromium, gemma_page, width):
-    with opened(chromium, gemma_page, viewport={"width": width, "height": 800}) as page:
+def test_nothing_overlaps_or_is_cut_off(gemma_open, width):
+    with again(gemma_open, width=width, height=800) as page:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         for log in (False, True):
             page.locator("#fits-log").set_checked(log)
@@ -429,8 +503,8 @@ def test_a_study_fits_three_screens_and_begins_with_its_figure(chromium, study_p
         assert page.evaluate(painted) < 2000
 
 
-def test_cells_fold_open_by_the_matrix(chromium, study_page):
-    with opened(chromium, study_page) as page:
+def test_cells_fold_open_by_the_matrix(study_open):
+    with again(study_open) as page:
         fold = page.locator("#cell-2")
         assert not fold.locator(".card").first.is_visible()
         page.locator("#matrix tbody a").nth(2).click()
@@ -440,8 +514,8 @@ def test_cells_fold_open_by_the_matrix(chromium, study_page):
         assert {t["name"] for t in drawn[1:]} == set(POTENCY) and len(drawn) == 1 + 2 * 7
 
 
-def test_the_matrix_sorts_by_potency(chromium, study_page):
-    with opened(chromium, study_page) as page:
+def test_the_matrix_sorts_by_potency(study_open):
+    with again(study_open) as page:
         read = "rows => rows.map(r => Number(r.cells[2].dataset.value))"
         rows = page.locator("#matrix tbody tr")
         before = rows.evaluate_all(read)
@@ -450,9 +524,9 @@ def test_the_matrix_sorts_by_potency(chromium, study_page):
         assert page.get_by_role("status").text_content() == "Sorted by batchtopk, ascending"
 
 
-def test_the_filter_keeps_families_and_cells(chromium, study_page):
+def test_the_filter_keeps_families_and_cells(study_open):
     seen = "all => all.filter(e => e.offsetParent !== null).length"
-    with opened(chromium, study_page) as page:
+    with again(study_open) as page:
         count = lambda selector: page.locator(selector).evaluate_all(seen)  # noqa: E731
         box = page.locator("#filter")
         box.fill("gated")
@@ -482,8 +556,8 @@ def test_hostile_names_in_matrix_filter_and_folds(chromium, tmp_path):
         assert page.evaluate("window.hacked") is None
 
 
-def test_a_zoom_leaves_no_label_of_what_stood_there(chromium, gemma_page):
-    with opened(chromium, gemma_page) as page:
+def test_a_zoom_leaves_no_label_of_what_stood_there(gemma_open):
+    with again(gemma_open) as page:
         labels = page.locator("g.hovertext")
         plot(page).focus()
         for key in ("+", "0", "-"):
@@ -498,8 +572,8 @@ def test_a_zoom_leaves_no_label_of_what_stood_there(chromium, gemma_page):
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_a_study_overflows_nowhere(chromium, study_page, width):
-    with opened(chromium, study_page, viewport={"width": width, "height": 800}) as page:
+def test_a_study_overflows_nowhere(study_open, width):
+    with again(study_open, width=width, height=800) as page:
         page.locator("details").evaluate_all("all => all.forEach(d => { d.open = true; })")
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         page.locator("#cell-0 .plot").scroll_into_view_if_needed()
@@ -507,12 +581,12 @@ def test_a_study_overflows_nowhere(chromium, study_page, width):
         assert plot(page, "collapse", 0).evaluate(OVERLAPS) == []
 
 
-def test_a_study_leaves_no_half_empty_page(chromium, study_page, tmp_path):
+def test_a_study_leaves_no_half_empty_page(study_open, tmp_path):
     """Ink reaches the lower half of every page but the last."""
     to_ppm = shutil.which("pdftoppm")
     if to_ppm is None:
         pytest.skip("pdftoppm (poppler-utils) is not installed")
-    with opened(chromium, study_page) as page:
+    with again(study_open) as page:
         page.emulate_media(media="print")
         until(page, lambda: page.locator(".plot").evaluate_all("all => all.every(d => d.data)"))
         page.pdf(path=tmp_path / "study.pdf", format="A4")
