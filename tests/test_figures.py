@@ -458,18 +458,15 @@ def clashes(figure):
         for tick in axis._update_ticks() for t in (tick.label1, tick.label2)
     }  # fmt: skip
     texts = [t for t in texts if id(t) not in ticks or id(t) in shown]
-    boxes = [(t.get_text(), written(t, renderer)) for t in texts]
-    out = [
-        a
-        for a, b in boxes
-        if b.x0 < -1 or b.y0 < -1 or b.x1 > figure.bbox.x1 + 1 or b.y1 > figure.bbox.y1 + 1
-    ]
-    pairs = [
-        (a[0], b[0])
-        for i, a in enumerate(boxes)
-        for b in boxes[:i]
-        if a[1].padded(-1).overlaps(b[1].padded(-1))
-    ]
+    words = [t.get_text() for t in texts]
+    boxes = np.array([written(t, renderer).extents for t in texts])
+    (left, low, right, high), edge = boxes.T, figure.bbox
+    beyond = (left < -1) | (low < -1) | (right > edge.x1 + 1) | (high > edge.y1 + 1)
+    out = [words[i] for i in np.flatnonzero(beyond)]
+    (left, right), (low, high) = np.sort([left + 1, right - 1], axis=0), np.sort([low + 1, high - 1], axis=0)
+    across = (left <= right[:, None]) & (left[:, None] <= right)
+    upwards = (low <= high[:, None]) & (low[:, None] <= high)
+    pairs = [(words[i], words[j]) for i, j in zip(*np.nonzero(np.tril(across & upwards, -1)), strict=True)]
     return out, pairs
 
 

@@ -72,6 +72,8 @@ def new_axes(
         spare.remove()
     for ax in grid[:count]:
         ax.spines[["top", "right"]].set_visible(False)
+        for spine in ax.spines.values():
+            spine.set_in_layout(False)  # the axes and their tick labels reach farther
     return grid[:count]
 
 
@@ -91,11 +93,23 @@ def _height(rows: int, columns: int, width: float) -> float:
 def give_height(panels: np.ndarray) -> None:
     """Make a figure so high that every panel keeps `LEAST_HEIGHT` beside titles, labels and the legend."""
     figure, place = panels[0].figure, panels[0].get_subplotspec()
-    if isinstance(figure, Figure) and place is not None:
+    if not isinstance(figure, Figure) or place is None:
+        return
+    rows = place.get_gridspec().nrows
+    if _height_left(figure, panels, rows) < LEAST_HEIGHT + ems(0.75):  # laying out takes as long as drawing
         lay_out(figure)
         least = min(ax.get_window_extent().height for ax in panels) / figure.dpi
-        missing = place.get_gridspec().nrows * max(0.0, LEAST_HEIGHT - least)
+        missing = rows * max(0.0, LEAST_HEIGHT - least)
         figure.set_figheight(figure.get_figheight() + missing)
+
+
+def _height_left(figure: Figure, panels: np.ndarray, rows: int) -> float:
+    """About how many inches the lowest panel keeps, from the lines of words above and below it."""
+    legends = sum(legend.get_window_extent().height for legend in figure.legends) / figure.dpi
+    words = [(ax.get_xlabel(), ax.get_title("left"), ax.get_title("right")) for ax in panels]
+    counts = [[text.count("\n") + bool(text) for text in texts] for texts in words]
+    lines = max(below + max(above) for below, *above in counts)
+    return (figure.get_figheight() - legends) / rows - ems(1.3 * lines + 2.7)
 
 
 def lay_out(figure: Figure) -> None:
