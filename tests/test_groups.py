@@ -9,7 +9,7 @@ from commands import sae_frontier
 import frontier
 from frontier.doubts import Kind
 from frontier.explorer import Explorer
-from frontier.groups import Groups, group_codes
+from frontier.groups import Groups, codes_of, group_codes
 from frontier.metrics import metrics_table
 from frontier.metrics.checks import TableError
 from frontier.pareto.rows import ROWS, chosen_rows
@@ -328,3 +328,21 @@ def test_observed_points_out_of_order_are_averaged():
     table = pd.concat([pd.DataFrame({"family": f, "l0": L0, "performance_hit": y}) for f, y in rows.items()])
     found = frontier.observed_potency(table, "relu")["relative_potency", "topk"]
     assert found.ratio == pytest.approx(2.0, rel=1e-12)
+
+
+def test_codes_are_those_of_pandas_groupby():
+    """Missing cells of every kind meet each other, and nothing else; numbered by first appearance."""
+    rng = np.random.default_rng(0)
+    for n in (1, 7, 30) * 20:
+        columns = [
+            pd.Series(rng.choice(["a", "b", None, np.nan], n)),
+            pd.Series(rng.choice([1.0, 2.5, np.nan, -0.0, 0.0], n)),
+            pd.Series(rng.choice([1, 2, None], n)).astype("Int64"),
+            pd.Series(rng.choice(["a", None], n)).astype("string"),
+            pd.Series(rng.choice(["x", 3, 2.0, None, pd.NA], n), dtype=object),
+            pd.Series(rng.choice(["p", "q"], n)).astype("category"),
+        ]
+        some = [columns[i] for i in rng.permutation(len(columns))[: rng.integers(1, 4)]]
+        frame = pd.concat(some, axis=1, keys=range(len(some)))
+        meant = frame.groupby(list(frame), sort=False, dropna=False, observed=True).ngroup()
+        assert codes_of(some).tolist() == meant.tolist()

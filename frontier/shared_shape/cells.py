@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,18 +48,18 @@ class Cell:
     seeds: NDArray[np.intp] | None = None
     runs_per_kept: float = 1.0
 
-    @property
+    @cached_property
     def distinct(self) -> tuple[int, ...]:
         """Points of different L0 per family, `MANY` at the most."""
         parts = np.split(self.z, np.cumsum(self.sizes)[:-1])
         return tuple(min(len(np.unique(part)), MANY) for part in parts)
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """Different L0 of all families, `MANY_LEVELS` at the most."""
         return min(len(np.unique(self.z)), MANY_LEVELS)
 
-    @property
+    @cached_property
     def comparable(self) -> bool:
         """Whether there are two families, a hit above 0, and a family with two different L0."""
         return len(self.sizes) > 1 and bool((self.y > 0).any()) and max(self.distinct) > 1

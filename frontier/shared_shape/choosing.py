@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from frontier.errors import LOG, Errors, TwoComponent
-from frontier.shared_shape.cells import Batch
+from frontier.shared_shape.cells import TOGETHER, Batch
 from frontier.shared_shape.models import DEGREES, LEAST_DF, Array, Layout, fit_linear
 
 ADDITIVE_COST = 4.0
@@ -65,31 +65,37 @@ def choose(batch: Batch) -> Models:
     knees = _knees(y)
     score = np.full(knees.shape, np.inf)
     degree, deviation = np.ones(score.shape, dtype=int), np.zeros(score.shape, dtype=int)
-    for k, knee in enumerate(knees):
-        errors = TwoComponent(knee[:, None]) if k else LOG
-        able = np.ones(len(y), dtype=bool) if k else (y > 0).all(-1)
-        rows = np.flatnonzero(able)
-        if not len(rows):
-            continue
-        own = errors.take(rows)
-        t = own.scale(y[rows])
-        jacobian = own.log_jacobian(y[rows]).sum(-1)
+    for k, rows in _together(y):
+        knee = knees[k, rows]
+        errors = TwoComponent(knee[:, None]) if k[0] else LOG
+        t = errors.scale(y[rows])
+        jacobian = errors.log_jacobian(y[rows]).sum(-1)
         for layout, least in candidates(batch):
-            rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, own).rss
+            rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, errors).rss
             p = layout.n_free
             aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
             aicc += ADDITIVE_COST * n / (n - p) * (k > 0) + BEND_COST * (layout.deviation > 1)
-            short = np.sqrt(rss / (n - p)) * knee[rows] < SHORT_OF_KNOWN * batch.known_error[rows]
+            short = np.sqrt(rss / (n - p)) * knee < SHORT_OF_KNOWN * batch.known_error[rows]
             aicc += np.where(short, IMPOSSIBLE * (1 - 1e-3 * k), 0.0)
-            take = rows[aicc < score[k, rows]]
-            score[k, rows] = np.minimum(aicc, score[k, rows])
-            degree[k, take], deviation[k, take] = layout.degree, layout.deviation
+            less = aicc < score[k, rows]
+            here = k[less], rows[less]
+            score[here], degree[here], deviation[here] = aicc[less], layout.degree, layout.deviation
     able = np.isfinite(score).any(0)
     score = np.where(able, score, 0.0)
     weight = np.exp(-0.5 * (score - score.min(0)))
     weight = np.where(able & (weight >= LEAST_WEIGHT), weight, 0.0)
     total = weight.sum(0)
     return Models(degree, deviation, knees, weight / np.where(total > 0, total, 1.0), score.argmin(0))
+
+
+def _together(y: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Errors models and cells that are fitted at once: log errors where all hits allow them, then knees."""
+    rows = np.flatnonzero((y > 0).all(-1))
+    if len(rows):
+        yield np.zeros_like(rows), rows
+    k, rows = np.divmod(np.arange(KNEES * len(y)), len(y))
+    for i in range(0, len(rows), TOGETHER):
+        yield k[i : i + TOGETHER] + 1, rows[i : i + TOGETHER]
 
 
 def candidates(batch: Batch) -> list[tuple[Layout, bool]]:

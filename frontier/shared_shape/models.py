@@ -116,7 +116,7 @@ class Fitted:
     def covariance(self) -> Array:
         """Inverse of J'WJ, (cells, coefficients, coefficients): the covariance up to σ²."""
         weighted = self.jacobian * self.root_weights[..., None]
-        return np.asarray(np.linalg.inv(_normal(weighted)[0]), dtype=np.float64)
+        return np.asarray(np.linalg.inv(_normal(weighted)), dtype=np.float64)
 
 
 def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
@@ -124,7 +124,7 @@ def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
     theta = _solve(columns, t if errors is LOG else _start(t, errors))
 
     def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
-        own = columns[rows]
+        own = columns if len(rows) == len(columns) else columns[rows]
         return (own @ theta[..., None])[..., 0], own
 
     if errors is LOG:
@@ -273,33 +273,34 @@ def _descend(curve: Curve, theta: Array, t: Array, errors: Errors) -> Fitted:
 
     def at(theta: Array, rows: Rows) -> Fitted:
         eta, jacobian = curve(theta, rows)
-        mean, root = of_log(errors.take(rows), eta)
-        residuals = t[rows] - mean
+        mean, root = of_log(own_errors, eta)
+        residuals = own - mean
         return Fitted(theta, (residuals**2).sum(-1), residuals, root, jacobian)
 
-    going = np.arange(len(t))
-    best = now = at(theta, going)
-    damping = np.full((len(t), 1, 1), 1e-4)
+    going, own, own_errors = np.arange(len(t)), t, errors
+    now = at(theta, going)
+    best = None
+    damping = np.full(len(t), 1e-4)
     for _ in range(MAX_STEPS):
         weighted = now.jacobian * now.root_weights[..., None]
-        normal, diagonal = _normal(weighted)
-        right = np.swapaxes(weighted, -1, -2) @ now.residuals[..., None]
-        step = np.clip(np.linalg.solve(normal + damping * diagonal, right)[..., 0], -FURTHEST, FURTHEST)
-        tried = now.theta + step
+        across = np.swapaxes(weighted, -1, -2)
+        step = np.linalg.solve(_normal(weighted, damping), across @ now.residuals[..., None])[..., 0]
+        tried = now.theta + np.clip(step, -FURTHEST, FURTHEST)
         tried[:, -1] = np.clip(tried[:, -1], -1e6, 1e6)
         new = at(tried, going)
         better = new.rss <= now.rss
         still = np.abs(now.rss - new.rss) <= 1e-11 * now.rss
-        now = either(better, new, now)
-        damping = np.where(better[:, None, None], damping / 8, np.minimum(damping * 8, 1e8))
-        left = ~(still | (damping[:, 0, 0] >= 1e7))
+        now = new if better.all() else either(better, new, now)
+        damping = np.where(better, damping / 8, np.minimum(damping * 8, 1e8))
+        left = ~(still | (damping >= 1e7))
+        if not left.any():
+            break
         if not left.all():
-            best = _placed(best, going, now)
+            best = _placed(best, len(t), going, now)
             going, damping = going[left], damping[left]
+            own, own_errors = t[going], errors.take(going)
             now = Fitted(*(part[left] for part in _parts(now)))
-        if not len(going):
-            return best
-    return _placed(best, going, now)
+    return now if best is None else _placed(best, len(t), going, now)
 
 
 def _parts(fitted: Fitted) -> tuple[Array, ...]:
@@ -312,24 +313,27 @@ def either(here: NDArray[np.bool_], one: Fitted, other: Fitted) -> Fitted:
     return Fitted(*(np.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))
 
 
-def _placed(whole: Fitted, rows: Rows, some: Fitted) -> Fitted:
+def _placed(whole: Fitted | None, cells: int, rows: Rows, some: Fitted) -> Fitted:
     """The whole batch with these cells' values."""
-    parts = [part.copy() for part in _parts(whole)]
-    for part, value in zip(parts, _parts(some), strict=True):
+    if whole is None:
+        whole = Fitted(*(np.empty((cells, *part.shape[1:])) for part in _parts(some)))
+    for part, value in zip(_parts(whole), _parts(some), strict=True):
         part[rows] = value
-    return Fitted(*parts)
+    return whole
 
 
-def _normal(columns: Array) -> tuple[Array, Array]:
-    """J'J with a ridge that only rounding notices, and its diagonal as a matrix."""
+def _normal(columns: Array, damping: Array | None = None) -> Array:
+    """J'J with a ridge that only rounding notices, and `damping` times its diagonal where that is given."""
     square = np.swapaxes(columns, -1, -2) @ columns
-    size = square.shape[-1]
-    diagonal = np.einsum("...ii->...i", square)
-    eye = np.eye(size)
-    mean = diagonal.mean(-1)[:, None, None]
-    return square + RIDGE * mean * eye, (diagonal[:, None, :] + 1e-9 * mean) * eye
+    each = np.arange(square.shape[-1])
+    diagonal = square[:, each, each]
+    mean = diagonal.mean(-1, keepdims=True)
+    square[:, each, each] += RIDGE * mean
+    if damping is not None:
+        square[:, each, each] += damping[:, None] * (diagonal + 1e-9 * mean)
+    return square
 
 
 def _solve(columns: Array, t: Array) -> Array:
     right = np.swapaxes(columns, -1, -2) @ t[..., None]
-    return np.asarray(np.linalg.solve(_normal(columns)[0], right)[..., 0], dtype=np.float64)
+    return np.asarray(np.linalg.solve(_normal(columns), right)[..., 0], dtype=np.float64)
