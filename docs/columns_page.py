@@ -14,8 +14,10 @@ INTRODUCTION = """\
 
 One row per trained SAE. This page is written from the registry of metrics (`python docs/columns_page.py`),
 which is what reads your table: names are compared without case and punctuation, prefixes such as `metrics/`
-or `eval_result_metrics.` are cut, and a word for per cent in the name of a share (`% CE recovered`) divides
-by 100.
+or `eval_result_metrics.` are cut, and a word for per cent in the name of a share (`FVU (%)`, `fvu_pct`)
+divides by 100. A share that rises, all of it at most 1 under such a name, is a fraction all the same: no SAE
+worth a table recovers 0.98 % of the loss. Where no name tells and values may be either, the answer is a
+question; `columns={"hit": "performance_hit (%)"}` or `"performance_hit (fraction)"` says which.
 
 What is read under another name is said in the notes, and so is every column that was not used. A column of
 your own is mapped by hand: `read("sweep.csv", columns={"active": "l0"})`, `--map active=l0`; one that is to

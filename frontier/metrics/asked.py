@@ -12,7 +12,7 @@ import pandas as pd
 from frontier.metrics.axes import values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED
-from frontier.metrics.names import canonical_name, spec_of
+from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, spec_of
 from frontier.wording import listed, nearest, plural
 
 IGNORED = "ignored"
@@ -31,7 +31,8 @@ def renamed_as_asked(table: pd.DataFrame, columns: Mapping[str, str] | None) -> 
 
     Parameters
     ----------
-    columns : dict of a column's name in the file to its name here
+    columns : dict of a column's name in the file to its name here, behind that of a share also its scale:
+        'fvu (%)', 'fvu (fraction)'
 
     Raises
     ------
@@ -47,12 +48,19 @@ def renamed_as_asked(table: pd.DataFrame, columns: Mapping[str, str] | None) -> 
     for theirs, ours in columns.items():
         if theirs not in table:
             raise TableError(f"no column {theirs!r} to map{nearest(theirs, [str(c) for c in table.columns])}")
-        if ours != IGNORED and spec_of(ours) is None:
+        if ours != IGNORED and spec_of(_without_scale(ours)) is None:
             raise TableError(f"{theirs!r} cannot be mapped to {ours!r}{nearest(ours, [*BY_NAME, IGNORED])}")
     gone = [theirs for theirs, ours in columns.items() if ours == IGNORED]
     meant = {theirs: ours for theirs, ours in columns.items() if ours != IGNORED}
-    given_way = {ours: f"source_{ours}" for ours in meant.values() if ours in table and ours not in meant}
+    claimed = {*meant.values(), *map(_without_scale, meant.values())}
+    given_way = {ours: f"source_{ours}" for ours in claimed if ours in table and ours not in meant}
     return table.drop(columns=gone).rename(columns=given_way).rename(columns=meant)
+
+
+def _without_scale(ours: str) -> str:
+    """A name of ours without the scale behind it, where it is that of a share."""
+    bare = ours.removesuffix(PER_CENT).removesuffix(FRACTION)
+    return bare if bare == ours or canonical_name(ours) == bare else ours
 
 
 def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame, list[str]]:

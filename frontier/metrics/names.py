@@ -45,6 +45,9 @@ SHARE = re.compile(r"\s*[(\[](?:fraction|frac|share)[)\]]$")
 
 _PERCENT = re.compile(r"(?:^|(?<![0-9])_)(?:in_)?(?:pct|perc|percent|percentage)(?:_|$)")
 
+PER_CENT, FRACTION = " (%)", " (fraction)"
+"""Behind the name of a share of ours: its scale, as `columns` may say it."""
+
 GENERIC_SETTING = frozenset({"sparsity_setting", "sparsity_coefficient", "sparsity_penalty"})
 """Names of the sparsity setting that do not say what is set."""
 
@@ -76,6 +79,15 @@ def says_percent(name: str) -> bool:
     (True, True, False)
     """
     return _PERCENT.search(slug(name)) is not None
+
+
+def says_fraction(name: str) -> bool:
+    """Whether a column's name says that its values are fractions.
+
+    >>> says_fraction("fvu (fraction)"), says_fraction("frac_recovered")
+    (True, False)
+    """
+    return SHARE.search(str(name).lower()) is not None
 
 
 def read_names(names: Sequence[str], empty: Collection[str]) -> tuple[dict[str, str], list[str]]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.checks import add_text, numeric_columns, rows_named
-from frontier.metrics.names import spec_of
-from frontier.wording import number
+from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
+from frontier.metrics.columns import BY_NAME, Column
+from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, says_fraction, says_percent, spec_of
+from frontier.wording import in_shell, number
 
 PERCENT_MEDIAN = 1.5
 """A fraction column whose median magnitude exceeds this is in per cent."""
@@ -17,39 +19,146 @@ PERCENT_MEDIAN = 1.5
 AXES = ("loss_recovered", "performance_hit")
 """Fractions that place a row on the frontier, and that may lie outside [0, 1]."""
 
+MANY = 0.25
+"""Where a greater share of hits is above 1, so many SAEs would be worse than ablation: per cent, perhaps."""
 
-def fractions(table: pd.DataFrame, said: Collection[str] = (), signed: Collection[str] = ()) -> Iterator[str]:
+SETTLED = "frontier_fractions"
+"""Attribute of a table put together of checked ones: what is per cent has been divided."""
+
+
+def fractions(
+    table: pd.DataFrame, called: Mapping[str, str] | None = None, signed: Collection[str] = ()
+) -> Iterator[str]:
     """Per cent where a fraction is meant, decided for the column as a whole.
 
-    `said` are the columns whose names in the source said per cent: there one value above
-    `PERCENT_MEDIAN` is enough, elsewhere the median has to be. Values below 0 tell nothing where others are
-    above: an SAE may lose many times what it recovers. Cells of `signed` said % themselves, and are read.
+    `called` are the names of the columns in the source. One that says per cent is believed, unless that is
+    absurd: an SAE that recovers 0.98 % of the loss recovers 0.98 of it. Elsewhere the median decides. Values
+    below 0 tell nothing where others are above: an SAE may lose many times what it recovers. Cells of
+    `signed` said % themselves, and are read.
+
+    Raises
+    ------
+    TableError
+        When the values of an axis may be either, and no name tells.
     """
+    called = called or {}
+    if table.attrs.pop(SETTLED, False):
+        return
     for name in numeric_columns(table):
-        spec = spec_of(str(name))
-        if spec is None or name in signed or str(name).endswith("_se"):
+        spec, theirs = spec_of(str(name)), called.get(name, name)
+        if spec is None or name in signed or str(name).endswith("_se") or says_fraction(theirs):
             continue
-        if spec.kind != "fraction" and name not in said:
+        said = name in called and says_percent(theirs)
+        if spec.kind != "fraction" and not said:
             continue
-        values = table[name].to_numpy()
-        sizes = np.abs(values)
-        finite = sizes[np.isfinite(sizes) & ((values > 0) | ~(values > 0).any())]
-        if not finite.size:
+        sizes = np.abs(table[name].to_numpy())
+        told = _telling(table[name])
+        if not told.size:
             continue
-        typical = float(np.max(finite) if name in said else np.median(finite))
-        percent = typical > PERCENT_MEDIAN and not (spec.high and typical > 100 * (1 + 1e-6))
+        percent = _is_per_cent(spec, said, told)
+        most = number(float(np.max(told)))
         if percent:
-            for column in (name, f"{name}_se"):
-                if column in table:
-                    table[column] = table[column] / 100
-            yield f"{name}: values up to {number(float(np.max(finite)))} are per cent; divided by 100"
-        elif name in said:
-            yield f"{name}: the name says per cent, values up to {number(typical)} are read as fractions"
-        if name in AXES:
-            yield from _mixed_scales(table, name, sizes, percent)
+            divided(table, name)
+            yield f"{name}: values up to {most} are per cent; divided by 100" + (
+                f" (if they are fractions in spite of the name: {_mapped(theirs, name, FRACTION)})"
+                if said and np.max(told) <= 1
+                else ""
+            )
+        elif said:
+            yield f"{name}: the name says per cent, values up to {most} are read as fractions"
+        if name in AXES and not (said and spec.better == "lower"):
+            yield from _mixed_scales(table, name, theirs, sizes, percent)
 
 
-def _mixed_scales(table: pd.DataFrame, name: str, sizes: np.ndarray, percent: bool) -> Iterator[str]:
+class Scale(NamedTuple):
+    """A share in a file: its name there and here, whether its values are per cent, and the largest."""
+
+    theirs: str
+    ours: str
+    percent: bool
+    most: float
+
+
+def scales(frame: pd.DataFrame) -> Iterator[Scale]:
+    """The shares of a file's table that may be per cent, and the scale that they seem to have."""
+    for theirs in map(str, frame.columns):
+        spec, said = BY_NAME.get(canonical_name(theirs) or ""), says_percent(theirs)
+        if spec is None or not (spec.kind == "fraction" or said) or says_fraction(theirs):
+            continue
+        told = _telling(frame[theirs]) if pd.api.types.is_numeric_dtype(frame[theirs].dtype) else np.empty(0)
+        if told.size:
+            yield Scale(theirs, spec.name, _is_per_cent(spec, said, told), float(np.max(told)))
+
+
+def agreed(files: Mapping[str, Iterable[Scale]]) -> Iterator[tuple[str, str]]:
+    """The file and our name of each share that other files of a folder show to be per cent as well.
+
+    Raises
+    ------
+    TableError
+        When a share that falls is per cent in one file by its values, and may be a fraction in another.
+    """
+    found: dict[str, dict[str, Scale]] = {}
+    for path, shares in files.items():
+        for scale in shares:
+            found.setdefault(scale.theirs, {})[path] = scale
+    for theirs, here in found.items():
+        percent = [path for path, scale in here.items() if scale.percent]
+        others = [path for path, scale in here.items() if not scale.percent]
+        spec = BY_NAME[next(iter(here.values())).ours]
+        if not percent or not others or (spec.better == "higher" and spec.place):
+            continue  # a loss recovered of 0.9 is a fraction, whatever others are
+        if spec.better != "higher":
+            one, other = (f"up to {number(here[path[0]].most)} ({path[0]})" for path in (percent, others))
+            raise _question(theirs, spec.name, f"values {one} are per cent, {other} they may be")
+        yield from ((path, spec.name) for path in others)
+
+
+def divided(table: pd.DataFrame, name: str) -> None:
+    """A column of per cents, and its standard errors, as fractions."""
+    for column in (name, f"{name}_se"):
+        if column in table:
+            table[column] = table[column] / 100
+
+
+def _telling(column: pd.Series) -> np.ndarray:
+    """The sizes that tell the scale of a column."""
+    values = column.to_numpy(dtype=float, na_value=np.nan)
+    return np.abs(values[np.isfinite(values) & ((values > 0) | ~(values > 0).any())])
+
+
+def _is_per_cent(spec: Column, said: bool, told: np.ndarray) -> bool:
+    """Whether a column is per cent: `said` by its name, unless that is absurd, or by the median.
+
+    >>> [_is_per_cent(spec_of(name), True, np.array([0.5, 0.98])) for name in ("fvu", "loss_recovered")]
+    [True, False]
+    """
+    if said:
+        typical = float(np.max(told))
+        if spec.better != "higher":
+            return not spec.high or typical <= 100 * (1 + 1e-6)
+        least = (1 + 1e-6) * spec.high if spec.high else PERCENT_MEDIAN
+    else:
+        typical, least = float(np.median(told)), PERCENT_MEDIAN
+    return typical > least and not (spec.high and typical > 100 * (1 + 1e-6))
+
+
+def _mapped(theirs: str, ours: str, scale: str) -> str:
+    """What to type where a column is on this scale."""
+    target = f"{ours}{scale}"
+    return f"read(..., columns={{{theirs!r}: {target!r}}}) or --map {in_shell(f'{theirs}={target}')}"
+
+
+def _question(theirs: str, ours: str, seen: str) -> TableError:
+    return TableError(
+        f"column {theirs}: {seen}, and nothing tells; if all are per cent, say "
+        f"{_mapped(theirs, ours, PER_CENT)}; if all are fractions, {ours + FRACTION!r} there"
+    )
+
+
+def _mixed_scales(
+    table: pd.DataFrame, name: str, theirs: str, sizes: np.ndarray, percent: bool
+) -> Iterator[str]:
     """Rows of an axis on the other scale than the rest of the column: nobody can say what they mean."""
     if percent:
         odd = _among_percents(sizes)
@@ -57,6 +166,9 @@ def _mixed_scales(table: pd.DataFrame, name: str, sizes: np.ndarray, percent: bo
     else:
         odd = np.isfinite(sizes) & (sizes > 5)
         word = "per cent in a column of fractions"
+        if name == "performance_hit" and odd.any() and np.mean(sizes[np.isfinite(sizes)] > 1) > MANY:
+            low, high = (number(float(f(sizes))) for f in (np.nanmin, np.nanmax))
+            raise _question(theirs, name, f"values from {low} to {high} may be per cent or fractions")
     if odd.any():
         yield f"{name}: {rows_named(odd, table)}: {word}? set aside"
         add_text(table, "excluded_because", odd, f"{name} looks like {word}")

@@ -40,7 +40,6 @@ from frontier.metrics.names import (
     canonical_name,
     means_beside_spreads,
     read_names,
-    says_percent,
     setting_name,
     slug,
     spec_of,
@@ -111,7 +110,6 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     table, names, remarks = _renamed(flat(table))
     for column in REASONS:
         table[column] = _text_column(table, column)
-    said_percent = {ours for ours, theirs in names.items() if says_percent(theirs)}
     signed = set[str]()
     for check in (
         partial(read_numbers, called=names, signed=signed),
@@ -124,7 +122,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         places,
         checks.sentinels,
         checks.impossible_l0,
-        partial(per_cent.fractions, said=said_percent, signed=signed),
+        partial(per_cent.fractions, called=names, signed=signed),
         checks.impossible_values,
         checks.fractional_counts,
         hits_given,

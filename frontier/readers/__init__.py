@@ -10,12 +10,12 @@ from typing import Any
 import pandas as pd
 
 from frontier.metrics import (
-    CHECKED,
     NOTES,
     UNUSED,
     add_notes,
     give_back,
     metrics_table,
+    per_cent,
     require_metrics,
     set_aside_remark,
 )
@@ -253,7 +253,7 @@ def _together(origin: str, parts: list[pd.DataFrame], options: Options) -> pd.Da
     for part in bare:
         part.attrs = {}
     table = pd.concat(bare, ignore_index=True)
-    table.attrs.pop(CHECKED, None)
+    table.attrs = {per_cent.SETTLED: True}
     return _named(origin, options.marked(table))
 
 

@@ -96,7 +96,8 @@ def _used(
 ) -> tuple[list[str], list[str]]:
     """The columns of a large table that are loaded, and what to say of what is not."""
     unread = set(unread_columns(pd.DataFrame(columns=names)))
-    ours = {n: options.columns.get(n) or canonical_name(n) for n in names}
+    asked = {n: options.columns.get(n) for n in names}
+    ours = {n: canonical_name(a or n) or a for n, a in asked.items()}
     called = {n: ours[n] or n for n in names}
     judged = looked_at(list(called.values()), [called[n] for n in texts])
     columns = [n for n in names if n not in unread or ours[n] or n in options.asked or called[n] in judged]

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from frontier.metrics import metrics_table, require_metrics
+from frontier.metrics import metrics_table, per_cent, require_metrics
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, num, printable
 from frontier.readers.logged import finish
@@ -69,6 +69,7 @@ def scan(folder: str, found: Found) -> None:
             found.broken.append(f"{name}, a {kind}: {problem}"[:300])
             found.forget(rows, frames)
     finish(found)
+    _agree(found, folder)
     _say_files(found, kinds, unread)
     if not found.rows and not found.frames:
         reason = f"; {found.broken[0] if found.broken else lacking}" if found.broken or lacking else ""
@@ -86,6 +87,7 @@ def _keep_tables_of_metrics(found: Found, first: int) -> str:
     problem = ""
     for i in range(len(found.frames) - 1, first - 1, -1):
         path, frame = found.frames[i]
+        scales = list(per_cent.scales(frame))
         table = found.options.sided(metrics_table(found.options.marked(frame)))
         try:
             require_metrics(table, path)
@@ -94,7 +96,17 @@ def _keep_tables_of_metrics(found: Found, first: int) -> str:
             del found.frames[i]
         else:
             found.frames[i] = (path, table)
+            found.scales[path] = scales
     return problem
+
+
+def _agree(found: Found, folder: str) -> None:
+    """Shares under one name in several plain tables on one scale, where some tell that of the others."""
+    tables = {_inside(path, folder): frame for path, frame in found.frames if path in found.scales}
+    told = {_inside(path, folder): shares for path, shares in found.scales.items()}
+    for name, ours in per_cent.agreed({name: told[name] for name in tables}):
+        per_cent.divided(tables[name], ours)
+        found.say(f"{ours}: divided by 100, as it is per cent in other files under this name", name)
 
 
 def files_in(folder: str, unread: list[str]) -> Iterator[str]:

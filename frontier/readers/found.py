@@ -12,6 +12,7 @@ import pandas as pd
 from frontier.metrics.asked import renamed_as_asked, words_in
 from frontier.metrics.axes import unknown_numbers, with_better
 from frontier.metrics.finished import EVERY_CHECKPOINT
+from frontier.metrics.per_cent import Scale
 from frontier.wording import listed
 
 Row = dict[str, Any]
@@ -110,6 +111,8 @@ class Found:
         Files that could not be read, with the reason; files that hold no metrics.
     repeats : int
         SAEs that had been read from another file already.
+    scales : dict
+        What the shares in a plain table of a folder seem to be, by its path.
     logs : dict
         Logs of training by run, of which rows are made at the end (see `frontier.readers.logged`).
     """
@@ -128,6 +131,7 @@ class Found:
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     repeats: int = 0
+    scales: dict[str, list[Scale]] = field(default_factory=dict)
     logs: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
     def add(
