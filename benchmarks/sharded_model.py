@@ -25,7 +25,7 @@ from trainers.architectures import TopK
 from trainers.counting import Traffic
 from trainers.family import Member, Schedule
 from trainers.sharding import ShardedEngine, ShardedFamily, selection
-from trainers.sharding.collectives import Shards
+from trainers.shards import Shards
 from trainers.steps.engine import StepOptions
 
 H200 = DEVICES["H200"]

@@ -108,11 +108,6 @@ class Family:
     def __len__(self) -> int:
         return len(self.members)
 
-    @property
-    def member_bytes(self) -> int:
-        """Bytes of the parameters of one member, whole."""
-        return sum(v.numel() * v.element_size() for v in self.parameters.values()) // len(self)
-
     def __repr__(self) -> str:
         settings = ", ".join(f"{m.setting:g}" for m in self.members)
         return (
@@ -139,26 +134,21 @@ class Family:
 
         `rows [n, d_in]`, scaled training activations, are for architectures that find a threshold on them.
         """
-        member = self.members[m]
         trained = {k: v.detach().float().cpu().clone() for k, v in self.leaves[m].items()}
         state = {k: v.detach().float().cpu() for k, v in self.state_of(m).items()}
-        found = None
-        if rows is not None:
-            with torch.no_grad():
-                found = self.architecture.threshold(trained, rows.cpu(), member.setting)
-        return self.folded(m, trained, state, found, **more)
-
-    def folded(
-        self, m: int, trained: Parameters, state: Parameters, threshold: Tensor | None, **more: Any
-    ) -> SAE:
-        """The SAE of a member for raw activations, from all of its weights and its state on the CPU."""
         ready = self.architecture.inference(trained, state, self.members[m].setting)
-        ready |= {} if threshold is None else {"threshold": threshold}
+        found = None if rows is None else self.threshold(m, trained, rows)
+        ready |= {} if found is None else {"threshold": found}
         scaling, identity = self.scaling.to("cpu"), self.identity_of(m)
         folded = self.architecture.fold(
             ready, scaling.input_scale, scaling.target_scale, scaling.input_centre, scaling.target_centre
         )
         return SAE(self.architecture, folded, self._with_source(identity | more))
+
+    @torch.no_grad()
+    def threshold(self, m: int, trained: Parameters, rows: Tensor) -> Tensor | None:
+        """What the architecture finds on these rows with a member's weights, `trained` on the CPU."""
+        return self.architecture.threshold(trained, rows.cpu(), self.members[m].setting)
 
     def _with_source(self, identity: dict[str, Any]) -> dict[str, Any]:
         """The identity of a member with what it started from, whose training tokens count."""

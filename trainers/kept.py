@@ -18,7 +18,7 @@ from frontier.wording import listed
 from frontier.writing import file_name
 from trainers.config import RunConfig
 from trainers.sae import SAE
-from trainers.sae_files import load_saes, save_sae
+from trainers.sae_files import run_id_of, sae_folders, save_sae
 
 KEPT = "kept"
 
@@ -48,11 +48,12 @@ def keep(saes: Iterable[SAE], folder: Path, step: int) -> None:
         )
 
 
-def kept_saes(folder: Path, config: RunConfig, finished: Collection[str]) -> Iterator[SAE]:
-    """The SAEs kept of members that finished; what a member was before it diverged is no result."""
+def kept_folders(folder: Path, config: RunConfig, finished: Collection[str]) -> Iterator[Path]:
+    """Where the SAEs kept of members that finished are; what a member was before it diverged is no result."""
     for step in sorted({*config.training.keep_at}):
         if is_due(config, step) and place(folder, step).is_dir():
-            yield from (s for s in load_saes(place(folder, step)) if s.identity["parent"] in finished)
+            names = {f"{name}_step{step}" for name in finished}
+            yield from (p for p in sae_folders(place(folder, step)) if run_id_of(p) in names)
 
 
 def say_missed(folder: Path, config: RunConfig, step: int) -> None:

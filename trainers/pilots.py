@@ -259,10 +259,11 @@ def _l0_of(run: Run, config: RunConfig) -> list[tuple[str, float, float]]:
         for asked, f in zip(config.families, run.config.families, strict=True)
         for site in family_sites(run.config, f)
     }
-    identities = [s.identity for s in saes]
+    whole = [float(s.shards.total(torch.tensor(n))) for s, n in zip(saes, fired, strict=True)]
     return [
-        (labels[i["family"], i["site"]], float(i["sparsity_setting"]), float(n / count))
-        for i, n in zip(identities, fired, strict=True)
+        (labels[s.identity["family"], s.identity["site"]], float(s.identity["sparsity_setting"]), n / count)
+        for s, n in zip(saes, whole, strict=True)
+        if s.shards.rank == 0
     ]
 
 

@@ -73,7 +73,7 @@ class Run:
         return self.step * self.config.training.batch_size
 
     def saes(self) -> list[SAE]:
-        """The members that did not diverge, as SAEs for raw activations."""
+        """The members that did not diverge, as SAEs for raw activations; of each the latents here."""
         # The same in every process; before the first step a member has the threshold that it started with.
         wanted = self.step > 0 and any(finds_a_threshold(f.kind) for f in self.config.families)
         rows = self.rows() if wanted else {}

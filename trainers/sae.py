@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trainers.architectures import Architecture, Parameters
+from trainers.shards import ALONE, Shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +30,13 @@ class SAE:
     identity: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def shards(self) -> Shards:
+        """The processes that have as many other latents each; of a whole SAE this one alone."""
+        return getattr(self.architecture, "shards", ALONE)
+
+    @property
     def dictionary_size(self) -> int:
-        """Number of latents."""
+        """Number of latents, of those that are here."""
         return self.architecture.widths(self.parameters)[1]
 
     @property

@@ -22,6 +22,8 @@ from trainers.architectures import (
 )
 from trainers.architectures.registry import origin
 from trainers.sae import SAE
+from trainers.sae_parts import read_part, shapes_in, write_parts
+from trainers.shards import ALONE, Shards
 from trainers.tensor_files import write_tensors
 
 FORMAT = 1
@@ -32,7 +34,13 @@ class SAEFileError(ValueError):
 
 
 def save_sae(sae: SAE, folder: Path) -> Path:
-    """Write one SAE; its folder appears complete, with digests of its files, or not at all."""
+    """Write one SAE; its folder appears complete, with digests of its files, or not at all.
+
+    Of one that is divided every shard makes the same call; the first writes what a whole one would be.
+    """
+    if sae.shards.rank:
+        write_parts(sae, folder)
+        return folder
     about = {
         "format": FORMAT, "architecture": sae.architecture.name, "options": options(sae.architecture),
         "identity": sae.identity,
@@ -40,13 +48,21 @@ def save_sae(sae: SAE, folder: Path) -> Path:
     if code := origin(type(sae.architecture)):
         about["code"] = code  # what to type to name the class; nothing is ever loaded for it
     with whole_folder(folder) as draft:
-        write_tensors(sae.parameters, draft / "sae.safetensors")
+        if sae.shards.count > 1:
+            write_parts(sae, draft / "sae.safetensors")
+        else:
+            write_tensors(sae.parameters, draft / "sae.safetensors")
         (draft / "sae.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
     return folder
 
 
-def load_sae(folder: str | Path) -> SAE:
+def load_sae(folder: str | Path, shards: Shards = ALONE) -> SAE:
     """Read one SAE; without a `run_id` of its own it has that of its folder.
+
+    Parameters
+    ----------
+    shards : Shards
+        Processes that read an even part of its latents each; they encode, decode and evaluate it together.
 
     Raises
     ------
@@ -55,20 +71,30 @@ def load_sae(folder: str | Path) -> SAE:
     """
     folder = Path(folder)
     try:
-        about = json.loads((folder / "sae.json").read_text(encoding="utf-8"))
-        if about["format"] != FORMAT:
-            raise SAEFileError(f"{folder} has format {about['format']}; this version reads {FORMAT}")
+        about, weights = _about(folder), folder / "sae.safetensors"
         _check_known(folder, about)
         kind = architecture(about["architecture"], **about["options"])
-        parameters = load_file(folder / "sae.safetensors")
-        _check_shapes(kind, parameters)
-        check_sums(folder)
-        identity = {"run_id": folder.name, **about["identity"]}
-        return SAE(kind, parameters, identity | {"run_id": str(identity["run_id"])})
+        _check_shapes(kind, shapes_in(weights))
+        if shards.rank == 0:
+            check_sums(folder)
+        if shards.count == 1:
+            return SAE(kind, load_file(weights), about["identity"])
+        from trainers.sharding import part_of  # slow to import
+
+        return SAE(part_of(kind, shards), read_part(weights, kind, shards), about["identity"])
     except SAEFileError:
         raise
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
         raise SAEFileError(f"{folder} holds no readable SAE (sae.json, sae.safetensors): {error}") from error
+
+
+def _about(folder: Path) -> dict:
+    """What is said of an SAE; its `run_id` is there."""
+    about = json.loads((folder / "sae.json").read_text(encoding="utf-8"))
+    if about["format"] != FORMAT:
+        raise SAEFileError(f"{folder} has format {about['format']}; this version reads {FORMAT}")
+    identity = {"run_id": folder.name, **about["identity"]}
+    return about | {"identity": identity | {"run_id": str(identity["run_id"])}}
 
 
 def _check_known(folder: Path, about: dict) -> None:
@@ -109,8 +135,29 @@ def _shapes_of(kind: Architecture, d_in: int, d_out: int, size: int) -> dict[str
 
 def load_saes(folder: str | Path) -> Iterator[SAE]:
     """Every SAE in the folders below, in the order of their names."""
+    for one in sae_folders(folder):
+        yield load_sae(one)
+
+
+def sae_folders(folder: str | Path) -> list[Path]:
+    """The folders below that hold an SAE, in the order of their names."""
     found = sorted(p.parent for p in Path(folder).glob("*/sae.json"))
     if not found:
         raise SAEFileError(f"{folder} holds no SAEs; wanted folders with sae.json and sae.safetensors")
-    for one in found:
-        yield load_sae(one)
+    return found
+
+
+def run_id_of(folder: Path) -> str:
+    """The run_id of the SAE in a folder, whose weights are not read.
+
+    Raises
+    ------
+    SAEFileError
+        If what is said of it cannot be read.
+    """
+    try:
+        return _about(folder)["identity"]["run_id"]
+    except SAEFileError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise SAEFileError(f"{folder} holds no readable SAE (sae.json): {error}") from error

@@ -4,19 +4,15 @@ import pytest
 import torch
 from small_runs import small
 from test_shards import in_processes
-from threaded_shards import in_threads
 
 from trainers import origin, precision, ranks
 from trainers.activations import harvest
 from trainers.activations.scaling import Scaling
-from trainers.architectures import architecture
 from trainers.counting import Traffic
 from trainers.counting.needs import Needs, needs_of
-from trainers.family import Family, Member
 from trainers.language_models import LanguageModel
 from trainers.origin import origin_of
 from trainers.run import build_run
-from trainers.sharding import ShardedFamily
 from trainers.steps import StackedEngine
 from trainers.steps.fast import Halves
 from trainers.text import TextError
@@ -54,22 +50,6 @@ def test_a_run_that_does_not_fit_says_what_to_lower(largest, advice):
     assert needs.advice(13 * 10**9) is None
     assert advice in needs.advice(11 * 10**9)
     assert "needs 12.0 GB" in needs.advice(11 * 10**9)
-
-
-def test_a_divided_sae_has_to_fit_whole_to_be_evaluated():
-    """Each of four shards counts the bytes of the family on one device; what to lower is said."""
-    given = {"d_in": 12, "d_out": 12, "dictionary_size": 64, "scaling": SCALING, "device": "cpu"}
-    members = [Member("a", 4, 0, 1e-3), Member("b", 8, 1, 1e-3)]
-    for name in ("gated", "jumprelu", "topk", "matryoshka"):
-        kind = architecture(name)
-        alone = Family("f", kind, members, **given)
-        whole = sum(v.numel() * 4 for v in alone.parameters.values()) // 2
-        parts = in_threads(4, lambda s, k=kind: ShardedFamily("f", k, members, shards=s, **given))
-        assert [p.member_bytes for p in parts] == [whole] * 4 and alone.member_bytes == whole
-    needs = Needs({"weights": 4 * 10**9}, 9 * 10**9, divided=True)
-    assert needs.advice(10 * 10**9) is None
-    advice = needs.advice(8 * 10**9)
-    assert "is for the evaluation of a whole SAE: lower training.dictionary_size or" in advice
 
 
 def _asked(folder):

@@ -9,6 +9,7 @@ import signal
 import socket
 import time
 
+import pandas as pd
 import pytest
 import torch
 from processes import FORKS, sae_train
@@ -17,7 +18,9 @@ from small_runs import small, weights
 
 from trainers import checkpoints, ranks
 from trainers.config import write_config
-from trainers.sharding.collectives import Shards
+from trainers.evaluate import Evaluation
+from trainers.evaluate.runs import evaluate_run
+from trainers.shards import Shards
 from trainers.steps import LoopEngine
 from trainers.train import train
 
@@ -176,3 +179,20 @@ def test_a_killed_process_ends_all_with_one_line_and_the_run_goes_on(whole, tmp_
         for name, value in parameters.items():
             assert torch.equal(value, weights(folder)[run_id][name]), f"{run_id} {name}"
     assert_alike(logged(folder), whole)
+    evaluated_alike(straight)
+
+
+def evaluated_alike(folder):
+    """The metrics of two shards, written there, are those of two groups of two and of one process."""
+    every = {2: Evaluation.load(folder)}
+    in_processes(4, _evaluate, folder)
+    every[4] = Evaluation.load(folder)
+    evaluate_run(folder, progress=False)
+    one = Evaluation.load(folder)
+    for found in every.values():
+        pd.testing.assert_frame_equal(found.table, one.table, rtol=1e-6, atol=1e-6)
+        assert all((found.frequencies[k] == v).all() for k, v in one.frequencies.items())
+
+
+def _evaluate(folder):
+    evaluate_run(folder, progress=False)

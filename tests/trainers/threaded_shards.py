@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from trainers.sharding.collectives import Shards
+from trainers.shards import Shards
 
 
 class Threads(Shards):

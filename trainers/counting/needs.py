@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
+from trainers.architectures import Architecture
 from trainers.counting.steps import counted_step
-from trainers.evaluate.fitting import CODES, LOGITS
+from trainers.counting.traffic import Traffic
+from trainers.evaluate.fitting import window_bytes
 from trainers.family import Family
-from trainers.sharding import ShardedFamily
 from trainers.steps.stacked import StackedEngine
 
 SPARE = 0.03
@@ -28,13 +29,10 @@ class Needs:
         step (codes and gradients) of the family that needs most.
     evaluation : int
         The language model, all SAEs, and one window's logits and codes: the least that an evaluation needs.
-    divided : bool
-        Each SAE is trained in shards and evaluated whole; one of them is there at a time.
     """
 
     training: dict[str, int]
     evaluation: int
-    divided: bool = False
 
     @property
     def most(self) -> int:
@@ -51,7 +49,7 @@ class Needs:
             return None
         largest = max(self.training, key=lambda name: self.training[name])
         if sum(self.training.values()) < self.evaluation:
-            largest = "evaluation of a whole SAE" if self.divided else "evaluation"
+            largest = "evaluation"
         return (
             f"this run {self}; the device has {_size(free)} free. Most of it is for the {largest}: lower "
             f"{LOWER[largest]}"
@@ -65,8 +63,6 @@ LOWER = {
     "optimiser": "training.dictionary_size, train fewer members in one run, or spread them with torchrun",
     "step": "training.batch_size, or train fewer members of a family in one run",
     "evaluation": "activations.context_length, or the number of members",
-    "evaluation of a whole SAE": "training.dictionary_size or activations.context_length; shards divide only "
-    "its training",
 }
 """By what needs most."""
 
@@ -78,19 +74,33 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     trained = sum(v.numel() * v.element_size() for f in families for v in f.parameters.values())
     language = sum(p.numel() * p.element_size() for p in model.model.parameters()) if model.predicts else 0
     steps = [step_of(f, e, stream.batch_size) for f, e in zip(families, engines, strict=True)]
-    per_token = max(
-        LOGITS * model.vocabulary_size * model.predicts, CODES * max(f.dictionary_size for f in families)
-    )
-    divided = any(isinstance(f, ShardedFamily) for f in families)
-    there = max(f.member_bytes for f in families) if divided else trained
-    evaluation = language + there + per_token * stream.harvest.windows.tokens.shape[1]
+    window = window_bytes(
+        model.vocabulary_size * model.predicts, stream.harvest.windows.tokens.shape[1],
+        max(code_bytes(f.architecture) * latents_of(f) for f in families),
+    )  # fmt: skip
     return Needs(
         {
             "language model": language, "activations": stream.bytes_held, "weights": weights,
             "optimiser": 2 * trained, "step": max(steps, default=0),
         },
-        evaluation, divided,
+        language + trained + window,
     )  # fmt: skip
+
+
+def latents_of(family: Family) -> int:
+    """Of each member; of a shard its own."""
+    return family.parameters[family.architecture.decoder].shape[1]
+
+
+def code_bytes(architecture: Architecture) -> float:
+    """Bytes at the peak for each code of an evaluation, counted on a small SAE."""
+    width, latents, rows = 4, 256, 128
+    means = (torch.zeros(width), torch.zeros(width))
+    trained, state = architecture.start(width, width, latents, means, 0), architecture.state(latents)
+    p = architecture.inference(trained, state, 4)
+    with torch.no_grad(), Traffic() as traffic:
+        architecture.encode(p, torch.ones(rows, width)).abs()
+    return traffic.peak / (rows * latents)
 
 
 def step_of(family: Family, engine: Any, batch: int) -> int:
@@ -100,7 +110,7 @@ def step_of(family: Family, engine: Any, batch: int) -> int:
     of one member on each thread.
     """
     one = sum(v.numel() * v.element_size() for v in family.parameters.values()) // len(family)
-    latents = family.parameters[family.architecture.decoder].shape[1]  # of a shard, its own
+    latents = latents_of(family)
     if not isinstance(engine, StackedEngine):
         return min(getattr(engine, "threads", 1), len(family)) * (one + 2 * 4 * batch * latents)
     phases = (False, True) if family.architecture.setting_name == "k" else (False,)

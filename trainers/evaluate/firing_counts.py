@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+
+from trainers.shards import ALONE, Shards
 
 BLOCKS = 32
 """Firing counts are kept for so many blocks of batches at most (they are long, and one per SAE)."""
@@ -23,8 +26,10 @@ def frequency_shares(counts: np.ndarray, tokens: np.ndarray) -> dict[str, np.nda
     }
 
 
-def share_errors(counts: np.ndarray, tokens: np.ndarray) -> dict[str, float]:
+def share_errors(counts: np.ndarray, tokens: np.ndarray, shards: Shards = ALONE) -> dict[str, float]:
     """Standard errors of the shares, from counts `[B, F]` and tokens `[B]` of blocks of text.
+
+    Other `shards` may have further latents, as many as there are here.
 
     A share counts latents beyond a limit, and that a latent crosses its limit is no smooth function of the
     text, so that leaving out one block at a time (jackknife) errs. Disjoint parts of the text are texts of
@@ -37,13 +42,15 @@ def share_errors(counts: np.ndarray, tokens: np.ndarray) -> dict[str, float]:
         return dict.fromkeys(names, np.nan)
     draws = np.random.default_rng(0)
     orders = np.array([draws.permutation(len(counts)) for _ in range(SPLITS)])
-    halves, quarters = (_between_parts(counts, tokens, orders, parts) for parts in (2, 4))
+    halves, quarters = (_between_parts(counts, tokens, orders, parts, shards) for parts in (2, 4))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(quarters > 0, np.clip(halves / quarters, 0.25, 1), 0.5)
     return dict(zip(names, np.sqrt(halves * ratio).tolist(), strict=True))
 
 
-def _between_parts(counts: np.ndarray, tokens: np.ndarray, orders: np.ndarray, parts: int) -> np.ndarray:
+def _between_parts(
+    counts: np.ndarray, tokens: np.ndarray, orders: np.ndarray, parts: int, shards: Shards
+) -> np.ndarray:
     """The variance of each share between disjoint parts of the blocks, mean over the orders."""
     size = len(counts) // parts
     found = []
@@ -51,8 +58,8 @@ def _between_parts(counts: np.ndarray, tokens: np.ndarray, orders: np.ndarray, p
         chosen = some[:, : parts * size].reshape(-1, size)
         inside = np.zeros((len(chosen), len(counts)))
         np.put_along_axis(inside, chosen, 1, axis=1)
-        shares = frequency_shares(inside @ counts, inside @ tokens)
-        found.append([v.reshape(-1, parts).var(1, ddof=1) for v in shares.values()])
+        shares = np.stack([*frequency_shares(inside @ counts, inside @ tokens).values()])
+        found.append(shards.mean(shares).reshape(len(shares), -1, parts).var(2, ddof=1))
     return np.concatenate(found, axis=1).mean(1)
 
 
@@ -65,9 +72,12 @@ class FiringCounts:
         Latents of each SAE.
     batches : int
         Batches that will come.
+    shards : Shards
+        The processes that count as many further latents of each.
     """
 
-    def __init__(self, sizes: list[int], batches: int) -> None:
+    def __init__(self, sizes: list[int], batches: int, shards: Shards = ALONE) -> None:
+        self._shards = shards
         self._batches, self._blocks = batches, min(batches, BLOCKS)
         self._counts = [np.zeros((self._blocks, size), dtype=np.int64) for size in sizes]
         self._tokens = np.zeros(self._blocks, dtype=np.int64)
@@ -82,11 +92,12 @@ class FiringCounts:
 
     def total(self, member: int) -> np.ndarray:
         """Firings of each latent over all batches `[F]`."""
-        return self._counts[member].sum(0)
+        return self._shards.gathered(torch.from_numpy(self._counts[member].sum(0))).flatten().numpy()
 
     def shares(self, member: int) -> dict[str, float]:
         """The shares of latents by frequency, each with its standard error."""
         counts = self._counts[member]
         found = frequency_shares(counts.sum(0), self._tokens.sum())
-        errors = share_errors(counts, self._tokens)
-        return {k: float(v) for k, v in found.items()} | {f"{k}_se": v for k, v in errors.items()}
+        whole = self._shards.mean(np.array([*found.values()]))
+        errors = share_errors(counts, self._tokens, self._shards)
+        return dict(zip(found, whole.tolist(), strict=True)) | {f"{k}_se": v for k, v in errors.items()}

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from trainers.shards import ALONE, Shards
+
 SHARE = 4
 """A quarter of the free memory is for SAEs and codes, and one for logits."""
 LOGITS, CODES = 12, 20
@@ -14,19 +16,24 @@ LOGITS, CODES = 12, 20
 them), and per code (itself, its size, its mask, and what an encoder needs)."""
 
 
-def affordable(device: torch.device) -> int | None:
-    """Bytes for one of the two kinds of things; None: no limit."""
-    return torch.cuda.mem_get_info(device)[0] // SHARE if device.type == "cuda" else None
+def affordable(device: torch.device, shards: Shards = ALONE) -> int | None:
+    """Bytes for one of the two kinds of things, in every shard; None: no limit."""
+    if device.type != "cuda":
+        return None
+    return int(shards.least(torch.tensor(torch.cuda.mem_get_info(device)[0] // SHARE)))
 
 
 def windows_at_once(saes: Sequence[Any], model: Any, length: int, memory: int | None) -> int:
     """Windows of so many tokens whose logits and codes fit; at least one."""
     if memory is None:
         return 2**31
-    per_token = max(
-        LOGITS * model.vocabulary_size * model.predicts, CODES * max(s.dictionary_size for s in saes)
-    )
-    return max(1, memory // (length * per_token))
+    predicted = model.vocabulary_size * model.predicts
+    return max(1, memory // window_bytes(predicted, length, CODES * max(s.dictionary_size for s in saes)))
+
+
+def window_bytes(vocabulary: int, length: int, codes: float) -> int:
+    """Of a window of so many tokens: their logits, or codes of so many bytes a token."""
+    return int(length * max(LOGITS * vocabulary, codes))
 
 
 def groups_that_fit(saes: Sequence[Any], memory: int | None) -> list[list[int]]:

@@ -29,6 +29,7 @@ from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, wi
 from trainers.evaluate.rows_only import RowsOnly
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
+from trainers.shards import ALONE
 
 LOGIT_BYTES = 2**28
 """Float32 logits that are turned into losses at a time."""
@@ -57,6 +58,8 @@ def evaluate(
         Behind stored rows there are no predictions: cross-entropy, KL and what follows from them are missing.
     saes : sequence of SAE
         With `encode`, `decode`, `dictionary_size`, `d_in`, `d_out`, and `identity`, the columns that name it.
+        Parts of SAEs that are divided over processes (`load_sae` with `shards`) are evaluated together: each
+        process makes this call with its part, and all get the evaluation of the whole.
     tokens : Tensor
         Windows of text `[n, T]`.
     batch_size : int
@@ -89,9 +92,10 @@ def evaluate(
     _check_widths(saes, names, model, site, target)
     batches = _batches(tokens, batch_size)
     means = _means(model, batches, (site, target), progress)
-    tally = Tally(saes, names, len(batches), means[site])
+    shards = getattr(saes[0], "shards", ALONE)
+    tally = Tally(saes, names, len(batches), means[site], shards)
     kind: Any = _OpenBatch if model.predicts else RowsOnly
-    memory = memory or affordable(model.device)
+    memory = memory or affordable(model.device, shards)
     windows = windows_at_once(saes, model, tokens.shape[1], memory)
     for number, group in enumerate(groups_that_fit(saes, memory)):
         moved = {member: on_device(saes[member], model.device) for member in group}
@@ -99,8 +103,7 @@ def evaluate(
             for part in batch.split(windows):
                 opened = kind(model, part, site, target, means[target], index)
                 tally.start(index, opened, again=number > 0)
-                for member, sae in moved.items():
-                    tally.add(index, member, sae, opened)
+                tally.add(index, moved, opened)
                 del opened  # before the next one is made
     rows = [_identity(sae, name, model, site, target) for sae, name in zip(saes, names, strict=True)]
     ablated = {"ablation": "mean"} if model.predicts else {}
@@ -249,7 +252,7 @@ def _identity(sae: Any, name: str, model: Any, site: str, target: str) -> dict[s
     """The columns that name an SAE: its own, and what the evaluation knows where it says nothing."""
     known = {
         "run_id": name, "model": model.name, "site": model.site(site).name, "layer": model.site(site).layer,
-        "dictionary_size": sae.dictionary_size, "d_model": sae.d_in,
+        "dictionary_size": sae.dictionary_size * getattr(sae, "shards", ALONE).count, "d_model": sae.d_in,
     }  # fmt: skip
     if target != site:
         known["target_site"] = model.site(target).name

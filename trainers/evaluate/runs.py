@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from math import gcd
 from pathlib import Path
 
 import pandas as pd
 
 from frontier.studies.evaluation import METRICS_FILE, joined
 from frontier.writing import remove_drafts
-from trainers import ranks
+from trainers import ranks, sharding
 from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, run_config
 from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
 from trainers.exclusions import leave_out
-from trainers.kept import kept_saes
+from trainers.kept import kept_folders
 from trainers.loggers import log_evaluation
 from trainers.origin import Origin, origin_of, own_origin
 from trainers.precision import prepare, with_formats
 from trainers.promises.lines import own_fault
 from trainers.run import RunError, chosen_device
 from trainers.sae import SAE
-from trainers.sae_files import SAEFileError, load_saes
+from trainers.sae_files import SAEFileError, load_sae, run_id_of, sae_folders
 
 ORDER = ["family", "dictionary_size", "learning_rate", "sparsity_setting", "seed", "tokens_trained"]
 """Of the rows: numbers as numbers."""
@@ -41,24 +42,28 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     config = run_config(folder)
     device = chosen_device(config.model.device)
     config = with_formats(config, device)
-    saes = trained_saes(folder, config)
+    places = trained_places(folder, config)
+    shards = gcd(config.training.shards, ranks.world_size())
+    sharding.check(shards, (), {f.kind for f in config.families})
+    mesh = sharding.mesh_of(shards, device)
+    mine = [load_sae(place, mesh.shards) for place in mesh.mine(places)]
     if model is None:
         prepare(device, config.training.precision)
         model = origin_of(config, device)
     own_origin(model)
-    check_model(saes, model, config)
+    check_model(mine, model, config)
     leave_out(model, config)
-    part = folder / f".evaluation_{ranks.rank()}"
     if ranks.is_first():
         remove_drafts(folder)
-    mine = ranks.mine(saes)
     if mine:
         kept = f"{METRICS_FILE} of before is unchanged" if (folder / METRICS_FILE).exists() else ""
         with own_fault([type(s.architecture) for s in mine]):
-            evaluated(mine, model, config, progress and ranks.is_first()).save(part, kept)
+            found = evaluated(mine, model, config, progress and ranks.is_first())
+        if mesh.shards.rank == 0:
+            found.save(folder / f".evaluation_{mesh.group}", kept)
     ranks.barrier()
     if ranks.is_first():
-        parts = [folder / f".evaluation_{r}" for r in range(min(ranks.world_size(), len(saes)))]
+        parts = [folder / f".evaluation_{group}" for group in range(min(mesh.groups, len(places)))]
         found = joined([Evaluation.load(p) for p in parts])
         replace(found, table=in_order(found.table, config)).save(folder)
         for done in parts:
@@ -69,8 +74,8 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     return table
 
 
-def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:
-    """The SAEs that the configuration of a run names, finished and at named steps; others are left alone.
+def trained_places(folder: Path, config: RunConfig) -> list[Path]:
+    """Folders of the SAEs that a run's configuration names, finished and at named steps; no others.
 
     Raises
     ------
@@ -78,15 +83,15 @@ def trained_saes(folder: Path, config: RunConfig) -> list[SAE]:
         If there is none.
     """
     try:
-        found = {s.identity["run_id"]: s for s in load_saes(folder / "saes")}
+        found = {run_id_of(place): place for place in sae_folders(folder / "saes")}
     except SAEFileError as error:
         raise RunError(
             f"{folder} has no trained SAEs yet ({error}); `sae-train resume {folder}` goes on"
         ) from error
-    mine = [found[m.run_id] for m in members(config) if m.run_id in found]
+    mine = [m.run_id for m in members(config) if m.run_id in found]
     if not mine:
         raise RunError(f"{folder}/saes holds none of the SAEs that {folder}/config.toml names")
-    return [*mine, *kept_saes(folder, config, {s.identity["run_id"] for s in mine})]
+    return [*(found[name] for name in mine), *kept_folders(folder, config, mine)]
 
 
 def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:

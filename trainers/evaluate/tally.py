@@ -21,6 +21,7 @@ from frontier.studies.evaluation import Evaluation, EvaluationError
 from trainers.evaluate.firing_counts import FiringCounts
 from trainers.evaluate.linear_error import LinearError
 from trainers.sae import reconstruction
+from trainers.shards import ALONE, Shards
 
 OTHER_COLUMNS = {*SHARED, *PER_MEMBER, *metrics_of({k: np.ones(1) for k in (*SHARED, *PER_MEMBER)})}
 """Names that a metric of an architecture's own cannot have."""
@@ -34,14 +35,20 @@ class Tally:
     `target [n, d_out]`, `target_norm [n]`, the sums that all SAEs share in `shared`, and
     `losses(reconstruction)`, the
     sums of cross-entropy and KL.
+
+    Of SAEs that are divided over `shards` each process counts its own latents. What comes after the
+    reconstruction, which all have, one of them does: the first for the first SAE, the second for the second.
+    `result` adds up, and is the same in all.
     """
 
-    def __init__(self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor) -> None:
-        self._names = names
+    def __init__(
+        self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor, shards: Shards = ALONE
+    ) -> None:
+        self._names, self._shards = names, shards
         shape = (batches, len(saes))
         self._sums = {k: np.zeros(shape) for k in (*SHARED, *PER_MEMBER)}
         self._with_own: dict[str, set[int]] = {}
-        self._firing = FiringCounts([s.dictionary_size for s in saes], batches)
+        self._firing = FiringCounts([s.dictionary_size for s in saes], batches, shards)
         self._linear = LinearError(len(saes), saes[0].d_in, saes[0].d_out, batches, input_mean)
 
     def start(self, batch: int, opened: Any, again: bool = False) -> None:
@@ -54,32 +61,55 @@ class Tally:
             self._sums[name][batch] += value
         self._firing.add_tokens(batch, shared["tokens"])
 
-    def add(self, batch: int, member: int, sae: Any, opened: Any) -> None:
-        """Take one SAE's sums over one batch."""
+    def add(self, batch: int, saes: dict[int, Any], opened: Any) -> None:
+        """Take the sums of SAEs, by their places, over one batch."""
+        every, shards = list(saes.items()), self._shards
+        for first in range(0, len(every), shards.count):
+            mine = None
+            for place, (member, sae) in enumerate(every[first : first + shards.count]):
+                t_hat = self._codes(batch, member, sae, opened)
+                if place == shards.rank:
+                    mine = member, t_hat
+            if mine is not None:
+                self._reconstruction(batch, *mine, opened)
+
+    def _codes(self, batch: int, member: int, sae: Any, opened: Any) -> Tensor:
+        """Take the codes of one SAE; its reconstruction `[n, d_out]`."""
         f = sae.encode(opened.input)  # [n, F]
-        t, t_hat = opened.target, reconstruction(sae, opened.input, f).float()
-        if t_hat.shape != t.shape:
+        t_hat = reconstruction(sae, opened.input, f).float()
+        if t_hat.shape != opened.target.shape:
             raise EvaluationError(
-                f"SAE {self._names[member]!r} gives {list(t_hat.shape)}, the activations are {list(t.shape)}"
+                f"SAE {self._names[member]!r} gives {list(t_hat.shape)}, the activations are "
+                f"{list(opened.target.shape)}"
             )
-        error = t - t_hat
-        squared_error, l1 = total(error.square()), total(f.abs())
-        if not np.isfinite(squared_error + l1):
-            self._give_up(batch, member)
-            return
         counts = (f != 0).sum(0)  # [F]
+        found = {"l0": total(counts), "l1": total(f.abs())} | self._own(member, sae, opened, f)
+        self._take(batch, member, found)
+        self._firing.add(batch, member, counts.cpu().numpy())
+        return t_hat
+
+    def _reconstruction(self, batch: int, member: int, t_hat: Tensor, opened: Any) -> None:
+        """Take what one SAE's reconstruction is, and does in the language model."""
+        t = opened.target
+        error = t - t_hat
+        squared_error = total(error.square())
+        if not np.isfinite(squared_error):
+            self._take(batch, member, {"squared_error": np.nan})
+            return
         inner, norm = (t * t_hat).sum(1), t_hat.norm(dim=1)
         cross_entropy, kl = opened.losses(t_hat)
         found = {
-            "l0": total(counts), "l1": l1, "squared_error": squared_error,
+            "squared_error": squared_error, "ce_sae": cross_entropy, "kl": kl,
             "cosine": total(inner / (norm * opened.target_norm).clamp_min(1e-30)),
             "l2_ratio": total(norm / opened.target_norm), "reconstruction_squares": total(norm.square()),
-            "inner_product": total(inner), "ce_sae": cross_entropy, "kl": kl,
+            "inner_product": total(inner),
         }  # fmt: skip
-        for name, value in (found | self._own(member, sae, opened, f)).items():
-            self._sums[name][batch, member] += value
-        self._firing.add(batch, member, counts.cpu().numpy())
+        self._take(batch, member, found)
         self._linear.add(member, error)
+
+    def _take(self, batch: int, member: int, found: dict[str, float]) -> None:
+        for name, value in found.items():
+            self._sums[name][batch, member] += value
 
     def _own(self, member: int, sae: Any, opened: Any, f: Tensor) -> dict[str, float]:
         """Sums of the metrics of the architecture's own; other SAEs have none of that name."""
@@ -96,27 +126,32 @@ class Tally:
                 )
             own = self._sums.setdefault(name, np.full(self._sums["l0"].shape, np.nan))
             if member not in self._with_own.setdefault(name, set()):
-                own[:, member] = np.where(np.isnan(self._sums["l0"][:, member]), np.nan, 0.0)
+                own[:, member] = 0.0
                 self._with_own[name].add(member)
         return {name: total(values.float()) for name, values in found.items()}
 
-    def _give_up(self, batch: int, member: int) -> None:
-        if not np.isnan(self._sums["l0"][:, member]).any():
+    def _all_shards(self) -> None:
+        """Add up what each shard has of every SAE; of those that gave NaN or infinity nothing is left."""
+        parts = torch.from_numpy(np.stack([self._sums[name] for name in PER_MEMBER]))
+        self._sums |= dict(zip(PER_MEMBER, self._shards.total(parts).numpy(), strict=True))
+        lost = ~np.isfinite(self._sums["squared_error"] + self._sums["l1"])
+        for name in self._sums.keys() - set(SHARED):
+            self._sums[name][lost] = np.nan
+        for member in np.flatnonzero(lost.any(0)) if self._shards.rank == 0 else ():
             warnings.warn(
-                f"SAE {self._names[member]!r} gives NaN or infinity in batch {batch}; "
+                f"SAE {self._names[member]!r} gives NaN or infinity in batch {lost[:, member].argmax()}; "
                 "its metrics are missing",
                 stacklevel=5,
             )
-        for name in self._sums.keys() - set(SHARED):
-            self._sums[name][batch, member] = np.nan
 
     def result(self, rows: list[dict[str, Any]], common: dict[str, str]) -> Evaluation:
         """The evaluation, once all batches are in."""
+        self._all_shards()
         found = metrics_of({k: v.sum(0) for k, v in self._sums.items()})
         errors = {k: jackknife_error(v) for k, v in metrics_of(_left_out(self._sums)).items()}
-        found["error_linear_fraction"], errors["error_linear_fraction"] = (
-            v.numpy() for v in self._linear.fractions()
-        )
+        found["error_linear_fraction"], errors["error_linear_fraction"] = self._shards.only(
+            torch.stack(self._linear.fractions())
+        ).numpy()
         for member, row in enumerate(rows):
             metrics = {k: float(v[member]) for k, v in found.items()} | self._firing.shares(member)
             metrics |= {f"{k}_se": float(v[member]) for k, v in errors.items()}

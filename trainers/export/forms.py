@@ -106,6 +106,8 @@ def form_of(sae: SAE) -> Form:
     ExportError
         If no layout has it.
     """
+    if sae.shards.count > 1:
+        raise ExportError(f"these are the latents of one of {sae.shards.count} shards; load the saved SAE")
     kind = form_name(type(sae.architecture))
     if kind is None:
         raise ExportError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -23,8 +24,9 @@ from trainers.architectures import (
 )
 from trainers.architectures.aux_k import share_left
 from trainers.sharding import penalties
-from trainers.sharding.collectives import Shards, Shared, Total
+from trainers.sharding.collectives import Shared, Total
 from trainers.sharding.selection import among_highest, among_highest_of_batch
+from trainers.shards import Shards
 
 DIVISIBLE: tuple[type[Architecture], ...] = (
     ReLU, Gated, JumpReLU, TopK, AbsTopK, BatchTopK, Matryoshka, PAnneal,
@@ -38,6 +40,8 @@ class Part(Architecture):
     """What all architectures need over a part of their latents."""
 
     shards: Shards
+    whole: ClassVar[Architecture]
+    """The architecture over all latents."""
 
     def over_latents(self, part: Tensor) -> Tensor:
         """The sum over all latents."""
@@ -143,7 +147,11 @@ def part_of(architecture: Architecture, shards: Shards) -> Architecture:
     """The architecture with the same options, over the latents of one shard."""
     kind = type(architecture)
     base = next(part for whole, part in PARTS if isinstance(architecture, whole))
-    both = type(kind.__name__, (base, kind), {"name": kind.name, "__module__": __name__, "shards": shards})
+    both = type(
+        kind.__name__,
+        (base, kind),
+        {"name": kind.name, "__module__": __name__, "shards": shards, "whole": architecture},
+    )
     return both(**{f.name: getattr(architecture, f.name) for f in fields(architecture)})
 
 

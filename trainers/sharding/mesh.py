@@ -12,8 +12,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from frontier.wording import plural
 from trainers import ranks
 from trainers.architectures import Architecture
-from trainers.sharding.collectives import Shards
 from trainers.sharding.kinds import DIVISIBLE, divisible
+from trainers.shards import Shards
 
 T = TypeVar("T")
 

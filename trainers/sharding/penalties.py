@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.sharding.collectives import Shards, Shared, Total
+from trainers.sharding.collectives import Shared, Total
+from trainers.shards import Shards
 
 
 def dependence(f: Tensor, shards: Shards) -> Tensor:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from trainers.sharding.collectives import Shards
+from trainers.shards import Shards
 
 SHARE = 2
 """Each shard offers so many times its even share, and `LEAST` at least, at first."""
