@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import chdtri, fdtrc, fdtri, ndtri, stdtr, stdtrit
 
+from frontier.arguments import in_range
+
 Array = NDArray[np.float64]
 
 
@@ -19,8 +21,7 @@ def t_quantile(df: Array | float, level: float) -> Array:
     ValueError
         When `level` is no fraction between 0 and 1.
     """
-    if not isinstance(level, (int, float)) or not 0 < level < 1:
-        raise ValueError(f"level must be a fraction between 0 and 1, such as 0.95; found {level!r}")
+    in_range("level", level)
     df = np.asarray(df, dtype=float)
     return np.where(df > 0, stdtrit(np.maximum(df, 1e-9), 0.5 + level / 2), np.nan)
 

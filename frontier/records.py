@@ -23,6 +23,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import pandas as pd
 
+from frontier.arguments import checks_of
 from frontier.metrics.checks import TableError
 from frontier.metrics.frames import lazy_rows, to_pandas
 from frontier.places import address_of, name_of
@@ -47,18 +48,20 @@ _inside: ContextVar[bool] = ContextVar("inside a recorded call", default=False)
 
 
 def recorded(function: F) -> F:
-    """Let what a public function returns carry the record of the call that made it.
+    """Let what a public function returns carry the record of the call that made it; arguments are checked.
 
     >>> from frontier import load_dataset
     >>> spoken(record_of(load_dataset("gated_gemma7b")))
     "frontier.load_dataset('gated_gemma7b')"
     """
     signature = inspect.signature(function)
+    check = checks_of(function)
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
         if _inside.get():
             return function(*arguments, **options)
+        check(arguments, options)
         token = _inside.set(True)
         try:
             result = function(*arguments, **options)

@@ -307,7 +307,7 @@ def test_refusals():
         fit_frontier_points(X, Y, estimator="stochastik")
     with pytest.raises(ValueError, match="hill or power, found linear"):
         fit_frontier(table(), "linear")
-    with pytest.raises(ValueError, match=r"quantile must lie in \(0, 0\.5\], found 0\.9"):
+    with pytest.raises(ValueError, match="quantile must be a fraction above 0 and up to"):
         fit_frontier_points(X, Y, estimator="quantile", quantile=0.9)
     with pytest.raises(ValueError, match="has 10 runs"):
         fit_frontier_points(X[:10], Y[:10])

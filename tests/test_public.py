@@ -2,6 +2,7 @@
 
 import doctest
 import inspect
+import math
 import re
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import frontier
 from frontier import renamed
 from frontier.wording import interval_cell
 
+FITTED = (frontier.fit_points([0.01, 0.02, 0.04, 0.08], [0.05, 0.09, 0.17, 0.3]),) * 3
 FUNCTIONS = [n for n in frontier.__all__ if inspect.isfunction(getattr(frontier, n))]
 
 
@@ -244,3 +246,57 @@ def test_every_function_answers_a_question():
     rows = [line for line in page.splitlines() if line.startswith("|") and "frontier." in line]
     named = [re.search(r"`frontier\.(\w+)\(", row)[1] for row in rows]
     assert sorted(named) == sorted(FUNCTIONS)
+
+
+# What functions take
+
+
+TOLD = {"level": (0, 1, 95), "sure": (0, 1, 80), "typical_seed_sd": (-1, 1, 5), "quantile": (0, 0.6, 10),
+        "potency": (-1, 0), "max_l0": (-1, 0), "vanishing_l0": (-1, 0), "target": (-1, 0), "extend": (0,),
+        "replicates": (-1,), "points": (-1,), "at": ()}  # fmt: skip
+"""Numbers outside what each parameter takes, as its documentation says; NaN is outside of all."""
+
+
+@pytest.mark.parametrize("name", [n for n in FUNCTIONS if n not in frontier.curves.CURVES])
+def test_numbers_out_of_range_are_refused_before_anything_is_done(name):
+    """Every function that has such a parameter, with nothing else of sense in the call."""
+    function = getattr(frontier, name)
+    taken = inspect.signature(function).parameters
+    wanted = [p for p in taken.values() if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert {n for n, p in taken.items() if str(p.annotation).startswith("float")} <= TOLD.keys()
+    for parameter in TOLD.keys() & taken.keys():
+        for value in (*TOLD[parameter], math.nan):
+            with pytest.raises(ValueError, match=f"^{parameter} must be .*found"):
+                function(*FITTED[: len(wanted)], **{parameter: value})
+
+
+def test_a_share_in_per_cent_is_answered_with_what_to_type():
+    with pytest.raises(ValueError, match=r"found 5 \(5 % is 0.05\)"):
+        frontier.compare([], typical_seed_sd=5)
+    with pytest.raises(ValueError, match=r"found 95 \(95 % is 0.95\)"):
+        frontier.fit([], level=95)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_result_of_the_wrong_kind_is_said_to_be_that(name, results):
+    """Each result in the place of each argument that takes one; no AttributeError from the inside."""
+    function = getattr(frontier, name)
+    taken = list(inspect.signature(function).parameters.values())
+    if not re.search(r"(Fits?|Ratio|Table|Shape|Selections?)\b", str(taken[0].annotation) if taken else ""):
+        return
+    for kind, wrong in {**results, "number": 3, "table": pd.DataFrame({"l0": [1.0]})}.items():
+        if re.search(rf"\b{type(wrong).__name__}\b", str(taken[0].annotation)) or kind == "fits":
+            continue
+        with pytest.raises(TypeError, match=rf"^{name} wants .* as {taken[0].name}; found "):
+            function(*[wrong, *FITTED][: sum(p.default is p.empty for p in taken)])
+
+
+def test_of_many_fits_one_is_offered(hill20):
+    with pytest.raises(
+        TypeError, match=r"FrontierFits of 6; take one of them by its name: \['Resid', 'baseline'\]"
+    ):
+        frontier.plan(hill20, hill20["Resid", "baseline"])
+    with pytest.raises(TypeError, match=r"plan wants one fit of frontier\.fit as reference; found str"):
+        frontier.plan(hill20["Resid", "gated"], "baseline")
+    with pytest.raises(ValueError, match="are one fit"):
+        frontier.plan(hill20["Resid", "gated"], hill20["Resid", "gated"])

@@ -133,7 +133,7 @@ def test_rows_at_or_beyond_l_star_are_left_out_and_said():
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match=r"vanishing_l0 must be 'd_model', a number, 'fit' .* found 'width'"):
         frontier.fit(table(), "power", vanishing_l0="width")
-    with pytest.raises(ValueError, match="positive number of latents, found -3"):
+    with pytest.raises(ValueError, match="positive number of latents; found -3"):
         frontier.fit(table(), "power", vanishing_l0=-3)
     with pytest.raises(ValueError, match="needs hill or power in sparsity"):
         frontier.fit(table(), "linear", vanishing_l0=768)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 
+from frontier.arguments import checked
 from frontier.comparison.comparison import Comparisons
 from frontier.figures.panels import (
     EDGE,
@@ -34,6 +35,7 @@ USUAL = 2.0
 """Standard deviations within which 95 % of residuals lie."""
 
 
+@checked
 def plot_collapse(
     shapes: SharedShape | Sequence[SharedShape] | Comparisons,
     axes: Any = None,

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.figures.lines import letters_across
 from frontier.figures.panels import QUIET, figure_legend, name_rows, telling_parts
 from frontier.figures.style import COLOURS, REFERENCE_COLOUR, row_texts
@@ -22,6 +23,7 @@ LEAST = 0.12
 """Smallest weight that is written into its part of the bar."""
 
 
+@checked
 def plot_evidence(selections: CurveSelection | CurveSelections, ax: Axes | None = None) -> Axes:
     """Each candidate's share of the evidence, one bar per group.
 

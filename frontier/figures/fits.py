@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
+from frontier.arguments import checked
 from frontier.curves import CURVES
 from frontier.figures.families import family_column
 from frontier.figures.panels import (
@@ -39,6 +40,7 @@ Member = tuple[CurveFit | GroupFailure, Any]
 
 
 @parameters(log="log_axes")
+@checked
 def plot_fits(
     fits: FrontierFits | CurveFit,
     axes: Any = None,

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
+from frontier.arguments import checked
 from frontier.figures.panels import (
     EDGE,
     QUIET,
@@ -37,6 +38,7 @@ WIDEST = 3.0
 """The axis follows the band up to this factor beyond the curves."""
 
 
+@checked
 def plot_potencies(
     fits: FrontierFits | CurveFit,
     axes: Any = None,
@@ -82,6 +84,7 @@ def plot_potencies(
     return _plot(_potency, fits, axes, reference, level, styles, figure)
 
 
+@checked
 def plot_hit_ratios(
     fits: FrontierFits | CurveFit,
     axes: Any = None,

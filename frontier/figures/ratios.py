@@ -15,7 +15,7 @@ from frontier.figures.lines import in_lines, letters_across
 from frontier.figures.panels import EDGE, QUIET, name_rows, telling_parts
 from frontier.figures.style import Style, figure_text, log_axis, row_texts, styles_for
 from frontier.tables import RATIO_COLUMNS, equal_height, ratio_frame
-from frontier.wording import interval_cell, nearest, number
+from frontier.wording import interval_cell, listed, nearest, number
 
 LABEL_SHARE, AXIS_SHARE = 0.4, 0.68
 """Of the figure's width, for the names of the rows and for the words under the axis."""
@@ -98,7 +98,10 @@ def plot_ratios(
 
 
 def _quantity(frame: pd.DataFrame, wanted: str | None) -> str:
-    held = list(dict.fromkeys(frame["quantity"].astype(str))) if "quantity" in frame else []
+    if len(frame) and "quantity" not in frame:
+        found = listed(list(map(str, frame.columns)), 12)
+        raise ValueError(f"ratios have a column quantity, as those of frontier.ratio_table; found {found}")
+    held = list(dict.fromkeys(frame["quantity"].astype(str))) if len(frame) else []
     if not held:
         raise ValueError("there is no ratio to draw: the table is empty")
     if wanted is None:

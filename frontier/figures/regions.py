@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Polygon
 
+from frontier.arguments import checked
 from frontier.figures.fits import cells_of
 from frontier.figures.panels import (
     EDGE,
@@ -42,6 +43,7 @@ WIDEST = 100.0
 """Regions are followed up to this factor beyond the estimates; what lies farther is cut by the axes."""
 
 
+@checked
 def plot_regions(
     fits: FrontierFits | CurveFit,
     axes: Any = None,

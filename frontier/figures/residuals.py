@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from frontier.arguments import checked
 from frontier.figures.fits import cells_of
 from frontier.figures.panels import (
     EDGE,
@@ -29,6 +30,7 @@ from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.residuals import residuals
 
 
+@checked
 def plot_residuals(
     fits: FrontierFits | CurveFit,
     axes: Any = None,

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from frontier.arguments import checked
 from frontier.curves import DEFAULT_FIXED, Curve, curve_named
 from frontier.errors import errors_named
 from frontier.fits.batch import Settings, fit_groups
@@ -123,6 +124,7 @@ def fit(
     return FrontierFits(spec.name, fits, failures, groups.columns, groups.family, tuple(r for r in said if r))
 
 
+@checked
 def fit_points(
     x: ArrayLike,
     y: ArrayLike,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from frontier.arguments import checked
 from frontier.distributions import f_quantile
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.doubts import is_perfect
@@ -17,6 +18,7 @@ FAR = 1e3
 STEPS = 60
 
 
+@checked
 def joint_region(fit: CurveFit, *, level: float | None = None, points: int = 180) -> pd.DataFrame:
     """Boundary of the joint likelihood region of a fit's two free parameters.
 

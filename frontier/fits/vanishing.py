@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from frontier.arguments import in_range
 from frontier.curves import VANISHING, Curve
 from frontier.distributions import t_quantile
 from frontier.errors import Errors
@@ -46,8 +47,7 @@ def option_of(vanishing_l0: Option, curve: Curve, x_name: str) -> Option:
                 f"found {vanishing_l0!r}"
             )
         return vanishing_l0
-    if not vanishing_l0 > 0:
-        raise ValueError(f"vanishing_l0 must be a positive number of latents, found {vanishing_l0!r}")
+    in_range("vanishing_l0", vanishing_l0)
     return float(vanishing_l0)
 
 

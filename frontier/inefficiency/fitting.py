@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from frontier.arguments import in_range
 from frontier.curves import Curve
 from frontier.doubts import Doubt, Kind
 from frontier.fits import fit, fit_points
@@ -152,8 +153,7 @@ def _check(estimator: str, curve: str | Curve, quantile: float) -> None:
     name = str(getattr(curve, "name", curve)).lower()
     if name == "linear":
         raise ValueError("a frontier in log y needs a positive curve: hill or power, found linear")
-    if not 0 < quantile <= 0.5:
-        raise ValueError(f"quantile must lie in (0, 0.5], found {quantile}")
+    in_range("quantile", quantile)
 
 
 def _in_log(ordinary: CurveFit) -> CurveFit:

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from frontier.arguments import checked
 from frontier.distributions import welch_reach
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
@@ -22,6 +23,7 @@ from frontier.wording import number
 POINTS = 200
 
 
+@checked
 def relative_potency_curve(
     fit: CurveFit,
     reference: CurveFit,
@@ -69,6 +71,7 @@ def relative_potency_curve(
     return frame
 
 
+@checked
 def hit_ratio_curve(
     fit: CurveFit, reference: CurveFit, *, points: int = POINTS, level: float | None = None
 ) -> pd.DataFrame:

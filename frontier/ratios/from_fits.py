@@ -236,6 +236,8 @@ def hit_ratio(
         x = middle(low, high)
         at = 1 / x if axis == "L0" else x
     else:
+        if axis == "L0" and not at > 0:
+            raise ValueError(f"at is the L0 at which hits are compared, above 0; found {at!r}")
         x = 1 / at if axis == "L0" else float(at)
     doubts = []
     if not low <= x <= high:

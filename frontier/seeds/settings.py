@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from scipy.special import fdtrc
 
+from frontier.arguments import checked
 from frontier.distributions import t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, placed
 from frontier.fits.curve_fit import CurveFit
@@ -231,6 +232,7 @@ class PairedBatches(Result):
         )
 
 
+@checked
 def paired_batches(a: ArrayLike, b: ArrayLike, *, level: float = 0.95) -> PairedBatches:
     """mean(a - b) of per-batch values on the same evaluation text, with a t interval (df = batches - 1).
 

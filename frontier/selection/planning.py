@@ -185,6 +185,11 @@ def _usable(fit: CurveFit, reference: CurveFit | None) -> list[CurveFit]:
     fits = [fit] if reference is None else [fit, reference]
     if reference is not None:
         refuse_unlike(fit, reference)
+        if reference is fit or (reference.group == fit.group and np.array_equal(reference.y, fit.y)):
+            raise ValueError(
+                f"fit and reference are one fit ({fit.name}): a plan for their ratio wants two families; "
+                "without reference it is for this family alone"
+            )
     for f in fits:
         if is_perfect(f) or not f.sigma > 0:
             raise ValueError(f"the fit of {f.name} leaves no residuals; there is no noise to plan for")
