@@ -706,6 +706,29 @@ def test_rows_without_a_family_stay_only_where_none_has_one(family, aside):
     assert said(table, "family is missing in") == bool(aside)
 
 
+def test_rows_of_one_run_are_doubted_where_their_l0_are_within_a_tenth():
+    """Two of a; not the third, which is set aside, nor b, which is alone, nor c, whose L0 differ."""
+    rows = {"run_id": list("aaabccd"), "l0": [10.0, 10.9, -1.0, 20.0, 30.0, 33.5, 50.0], "fvu": 0.1}
+    table = metrics_table(pd.DataFrame(rows | {"ce_loss": np.arange(7.0)}))
+    doubted = table["doubts"].str.contains("another row has other numbers").fillna(False)
+    assert np.flatnonzero(doubted).tolist() == [0, 1]
+    assert said(table, "rows of one run_id at about the same L0")
+
+
+@pytest.mark.parametrize(
+    ("texts", "aside"),
+    [
+        ({"remark": ["a", "b", "c", "d", "mean"]}, [4]),
+        ({"remark": ["a", "b", "c", "d", "mean"], "ablation": "zero"}, [4]),
+        ({"ablation": ["zero"] * 4 + ["mean"]}, []),  # an SAE measured against mean ablation
+    ],
+)
+def test_how_saes_were_measured_neither_makes_nor_hides_a_row_of_means(texts, aside):
+    rows = {"l0": [10.0, 20.0, 40.0, 80.0, 37.5], "loss_recovered": [0.8, 0.9, 0.94, 0.96, 0.9]}
+    table = metrics_table(pd.DataFrame(rows | texts))
+    assert np.flatnonzero(table["excluded_because"].notna()).tolist() == aside
+
+
 def test_batches_are_no_saes_whatever_text_stands_beside_them():
     rows = [
         {"run_id": run, "batch": batch, "remark": f"{run}, text {batch}", "l0": 10.0 + batch, "fvu": 0.1}
