@@ -9,7 +9,7 @@ import pytest
 
 import frontier
 from frontier.metrics import default_y, metrics_table, notes, values
-from frontier.metrics.axes import falling_axis, goal, known_better, usual_curve, with_better
+from frontier.metrics.axes import falling_axis, falls_to_zero, goal, known_better, usual_curve, with_better
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, COLUMNS, COMPUTED, DERIVED, FIDELITY
 from frontier.metrics.names import column_named
@@ -64,7 +64,8 @@ def test_every_metric_gives_the_verdict_of_the_same_numbers_as_fvu(metric):
         table = metrics_table(named(rows, metric, known_better(metric)))
         found = frontier.compare(table, "relu", y=metric, curve="power")[0]
         assert found.verdict == verdict, found.sentence
-        assert found.potency.ratio == pytest.approx(want.potency.ratio, rel=1e-9)
+        near = 1e-9 if falls_to_zero(falling_axis(table, metric)) else 2e-3  # errors over a floor too
+        assert found.potency.ratio == pytest.approx(want.potency.ratio, rel=near)
         assert found.potency.better_when == "above 1"
 
 
@@ -113,7 +114,8 @@ def test_users_say_which_side_is_better(better):
     for said in (better, {"my_score": better}):
         table = frontier.read(frame, better=said)
         found = frontier.compare(table, "relu", curve="power")[0]
-        assert (found.verdict, found.potency.ratio) == (want.verdict, pytest.approx(want.potency.ratio))
+        near = pytest.approx(want.potency.ratio, rel=2e-3)  # its best value need not be 0
+        assert (found.verdict, found.potency.ratio) == (want.verdict, near)
         assert frontier.compare(table[table["l0"] > 5], "relu", curve="power")[0].verdict == "better"
     direct = frontier.compare(frame, "relu", y="my_score", better=better, curve="power")[0]
     assert direct.verdict == "better"

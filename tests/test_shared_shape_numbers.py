@@ -82,9 +82,9 @@ def by_hand(batch, knees, known=0.0):
 def test_degrees_and_weights_are_those_of_aicc(given):
     (batch,) = batches([cell(**given)])
     found = choose(batch)
-    hand = by_hand(batch, found.knee[:, 0], given.get("se", 0.0))
-    assert found.knee[1, 0] == pytest.approx(batch.y[batch.y > 0].min() / 2)
-    assert found.knee[-1, 0] == pytest.approx(2 * batch.y.max())
+    hand = by_hand(batch, found.constant[:, 0], given.get("se", 0.0))
+    assert found.constant[1, 0] == pytest.approx(batch.y[batch.y > 0].min() / 2)
+    assert found.constant[-1, 0] == pytest.approx(2 * batch.y.max())
     score = np.array([h[0] for h in hand])
     weight = np.exp(-(score - score.min()) / 2)
     weight[weight < LEAST_WEIGHT] = 0
@@ -109,7 +109,7 @@ def test_the_shape_is_the_curve_of_the_points():
 
 def test_log_errors_have_no_knee():
     (found,) = analysed([cell(sd=0.01, seed=3)])
-    assert found.shape.knee == 0.0
+    assert found.shape.constant == 0.0
 
 
 def test_hits_below_zero_leave_out_log_errors():
@@ -303,7 +303,7 @@ def test_the_set_around_a_crossing_is_that_of_least_squares_with_bent_deviations
     logs = 2 - 1.1 * z + np.where(on == family, 0.4 * (z - 4.4), 0) + 0.05 * rng.standard_normal(24)
     own = Cell(z, np.exp(logs), (12, 12))
     (found,) = analysed([own])
-    assert found.shape.knee == 0
+    assert found.shape.constant == 0
     root, low, high = crossing_of(own, found.shape, 1, 0.95)
 
     def columns(at, which):

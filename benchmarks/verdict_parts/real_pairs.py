@@ -17,10 +17,10 @@ from statsmodels.api import OLS
 import frontier
 from frontier.comparison import Comparison
 from frontier.distributions import t_quantile
-from frontier.errors import LOG, TwoComponent
 from frontier.shared_shape import Cell, SharedShape
 from frontier.shared_shape.cells import batches
 from frontier.shared_shape.choosing import choose
+from frontier.shared_shape.excess import errors_of
 from frontier.shared_shape.models import Layout, fit_linear, of_log
 from frontier.shared_shape.pair_curves import Curves
 
@@ -123,8 +123,7 @@ def predicted(cell: Cell, f: int, z: float, more: int = 0) -> tuple[float, float
     (batch,) = batches([cell])
     models = choose(batch)
     k = int(models.best[0])
-    knee = models.knee[k]
-    errors = TwoComponent(knee[:, None]) if knee[0] else LOG
+    errors = errors_of(models.constant[k][:, None])
     base = int(np.argmax(batch.distinct))
     moved = f if f != base else (0 if base else 1)
     chosen = int(models.degree[k, 0]) + more, int(models.deviation[k, 0])

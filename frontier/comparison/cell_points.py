@@ -12,7 +12,7 @@ from frontier.fits.points import Points
 from frontier.shared_shape import MIDDLE, Cell, Pair
 
 
-def cell_of(members: list[Points]) -> Cell:
+def cell_of(members: list[Points], *, floored: bool = False) -> Cell:
     """The points of a cell's families, each by rising L0."""
     orders = [np.argsort(p.x, kind="stable") for p in members]
 
@@ -23,7 +23,7 @@ def cell_of(members: list[Points]) -> Cell:
     seeds = joined("seeds") if any(p.seeds.any() for p in members) else None
     sizes = tuple(len(p.x) for p in members)
     searched = sum(max(p.runs, len(p.x)) for p in members) / sum(sizes)
-    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched)
+    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched, floored)
 
 
 def called(members: list[Points], families: list[str], point: int) -> str:

@@ -22,7 +22,7 @@ from frontier.fits.vanishing import Option
 from frontier.groups import Groups
 from frontier.guard import guard, nothing_to_compare
 from frontier.metrics import metrics_table, usable, y_axis
-from frontier.metrics.axes import falling_axis, with_better
+from frontier.metrics.axes import falling_axis, falls_to_zero, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
@@ -33,6 +33,7 @@ from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
 from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed, crossing_of
+from frontier.shared_shape.excess import name_of
 
 CORRELATED = 0.25
 """Level at which neighbouring SAEs of a family count as erring alike; few points show it seldom."""
@@ -227,7 +228,7 @@ class Task:
             if str(members[0].group[self.groups.family]) != self.reference:
                 remarks.append(f"{where}: no {self.reference}, not compared")
             elif len(members) > 1:
-                cells.append((members, cell_of(members)))
+                cells.append((members, cell_of(members, floored=not falls_to_zero(self.y))))
         return cells, remarks
 
     def _told(
@@ -271,7 +272,7 @@ class Task:
     ) -> Comparison:
         """The comparison's numbers, without its words and doubts."""
         scatter = analysis.shape.scatter
-        errors = "two_component" if analysis.shape.knee else "log"
+        errors = name_of(analysis.shape.constant)
         reading = Reading(
             pair, group, family, self.reference, self.y, errors, self.level, self.typical_seed_sd
         )

@@ -82,15 +82,20 @@ def _procedure(c: Comparison) -> str:
 
 def _firmness(c: Comparison) -> str:
     if c.why == SEEDS:
-        return f"; a seed-to-seed SD of {number(100 * c.tipping, 2)} % of the hit would undo a verdict"
+        return f"; a seed-to-seed SD of {number(100 * c.tipping, 2)} % of {height_of(c)} would undo a verdict"
     parts = []
     if math.isfinite(c.tipping):
-        parts.append(f"; it holds up to a seed-to-seed SD of {tipping_cell(c.tipping)} of the hit")
+        parts.append(f"; it holds up to a seed-to-seed SD of {tipping_cell(c.tipping)} of {height_of(c)}")
     shared = has(c.doubts, Kind.dependent)
     if (shared or c.correlated) and c.verdict != "not separable":
         alike = "points that share one SAE's weights" if shared else "neighbouring SAEs"
         parts.append(f"; {alike} err alike, so that it is less sure than it looks")
     return "".join(parts)
+
+
+def height_of(c: Comparison) -> str:
+    """What is compared, in a sentence."""
+    return "the hit" if c.potency.height == "hit" else c.potency.height
 
 
 def tipping_cell(tipping: float) -> str:

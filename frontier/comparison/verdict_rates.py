@@ -16,6 +16,7 @@ from frontier.calibration import Coverage, coverage, percent
 from frontier.comparison.comparison import Comparisons
 from frontier.comparison.verdicts import Decision, decisions, potency_limits
 from frontier.metrics import give_back
+from frontier.metrics.axes import falls_to_zero
 from frontier.problems import Array
 from frontier.ratios.observed import ObservedRatio, between, line_of
 from frontier.results import Group, Result, held, in_words, telling
@@ -244,7 +245,8 @@ def _cells(shape: SharedShape, truth: Array, rng: np.random.Generator) -> list[C
     shifts = np.repeat(np.column_stack([np.zeros(len(truth)), truth]), sizes, axis=1)
     fitted = _expected(shape, shape.z + shifts)
     hits = shape.errors.observed(fitted, shape.sigma * rng.standard_normal(fitted.shape))
-    return [Cell(shape.z, y, sizes, runs_per_kept=shape.runs_per_kept) for y in hits]
+    floored = not falls_to_zero(shape.y_name)
+    return [Cell(shape.z, y, sizes, runs_per_kept=shape.runs_per_kept, floored=floored) for y in hits]
 
 
 def _expected(shape: SharedShape, z: Array) -> Array:

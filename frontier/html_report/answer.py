@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from frontier.comparison import VERDICTS, Comparison, Comparisons
 from frontier.comparison.screen import SIGNS, UNTOLD
-from frontier.comparison.sentences import tipping_cell
+from frontier.comparison.sentences import height_of, tipping_cell
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import Group, in_words
 from frontier.text_tables import abbreviations
@@ -255,7 +255,7 @@ def _how_sure(c: Comparison) -> str:
     if math.isfinite(c.tests.holm):
         parts.append(f"p {p_value_text(c.tests.holm)} for one common curve, after Holm")
     if math.isfinite(c.tipping):
-        parts.append(f"the verdict bears a seed-to-seed SD of {tipping_cell(c.tipping)} of the hit")
+        parts.append(f"the verdict bears a seed-to-seed SD of {tipping_cell(c.tipping)} of {height_of(c)}")
     if math.isfinite(c.potency.p_value):
         parts.append(
             f"p {p_value_text(c.potency.p_value)} for equal L0 at {c.potency.height} {number(c.potency.at)}"

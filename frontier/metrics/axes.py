@@ -176,6 +176,16 @@ def has_top(column: str) -> bool:
     return spec is not None and spec.top is not None
 
 
+def falls_to_zero(column: str) -> bool:
+    """Whether the best value of a y axis is known to be 0, as of fidelities but a cross-entropy itself.
+
+    >>> [falls_to_zero(y) for y in ("fvu", "1 - cosine_similarity", "delta_ce", "ce_sae", "perplexity")]
+    [True, True, True, False, False]
+    """
+    spec = column_named(column)
+    return spec is not None and spec.name != "ce_sae" and (spec.place > 0 or spec.top is not None)
+
+
 def usual_curve(y: str) -> str:
     """The curve that is fitted where nobody names one: Hill where the axis has a top, else a power law."""
     return "hill" if has_top(y) else "power"

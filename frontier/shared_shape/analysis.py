@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from frontier.errors import Errors
 from frontier.progress import Callback, reported
 from frontier.shared_shape.cells import Batch, Cell, batches
 from frontier.shared_shape.choosing import Models, choose
@@ -24,8 +23,8 @@ class CellShape:
     ----------
     degree, deviation : int
         Of the common polynomial in log L0, and of a family's own deviation where curves are not parallel.
-    knee : float
-        Of two-component errors; 0 for log errors.
+    constant : float
+        Of the errors: the knee of two components, minus a floor, or 0 for log errors.
     middle, spread : float
         u = (log L0 + shift − middle) / spread.
     coefficients : (degree + 1,)
@@ -37,7 +36,7 @@ class CellShape:
 
     degree: int
     deviation: int
-    knee: float
+    constant: float
     middle: float
     spread: float
     coefficients: Array
@@ -112,13 +111,9 @@ def _shapes(
         t = chosen.scale(batch.y[rows])
         coefficients, shifts = fit_shifts(layout, batch.z[rows], t, chosen, start[rows])
         for j, i in enumerate(rows.tolist()):
+            constant = float(models.constant[models.best[i], i])
             found[i] = CellShape(
-                degree, deviation, _knee(chosen, j), float(batch.middle[i, 0]), float(batch.spread[i, 0]),
+                degree, deviation, constant, float(batch.middle[i, 0]), float(batch.spread[i, 0]),
                 coefficients[j], np.concatenate([[0.0], shifts[j]]) * batch.spread[i, 0], scatter[i],
             )  # fmt: skip
     return found
-
-
-def _knee(errors: Errors, row: int) -> float:
-    value = errors.take(np.array([row])).knee_value
-    return 0.0 if np.isnan(value) else value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ class Cell:
         Index of the training seed, where settings were run with several.
     runs_per_kept : float
         Runs of its families over those that are compared, where a search was narrowed to its Pareto sets.
+    floored : bool
+        Whether the best y may be another than 0 (a cross-entropy, a metric of the user's).
     """
 
     z: Array
@@ -47,6 +50,7 @@ class Cell:
     se: Array | None = None
     seeds: NDArray[np.intp] | None = None
     runs_per_kept: float = 1.0
+    floored: bool = False
 
     @cached_property
     def distinct(self) -> tuple[int, ...]:
@@ -95,6 +99,11 @@ class Batch:
         return self.cells[0].levels
 
     @property
+    def floored(self) -> bool:
+        """Whether the best y may be another than 0."""
+        return self.cells[0].floored
+
+    @property
     def known_error(self) -> Array:
         """The median known standard error of each cell; 0 where none is known."""
         known = [None if c.se is None or not np.isfinite(c.se).any() else c.se for c in self.cells]
@@ -103,10 +112,10 @@ class Batch:
 
 def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
     """The comparable cells, gathered by structure, at most `TOGETHER` at once."""
-    by_structure: dict[tuple[tuple[int, ...], tuple[int, ...], int], list[int]] = {}
+    by_structure: dict[tuple[Any, ...], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.comparable:
-            by_structure.setdefault((cell.sizes, cell.distinct, cell.levels), []).append(i)
+            by_structure.setdefault((cell.sizes, cell.distinct, cell.levels, cell.floored), []).append(i)
     parts = (rows[i : i + TOGETHER] for rows in by_structure.values() for i in range(0, len(rows), TOGETHER))
     for rows in parts:
         own = tuple(cells[i] for i in rows)

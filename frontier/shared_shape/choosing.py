@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier.errors import LOG, Errors, TwoComponent
+from frontier.errors import Errors
 from frontier.shared_shape.cells import TOGETHER, Batch
+from frontier.shared_shape.excess import errors_of
 from frontier.shared_shape.models import DEGREES, LEAST_DF, Array, Layout, fit_linear
 
 ADDITIVE_COST = 4.0
@@ -28,6 +29,8 @@ LEAST_WEIGHT = 0.03
 """Models with a smaller share of the best one's likelihood are left out of the average."""
 KNEES = 5
 """Knees of two-component errors that are tried, from half the least hit to twice the largest."""
+DISTANCES = (0.03, 0.1, 0.3)
+"""Distances of a floor below the least y that are tried, as shares of y's range; nearer ones do harm."""
 SHORT_OF_KNOWN = 0.9
 """An additive part below this share of the known standard error is impossible."""
 IMPOSSIBLE = 1e6
@@ -37,12 +40,12 @@ IMPOSSIBLE = 1e6
 class Models:
     """For each errors model (first axis) and cell: the best degree and deviation, and the weight.
 
-    `weight` sums to 1 over the errors; `knee` is 0 for log errors.
+    `weight` sums to 1 over the errors; `constant` is 0 for log errors, a knee, or minus a floor.
     """
 
     degree: NDArray[np.intp]
     deviation: NDArray[np.intp]
-    knee: Array
+    constant: Array
     weight: Array
     best: NDArray[np.intp]
 
@@ -51,31 +54,32 @@ class Models:
         used = self.weight > 0
         for degree in np.unique(self.degree[used]).tolist():
             for deviation in np.unique(self.deviation[used]).tolist():
-                for log in (True, False):
+                for sign in (0, 1, -1):
                     here = used & (self.degree == degree) & (self.deviation == deviation)
-                    k, rows = np.nonzero(here & ((self.knee == 0) == log))
+                    k, rows = np.nonzero(here & (np.sign(self.constant) == sign))
                     if len(rows):
-                        errors = LOG if log else TwoComponent(self.knee[k, rows][:, None])
+                        errors = errors_of(self.constant[k, rows][:, None])
                         yield degree, deviation, errors, k, rows
 
 
 def choose(batch: Batch) -> Models:
     """Degree and deviation of least AICc for each errors model, and the weights of these."""
     y, n = batch.y, batch.y.shape[-1]
-    knees = _knees(y)
-    score = np.full(knees.shape, np.inf)
+    constants = _constants(y, batch.floored)
+    score = np.full(constants.shape, np.inf)
     degree, deviation = np.ones(score.shape, dtype=int), np.zeros(score.shape, dtype=int)
-    for k, rows in _together(y):
-        knee = knees[k, rows]
-        errors = TwoComponent(knee[:, None]) if k[0] else LOG
+    for k, rows in _together(y, constants):
+        constant = constants[k, rows]
+        errors = errors_of(constant[:, None])
         t = errors.scale(y[rows])
         jacobian = errors.log_jacobian(y[rows]).sum(-1)
         for layout, least in candidates(batch):
             rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, errors).rss
             p = layout.n_free
             aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
-            aicc += ADDITIVE_COST * n / (n - p) * (k > 0) + BEND_COST * (layout.deviation > 1)
-            short = np.sqrt(rss / (n - p)) * knee < SHORT_OF_KNOWN * batch.known_error[rows]
+            aicc += ADDITIVE_COST * n / (n - p) * (constant > 0) + BEND_COST * (layout.deviation > 1)
+            additive = np.sqrt(rss / (n - p)) * np.maximum(constant, 0)
+            short = additive < SHORT_OF_KNOWN * batch.known_error[rows]
             aicc += np.where(short, IMPOSSIBLE * (1 - 1e-3 * k), 0.0)
             less = aicc < score[k, rows]
             here = k[less], rows[less]
@@ -85,17 +89,18 @@ def choose(batch: Batch) -> Models:
     weight = np.exp(-0.5 * (score - score.min(0)))
     weight = np.where(able & (weight >= LEAST_WEIGHT), weight, 0.0)
     total = weight.sum(0)
-    return Models(degree, deviation, knees, weight / np.where(total > 0, total, 1.0), score.argmin(0))
+    return Models(degree, deviation, constants, weight / np.where(total > 0, total, 1.0), score.argmin(0))
 
 
-def _together(y: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Errors models and cells that are fitted at once: log errors where all hits allow them, then knees."""
-    rows = np.flatnonzero((y > 0).all(-1))
-    if len(rows):
-        yield np.zeros_like(rows), rows
-    k, rows = np.divmod(np.arange(KNEES * len(y)), len(y))
-    for i in range(0, len(rows), TOGETHER):
-        yield k[i : i + TOGETHER] + 1, rows[i : i + TOGETHER]
+def _together(y: Array, constants: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Errors models and cells that are fitted at once: of one kind, log errors where all hits allow them."""
+    for sign in (0, 1, -1):
+        k, rows = np.nonzero(np.sign(constants) == sign)
+        if not sign:
+            able = (y > 0).all(-1)[rows]
+            k, rows = k[able], rows[able]
+        for i in range(0, len(rows), TOGETHER):
+            yield k[i : i + TOGETHER], rows[i : i + TOGETHER]
 
 
 def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
@@ -128,9 +133,13 @@ def _penalty(n: int, p: int, least: bool) -> float:
     return 2 * (p + 1) + (2 * (p + 1) * (p + 2) / room if room > 0 else 0.0)
 
 
-def _knees(y: Array) -> Array:
-    """Knees that are tried, (errors models, cells): 0, which is log errors, then `KNEES` others."""
+def _constants(y: Array, floored: bool) -> Array:
+    """Constants that are tried, (errors models, cells): 0, `KNEES` knees, and floors where y may have one."""
     positive = np.where(y > 0, y, np.nan)
     low, high = np.nanmin(positive, axis=-1), np.nanmax(positive, axis=-1)
     ratio = (4 * high / low) ** (1 / (KNEES - 1))
-    return np.stack([np.zeros_like(low), *(0.5 * low * ratio**k for k in range(KNEES))])
+    found = [np.zeros_like(low), *(0.5 * low * ratio**k for k in range(KNEES))]
+    if floored:
+        floors = [y.min(-1) - share * np.ptp(y, axis=-1) for share in DISTANCES]
+        found += [np.where(floor > 0, -floor, np.nan) for floor in floors]
+    return np.stack(found)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from frontier.errors import LOG, TwoComponent
 from frontier.shared_shape.analysis import CellShape
 from frontier.shared_shape.cells import Cell, batches
+from frontier.shared_shape.excess import errors_of
 from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.pair_curves import Curves, common_range
 from frontier.shared_shape.pairs import crossing, t_of
@@ -32,7 +32,7 @@ def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[flo
     df = batch.z.shape[-1] - layout.n_free
     if df < 1:
         return None
-    errors = TwoComponent(np.array([[shape.knee]])) if shape.knee else LOG
+    errors = errors_of(np.array([[shape.constant]]))
     free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
     widened = shape.scatter.widened
     sign = 1.0 if moved == f else -1.0

@@ -153,6 +153,8 @@ def averaged(models: list[Weighted], batch: Batch, f: int) -> list[Pair]:
     v = {x.name: _mean(models, x.name, len(batch.z)) for x in fields(Estimates) if not x.name.endswith("_se")}
     se = {name: _error(models, name, f"{name}_se", v[name]) for name in ("shift", "potency", "gap")}
     robust = _error(models, "potency", "robust_se", v["potency"])
+    if batch.floored:  # which errors hold is less sure than where y falls to 0
+        se["potency"] = np.fmax(se["potency"], robust)
     at, apart = common_range(Layout(batch.sizes, batch.distinct, 1, 0, 0, f), batch.z)
     l0 = np.exp(np.clip(at * batch.spread + batch.middle, -700, 700))
     out = []

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from frontier.errors import LOG, Errors, TwoComponent
+from frontier.errors import Errors
 from frontier.results import Group, Result, in_words
 from frontier.shared_shape.analysis import CellShape
 from frontier.shared_shape.cells import Cell
+from frontier.shared_shape.excess import errors_of
 from frontier.shared_shape.models import STEEPEST, Array
 from frontier.views import View
 from frontier.wording import number, p_value_cell
@@ -40,7 +41,7 @@ class SharedShape(Result):
     coefficients : (degree + 1,)
         log hit of the reference = Σ coefficients u^j, u = (log L0 − middle) / spread.
     knee : float
-        Of the two-component errors; 0 for log errors.
+        Of the errors: the knee of two components, minus a floor of y, or 0 for log errors.
     sigma, df : float
         Residual SD on the errors' scale, around the families' own curves, and its degrees of freedom.
     p_lack_of_fit, autocorrelation, p_autocorrelation : float
@@ -80,14 +81,14 @@ class SharedShape(Result):
         return cls(
             group, families[0], y_name, names,
             cell.z, cell.y, {f: float(v) for f, v in zip(families, shape.shifts, strict=True)},
-            shape.coefficients, shape.middle, shape.spread, shape.knee, s.sigma, s.df, s.p_lack_of_fit,
+            shape.coefficients, shape.middle, shape.spread, shape.constant, s.sigma, s.df, s.p_lack_of_fit,
             s.autocorrelation, s.p_autocorrelation, s.widened.by_seed, cell.runs_per_kept,
         )  # fmt: skip
 
     @property
     def errors(self) -> Errors:
         """The errors model."""
-        return TwoComponent(self.knee) if self.knee else LOG
+        return errors_of(self.knee)
 
     def expected(self, l0: ArrayLike) -> npt.NDArray[np.float64]:
         """The hit of the reference at `l0`, shape of l0."""
