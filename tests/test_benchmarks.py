@@ -57,11 +57,20 @@ def test_a_quick_run_writes_its_result(tmp_path):
     assert record["unreported failures"] == 0
 
 
-def test_without_a_gpu_nothing_is_measured_on_one(tmp_path):
-    torch = pytest.importorskip("torch", reason="torch is not installed (extra train)")
-    done = run("benchmarks.training_gpu", "--quick", "--out", str(tmp_path))
+@pytest.fixture(scope="module")
+def steps_of_gpu(tmp_path_factory):
+    """The cells that `--quick` measures, in a process of their own."""
+    pytest.importorskip("torch", reason="torch is not installed (extra train)")
+    folder = tmp_path_factory.mktemp("quick")
+    done = run("benchmarks.training_gpu", "--quick", "--out", str(folder))
     assert done.returncode == 0, done.stderr
-    cells = json.loads((tmp_path / "training_gpu.json").read_text())["cells"]
+    return json.loads((folder / "training_gpu.json").read_text())["cells"]
+
+
+def test_without_a_gpu_nothing_is_measured_on_one(steps_of_gpu, tmp_path):
+    import torch
+
+    cells = steps_of_gpu
     assert [c["architecture"] for c in cells] == ["relu", "jumprelu", "topk", "batch_topk", "gated"]
     assert all(c["samples_per_second"] > 0 for c in cells)
     if not torch.cuda.is_available():
@@ -72,8 +81,12 @@ def test_without_a_gpu_nothing_is_measured_on_one(tmp_path):
 
 
 @pytest.mark.slow
-def test_every_part_of_the_script_for_a_gpu_runs_on_a_cpu(tmp_path):
-    pytest.importorskip("torch", reason="torch is not installed (extra train)")
+def test_every_part_of_the_script_for_a_gpu_runs_on_a_cpu(steps_of_gpu, tmp_path, monkeypatch):
+    """Its steps are those that `--quick` measured: the same shape and cells, which are asked for once."""
+    asked = []
+    kept = ("architecture", "method", "ms", "d", "F", "members", "batch", "autocast")
+    cells = [{k: v for k, v in cell.items() if k in kept} for cell in steps_of_gpu]
+    monkeypatch.setattr("benchmarks.training_gpu.run", lambda *words: asked.append(words) or cells)
     done = run("benchmarks.training_gpu", "--device", "cpu", "--small", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     parts = json.loads((tmp_path / "training_gpu.json").read_text())["parts"]

@@ -54,7 +54,7 @@ def ran(clean, command, *words):
     """What a command of the clean environment did, outside of the checkout."""
     folder, _ = clean
     return subprocess.run(
-        [folder / "bin" / command, *words], cwd=folder, capture_output=True, text=True, env={}
+        [folder / "bin" / command, *words], cwd=folder, capture_output=True, text=True, env={"COLUMNS": "400"}
     )
 
 
@@ -103,10 +103,18 @@ def test_commands_types_and_data_are_there(clean):
     place, numbers, model = done.stdout.splitlines()
     assert Path(place).is_relative_to(clean[1])
     assert (numbers, model) == (f"{frontier.__version__} 176 True", "tiny_lm")
-    assert ran(clean, "sae-frontier", "demo", "--out", "out").returncode == 0
-    assert {"comparison.json", "frontier.pdf", "verdicts.csv"} <= {
-        p.name for p in (clean[0] / "out").iterdir()
-    }
+
+
+def test_demo(clean):
+    """As it is installed: what it says, and the files that it leaves."""
+    done = ran(clean, "sae-frontier", "demo", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    for text in ("6.28", "1.49", "baseline row", "L0 321", "2.25 to 2.78", "cross", "beats it", "wrote"):
+        assert text in done.stdout, text
+    assert {
+        "frontier.png", "frontier.pdf", "fits.png", "fits_log.png", "ratios.tex", "ratios.csv", "fits.csv",
+        "comparison.json", "relative_potency.pdf", "verdicts.csv",
+    } <= {p.name for p in (clean[0] / "out").iterdir()}  # fmt: skip
 
 
 def test_another_projects_frontier_is_named(clean):

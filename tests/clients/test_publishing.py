@@ -1,5 +1,6 @@
 """A run published to a hub on this machine by the hub's own client, and taken back from it."""
 
+import json
 import os
 import subprocess
 import sys
@@ -88,29 +89,48 @@ def test_a_dry_run_sends_nothing_and_the_licence_is_asked_for(run, tmp_path, mon
     assert code != 0
 
 
-def commands(hub, cwd, *lines, token=TOKEN):
-    """`sae-train` in a process of its own, which takes the hub's address when it starts; its last output."""
+COMMANDS = """
+import json, os, sys
+from commands import run_main
+from trainers.cli import main
+for token, *words in json.loads(sys.argv[1]):
+    os.environ["HF_TOKEN"] = token
+    done = run_main(main, "sae-train", *words)
+    print("DONE", json.dumps([done.returncode, done.stdout, done.stderr]))
+import frontier
+table = frontier.read("hf://me/first")
+print("READ", len(table), round(table["l0"].sum(), 6))
+"""
+"""`sae-train` several times, then the table, in one process: it takes the hub's address when it starts."""
+
+
+def commands(hub, cwd, *lines):
+    """What each line (a token, then words) gave, and what was read at the end."""
     with serving(hub) as url:
         settings = {
-            "HF_ENDPOINT": url, "HF_TOKEN": token, "PYTHONPATH": str(ROOT), "HF_HOME": str(cwd / "hf"),
-            "SAE_FRONTIER_CACHE": str(cwd / "cache"), "HF_HUB_DISABLE_XET": "1", "USER": "alice_private",
-            "LOGNAME": "alice_private",
+            "HF_ENDPOINT": url, "HF_TOKEN": TOKEN, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+            "HF_HOME": str(cwd / "hf"), "SAE_FRONTIER_CACHE": str(cwd / "cache"), "HF_HUB_DISABLE_XET": "1",
+            "USER": "alice_private", "LOGNAME": "alice_private",
         }  # fmt: skip
         env = {k: v for k, v in os.environ.items() if k != "HF_HUB_OFFLINE"} | settings
-        for words in lines:
-            done = subprocess.run([sys.executable, *words], cwd=cwd, env=env, capture_output=True, text=True)
-            assert TOKEN not in done.stdout + done.stderr
-    return done
+        start = [sys.executable, "-c", COMMANDS, json.dumps(lines)]
+        done = subprocess.run(start, cwd=cwd, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert TOKEN not in done.stdout + done.stderr
+    *said, read = [line for line in done.stdout.splitlines() if line.startswith(("DONE ", "READ "))]
+    return [subprocess.CompletedProcess((), *json.loads(line[5:])) for line in said], read[5:]
 
 
 def test_to_the_hub_and_back(run, tmp_path):
     pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed (make clients)")
     hub = Hub({}, token=TOKEN, new=tmp_path / "hub")
-    publish = ("-m", "trainers", "publish", str(run), "--to", "hf://me/first", "--licence", "mit")
-    refused = commands(hub, tmp_path, (*publish, "--out", "none"), token="hf_other")
+    publish = ("publish", str(run), "--to", "hf://me/first", "--licence", "mit", "--out")
+    get = ("get", "hf://me/first", "--out", "saes", "--only", "topk_4")
+    lines = ("hf_other", *publish, "none"), (TOKEN, *publish, "out"), (TOKEN, *get)
+    (refused, done, got), read = commands(hub, tmp_path, *lines)
     assert refused.returncode == 2 and "hf auth login" in refused.stderr
-    done = commands(hub, tmp_path, (*publish, "--out", "out"))
     assert done.returncode == 0, done.stderr
+    assert got.returncode == 0, got.stderr
     root = tmp_path / "hub" / "me" / "first"
     there = {p.relative_to(root).as_posix() for p in root.rglob("*")}
     here = {p.relative_to(tmp_path / "out").as_posix() for p in (tmp_path / "out").rglob("*")}
@@ -118,11 +138,8 @@ def test_to_the_hub_and_back(run, tmp_path):
     written = b"".join(p.read_bytes() for p in root.rglob("*") if p.is_file())
     for private in (TOKEN, "127.0.0.1", "alice_private", str(tmp_path), str(run.parent)):
         assert private.encode() not in written
-    read = "import frontier; t = frontier.read('hf://me/first'); print(len(t), round(t['l0'].sum(), 6))"
     meant = pd.read_parquet(run / "metrics.parquet")
-    get = ("-m", "trainers", "get", "hf://me/first", "--out", "saes", "--only", "topk_4")
-    done = commands(hub, tmp_path, get, ("-c", read))
-    assert done.stdout == f"{len(meant)} {round(meant['l0'].sum(), 6)}\n", done.stderr
+    assert read == f"{len(meant)} {round(meant['l0'].sum(), 6)}"
     copies = sorted(p.parent.name for p in (tmp_path / "saes").rglob("cfg.json"))
     assert copies == ["batch_topk_4_seed0", "topk_4_seed0"]
     assert trainers.load(tmp_path / "saes" / "topk_4_seed0").identity["architecture"] == "topk"
