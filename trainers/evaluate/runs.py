@@ -55,17 +55,19 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     leave_out(model, config)
     if ranks.is_first():
         remove_drafts(folder)
+    kept = f"{METRICS_FILE} of before is unchanged" if (folder / METRICS_FILE).exists() else ""
+    alone, parts = ranks.world_size() == 1, list[Path]()
     if mine:
-        kept = f"{METRICS_FILE} of before is unchanged" if (folder / METRICS_FILE).exists() else ""
         with own_fault([type(s.architecture) for s in mine]):
             found = evaluated(mine, model, config, progress and ranks.is_first())
-        if mesh.shards.rank == 0:
+        if mesh.shards.rank == 0 and not alone:
             found.save(folder / f".evaluation_{mesh.group}", kept)
     ranks.barrier()
     if ranks.is_first():
-        parts = [folder / f".evaluation_{group}" for group in range(min(mesh.groups, len(places)))]
-        found = joined([Evaluation.load(p) for p in parts])
-        replace(found, table=in_order(found.table, config)).save(folder)
+        if not alone:
+            parts = [folder / f".evaluation_{group}" for group in range(min(mesh.groups, len(places)))]
+            found = joined([Evaluation.load(p) for p in parts])
+        replace(found, table=in_order(found.table, config)).save(folder, kept)
         for done in parts:
             shutil.rmtree(done)
     ranks.barrier()
