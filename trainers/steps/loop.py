@@ -52,10 +52,13 @@ class LoopEngine:
     def step(self, batch: Batch, step: int, log: bool = False) -> list[MemberLog | None]:
         """One optimiser step of every active member."""
         active = self.family.active
-        done = self.pool.map(lambda m: self._member(m, batch, step, log), active)
+        # This thread does what the only one of a pool would do, without passing each member to it.
+        alone = self.threads == 1 and torch.get_num_threads() == 1
         found: list[MemberLog | None] = [None] * len(self.family)
-        for m, entry in zip(active, done, strict=True):
-            found[m] = entry
+        with torch.enable_grad():
+            done = (map if alone else self.pool.map)(lambda m: self._member(m, batch, step, log), active)
+            for m, entry in zip(active, done, strict=True):
+                found[m] = entry
         return found
 
     def _member(self, m: int, batch: Batch, step: int, log: bool) -> MemberLog | None:
