@@ -51,6 +51,7 @@ class Kind(StrEnum):
     arbitrary_top = "arbitrary top", Severity.grave, "The curve's top has no meaning on this axis"
     no_noise = "no noise", Severity.grave, "Residuals are zero to rounding"
     no_curve_fits = "no curve fits", Severity.grave, "No curve fits"
+    seeds_differ = "seeds differ", Severity.grave, "Seeds differ, and intervals take runs as independent"
     wrong_skew = "wrong skew", Severity.grave, "The runs show no one-sided excess"
 
     outlier = "outlier", Severity.caution, "One SAE lies far from its family's curve"

@@ -476,3 +476,25 @@ def test_rows_without_a_seed_are_one_more_seed_and_no_search():
     assert sum("12 rows without a seed beside others with one" in n for n in part.notes) == 1
     one = frontier.compare(table.assign(seed=table["seed"].mask(table.index == 3)), "relu", by="layer")
     assert not any("Pareto" in n for n in one.notes)
+
+
+def test_ratios_of_fits_give_no_verdict_where_seeds_differ():
+    """Their limits take 18 runs of 3 seeds as independent, and hold 1 in six tables of ten."""
+    table = sweeps(np.random.default_rng(7), 40, 0.005)
+    ratios = frontier.ratio_table(frontier.fit(table, "power", by="layer"), "relu")
+    said = [r.verdict for r in ratios if r.quantity == "relative_potency"]
+    assert set(said) <= {"not separable", "seeds differ"} and said.count("seeds differ") >= 8
+    alone = frontier.fit(table[table["layer"] == 0], "power")["topk"]
+    residual = np.log(alone.y) - np.log(alone.predict(alone.x))
+    seed = table[(table["layer"] == 0) & (table["family"] == "topk")].sort_values("l0")["seed"].to_numpy()
+    order = np.argsort(1 / alone.x)
+    by_hand = anova(residual[order], seed, alone.df)
+    text = next(d.text for d in alone.doubts if d.kind == "seeds differ")
+    assert f"too narrow by a factor of {by_hand**0.5:.2g}" in text
+
+
+def anova(residual, seed, df):
+    """Mean square between seeds over that of the residuals around the fit."""
+    means = pd.Series(residual).groupby(seed).agg(["mean", "size"])
+    between = float((means["size"] * means["mean"] ** 2).sum()) / (len(means) - 1)
+    return between / float((residual**2).sum() / df)

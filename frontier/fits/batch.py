@@ -16,7 +16,7 @@ from frontier.fits.curve_fit import CurveFit
 from frontier.fits.errors_model import choose_errors, two_component
 from frontier.fits.errors_model import evidence as evidence_of
 from frontier.fits.frontier_fits import GroupFailure
-from frontier.fits.points import Points
+from frontier.fits.points import SEEDS, Points
 from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
 from frontier.problems import Array, Estimate, Problem, parameter
 from frontier.wording import plural
@@ -197,6 +197,8 @@ def _one(
     if say.is_perfect(found):
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}
         found = replace(found, parameters=blank)
+    if said := say.seeds_differ(found, g.seeds):
+        found = replace(found, facts={**g.facts, SEEDS: said})
     doubts = list(say.fit_doubts(found))
     if asked == LOG.name != problem.errors.name and (g.y <= 0).any():
         doubts.insert(0, say.non_positive(g.name, g.y, g.rows))

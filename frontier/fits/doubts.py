@@ -7,11 +7,14 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.special import fdtrc
 
 from frontier.doubts import Doubt, Kind
+from frontier.fits.points import SEEDS
 from frontier.metrics.axes import has_top
 from frontier.problems import Array, Estimate, parameter
-from frontier.wording import listed, number, plural
+from frontier.wording import listed, number, p_value_text, plural
 
 if TYPE_CHECKING:
     from frontier.fits.curve_fit import CurveFit
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 PERFECT = 1e-24
 """A residual sum of squares below this share of sum(y^2) is zero to rounding."""
 NEAR_ONE = 1e-9
+DIFFERENT = 0.1
+"""Level at which seeds are taken to differ; few of them show it seldom."""
 
 
 def too_few(name: str, distinct: int, free: int) -> str:
@@ -87,6 +92,8 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
     """All doubts about one fit, the gravest first."""
     yield from _perfect(fit)
     yield from _above_top(fit)
+    if SEEDS in fit.facts:
+        yield Doubt(Kind.seeds_differ, f"{fit.name}: {fit.facts[SEEDS]}", fit.name)
     if fit.curve == "hill":
         if fit.fixed.get("top") == 1.0 and not (fit.y_name == "y" or has_top(fit.y_name)):
             text = (
@@ -97,6 +104,27 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
         yield from _extrapolated_k(fit)
         yield from _step_like(fit)
     yield from _open_ends(fit)
+
+
+def seeds_differ(fit: CurveFit, seeds: NDArray[np.intp]) -> str:
+    """What is said where the curves of several seeds differ more than runs scatter; empty where they do not.
+
+    F = mean square of the seeds' mean residuals over that of the residuals, as `compare` tests it.
+    """
+    numbers, own = np.unique(seeds, return_inverse=True)
+    if len(numbers) < 2 or is_perfect(fit) or not fit.df > 0:
+        return ""
+    residual = np.sqrt(fit.weights) * fit.problem.errors.residual(fit.y, fit.predict(fit.x))
+    sums, count = np.bincount(own, residual), np.bincount(own)
+    ratio = float((sums**2 / count).sum()) / (len(numbers) - 1) / (fit.rss / fit.df)
+    p = float(fdtrc(len(numbers) - 1, fit.df, ratio))
+    if p > DIFFERENT or ratio <= 1:
+        return ""
+    return (
+        f"the curves of {len(numbers)} seeds differ (p {p_value_text(p)}); intervals take runs as "
+        f"independent and may be too narrow by a factor of {number(math.sqrt(ratio), 2)}: compare and "
+        "compare_seeds take seeds as the unit."
+    )
 
 
 def jackknife_doubt(

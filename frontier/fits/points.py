@@ -25,6 +25,10 @@ FACTS = (*PROTOCOL, "tokens_trained", "dictionary_size")
 """Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
 
 
+SEEDS = "seeds differ"
+"""A fact of groups whose seeds differ more than their runs scatter (`doubts.seeds_differ`)."""
+
+
 SHARED_PARENTS = "shared parents"
 """A fact of groups in which one SAE, pruned or pursued at several strengths, gives several points."""
 

@@ -12,7 +12,7 @@ from scipy.special import fdtrc
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
-from frontier.fits.points import MINIMUM_RUNS, SHARED_PARENTS
+from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS
 from frontier.groups import PROTOCOL
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.metrics.finished import are_unequal, size_columns
@@ -187,6 +187,8 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
 def _doubts_of_one(name: str, sample: Sample, wider: float) -> Iterator[Doubt]:
     """Why the points of one family's fit are not independent draws of what it can do."""
     counts: dict[str, float] = {"points": sample.n_points, "runs": sample.runs}
+    if SEEDS in sample.facts:
+        yield Doubt(Kind.seeds_differ, f"{name}: {sample.facts[SEEDS]}", name)
     if SHARED_PARENTS in sample.facts:
         text = (
             f"{name}: {sample.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "

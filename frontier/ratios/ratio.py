@@ -62,11 +62,14 @@ class Ratio(Result):
         """'better', 'worse' or 'not separable' by this ratio's interval; empty where no side is better.
 
         'no curve fits' for a parameter of a curve that does not fit: it describes the formula, not the data.
+        'seeds differ' where limits exclude 1 that take runs of seeds that differ as independent.
         """
         if has(self.doubts, Kind.no_curve_fits):
             return Kind.no_curve_fits.value
         if not self.better_when or math.isnan(self.ratio_low) or math.isnan(self.ratio_high):
             return ""
+        if has(self.doubts, Kind.seeds_differ) and not self.ratio_low <= 1 <= self.ratio_high:
+            return Kind.seeds_differ.value
         if self.ratio_low <= 1 <= self.ratio_high:
             return "not separable"
         return "better" if (self.ratio_low > 1) == (self.better_when == "above 1") else "worse"
