@@ -6,10 +6,11 @@ from small_runs import small
 from test_shards import in_processes
 
 from trainers import origin, precision, ranks
-from trainers.activations import harvest
+from trainers.activations import evaluation_windows, harvest
 from trainers.activations.scaling import Scaling
 from trainers.counting import Traffic
 from trainers.counting.needs import Needs, needs_of
+from trainers.evaluate import evaluate
 from trainers.language_models import LanguageModel
 from trainers.origin import origin_of
 from trainers.run import build_run
@@ -25,7 +26,7 @@ TRAINING = {"steps": 3, "dictionary_size": 700, "engine": "stacked"}
 
 
 def test_a_run_needs_what_it_says():
-    """Every storage made while a run is built and trains, the language model's too: within 15 %."""
+    """Every storage made while a run is built, trains and is evaluated, the model's too: within 15 %."""
     with Traffic() as traffic:
         run = build_run(small(WIDE, training=TRAINING), progress=False)
         for place, family in enumerate(run.families):
@@ -38,6 +39,15 @@ def test_a_run_needs_what_it_says():
             for engine in run.engines:
                 engine.step(batch, step)
     assert sum(needs.training.values()) == pytest.approx(traffic.peak, rel=0.15)
+    saes, (tokens, _) = (
+        run.saes(),
+        evaluation_windows(run.model, run.config.evaluation_text, 8, progress=False),
+    )
+    there = sum(p.numel() * p.element_size() for p in run.model.model.parameters())
+    there += sum(v.numel() * v.element_size() for sae in saes for v in sae.parameters.values())
+    with Traffic() as traffic:
+        evaluate(saes, run.model, tokens, run.stream.sites[0], batch_size=1, protocol="p", memory=1)
+    assert needs.evaluation == pytest.approx(there + traffic.peak, rel=0.15)
 
 
 @pytest.mark.parametrize(

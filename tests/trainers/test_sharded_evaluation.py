@@ -19,6 +19,7 @@ from trainers.architectures import ReLU, TopK
 from trainers.counting import Traffic
 from trainers.counting.needs import code_bytes
 from trainers.evaluate import evaluate, fitting
+from trainers.evaluate.linear_error import moment_bytes
 from trainers.export import ExportError, export
 from trainers.family import Family, Member
 from trainers.language_models import LanguageModel
@@ -115,7 +116,7 @@ def test_an_sae_that_gives_nan_in_one_shard_is_missing_in_all():
 
 @pytest.mark.parametrize("name", ["relu", "topk", "gated"])
 def test_an_evaluation_needs_what_is_said(name):
-    """Storages of each shard of four: a window's codes within 15 %."""
+    """Storages of each shard of four: the moments and a window's codes, within 15 %."""
     size, kind, rows = 2**12, KINDS[name], batch(99, double=False).input
 
     def work(shards):
@@ -124,14 +125,15 @@ def test_an_evaluation_needs_what_is_said(name):
             evaluate(parts, of, TOKENS[:2].repeat(1, 8), SITE, batch_size=1, protocol="p", memory=1)
         return traffic.peak
 
-    said = fitting.window_bytes(V, 8 * LENGTH, code_bytes(kind) * size // 4)
+    said = fitting.window_bytes(V, 8 * LENGTH, code_bytes(kind) * size // 4) + moment_bytes(3, D, D)
     assert in_threads(4, work) == pytest.approx([said] * 4, rel=0.15)
 
 
 def test_sixteen_million_latents_on_64_devices_fit():
     """As in docs/sharding.md: d = 4,096, windows of 1,024 tokens, a vocabulary of 256,000."""
     weights = 4 * (2 * 4096 + 2) * 2**24
-    here = weights // 64 + fitting.window_bytes(256_000, 1024, code_bytes(TopK()) * 2**24 // 64)
+    window = fitting.window_bytes(256_000, 1024, code_bytes(TopK()) * 2**24 // 64)
+    here = weights // 64 + window + moment_bytes(1, 4096, 4096)
     assert here < 15e9 < 140e9 < weights
 
 

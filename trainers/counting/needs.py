@@ -11,6 +11,7 @@ from trainers.architectures import Architecture
 from trainers.counting.steps import counted_step
 from trainers.counting.traffic import Traffic
 from trainers.evaluate.fitting import window_bytes
+from trainers.evaluate.linear_error import moment_bytes, solving_bytes
 from trainers.family import Family
 from trainers.steps.stacked import StackedEngine
 
@@ -28,7 +29,8 @@ class Needs:
         There at the same time while a run trains: language model, activations, weights, optimiser, and the
         step (codes and gradients) of the family that needs most.
     evaluation : int
-        The language model, all SAEs, and one window's logits and codes: the least that an evaluation needs.
+        The least that one needs: the language model, all SAEs, the moments of their errors, and one window's
+        logits or codes, or what solves the moments.
     """
 
     training: dict[str, int]
@@ -78,12 +80,17 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
         model.vocabulary_size * model.predicts, stream.harvest.windows.tokens.shape[1],
         max(code_bytes(f.architecture) * latents_of(f) for f in families),
     )  # fmt: skip
+    sites = {f.site: f for f in families}
+    of_errors = [
+        (sum(len(f) for f in families if f.site == site), of.d_in, of.d_out) for site, of in sites.items()
+    ]
+    measured = max((moment_bytes(*e) + max(window, solving_bytes(*e)) for e in of_errors), default=0)
     return Needs(
         {
             "language model": language, "activations": stream.bytes_held, "weights": weights,
             "optimiser": 2 * trained, "step": max(steps, default=0),
         },
-        language + trained + window,
+        language + trained + measured,
     )  # fmt: skip
 
 

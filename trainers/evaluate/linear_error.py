@@ -13,8 +13,26 @@ GROUPS = 8
 MEMORY = 2**29
 """Bytes for the moments of all SAEs; beyond them there are two groups and no standard error."""
 
+TIMES = 5
+"""Moments of one group that solving takes besides."""
+
 RIDGE = 1e-9
 """Added to the input's covariance, as a share of its mean eigenvalue: only against exact rank deficiency."""
+
+
+def groups_of(members: int, d_in: int, d_out: int) -> int:
+    """Groups of batches, as many as their moments may take memory for."""
+    return GROUPS if GROUPS * members * (d_in + 1) * d_out * 8 <= MEMORY else 2
+
+
+def moment_bytes(members: int, d_in: int, d_out: int) -> int:
+    """Of the moments of all SAEs of a site, where there is a batch for each group."""
+    return 8 * groups_of(members, d_in, d_out) * (d_in + 1) * (d_in + 1 + members * d_out)
+
+
+def solving_bytes(members: int, d_in: int, d_out: int) -> int:
+    """More of them, where they are solved: sums, right sides, weights and what these explain."""
+    return TIMES * moment_bytes(members, d_in, d_out) // groups_of(members, d_in, d_out)
 
 
 class LinearError:
@@ -39,12 +57,11 @@ class LinearError:
     """
 
     def __init__(self, members: int, d_in: int, d_out: int, batches: int, mean: Tensor) -> None:
-        affordable = GROUPS * members * (d_in + 1) * d_out * 8 <= MEMORY
-        self._groups = min(GROUPS if affordable else 2, batches)
+        self._groups = min(groups_of(members, d_in, d_out), batches)
         self._batches, self._mean = batches, mean
         zeros = torch.zeros(self._groups, dtype=torch.float64, device=mean.device)
         self._xx = zeros.new_zeros(self._groups, d_in + 1, d_in + 1)
-        self._xe = zeros.new_zeros(self._groups, members, d_in + 1, d_out)
+        self._xe = zeros.new_zeros(self._groups, d_in + 1, members, d_out)
         self._ee = zeros.new_zeros(self._groups, members)
         self._x = zeros.new_zeros(0, d_in + 1)
 
@@ -66,7 +83,7 @@ class LinearError:
         if self._groups < 2:
             return
         e = error.double()
-        self._xe[self._group, member] += self._x.T @ e
+        self._xe[self._group, :, member] += self._x.T @ e
         self._ee[self._group, member] += e.square().sum()
 
     def fractions(self) -> tuple[Tensor, Tensor]:
@@ -77,13 +94,14 @@ class LinearError:
         xx, xe, ee = self._xx, self._xe, self._ee
         left = _unexplained(xx, xe, ee)
         everything = range(self._groups)
-        found = _fraction(left.diagonal(dim1=0, dim2=1).sum(-1), [m.sum(0) for m in (xx, xe, ee)]).cpu()
+        sums = xx[:, -1, -1], xe[:, -1], ee  # tokens, errors, their squares
+        found = _fraction(left.diagonal(dim1=0, dim2=1).sum(-1), [m.sum(0) for m in sums]).cpu()
         if self._groups < 3:
             return found, missing
         without = []
         for out in everything:
             kept = [g for g in everything if g != out]
-            without.append(_fraction(left[kept, out].sum(0), [m[kept].sum(0) for m in (xx, xe, ee)]))
+            without.append(_fraction(left[kept, out].sum(0), [m[kept].sum(0) for m in sums]))
         return found, torch.from_numpy(jackknife_error(torch.stack(without).cpu().numpy()))
 
 
@@ -93,13 +111,12 @@ def _unexplained(xx: Tensor, xe: Tensor, ee: Tensor) -> Tensor:
     Missing where the tokens of these are too few.
     """
     groups, members = ee.shape
-    xe = xe.transpose(1, 2).flatten(2)  # [g, d + 1, members · d_out]: all SAEs side by side
+    xe = xe.flatten(2)  # [g, d + 1, members · d_out]: all SAEs side by side
     every = xx.sum(0), xe.sum(0)
     found = ee.new_full((groups, groups, members), torch.nan)
     for g in range(groups):
         for h in range(g + 1):
-            out = sorted({g, h})
-            weights = _map(every[0] - xx[out].sum(0), every[1] - xe[out].sum(0))
+            weights = _map(*(_without(sums, m, {g, h}) for sums, m in zip(every, (xx, xe), strict=True)))
             if weights is None:
                 continue
             for scored, other in {(g, h), (h, g)}:
@@ -107,6 +124,14 @@ def _unexplained(xx: Tensor, xe: Tensor, ee: Tensor) -> Tensor:
                 parts = explained.view(len(weights), members, -1).sum((0, 2))
                 found[scored, other] = ee[scored] - parts
     return found
+
+
+def _without(sums: Tensor, moments: Tensor, groups: set[int]) -> Tensor:
+    """The sum over all groups but these."""
+    left = sums.clone()
+    for group in groups:
+        left -= moments[group]
+    return left
 
 
 def _map(xx: Tensor, xe: Tensor) -> Tensor | None:
@@ -119,8 +144,8 @@ def _map(xx: Tensor, xe: Tensor) -> Tensor | None:
     return torch.linalg.solve(xx + ridge.diag(), xe)
 
 
-def _fraction(unexplained: Tensor, moments: list[Tensor]) -> Tensor:
+def _fraction(unexplained: Tensor, sums: list[Tensor]) -> Tensor:
     """1 − what is unexplained over Σ‖e − ē‖² `[members]`."""
-    xx, xe, ee = moments
-    total = ee - xe[:, -1].square().sum(-1) / xx[-1, -1]
+    tokens, errors, squares = sums
+    total = squares - errors.square().sum(-1) / tokens
     return torch.where(total > 0, 1 - unexplained / total, torch.nan)
