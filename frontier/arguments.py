@@ -72,11 +72,10 @@ def in_range(name: str, value: Any) -> None:
     ValueError: typical_seed_sd must be a share of the hit, 0 or more and below 1, such as 0.05; found 5 (5 % is 0.05)
     """  # noqa: E501
     known = RANGES[name]
-    if isinstance(value, Real) and known.holds(float(value)) and not isinstance(value, bool):
+    at = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
+    if known.holds(at):
         return
-    hint = ""
-    if known.share and isinstance(value, Real) and value > 1 and known.holds(float(value) / 100):
-        hint = f" ({float(value):g} % is {float(value) / 100:g})"
+    hint = f" ({at:g} % is {at / 100:g})" if known.share and at > 1 and known.holds(at / 100) else ""
     raise ValueError(f"{name} must be {known.words}; found {value!r}{hint}")
 
 
@@ -112,7 +111,7 @@ def checks_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[s
         except TypeError:  # the call itself says what is missing
             return
         for name in ranges:
-            value = given.get(name)
+            value: Any = given.get(name)
             for one in value if hasattr(value, "__iter__") and not isinstance(value, str) else (value,):
                 if one is not None and not isinstance(one, str):
                     in_range(name, one)

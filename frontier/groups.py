@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frontier.metrics import usable, values
 from frontier.metrics.checks import TableError
+from frontier.metrics.spellings import bare
 from frontier.metrics.steps import without_step
 from frontier.results import Group, in_words
 from frontier.wording import listed, nearest, plural
@@ -114,7 +115,7 @@ class Groups:
             for column, why in SPLITS.items()
             if by is None and column in cells
         ]
-        return replace(found, notes=(*split, *_pooled(table, found)))
+        return replace(found, notes=(*split, *_spelled_alike(table, found), *_pooled(table, found)))
 
     def on(self, rows: pd.DataFrame) -> Groups:
         """The same columns over other rows."""
@@ -139,15 +140,27 @@ class Groups:
         by_cell: dict[tuple[Any, ...], dict[str, int]] = {}
         for i, name in enumerate(self.names):
             by_cell.setdefault(tuple(name[c] for c in self.cells), {})[str(name[self.family])] = i
-        pairs, remarks = [], []
+        pairs, remarks, lone = [], list[str](), list[str]()
         for cell, members in by_cell.items():
             group = dict(zip(self.cells, cell, strict=True))
             others = [i for name, i in members.items() if name != reference]
+            where = in_words(group) or "the table"
             if reference in members:
                 pairs += [Pair(group, i, members[reference]) for i in others]
+                lone += [] if others else [where]
             elif others:
-                remarks.append(f"no {reference} in {in_words(group) or 'the table'}: not compared")
-        return pairs, remarks
+                remarks.append(f"no {reference} in {where}: not compared")
+        return pairs, [*remarks, *left_alone(lone, reference)]
+
+
+def left_alone(places: Sequence[str], reference: str) -> list[str]:
+    """What is said of the cells that hold no family beside the reference; nothing without any.
+
+    >>> left_alone(["layer 3", "layer 4"], "relu")
+    ['layer 3, layer 4: no family beside relu has points that can be used: nothing is compared']
+    """
+    said = f"no family beside {reference} has points that can be used: nothing is compared"
+    return [f"{listed(places, 6)}: {said}"] if places else []
 
 
 def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[str]:
@@ -272,6 +285,19 @@ def _with_family(table: pd.DataFrame, cells: list[str], family: str | None) -> l
     if keys and table.groupby(keys, dropna=False)[family].nunique(dropna=False).max() <= 1:
         return cells
     return [*cells, family]
+
+
+def _spelled_alike(table: pd.DataFrame, groups: Groups) -> Iterator[str]:
+    """What is said of families whose names differ in case, spaces and hyphens alone."""
+    if not groups.family:
+        return
+    names: dict[str, list[str]] = {}
+    for name in usable(table)[groups.family].dropna().unique():
+        names.setdefault(bare(str(name)), []).append(str(name))
+    for alike in names.values():
+        if len(alike) > 1:
+            told = listed([repr(n) for n in alike], 4)
+            yield f"{told} are taken for different families; if they are one, spell them alike"
 
 
 def _pooled(table: pd.DataFrame, groups: Groups) -> Iterator[str]:

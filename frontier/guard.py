@@ -17,10 +17,10 @@ CLEAN = 3
 """A column splits a group cleanly where each of its values stands in at least so many rows."""
 
 
-def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> None:
+def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (), family: str = "") -> None:
     """Refuse rows of different protocol, ablation, model, site, layer or size of evaluation in one group.
 
-    Rows that are set aside play no part.
+    Rows that are set aside play no part. `family` is the column that names families, which may meet.
 
     Missing differs from known: fill the column in where the rows do belong together.
 
@@ -37,9 +37,10 @@ def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (
     rows = usable(table)
     if rows.empty:
         raise TableError(f"no usable row: {set_aside_remark(table) or 'the table is empty'}")
-    for question in (_unlike, _unequal_sizes, unread_question):
-        if asked := question(rows, columns, across):
-            raise TableError(asked)
+    asked = _unlike(rows, columns, across) or _unequal_sizes(rows, columns, across)
+    asked = asked or unread_question(rows, columns, across, family)
+    if asked:
+        raise TableError(asked)
 
 
 def _unlike(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str]) -> str:
@@ -86,16 +87,18 @@ def _ways(columns: Sequence[str], differ: list[str], kept: str, condition: str) 
     )
 
 
-def unread_question(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = ()) -> str:
+def unread_question(
+    table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (), family: str = ""
+) -> str:
     """What to ask of a text column that nobody reads and that would split a group cleanly; empty without one.
 
     It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
     """
-    own = [c for c in ("family", "architecture") if c in table]
+    own = [c for c in dict.fromkeys((family, "family", "architecture")) if c in table]
     told_apart = any(len(table[c].dropna().unique()) > 1 for c in own)
     codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
     for column in unread_columns(table):
-        if column in columns or column in across or says_nothing(column):
+        if column in (*columns, *across, family) or says_nothing(column):
             continue
         whole = _is_grid(table[column], codes)
         if not whole and not _is_text(table[column]):

@@ -19,15 +19,15 @@ from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.fits.vanishing import Option
-from frontier.groups import Groups
+from frontier.groups import Groups, left_alone
 from frontier.guard import guard, nothing_to_compare
-from frontier.metrics import metrics_table, usable, y_axis
+from frontier.metrics import metrics_table, y_axis
 from frontier.metrics.axes import falling_axis, falls_to_zero, with_better
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, of_chosen
-from frontier.ratios.pairs import reference_family
+from frontier.ratios.pairs import reference_in
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.records import recorded
 from frontier.renamed import parameters
@@ -139,10 +139,10 @@ def task_of(
     table = with_better(metrics_table(table), better, y)
     y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
-    guard(table, groups.cells, across)
+    guard(table, groups.cells, across, groups.family)
     if not groups.family:
         raise ValueError(nothing_to_compare(table))
-    name = reference_family(usable(table)[groups.family].tolist(), reference)
+    name = reference_in(table, groups, y, reference)
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: "min"})
     return Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))
 
@@ -221,7 +221,7 @@ class Task:
         for p in points:
             if len(p.x):
                 by_cell.setdefault(tuple(p.group[c] for c in self.groups.cells), []).append(p)
-        cells, remarks = [], []
+        cells, remarks, lone = [], list[str](), list[str]()
         for key, members in by_cell.items():
             where = in_words(dict(zip(self.groups.cells, key, strict=True))) or "the table"
             members.sort(key=lambda p: str(p.group[self.groups.family]) != self.reference)
@@ -229,7 +229,9 @@ class Task:
                 remarks.append(f"{where}: no {self.reference}, not compared")
             elif len(members) > 1:
                 cells.append((members, cell_of(members, floored=not falls_to_zero(self.y))))
-        return cells, remarks
+            else:
+                lone.append(where)
+        return cells, [*remarks, *left_alone(lone, self.reference)]
 
     def _told(
         self,

@@ -116,7 +116,7 @@ def fit(
         table, groups, x, y, log_x=spec.log_x, max_l0=max_l0, weights=weights, across=across
     )
     points, beyond = known(points, offset)
-    guard(table, groups.columns, across)
+    guard(table, groups.columns, across, groups.family)
     cells = [tuple(groups.cell_of(p.group).values()) for p in points]
     fits, failures, evidence = fit_groups(points, errors_named(errors), settings, cells)
     chosen = usual_curve_remark(y) if curve is None else ""

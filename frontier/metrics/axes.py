@@ -221,16 +221,23 @@ def default_y(table: pd.DataFrame) -> str:
     TableError
         When there is none of them, or several others.
     """
-    for column in FIDELITY:
-        axis = falling_axis(table, column)
-        if is_known(table, axis):
-            return axis
-    others = other_metrics(table)
+    usual, others = known_axes(table), other_metrics(table)
+    if usual:
+        return usual[0]
     if len(others) == 1:
         return falling_axis(table, others[0])
     if others:
         raise TableError(f"which metric is y? The table has {listed(others, 12)}; name one (y=, --y)")
     raise TableError(f"no default y axis ({listed(FIDELITY)}); {question(table)}")
+
+
+def known_axes(table: pd.DataFrame) -> list[str]:
+    """The usual y axes of which a table has some number, the first taken by default.
+
+    >>> known_axes(pd.DataFrame({"fvu": [0.2], "loss_recovered": [0.9]}))
+    ['performance_hit', 'fvu']
+    """
+    return list(dict.fromkeys(a for c in FIDELITY if is_known(table, a := falling_axis(table, c))))
 
 
 def other_metrics(table: pd.DataFrame) -> list[str]:

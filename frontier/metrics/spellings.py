@@ -34,7 +34,7 @@ def spellings(table: pd.DataFrame) -> Iterator[str]:
         together: dict[str, list[str]] = {}
         for text in counts.index:
             if isinstance(text, str):
-                together.setdefault(_bare(text), []).append(text)
+                together.setdefault(bare(text), []).append(text)
         alike = [names for names in together.values() if len(names) > 1]
         apart = [names for names in alike if _swept_apart(table, column, names)]
         one = [names for names in alike if names not in apart]
@@ -74,10 +74,10 @@ def _reached(part: pd.DataFrame) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A name without case, 'SAE' behind it, and what stands between its words; digits stay apart.
 
-    >>> _bare("Top-K"), _bare("top_k SAE"), _bare("TopKSAE"), _bare("v1_5"), _bare("mosae")
+    >>> bare("Top-K"), bare("top_k SAE"), bare("TopKSAE"), bare("v1_5"), bare("mosae")
     ('topk', 'topk', 'topk', 'v1_5', 'mosae')
     """
     bare = re.sub(r"(?<=[^-_\s])(?:[-_\s]+(?i:saes?)|SAEs?)$", "", name.strip()).lower()

@@ -161,7 +161,7 @@ def _marked(
         table["group_runs"] = np.bincount(codes[inside], minlength=len(groups.names))[codes]
     if by is None:
         table.attrs[REMEMBERED] = groups.cells
-    asked = unread_question(table[inside], list(groups.columns))
+    asked = unread_question(table[inside], list(groups.columns), family=groups.family)
     remarks = [*groups.notes, set_aside_remark(table), asked, *_suspicions(groups, inside, optimal)]
     return add_notes(table, *(r for r in remarks if r)), groups
 

@@ -19,7 +19,7 @@ from frontier.metrics.axes import falling_axis
 from frontier.metrics.checks import TableError
 from frontier.pareto.rows import chosen_rows
 from frontier.problems import Array
-from frontier.ratios.pairs import reference_family
+from frontier.ratios.pairs import reference_in
 from frontier.records import recorded
 from frontier.results import Group, Result, Rows, held, telling
 from frontier.sign_changes import sign_changes
@@ -174,23 +174,22 @@ def observed_potency(
     table = metrics_table(table)
     y = falling_axis(table, y_axis(table, y))
     groups = Groups.of(table, by, family)
-    guard(table, groups.cells, across)
+    guard(table, groups.cells, across, groups.family)
     if not groups.family:
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     chosen = chosen_rows(table, groups, rows, objectives=objectives or {"l0": "min", y: "min"})
-    found = of_chosen(chosen.table, groups, reference, y, max_l0)
+    found = of_chosen(chosen.table, groups, reference_in(table, groups, y, reference), y, max_l0)
     notes = dict.fromkeys(n for n in (*groups.notes, chosen.set_aside, chosen.note, *found.notes) if n)
     return replace(found, notes=tuple(notes))
 
 
 def of_chosen(
-    front: pd.DataFrame, groups: Groups, reference: str | None, y: str, max_l0: float | None = None
+    front: pd.DataFrame, groups: Groups, name: str, y: str, max_l0: float | None = None
 ) -> ObservedRatios:
-    """The observed ratios of rows that are chosen and may meet; notes on cells without the reference."""
+    """The observed ratios of rows that may meet, to the family of this name; notes on cells without it."""
     if max_l0 is not None:
         front = front[values(front, "l0") <= max_l0]
     inside = groups.on(front)
-    name = reference_family([g[groups.family] for g in inside.names], reference)
     l0, height = values(front, "l0"), values(front, y)
     parts = (inside.rows_of(i) for i in range(len(inside.names)))
     lines = [line_of(l0[own], height[own]) for own in parts]

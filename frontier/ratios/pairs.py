@@ -7,18 +7,21 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from scipy.special import fdtrc
 
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS
-from frontier.groups import PROTOCOL
+from frontier.groups import PROTOCOL, Groups, left_alone
+from frontier.metrics import set_aside_remark, usable, values
+from frontier.metrics.axes import known_axes
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.metrics.finished import are_unequal, size_columns
 from frontier.problems import Array
 from frontier.results import Group
-from frontier.wording import folded, listed, nearest, number
+from frontier.wording import folded, listed, nearest, number, plural
 
 SEEN_WIDER = 1.05
 """Widening of an interval, as a factor, from which it is worth a word."""
@@ -51,6 +54,35 @@ def reference_family(families: Sequence[Any], reference: Any = None) -> str:
     return usual[0]
 
 
+def reference_in(table: pd.DataFrame, groups: Groups, y: str, reference: str | None = None) -> str:
+    """The reference's name among the families whose rows have a number of y.
+
+    Raises
+    ------
+    ValueError
+        As `reference_family`; of a family that is there and has no such row it says so, and what to compare.
+    """
+    rows = usable(table)
+    families = rows[groups.family].astype("string")
+    has = families[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)].dropna().tolist()
+    everyone = table[groups.family].astype("string")
+    try:
+        name = reference_family(everyone.dropna().tolist(), reference)
+    except ValueError:
+        return reference_family(has, reference)
+    if name in has:
+        return name
+    own, others = everyone == name, listed(list(dict.fromkeys(has)), 4)
+    both = [
+        axis for axis in known_axes(rows)
+        if all(np.isfinite(values(rows, axis)[families.isin(f)]).any() for f in ([name], has))
+    ]  # fmt: skip
+    ways = f"; {others} and {name} have {listed(both, 4)}: y={both[0]!r} (--y {both[0]})" if both else ""
+    why = set_aside_remark(table[own.fillna(False).to_numpy(dtype=bool)])
+    lacks = f"none that can be used ({why})" if why else f"none with {y}"
+    raise ValueError(f"{name} has {plural(int(own.sum()), 'row')} and {lacks}{ways}")
+
+
 def refuse_unlike(fit: CurveFit, reference: CurveFit) -> None:
     """Refuse to compare fits of different curve, errors, axes or evaluation protocol.
 
@@ -81,15 +113,16 @@ def pairs_with(fits: FrontierFits, reference: str) -> tuple[list[tuple[CurveFit,
     for f in fits:
         cell = tuple(v for k, v in f.group.items() if k != column)
         cells.setdefault(cell, {})[str(f.group[column])] = f
-    pairs, notes = [], []
+    pairs, notes, lone = [], list[str](), list[str]()
     for cell, members in cells.items():
         others = [f for name, f in members.items() if name != reference]
+        where = listed(list(cell)) or "the table"
         if reference in members:
             pairs += [(f, members[reference]) for f in others]
+            lone += [] if others else [where]
         elif others:
-            where = listed(list(cell)) or "the table"
             notes.append(f"no fit of {reference} in {where}: {listed(list(members))} not compared")
-    notes += [x.reason for x in fits.failures]
+    notes += [*left_alone(lone, reference), *(x.reason for x in fits.failures)]
     return pairs, notes
 
 

@@ -26,7 +26,7 @@ from frontier.metrics import metrics_table, set_aside_remark, usable, values, y_
 from frontier.metrics.axes import goal
 from frontier.metrics.checks import TableError
 from frontier.problems import Array
-from frontier.ratios.pairs import reference_family
+from frontier.ratios.pairs import reference_in
 from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group
@@ -112,7 +112,7 @@ def compare_seeds(
     if run not in table:
         raise TableError(f"no column {run!r} that tells seeds apart{nearest(run, list(table.columns))}")
     groups = Groups.of(table, by, family)
-    guard(table, groups.cells, across)
+    guard(table, groups.cells, across, groups.family)
     if not groups.family:
         raise TableError("the table has no architecture or family column, so there is nothing to compare")
     rows = usable(table)
@@ -124,8 +124,7 @@ def compare_seeds(
         np.log(values(rows, "l0")), values(rows, y),
     )  # fmt: skip
     inside = groups.on(rows)
-    name = reference_family([g[groups.family] for g in inside.names], reference)
-    pairs, remarks = inside.pairs(name)
+    pairs, remarks = inside.pairs(reference_in(table, groups, y, reference))
     found: list[SeedComparison] = []
     for cell, *numbers in pairs:
         members = {str(inside.names[i][groups.family]): inside.codes == i for i in numbers}
