@@ -289,6 +289,23 @@ def test_rows_of_any_scale(k, number):
     assert ((f > 0).sum(1) == (wanted > 0).sum(1)).all()
 
 
+@pytest.mark.parametrize("times", [2.0**-12, 2.0**12])
+def test_what_may_count_scales_with_the_activations(times):
+    """By a power of two no number rounds otherwise: of all z, thresholds and widths alike, the same fire."""
+    threshold, width = torch.tensor([-0.3, 0.0, 0.001, 0.2, 5.0]), 0.125
+    once = sparse_gates.window_start(JumpReLU(bandwidth=width), {"threshold": threshold})
+    found = sparse_gates.window_start(JumpReLU(bandwidth=times * width), {"threshold": times * threshold})
+    assert (found == times * once).all() and (once < threshold.numpy() - width / 2).all()
+
+
+@pytest.mark.parametrize("k", [1, 8, 30])
+def test_a_likely_limit_leaves_somewhat_more_than_k(k):
+    """Of 1,024 tokens of 300 latents with normal z, of which it sees 128: all kept values, not many more."""
+    z = torch.from_numpy(np.random.default_rng(k).standard_normal((1024, 300)).astype(np.float32))
+    above = (z > selection.likely_limit(encoder_of(z), k)).sum().item()
+    assert 1.1 * k * 1024 < above < 2 * (k + 0.25) * 1024
+
+
 @pytest.mark.parametrize("apart", [4, 20, 500, 10**6])
 @pytest.mark.parametrize("k", [1, 7, 50])
 def test_values_a_few_roundings_apart(k, apart):
