@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 
 from trainers.text import (
+    LEFT_OUT,
     STANDARD_LIBRARY,
     ContentHash,
     Document,
     TextError,
+    _running_text,
     content_hash,
     documents,
     is_held_out,
     shared_files,
+    standard_library_files,
     windows,
 )
 
@@ -145,3 +148,18 @@ def test_files_that_are_trained_on_and_evaluated_on_are_found(tmp_path):
     assert shared_files([tmp_path, kept], tmp_path) == [kept.resolve()]
     assert shared_files(trained, trained) == []
     assert shared_files("standard-library", tmp_path) == []
+
+
+def test_running_text_is_below_no_folder_that_is_left_out(tmp_path):
+    for name in (
+        "a.py", "b/c.py", "b/not.txt", "b/test/d.py", "site-packages/e/f.py", "config-3.11/g.py",
+        "b/tests.py", "configured/h.py",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = sorted(p.relative_to(tmp_path).as_posix() for p in _running_text(tmp_path))
+    assert found == ["a.py", "b/c.py", "b/tests.py", "configured/h.py"]
+    root, files = standard_library_files()
+    assert files == sorted(files) and all(
+        set(f.relative_to(root).parts[:-1]).isdisjoint(LEFT_OUT) for f in files
+    )
