@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frontier.metrics import usable, values
 from frontier.metrics.checks import TableError
+from frontier.metrics.one_sae import are_several
 from frontier.metrics.spellings import bare
 from frontier.metrics.steps import without_step
 from frontier.results import Group, in_words
@@ -189,7 +190,8 @@ def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[st
 def saes_of(rows: pd.DataFrame, columns: Iterable[str] = ()) -> pd.Series:
     """One number per SAE, whatever its step: its names differ by the step alone; -1 for a row without a name.
 
-    SAEs differ by these columns as well, by model, site, layer, family, seed and sparsity setting.
+    SAEs differ by these columns as well, by model, site, layer, family, seed and sparsity setting. A name
+    that several SAEs share (`are_several`) is none.
 
     >>> rows = {"run_id": ["a_step100", "a", "b", "a", None], "family": ["topk"] * 3 + ["relu"] * 2}
     >>> saes_of(pd.DataFrame(rows)).tolist()
@@ -204,7 +206,10 @@ def saes_of(rows: pd.DataFrame, columns: Iterable[str] = ()) -> pd.Series:
         if c in rows
     ]
     codes = codes_of([*(rows[c] for c in told if c in rows), *names])
-    return pd.Series(codes, rows.index).where(rows["run_id"].notna(), -1)
+    named = rows["run_id"].notna().to_numpy()
+    if BUDGET in rows:
+        named = named & ~are_several(rows, codes, rows[BUDGET].to_numpy(dtype=float, na_value=np.nan))
+    return pd.Series(codes, rows.index).where(named, -1)
 
 
 def saes_at_several(rows: pd.DataFrame, column: str, columns: Iterable[str] = ()) -> int:

@@ -10,7 +10,8 @@ from frontier.groups import PROTOCOL, Codes, as_text, group_codes
 from frontier.metrics import says_nothing, set_aside_remark, unread_columns, usable
 from frontier.metrics.asked import in_condition, is_equal
 from frontier.metrics.checks import TableError
-from frontier.metrics.finished import KNOBS, UNEQUAL, last_word, size_columns
+from frontier.metrics.finished import UNEQUAL, size_columns
+from frontier.metrics.one_sae import KNOBS, last_word
 from frontier.wording import in_shell, listed, nearest, number
 
 CLEAN = 3

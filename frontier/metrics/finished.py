@@ -7,43 +7,48 @@ Each check takes the table being built and yields remarks; rows that are no fini
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
 
 from frontier.metrics.asked import in_condition
-from frontier.metrics.cells import is_missing
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
-from frontier.metrics.columns import BY_NAME, COLUMNS
-from frontier.metrics.names import canonical_name, slug
+from frontier.metrics.columns import BY_NAME
+from frontier.metrics.names import slug
 from frontier.metrics.number_format import decimals
-from frontier.metrics.steps import STEP_WORDS, steps_in, without_step
+from frontier.metrics.one_sae import (
+    ALIKE,
+    CLOCKS,
+    KNOBS,
+    NAMES,
+    STEPS,
+    TOKENS,
+    apart_in_time,
+    keys_of,
+    last_word,
+    may_tell_apart,
+    names_and_steps,
+    words_of,
+)
+from frontier.metrics.steps import steps_in
 from frontier.metrics.summaries import summary_rows
 from frontier.wording import listed, number, plural
 
 CHECKPOINT = "intermediate checkpoint"
 """Why a row is set aside that is an SAE on its way."""
+OWN = "each row counts as an SAE of its own"
+"""What is said of rows at several steps that nothing shows to be one SAE."""
+UNFINISHED = "leaves them out"
+"""What ends the remark on unfinished runs."""
 EVERY_CHECKPOINT = "frontier_every_checkpoint"
 """Attribute of a table whose intermediate checkpoints are wanted."""
-
-STEPS = frozenset(
-    "step global_step trainer_global_step training_step train_step steps n_steps training_steps iteration"
-    " iterations iter epoch checkpoint ckpt checkpoint_step steps_trained".split()
-)
-TOKENS = frozenset("tokens tokens_seen n_tokens num_tokens tokens_trained training_tokens_seen".split())
-NAMES = frozenset("trainer trainer_id sae run run_name name id sae_index sae_idx sae_number".split())
-CLOCKS = frozenset({"timestamp", "runtime"})
-"""Columns of a logged history: its rows are moments of one run where nothing names a run."""
 
 BATCHES = re.compile(
     r"(?:eval_)?(?:batch|window|prompt|doc|document|sequence|seq|example|sample|input)"
     r"(?:_(?:idx|index|id|no|number))?"
     r"|(?P<tokens>(?:tok|token|seq)_(?:idx|index|id|no|number|pos|position)|position|pos)"
     r"|(?P<latents>(?:latent|feature|feat|neuron|unit)(?:_(?:idx|index|id|no|number))?)"
-)
-KNOBS = frozenset(
-    "lr learning_rate batch_size bandwidth warmup expansion_factor l1_penalty k target_l0".split()
 )
 SIZES = frozenset(
     "n_inputs num_inputs n_eval_inputs eval_size n_prompts eval_tokens n_eval_tokens num_eval_tokens"
@@ -77,13 +82,13 @@ def looked_at(names: Sequence[str], texts: Collection[str]) -> set[str]:
     """
     found = {n for n in names if is_of_a_moment(n) or slug(n) in NAMES | RUN_STATES or last_word(n) in KNOBS}
     moments = any(slug(n) in STEPS | TOKENS or n == "run_id" for n in names)
-    return found | {n for n in texts if moments and _may_tell_apart(n)}
+    return found | {n for n in texts if moments and may_tell_apart(n)}
 
 
 def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
     """Runs that a column of states calls crashed, failed, killed or still running: a doubt."""
     for name in [c for c in table.columns if slug(c) in RUN_STATES]:
-        states = pd.Series(_words(table[name], str.strip), table.index).str.lower()
+        states = pd.Series(words_of(table[name], str.strip), table.index).str.lower()
         bad = states.isin(STATES).to_numpy()
         add_text(table, "doubts", bad, "run is " + states)
         bad = bad & table["excluded_because"].isna().to_numpy()
@@ -92,7 +97,7 @@ def unfinished_runs(table: pd.DataFrame) -> Iterator[str]:
             condition = f"{in_condition(str(name))} not in {found}"
             yield (
                 f"{name}: {listed(sorted(set(states[bad])))} in {rows_named(bad, table)}; kept; "
-                f'read(..., where="{condition}") or --where "{condition}" leaves them out'
+                f'read(..., where="{condition}") or --where "{condition}" {UNFINISHED}'
             )
 
 
@@ -109,8 +114,8 @@ def batches(table: pd.DataFrame) -> Iterator[str]:
         what = (found and found.lastgroup) or "batches"
         if what != "batches" and not pd.api.types.is_numeric_dtype(table[name].dtype):
             continue  # a position such as 'mlp'
-        keys = _keys(table, table.get("run_id"), texts=False)
-        once = not pd.DataFrame({"key": keys, "batch": _words(table[name], str)}).duplicated().any()
+        keys = keys_of(table, table.get("run_id"), texts=False)
+        once = not pd.DataFrame({"key": keys, "batch": words_of(table[name], str)}).duplicated().any()
         per_sae = table[name].groupby(keys).nunique()
         if once and len(table) > 2 and 2 * int((per_sae > 1).sum()) > len(per_sae):
             raise TableError(
@@ -126,27 +131,31 @@ def batches(table: pd.DataFrame) -> Iterator[str]:
 
 
 def checkpoints(table: pd.DataFrame) -> Iterator[str]:
-    """Rows of one SAE at several steps: the last one that is usable is the SAE, the others are set aside."""
+    """Rows of one SAE at several steps: the last one that is usable is the SAE, the others are set aside.
+
+    Rows at several steps that nothing shows to be one SAE stay, and that is said.
+    """
     if table.attrs.get(EVERY_CHECKPOINT):
         return
-    runs, in_names = _names_andsteps_in(table)
+    runs, in_names = names_and_steps(table)
     said = [(c, steps_in(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
     if runs is not None and in_names is not None:
         said.append((str(runs.name), in_names))
-    said = [(name, steps) for name, steps in said if (steps != steps[:1]).any()]
-    if not said:
-        return
-    clocks = any(slug(c) in CLOCKS for c in table.columns)
     ready = table["excluded_because"].isna().to_numpy() & _has_fidelity(table)
-    keys = _keys(table, runs, texts=True)
+    keys = keys_of(table, runs, texts=True)
+    unsure = []
     for name, steps in said:
         rows = pd.DataFrame({"key": keys, "step": steps})[ready]
-        if not rows["step"].notna().any() or not _are_runs(table, name, rows, clocks):
+        if not (steps != steps[:1]).any() or not rows["step"].notna().any():
             continue
         rows["step"] = rows["step"].fillna(np.inf)
-        last = rows.groupby("key")["step"].transform("max")
+        told = rows.assign(key=apart_in_time(table[ready], rows, name, in_names is not None))
+        before, perhaps = (
+            (r["step"] < r.groupby("key")["step"].transform("max")).to_numpy() for r in (told, rows)
+        )
+        unsure += [name] if (perhaps & ~before).any() else []
         early = np.zeros(len(table), dtype=bool)
-        early[np.flatnonzero(ready)[(rows["step"] < last).to_numpy()]] = True
+        early[np.flatnonzero(ready)[before]] = True
         ready &= ~early
         if early.any():
             add_text(table, "excluded_because", early, CHECKPOINT)
@@ -154,15 +163,11 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
                 f"{plural(int(early.sum()), 'intermediate checkpoint')} set aside by {name}, the last of "
                 'each SAE kept; read(..., checkpoints="all") or --checkpoints all takes them too'
             )
-
-
-def _are_runs(table: pd.DataFrame, name: str, rows: pd.DataFrame, clocks: bool) -> bool:
-    """Whether rows of one key are steps of one SAE: named or set alike, logged by a clock, or a full grid."""
-    if "run_id" in table or clocks or _knobs(table) or any(slug(c) in NAMES for c in table.columns):
-        return True
-    sizes = pd.crosstab(rows["key"], rows["step"].fillna(np.inf)).to_numpy()
-    grid = sizes.shape[1] > 1 and bool((sizes == sizes[:, :1]).all())
-    return grid and (slug(name) in STEPS or int(sizes[0, 0]) > 1)
+    if unsure:
+        yield (
+            f"{listed(unsure)}: {OWN}, as nothing shows rows that differ there to be one; if some are, "
+            "columns={'theirs': 'run_id'} (--map theirs=run_id) names the SAE"
+        )
 
 
 def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
@@ -172,7 +177,7 @@ def told_otherwise(table: pd.DataFrame) -> Iterator[str]:
     if table["run_id"].is_unique:
         return
     rows = (table["excluded_because"].isna() & table["run_id"].notna()).to_numpy()
-    keys = _keys(table, table["run_id"], texts=True)
+    keys = keys_of(table, table["run_id"], texts=True)
     twice = rows & (table["source"].where(rows).groupby(keys).transform("nunique").to_numpy() > 1)
     rounded = _rounded(table, keys, np.flatnonzero(twice))
     if rounded.any():
@@ -190,12 +195,12 @@ def told_twice(table: pd.DataFrame) -> Iterator[str]:
     if "run_id" not in table or table["run_id"].is_unique or table.attrs.get(EVERY_CHECKPOINT):
         return
     rows = (table["excluded_because"].isna() & table["run_id"].notna()).to_numpy()
-    keys = _keys(table, table["run_id"], texts=True)
+    keys = keys_of(table, table["run_id"], texts=True)
     l0 = table["l0"].where(rows).groupby(keys) if "l0" in table else None
     if l0 is None:
         return
     again = rows & (l0.transform("count") > 1).to_numpy()
-    again &= (l0.transform("max") <= 1.1 * l0.transform("min")).to_numpy()
+    again &= (l0.transform("max") <= ALIKE * l0.transform("min")).to_numpy()
     if "source" in table:
         again &= (table["source"].where(rows).groupby(keys).transform("nunique") <= 1).to_numpy()
     if again.any():
@@ -254,76 +259,11 @@ def evaluation_sizes(table: pd.DataFrame) -> Iterator[str]:
             )
 
 
-# --- keys ----------------------------------------------------------------------------------------
-
-
-def _keys(table: pd.DataFrame, runs: pd.Series | None, *, texts: bool) -> np.ndarray:
-    """One integer per row, equal for rows that nothing but time (or numbers measured) tells apart."""
-    names = [c.name for c in COLUMNS if c.kind == "identity" and c.name not in ("source", "run_id")]
-    names += ["dictionary_size", "d_model", *_knobs(table), *(c for c in table.columns if slug(c) in NAMES)]
-    if texts:
-        names += [c for c in table.columns if _tells_apart(table, str(c))]
-    columns = {n: _words(table[n], without_step) for n in dict.fromkeys(names) if n in table}
-    if runs is not None:
-        columns["run_id"] = _words(runs, str)
-    if not columns:
-        return np.zeros(len(table), dtype=np.int64)
-    return pd.DataFrame(columns).groupby(list(columns), sort=False).ngroup().to_numpy()
-
-
-def _words(column: pd.Series, cleaned: Callable[[str], str]) -> list[str]:
-    return ["" if is_missing(cell) else cleaned(str(cell)) for cell in column.astype(object)]
-
-
-def _knobs(table: pd.DataFrame) -> list[str]:
-    """Columns of settings that hold something."""
-    return [
-        c for c in table.columns
-        if (canonical_name(str(c)) == "sparsity_setting" or last_word(c) in KNOBS) and table[c].notna().any()
-    ]  # fmt: skip
-
-
-def _tells_apart(table: pd.DataFrame, name: str) -> bool:
-    """Whether a column that is carried along is text that names something, and no moment."""
-    return _may_tell_apart(name) and _is_text(table[name])
-
-
-def _may_tell_apart(name: str) -> bool:
-    if name in BY_NAME or name in ("doubts", "excluded_because", "parent") or slug(name) in STEPS | TOKENS:
-        return False
-    return not re.search(r"time|date|created|state|status|url|note", slug(name))
-
-
-def _is_text(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype))
-
-
-def _names_andsteps_in(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
-    """The names of the SAEs without the step in them, and the steps, where names have any."""
-    named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and _is_text(table[c]))]
-    name = next((c for c in named if c in table), None)
-    if name is None:
-        return None, None
-    names = table[name]
-    together = "\n".join(map(str, names.tolist())).lower()
-    if not any(word in together for word in STEP_WORDS):
-        return names, None
-    steps = steps_in(names, in_names=True)
-    if not np.isfinite(steps).any():
-        return names, None
-    return pd.Series(_words(names, without_step), names.index, name=name), steps
-
-
 def _has_fidelity(table: pd.DataFrame) -> np.ndarray:
     """Rows that hold any metric but L0: a history logs its metrics at different steps."""
     metrics = [c for c in numeric_columns(table) if c not in ("l0", "tokens_trained") and BY_NAME.get(c)
                and BY_NAME[c].kind != "count" and c != "sparsity_setting"]  # fmt: skip
     return table[metrics].notna().any(axis=1).to_numpy() if metrics else np.ones(len(table), dtype=bool)
-
-
-def last_word(name: object) -> str:
-    """The last part of a dotted name."""
-    return slug(re.split(r"[./]", str(name))[-1])
 
 
 CHECKS = (batches, unfinished_runs, summary_rows, checkpoints, told_otherwise, told_twice, evaluation_sizes)

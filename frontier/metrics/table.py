@@ -161,7 +161,7 @@ def notes(table: pd.DataFrame) -> tuple[str, ...]:
         return said
     unread = [c for c in unread_columns(table) if table[c].notna().any()]
     unread += table.attrs.get(UNUSED, ())
-    return (*said, inert(f"not used: {', '.join(unread)}")) if unread else said
+    return (*said, inert(f"not used: {', '.join(dict.fromkeys(unread))}")) if unread else said
 
 
 def add_notes(table: pd.DataFrame, *remarks: str) -> pd.DataFrame:

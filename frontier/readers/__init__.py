@@ -23,6 +23,7 @@ from frontier.metrics.asked import renamed_as_asked, rows_where
 from frontier.metrics.axes import with_better
 from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
+from frontier.metrics.finished import OWN, UNFINISHED, unfinished_runs
 from frontier.metrics.frames import to_pandas
 from frontier.metrics.identity import architecture_in
 from frontier.metrics.number_format import decimal_given
@@ -123,6 +124,9 @@ def read(
     table = with_better(_mapped_late(table, options), better)
     require_metrics(table, origin)
     table, kept = rows_where(table, where)
+    if kept:
+        table.attrs[NOTES] = [note for note in table.attrs[NOTES] if UNFINISHED not in note]
+        kept += unfinished_runs(table)
     table = add_notes(table, *kept)
     remark = set_aside_remark(table)
     return give_back(add_notes(table, remark) if remark else table, backend)
@@ -182,6 +186,8 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
         for note in part.attrs[NOTES]:
             of_files.setdefault(note, []).append(name)
         parts.append(part)
+    if several:  # what is said of all rows together
+        of_files = {n: names for n, names in of_files.items() if OWN not in n and UNFINISHED not in n}
     said += [with_places(note, names) if several else note for note, names in of_files.items()]
     said += _told_by_files(parts)
     table = parts[0] if len(parts) == 1 else _together(origin, parts, found.options)

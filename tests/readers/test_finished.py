@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import frontier
+from frontier import groups
 from frontier.metrics import metrics_table, usable
 from frontier.readers import TableError, read
 
@@ -92,11 +93,36 @@ ONE_EACH = {
     "learning rates trained for different times": grid(lr=lambda f: f["step"] * 1e-8),
 }
 
+ALMOST = LAST[["architecture", "l0", "loss_recovered"]].assign(
+    tokens=[1e6 + 1024 * (i % 3) for i in range(8)]
+)
+"""SAEs that were trained for almost the same time."""
+BETAS = [0.1, 0.2, 0.4, 0.8]
+ONE_EACH |= {f"{c} is that of all": ALMOST.assign(**{c: value}) for c, value in {
+    "lr": 1e-3, "learning_rate": 1e-3, "batch_size": 4096, "warmup": 100, "seed": 0, "run_id": "sweep",
+    "name": "sweep", "l1_coefficient": 0.1,
+}.items()}  # fmt: skip
+ONE_EACH |= {
+    "a name per family": ALMOST.assign(run_id=ALMOST["architecture"]),
+    "a knob of one's own": ALMOST.assign(lr=1e-3, my_lambda=BETAS * 2),
+    "one name for all, times far apart": ALMOST.assign(run_id="a", tokens=[1e6 * i for i in range(1, 9)]),
+    "steps far apart, no name": ALMOST.drop(columns="tokens").assign(steps_trained=[1e3, 2e3, 4e3, 8e3] * 2),
+    "seeds without a name": pd.concat(
+        [LAST.drop(columns="run_id").assign(step=s) for s in (9990, 9999, 10_000)]
+    ),
+    "a setting and a knob of one's own": pd.concat(
+        [ALMOST.assign(k=k, beta=BETAS * 2, tokens=ALMOST["tokens"] * 2**i) for i, k in enumerate((8, 9))]
+    ),
+}  # fmt: skip
+
 
 @pytest.mark.parametrize("kind", ONE_EACH)
 def test_finished_saes_are_left_alone(kind):
     table = read(ONE_EACH[kind])
     assert table["excluded_because"].isna().all()
+    said = [n for n in frontier.notes(table) if "each row counts as an SAE of its own" in n]
+    assert not said or (len(said) == 1 and "--map theirs=run_id" in said[0])
+    assert "tokens_trained" not in groups.default_cells(table)  # nor is a name of several one SAE at budgets
 
 
 @pytest.mark.parametrize("names_a_run", [True, False])
@@ -196,3 +222,20 @@ def test_a_column_of_states_marks_unfinished_runs(state):
     frame = LAST.drop(columns="step").assign(state=["finished"] * 7 + [state])
     assert metrics_table(frame)["doubts"].tolist()[-1] == f"run is {state.lower()}"
     assert metrics_table(frame)["doubts"].notna().sum() == 1
+
+
+def test_unfinished_runs_are_said_once_by_their_rows_and_not_when_they_are_left_out(tmp_path):
+    """A table of runs, of which some logged no metric of ours and are read beside the others."""
+    rows = ["Name,State,User,architecture,l1_coefficient,metrics/l0,metrics/ce_loss_score,Created"]
+    rows += [f"run-{i},{s},me,relu,0.0{i},{50 + i},0.9,x" for i, s in ((1, "finished"), (2, "crashed"))]
+    (tmp_path / "runs.csv").write_text("\n".join([*rows, "run-3,failed,me,relu,0.03,,,x"]))
+    notes = frontier.notes(read(tmp_path / "runs.csv"))
+    assert [n for n in notes if "state: " in n] == [
+        "state: crashed in row 1; kept; read(..., where=\"state not in ['crashed']\") or --where "
+        "\"state not in ['crashed']\" leaves them out"
+    ]
+    assert [n for n in notes if "l0 is missing" in n and "row 2" in n]  # the third run is set aside
+    (unused,) = [n.removeprefix("not used: ").split(", ") for n in notes if n.startswith("not used: ")]
+    assert len(unused) == len(set(unused))
+    left = frontier.notes(read(tmp_path / "runs.csv", where="state not in ['crashed', 'failed']"))
+    assert not [n for n in left if "state: " in n]
