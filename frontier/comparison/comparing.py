@@ -12,6 +12,7 @@ from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.pair_doubts import doubts_of
 from frontier.comparison.reading import Reading, p_of_band
+from frontier.comparison.search import search_sd
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
 from frontier.distributions import two_sided
@@ -248,12 +249,15 @@ class Task:
         ]
         scatter = analysis.shape.scatter
         outlier = called(members, families, scatter.outlier)
+        search = [search_sd(members[f], members[0], scatter.sigma) for f in range(1, len(members))]
         decided = decisions(
-            analysis.pairs, potencies, scatter, alpha=1 - self.level, typical_seed_sd=self.typical_seed_sd
-        )
+            analysis.pairs, potencies, scatter, alpha=1 - self.level,
+            typical_seed_sd=self.typical_seed_sd, search_sds=search,
+        )  # fmt: skip
         for f, (pair, decision) in enumerate(zip(analysis.pairs, decided, strict=True), 1):
             both = (members[f], members[0])
-            c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()))
+            sd = math.hypot(self.typical_seed_sd, search[f - 1])
+            c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()), sd)
             span, row = left_out(pair, members, f)
             c = replace(c, potency_range=span, decisive_row=row)
             if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
@@ -271,13 +275,12 @@ class Task:
         decision: Decision,
         analysis: Analysis,
         seen: tuple[ObservedRatio, ...],
+        seed_sd: float,
     ) -> Comparison:
         """The comparison's numbers, without its words and doubts."""
         scatter = analysis.shape.scatter
         errors = name_of(analysis.shape.constant)
-        reading = Reading(
-            pair, group, family, self.reference, self.y, errors, self.level, self.typical_seed_sd
-        )
+        reading = Reading(pair, group, family, self.reference, self.y, errors, self.level, seed_sd)
         sloping = parallel_rejected(pair.p_parallel, decision.level) and math.isfinite(pair.potency[MIDDLE])
         shift = two_sided(pair.shift / pair.shift_se, pair.shift_df) if pair.shift_se > 0 else math.nan
         c = Comparison(

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from frontier.comparison.crossing import Crossing
-from frontier.comparison.verdicts import SEEDS
+from frontier.comparison.verdicts import SEARCHED, SEEDS
 from frontier.doubts import Kind, has
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.wording import interval_cell, number
@@ -83,6 +83,8 @@ def _procedure(c: Comparison) -> str:
 def _firmness(c: Comparison) -> str:
     if c.why == SEEDS:
         return f"; a seed-to-seed SD of {number(100 * c.tipping, 2)} % of {height_of(c)} would undo a verdict"
+    if c.why == SEARCHED:
+        return f"; {SEARCHED}"
     parts = []
     if math.isfinite(c.tipping):
         parts.append(f"; it holds up to a seed-to-seed SD of {tipping_cell(c.tipping)} of {height_of(c)}")

@@ -28,6 +28,7 @@ CONTRADICTED = "the curve contradicts the points"
 MISFIT = "the shape does not fit"
 RISES = "a hit does not fall with L0"
 APART = "they share neither hits nor L0"
+SEARCHED = "one was searched for so much longer that luck may explain the difference"
 SEEDS = "seeds may differ by as much"
 
 
@@ -62,6 +63,7 @@ def decisions(
     *,
     alpha: float = 0.05,
     typical_seed_sd: float = 0.0,
+    search_sds: Sequence[float] = (),
 ) -> list[Decision]:
     """Verdicts of the families of one cell, in their order.
 
@@ -72,6 +74,8 @@ def decisions(
         Share of cells without any difference in which a verdict other than not separable may be passed.
     typical_seed_sd : float
         Known seed-to-seed SD of a hit, as a share of it.
+    search_sds : sequence of float
+        Of each pair, what an unequal search may do (`search.search_sd`), as a seed-to-seed SD.
     """
     gates = np.array([p.p_gate for p in pairs])
     adjusted = holm(gates)
@@ -83,8 +87,9 @@ def decisions(
         verdict, why = _verdict(pairs[i], level, rejected)
         verdict, why = _vetoed(verdict, why, pairs[i], observed[i], scatter, 1 - alpha)
         tipping = math.nan if scatter.widened.by_seed else tipping_point(pairs[i], verdict, level)
-        if typical_seed_sd and tipping < typical_seed_sd:
-            verdict, why = "not separable", SEEDS
+        search = search_sds[i] if search_sds else 0.0
+        if tipping < math.hypot(typical_seed_sd, search):
+            verdict, why = "not separable", SEEDS if tipping < typical_seed_sd else SEARCHED
         out[i] = Decision(verdict, why, float(adjusted[i]), level, tipping)
     return [d for d in out if d is not None]
 

@@ -23,6 +23,8 @@ from frontier.problems import Array
 from frontier.results import Group
 from frontier.wording import folded, listed, nearest, number, plural
 
+FAIR = 1.5
+"""A search of up to so many times the other's runs counts as equal."""
 SEEN_WIDER = 1.05
 """Widening of an interval, as a factor, from which it is worth a word."""
 
@@ -207,7 +209,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
         doubts += _doubts_of_one(name, sample, wider)
     fewer, more = sorted((one.runs, other.runs))
     searched = one.runs > one.n_points or other.runs > other.n_points
-    if searched and fewer > 0 and more > 2 * fewer:
+    if searched and fewer > 0 and more > FAIR * fewer:
         text = (
             f"{names[0]} was selected from {one.runs} runs, {names[1]} from {other.runs}: "
             "the longer search finds the luckier frontier."
