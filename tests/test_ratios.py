@@ -343,19 +343,18 @@ def test_the_mean_is_taken_over_log_hits():
 def test_relative_potency_has_known_coverage():
     # Truth known by construction; 400 tables, one fixed seed; binomial 99.9 % band around 95 %: 0.909 to
     # 0.982.
-    rng = np.random.default_rng(20261120)
+    curves = {"a": (1.0, 1.1), "b": (1.5, 1.0)}
+    names = [(layer, name) for layer in range(400) for name in curves]
+    table = pd.DataFrame(names, columns=["layer", "family"]).merge(pd.DataFrame({"l0": 1 / X}), how="cross")
+    hit = np.concatenate([frontier.hill(X, *curves[name]) for _, name in names])
+    hit *= np.exp(0.1 * np.random.default_rng(20261120).standard_normal(len(hit)))
+    fits = frontier.fit(table.assign(performance_hit=hit), "hill", by="layer", errors="log", intervals="wald")
+    at = [float(frontier.CURVES["hill"].x_at(0.05, {"k": k, "n": n, "top": 1.0})) for k, n in curves.values()]
     hits = 0
-    for _ in range(400):
-        fits = []
-        for k, n in ((1.0, 1.1), (1.5, 1.0)):
-            y = frontier.hill(X, k, n) * np.exp(0.1 * rng.standard_normal(len(X)))
-            fits.append(frontier.fit_points(X, y, "hill", errors="log", intervals="wald"))
-        truth = float(
-            frontier.CURVES["hill"].x_at(0.05, {"k": 1.0, "n": 1.1, "top": 1.0})
-            / frontier.CURVES["hill"].x_at(0.05, {"k": 1.5, "n": 1.0, "top": 1.0})
-        )
-        found = relative_potency(*fits, at=0.05)
-        hits += found.ratio_low <= truth <= found.ratio_high
+    for a, b in zip(list(fits)[::2], list(fits)[1::2], strict=True):
+        assert a.group["layer"] == b.group["layer"] and (a.group["family"], b.group["family"]) == ("a", "b")
+        found = relative_potency(a, b, at=0.05)
+        hits += found.ratio_low <= at[0] / at[1] <= found.ratio_high
     assert 0.909 <= hits / 400 <= 0.982
 
 

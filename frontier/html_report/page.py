@@ -29,6 +29,14 @@ def page(said: Contents, drawn: dict[str, Any]) -> str:
     Jinja escapes every value; ready HTML comes from `frontier.tables` only, which escapes every cell.
     The policy in its head names the digests of the scripts, so that no other script runs, were one to get in.
     """
+    from markupsafe import Markup
+
+    return str(_template().render(said=said, drawn=drawn, data=Markup(script_json(drawn))))
+
+
+@cache
+def _template() -> Any:
+    """The page but for what is said and drawn: compiling it takes longer than filling it."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -38,10 +46,8 @@ def page(said: Contents, drawn: dict[str, Any]) -> str:
     )
     scripts = [runtime(), *(_text(name) for name in SCRIPTS)]
     policy = POLICY.format(scripts=" ".join(f"'sha256-{_digest(s)}'" for s in scripts))
-    return jinja.get_template("page.html").render(
-        said=said, drawn=drawn, shown=PANELS, policy=policy, css=Markup(_text("page.css")), ready=Markup,
-        data=Markup(script_json(drawn)), scripts=[Markup(s) for s in scripts],
-    )  # fmt: skip
+    same = {"shown": PANELS, "policy": policy, "css": Markup(_text("page.css")), "ready": Markup}
+    return jinja.get_template("page.html", globals={**same, "scripts": [Markup(s) for s in scripts]})
 
 
 def script_json(value: Any) -> str:

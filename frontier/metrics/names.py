@@ -16,7 +16,12 @@ def slug(name: str) -> str:
     >>> slug("% CE Recovered"), slug("metrics.sparsity.L0"), slug("Sparsity λ")
     ('pct_ce_recovered', 'metrics_sparsity_l0', 'sparsity_lambda')
     """
-    text = "".join(SPELLED.get(letter, letter) for letter in str(name).lower())
+    return _slug(str(name))
+
+
+@lru_cache(maxsize=4096)
+def _slug(name: str) -> str:
+    text = "".join(SPELLED.get(letter, letter) for letter in name.lower())
     return re.sub(r"[^a-z0-9]+", "_", text).strip("_")
 
 
