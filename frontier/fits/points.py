@@ -14,9 +14,9 @@ from frontier.errors import Errors
 from frontier.groups import PROTOCOL, Groups, as_text, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
-from frontier.metrics.axes import standard_error_of
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import size_columns
+from frontier.metrics.standard_errors import standard_error_names, standard_errors
 from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
@@ -110,11 +110,8 @@ def points_of(
         Unknown column, or no usable row in any group.
     """
     x, y, w = values(table, x_name), values(table, y_name), _weights(table, y_name, weights)
-    se = (
-        values(table, standard_error_of(y_name))
-        if standard_error_of(y_name) in table
-        else np.zeros(len(table))
-    )
+    errors = standard_errors(table, y_name)
+    se = np.zeros(len(table)) if errors is None else errors
     widths = values(table, "d_model") if "d_model" in table else np.full(len(table), np.nan)
     known = np.isfinite(x) & np.isfinite(y) & np.isfinite(w) & (w > 0)
     if log_x:
@@ -237,12 +234,10 @@ def _weights(table: pd.DataFrame, y_name: str, weights: str | None) -> Array:
         return np.ones(len(table))
     if weights != "se":
         return values(table, weights)
-    column = standard_error_of(y_name)
-    if column not in table:
-        raise TableError(
-            f"weights='se' needs the column {column}; the table has {listed(list(table.columns), 30)}"
-        )
-    se = values(table, column)
+    se = standard_errors(table, y_name)
+    if se is None:
+        wanted, found = standard_error_names(y_name), listed(list(table.columns), 30)
+        raise TableError(f"weights='se' needs the column {wanted}; the table has {found}")
     with np.errstate(divide="ignore"):
         w = 1 / se**2
     return w / np.nanmedian(w)

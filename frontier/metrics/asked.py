@@ -12,7 +12,7 @@ import pandas as pd
 from frontier.metrics.axes import values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED
-from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, spec_of
+from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, errors_beside, spec_of
 from frontier.wording import listed, nearest, plural
 
 IGNORED = "ignored"
@@ -52,6 +52,10 @@ def renamed_as_asked(table: pd.DataFrame, columns: Mapping[str, str] | None) -> 
             raise TableError(f"{theirs!r} cannot be mapped to {ours!r}{nearest(ours, [*BY_NAME, IGNORED])}")
     gone = [theirs for theirs, ours in columns.items() if ours == IGNORED]
     meant = {theirs: ours for theirs, ours in columns.items() if ours != IGNORED}
+    metrics = {theirs: _without_scale(ours) for theirs, ours in meant.items()}
+    errors = errors_beside([str(c) for c in table.columns], metrics)
+    mapped = {f"{ours}_se" for ours in metrics.values()}
+    meant |= {se: ours for se, ours in errors.items() if ours in mapped and se not in columns}
     claimed = {*meant.values(), *map(_without_scale, meant.values())}
     given_way = {ours: f"source_{ours}" for ours in claimed if ours in table and ours not in meant}
     return table.drop(columns=gone).rename(columns=given_way).rename(columns=meant)

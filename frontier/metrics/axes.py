@@ -59,16 +59,6 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
     raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
 
 
-def standard_error_of(column: str) -> str:
-    """The column that holds the standard error of a y axis: a difference has that of what it is made of.
-
-    >>> standard_error_of("performance_hit"), standard_error_of("1 - ravel"), standard_error_of("fvu")
-    ('loss_recovered_se', 'ravel_se', 'fvu_se')
-    """
-    made_of = DERIVED.get(column, (column.removeprefix(ONE_MINUS),))
-    return f"{made_of[0]}_se"
-
-
 def with_better(
     table: pd.DataFrame, better: Mapping[str, str] | str | None, y: str | None = None
 ) -> pd.DataFrame:

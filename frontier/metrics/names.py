@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -198,6 +198,38 @@ def means_beside_spreads(names: Sequence[str]) -> dict[str, str]:
         if spec is not None and spec.kind in ("real", "fraction") and spreads & words:
             found[name] = base
     return found
+
+
+STANDARD_ERROR = ("se", "sem", "stderr", "std_err", "std_error", "standard_error")
+"""Words for it beside a metric's name; a standard deviation is another number."""
+
+
+def errors_beside(names: Sequence[str], read: Mapping[str, str]) -> dict[str, str]:
+    """Columns of standard errors, and what they are here: `<metric>_se` of the metric whose name they have.
+
+    `read` is which column is read as which of ours.
+
+    >>> names = ["l0", "CE recovered (%)", "CE recovered_se (%)", "fvu", "stderr_fvu"]
+    >>> errors_beside(names, {"CE recovered (%)": "loss_recovered"})
+    {'CE recovered_se (%)': 'loss_recovered_se', 'stderr_fvu': 'fvu_se'}
+    """
+    words = {word: name for name in names for word in _bare(name)}
+    own = {name: name for name in names if name not in read}
+    found = {}
+    for theirs, ours in {**read, **own}.items():
+        spec = BY_NAME.get(ours)
+        if spec is None or spec.kind == "identity" or f"{ours}_se" in names:
+            continue
+        stems = [*_bare(theirs), _peeled(theirs), ours]
+        spelled = (w for s in stems for e in STANDARD_ERROR for w in (f"{s}_{e}", f"{e}_{s}"))
+        if beside := next((words[w] for w in spelled if w in words), None):
+            found[beside] = f"{ours}_se"
+    return found
+
+
+def _bare(name: str) -> list[str]:
+    """A name without units and per cent, and without per cent alone."""
+    return [_without_percent(slug(_without_units(name.strip().lower()))), _without_percent(slug(name))]
 
 
 def _peeled(name: str) -> str:

@@ -44,6 +44,7 @@ def fractions(
     called = called or {}
     if table.attrs.pop(SETTLED, False):
         return
+    yield from _errors_in_per_cent(table, called, signed)
     for name in numeric_columns(table):
         spec, theirs = spec_of(str(name)), called.get(name, name)
         if spec is None or name in signed or str(name).endswith("_se") or says_fraction(theirs):
@@ -58,7 +59,7 @@ def fractions(
         percent = _is_per_cent(spec, said, told)
         most = number(float(np.max(told)))
         if percent:
-            divided(table, name)
+            divided(table, name, signed)
             yield f"{name}: values up to {most} are per cent; divided by 100" + (
                 f" (if they are fractions in spite of the name: {_mapped(theirs, name, FRACTION)})"
                 if said and np.max(told) <= 1
@@ -114,11 +115,23 @@ def agreed(files: Mapping[str, Iterable[Scale]]) -> Iterator[tuple[str, str]]:
         yield from ((path, spec.name) for path in others)
 
 
-def divided(table: pd.DataFrame, name: str) -> None:
-    """A column of per cents, and its standard errors, as fractions."""
+def divided(table: pd.DataFrame, name: str, signed: Collection[str] = ()) -> None:
+    """A column of per cents, and its standard errors, as fractions; cells of `signed` are that already."""
     for column in (name, f"{name}_se"):
-        if column in table:
+        if column in table and column not in signed:
             table[column] = table[column] / 100
+
+
+def _errors_in_per_cent(
+    table: pd.DataFrame, called: Mapping[str, str], signed: Collection[str]
+) -> Iterator[str]:
+    """Standard errors whose name alone says per cent, of a metric whose name does not."""
+    for column, theirs in called.items():
+        name = column.removesuffix("_se")
+        if name != column and says_percent(theirs) and not says_percent(called.get(name, name)):
+            if name in table and column not in signed:
+                table[column] = table[column] / 100
+                yield f"{column}: per cent by its name; divided by 100"
 
 
 def _telling(column: pd.Series) -> np.ndarray:

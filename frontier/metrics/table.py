@@ -38,6 +38,7 @@ from frontier.metrics.identity import (
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
 from frontier.metrics.names import (
     canonical_name,
+    errors_beside,
     means_beside_spreads,
     read_names,
     setting_name,
@@ -252,6 +253,9 @@ def _renamed(table: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str], list[st
     table, together = _settings_together(table)
     claimed = [c for c in claimed if c in table]
     mapping, remarks = read_names(claimed, {c for c in claimed if len(table) and holds_nothing(table[c])})
+    errors = errors_beside([str(c) for c in table.columns], mapping)
+    remarks += [f"{theirs!r} read as {ours}" for theirs, ours in errors.items()]
+    mapping |= errors
     names = {ours: theirs for theirs, ours in mapping.items()}
     table = table.rename(columns=mapping)
     setting = setting_name(names["sparsity_setting"]) if "sparsity_setting" in names else None

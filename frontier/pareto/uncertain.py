@@ -21,8 +21,9 @@ from frontier.metrics import (
     values,
     y_axis,
 )
-from frontier.metrics.axes import goal, standard_error_of
+from frontier.metrics.axes import goal
 from frontier.metrics.checks import TableError
+from frontier.metrics.standard_errors import standard_error_names, standard_errors
 from frontier.pareto.sets import mark_pareto, nondominated
 from frontier.problems import Array
 from frontier.records import recorded
@@ -131,10 +132,9 @@ def _by_se(
 
 def _standard_errors(rows: pd.DataFrame, name: str) -> tuple[Array, str]:
     """Standard errors of one objective, 0 where unknown, and a remark on those."""
-    column = next((c for c in (f"{name}_se", standard_error_of(name)) if c in rows), "")
-    if not column:
-        return np.zeros(len(rows)), f"{name} is taken as exact: no column {standard_error_of(name)}"
-    se = values(rows, column)
+    se, column = standard_errors(rows, name), standard_error_names(name)
+    if se is None:
+        return np.zeros(len(rows)), f"{name} is taken as exact: no column {column}"
     missing = int((~np.isfinite(se)).sum())
     remark = f"{name} is taken as exact in {plural(missing, 'row')} without {column}" if missing else ""
     return np.where(np.isfinite(se), se, 0.0), remark
@@ -225,11 +225,11 @@ def _told(table: pd.DataFrame, probability: Array, draws: int, remarks: Sequence
 
 def _noise_of(table: pd.DataFrame, goals: Mapping[str, str]) -> str:
     """Which noise the table tells of."""
-    if any(standard_error_of(g) in table for g in goals):
+    if any(standard_errors(table, g) is not None for g in goals):
         return "se"
     if "seed" in table and table["seed"].notna().any():
         return "seeds"
-    wanted = " or ".join(standard_error_of(g) for g in goals)
+    wanted = " or ".join(standard_error_names(g) for g in goals)
     raise TableError(f"the table tells nothing of noise: it has no {wanted} and no seed column")
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import COLUMNS
+from frontier.metrics.standard_errors import standard_errors
 from frontier.pareto import mark_pareto
 from frontier.tables.styles import HEADERS, Field, Sheet, filled, header, number_notes
 from frontier.wording import listed, nearest
@@ -187,7 +188,8 @@ def _runs_field(table: pd.DataFrame, column: str, heads: Mapping[str, str]) -> F
     if column in table and not _of_numbers(table[column]):
         return Field(name, ["" if pd.isna(v) else str(v) for v in table[column]])
     found = values(table, column)
-    se = values(table, f"{column}_se") if f"{column}_se" in table else np.full(len(found), np.nan)
+    errors = standard_errors(table, column)
+    se = np.full(len(found), np.nan) if errors is None else errors
     if heads and column in PAPER_DECIMALS:
         cells = [_number_cell(float(v), float("nan"), PAPER_DECIMALS[column]) for v in found]
         return Field(name, cells, numeric=True, align="right")
