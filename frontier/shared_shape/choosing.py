@@ -97,7 +97,7 @@ def _together(y: Array, constants: Array) -> Iterator[tuple[NDArray[np.intp], ND
     for sign in (0, 1, -1):
         k, rows = np.nonzero(np.sign(constants) == sign)
         if not sign:
-            able = (y > 0).all(-1)[rows]
+            able = np.all(y > 0, axis=-1)[rows]
             k, rows = k[able], rows[able]
         for i in range(0, len(rows), TOGETHER):
             yield k[i : i + TOGETHER], rows[i : i + TOGETHER]

@@ -120,7 +120,8 @@ def _shared(config: RunConfig, table: pd.DataFrame, alike: Callable[[str, str], 
     """What all families had; where and on what they were measured is what their rows say."""
     t, a = config.training, config.activations
     measured = {
-        c: listed(table[c].dropna().astype(str).unique()) for c in ("site", "layer", "model", "protocol")
+        c: listed(list(table[c].dropna().astype(str).unique()))
+        for c in ("site", "layer", "model", "protocol")
     }
     site = ", layer ".join(filter(None, (measured["site"], measured["layer"])))
     yield alike("site", f"{site} of {measured['model']}")
