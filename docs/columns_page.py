@@ -32,8 +32,8 @@ AXES = """\
 that rises to 1 that is one minus it. Only an axis that is known to level off at 1 gets a Hill curve by
 default; others get a power law. Where nobody names y, the first of these that the table holds is taken:
 {order}.
-Where the best value is not 0 and not known (`ce_sae` alone, a metric of your own) errors may be a share of the
-excess over it, and limits allow for not knowing which; with `ce_clean` beside `ce_sae` they need not.
+Where the best value is not 0 and not known (`ce_sae` alone, a metric of your own) errors may be a share
+of the excess over it, and limits allow for not knowing which; with `ce_clean` beside `ce_sae` they need not.
 """
 
 DOWNSTREAM_WORDS = """\
