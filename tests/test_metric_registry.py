@@ -9,7 +9,8 @@ import pytest
 
 import frontier
 from frontier.metrics import default_y, metrics_table, notes, values
-from frontier.metrics.axes import falling_axis, falls_to_zero, goal, known_better, usual_curve, with_better
+from frontier.metrics.asked import with_better
+from frontier.metrics.axes import falling_axis, falls_to_zero, goal, known_better, usual_curve
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, COLUMNS, COMPUTED, DERIVED, FIDELITY
 from frontier.metrics.names import column_named
@@ -217,3 +218,41 @@ def test_explained_variance_is_one_minus_fvu_under_its_own_definition(name, ours
     np.testing.assert_allclose(values(table, default_y(table)), losses(7)["lost"])
     assert frontier.compare(table, "relu")[0].verdict == "better"
     assert scale == 1 or any("per cent" in note for note in notes(table))
+
+
+# --- what is said of a metric ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sign", ["%", " %"])
+@pytest.mark.parametrize("side", ["higher", {"accuracy": "higher"}])
+def test_an_unknown_metric_written_with_per_cent_is_read_as_known_shares_are(sign, side, tmp_path):
+    frame = named(losses(8), "accuracy", "higher")
+    right = frame["accuracy"].round(4)
+    written = frame.assign(accuracy=[f"{100 * v:.2f}{sign}" for v in right])
+    written.to_csv(tmp_path / "sweep.csv", index=False)
+    for source in (written, tmp_path / "sweep.csv"):
+        table = frontier.read(source, better=side)
+        np.testing.assert_allclose(table["accuracy"], right)
+        assert sum("written with % read as fractions" in note for note in notes(table)) == 1
+    assert frontier.compare(table, "relu")[0].verdict == "better"
+    with pytest.raises(TableError, match=r"better=\{'accuracy': 'higher'\}"):
+        frontier.read(written)
+
+
+@pytest.mark.parametrize("asked", [dict, str])
+def test_the_other_side_of_a_known_metric_is_refused(asked):
+    frame = named(losses(9), "fvu", "lower")
+    wrong = {"fvu": "higher"} if asked is dict else "higher"
+    with pytest.raises(TableError, match=r"a lower fvu is better.*\{'fvu': 'higher'\} \(--better higher\)"):
+        frontier.compare(frame, "relu", y="fvu", better=wrong)
+    with pytest.raises(TableError, match="a lower fvu is better"):
+        frontier.read(frame, better={"FVU": "higher"})
+    assert frontier.compare(frame, "relu", better={"fvu": "lower"})[0].verdict == "better"
+
+
+@pytest.mark.parametrize("y", ["l0", "mean_l0", "sparsity"])
+@pytest.mark.parametrize("function", [frontier.compare, frontier.fit, frontier.observed_potency])
+def test_l0_is_the_x_axis(function, y):
+    options = {} if function is frontier.fit else {"reference": "relu"}
+    with pytest.raises(TableError, match=f"y = {y} is the x axis here; .* fvu"):
+        function(named(losses(9), "fvu", "lower"), y=y, **options)

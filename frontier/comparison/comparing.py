@@ -23,7 +23,8 @@ from frontier.fits.vanishing import Option
 from frontier.groups import Groups, left_alone
 from frontier.guard import guard, nothing_to_compare
 from frontier.metrics import metrics_table, y_axis
-from frontier.metrics.axes import falling_axis, falls_to_zero, with_better
+from frontier.metrics.asked import with_better
+from frontier.metrics.axes import falling_axis, falls_to_zero
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table

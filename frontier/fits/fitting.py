@@ -21,7 +21,7 @@ from frontier.fits.vanishing import Option, known, option_of
 from frontier.groups import Groups
 from frontier.guard import guard
 from frontier.metrics import metrics_table, y_axis
-from frontier.metrics.axes import better_of, falling_axis, usual_curve, usual_curve_remark
+from frontier.metrics.axes import OF_L0, better_of, falling_axis, usual_curve, usual_curve_remark
 from frontier.records import recorded
 from frontier.wording import listed, nearest
 
@@ -105,7 +105,7 @@ def fit(
     6.28
     """
     table = metrics_table(table)
-    y = y_axis(table, y)
+    y = y_axis(table, y, over_l0=x in OF_L0)
     if (curve is None or curve_named(curve).log_x) and better_of(table, x) == better_of(table, y) == "higher":
         y = falling_axis(table, y)  # what is better with x and against it falls, and these curves rise
     spec = curve_named(usual_curve(y) if curve is None else curve)

@@ -18,7 +18,8 @@ from frontier.html_report.inputs import input_files
 from frontier.html_report.page import page
 from frontier.html_report.plots import figures
 from frontier.metrics import add_notes, metrics_table, usable
-from frontier.metrics.axes import with_better, y_axis
+from frontier.metrics.asked import with_better
+from frontier.metrics.axes import y_axis
 from frontier.readers import read
 from frontier.renamed import parameters
 from frontier.writing import write_bytes

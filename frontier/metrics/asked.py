@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from frontier.metrics.axes import values
-from frontier.metrics.checks import TableError
+from frontier.metrics.axes import BETTER, SIDES, known_better, unknown_numbers, values, y_axis
+from frontier.metrics.cells import is_text, read_metric
+from frontier.metrics.checks import NOTES, TableError
 from frontier.metrics.columns import BY_NAME, DERIVED
 from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, errors_beside, spec_of
 from frontier.wording import listed, nearest, plural
@@ -65,6 +66,55 @@ def _without_scale(ours: str) -> str:
     """A name of ours without the scale behind it, where it is that of a share."""
     bare = ours.removesuffix(PER_CENT).removesuffix(FRACTION)
     return bare if bare == ours or canonical_name(ours) == bare else ours
+
+
+def with_better(
+    table: pd.DataFrame, better: Mapping[str, str] | str | None, y: str | None = None
+) -> pd.DataFrame:
+    """The table, which from now on knows which side of some metrics is better.
+
+    Such a column of text, say '62 %', is read as known metrics are.
+
+    Parameters
+    ----------
+    better : dict of column to "higher" or "lower"; or one of the two words
+        A word alone is about `y`, or else about the one number column that the registry does not know.
+
+    Raises
+    ------
+    TableError
+        Another word, the other side of a metric that is known, a column that does not exist, or a word alone
+        where several columns could be meant.
+    """
+    if better is None:
+        return table
+    if isinstance(better, str):
+        better = {y or _the_unknown(table, better): better}
+    said = {y_axis(table, column, over_l0=False): side for column, side in better.items()}
+    for column, side in said.items():
+        if side not in SIDES:
+            raise TableError(f"better must be 'higher' or 'lower', found {side!r} for {column}")
+        known = known_better(column)
+        if known not in ("", side):
+            raise TableError(
+                f"a {known} {column} is better (docs/columns.md), found better={{{column!r}: {side!r}}} "
+                f"(--better {side}); leave it out, or rename the column if it holds another quantity"
+            )
+        if column in table and not known and is_text(table[column].dtype):
+            table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *read_metric(table, column)]
+        values(table, column)  # raises where there is no such column, or it holds text
+    table.attrs[BETTER] = {**table.attrs.get(BETTER, {}), **said}
+    return table
+
+
+def _the_unknown(table: pd.DataFrame, side: str) -> str:
+    unknown = unknown_numbers(table)
+    if len(unknown) != 1:
+        found = listed(unknown, 12) or "no number column that is not known already"
+        raise TableError(
+            f"better={side!r} is about which column? Found {found}; say better={{name: {side!r}}}"
+        )
+    return unknown[0]
 
 
 def rows_where(table: pd.DataFrame, condition: str | None) -> tuple[pd.DataFrame, list[str]]:

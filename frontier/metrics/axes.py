@@ -7,11 +7,11 @@ with the table. A direction is never guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from frontier.metrics.cells import holds_per_cent
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Column, derive
 from frontier.metrics.names import canonical_name, column_named, slug
@@ -30,6 +30,8 @@ _LIKELY = (
 )  # fmt: skip
 """Words in names of metrics, and which of ours they may be."""
 _SPREAD = re.compile(r"(?:^|_)(?:std|sd|se|sem|var|min|max|count)(?:_|$)")
+OF_L0 = frozenset({"l0", *(name for name, needs in DERIVED.items() if "l0" in needs)})
+"""What stands on the x axis: L0, and what is computed from it."""
 BETTER = "frontier_better"
 SIDES = ("higher", "lower")
 
@@ -57,33 +59,6 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
         lacking = [n for n in needs if n not in table]
         raise TableError(f"{column} needs {listed(lacking)}; the table has {listed(list(table.columns), 30)}")
     raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
-
-
-def with_better(
-    table: pd.DataFrame, better: Mapping[str, str] | str | None, y: str | None = None
-) -> pd.DataFrame:
-    """The table, which from now on knows which side of some metrics is better.
-
-    Parameters
-    ----------
-    better : dict of column to "higher" or "lower"; or one of the two words
-        A word alone is about `y`, or else about the one number column that the registry does not know.
-
-    Raises
-    ------
-    TableError
-        Another word, a column that does not exist, or a word alone where several columns could be meant.
-    """
-    if better is None:
-        return table
-    if isinstance(better, str):
-        better = {y or _the_unknown(table, better): better}
-    for column, side in better.items():
-        if side not in SIDES:
-            raise TableError(f"better must be 'higher' or 'lower', found {side!r} for {column}")
-        values(table, column)  # raises where there is no such column, or it holds text
-    table.attrs[BETTER] = {**table.attrs.get(BETTER, {}), **better}
-    return table
 
 
 def better_of(table: pd.DataFrame, column: str) -> str:
@@ -188,15 +163,26 @@ def usual_curve_remark(y: str) -> str:
     return f"{y} has no known upper bound: a power law is fitted, not a Hill curve with top 1"
 
 
-def y_axis(table: pd.DataFrame, y: str | None = None) -> str:
+def y_axis(table: pd.DataFrame, y: str | None = None, *, over_l0: bool = True) -> str:
     """The y axis asked for, by our name or another tool's, or else the default.
+
+    Raises
+    ------
+    TableError
+        When it is L0 or what is computed from it, which is the x axis (`over_l0`).
 
     >>> y_axis(pd.DataFrame({"loss_recovered": [0.9]}), "CE loss score")
     'loss_recovered'
     """
     if y is None:
         return default_y(table)
-    return y if y in table else canonical_name(y) or y
+    found = y if y in table else canonical_name(y) or y
+    if over_l0 and found in OF_L0:
+        metrics = [c for c in FIDELITY if is_known(table, c)] + other_metrics(table)
+        raise TableError(
+            f"y = {y} is the x axis here; y is a metric that is read over L0: {listed(metrics, 6)}"
+        )
+    return found
 
 
 def default_y(table: pd.DataFrame) -> str:
@@ -301,12 +287,12 @@ def _as_l0(column: str) -> str:
 
 
 def unknown_numbers(table: pd.DataFrame) -> list[str]:
-    """Number columns that the registry does not know."""
+    """Columns of numbers, or of text such as '62 %', that the registry does not know."""
     return [
         str(c)
         for c in table.columns
         if column_named(str(c).removesuffix("_se")) is None
-        and pd.api.types.is_numeric_dtype(table[c].dtype)
+        and (holds_per_cent(table[c]) or pd.api.types.is_numeric_dtype(table[c].dtype))
         and not pd.api.types.is_bool_dtype(table[c].dtype)
     ]
 
@@ -319,18 +305,10 @@ def is_known(table: pd.DataFrame, column: str) -> bool:
         return False
 
 
-def _the_unknown(table: pd.DataFrame, side: str) -> str:
-    unknown: Sequence[str] = unknown_numbers(table)
-    if len(unknown) != 1:
-        found = listed(unknown, 12) or "no number column that is not known already"
-        raise TableError(
-            f"better={side!r} is about which column? Found {found}; say better={{name: {side!r}}}"
-        )
-    return unknown[0]
-
-
 def _floats(table: pd.DataFrame, column: str) -> np.ndarray:
     try:
         return table[column].to_numpy(dtype=float, na_value=np.nan)
     except (TypeError, ValueError):
-        raise TableError(f"column {column} holds text, expected numbers") from None
+        side = f"better={{{column!r}: 'higher'}}"
+        asked = f"; {side} (or 'lower') reads them as a metric" if holds_per_cent(table[column]) else ""
+        raise TableError(f"column {column} holds text, expected numbers{asked}") from None

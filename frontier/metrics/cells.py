@@ -125,14 +125,36 @@ def read_numbers(
             spec = spec_of(name)
             raise question(name, next(t for t in texts_of(table[name]) if shows(t, spec) == "?").strip())
         theirs = (called or {}).get(name, name)
-        yield from _read_text(table, name, marks[name] or ".", theirs, set() if signed is None else signed)
+        spec, per_cent = spec_of(name), set() if signed is None else signed
+        assert spec is not None
+        yield from _read_text(table, name, spec, marks[name] or ".", theirs, per_cent)
+
+
+def read_metric(table: pd.DataFrame, name: str) -> Iterator[str]:
+    """A column of text that a user calls a metric, as one of shares is read.
+
+    >>> table = pd.DataFrame({"accuracy": ["62 %", "71 %"]})
+    >>> list(read_metric(table, "accuracy")), table["accuracy"].tolist()
+    (['accuracy: 2 values written with % read as fractions'], [0.62, 0.71])
+    """
+    return _read_text(table, name, Column(name, "fraction", "", name), ".", name, set())
+
+
+def holds_per_cent(column: pd.Series) -> bool:
+    """Whether a column of text holds numbers, some of them with %, and nothing else.
+
+    >>> [holds_per_cent(pd.Series(cells)) for cells in (["62 %", "n/a"], ["relu 5%", "2 %"], ["1", "2"])]
+    [True, False, False]
+    """
+    texts = texts_of(column) if is_text(column.dtype) else ()
+    found = [written(text) for text in texts if text.strip().lower() not in MISSING_WORDS]
+    return all(found) and any(number is not None and number.percent for number in found)
 
 
 def _read_text(
-    table: pd.DataFrame, name: str, decimal: str, theirs: str, per_cent: set[str]
+    table: pd.DataFrame, name: str, spec: Column, decimal: str, theirs: str, per_cent: set[str]
 ) -> Iterator[str]:
-    cells, spec = table[name], spec_of(name)
-    assert spec is not None
+    cells = table[name]
     numbers, texts, meaning = np.full(len(cells), np.nan), [], {}
     for i, cell in enumerate(cells):
         if isinstance(cell, Number) and not isinstance(cell, (bool, complex)):

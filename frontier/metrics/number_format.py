@@ -27,7 +27,7 @@ _NUMBER = re.compile(
     r"(?:[eE](?P<power>[+-]?\d+)|\s*[x×·*]\s*10\^?(?P<times>[+-]?\d+))?"
     r"\s*(?:(?P<percent>%)|(?P<scale>[kKmMbB])?\s*(?:active\s+)?"
     rf"(?:(?:latent|feature|unit|neuron|nat|token|tok|dim|dimension)s?{_PER})?)"
-    r"(?:\s*(?:±|\+/?-)\s*[\d.,]+\s*%?|\s*\([\d.,]+\s*%?\)|\s*\[[-−\d.,;:%\s–]+\])?"
+    r"(?P<spread>\s*(?:±|\+/?-)\s*[\d.,]+\s*%?|\s*\([\d.,]+\s*%?\)|\s*\[[-−\d.,;:%\s–]+\])?"
     r"\s*[*†‡§¶]*"
 )
 _GROUPED = re.compile(r"[1-9]\d{0,2}([.,])\d{3}(?:\1\d{3})*")
@@ -52,6 +52,8 @@ class Written(NamedTuple):
         A per-cent sign follows.
     scale : str
         'k', 'm' or 'b' where one follows.
+    spread : str
+        What follows of an error or a range: '± 0.01', '(12)', '[0.8, 0.9]'.
     """
 
     digits: str
@@ -59,6 +61,7 @@ class Written(NamedTuple):
     shows: str
     percent: bool
     scale: str
+    spread: str
 
     def value(self, decimal: str) -> float:
         """The number, its percent sign and scale aside, where `decimal` settles what it does not show."""
@@ -93,8 +96,9 @@ def written(text: str) -> Written | None:
         shows = "," if "," in found["body"] else "."
     power = int(exponent[:6] or 0)
     return Written(
-        found["sign"] + found["body"], power, shows, bool(found["percent"]), (found["scale"] or "").lower()
-    )
+        found["sign"] + found["body"], power, shows, bool(found["percent"]), (found["scale"] or "").lower(),
+        (found["spread"] or "").strip(),
+    )  # fmt: skip
 
 
 def _shown(body: str) -> str | None:

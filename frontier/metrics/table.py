@@ -10,18 +10,19 @@ from typing import Any
 import pandas as pd
 
 from frontier.metrics import checks, finished, per_cent
+from frontier.metrics.asked import with_better
 from frontier.metrics.axes import (
     better_of,
     l0_question,
     other_metrics,
     question,
     unknown_numbers,
-    with_better,
 )
 from frontier.metrics.axes import default_y as default_y
 from frontier.metrics.axes import values as values
 from frontier.metrics.axes import y_axis as y_axis
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
+from frontier.metrics.checks import NOTES as NOTES
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
@@ -49,7 +50,6 @@ from frontier.metrics.spellings import spellings
 from frontier.wording import inert, listed, plural
 
 CHECKED = "frontier_checked"
-NOTES = "frontier_notes"
 UNUSED = "frontier_unused"
 """Attribute of a table: what stood in its files beside the metrics, and is not carried along."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from frontier.metrics.cells import MISSING_WORDS, is_missing, is_text, texts_of
 from frontier.metrics.columns import Column
 from frontier.metrics.names import canonical_name, spec_of
 from frontier.metrics.number_format import MARKS, decide, question, shows, written
+from frontier.wording import listed
 
 TRUTH = {"true": True, "false": False}
 
@@ -37,6 +39,8 @@ def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[
     shown: dict[str, set[str]] = {}
     texts: dict[str, list[str]] = {}
     commas: dict[str, float] = {}
+    points: dict[str, float] = {}
+    spreads: dict[str, str] = {}
     for column in [c for c in table.columns if is_text(table[c].dtype)]:
         name = canonical_name(str(column)) or str(column)
         plain = _written_by_programs(table[column], spec_of(name)) if decimal != "," else None
@@ -61,10 +65,31 @@ def numbers_from_text(table: pd.DataFrame, decimal: str | None = None) -> tuple[
         read = {t: _cell(t, spec, mark or ".") for t in found}
         if mark == ",":
             commas |= {t: v for t, v in read.items() if isinstance(v, float) and not t.isdecimal()}
+        elif decimal is None:
+            points |= {t: v for t, v in read.items() if isinstance(v, float) and _is_moot(t, spec)}
+        if spread := next((n.spread for t in found if (n := written(t)) and n.spread), ""):
+            spreads[name] = spread
         table[column] = _column([_looked_up(read, cell) for cell in table[column]], table.index)
-    told = [next((f"{t!r} as {v:.10g}" for t, v in commas.items() if m in t), "") for m in (".", ",")]
-    both = " and ".join(dict.fromkeys(filter(None, told)))
-    return table, [f"decimal commas: read {both}"] if both else []
+    return table, list(_remarks(commas, points, spreads))
+
+
+def _is_moot(text: str, spec: Column | None) -> bool:
+    """Whether the comma of a number is decimal or not can be told from other numbers alone."""
+    return "," in text and shows(text, spec) == "?"
+
+
+def _remarks(commas: dict[str, float], points: dict[str, float], spreads: dict[str, str]) -> Iterator[str]:
+    """What to say of the marks in numbers, and of what stands behind some."""
+    for what, read in (("commas", commas), ("points", points)):
+        told = [next((f"{t!r} as {v:.10g}" for t, v in read.items() if m in t), "") for m in (".", ",")]
+        if both := " and ".join(dict.fromkeys(filter(None, told))):
+            yield f"decimal {what}: read {both}"
+    if spreads:
+        first, spread = next(iter(spreads.items()))
+        yield (
+            f"{listed(list(spreads), 4)}: what stands behind the values ({spread!r}) is left out, as nothing "
+            f"tells an SD from a standard error; that is read from a column of its own ({first}_se)"
+        )
 
 
 def _written_by_programs(column: pd.Series, spec: Column | None) -> tuple[pd.Series, set[str]] | None:

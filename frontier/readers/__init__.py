@@ -19,8 +19,7 @@ from frontier.metrics import (
     require_metrics,
     set_aside_remark,
 )
-from frontier.metrics.asked import renamed_as_asked, rows_where
-from frontier.metrics.axes import with_better
+from frontier.metrics.asked import renamed_as_asked, rows_where, with_better
 from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
 from frontier.metrics.finished import OWN, UNFINISHED, unfinished_runs

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from frontier.metrics.asked import renamed_as_asked, words_in
-from frontier.metrics.axes import unknown_numbers, with_better
+from frontier.metrics.asked import renamed_as_asked, with_better, words_in
+from frontier.metrics.axes import unknown_numbers
 from frontier.metrics.finished import EVERY_CHECKPOINT
 from frontier.metrics.per_cent import Scale
 from frontier.wording import listed
@@ -46,7 +46,7 @@ class Options:
     columns, mapped : dict, set
         What the user calls which column of ours, and which of these were met so far.
     better : dict or str
-        Which side of metrics that are not known here is better (see `frontier.metrics.axes.with_better`).
+        Which side of metrics that are not known here is better (see `frontier.metrics.asked.with_better`).
     where : str or None
         Which rows are wanted; a reader may leave others out.
     """

@@ -87,7 +87,7 @@ def within_setting(
     (12, 12)
     """
     table = metrics_table(table)
-    y = y_axis(table, y)
+    y = y_axis(table, y, over_l0=False)
     groups = Groups.of(table, by, family)
     rows = usable(table)
     rows = rows[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)]

@@ -1,6 +1,7 @@
 """Numbers as the world writes them: marks are decided once per file, and a mark in doubt is a question."""
 
 import json
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -195,3 +196,24 @@ def test_the_command_takes_the_options(tmp_path):
     done = CliRunner().invoke(app, ["pareto", str(tmp_path / "t.csv"), "--thousands", "."])
     assert done.exit_code == 0
     assert "1010" in done.output
+
+
+@pytest.mark.parametrize(
+    ("l0", "lost"), [("10 ± 1", "0.2 ± 0.01"), ("10.5(3)", "0.825(12)"), ("9 [8, 10]", "0.2")]
+)
+def test_what_stands_behind_values_is_said_to_be_left_out(l0, lost, tmp_path):
+    """It may be a standard error, an SD or a range, so that it is none of ours."""
+    (tmp_path / "a.csv").write_text(f"family;l0;fvu\nrelu;{l0};{lost}\nrelu;20;0.1\n")
+    table = read(tmp_path / "a.csv")
+    assert table["l0"].tolist() == [float(re.match(r"[\d.]+", l0)[0]), 20]
+    assert "l0_se" not in table
+    assert any("what stands behind the values" in n and "(l0_se)" in n for n in frontier.notes(table))
+
+
+def test_a_comma_is_said_where_other_columns_tell_what_it_is(tmp_path):
+    (tmp_path / "a.csv").write_text('family,l0,mse\nrelu,"1,040",12.5\nrelu,"2,100",11.1\n')
+    table = read(tmp_path / "a.csv")
+    assert table["l0"].tolist() == [1040, 2100]
+    assert "decimal points: read '1,040' as 1040" in frontier.notes(table)
+    plain = read(tmp_path / "a.csv", thousands=",")
+    assert plain["l0"].tolist() == [1040, 2100] and not [n for n in frontier.notes(plain) if "1,040" in n]
