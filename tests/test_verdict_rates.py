@@ -162,10 +162,12 @@ def test_limits_hold_on_curves_that_bend_more_than_the_shape_can():
     """One family seen further up than the other, at a potency of 1, 1.3 and 3.
 
     A polynomial that rises beyond its points once moved the L0 at hits inside them, and a deviation in powers
-    of L0 once stood for a shift: on such curves 0 to 73 % of the limits held the truth.
+    of L0 once stood for a shift: on such curves 0 to 73 % of the limits held the truth. Limits that are 15 %
+    too narrow fail here too.
     """
-    found = bent_shapes(60)
-    assert found["coverage"].min() >= 0.93 - 3.3 * (0.07 * 0.93 / 60) ** 0.5
+    count = 30
+    found = bent_shapes(count)
+    assert found["coverage"].min() >= 0.93 - 3.3 * (0.07 * 0.93 / count) ** 0.5
     assert found["coverage"].mean() >= 0.95 and found["false verdicts"].mean() <= 0.05
     wide = found.groupby("design")["width"].median()
     assert wide["8 v 8"] > 2 * wide["16 v 16"], "more and surer points tell more"
