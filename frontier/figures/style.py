@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -252,17 +253,17 @@ class PlainLogLocator(Locator):
             return []
         most = min(max(self.axis.get_tick_space() + 1, 3), 6) if isinstance(self.axis, Axis) else 6
         found = _steps_between(vmin, vmax, self.STEPS[0])
-        found = found[:: math.ceil(len(found) / most)] if found else []
+        found = found[:: math.ceil(len(found) / most)] if found else ()
         for steps in self.STEPS[1:]:
             finer = _steps_between(vmin, vmax, steps)
             if len(found) >= min(4, most) or len(finer) > most or self._crowded(finer, vmax / vmin):
                 break
             found = finer
         if len(found) > 1:
-            return found
+            return list(found)
         return [float(t) for t in MaxNLocator(most).tick_values(vmin, vmax) if vmin <= t <= vmax]
 
-    def _crowded(self, ticks: list[float], span: float) -> bool:
+    def _crowded(self, ticks: Sequence[float], span: float) -> bool:
         """Whether labels side by side would touch: each letter takes half its size."""
         if not isinstance(self.axis, XAxis) or len(ticks) < 3:
             return False
@@ -273,7 +274,9 @@ class PlainLogLocator(Locator):
         return bool((gaps < 0.5 * size * (0.5 * np.add(letters[:-1], letters[1:]) + 1)).any())
 
 
-def _steps_between(low: float, high: float, steps: Sequence[float]) -> list[float]:
+@lru_cache(maxsize=512)
+def _steps_between(low: float, high: float, steps: tuple[float, ...]) -> tuple[float, ...]:
+    """Ticks at these steps of each decade; matplotlib asks for those of one axis again and again."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [float(f"{s}e{e}") for e in exponents for s in steps]
-    return [t for t in ticks if low * (1 - 1e-9) <= t <= high * (1 + 1e-9)]
+    return tuple(t for t in ticks if low * (1 - 1e-9) <= t <= high * (1 + 1e-9))
