@@ -176,9 +176,9 @@ def test_a_panel_for_each_cell_and_a_bar_for_one_budget(table):
     two = pd.concat([table.assign(site=s) for s in ("mlp", "attn")])
     late = (two["site"] == "attn") & (two["family"] == "topk") & (two["tokens_trained"] < TOKENS[-1])
     axes = frontier.plot_budget(frontier.compare_budgets(two[~late]))
-    assert [ax.get_title(loc="left").strip() for ax in axes] == ["attn", "mlp"]
-    assert [c.get_label() for c in axes[0].collections if c.get_label().startswith("_bar")] == ["_bar topk"]
-    assert not [c for c in axes[1].collections if c.get_label().startswith("_bar")]
+    assert [ax.get_title(loc="left").strip() for ax in axes] == ["mlp", "attn"]
+    assert [c.get_label() for c in axes[1].collections if c.get_label().startswith("_bar")] == ["_bar topk"]
+    assert not [c for c in axes[0].collections if c.get_label().startswith("_bar")]
     plt.close("all")
 
 
@@ -194,3 +194,9 @@ def test_the_command(table, tmp_path, monkeypatch, capsys):
     assert "Compared with relu by tokens trained" in said and "budgets.png" in said
     assert json.loads((tmp_path / "out" / "budgets.json").read_text())["type"] == "BudgetComparisons"
     assert len(pd.read_csv(tmp_path / "out" / "budget_changes.csv")) == 3
+
+
+def test_layers_stand_in_the_order_of_the_table(table):
+    both = pd.concat([table.assign(layer=n) for n in (3, 12)], ignore_index=True)
+    found = frontier.compare_budgets(both)
+    assert [c.group["layer"] for c in found] == sorted(c.group["layer"] for c in found)

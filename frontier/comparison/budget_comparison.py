@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from frontier.comparison.verdicts import UNTOLD
 from frontier.doubts import Doubt, in_text, placed
 from frontier.metrics import give_back
 from frontier.ratios.ratio import Ratio, ratio_cell
@@ -17,8 +18,6 @@ from frontier.wording import interval_cell, number, p_value_cell, p_value_text
 
 TOLD = 6
 """As many changes, or fewer, are told in a sentence each."""
-UNTOLD = ("withheld", "not comparable")
-"""Verdicts whose potency is not shown."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)

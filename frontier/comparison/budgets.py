@@ -100,8 +100,9 @@ def compare_budgets(
         for c in found
     )  # fmt: skip
     changes = tuple(_changes(task, compared, column, saes))
+    place = {key: i for i, key in enumerate(dict.fromkeys(tuple(c.group.values()) for c in told))}
     return BudgetComparisons(
-        tuple(sorted(told, key=lambda c: (*map(str, c.group.values()), c.family, c.budget))), changes,
+        tuple(sorted(told, key=lambda c: (place[tuple(c.group.values())], c.family, c.budget))), changes,
         tuple(cells), found.family_column, column, found.y_name, several, (*_said(several), *found.notes),
     )  # fmt: skip
 

@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from frontier.comparison.sentences import tipping_cell
+from frontier.comparison.verdicts import UNTOLD
 from frontier.doubts import Doubt, placed
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import held, in_words, telling
@@ -32,10 +33,6 @@ SIGNS = {
     "withheld": "!",
     "not comparable": "?",
 }
-
-
-UNTOLD = ("withheld", "not comparable")
-"""Verdicts whose potency is not shown."""
 
 
 def screen(found: Comparisons, columns: list[str] | None = None) -> View:

@@ -23,6 +23,8 @@ from frontier.shared_shape import MIDDLE, Pair
 from frontier.shared_shape.scatter import Scatter
 
 VERDICTS = ("better", "worse", "crossing", "not separable", "withheld", "not comparable")
+UNTOLD = ("withheld", "not comparable")
+"""Those whose potency is not shown."""
 
 CONTRADICTED = "the curve contradicts the points"
 MISFIT = "the shape does not fit"

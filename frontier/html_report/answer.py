@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from frontier.comparison import VERDICTS, Comparison, Comparisons
-from frontier.comparison.screen import SIGNS, UNTOLD
+from frontier.comparison.screen import SIGNS
 from frontier.comparison.sentences import height_of, tipping_cell
+from frontier.comparison.verdicts import UNTOLD
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import Group, in_words
 from frontier.text_tables import abbreviations
