@@ -28,8 +28,10 @@ KNOBS = frozenset(
 )
 ALIKE = 1.1
 """Rows of one name whose L0 differ by a greater factor at one step are several SAEs."""
-SHARED_NAME, SETTING, NAME = 1, 2, 3
-"""What a row is known by: a run_id that is that of all rows of a family, a setting or a name that varies."""
+HINT, SETTING, NAME = 1, 2, 3
+"""What a row is known by: a run_id that a family shares, or any text; a setting or a name that varies."""
+CONFIGS = frozenset("config config_name config_file config_path cfg".split())
+"""Columns that name a setting."""
 NEAR = 0.98
 """Steps of at least this share of the last are no series of checkpoints: runs end a little apart."""
 
@@ -37,9 +39,9 @@ NEAR = 0.98
 def apart_in_time(table: pd.DataFrame, rows: pd.DataFrame, name: str, in_names: bool) -> np.ndarray:
     """One integer per row: equal for rows that are shown to be one SAE at several steps.
 
-    They are shown to be so by a name, by a sparsity setting that varies, or where each key is there at each
-    step. A row that nothing names has a number of its own; so has each row of a key that two L0 at one step,
-    or at steps that hardly differ, give away as several SAEs.
+    They are shown to be so by a name, by a setting that varies, by a text where L0 are alike, or where each
+    key is there at each step. A row that nothing names has a number of its own; so has each row of a key that
+    two L0 at one step, or at steps that hardly differ, give away as several SAEs.
 
     Parameters
     ----------
@@ -66,8 +68,8 @@ def are_several(
 ) -> np.ndarray:
     """Which rows have a key that several SAEs share: by their L0 at one step, or at steps that hardly differ.
 
-    A name that all rows of a family share is one as long as their L0 are alike. `by` is what each row is
-    known by; default: its names and settings.
+    A name that all rows of a family share is one as long as their L0 are alike, and so is a text of any kind.
+    `by` is what each row is known by; default: its names and settings.
 
     >>> table = pd.DataFrame({"run_id": ["a", "a", "b", "b"], "l0": [20.0, 40.0, 20.0, 40.0]})
     >>> are_several(table, np.array([0, 0, 1, 1]), np.array([1e9, 1e9 + 1024, 1e6, 1e9])).tolist()
@@ -77,16 +79,19 @@ def are_several(
     unlike, at_once = _unlike(table, keys), pd.DataFrame({"key": keys, "step": steps})
     tied = _unlike(table, at_once.groupby(["key", "step"], dropna=False).ngroup().to_numpy())
     several = pd.Series(tied).groupby(keys).transform("any").to_numpy()
-    return several | (_near(keys, steps) & (unlike | (by != NAME))) | (unlike & (by == SHARED_NAME))
+    return several | (_near(keys, steps) & (unlike | (by != NAME))) | (unlike & (by == HINT))
 
 
 def _known_by(table: pd.DataFrame) -> np.ndarray:
     """What each row is known by; 0 by nothing."""
     by = np.zeros(len(table), dtype=int)
     names = [c for c in table.columns if c == "run_id" or slug(c) in NAMES]
-    settings = [c for c in table.columns if canonical_name(str(c)) == "sparsity_setting"]
+    settings = [
+        c for c in table.columns if canonical_name(str(c)) == "sparsity_setting" or slug(c) in CONFIGS
+    ]
+    texts = [c for c in table.columns if _tells_apart(table, str(c)) and _varies_inside(table, c)]
     for level, columns in (
-        (SHARED_NAME, ["run_id"] if "run_id" in table else []),
+        (HINT, [*texts, *(["run_id"] if "run_id" in table else [])]),
         (SETTING, [c for c in settings if _varies_inside(table, c)]),
         (NAME, [c for c in names if _varies_inside(table, c)]),
     ):

@@ -34,6 +34,9 @@ TOLD = {
     "run and step": lambda f: f.drop(columns="k"),
     "setting and step": lambda f: f.drop(columns="run_id"),
     "a full grid of steps": lambda f: f.drop(columns=["run_id", "k"]),
+    "config and step": lambda f: f.drop(columns=["run_id", "k"]).assign(
+        config=f["run_id"] + ".yaml", l0=f["l0"] * (1 + 100 / f["step"])
+    ),
     "tokens": lambda f: f.rename(columns={"step": "tokens"}),
     "training tokens": lambda f: f.rename(columns={"step": "training_tokens"}),
     "the last step is empty": lambda f: f.assign(step=f["step"].where(f["step"] < 30_000)),
