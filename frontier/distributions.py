@@ -59,8 +59,8 @@ def f_test(extra: float, extra_df: float, rss: float, df: float) -> tuple[float,
     return f, float(fdtrc(extra_df, df, f))
 
 
-def multivariate_t_quantile(correlation: Array, df: float, level: float) -> float:
-    """Two-sided equicoordinate quantile, by quasi-random draws with a fixed seed (about 3 digits).
+def multivariate_t_maxima(correlation: Array, df: float) -> Array:
+    """Draws of the largest |t|, quasi-random with a fixed seed: quantiles and shares have about 3 digits.
 
     SciPy's multivariate-t integral takes whole degrees of freedom only; Welch's are not whole.
     """
@@ -70,7 +70,7 @@ def multivariate_t_quantile(correlation: Array, df: float, level: float) -> floa
     draws = np.clip(draws, 1e-12, 1 - 1e-12)
     normal = ndtri(draws[:, :-1]) @ np.linalg.cholesky(correlation + 1e-12 * np.eye(len(correlation))).T
     chi = np.sqrt(chdtri(df, draws[:, -1]) / df)
-    return float(np.quantile(np.abs(normal).max(axis=1) / chi, level))
+    return np.asarray(np.abs(normal).max(axis=1) / chi)
 
 
 def holm(p_values: Array) -> Array:

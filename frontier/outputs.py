@@ -65,7 +65,7 @@ def write_comparison(
     latex = found.ratios.to_latex()
     files = write_table(found.ratios.to_frame(), out / f"ratios{name}", latex)
     files += write_fits(found.fits, out, name)
-    files += write_frame(found.to_frame(), out / f"verdicts{name}")
+    files += write_table(found.to_frame(), out / f"verdicts{name}", found.to_latex())
     if len(found.potencies):
         files += write_figure(figures.plot_ratios(found.potencies), out / f"relative_potency{name}")
     if found.shapes and not undrawn(found.fits):

@@ -19,7 +19,7 @@ from frontier.doubts import Doubt, said
 from frontier.records import is_record, keep, made_line, record_of
 from frontier.text_tables import paragraph, terminal_width
 from frontier.views import View
-from frontier.wording import folded
+from frontier.wording import folded, listed
 from frontier.writing import write_json
 
 if TYPE_CHECKING:
@@ -198,7 +198,9 @@ class Rows(Result, Generic[R]):
             names = {folded(w) for w in wanted}
             found = [r for r in self._rows if names <= {folded(v) for v in self._labels(r)}]
         if len(found) != 1:
-            raise KeyError(f"{len(found)} {self._noun} match {key!r}; {self._how}")
+            known = [", ".join(map(str, reversed(self._labels(r)))) for r in found or self._rows]
+            there = f"{self._how}: {listed(known, 12, '; ')}" if known else "there are none"
+            raise KeyError(f"{len(found)} {self._noun} match {key!r}; {there}")
         return found[0]
 
 

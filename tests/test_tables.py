@@ -95,7 +95,8 @@ def test_what_does_not_vary_stands_in_the_caption(hill20):
     first, _, heads, *_ = fits_table(hill20).splitlines()
     assert (
         first == "Hill fits of performance hit against sparsity: top = 1 fixed; additive errors; "
-        "95 % profile intervals."
+        "95 % profile intervals. The hill curve does not fit in 1 of 3 cells: k and n describe the formula, "
+        "not the data (pooled curvature, p = 0.023)."
     )
     assert heads.split() == ["Site", "Family", "k", "n", "k", "/", "largest", "x", "Points", "Notes"]
     one = frontier.fit_points([0.01, 0.02, 0.04, 0.08], [0.1, 0.2, 0.3, 0.5], "power")

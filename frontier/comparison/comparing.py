@@ -36,6 +36,7 @@ from frontier.renamed import parameters
 from frontier.results import Group, in_words
 from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed, crossing_of
 from frontier.shared_shape.excess import name_of
+from frontier.wording import plural
 
 CORRELATED = 0.25
 """Level at which neighbouring SAEs of a family count as erring alike; few points show it seldom."""
@@ -206,7 +207,9 @@ class Task:
             done(sum(SHARES[:3]) + SHARES[3] * number // len(cells))
             if analysis is None:
                 where = in_words(group) or "the table"
-                left.append(f"{where}: not compared, the points carry no shape (one L0, or no hit above 0)")
+                count = plural(sum(len(m.x) for m in members), "SAE")
+                few = f"{count}: too few, at one L0, or no hit above 0"
+                left.append(f"{where}: not compared, the points carry no shape ({few})")
                 continue
             families = [str(m.group[self.groups.family]) for m in members]
             shapes.append(SharedShape.of(group, self.y, families, cell, analysis.shape))
@@ -291,7 +294,9 @@ class Task:
             decision.tipping, len(analysis.pairs), scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
             None, seen, (math.nan, math.nan), "",
         )  # fmt: skip
-        return c if self.at is None else replace(c, potency=self._read_at(c, self.at))
+        potency = c.potency if self.at is None else self._read_at(c, self.at)
+        by_both = max(potency.p_value, decision.p_adjusted)  # NaN stays where it comes first
+        return replace(c, potency=replace(potency, p_adjusted=by_both))
 
     def _read_at(self, c: Comparison, at: float) -> Ratio:
         """The potency at an asked hit; none where the two do not share it."""

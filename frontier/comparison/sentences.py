@@ -9,7 +9,7 @@ from frontier.comparison.crossing import Crossing
 from frontier.comparison.verdicts import SEARCHED, SEEDS
 from frontier.doubts import Kind, has
 from frontier.ratios.ratio import Ratio, ratio_cell
-from frontier.wording import interval_cell, number
+from frontier.wording import interval_cell, number, p_value_text
 
 if TYPE_CHECKING:
     from frontier.comparison.comparison import Comparison
@@ -33,6 +33,7 @@ def claim(c: Comparison) -> str:
     elif c.verdict == "not separable":
         said = (
             f"{_is(c)}: the L0 ratio at {c.potency.height} {number(c.potency.at)} is {ratio_cell(c.potency)}"
+            f"{_in_spite(c)}"
         )
     elif c.potency.ratio_low <= 1 <= c.potency.ratio_high:
         said = f"{_is(c)} in part of the common range: it needs {times_in_words(c.potency)}"
@@ -45,6 +46,17 @@ def _is(c: Comparison) -> str:
     if c.verdict == "not separable":
         return f"{c.family} and {c.reference} are not separable"
     return f"{c.family} is {c.verdict} than {c.reference}"
+
+
+def _in_spite(c: Comparison) -> str:
+    """Why there is no verdict where the interval by itself excludes 1."""
+    low, high, gate = c.potency.ratio_low, c.potency.ratio_high, c.tests.holm
+    if c.why or math.isnan(low + high) or low <= 1 <= high:
+        return ""
+    if gate <= 1 - c.potency.level:
+        return ", whose interval by itself excludes 1, but the two differ on no one side for sure"
+    p = f"p {p_value_text(gate)}" if math.isfinite(gate) else "too few SAEs for its test"
+    return f", whose interval by itself excludes 1, but one curve through both is not rejected ({p})"
 
 
 def _where(c: Comparison) -> str:

@@ -113,6 +113,11 @@ class FrontierFits(Result):
 
         return (fits_sheet(self),)
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What is said of all fits together: first where the curve does not fit."""
+        return (*self._misfits(), *self.notes)
+
     def _misfits(self) -> Iterator[str]:
         """In how many cells the curve does not fit."""
         rejected = [g for g in self.goodness if g.rejected]
@@ -141,7 +146,7 @@ class FrontierFits(Result):
             rows.append((*(str(failure.group[c]) for c in shown), *blank, str(failure.n_points), "", "1"))
         headers = (*shown, *names, "points", "errors", "doubts")
         doubts = tuple(pair for f in self.fits for pair in placed(f.doubts, f.name))
-        remarks = (*self.notes, *self._misfits(), *(f.reason for f in self.failures))
+        remarks = (*self.remarks, *(f.reason for f in self.failures))
         title = f"{plural(len(self.fits), f'{self.curve.capitalize()} fit')}"
         if self.fits:
             title += f": {self.fits[0].y_name} against {self.fits[0].x_name}"

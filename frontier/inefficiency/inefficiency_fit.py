@@ -22,7 +22,7 @@ from frontier.inefficiency.stochastic import StochasticFrontier, wanted_of
 from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.problems import Array, Quantity, x_at
-from frontier.results import Group, Result
+from frontier.results import Group, Result, in_words
 from frontier.views import View
 from frontier.wording import listed, nearest, number, p_value_cell, plural
 
@@ -161,9 +161,9 @@ class InefficiencyFits(Result):
         found = [f for f in self.fits if all(w in f.group.values() for w in wanted)]
         if len(found) != 1:
             reasons = [f.reason for f in self.failures if all(w in f.group.values() for w in wanted)]
-            raise KeyError(
-                f"{len(found)} frontiers match {key!r}{'; ' + listed(reasons, 2) if reasons else ''}"
-            )
+            there = listed([in_words(f.group) for f in found or self.fits], 12, "; ") or "none"
+            told = "; ".join([*reasons[:2], f"there are: {there}"])
+            raise KeyError(f"{len(found)} frontiers match {key!r}; {told}")
         return found[0]
 
     def to_frame(self, backend: str = "pandas") -> Any:

@@ -7,7 +7,7 @@ L0(reference) / L0(family) at equal hit: 2.5 means that the family needs 2.5 tim
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -33,7 +33,7 @@ from frontier.ratios.pairs import (
     shared_group,
 )
 from frontier.ratios.ratio import Ratio, RatioTable
-from frontier.ratios.simultaneous import joint_level
+from frontier.ratios.simultaneous import joint_level, joint_p_values
 from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group
@@ -120,7 +120,10 @@ def ratio_table(
         rows = [replace(r, level=asked) for r in build(_joint_levels(rows, asked, simultaneous, pairs))]
         notes = [*notes, f"intervals hold together over the rows of each quantity ({simultaneous})"]
     columns = tuple(c for c in fits.group_columns if c != fits.family_column)
-    return RatioTable(tuple(_adjusted(rows)), columns, (*notes, *fits.notes))
+    adjusted = _adjusted(rows, lambda own: joint_p_values(own, simultaneous, pairs) if simultaneous else None)
+    return RatioTable(
+        tuple(adjusted), columns, (*notes, *fits.notes), adjustment=(simultaneous or "Holm").capitalize()
+    )
 
 
 def parameter_ratio(
@@ -305,11 +308,15 @@ def _joint_levels(
     }
 
 
-def _adjusted(rows: list[Ratio]) -> list[Ratio]:
+def _adjusted(rows: list[Ratio], joint: Callable[[list[Ratio]], Array | None]) -> list[Ratio]:
+    """The rows with p values adjusted over their quantity: jointly, as the intervals, or Holm's."""
     out = list(rows)
     for quantity in {r.quantity for r in rows}:
         index = [i for i, r in enumerate(rows) if r.quantity == quantity]
-        for i, p in zip(index, holm(np.array([rows[i].p_value for i in index])), strict=True):
+        own = [rows[i] for i in index]
+        together = joint(own)
+        adjusted = holm(np.array([r.p_value for r in own])) if together is None else together
+        for i, p in zip(index, adjusted, strict=True):
             out[i] = replace(rows[i], p_adjusted=float(p))
     return out
 

@@ -12,7 +12,7 @@ from frontier.doubts import Doubt, Kind, has, in_text, placed
 from frontier.metrics import give_back
 from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View
-from frontier.wording import interval_cell, number, p_value_cell
+from frontier.wording import interval_cell, listed, number, p_value_cell
 
 if TYPE_CHECKING:
     from frontier.tables.styles import Sheet
@@ -59,8 +59,9 @@ class Ratio(Result):
 
     @property
     def verdict(self) -> str:
-        """'better', 'worse' or 'not separable' by this ratio's interval; empty where no side is better.
+        """'better', 'worse' or 'not separable'; empty where no side is better.
 
+        By this ratio's interval and, in a table, the p value adjusted over the rows of its quantity.
         'no curve fits' for a parameter of a curve that does not fit: it describes the formula, not the data.
         'seeds differ' where limits exclude 1 that take runs of seeds that differ as independent.
         """
@@ -70,7 +71,8 @@ class Ratio(Result):
             return ""
         if has(self.doubts, Kind.seeds_differ) and not self.ratio_low <= 1 <= self.ratio_high:
             return Kind.seeds_differ.value
-        if self.ratio_low <= 1 <= self.ratio_high:
+        adjusted = self.p_value if self.p_adjusted is None else self.p_adjusted
+        if self.ratio_low <= 1 <= self.ratio_high or adjusted > 1 - self.level:
             return "not separable"
         return "better" if (self.ratio_low > 1) == (self.better_when == "above 1") else "worse"
 
@@ -93,12 +95,15 @@ class RatioTable(Rows[Ratio]):
     ----------
     without : tuple of Ratio
         Pairs that were compared and have no such ratio: no rows, and named where rows are pooled.
+    adjustment : str
+        How `p_adjusted` is made, over the rows of one quantity: Holm, Bonferroni or Dunnett.
     """
 
     ratios: tuple[Ratio, ...]
     group_columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
     without: tuple[Ratio, ...] = ()
+    adjustment: str = "Holm"
 
     _noun = "ratios"
     _how = "name group values, family and quantity so that one does"
@@ -117,8 +122,8 @@ class RatioTable(Rows[Ratio]):
         -------
         DataFrame
             The group columns, `family`, `reference`, `quantity`, `y`, `at`, `ratio`, `ratio_low`,
-            `ratio_high`, `p_value`, `p_adjusted` (Holm, over the rows of one quantity), `better_when`, `df`,
-            `errors`, `method`, `doubts`.
+            `ratio_high`, `p_value`, `p_adjusted` (Holm, over the rows of one quantity), `verdict`,
+            `better_when`, `df`, `errors`, `method`, `doubts`.
         """
         return give_back(pd.DataFrame([_record(r) for r in self.ratios]), backend)
 
@@ -131,19 +136,42 @@ class RatioTable(Rows[Ratio]):
         columns = telling(self.group_columns, self.ratios)
         sides = {k: list(dict.fromkeys(getattr(r, k) for r in self.ratios)) for k in ("family", "reference")}
         shown = [k for k, names in sides.items() if len(names) > 1]
+        ps = self.p_columns
         rows = [
             (
                 *(str(r.group[c]) for c in columns), *(getattr(r, k) for k in shown),
                 r.quantity.replace("_", " "), "" if r.at is None else number(r.at), ratio_cell(r),
-                p_value_cell(r.p_value), r.verdict,
+                *(p_value_cell(_number_of(getattr(r, p))) for p in ps), r.verdict,
             )
             for r in self.ratios
         ]  # fmt: skip
         level = self.ratios[0].level if self.ratios else 0.95
-        headers = (*columns, *shown, "quantity", "at", f"ratio [{100 * level:g} %]", "p", "family is")
+        ratio = f"ratio [{100 * level:g} %]"
+        headers = (*columns, *shown, "quantity", "at", ratio, *ps.values(), "family is")
         family, reference = (k if k in shown else (*names, k)[0] for k, names in sides.items())
         title = f"Ratios: {family} / {reference}{held(self.group_columns, self.ratios, columns)}"
-        return View(title, headers, tuple(rows), self.notes, self._doubts(columns))
+        remarks = (*self.notes, *self.by_adjusted)
+        return View(title, headers, tuple(rows), remarks, self._doubts(columns))
+
+    @property
+    def p_columns(self) -> dict[str, str]:
+        """The columns of p values to print, with their headers: adjusted ones where they are others."""
+        if all(r.p_adjusted is None or is_near(r.p_adjusted, r.p_value) for r in self.ratios):
+            return {"p_value": "p"}
+        return {"p_value": "p", "p_adjusted": f"p ({self.adjustment})"}
+
+    @property
+    def by_adjusted(self) -> tuple[str, ...]:
+        """What is said where an interval excludes 1 and the verdict does not."""
+        undecided = (r for r in self.ratios if r.verdict == "not separable")
+        torn = [r for r in undecided if not r.ratio_low <= 1 <= r.ratio_high]
+        if not torn:
+            return ()
+        names = [", ".join(n for n in (in_words(r.group), r.family, r.quantity) if n) for r in torn]
+        return (
+            f"{listed(names, 3)}: the interval by itself excludes 1, but the verdict is by "
+            f"p ({self.adjustment}), which counts all rows of a quantity",
+        )
 
     def _doubts(self, columns: list[str]) -> tuple[tuple[str, Doubt], ...]:
         several = len({r.family for r in self.ratios}) > 1
@@ -152,6 +180,15 @@ class RatioTable(Rows[Ratio]):
             where = in_words({c: r.group[c] for c in columns})
             pairs += placed(r.doubts, ", ".join(p for p in (where, r.family if several else "") if p))
         return tuple(pairs)
+
+
+def is_near(one: float, two: float) -> bool:
+    """Whether two p values are one, both missing included."""
+    return math.isclose(one, two, rel_tol=1e-9) or (math.isnan(one) and math.isnan(two))
+
+
+def _number_of(value: float | None) -> float:
+    return math.nan if value is None else value
 
 
 def ratio_cell(r: Ratio) -> str:
@@ -164,6 +201,6 @@ def _record(r: Ratio) -> dict[str, Any]:
         **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
         "y": r.y_name, "at": math.nan if r.at is None else r.at, "ratio": r.ratio, "ratio_low": r.ratio_low,
         "ratio_high": r.ratio_high, "p_value": r.p_value,
-        "p_adjusted": math.nan if r.p_adjusted is None else r.p_adjusted, "better_when": r.better_when,
+        "p_adjusted": _number_of(r.p_adjusted), "verdict": r.verdict, "better_when": r.better_when,
         "df": r.df, "errors": r.errors, "method": r.method, "doubts": in_text(r.doubts),
     }  # fmt: skip

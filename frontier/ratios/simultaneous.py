@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 
-from frontier.distributions import multivariate_t_quantile
+from frontier.distributions import multivariate_t_maxima
 from frontier.problems import Array, parameter, x_at
 from frontier.ratios.log_ratio import log_estimate
 from frontier.wording import nearest
@@ -44,10 +44,22 @@ def joint_level(
     bonferroni = 1 - (1 - level) / len(known)
     if kind == "bonferroni":
         return bonferroni
-    correlation = _correlation(known, pairs)
     df = min(r.df for r in known)
-    critical = multivariate_t_quantile(correlation, df, level)
+    critical = float(np.quantile(multivariate_t_maxima(_correlation(known, pairs), df), level))
     return min(float(1 - 2 * stdtr(df, -critical)), bonferroni)
+
+
+def joint_p_values(rows: Sequence[Ratio], kind: str, pairs: Sequence[tuple[CurveFit, CurveFit]]) -> Array:
+    """The p values of the same: one below 1 - level where the interval at the joint level excludes 1."""
+    p = np.array([r.p_value for r in rows])
+    known = [r for r in rows if math.isfinite(r.df)]
+    bonferroni = np.minimum(p * max(len(known), 1), 1.0)
+    if kind == "bonferroni" or len(known) < 2:
+        return bonferroni
+    df = min(r.df for r in known)
+    largest = multivariate_t_maxima(_correlation(known, pairs), df)
+    beyond = np.mean(largest > -stdtrit(df, p / 2)[:, None], axis=1)
+    return np.where(np.isfinite(p), np.clip(beyond, p, bonferroni), np.nan)
 
 
 def _correlation(rows: Sequence[Ratio], pairs: Sequence[tuple[CurveFit, CurveFit]]) -> Array:

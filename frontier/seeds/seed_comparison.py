@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from frontier.doubts import Doubt, in_text, placed
 from frontier.intervals import Interval
 from frontier.metrics import give_back
 from frontier.metrics.axes import known_better
-from frontier.results import Group, Result, held, in_words, telling
+from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View
 from frontier.wording import number, p_value_cell, plural
 
@@ -110,27 +108,18 @@ class SeedComparison(Result):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class SeedComparisons(Result):
+class SeedComparisons(Rows[SeedComparison]):
     """All comparisons of a table; Holm-adjusted p values over them, per quantity."""
 
     comparisons: tuple[SeedComparison, ...]
     group_columns: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    def __iter__(self) -> Iterator[SeedComparison]:
-        return iter(self.comparisons)
+    _noun = "comparisons"
 
-    def __len__(self) -> int:
-        return len(self.comparisons)
-
-    def __getitem__(self, key: Any) -> SeedComparison:
-        if isinstance(key, (int, np.integer)):
-            return self.comparisons[key]
-        wanted = key if isinstance(key, tuple) else (key,)
-        found = [c for c in self.comparisons if all(w in (c.family, *c.group.values()) for w in wanted)]
-        if len(found) != 1:
-            raise KeyError(f"{len(found)} comparisons match {key!r}; name group values and family")
-        return found[0]
+    @property
+    def _rows(self) -> tuple[SeedComparison, ...]:
+        return self.comparisons
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """One row per comparison.

@@ -17,7 +17,7 @@ from frontier.wording import interval_cell, number, p_value_cell
 
 RATIO_COLUMNS = (
     "family", "reference", "quantity", "y", "at", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted",
-    "better_when", "df", "errors", "method", "doubts",
+    "verdict", "better_when", "df", "errors", "method", "doubts",
 )  # fmt: skip
 """Columns of a ratio table that name no group."""
 WORDS = {"relative_potency": "relative potency", "hit_ratio": "hit ratio"}
@@ -103,9 +103,12 @@ def ratios_sheet(ratios: Any, wide: bool | None = None) -> Sheet:
         wide = len(quantities) <= 2
     wide = wide and not frame.duplicated([*keys, "quantity"]).any()
     shown, constant = _split(frame[keys].to_dict("records"), keys)
-    fields, numbers, notes = (_wide if wide else _long)(frame, shown, keys, said)
+    fields, numbers, notes = (_wide if wide else _long)(
+        frame, shown, keys, said, getattr(ratios, "adjustment", "Holm")
+    )
     levels = {r.level for r in ratios} if hasattr(ratios, "to_frame") else set()
-    caption = _ratios_caption(frame, constant, levels, getattr(ratios, "notes", ()))
+    remarks = (*getattr(ratios, "notes", ()), *getattr(ratios, "by_adjusted", ()))
+    caption = _ratios_caption(frame, constant, levels, remarks)
     columns = filled([*fields, Field("Notes", numbers)])
     return Sheet(caption, columns, tuple(notes))
 
@@ -126,14 +129,14 @@ def _split(groups: Sequence[Any], columns: Iterable[str]) -> tuple[list[str], di
 def _fits_caption(fits: FrontierFits, fitted: Sequence[CurveFit], constant: Mapping[str, Any]) -> str:
     parts = [f"{c.replace('_', ' ')} {v}" for c, v in constant.items()]
     if not fitted:
-        return _sentence(f"{fits.curve.capitalize()} fits", parts, fits.notes)
+        return _sentence(f"{fits.curve.capitalize()} fits", parts, fits.remarks)
     one = fitted[0]
     parts += [f"{p} = {number(v)} fixed" for p, v in one.given.items()]
     if len({f.errors for f in fitted}) == 1:
         parts.append(f"{one.errors} errors")
     parts.append(f"{100 * one.level:g} % {one.interval_method} intervals")
     names = (one.y_name.replace("_", " "), one.x_name.replace("_", " "))
-    return _sentence(f"{fits.curve.capitalize()} fits of {names[0]} against {names[1]}", parts, fits.notes)
+    return _sentence(f"{fits.curve.capitalize()} fits of {names[0]} against {names[1]}", parts, fits.remarks)
 
 
 def _ratios_caption(
@@ -176,15 +179,21 @@ def _cell(record: Mapping[Any, Any]) -> str:
     return interval_cell(float(record["ratio"]), float(record["ratio_low"]), float(record["ratio_high"]))
 
 
-def _p_columns(frame: pd.DataFrame) -> dict[str, str]:
-    """The columns of p values to print, with their headers."""
-    known = "p_adjusted" in frame and frame["p_adjusted"].notna().any()
-    adjusted = known and not np.allclose(frame["p_adjusted"], frame["p_value"], equal_nan=True)
-    return {"p_value": "p", "p_adjusted": "p (Holm)"} if adjusted else {"p_value": "p"}
+def _p_columns(frame: pd.DataFrame, adjustment: str) -> dict[str, str]:
+    """The columns of p values to print, with their headers: `RatioTable.p_columns` of a frame."""
+    own = frame["p_adjusted"] if "p_adjusted" in frame else pd.Series(np.nan, index=frame.index)
+    other = own.notna() & ~np.isclose(own, frame["p_value"], rtol=1e-9, atol=0)
+    return {"p_value": "p", "p_adjusted": f"p ({adjustment})"} if other.any() else {"p_value": "p"}
+
+
+def _verdicts(records: Sequence[Mapping[Any, Any] | None]) -> list[Field]:
+    """On which side the family is, where some row says."""
+    cells = [str(r.get("verdict") or "") if r else "" for r in records]
+    return [Field("Family is", cells, ours=True)] if any(cells) else []
 
 
 def _long(
-    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[Sequence[object]]
+    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[Sequence[object]], adjustment: str
 ) -> tuple[list[Field], list[str], list[str]]:
     records = frame.to_dict("records")
     fields = [Field(header(c), [str(r[c]) for r in records]) for c in shown]
@@ -192,13 +201,13 @@ def _long(
     if "at" in frame and frame["at"].notna().any():
         fields.append(Field("At", [number(float(v)) for v in frame["at"]], numeric=True))
     fields.append(Field("Ratio", [_cell(r) for r in records], numeric=True))
-    for column, name in _p_columns(frame).items():
+    for column, name in _p_columns(frame, adjustment).items():
         fields.append(Field(name, [p_value_cell(float(v)) for v in frame[column]], numeric=True))
-    return fields, *number_notes(said)
+    return [*fields, *_verdicts(records)], *number_notes(said)
 
 
 def _wide(
-    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[Sequence[object]]
+    frame: pd.DataFrame, shown: list[str], keys: list[str], said: list[Sequence[object]], adjustment: str
 ) -> tuple[list[Field], list[str], list[str]]:
     rows: dict[tuple[str, ...], dict[str, int]] = {}
     for i, record in enumerate(frame.to_dict("records")):
@@ -207,7 +216,6 @@ def _wide(
     records = frame.to_dict("records")
     for quantity in dict.fromkeys(frame["quantity"]):
         found = [records[of[quantity]] if quantity in of else None for of in rows.values()]
-        p_column, p_name = list(_p_columns(frame[frame["quantity"] == quantity]).items())[-1]
         at = [number(float(r["at"])) if r and "at" in r and r["at"] is not None else "" for r in found]
         if any(at):
             fields.append(Field("At", at, numeric=True))
@@ -219,7 +227,9 @@ def _wide(
                 numeric=True,
             )
         )
-        fields.append(
-            Field(p_name, [p_value_cell(float(r[p_column])) if r else "" for r in found], numeric=True)
-        )
+        for p, p_name in _p_columns(frame[frame["quantity"] == quantity], adjustment).items():
+            fields.append(
+                Field(p_name, [p_value_cell(float(r[p])) if r else "" for r in found], numeric=True)
+            )
+        fields += _verdicts(found)
     return fields, *number_notes([[d for i in of.values() for d in said[i]] for of in rows.values()])
