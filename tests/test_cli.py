@@ -83,6 +83,7 @@ def test_compare(table, tmp_path):
     ratios = pd.read_csv(tmp_path / "ratios.csv")
     assert round(ratios.query("site == 'Resid' and quantity == 'k'")["ratio"].item(), 2) == 6.03
     assert len(pd.read_csv(tmp_path / "verdicts.csv")) == 3
+    assert "gated" in (tmp_path / "verdicts.tex").read_text(encoding="utf-8")
     # the figures of `demo`: the forest of ratios and the frontiers
     drawn = {p.name for p in tmp_path.iterdir()}
     assert {f"{n}.{s}" for n in ("relative_potency", "frontier", "collapse") for s in ("png", "pdf")} <= drawn
