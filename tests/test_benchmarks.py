@@ -107,7 +107,8 @@ def test_results_say_where_they_come_from(name):
 
 def test_the_pages_are_those_of_the_result_files(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    written = {"PAGE": ROOT / "docs" / "benchmarks.md", "COST": ROOT / "docs" / "cost.md"}
+    pages = {"PAGE": "benchmarks.md", "COST": "cost.md", "VERDICTS": "verdicts.md"}
+    written = {name: ROOT / "docs" / file for name, file in pages.items()}
     for name, path in written.items():
         (tmp_path / path.name).write_text(path.read_text())
         monkeypatch.setattr(page, name, tmp_path / path.name)
