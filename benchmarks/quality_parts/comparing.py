@@ -48,7 +48,7 @@ def _potency(rows: tuple[tuple[Any, ...], ...], metric: str, peer: str) -> list[
     table = pd.DataFrame(rows, columns=["family", "l0", metric])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = frontier.compare(table, peer).potencies
+        found = frontier.compare(table, peer, rows="all").potencies
     for r in found:
         if r.family == OURS:
             return [round(float(v), 3) for v in (r.ratio, r.ratio_low, r.ratio_high)]
