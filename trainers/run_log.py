@@ -10,7 +10,7 @@ from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 import torch
 from rich.console import Console, Group
@@ -37,9 +37,11 @@ from trainers.steps.engine import MemberLog
 class RunLog:
     """Open for the time of a run: `write` after each step."""
 
-    def __init__(self, run: Run, folder: Path, progress: bool, first: str = "") -> None:
-        self.run, self.folder, self.progress = run, folder, progress and ranks.is_first()
-        self.first_line = first
+    def __init__(self, run: Run, folder: Path, progress: bool | Literal["bar"], first: str = "") -> None:
+        self.run, self.folder, self.progress = run, folder, bool(progress) and ranks.is_first()
+        self.first_lines: list[str] = []
+        if progress is True:
+            self.first_lines += sizes_in_words(run.families, run.stream.widths) + [first] * bool(first)
         self.known_diverged: set[str] = set()
         self.console = Console(stderr=True)
 
@@ -53,10 +55,8 @@ class RunLog:
         if self.other:
             log_members(self.other, self.run)
         if self.progress:
-            for line in sizes_in_words(self.run.families, self.run.stream.widths):
-                self.console.print(line, highlight=False)
-        if self.progress and self.first_line:
-            self.console.print(self.first_line, markup=False, highlight=False)
+            for line in self.first_lines:
+                self.console.print(line, markup=False, highlight=False)
         self.bar = Progress(
             TextColumn("training"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
             TimeElapsedColumn(),

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -30,7 +31,7 @@ def train(
     config: RunConfig,
     folder: str | Path,
     *,
-    progress: bool = True,
+    progress: bool | Literal["bar"] = True,
     resume: bool = False,
     origin: Origin | None = None,
 ) -> Run:
@@ -41,6 +42,8 @@ def train(
     folder : path
         Gets `config.toml`, `environment.json`, `log.jsonl`, `checkpoints/`, `kept/` where SAEs at named steps
         are wanted and, at the end, `saes/`.
+    progress : bool or "bar"
+        A bar, and before it how large the dictionaries are and what they need; or the bar alone.
     origin : LanguageModel or StoredActivations, optional
         What the activations are of, in the place of the configuration's model or files; `evaluate_run` takes
         the same as `model`.
@@ -62,7 +65,7 @@ def train(
         raise RunError(f"{folder} holds a run already; resume it, or name another folder")
     with enough_memory(config), own_fault([f.kind for f in config.families]):
         fresh = not (resume and checkpoints.complete(folder / "checkpoints"))
-        run = build_run(config, progress and ranks.is_first(), fresh, origin)
+        run = build_run(config, bool(progress) and ranks.is_first(), fresh, origin)
         check_evaluation_text(config, run.model)
         if resume:
             go_on(run, folder)

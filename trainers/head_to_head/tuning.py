@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -73,7 +74,7 @@ def tuned(
     rates, table, step = grids, pd.DataFrame(), max(factors) / sorted(factors)[-2] if len(factors) > 1 else 1
     for again in range(MORE + 1):
         place = folder / ("tuning" if not again else f"tuning_{again + 1}")
-        new = finished(_run(config, settings, rates), place, progress)
+        new = finished(_run(config, settings, rates), place, progress, told=not again)
         table = pd.concat([table, new], ignore_index=True) if again else new
         found = {
             n: _one(table[table["family"] == n], sorted(grid), len(settings[n])) for n, grid in grids.items()
@@ -138,12 +139,13 @@ def _shifts(own: pd.DataFrame, alive: Sequence[float], middle: float) -> dict[fl
     }
 
 
-def finished(config: RunConfig, folder: Path, progress: bool) -> pd.DataFrame:
-    """The metrics of a run, which is begun, gone on with, or read, as its folder asks."""
+def finished(config: RunConfig, folder: Path, progress: bool, *, told: bool = False) -> pd.DataFrame:
+    """The metrics of a run, which is begun, gone on with or read as its folder asks; `told`: with its sizes."""
     if (folder / METRICS_FILE).exists():
         return one_row_each(pd.read_parquet(folder / METRICS_FILE))
     begun = (folder / "config.toml").exists()
-    run = train(run_config(folder) if begun else config, folder, progress=progress, resume=begun)
+    shown: bool | Literal["bar"] = progress if told or not progress else "bar"
+    run = train(run_config(folder) if begun else config, folder, progress=shown, resume=begun)
     return one_row_each(evaluate_run(folder, model=run.model, progress=progress))
 
 
