@@ -170,7 +170,7 @@ def test_every_family_gets_one_more_rate_while_any_is_at_an_edge(monkeypatch, tm
     default = {f.called: tuning.centre(f, config) for f in config.families}
     best = {"gated": 9.0, "relu": 1.0}
 
-    def finished(run, folder, progress):
+    def finished(run, folder, progress, told=False):
         rows = []
         for f in run.families:
             for rate in f.learning_rate if isinstance(f.learning_rate, list) else [f.learning_rate]:

@@ -140,7 +140,7 @@ def _shifts(own: pd.DataFrame, alive: Sequence[float], middle: float) -> dict[fl
 
 
 def finished(config: RunConfig, folder: Path, progress: bool, *, told: bool = False) -> pd.DataFrame:
-    """The metrics of a run, which is begun, gone on with or read as its folder asks; `told`: with its sizes."""
+    """Metrics of a run, which is begun, gone on with or read as its folder asks; `told`: with its sizes."""
     if (folder / METRICS_FILE).exists():
         return one_row_each(pd.read_parquet(folder / METRICS_FILE))
     begun = (folder / "config.toml").exists()
