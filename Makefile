@@ -21,7 +21,7 @@ test-quick: .venv/.dev
 # The analysis with every dependency at the lowest version that pyproject.toml allows, and at the newest there is.
 # `rm -r .newest` first for newer ones; make PYTHON=python3.13 newest chooses the interpreter.
 ANALYSIS = tests frontier $(addprefix --ignore=tests/,trainers clients interop test_notebooks.py test_benchmarks.py \
-  test_types.py test_report_browser.py)
+  test_mutants.py test_types.py test_report_browser.py)
 OLD_WARNINGS = -W ignore::DeprecationWarning -W ignore::PendingDeprecationWarning -W ignore::FutureWarning
 
 oldest: .oldest/.ready
