@@ -112,6 +112,14 @@ class ActivationsSection(Section):
             )
         return form
 
+    @field_validator("files")
+    @classmethod
+    def some_files(cls, value: Any) -> Any:
+        """An empty list is none, and no reason to take a language model."""
+        if value == [] or value == "":
+            raise ValueError("names no file; leave it out where a language model reads text")
+        return value
+
     @field_validator("tokens")
     @classmethod
     def some_tokens(cls, value: Any) -> Any:

@@ -103,3 +103,19 @@ def test_latents_alive_under_one_name_are_read_alike(tmp_path):
     for path in tmp_path.glob("*.csv"):
         pd.read_csv(path).assign(fvu=0.1).to_csv(path, index=False)
     assert shares(read(tmp_path), "alive_fraction", "topk") == pytest.approx(alive["topk"] / 100)
+
+
+def test_what_we_measured_is_a_fraction_however_bad():
+    """An SAE that loses many times what it could recover; beside it a foreign column of per cents."""
+    ours = pd.DataFrame(
+        {"source": "trainers", "family": "topk", "l0": [4.0, 8.0], "loss_recovered": [-2.58, -7.3]}
+    )
+    theirs = pd.DataFrame(
+        {"source": "x.csv", "family": "relu", "l0": [4.0, 8.0], "loss_recovered": [81.0, 90.0]}
+    )
+    alone = frontier.metrics_table(ours.iloc[:1])
+    assert alone["loss_recovered"].tolist() == [-2.58]
+    assert frontier.notes(alone) == ("loss_recovered below 0 in row 0; kept",)
+    both = frontier.metrics_table(pd.concat([ours, theirs], ignore_index=True))
+    assert both["loss_recovered"].tolist() == [-2.58, -7.3, 0.81, 0.9]
+    assert both["excluded_because"].isna().all()

@@ -15,7 +15,7 @@ from trainers.activations import ComputedRows, StoredActivations, row_sources, w
 from trainers.activations.row_files import opened_file
 from trainers.config import ConfigError, checked
 from trainers.evaluate.runs import evaluate_run
-from trainers.run import build_run
+from trainers.run import RunError, build_run
 from trainers.sae_files import load_saes
 from trainers.text import TextError
 from trainers.train import train
@@ -314,3 +314,34 @@ def test_what_is_no_origin_says_what_one_is(tmp_path):
     rows = StoredActivations(windows(), name="vit")
     with pytest.raises(ConfigError, match=r"sites names a, b; array 0 has rows of one site; leave sites out"):
         train(config(sites=["a", "b"]), tmp_path / "own", progress=False, origin=rows)
+
+
+def test_rows_named_twice_and_no_rows_are_refused(tmp_path):
+    """The second copy would be held out, and the first trained on."""
+    np.save(tmp_path / "a.npy", windows())
+    for files in ([tmp_path / "a.npy", tmp_path / "a.npy"], [tmp_path, tmp_path / "a.npy"]):
+        with pytest.raises(TextError, match=r"a\.npy is named twice"):
+            StoredActivations(files)
+    with pytest.raises(ConfigError, match="names no file"):
+        checked({"activations": {"files": []}, "families": [{"architecture": "topk"}]})
+
+
+def test_files_that_have_become_others_are_not_measured_as_held_out(tmp_path):
+    """A shorter file holds out what was trained on; an SAE that was measured and is gone is missed."""
+    rows = np.random.default_rng(0).normal(size=(2100, WIDTH)).astype("float32")
+    np.save(tmp_path / "a.npy", rows)
+    config = checked({
+        "activations": {"files": str(tmp_path / "a.npy"), "tokens": "all"},
+        "training": {"steps": 2, "batch_size": 32, "dictionary_size": 16},
+        "families": [{"architecture": "topk", "settings": [2, 3]}],
+    })  # fmt: skip
+    train(config, tmp_path / "run", progress=False)
+    assert len(evaluate_run(tmp_path / "run", progress=False)) == 2
+    place = next((tmp_path / "run" / "saes").glob("topk_2*"))
+    place.rename(tmp_path / "away")
+    with pytest.raises(RunError, match=r"lacks topk_2.*sae-train resume"):
+        evaluate_run(tmp_path / "run", progress=False)
+    (tmp_path / "away").rename(place)
+    np.save(tmp_path / "a.npy", rows[:1500])
+    with pytest.raises(RunError, match="files of activations of this name are "):
+        evaluate_run(tmp_path / "run", progress=False)

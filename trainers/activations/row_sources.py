@@ -41,10 +41,15 @@ def sources_of(files: Any, form: str | None, column: str) -> Sources:
     TextError
         If something is missing, torn, or no activations.
     """
-    parts, names, digest = list[Part](), list[str](), hashlib.sha256()
+    parts, names, digest, seen = list[Part](), list[str](), hashlib.sha256(), set[Path]()
     for given in files if isinstance(files, list | tuple) else [files]:
         if isinstance(given, str | Path):
             for place in _places(Path(given), form):
+                if place.resolve() in seen:
+                    raise TextError(
+                        f"{place} is named twice: its rows would be trained on and held out; name it once"
+                    )
+                seen.add(place.resolve())
                 found, column = _opened(place, form, column)
                 parts += found
                 names.append(place.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from math import gcd
@@ -10,6 +11,7 @@ from pathlib import Path
 import pandas as pd
 
 from frontier.studies.evaluation import METRICS_FILE, joined
+from frontier.wording import listed
 from frontier.writing import remove_drafts
 from trainers import ranks, sharding
 from trainers.activations import evaluation_windows
@@ -52,6 +54,7 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
         model = origin_of(config, device)
     own_origin(model)
     check_model(mine, model, config)
+    check_unchanged(folder, model)
     leave_out(model, config)
     if ranks.is_first():
         remove_drafts(folder)
@@ -90,10 +93,44 @@ def trained_places(folder: Path, config: RunConfig) -> list[Path]:
         raise RunError(
             f"{folder} has no trained SAEs yet ({error}); `sae-train resume {folder}` goes on"
         ) from error
-    mine = [m.run_id for m in members(config) if m.run_id in found]
+    names = [m.run_id for m in members(config)]
+    mine = [name for name in names if name in found]
+    if lost := [name for name in names if name not in found and name in _measured(folder)]:
+        raise RunError(
+            f"{folder}/saes lacks {listed(lost, 4)}, which {METRICS_FILE} has; `sae-train resume {folder}` "
+            f"writes them again from the last checkpoint; without {METRICS_FILE} the others are measured"
+        )
     if not mine:
         raise RunError(f"{folder}/saes holds none of the SAEs that {folder}/config.toml names")
     return [*(found[name] for name in mine), *kept_folders(folder, config, mine)]
+
+
+def _measured(folder: Path) -> set[str]:
+    """The SAEs of the evaluation before; none where it is damaged."""
+    try:
+        return set(pd.read_parquet(folder / METRICS_FILE, columns=["run_id"])["run_id"])
+    except (OSError, ValueError):
+        return set()
+
+
+def check_unchanged(folder: Path, model: Origin) -> None:
+    """Nothing, if the model, or the files of activations, are what the run was trained on.
+
+    Raises
+    ------
+    RunError
+        If they have become others under the same name: what is held out now may have been trained on.
+    """
+    path = folder / "environment.json"
+    if not path.exists():
+        return
+    was = json.loads(path.read_text(encoding="utf-8")).get("model", {})
+    if was.get("name") == model.name and was.get("revision") not in (None, model.revision):
+        what = "the weights" if model.predicts else "the files of activations"
+        raise RunError(
+            f"{folder} was trained on {model.name} {str(was['revision'])[:6]}, and {what} of this name are "
+            f"now {str(model.revision)[:6]}: what is held out may have been trained on; put back what was"
+        )
 
 
 def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:

@@ -150,7 +150,10 @@ def _parameters(own: pd.DataFrame, folder: Path) -> str:
     """Trained numbers of one SAE of the family."""
     names = set(map(str, own["run_id"]))
     found = next((p for p in sorted(folder.glob("round_*/saes/*")) if p.name in names), None)
-    return "" if found is None else f"{sum(v.numel() for v in load_sae(found).parameters.values()):,}"
+    if found is None:
+        return ""
+    tensors = load_sae(found).parameters.values()  # a k and a threshold are no trained numbers
+    return f"{sum(v.numel() for v in tensors if v.is_floating_point() and v.dim()):,}"
 
 
 def _over(tuned: Tuned) -> str:
