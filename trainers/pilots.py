@@ -23,6 +23,7 @@ from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.config import FamilySection, RunConfig, family_sites
 from trainers.run import Run, build_run
+from trainers.text import TextError
 
 PILOTS = 5
 """Settings of the first round, evenly spread in the logarithm."""
@@ -112,7 +113,8 @@ def searched(
     for number_of_round in range(ROUNDS):
         plan = [changed(s, settings=v, target_l0=None, **_one(s, config)) for s, v in wanted.values()]
         what = f"pilot, round {number_of_round + 1}"
-        for name, new in trained(pilot_config(config, plan, BATCH_SHARE), progress, what).items():
+        small = pilot_config(config, plan, BATCH_SHARE)
+        for name, new in trained(small, progress, what, config.activations.tokens == "all").items():
             found[name] = pd.concat([found[name], new], ignore_index=True) if name in found else new
         more = {n: beyond(s.target_l0 or [], found[n]) for n, (s, _) in wanted.items()}
         wanted = {n: (s, more[n]) for n, (s, _) in wanted.items() if more[n]}
@@ -140,7 +142,9 @@ def calibrated(
             for s in asked
         ]
         reach = (small**-0.5 - full**-0.5) / (small**-0.5 - large**-0.5)
-        for name, new in trained(pilot_config(config, plan, large / full), progress, "pilot, large").items():
+        larger = pilot_config(config, plan, large / full)
+        whole = config.activations.tokens == "all"
+        for name, new in trained(larger, progress, "pilot, large", whole).items():
             if len(new) and new["l0"][0] > 0:
                 shift[name] = reach * math.log(new["l0"][0] / middle[name])
     return {n: t.assign(expected_l0=t["l0"] * math.exp(shift[n])) for n, t in found.items()}
@@ -219,10 +223,19 @@ def _middle(given: Any) -> Any:
     return sorted(given)[len(given) // 2] if isinstance(given, list) else given
 
 
-def trained(config: RunConfig, progress: bool, what: str) -> dict[str, pd.DataFrame]:
-    """Train the pilots; columns `setting` and `l0` by family, on all processes."""
-    run = build_run(config, progress=progress and ranks.is_first())
+def trained(config: RunConfig, progress: bool, what: str, whole: bool = False) -> dict[str, pd.DataFrame]:
+    """Train the pilots; columns `setting` and `l0` by family, on all processes.
+
+    `whole`: the run takes all of its text, so that there may be less of it than the pilots ask for.
+    """
     shown = progress and ranks.is_first()
+    try:
+        run = build_run(config, progress=shown)
+    except TextError:
+        if not whole:
+            raise
+        every = config.activations.model_copy(update={"tokens": "all"})
+        run = build_run(config.model_copy(update={"activations": every}), progress=shown)
     with reported(shown, what, config.training.steps) as done:
         while run.step < config.training.steps:
             batches = run.stream.batches()

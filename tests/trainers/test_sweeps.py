@@ -11,6 +11,7 @@ from frontier import fit, plan
 from trainers import cli, pilots, sweeps
 from trainers.config import ConfigError, checked, read_config, write_config
 from trainers.config_members import members
+from trainers.text import TextError
 
 pytestmark = pytest.mark.slow
 
@@ -102,7 +103,7 @@ def test_noise_against_the_fall_is_smoothed():
 def faked(law, calls):
     """Pilots whose L0 is a law of setting and batch size."""
 
-    def trained(config, progress, what):
+    def trained(config, progress, what, whole=False):
         calls.append((what, config.training.batch_size))
         return {
             f.called: pd.DataFrame(
@@ -141,7 +142,7 @@ def test_targets_out_of_reach_are_refused_with_the_range(monkeypatch):
 def test_pilots_use_one_seed_one_rate_and_one_size(monkeypatch):
     seen = []
 
-    def trained(config, progress, what):
+    def trained(config, progress, what, whole=False):
         seen.append(members(config))
         return faked(lambda s, b: 30 / s, [])(config, progress, what)
 
@@ -171,3 +172,18 @@ def test_run_with_targets_trains_and_resumes_from_its_own_file(tmp_path, monkeyp
     ratio = found[kept.settings].to_numpy() / [10, 20]
     # 30 steps are far from converged; the 10 and 20 of random settings would be off by factors
     assert np.abs(np.log(ratio)).max() < np.log(1.5)
+
+
+def test_pilots_of_all_of_a_short_file_take_what_there_is(tmp_path):
+    """They may ask for more rows than a run that takes all of them."""
+    np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(2100, 8)).astype("float32"))
+    config = checked({
+        "activations": {"files": str(tmp_path / "a.npy"), "tokens": "all"},
+        "training": {"steps": 40, "batch_size": 512, "dictionary_size": 16},
+        "families": [{"architecture": "relu", "settings": [1.0]}],
+    })  # fmt: skip
+    small = pilots.pilot_config(config, config.families, 1 / 8)
+    assert small.activations.tokens == 64 * 40
+    assert len(pilots.trained(small, False, "pilot", True)["relu"]) == 1
+    with pytest.raises(TextError, match="too short"):
+        pilots.trained(small, False, "pilot")

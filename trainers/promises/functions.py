@@ -67,6 +67,21 @@ def shapes(case: Case) -> None:
         _shape(values, (TOKENS,), f"metric {name!r}, a value per token", "metrics")
 
 
+def tokens_independent(case: Case) -> None:
+    """What a trained SAE makes of a token does not hang on the tokens beside it."""
+    kind, x = case.kind, case.batch(0, torch.float64)
+    with torch.no_grad():
+        ready = kind.inference(case.weights(), case.state(), case.settings[1])
+        whole = kind.decode(ready, kind.encode(ready, x))
+        alone = torch.cat([kind.decode(ready, kind.encode(ready, one)) for one in x.split(1)])
+    if not torch.allclose(whole, alone, rtol=1e-9, atol=1e-9, equal_nan=True):
+        raise BrokenError(
+            "the reconstruction of a token changes with the tokens beside it; choose over a batch in `loss` "
+            "alone, and let `inference` give `encode` a threshold",
+            "encode",
+        )
+
+
 def changes_nothing(case: Case) -> None:
     """Loss, encode and decode leave their arguments as they are: activations are shared by all members."""
     p, x, state = case.weights(), case.batch(0, torch.float64), case.state()

@@ -16,6 +16,7 @@ from trainers.promises.case import BrokenError, Case
 PROMISES: dict[str, Callable[[Case], None]] = {
     "start": functions.starts,
     "shapes": functions.shapes,
+    "tokens independent": functions.tokens_independent,
     "arguments unchanged": functions.changes_nothing,
     "members independent": functions.members_independent,
     "gradients": functions.gradients,
