@@ -38,6 +38,10 @@ def _cause(dead: pd.DataFrame, config: RunConfig) -> str:
             "see; activations.centre = true takes it off"
         )
     if bool((dead["l0"] < 1).all()):
+        if set(dead["sparsity_name"]) <= {"k", "target_l0"}:
+            return (
+                "less than one latent fires per token: is the learning rate too large, or a row far too long?"
+            )
         return "less than one latent fires per token: the setting is too large"
     if set(dead["sparsity_name"]) <= {"k", "target_l0"}:
         return (
