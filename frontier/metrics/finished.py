@@ -141,12 +141,15 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
     said = [(c, steps_in(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
     if runs is not None and in_names is not None:
         said.append((str(runs.name), in_names))
+    said = [(name, steps) for name, steps in said if (steps != steps[:1]).any()]
+    if not said:
+        return
     ready = table["excluded_because"].isna().to_numpy() & _has_fidelity(table)
     keys = keys_of(table, runs, texts=True)
     unsure = []
     for name, steps in said:
         rows = pd.DataFrame({"key": keys, "step": steps})[ready]
-        if not (steps != steps[:1]).any() or not rows["step"].notna().any():
+        if not rows["step"].notna().any():
             continue
         rows["step"] = rows["step"].fillna(np.inf)
         told = rows.assign(key=apart_in_time(table[ready], rows, name, in_names is not None))
