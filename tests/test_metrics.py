@@ -763,7 +763,7 @@ def test_counts_that_no_float_holds_exactly_stay_floats():
 
 
 def test_an_sae_under_another_name_or_date_counts_once():
-    """No two SAEs share all their digits; values of few digits, other seeds and a whole L0 tell nothing."""
+    """No two share all their digits; few digits, half precision, other seeds and a whole L0 tell nothing."""
     rng = np.random.default_rng(0)
     rows = {"family": ["relu"] * 4, "l0": [8, 16, 32, 64], "fvu": rng.random(4), "kl": rng.random(4)}
     table = pd.DataFrame(rows).assign(date="mon", number=range(4))
@@ -775,6 +775,7 @@ def test_an_sae_under_another_name_or_date_counts_once():
     others = (
         both.assign(seed=[0] * 4 + [1] * 4),
         both.round({"kl": 3}),
+        both.astype({"fvu": "float16", "kl": "float16"}),
         both.assign(layer=[0] * 4 + [1] * 4),
         both.assign(accuracy=rng.random(8).round(2)),
     )

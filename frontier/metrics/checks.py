@@ -216,10 +216,12 @@ def _numbers_rows(column: pd.Series) -> bool:
 
 DIGITS = 7
 """Measured values with more significant digits are not those of two SAEs by chance."""
+BITS = 11
+"""Those of half precision (bfloat16 has 8): such values have many digits, and are alike by chance."""
 
 
 def _exact(facts: pd.DataFrame) -> np.ndarray:
-    """Rows whose measured values all have more than `DIGITS` digits; whole numbers and constants aside."""
+    """Rows whose measured values all are longer than `DIGITS` and `BITS`; whole and constant ones aside."""
     exact, some = np.ones(len(facts), dtype=bool), np.zeros(len(facts), dtype=bool)
     for name in facts:
         spec = spec_of(str(name))
@@ -231,7 +233,9 @@ def _exact(facts: pd.DataFrame) -> np.ndarray:
             continue
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             shifted = values * 10.0 ** (DIGITS - 1 - np.floor(np.log10(np.abs(values))))
-            long = np.abs(shifted - np.round(shifted)) > 1e-4
+            long = np.abs(shifted - np.round(shifted)) > 1e-4  # a float is within 1e-9 of a whole number here
+            bits = np.frexp(values.astype(np.float32))[0] * 2**BITS
+        long &= bits != np.round(bits)
         exact &= ~known | long
         some |= known & long
     return exact & some
