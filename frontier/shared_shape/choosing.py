@@ -30,7 +30,8 @@ LEAST_WEIGHT = 0.03
 KNEES = 5
 """Knees of two-component errors that are tried, from half the least hit to twice the largest."""
 DISTANCES = (0.03, 0.1, 0.3)
-"""Distances of a floor below the least y that are tried, as shares of y's range; nearer ones do harm."""
+"""Distances of a floor below the least y that are tried, as shares of y's range. With 0.003 and 0.01 beside
+them limits held 87 to 90 % of 200 simulated tables instead of 91 %: floors that the least y all but meets."""
 SHORT_OF_KNOWN = 0.9
 """An additive part below this share of the known standard error is impossible."""
 IMPOSSIBLE = 1e6

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from frontier.errors import LOG, Array, Errors, TwoComponent
+from frontier.curves import Array
+from frontier.errors import LOG, Errors, TwoComponent
 
 TINY = 1e-9
 """Of the floor: where a curve below it is held."""
@@ -65,3 +66,13 @@ def name_of(constant: float) -> str:
     ('log', 'excess')
     """
     return errors_of(constant).name
+
+
+def share_of_y(constant: float, y: Array) -> float:
+    """What the SD of residuals is multiplied by to be a share of y: the median over y above 0.
+
+    >>> share_of_y(0.0, np.array([0.1, 0.2])), round(share_of_y(-3.2, np.array([3.3, 3.3])), 4)
+    (1.0, 0.0303)
+    """
+    above = y[y > 0]
+    return float(np.median(errors_of(constant).spread(above) / above))

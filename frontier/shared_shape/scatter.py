@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtr
 
+from frontier.distributions import between_classes
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
 from frontier.shared_shape.flips import added_columns, blocks, ranks_of
@@ -237,12 +238,9 @@ def between_seeds(cell: Cell, residuals: Array, sigma: float, df: int) -> tuple[
     total, free = 0.0, 0
     for f in range(len(cell.sizes)):
         own = cell.seeds[family == f]
-        seeds = np.unique(own)
-        if len(seeds) < 2:
-            continue
-        parts = [residuals[family == f][own == s] for s in seeds]
-        total += sum(len(part) * float(part.mean()) ** 2 for part in parts)
-        free += len(seeds) - 1
+        if len(np.unique(own)) > 1:
+            squares, df_own = between_classes(residuals[family == f], own)
+            total, free = total + squares, free + df_own
     if not free:
         return None
     ratio = total / free / sigma**2 if sigma > 0 else 1.0
