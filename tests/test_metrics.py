@@ -725,8 +725,10 @@ def test_rows_of_one_run_are_doubted_where_their_l0_are_within_a_tenth():
 )
 def test_how_saes_were_measured_neither_makes_nor_hides_a_row_of_means(texts, aside):
     rows = {"l0": [10.0, 20.0, 40.0, 80.0, 37.5], "loss_recovered": [0.8, 0.9, 0.94, 0.96, 0.9]}
-    table = metrics_table(pd.DataFrame(rows | texts))
-    assert np.flatnonzero(table["excluded_because"].notna()).tolist() == aside
+    frame = pd.DataFrame(rows | texts)
+    for kind in ("object", "string", "category"):
+        table = metrics_table(frame.astype(dict.fromkeys(texts, kind)))
+        assert np.flatnonzero(table["excluded_because"].notna()).tolist() == aside
 
 
 def test_batches_are_no_saes_whatever_text_stands_beside_them():

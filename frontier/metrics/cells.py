@@ -246,7 +246,7 @@ def clean_names(table: pd.DataFrame) -> Iterator[str]:
             and (abs(column) < 2**53).all()
         ):
             column = column.astype("int64")
-        elif pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype):
+        elif is_text(column.dtype):
             column = _clean_text(column)
         table[name] = column
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.cells import is_missing
+from frontier.metrics.cells import is_missing, is_text
 from frontier.metrics.columns import BY_NAME, COLUMNS
 from frontier.metrics.names import canonical_name, slug, spec_of
 from frontier.metrics.steps import STEP_WORDS, steps_in, without_step
@@ -176,7 +176,7 @@ def _knobs(table: pd.DataFrame) -> list[str]:
 
 def _tells_apart(table: pd.DataFrame, name: str) -> bool:
     """Whether a column that is carried along is text that names something, and no moment."""
-    return may_tell_apart(name) and _is_text(table[name])
+    return may_tell_apart(name) and is_text(table[name].dtype)
 
 
 def may_tell_apart(name: str) -> bool:
@@ -186,13 +186,9 @@ def may_tell_apart(name: str) -> bool:
     return not re.search(r"time|date|created|state|status|url|note", slug(name))
 
 
-def _is_text(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype))
-
-
 def names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
     """The names of the SAEs without the step in them, and the steps, where names have any."""
-    named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and _is_text(table[c]))]
+    named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and is_text(table[c].dtype))]
     name = next((c for c in named if c in table), None)
     if name is None:
         return None, None

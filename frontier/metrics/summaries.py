@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.cells import different_cells, is_missing
+from frontier.metrics.cells import different_cells, is_missing, is_text
 from frontier.metrics.checks import add_text, rows_named
 from frontier.metrics.number_format import decimals
 from frontier.wording import listed
@@ -41,7 +41,7 @@ _OF = re.compile(
 def summary_rows(table: pd.DataFrame) -> Iterator[str]:
     """Rows of sums or means: alone in their text, or called after the family that they are of."""
     other = ("doubts", "excluded_because", "source", "ablation", "protocol", "sparsity_name")
-    texts = [c for c in table.columns if c not in other and _is_text(table[c])]
+    texts = [c for c in table.columns if c not in other and is_text(table[c].dtype)]
     cells = (cell for c in texts for cell in different_cells(table[c]))
     short = {cell for cell in cells if isinstance(cell, str) and len(cell) < LONGEST}
     if not any(_summary(cell) in SUMMARIES or _OF.fullmatch(cell.strip()) for cell in short):
@@ -93,7 +93,3 @@ def _comes_to(value: float, word: str, values: np.ndarray) -> bool:
 def _summary(cell: object) -> str:
     """A label without spaces and colons."""
     return "" if is_missing(cell) else "".join(str(cell).split()).strip(":").lower()
-
-
-def _is_text(column: pd.Series) -> bool:
-    return bool(pd.api.types.is_string_dtype(column.dtype) or pd.api.types.is_object_dtype(column.dtype))
