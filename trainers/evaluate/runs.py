@@ -95,7 +95,9 @@ def trained_places(folder: Path, config: RunConfig) -> list[Path]:
         ) from error
     names = [m.run_id for m in members(config)]
     mine = [name for name in names if name in found]
-    if lost := [name for name in names if name not in found and name in _measured(folder)]:
+    missing = [name for name in names if name not in found]
+    measured = _measured(folder) if missing else set()
+    if lost := [name for name in missing if name in measured]:
         raise RunError(
             f"{folder}/saes lacks {listed(lost, 4)}, which {METRICS_FILE} has; `sae-train resume {folder}` "
             f"writes them again from the last checkpoint; without {METRICS_FILE} the others are measured"
@@ -119,17 +121,19 @@ def check_unchanged(folder: Path, model: Origin) -> None:
     Raises
     ------
     RunError
-        If they have become others under the same name: what is held out now may have been trained on.
+        If they have become others under the same name.
     """
     path = folder / "environment.json"
     if not path.exists():
         return
     was = json.loads(path.read_text(encoding="utf-8")).get("model", {})
     if was.get("name") == model.name and was.get("revision") not in (None, model.revision):
-        what = "the weights" if model.predicts else "the files of activations"
+        what, why = "the files of activations", "what is held out may have been trained on"
+        if model.predicts:
+            what, why = "the weights", "its SAEs are of other activations"
         raise RunError(
             f"{folder} was trained on {model.name} {str(was['revision'])[:6]}, and {what} of this name are "
-            f"now {str(model.revision)[:6]}: what is held out may have been trained on; put back what was"
+            f"now {str(model.revision)[:6]}: {why}; put back what was"
         )
 
 
