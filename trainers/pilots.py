@@ -23,7 +23,7 @@ from trainers import ranks
 from trainers.activations import evaluation_windows
 from trainers.config import FamilySection, RunConfig, family_sites
 from trainers.run import Run, build_run
-from trainers.text import TextError
+from trainers.text import TooShortError
 
 PILOTS = 5
 """Settings of the first round, evenly spread in the logarithm."""
@@ -231,7 +231,7 @@ def trained(config: RunConfig, progress: bool, what: str, whole: bool = False) -
     shown = progress and ranks.is_first()
     try:
         run = build_run(config, progress=shown)
-    except TextError:
+    except TooShortError:
         if not whole:
             raise
         every = config.activations.model_copy(update={"tokens": "all"})

@@ -37,6 +37,10 @@ class TextError(ValueError):
     """Text that is missing, too short or not readable."""
 
 
+class TooShortError(TextError):
+    """Fewer tokens, or rows, than are wanted."""
+
+
 @dataclass(frozen=True)
 class Document:
     """One file of text: its path below its root, and its characters."""

@@ -19,7 +19,15 @@ from trainers.activations.corpora import StreamedCorpus, corpus_of
 from trainers.activations.stored import StoredActivations
 from trainers.activations.token_arrays import ARRAY_FILES, checked_array, read_array
 from trainers.language_models.left_out import LeftOut
-from trainers.text import EVALUATION_SHARE, STANDARD_LIBRARY, ContentHash, TextError, documents, windows
+from trainers.text import (
+    EVALUATION_SHARE,
+    STANDARD_LIBRARY,
+    ContentHash,
+    TextError,
+    TooShortError,
+    documents,
+    windows,
+)
 
 Text = str | Path | Sequence[str | Path] | StreamedCorpus | np.ndarray | Tensor
 """What text may be: `standard-library`, files and folders of text, an `.npy` or `.safetensors` file of token
@@ -173,7 +181,7 @@ def require(
 
     Raises
     ------
-    TextError
+    TooShortError
         Names how many tokens there are and how many are needed.
     """
     if found >= wanted:
@@ -181,8 +189,8 @@ def require(
     there = f"{name} is too short: it has {found * body:,} {unit}"
     there += f" in {found:,} full windows of {body}" if body > 1 else ""
     if tokens is None:
-        raise TextError(f"{there}; at least {wanted * body:,} {unit} are needed")
-    raise TextError(
+        raise TooShortError(f"{there}; at least {wanted * body:,} {unit} are needed")
+    raise TooShortError(
         f'{there}, {tokens:,} are wanted; ask for fewer or for all (tokens = "all" in a '
         f"configuration, None in Python), or name more {'text' if unit == 'tokens' else 'files'}"
     )
