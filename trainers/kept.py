@@ -28,9 +28,15 @@ def place(folder: Path, step: int) -> Path:
     return folder / KEPT / f"step_{step}"
 
 
-def is_place(folder: Path) -> bool:
-    """Whether a folder is that of a step."""
-    return folder.parent.name == KEPT and re.fullmatch(r"step_[0-9]+", folder.name) is not None
+def ending(step: int) -> str:
+    """What the names of the SAEs of a step end with."""
+    return f"_step{step}"
+
+
+def ending_in(folder: Path) -> str:
+    """The same in the folder of a step; nothing in any other."""
+    found = re.fullmatch(r"step_([0-9]+)", folder.name) if folder.parent.name == KEPT else None
+    return ending(int(found[1])) if found else ""
 
 
 def is_due(config: RunConfig, step: int) -> bool:
@@ -42,7 +48,7 @@ def keep(saes: Iterable[SAE], folder: Path, step: int) -> None:
     """Write the SAEs as they are after a step; a run that comes here again writes the same."""
     for sae in saes:
         parent = sae.identity["run_id"]
-        named = sae.identity | {"run_id": f"{parent}_step{step}", "parent": parent}
+        named = sae.identity | {"run_id": parent + ending(step), "parent": parent}
         save_sae(
             SAE(sae.architecture, sae.parameters, named), place(folder, step) / file_name(named["run_id"])
         )
@@ -52,7 +58,7 @@ def kept_folders(folder: Path, config: RunConfig, finished: Collection[str]) -> 
     """Where the SAEs kept of members that finished are; what a member was before it diverged is no result."""
     for step in sorted({*config.training.keep_at}):
         if is_due(config, step) and place(folder, step).is_dir():
-            names = {f"{name}_step{step}" for name in finished}
+            names = {name + ending(step) for name in finished}
             yield from (p for p in sae_folders(place(folder, step)) if run_id_of(p) in names)
 
 

@@ -129,18 +129,19 @@ def _place(path: Path, plan: MemberPlan, site: str) -> Path:
         return path
     many = path / "saes" if (path / "saes").is_dir() else path
     there = sorted(p.name for p in many.iterdir() if p.is_dir())
-    step = f"_{many.name.replace('_', '')}" if kept.is_place(many) else ""
+    step = kept.ending_in(many)
     plain = plan.run_id.removesuffix(f"_{file_name(plan.site)}")
     for name in (plan.run_id, f"{plain}_{file_name(site)}"):
         if name + step in there:
             return many / (name + step)
-    if plain + step in there and (found := load(many / (plain + step)).identity.get("site")) != site:
+    if plain + step in there:
+        found = load(many / (plain + step)).identity.get("site")
+        if found == site:
+            return many / (plain + step)
         raise ConfigError(
             f"family {plan.family}: start_from = {path} has {plain + step} at {found}, not at {site}. "
             "Name one SAE's folder to start all members from it"
         )
-    if plain + step in there:
-        return many / (plain + step)
     near = nearest(plan.run_id + step, there) if there else "; there are none"
     raise ConfigError(
         f"family {plan.family}: start_from = {path} has no SAE {plan.run_id + step} (name one SAE's folder "
