@@ -369,6 +369,7 @@ def test_the_command_and_what_it_refuses(tmp_path, monkeypatch, capsys):
     ):
         code, _, err = said(monkeypatch, capsys, *start, tmp_path / words[0], *words[1:])
         assert code == 2 and err.startswith("sae-train: ") and message in err
+        assert "\n" not in err.strip(), err
     assert said(monkeypatch, capsys, *start, "s3://bucket/store")[2].count("copy it from there") == 1
 
 

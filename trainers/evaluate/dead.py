@@ -37,13 +37,14 @@ def _cause(dead: pd.DataFrame, config: RunConfig) -> str:
             "the activations are not centred, so that a mean larger than their spread shrinks what the SAEs "
             "see; activations.centre = true takes it off"
         )
+    fixed = set(dead["sparsity_name"]) <= {"k", "target_l0"}
     if bool((dead["l0"] < 1).all()):
-        if set(dead["sparsity_name"]) <= {"k", "target_l0"}:
+        if fixed:
             return (
                 "less than one latent fires per token: is the learning rate too large, or a row far too long?"
             )
         return "less than one latent fires per token: the setting is too large"
-    if set(dead["sparsity_name"]) <= {"k", "target_l0"}:
+    if fixed:
         return (
             "of so many latents each wins too seldom at so small a k; take a smaller dictionary_size or more "
             "steps"
