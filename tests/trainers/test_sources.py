@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +15,7 @@ from trainers import activation_stream
 from trainers.activations import ComputedRows, StoredActivations, row_sources, write_rows
 from trainers.activations.row_files import opened_file
 from trainers.config import ConfigError, checked
-from trainers.evaluate.runs import evaluate_run
+from trainers.evaluate.runs import check_unchanged, evaluate_run
 from trainers.run import RunError, build_run
 from trainers.sae_files import load_saes
 from trainers.text import TextError
@@ -345,3 +346,8 @@ def test_files_that_have_become_others_are_not_measured_as_held_out(tmp_path):
     np.save(tmp_path / "a.npy", rows[:1500])
     with pytest.raises(RunError, match="files of activations of this name are "):
         evaluate_run(tmp_path / "run", progress=False)
+    was = json.loads((tmp_path / "run" / "environment.json").read_text())["model"]
+    weights = SimpleNamespace(name=was["name"], revision="f" * 12, predicts=True)
+    with pytest.raises(RunError, match="weights of this name are now ffffff: its SAEs are of other activ"):
+        check_unchanged(tmp_path / "run", weights)
+    check_unchanged(tmp_path / "run", SimpleNamespace(name=was["name"], revision=was["revision"]))

@@ -174,7 +174,7 @@ def test_run_with_targets_trains_and_resumes_from_its_own_file(tmp_path, monkeyp
     assert np.abs(np.log(ratio)).max() < np.log(1.5)
 
 
-def test_pilots_of_all_of_a_short_file_take_what_there_is(tmp_path):
+def test_pilots_of_all_of_a_short_file_take_what_there_is(tmp_path, monkeypatch):
     """They may ask for more rows than a run that takes all of them."""
     np.save(tmp_path / "a.npy", np.random.default_rng(0).normal(size=(2100, 8)).astype("float32"))
     config = checked({
@@ -187,3 +187,13 @@ def test_pilots_of_all_of_a_short_file_take_what_there_is(tmp_path):
     assert len(pilots.trained(small, False, "pilot", True)["relu"]) == 1
     with pytest.raises(TextError, match="too short"):
         pilots.trained(small, False, "pilot")
+    tried = []
+
+    def torn(config, progress):
+        tried.append(config.activations.tokens)
+        raise TextError("torn")
+
+    monkeypatch.setattr(pilots, "build_run", torn)
+    with pytest.raises(TextError, match="torn"):
+        pilots.trained(small, False, "pilot", True)
+    assert tried == [64 * 40], "more text mends no other error"
