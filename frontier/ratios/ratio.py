@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -136,7 +137,7 @@ class RatioTable(Rows[Ratio]):
         columns = telling(self.group_columns, self.ratios)
         sides = {k: list(dict.fromkeys(getattr(r, k) for r in self.ratios)) for k in ("family", "reference")}
         shown = [k for k, names in sides.items() if len(names) > 1]
-        ps = self.p_columns
+        ps = p_columns(((r.p_value, _number_of(r.p_adjusted)) for r in self.ratios), self.adjustment)
         rows = [
             (
                 *(str(r.group[c]) for c in columns), *(getattr(r, k) for k in shown),
@@ -152,13 +153,6 @@ class RatioTable(Rows[Ratio]):
         title = f"Ratios: {family} / {reference}{held(self.group_columns, self.ratios, columns)}"
         remarks = (*self.notes, *self.by_adjusted)
         return View(title, headers, tuple(rows), remarks, self._doubts(columns))
-
-    @property
-    def p_columns(self) -> dict[str, str]:
-        """The columns of p values to print, with their headers: adjusted ones where they are others."""
-        if all(r.p_adjusted is None or is_near(r.p_adjusted, r.p_value) for r in self.ratios):
-            return {"p_value": "p"}
-        return {"p_value": "p", "p_adjusted": f"p ({self.adjustment})"}
 
     @property
     def by_adjusted(self) -> tuple[str, ...]:
@@ -182,9 +176,14 @@ class RatioTable(Rows[Ratio]):
         return tuple(pairs)
 
 
-def is_near(one: float, two: float) -> bool:
-    """Whether two p values are one, both missing included."""
-    return math.isclose(one, two, rel_tol=1e-9) or (math.isnan(one) and math.isnan(two))
+def p_columns(pairs: Iterable[tuple[float, float]], adjustment: str) -> dict[str, str]:
+    """The columns of p values to print, with their headers, for pairs of one and its adjusted one.
+
+    >>> p_columns([(0.02, 0.04), (0.5, 0.5)], "Holm"), p_columns([(0.02, math.nan)], "Holm")
+    ({'p_value': 'p', 'p_adjusted': 'p (Holm)'}, {'p_value': 'p'})
+    """
+    others = (not (math.isnan(own) or math.isclose(own, p, rel_tol=1e-9)) for p, own in pairs)
+    return {"p_value": "p", **({"p_adjusted": f"p ({adjustment})"} if any(others) else {})}
 
 
 def _number_of(value: float | None) -> float:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.metrics.frames import to_pandas
+from frontier.ratios.ratio import p_columns
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 from frontier.wording import interval_cell, number, p_value_cell
 
@@ -180,10 +181,8 @@ def _cell(record: Mapping[Any, Any]) -> str:
 
 
 def _p_columns(frame: pd.DataFrame, adjustment: str) -> dict[str, str]:
-    """The columns of p values to print, with their headers: `RatioTable.p_columns` of a frame."""
-    own = frame["p_adjusted"] if "p_adjusted" in frame else pd.Series(np.nan, index=frame.index)
-    other = own.notna() & ~np.isclose(own, frame["p_value"], rtol=1e-9, atol=0)
-    return {"p_value": "p", "p_adjusted": f"p ({adjustment})"} if other.any() else {"p_value": "p"}
+    own = frame["p_adjusted"] if "p_adjusted" in frame else [math.nan] * len(frame)
+    return p_columns(zip(frame["p_value"], own, strict=True), adjustment)
 
 
 def _verdicts(records: Sequence[Mapping[Any, Any] | None]) -> list[Field]:
