@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 from rich.progress import track
 
-from frontier.calibration import Truth, coverage, welch_limits
+from frontier.calibration import Truth, welch_limits
+from frontier.calibration.coverage import coverage
 from frontier.curves import HILL
 from frontier.intervals import profile
 from frontier.problems import parameter, x_at

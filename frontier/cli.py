@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from frontier.calibration import Calibration
+    from frontier.calibration.verdict_rates import VerdictCalibration
     from frontier.comparison import Comparisons
-    from frontier.comparison.verdict_rates import VerdictCalibration
     from frontier.fits.frontier_fits import FrontierFits
 
 Reading = dict[str, Any]

@@ -6,8 +6,9 @@ from typer.testing import CliRunner
 
 import frontier
 from benchmarks.coverage import FAMILY, RANGES, truth
-from frontier.calibration import Calibration, calibrate, coverage, welch_limits
-from frontier.comparison.verdict_rates import VerdictCalibration
+from frontier.calibration import Calibration, calibrate, welch_limits
+from frontier.calibration.coverage import coverage
+from frontier.calibration.verdict_rates import VerdictCalibration
 from frontier.errors import ADDITIVE
 from frontier.intervals import profile
 from frontier.problems import parameter, x_at

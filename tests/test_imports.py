@@ -18,7 +18,7 @@ MODULES = {
 HEAVY = ("torch", "matplotlib", "seaborn", "statsmodels")
 ORDER = (
     "metrics", "readers", "errors", "engine", "pareto", "fits", "ratios", "shared_shape", "inefficiency",
-    "selection", "seeds", "comparison", "tables", "figures", "html_report", "studies",
+    "selection", "seeds", "comparison", "calibration", "tables", "figures", "html_report", "studies",
 )  # fmt: skip
 """Folders of the package, lowest first; README names them in this order."""
 UPWARD = {"metrics": {"readers"}}

@@ -7,7 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 import frontier
-from frontier.calibration import Truth, coverage
+from frontier.calibration import Truth
+from frontier.calibration.coverage import coverage
 from frontier.fits.lmfit_models import HillModel, PowerModel
 from frontier.intervals import profile
 from frontier.problems import Problem, height, parameter, x_at

@@ -8,7 +8,7 @@ import pytest
 import frontier
 from benchmarks.verdict_parts.simulated import bent_shapes
 from benchmarks.verdict_parts.truths import DESIGNS, TRUTHS, Noise, Study, needing_fewer
-from frontier.comparison.verdict_rates import VerdictCalibration, _cells, _expected, verdict_rates
+from frontier.calibration.verdict_rates import VerdictCalibration, _cells, _expected, verdict_rates
 
 HILL = TRUTHS["Hill"]
 
@@ -100,7 +100,7 @@ def test_five_families_are_judged_together(monkeypatch):
     """Holm over the families: any of four told apart in 5 % of cells, not in 19."""
     study = Study([HILL] * 5, [(8, 20, 300)] * 5, Noise(0.05))
     found = frontier.compare(study.tables(np.random.default_rng(2), 1), "relu", by="layer")
-    monkeypatch.setattr("frontier.comparison.verdict_rates.LEAST", 30)
+    monkeypatch.setattr("frontier.calibration.verdict_rates.LEAST", 30)
     rates = verdict_rates(found, replicates=100)
     assert len(rates.families) == 4 and rates.families[0].tables == 30
     assert rates.null_error <= 0.07 + 3.3 * (0.07 * 0.93 / 100) ** 0.5

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 import frontier
-from frontier.calibration import coverage
+from frontier.calibration.coverage import coverage
 from frontier.curves import HILL
 from frontier.errors import stacked
 from frontier.fits.errors_model import choose_errors

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-from frontier.calibration import Coverage, coverage, percent
+from frontier.calibration.coverage import Coverage, coverage, percent
 from frontier.comparison.comparison import Comparisons
 from frontier.comparison.verdicts import Decision, decisions, potency_limits
 from frontier.metrics import give_back
