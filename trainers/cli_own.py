@@ -45,13 +45,11 @@ def check(
     Example: `sae-train check my_sae.py`
     """
     from trainers.architectures import known, register
-    from trainers.architectures.named_code import classes, module_in
+    from trainers.architectures.named_code import classes_in
     from trainers.promises import check as checked
 
     if what.endswith(".py"):
-        kinds = [register(f"{what}:{kind.__name__}") for kind in classes(module_in(what))]
-        if not kinds:
-            raise ValueError(f"{what} has no subclass of trainers.architectures.Architecture")
+        kinds = [register(f"{what}:{name}") for name in classes_in(what)]
     else:
         kinds = [register(what) if ":" in what else known(what)]
     reports = [checked(kind) for kind in kinds]

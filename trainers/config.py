@@ -15,8 +15,8 @@ from pydantic import ByteSize, Field, ValidationError, model_validator
 from frontier.wording import nearest
 from frontier.writing import write_text
 from trainers.activations.sizes import bytes_of, readable
-from trainers.architectures import ArchitectureError, register
-from trainers.config_paths import find_own_code, own_code
+from trainers.architectures import ArchitectureError
+from trainers.config_paths import find_own_code, named_classes
 from trainers.config_saved import as_begun
 from trainers.config_sections import (
     EXPANSION,
@@ -211,9 +211,7 @@ def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool
     if saved:
         content = as_begun(content)
     try:
-        for typed in () if saved else own_code(content):
-            register(typed)
-        return RunConfig.model_validate(content)
+        return RunConfig.model_validate(content if saved else named_classes(content))
     except ArchitectureError as error:
         raise ConfigError(f"{name}: {error}") from error
     except ValidationError as error:

@@ -18,13 +18,6 @@ from trainers.run import RunError
 from trainers.train import train
 
 REFERENCE, CANDIDATE = "relu", "topk"
-HEAD_TO_HEAD = (
-    "activations.tokens=60_000",
-    "training.steps=150",
-    "training.dictionary_size=256",
-    "evaluation.windows=64",
-)
-"""Changes that leave a head to head half a minute."""
 
 
 def run(out: Path, console: Console, *, fast: bool = False, progress: bool = True) -> list[Path]:
@@ -70,14 +63,21 @@ def _cleared(folder: Path, mark: str, what: str) -> None:
 
 
 def _head_to_head(folder: Path, console: Console, progress: bool) -> list[Path]:
-    """Tune two architectures alike and train until it is decided which is better."""
+    """Tune two architectures alike and train until it is decided which is better: half a minute."""
+    small = recipes.demo(fast=True)
+    changes = (
+        f"activations.tokens={small.activations.tokens}", f"training.steps={small.training.steps}",
+        f"training.dictionary_size={small.training.dictionary_size}",
+        f"evaluation.windows={small.evaluation.windows}",
+    )  # fmt: skip
     published.say(
         console,
         f"Is that fair? {CANDIDATE} against {REFERENCE}, tuned alike",
         "Above, every architecture had its default learning rate. Here both are tuned with as many pilots "
-        "and SAEs are trained until the pair is decided (150 steps, 256 latents): `sae-train versus`.",
+        f"and SAEs are trained until the pair is decided ({small.training.steps} steps, "
+        f"{small.training.dictionary_size} latents): `sae-train versus`.",
     )
-    found = versus(CANDIDATE, [REFERENCE], saes=16, out=folder, changes=HEAD_TO_HEAD, progress=progress)
+    found = versus(CANDIDATE, [REFERENCE], saes=16, out=folder, changes=changes, progress=progress)
     terminal.show_result(found, all_with=f"{folder}/result.md")
     console.print()
     terminal.show_result(found.fairness, verbose=True)

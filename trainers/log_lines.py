@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
 from frontier.wording import plural
 from frontier.writing import write_text
+
+SHOWN = {"l0": ".1f", "fvu": ".3f", "loss": ".3g"}
+"""What is shown of a member, and how."""
 
 
 def log_lines(path: Path) -> list[dict[str, Any]]:
@@ -53,3 +59,18 @@ def logs_of(folder: Path) -> list[Path]:
 def last_step(folder: Path) -> int:
     """The last step that a run has logged; 0 before the first."""
     return max((line["step"] for path in logs_of(folder) for line in log_lines(path)), default=0)
+
+
+def log_table(step: int) -> Table:
+    """An empty table of what members log at a step, which says that it is of training."""
+    table = Table(
+        box=None, pad_edge=False, title_justify="left", title=f"on the training batch of step {step:,}"
+    )
+    for name in ("SAE", "L0", "FVU", "loss"):
+        table.add_column(name, justify="left" if name == "SAE" else "right")
+    return table
+
+
+def shown(entry: Mapping[str, float]) -> list[str]:
+    """The cells of a member in it."""
+    return [f"{entry[k]:{form}}" for k, form in SHOWN.items()]

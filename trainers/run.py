@@ -259,7 +259,10 @@ def build_run(
         seed=given.seed, cache=given.cache, cache_limit=given.cache_limit, progress=progress,
     )  # fmt: skip
     for section in config.families:
-        assure(section.build(subtract_decoder_bias=target is None))
+        kind = section.build(subtract_decoder_bias=target is None)
+        assure(kind)
+        if unused := kind.left_out(section.settings or ()):
+            warnings.warn(f"family {section.called}: {unused}", stacklevel=2)
     families = build_families(config, plans, model, stream, device)
     starts.begin(families, begun)
     options = StepOptions(

@@ -28,7 +28,7 @@ from rich.table import Table
 from frontier.writing import naming, write_json
 from trainers import ranks
 from trainers.config_sizes import sizes_in_words
-from trainers.log_lines import forget_after
+from trainers.log_lines import forget_after, log_table, shown
 from trainers.loggers import log_members, log_step, open_logger
 from trainers.run import Run
 from trainers.steps.engine import MemberLog
@@ -79,7 +79,7 @@ class RunLog:
         passed = max(time.monotonic() - self.start, 1e-9)
         speed = (step - self.first) * self.run.config.training.batch_size / passed
         self.bar.update(self.task, completed=step, speed=f"{speed:,.0f} tokens/s")
-        self.live.update(Group(self.bar, member_table(logs)))
+        self.live.update(Group(self.bar, member_table(step, logs)))
         line = {
             "step": step, "tokens": self.run.tokens, "tokens_per_second": round(speed, 1),
             "members": {k: v._asdict() for k, v in logs.items()},
@@ -110,13 +110,11 @@ class RunLog:
             self.file.close()
 
 
-def member_table(logs: dict[str, MemberLog]) -> Table:
-    """L0 and FVU of every member on the last batch."""
-    table = Table(box=None, pad_edge=False)
-    for name in ("SAE", "L0", "FVU", "loss"):
-        table.add_column(name, justify="left" if name == "SAE" else "right")
+def member_table(step: int, logs: dict[str, MemberLog]) -> Table:
+    """L0 and FVU of every member on the batch of a step."""
+    table = log_table(step)
     for run_id, entry in logs.items():
-        table.add_row(run_id, f"{entry.l0:.1f}", f"{entry.fvu:.3f}", f"{entry.loss:.3g}")
+        table.add_row(run_id, *shown(entry._asdict()))
     return table
 
 

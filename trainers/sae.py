@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from trainers.architectures import Architecture, Parameters
-from trainers.shards import ALONE, Shards
+from trainers.shards import Shards
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class SAE:
     @property
     def shards(self) -> Shards:
         """The processes that have as many other latents each; of a whole SAE this one alone."""
-        return getattr(self.architecture, "shards", ALONE)
+        return self.architecture.shards
 
     @property
     def dictionary_size(self) -> int:

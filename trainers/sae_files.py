@@ -85,7 +85,9 @@ def load_sae(folder: str | Path, shards: Shards = ALONE) -> SAE:
     except SAEFileError:
         raise
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as error:
-        raise SAEFileError(f"{folder} holds no readable SAE (sae.json, sae.safetensors): {error}") from error
+        raise SAEFileError(
+            f"{folder} holds no readable SAE (sae.json, sae.safetensors): {error}{several_below(folder)}"
+        ) from error
 
 
 def _about(folder: Path) -> dict:
@@ -134,17 +136,29 @@ def _shapes_of(kind: Architecture, d_in: int, d_out: int, size: int) -> dict[str
 
 
 def load_saes(folder: str | Path) -> Iterator[SAE]:
-    """Every SAE in the folders below, in the order of their names."""
+    """Every finished SAE of a run, or of the folders below, in the order of their names."""
     for one in sae_folders(folder):
         yield load_sae(one)
 
 
 def sae_folders(folder: str | Path) -> list[Path]:
-    """The folders below that hold an SAE, in the order of their names."""
-    found = sorted(p.parent for p in Path(folder).glob("*/sae.json"))
+    """The folders below that hold an SAE, of a run those in `saes`, in the order of their names."""
+    found = _places(folder)
     if not found:
-        raise SAEFileError(f"{folder} holds no SAEs; wanted folders with sae.json and sae.safetensors")
+        raise SAEFileError(
+            f"{folder} holds no SAEs; wanted a run, or folders with sae.json and sae.safetensors"
+        )
     return found
+
+
+def several_below(folder: str | Path) -> str:
+    """What to type where one SAE is wanted and a folder of several is named; empty elsewhere."""
+    found = _places(folder)
+    return f"; `load_saes` reads the {len(found)} below it, {found[0]} is the first" if found else ""
+
+
+def _places(folder: str | Path) -> list[Path]:
+    return [p.parent for saes in ("", "saes/") for p in sorted(Path(folder).glob(f"{saes}*/sae.json"))]
 
 
 def run_id_of(folder: Path) -> str:

@@ -85,3 +85,8 @@ class Shards:
 
 ALONE = Shards()
 """One process, which has all latents."""
+
+
+def shards_of(sae: Any) -> Shards:
+    """The processes that share an SAE-like object; one that says nothing of it is whole."""
+    return getattr(sae, "shards", ALONE)

@@ -6,16 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 
 from trainers import checkpoints
 from trainers.config import run_config
 from trainers.config_members import members
-from trainers.log_lines import log_lines, logs_of
+from trainers.log_lines import SHOWN, log_lines, log_table, logs_of, shown
 
 
 def run_status(folder: str | Path) -> Group:
-    """Steps, speed, checkpoints, and L0 and FVU of every member at the last step.
+    """Steps, checkpoints, and L0 and FVU of every member on the training batch of the last step.
 
     Values that were logged before the last step are not shown: a resumed run may have logged elsewhere.
 
@@ -34,9 +33,7 @@ def run_status(folder: str | Path) -> Group:
     head = [f"{folder}: step {max(steps, reached)} of {config.training.steps}"]
     head.append("finished and evaluated" if (folder / "metrics.parquet").exists() else "not evaluated yet")
     head.append(f"last checkpoint {newest.name}" if newest else "no checkpoint yet")
-    table = Table(box=None, pad_edge=False)
-    for name in ("SAE", "L0", "FVU", "loss"):
-        table.add_column(name, justify="left" if name == "SAE" else "right")
+    table = log_table(steps)
     stopped = {k: v for line in lines for k, v in line.get("diverged", {}).items()}
     logged = _by_member(lines)
     for member in members(config):
@@ -44,14 +41,10 @@ def run_status(folder: str | Path) -> Group:
         if member.run_id in stopped:
             table.add_row(member.run_id, f"diverged at step {stopped[member.run_id] + 1}", "", "")
         elif step == steps and entry:
-            table.add_row(member.run_id, *(f"{entry[k]:{f}}" for k, f in SHOWN.items()))
+            table.add_row(member.run_id, *shown(entry))
         else:
             table.add_row(member.run_id, f"last logged at step {step}" if step else "", "", "")
     return Group("; ".join(head), table)
-
-
-SHOWN = {"l0": ".1f", "fvu": ".3f", "loss": ".3g"}
-"""What is shown of a member, and how."""
 
 
 def _by_member(lines: list[dict[str, Any]]) -> dict[str, tuple[int, dict[str, float]]]:

@@ -125,11 +125,13 @@ def test_the_points_of_one_sae(tmp_path):
         assert torch.equal(point.encode(x), TopK().encode(sae.parameters | {"k": torch.tensor(k)}, x))
     assert [int(p.parameters["k"]) for p in sae_of(HierarchicalTopK(budgets=(3, 9)), 5).points()] == [3, 5]
     assert sae_of(TopK()).points()[0].identity.keys() == {"run_id", "family"}
-    families = [{"architecture": "hierarchical_topk", "settings": [4, 6]}]
-    run = train(small(families, training={"steps": 3}), tmp_path, progress=False)
+    budgets = {"budgets": [1, 2, 4, 5, 9]}  # 5 is above one k, 9 above both
+    families = [{"architecture": "hierarchical_topk", "settings": [4, 6], "options": budgets}]
+    with pytest.warns(UserWarning, match=r"budgets 9 are above the largest k, 6,.*settings = \[9\] has"):
+        run = train(small(families, training={"steps": 3}), tmp_path, progress=False)
     found = evaluate_run(tmp_path, model=run.model, progress=False)
-    assert list(found["sparsity_setting"]) == [1, 1, 2, 2, 4, 4, 6]
+    assert list(found["sparsity_setting"]) == [1, 1, 2, 2, 4, 4, 5, 6]
     assert found["l0"].to_numpy() == pytest.approx(found["sparsity_setting"].to_numpy())
     assert found["parent"].value_counts().to_dict() == {
-        "hierarchical_topk_4_seed0": 3, "hierarchical_topk_6_seed0": 4,
+        "hierarchical_topk_4_seed0": 3, "hierarchical_topk_6_seed0": 5,
     }  # fmt: skip

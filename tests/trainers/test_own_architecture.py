@@ -25,6 +25,8 @@ from trainers.architectures.registry import _TYPED, origin
 from trainers.config import ConfigError, checked, read_config, run_config, write_config
 from trainers.evaluate.runs import evaluate_run
 from trainers.export import ExportError, export, load
+from trainers.head_to_head import asking
+from trainers.head_to_head.budget import budget_of
 from trainers.interruption import Stopped
 from trainers.promises.report import PROMISES
 from trainers.sae_files import SAEFileError, load_sae, load_saes
@@ -257,8 +259,28 @@ def test_a_path_may_be_that_beside_the_configuration(tmp_path, monkeypatch, only
     _TYPED.clear()
     ARCHITECTURES.pop("adaptive_elastic_net")
     monkeypatch.chdir(tmp_path)
-    found = read_config("sub/c.toml")
-    assert found.families[0].architecture == "sub/own.py:AdaptiveElasticNet"
+    for typed in ("own.py:AdaptiveElasticNet", "own.py"):
+        (tmp_path / "sub" / "c.toml").write_text(text.replace("own.py:AdaptiveElasticNet", typed))
+        found = read_config("sub/c.toml")
+        assert found.families[0].architecture == "sub/own.py:AdaptiveElasticNet"
+
+
+def test_a_file_alone_stands_for_the_one_architecture_that_it_holds(tmp_path, monkeypatch, capsys, only_ours):
+    """In a configuration, as candidate or rival of a head to head, in `register`; of several one asks."""
+    own, rival = tmp_path / "own.py", tmp_path / "rival.py"
+    own.write_text(NET.read_text())
+    rival.write_text(SIGNED.read_text())
+    asked = asking.asked(own, [str(rival)], budget_of(saes=30))
+    assert [f.architecture for f in asked.config.families] == [
+        f"{own}:AdaptiveElasticNet", f"{rival}:SignAwareGated",
+    ]  # fmt: skip
+    assert origin(register(str(own))) == f"{own}:AdaptiveElasticNet"
+    own.write_text(NET.read_text() + "\n\nclass Second(AdaptiveElasticNet):\n    pass\n")
+    both = rf"own.py holds 2 architectures; name one: {own}:AdaptiveElasticNet and {own}:Second"
+    with pytest.raises(ConfigError, match=both):
+        asking.asked(own, ["relu"], budget_of(saes=30))
+    code, _, err = said(monkeypatch, capsys, "versus", own, "--out", tmp_path / "v", "--saes", "30", "-q")
+    assert code == 2 and "holds 2 architectures; name one" in err and not (tmp_path / "v").exists()
 
 
 def test_a_module_and_a_decorator(tmp_path, monkeypatch, only_ours):

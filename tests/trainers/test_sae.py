@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from trainers.activations import Scaling
 from trainers.architectures import ARCHITECTURES, Gated, JumpReLU, Matryoshka, ReLU, TopK, to_jumprelu
+from trainers.export import load
 from trainers.family import Family, Member
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_sae, load_saes, save_sae
@@ -193,6 +194,17 @@ def test_load_saes_reads_in_order_of_names(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(SAEFileError, match="holds no SAEs"):
         list(load_saes(tmp_path / "empty"))
+
+
+def test_the_folder_of_a_run_stands_for_its_saes(finished):
+    """Where one SAE is wanted, the error says how to read them."""
+    names = [[s.identity["run_id"] for s in load_saes(place)] for place in (finished, finished / "saes")]
+    assert names[0] == names[1] and len(names[0]) == 3
+    for reader, place in ((load_sae, finished), (load_sae, finished / "saes"), (load, finished)):
+        with pytest.raises(
+            ValueError, match=r"`load_saes` reads the 3 below it, .*relu_1_seed0 is the first"
+        ):
+            reader(place)
 
 
 def saved(tmp_path, kind=None):

@@ -8,7 +8,7 @@ SAE (`W_enc [d_in, F]`) and a stack of them (`W_enc [M, d_in, F]`).
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trainers.architectures import penalties
+from trainers.shards import ALONE, Shards
 
 Parameters = dict[str, Tensor]
 
@@ -104,6 +105,8 @@ class Architecture:
     """May write to another site than it reads."""
     signed: ClassVar[bool] = False
     """Codes may be negative: a latent fires where its code is not 0, and sizes are |f|."""
+    shards: ClassVar[Shards] = ALONE
+    """The processes that share its latents (`trainers.sharding`)."""
     steps_alike: ClassVar[bool] = False
     """The loss does the same at every step (no `knobs.step`), so that a GPU may replay one recorded step."""
 
@@ -226,6 +229,10 @@ class Architecture:
     def shared(self, p: Parameters) -> dict[int, Parameters]:
         """Where one trained SAE is evaluated as several: their weights by their setting; most are one."""
         return {}
+
+    def left_out(self, settings: Sequence[float]) -> str:
+        """What of the options no SAE of these settings has, in words; empty where all is used."""
+        return ""
 
     def widths(self, p: Parameters) -> tuple[int, int, int]:
         """d_in, number of latents and d_out of one SAE."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from frontier.wording import listed
 from trainers.architectures.architecture import Knobs, Parameters
 from trainers.architectures.topk import TopK
 
@@ -23,7 +25,8 @@ class HierarchicalTopK(TopK):
     Attributes
     ----------
     budgets : tuple of int
-        Where a trained SAE is evaluated, beside its k; those above k are left out. Empty: the powers of 2.
+        Where a trained SAE is evaluated, beside its k; those above its k are left out, with a word if they
+        are above every k of the family. Empty: the powers of 2.
     """
 
     name = "hierarchical_topk"
@@ -53,6 +56,16 @@ class HierarchicalTopK(TopK):
         k = int(p["k"])
         below = {b for b in self.budgets or (2**i for i in range(k.bit_length())) if b < k}
         return {one: p | {"k": torch.tensor(one)} for one in sorted(below | {k})}
+
+    def left_out(self, settings: Sequence[float]) -> str:
+        """The budgets above every k."""
+        above = sorted({b for b in self.budgets if b > max(settings)})
+        if not above:
+            return ""
+        return (
+            f"budgets {listed(above)} are above the largest k, {max(settings):g}, and give no row; "
+            f"settings = [{above[-1]}] has them all"
+        )
 
 
 def rows_at(rows: Tensor, places: Tensor) -> Tensor:

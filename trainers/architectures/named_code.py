@@ -10,7 +10,7 @@ import traceback
 from pathlib import Path
 from types import ModuleType
 
-from frontier.wording import nearest
+from frontier.wording import listed, nearest
 from trainers.architectures.architecture import Architecture
 
 
@@ -31,19 +31,45 @@ def class_in(typed: str) -> type[Architecture]:
         raise ArchitectureError(f"wanted my_sae.py:MySAE or package.module:Class, got {typed!r}")
     module = module_in(place)
     if not isinstance(getattr(module, name, None), type):
-        there = [k.__name__ for k in classes(module)]
-        raise ArchitectureError(
-            f"{place} has no class {name!r}{nearest(name, there)}"
-            if there
-            else f"{place} has no architecture: wanted a subclass of trainers.architectures.Architecture"
-        )
+        raise ArchitectureError(f"{place} has no class {name!r}{nearest(name, classes_in(place))}")
     return getattr(module, name)
 
 
-def classes(module: ModuleType) -> list[type[Architecture]]:
-    """The architectures that a module defines."""
-    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Architecture)]
-    return [k for k in found if k.__module__ == module.__name__]
+def in_full(typed: str) -> str:
+    """What a user typed with its class: of a file alone, the one architecture that it holds.
+
+    Raises
+    ------
+    ArchitectureError
+        If the file holds several, or none, or cannot be run.
+    """
+    if not typed.endswith(".py"):
+        return typed
+    first, *others = classes_in(typed)
+    if others:
+        raise ArchitectureError(
+            f"{typed} holds {len(others) + 1} architectures; name one: "
+            f"{listed([f'{typed}:{name}' for name in (first, *others)])}"
+        )
+    return f"{typed}:{first}"
+
+
+def classes_in(place: str) -> list[str]:
+    """The names of the architectures that a file or a module defines.
+
+    Raises
+    ------
+    ArchitectureError
+        If there is none, or the code there cannot be run.
+    """
+    module = module_in(place)
+    found = [k for k in vars(module).values() if isinstance(k, type) and issubclass(k, Architecture)]
+    names = [k.__name__ for k in found if k.__module__ == module.__name__]
+    if not names:
+        raise ArchitectureError(
+            f"{place} has no architecture: wanted a subclass of trainers.architectures.Architecture"
+        )
+    return list(dict.fromkeys(names))
 
 
 def module_in(place: str) -> ModuleType:

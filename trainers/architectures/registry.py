@@ -18,7 +18,7 @@ from typing import Any
 
 from frontier.wording import nearest
 from trainers.architectures.architecture import Architecture
-from trainers.architectures.named_code import ArchitectureError, class_in
+from trainers.architectures.named_code import ArchitectureError, class_in, in_full
 
 GROUP = "sae_frontier.architectures"
 """Entry points under which installed packages offer architectures."""
@@ -36,7 +36,8 @@ def register(kind: Any) -> Any:
     ----------
     kind : class or str
         A subclass of `Architecture` (so that this serves as a decorator), or where it is: "my_sae.py:MySAE",
-        a path from the folder in which you are, or "package.module:Class". The code there is run.
+        a path from the folder in which you are (the file alone where it holds one), or
+        "package.module:Class". The code there is run.
 
     Raises
     ------
@@ -55,7 +56,8 @@ def register(kind: Any) -> Any:
     0.0
     """
     if isinstance(kind, str):
-        typed, kind = kind, class_in(kind)
+        typed = in_full(kind)
+        kind = class_in(typed)
         _TYPED[typed] = kind
     _check(kind)
     before = ARCHITECTURES.get(kind.name)

@@ -29,7 +29,7 @@ from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, wi
 from trainers.evaluate.rows_only import RowsOnly
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
-from trainers.shards import ALONE
+from trainers.shards import shards_of
 
 LOGIT_BYTES = 2**28
 """Float32 logits that are turned into losses at a time."""
@@ -92,7 +92,7 @@ def evaluate(
     _check_widths(saes, names, model, site, target)
     batches = _batches(tokens, batch_size)
     means = _means(model, batches, (site, target), progress)
-    shards = getattr(saes[0], "shards", ALONE)
+    shards = shards_of(saes[0])
     tally = Tally(saes, names, len(batches), means[site], shards)
     kind: Any = _OpenBatch if model.predicts else RowsOnly
     memory = memory or affordable(model.device, shards)
@@ -252,7 +252,7 @@ def _identity(sae: Any, name: str, model: Any, site: str, target: str) -> dict[s
     """The columns that name an SAE: its own, and what the evaluation knows where it says nothing."""
     known = {
         "run_id": name, "model": model.name, "site": model.site(site).name, "layer": model.site(site).layer,
-        "dictionary_size": sae.dictionary_size * getattr(sae, "shards", ALONE).count, "d_model": sae.d_in,
+        "dictionary_size": sae.dictionary_size * shards_of(sae).count, "d_model": sae.d_in,
     }  # fmt: skip
     if target != site:
         known["target_site"] = model.site(target).name

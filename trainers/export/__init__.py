@@ -17,7 +17,7 @@ from frontier.writing import DamagedError, check_sums
 from trainers.export import dictionary_learning, sae_lens, sparsify
 from trainers.export.files import ExportError, LayoutError, write_folder
 from trainers.sae import SAE
-from trainers.sae_files import SAEFileError, load_sae
+from trainers.sae_files import SAEFileError, load_sae, several_below
 
 __all__ = ["LAYOUTS", "READ", "ExportError", "LayoutError", "export", "load"]
 
@@ -93,4 +93,4 @@ def _what_is_missing(folder: Path, layouts: Mapping[str, tuple[str, str]]) -> st
             absent = next(f for f in files if f not in there)
             return f"has {there[0]} but no {absent} beside it"
     wanted = " or ".join(" and ".join(files) for files in layouts.values())
-    return f"holds no SAE; wanted {wanted}"
+    return f"holds no SAE; wanted {wanted}{several_below(folder)}"

@@ -39,7 +39,6 @@ DRAWN = 2**26
 class Part(Architecture):
     """What all architectures need over a part of their latents."""
 
-    shards: Shards
     whole: ClassVar[Architecture]
     """The architecture over all latents."""
 
