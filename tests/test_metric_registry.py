@@ -239,6 +239,41 @@ def test_an_unknown_metric_written_with_per_cent_is_read_as_known_shares_are(sig
         frontier.read(written)
 
 
+@pytest.mark.parametrize("name", ["accuracy (%)", "Accuracy %", "accuracy_pct"])
+@pytest.mark.parametrize("sign", ["", " %"])
+def test_an_unknown_metric_whose_name_says_per_cent_is_read_in_shares(name, sign, tmp_path):
+    """Under a name that says nothing of per cent; what was said under its own name holds."""
+    frame = named(losses(8), "accuracy", "higher")
+    right = frame["accuracy"].round(4)
+    written = frame.rename(columns={"accuracy": name}).assign(**{name: 100 * right, f"{name}_se": 0.5})
+    if sign:
+        written[name] = [f"{100 * v:.2f}{sign}" for v in right]
+    written.to_csv(tmp_path / "sweep.csv", index=False)
+    for source in (written, tmp_path / "sweep.csv"):
+        table = frontier.read(source, better={name: "higher"})
+        np.testing.assert_allclose(table["accuracy"], right)
+        assert name not in table and any(f"{name!r} read as accuracy" in note for note in notes(table))
+        assert (table["accuracy_se"] == 0.005).all()
+    asked = [frontier.compare(t, "relu", y=name, better="higher")[0] for t in (table, written)]
+    shares = frame.assign(accuracy=right, accuracy_se=0.005)
+    plain = frontier.compare(shares, "relu", y="accuracy", better="higher")[0]
+    assert plain.verdict == "better"
+    assert [str(v) for v in asked] == [str(plain)] * 2
+    lower = frontier.read(written.assign(**{name: 100 - 100 * right}), better={name: "lower"})
+    np.testing.assert_allclose(lower["accuracy"], 1 - right)
+
+
+def test_an_unknown_metric_that_may_be_per_cent_or_shares_is_asked_about():
+    frame = named(losses(8), "accuracy", "higher").rename(columns={"accuracy": "accuracy (%)"})
+    with pytest.raises(
+        TableError, match=r"says per cent, its values are up to 0\.9.* in a column called accuracy"
+    ):
+        frontier.read(frame, better="higher")
+    both = frame.assign(accuracy=0.5)
+    with pytest.raises(TableError, match=r"accuracy \(%\) and accuracy are both there"):
+        frontier.read(both, better={"accuracy (%)": "higher"})
+
+
 @pytest.mark.parametrize("asked", [dict, str])
 def test_the_other_side_of_a_known_metric_is_refused(asked):
     frame = named(losses(9), "fvu", "lower")

@@ -70,9 +70,10 @@ def harvested(
     from trainers.activations.store import ActivationStore
     from trainers.activations.storing import write_store
     from trainers.exclusions import with_exclusions
+    from trainers.held_out import refuse_shared_text
     from trainers.origin import origin_of
     from trainers.precision import prepare, with_formats
-    from trainers.run import chosen_device, refuse_shared_text
+    from trainers.run import chosen_device
 
     if address_of(out):
         raise ValueError("a store is written to a folder; copy it from there to an address")

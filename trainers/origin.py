@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import torch
 
+from frontier.wording import listed
 from trainers import ranks
 from trainers.activations.store import ActivationStore, is_store
 from trainers.activations.stored import ROWS, SITE, StoredActivations
@@ -29,6 +35,32 @@ def origin_of(config: RunConfig, device: torch.device) -> Origin:
             raise TextError(f"the processes do not have the same {model.name}; give each the same files")
         model.revision = ranks.of_first(lambda: model.revision)
     return model
+
+
+def record_of(model: Origin) -> dict[str, Any]:
+    """What a run keeps of its model or files, by which it is seen whether they are the same later."""
+    return {"name": model.name, "revision": model.revision, "files": model.files}
+
+
+def change_of(was: Mapping[str, Any], model: Origin) -> str:
+    """What has become another since the record, in words; empty where nothing has."""
+    then, now = str(was.get("revision"))[:6], str(model.revision)[:6]
+    if was.get("revision") in (None, model.revision):
+        return ""
+    if model.predicts:
+        return f"the weights of {model.name} have changed ({then} then, {now} now)"
+    files = was.get("files", {})
+    other = [name for name in files | model.files if files.get(name) != model.files.get(name)]
+    which = f": {listed(other, 3)}" if files else f" ({then} then, {now} now)"
+    return f"the activations of {model.name} have changed{which}"
+
+
+def recorded(folder: Path) -> dict[str, Any]:
+    """What a run keeps of its surroundings; nothing where it is lost."""
+    try:
+        return json.loads((folder / "environment.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def own_origin(given: Origin) -> Origin:

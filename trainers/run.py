@@ -13,11 +13,9 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from frontier.wording import listed, plural
 from frontier.writing import naming
 from trainers import checkpoints, ranks, sharding, starts
-from trainers.activations import ActivationStream, activation_stream, evaluation_windows
-from trainers.activations.sources import is_files
+from trainers.activations import ActivationStream, activation_stream
 from trainers.architectures import Architecture
 from trainers.architectures.registry import digest
 from trainers.config import RunConfig, stated
@@ -27,14 +25,13 @@ from trainers.config_sizes import located, sized
 from trainers.exclusions import with_exclusions
 from trainers.families import build_families
 from trainers.family import Family, Schedule, Source
-from trainers.origin import Origin, origin_of, own_origin
+from trainers.origin import Origin, change_of, origin_of, own_origin, record_of
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
 from trainers.sae import SAE
 from trainers.sharding import pieces
 from trainers.steps import Engine, engine_for
 from trainers.steps.engine import StepOptions
-from trainers.text import TextError, shared_files
 
 THRESHOLD_ROWS = 16_384
 """Training activations on which thresholds are found, once, with the final weights.
@@ -119,6 +116,7 @@ class Run:
         state = {
             "step": self.step, "stream": self.stream.state(), "diverged": self.diverged(),
             "config": self.config.model_dump(mode="json"), "model": self.model.revision,
+            "origin": record_of(self.model),
             "widths": self.widths(), "torch": torch.__version__,
             "code": self.code(), "sources": {k: v for f in self.families for k, v in f.sources.items()},
         }  # fmt: skip
@@ -134,8 +132,7 @@ class Run:
         RunError
             If it is of another configuration or another model; what differs is listed.
         """
-        tensors, state = checkpoints.load(checkpoint)
-        checkpoints.whole_state(checkpoint, state)
+        tensors, state = self._read(checkpoint)
         found = changed_fields(state["config"], self.config.model_dump(mode="json"))
         if found:
             raise RunError(f"{checkpoint} was trained with another configuration: {'; '.join(found)}")
@@ -144,10 +141,10 @@ class Run:
                 f"{checkpoint} has activations of width {state.get('widths')}, the model gives "
                 f"{self.widths()}"
             )
-        if state.get("model") != self.model.revision:
+        if change := change_of(state.get("origin", {"revision": state.get("model")}), self.model):
             raise RunError(
-                f"{checkpoint} was trained on model {state.get('model')}, {self.model.name} is "
-                f"{self.model.revision}"
+                f"{change} since {checkpoint} was written; a run goes on with what it began with: put back "
+                "what was, or train anew in another folder"
             )
         try:
             self._take(tensors, state)
@@ -169,6 +166,18 @@ class Run:
                     stacklevel=4,
                 )
 
+    def _read(self, checkpoint: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+        """Tensors and state; what one process cannot read none goes on from."""
+        fault: checkpoints.CheckpointError | None = None
+        try:
+            tensors, state = checkpoints.load(checkpoint)
+            checkpoints.whole_state(checkpoint, state)
+        except checkpoints.CheckpointError as error:
+            fault = error
+        if ranks.any_true(fault is not None):
+            raise fault or checkpoints.CheckpointError(f"{checkpoint} cannot be read by another process")
+        return tensors, state
+
     def _take(self, tensors: Mapping[str, torch.Tensor], state: dict[str, Any]) -> None:
         """Take up the tensors and the state of a checkpoint, which any number of shards may have written."""
         if self.config.training.shards == 1 and pieces.in_parts(tensors):
@@ -189,37 +198,6 @@ class Run:
 def finds_a_threshold(kind: type[Architecture]) -> bool:
     """Whether an architecture finds a threshold on training activations when it is trained."""
     return kind.threshold is not Architecture.threshold
-
-
-def check_evaluation_text(config: RunConfig, model: Origin) -> None:
-    """Nothing, if the evaluation can be made and sees no text of the training.
-
-    Raises
-    ------
-    TextError
-        If the held-out text is missing or too short, or a file is also trained on.
-    """
-    refuse_shared_text(config, model)
-    windows, length = config.evaluation.windows, config.activations.context_length
-    evaluation_windows(model, config.evaluation_text, windows, length, progress=False)
-
-
-def refuse_shared_text(config: RunConfig, model: Origin) -> None:
-    """Nothing, if no file of text is trained on and evaluated on.
-
-    Raises
-    ------
-    TextError
-        Names such files.
-    """
-    training, evaluation = config.activations.text, config.evaluation_text
-    if model.predicts and all(is_files(text) for text in (training, evaluation)):
-        shared = shared_files(training, evaluation)
-        if shared:
-            raise TextError(
-                f"evaluation.text has {plural(len(shared), 'file')} that activations.text trains on "
-                f"({listed([p.name for p in shared], 3)}); leave evaluation.text out to hold some text out"
-            )
 
 
 def build_run(

@@ -6,11 +6,12 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import torch
 from rich.console import Console, Group
@@ -30,6 +31,7 @@ from trainers import ranks
 from trainers.config_sizes import sizes_in_words
 from trainers.log_lines import forget_after, log_table, shown
 from trainers.loggers import log_members, log_step, open_logger
+from trainers.origin import record_of
 from trainers.run import Run
 from trainers.steps.engine import MemberLog
 
@@ -122,7 +124,7 @@ installed = cache(version)
 """The version of a package, its metadata read once."""
 
 
-def environment(path: Path, run: Run) -> None:
+def environment(path: Path, run: Run, held_out: Mapping[str, Any]) -> None:
     """What the run ran in: versions, machine, data."""
     names = ("torch", "transformers", "safetensors", "numpy", "pandas", "sae-frontier")
     device = run.model.device
@@ -131,6 +133,6 @@ def environment(path: Path, run: Run) -> None:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "packages": {n: installed(n) for n in names},
         "activations": run.stream.description,
-        "model": {"name": run.model.name, "revision": run.model.revision},
+        "model": record_of(run.model), "held_out": held_out,
     }  # fmt: skip
     write_json(path, about, indent=2, default=str)

@@ -75,8 +75,7 @@ def load_sae(folder: str | Path, shards: Shards = ALONE) -> SAE:
         _check_known(folder, about)
         kind = architecture(about["architecture"], **about["options"])
         _check_shapes(kind, shapes_in(weights))
-        if shards.rank == 0:
-            check_sums(folder)
+        check_sums(folder)
         if shards.count == 1:
             return SAE(kind, load_file(weights), about["identity"])
         from trainers.sharding import part_of  # slow to import

@@ -116,6 +116,11 @@ def shared_files(training: str | Path | Sequence[str | Path], evaluation: Any) -
     return sorted(f for f in ours.keys() & theirs.keys() if not (ours[f] and theirs[f]))
 
 
+def is_cut(source: str | Path | Sequence[str | Path]) -> bool:
+    """Whether a file of the source has a part that is trained on and one that is held out."""
+    return any(place.cut for place in _places_of(source, None))
+
+
 def _places_of(source: Any, split: str | None) -> list[_Place]:
     """The files of a source that a split takes."""
     sources = [source] if isinstance(source, str | Path) else list(source)

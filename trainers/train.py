@@ -16,12 +16,13 @@ from frontier.writing import file_name, remove_drafts
 from trainers import checkpoints, kept, ranks
 from trainers.config import RunConfig, has_content, write_config
 from trainers.counting.needs import Needs, free_memory, needs_of
+from trainers.held_out import check_evaluation_text, check_same_text
 from trainers.interruption import Stopped, held
 from trainers.log_lines import last_step
 from trainers.origin import Origin
 from trainers.precision import formats
 from trainers.promises.lines import own_fault
-from trainers.run import Run, RunError, build_run, check_evaluation_text
+from trainers.run import Run, RunError, build_run
 from trainers.run_log import RunLog, environment
 from trainers.sae_files import save_sae
 from trainers.steps.engine import MemberLog
@@ -66,8 +67,9 @@ def train(
     with enough_memory(config), own_fault([f.kind for f in config.families]):
         fresh = not (resume and checkpoints.complete(folder / "checkpoints"))
         run = build_run(config, bool(progress) and ranks.is_first(), fresh, origin)
-        check_evaluation_text(config, run.model)
+        held_out = check_evaluation_text(config, run.model)
         if resume:
+            check_same_text(folder, config, held_out["protocol"])
             go_on(run, folder)
             kept.say_missed(folder, run.config, run.step)
         if ranks.is_first():
@@ -75,7 +77,7 @@ def train(
                 remove_drafts(place)
             if not (resume and has_content(folder / "config.toml")):
                 write_config(run.config, folder / "config.toml")
-            environment(folder / "environment.json", run)
+            environment(folder / "environment.json", run, held_out)
         ranks.barrier()
         needs = fitting_needs(run)
         with (

@@ -14,6 +14,7 @@ from frontier.metrics.cells import is_text, read_metric
 from frontier.metrics.checks import NOTES, TableError
 from frontier.metrics.columns import BY_NAME, DERIVED
 from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, errors_beside, spec_of
+from frontier.metrics.per_cent import as_share
 from frontier.wording import listed, nearest, plural
 
 IGNORED = "ignored"
@@ -73,7 +74,8 @@ def with_better(
 ) -> pd.DataFrame:
     """The table, which from now on knows which side of some metrics is better.
 
-    Such a column of text, say '62 %', is read as known metrics are.
+    Such a column of text, say '62 %', is read as known metrics are, and one whose name says per cent, say
+    'accuracy (%)', becomes a column of shares without the %.
 
     Parameters
     ----------
@@ -90,8 +92,9 @@ def with_better(
         return table
     if isinstance(better, str):
         better = {y or _the_unknown(table, better): better}
-    said = {y_axis(table, column, over_l0=False): side for column, side in better.items()}
-    for column, side in said.items():
+    said = {}
+    for theirs, side in better.items():
+        column = y_axis(table, theirs, over_l0=False)
         if side not in SIDES:
             raise TableError(f"better must be 'higher' or 'lower', found {side!r} for {column}")
         known = known_better(column)
@@ -100,9 +103,15 @@ def with_better(
                 f"a {known} {column} is better (docs/columns.md), found better={{{column!r}: {side!r}}} "
                 f"(--better {side}); leave it out, or rename the column if it holds another quantity"
             )
+        notes, signed = list[str](), set[str]()
         if column in table and not known and is_text(table[column].dtype):
-            table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *read_metric(table, column)]
+            notes += read_metric(table, column, signed)
         values(table, column)  # raises where there is no such column, or it holds text
+        if column in table and not known:
+            table, column, more = as_share(table, column, side, signed)
+            notes += more
+        table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *notes]
+        said[column] = side
     table.attrs[BETTER] = {**table.attrs.get(BETTER, {}), **said}
     return table
 

@@ -14,7 +14,7 @@ import pandas as pd
 from frontier.metrics.cells import holds_per_cent
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Column, derive
-from frontier.metrics.names import canonical_name, column_named, slug
+from frontier.metrics.names import bare_name, canonical_name, column_named, slug
 from frontier.wording import in_shell, listed, nearest, number
 
 NO_COUNT = re.compile(
@@ -176,7 +176,7 @@ def y_axis(table: pd.DataFrame, y: str | None = None, *, over_l0: bool = True) -
     """
     if y is None:
         return default_y(table)
-    found = y if y in table else canonical_name(y) or y
+    found = next((n for n in (y, bare_name(y)) if n in table), canonical_name(y) or y)
     if over_l0 and found in OF_L0:
         metrics = [c for c in FIDELITY if is_known(table, c)] + other_metrics(table)
         raise TableError(

@@ -130,14 +130,15 @@ def read_numbers(
         yield from _read_text(table, name, spec, marks[name] or ".", theirs, per_cent)
 
 
-def read_metric(table: pd.DataFrame, name: str) -> Iterator[str]:
-    """A column of text that a user calls a metric, as one of shares is read.
+def read_metric(table: pd.DataFrame, name: str, signed: set[str] | None = None) -> Iterator[str]:
+    """A column of text that a user calls a metric, as one of shares is read; `signed` as in `read_numbers`.
 
     >>> table = pd.DataFrame({"accuracy": ["62 %", "71 %"]})
     >>> list(read_metric(table, "accuracy")), table["accuracy"].tolist()
     (['accuracy: 2 values written with % read as fractions'], [0.62, 0.71])
     """
-    return _read_text(table, name, Column(name, "fraction", "", name), ".", name, set())
+    said = set() if signed is None else signed
+    return _read_text(table, name, Column(name, "fraction", "", name), ".", name, said)
 
 
 def holds_per_cent(column: pd.Series) -> bool:

@@ -119,6 +119,15 @@ def read_names(names: Sequence[str], empty: Collection[str]) -> tuple[dict[str, 
     return mapping, remarks
 
 
+def bare_name(name: str) -> str:
+    """The name of a share without the words that say per cent; any other as it is.
+
+    >>> bare_name("Probe accuracy (%)"), bare_name("Probe accuracy")
+    ('probe_accuracy', 'Probe accuracy')
+    """
+    return _without_percent(slug(name)) if says_percent(name) else name
+
+
 @lru_cache(maxsize=4096)
 def column_named(name: str) -> Column | None:
     """What the registry knows of a column of the metrics table; None where it knows nothing.

@@ -10,7 +10,15 @@ import pandas as pd
 
 from frontier.metrics.checks import TableError, add_text, numeric_columns, rows_named
 from frontier.metrics.columns import BY_NAME, Column
-from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, says_fraction, says_percent, spec_of
+from frontier.metrics.names import (
+    FRACTION,
+    PER_CENT,
+    bare_name,
+    canonical_name,
+    says_fraction,
+    says_percent,
+    spec_of,
+)
 from frontier.wording import in_shell, number
 
 PERCENT_MEDIAN = 1.5
@@ -131,6 +139,40 @@ def divided(table: pd.DataFrame, name: str, signed: Collection[str] = ()) -> Non
     for column in (name, f"{name}_se"):
         if column in table and column not in signed:
             table[column] = table[column] / 100
+
+
+def as_share(
+    table: pd.DataFrame, column: str, side: str, signed: Collection[str] = ()
+) -> tuple[pd.DataFrame, str, list[str]]:
+    """The table with a metric of a user's own in shares if its name says per cent; its name then, and notes.
+
+    `signed` is as in `fractions`.
+
+    Raises
+    ------
+    TableError
+        When its values may be shares in spite of the name, or another column has the name of the share.
+
+    >>> as_share(pd.DataFrame({"accuracy (%)": [62.0, 71.0]}), "accuracy (%)", "higher")[2]
+    ["'accuracy (%)' read as accuracy: values up to 71 are per cent; divided by 100"]
+    """
+    told, name = _telling(table[column]), bare_name(column)
+    if name == column or not told.size:
+        return table, column, []
+    if name in table:
+        raise TableError(
+            f"{column} and {name} are both there; leave one out: columns={{{column!r}: 'ignored'}}"
+        )
+    most = number(float(np.max(told)))
+    if column not in signed and side == "higher" and np.max(told) <= PERCENT_MEDIAN:
+        raise TableError(
+            f"column {column}: the name says per cent, its values are up to {most}, and nothing tells which "
+            f"is so; give shares of 1 in a column called {name}"
+        )
+    table = table.rename(columns={column: name, f"{column}_se": f"{name}_se"})
+    divided(table, name, [name] if column in signed else ())
+    scale = "" if column in signed else f": values up to {most} are per cent; divided by 100"
+    return table, name, [f"{column!r} read as {name}{scale}"]
 
 
 def _errors_in_per_cent(

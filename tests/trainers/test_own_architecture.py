@@ -276,7 +276,7 @@ def test_a_file_alone_stands_for_the_one_architecture_that_it_holds(tmp_path, mo
     ]  # fmt: skip
     assert origin(register(str(own))) == f"{own}:AdaptiveElasticNet"
     own.write_text(NET.read_text() + "\n\nclass Second(AdaptiveElasticNet):\n    pass\n")
-    both = rf"own.py holds 2 architectures; name one: {own}:AdaptiveElasticNet and {own}:Second"
+    both = rf"own.py holds 2 architectures; name one: {own}:AdaptiveElasticNet, {own}:Second"
     with pytest.raises(ConfigError, match=both):
         asking.asked(own, ["relu"], budget_of(saes=30))
     code, _, err = said(monkeypatch, capsys, "versus", own, "--out", tmp_path / "v", "--saes", "30", "-q")

@@ -1,23 +1,28 @@
 """Folders of runs: torn, changed, shared and half-made ones lose nothing and mislead nobody."""
 
+import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
-from small_runs import FAMILIES, said, small, weights
+from small_runs import FAMILIES, TEXT, said, small, weights
 
 from frontier.writing import write_sums
 from trainers import checkpoints
+from trainers.activations.harvest import ActivationError
 from trainers.config import read_config, write_config
 from trainers.evaluate import EvaluationError, evaluate
 from trainers.evaluate.runs import evaluate_run
+from trainers.held_out import check_evaluation_text, check_same_text, read_held_out
 from trainers.language_models import load_language_model
-from trainers.run import RunError, alone_in
+from trainers.run import RunError, alone_in, build_run
 from trainers.sae_files import load_saes
 from trainers.sweeps import ASKED
-from trainers.text import TextError
+from trainers.text import TextError, is_held_out
 from trainers.train import train
 
 pytestmark = pytest.mark.slow
@@ -31,6 +36,69 @@ def test_a_torn_checkpoint_gives_way_to_the_one_before(copied, finished):
         train(small(), copied, progress=False, resume=True)
     for run_id, parameters in weights(finished).items():
         assert all(torch.equal(v, weights(copied)[run_id][k]) for k, v in parameters.items())
+
+
+def test_what_one_process_cannot_read_none_goes_on_from(copied, monkeypatch):
+    """Else each would go on from another step."""
+    run = build_run(small(), progress=False, fresh=False)
+    newest = checkpoints.latest(copied / "checkpoints")
+    monkeypatch.setattr("trainers.ranks.any_true", lambda flag: True)  # another one says so
+    with pytest.raises(checkpoints.CheckpointError, match=f"{newest.name} cannot be read by another"):
+        run.restore(newest)
+    assert run.step == 0
+
+
+def test_a_file_of_text_that_is_cut_short_is_not_measured(tmp_path):
+    """It would hold out what was trained on."""
+    own, text = tmp_path / "own.txt", "".join(Path(p).read_text() for p in TEXT)[:60_000]
+    own.write_text(text)
+    config = small(
+        FAMILIES[1:], activations={"text": str(own)}, training={"steps": 2}, evaluation={"windows": 2}
+    )
+    train(config, tmp_path / "run", progress=False)
+    own.write_text(text[:40_000])
+    changed = (
+        r"the text own\.txt held-out has changed since .*run was trained: what is held out may have been"
+    )
+    with pytest.raises(RunError, match=changed + r".* evaluation\.text in .*run/config\.toml"):
+        evaluate_run(tmp_path / "run", progress=False)
+    with pytest.raises(RunError, match=changed):
+        train(config, tmp_path / "run", progress=False, resume=True)
+    own.write_text(text)
+    assert len(evaluate_run(tmp_path / "run", progress=False)) == 1
+    own.write_text(text[:20_000] + text[20_000:].replace("e", "o", 200))  # its end is as it was
+    with pytest.raises(
+        ActivationError, match=r"the text own\.txt train has changed \(.* then, .* now\); put b"
+    ):
+        train(config, tmp_path / "run", progress=False, resume=True)
+
+
+def test_a_held_out_text_that_has_changed_is_said(tmp_path):
+    """Of whole files and of other windows nothing was trained on; rows that are cut in two are refused."""
+    model, own = load_language_model(), tmp_path / "own"
+    own.mkdir()
+    for i in range(40):
+        (own / f"{i}.txt").write_text(f"{i} " * 400)
+    np.save(tmp_path / "ids.npy", np.arange(64 * 400) % 90 + 33)
+
+    def measured(text, windows=4):
+        config = small(evaluation={"text": str(text), "windows": windows})
+        check_same_text(tmp_path, config, read_held_out(config, model)[1])
+
+    for text in (own, tmp_path / "ids.npy"):
+        kept = {"held_out": check_evaluation_text(small(evaluation={"text": str(text), "windows": 4}), model)}
+        (tmp_path / "environment.json").write_text(json.dumps(kept))
+        measured(text)
+        measured(text, windows=2)
+        measured(tmp_path / "own")
+        if text == own:
+            (own / "11.txt").write_text("else " * 400)
+            assert is_held_out("11.txt")
+            with pytest.warns(UserWarning, match="the text own held-out has changed since .*on the new text"):
+                measured(text)
+    np.save(text, np.arange(64 * 400) % 90 + 34)
+    with pytest.raises(RunError, match=r"the text ids\.npy held-out has changed"):
+        measured(text)
 
 
 def test_a_run_without_its_checkpoints_is_not_trained_anew(copied):

@@ -23,6 +23,7 @@ from trainers.evaluate.linear_error import moment_bytes
 from trainers.export import ExportError, export
 from trainers.family import Family, Member
 from trainers.language_models import LanguageModel
+from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_sae, save_sae
 from trainers.sharding import ShardedFamily
 
@@ -149,3 +150,20 @@ def test_what_cannot_be_read_in_parts_is_said(tmp_path):
     place = saved(family(ReLU(), size=66).saes()[:1], tmp_path)[0]
     with pytest.raises(SAEFileError, match="latents cannot be divided over 4"):
         load_sae(place, SimpleNamespace(rank=0, count=4))
+
+
+def test_a_copy_that_has_changed_is_seen_by_the_process_that_reads_it(tmp_path):
+    """Its part may be where nothing has changed."""
+    sae = SAE(ReLU(), ReLU().start(D, D, F, (torch.zeros(D), torch.zeros(D)), 0), {"run_id": "a"})
+    places = [save_sae(sae, tmp_path / f"node{i}") for i in range(2)]
+    weights = places[1] / "sae.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+    fine, damaged = in_threads(2, lambda s: _fault(places[s.rank], s))
+    assert not fine and "node1: sae.safetensors is not as it was written" in damaged
+
+
+def _fault(place, shards):
+    try:
+        load_sae(place, shards)
+    except SAEFileError as error:
+        return str(error)

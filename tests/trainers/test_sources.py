@@ -16,6 +16,7 @@ from trainers.activations import ComputedRows, StoredActivations, row_sources, w
 from trainers.activations.row_files import opened_file
 from trainers.config import ConfigError, checked
 from trainers.evaluate.runs import check_unchanged, evaluate_run
+from trainers.origin import change_of, record_of
 from trainers.run import RunError, build_run
 from trainers.sae_files import load_saes
 from trainers.text import TextError
@@ -344,10 +345,35 @@ def test_files_that_have_become_others_are_not_measured_as_held_out(tmp_path):
         evaluate_run(tmp_path / "run", progress=False)
     (tmp_path / "away").rename(place)
     np.save(tmp_path / "a.npy", rows[:1500])
-    with pytest.raises(RunError, match="files of activations of this name are "):
+    with pytest.raises(
+        RunError, match=r"activations of a have changed: a\.npy since .*/run was trained: what"
+    ):
         evaluate_run(tmp_path / "run", progress=False)
+    with pytest.raises(
+        RunError, match=r"have changed: a\.npy since .*step_2 was written; .*put back what was"
+    ):
+        train(config, tmp_path / "run", progress=False, resume=True)
     was = json.loads((tmp_path / "run" / "environment.json").read_text())["model"]
     weights = SimpleNamespace(name=was["name"], revision="f" * 12, predicts=True)
-    with pytest.raises(RunError, match="weights of this name are now ffffff: its SAEs are of other activ"):
+    with pytest.raises(
+        RunError, match=r"weights of a have changed \(.*, ffffff now\).*: its SAEs are of other"
+    ):
         check_unchanged(tmp_path / "run", weights)
     check_unchanged(tmp_path / "run", SimpleNamespace(name=was["name"], revision=was["revision"]))
+
+
+def test_of_several_files_those_are_named_that_have_changed(tmp_path):
+    """By their own digests, whatever folder they are in; one that is added or gone has changed too."""
+    for name in "abc":
+        (tmp_path / name).mkdir()
+        np.save(tmp_path / name / "x.npy", windows())
+    places = [tmp_path / name for name in "abc"]
+    was = record_of(StoredActivations(places, name="m"))
+    assert list(was["files"]) == ["x.npy", "x.npy (2)", "x.npy (3)"]
+    np.save(tmp_path / "b" / "x.npy", windows() + 1)
+    assert (
+        change_of(was, StoredActivations(places, name="m")) == "the activations of m have changed: x.npy (2)"
+    )
+    fewer = change_of(was, StoredActivations(places[:1], name="m"))
+    assert fewer == "the activations of m have changed: x.npy (2), x.npy (3)"
+    assert change_of(was, SimpleNamespace(name="m", revision=was["revision"])) == ""

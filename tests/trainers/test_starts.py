@@ -14,6 +14,7 @@ from trainers.architectures import BUILT_IN, TopK
 from trainers.config import ConfigError, read_config, run_config, write_config
 from trainers.evaluate.runs import evaluate_run, evaluated
 from trainers.export import LayoutError, export, load
+from trainers.held_out import read_held_out
 from trainers.run import build_run
 from trainers.sae import SAE
 from trainers.sae_files import load_sae, load_saes, save_sae
@@ -49,7 +50,7 @@ def at_step_0(sections, **more):
 
 
 def table_of(saes, run):
-    return evaluated(saes, run.model, run.config, False).table
+    return evaluated(saes, run.model, run.config, read_held_out(run.config, run.model), False).table
 
 
 @pytest.mark.parametrize("centre", [True, False])

@@ -10,7 +10,8 @@ from trainers import checkpoints
 from trainers.activations import activation_stream, row_files
 from trainers.activations.evaluation_text import evaluation_windows
 from trainers.activations.row_files import neighbours
-from trainers.activations.stored import StoredActivations
+from trainers.activations.sources import token_windows
+from trainers.activations.stored import ROWS, StoredActivations
 from trainers.config import ConfigError, checked
 from trainers.evaluate.runs import evaluate_run
 from trainers.run import build_run
@@ -93,6 +94,21 @@ def test_a_pass_gives_every_training_row_once_and_none_that_is_held_out(folder):
     held, protocol = evaluation_windows(stored, windows=128, progress=False)
     assert sorted(held.flatten().tolist()) == list(range(1500, 1600))
     assert protocol.endswith(f", 5 windows of 20 rows, files {stored.revision[:6]}")
+
+
+@pytest.mark.parametrize("lengths", [(50,), (197,), (7,), (64,), (100, 1, 30)])
+def test_no_item_is_trained_on_and_held_out(lengths):
+    """Items [T, d] of any length, in files of several: whose they are, the rows say themselves."""
+    items = [np.repeat(np.arange(3000 // t)[:, None], t, 1) + 10_000 * i for i, t in enumerate(lengths)]
+    arrays = [np.repeat(i[..., None], 2, 2).astype(np.float32) for i in items]
+    stored = StoredActivations([a[:, 0] if a.shape[1] == 1 else a for a in arrays])
+    sides = [
+        token_windows(stored, "", split=split, progress=False).tokens for split in ("train", "evaluation")
+    ]
+    trained, held_out = ({*stored.capture(rows, ["x"])["x"][..., 0].ravel().tolist()} for rows in sides)
+    assert held_out and not trained & held_out
+    unused = len(stored) // ROWS - sum(map(len, sides))
+    assert 0 <= unused <= -(-lengths[-1] // ROWS)
 
 
 def test_metrics_are_those_of_plain_sums(folder, tmp_path):

@@ -29,6 +29,8 @@ class Sources(NamedTuple):
     parts: list[Part]
     names: list[str]
     digest: str
+    files: dict[str, str]
+    """Digests of each by its name."""
     column: str
     """Of a dataset."""
 
@@ -41,7 +43,7 @@ def sources_of(files: Any, form: str | None, column: str) -> Sources:
     TextError
         If something is missing, torn, or no activations.
     """
-    parts, names, digest, seen = list[Part](), list[str](), hashlib.sha256(), set[Path]()
+    parts, names, digest, seen = list[Part](), list[str](), _Digest(), set[Path]()
     for given in files if isinstance(files, list | tuple) else [files]:
         if isinstance(given, str | Path):
             for place in _places(Path(given), form):
@@ -53,14 +55,38 @@ def sources_of(files: Any, form: str | None, column: str) -> Sources:
                 found, column = _opened(place, form, column)
                 parts += found
                 names.append(place.name)
-                _digest_place(digest, place)
+                _digest_place(digest.of(place.name), place)
         else:
             parts.append(_of_ones_own(given, f"array {len(parts)}"))
             names.append(parts[-1].name)
-            _digest_rows(digest, parts[-1])
+            _digest_rows(digest.of(names[-1]), parts[-1])
     if not parts:
         raise TextError("no file of activations is named")
-    return Sources(parts, names, digest.hexdigest(), column)
+    return Sources(parts, names, digest.whole.hexdigest(), digest.each(), column)
+
+
+class _Digest:
+    """The digest of everything that is taken in, and that of each source."""
+
+    def __init__(self) -> None:
+        self.whole, self._own = hashlib.sha256(), list[tuple[str, Any]]()
+
+    def of(self, name: str) -> _Digest:
+        """The same, at a new source."""
+        self._own.append((name, hashlib.sha256()))
+        return self
+
+    def update(self, data: bytes) -> None:
+        """Take in bytes of the source."""
+        self.whole.update(data)
+        self._own[-1][1].update(data)
+
+    def each(self) -> dict[str, str]:
+        """Twelve digits of each source; of several of one name the later have a number too."""
+        found: dict[str, str] = {}
+        for number, (name, own) in enumerate(self._own, 1):
+            found[f"{name} ({number})" if name in found else name] = own.hexdigest()[:12]
+        return found
 
 
 def _opened(place: Path, form: str | None, column: str) -> tuple[list[Part], str]:

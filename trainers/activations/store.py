@@ -17,9 +17,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import fsspec
@@ -81,6 +82,7 @@ class ActivationStore(StoredActivations):
         self.left_out = LeftOut()
 
     cut, inner = False, 1
+    files: Mapping[str, str] = MappingProxyType({})
 
     def __repr__(self) -> str:
         return (

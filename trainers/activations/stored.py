@@ -2,12 +2,13 @@
 
 A row's number is its token. Harvest, shuffling, caching, resume, the split and the evaluation's windows are
 then those of text: a window is `ROWS` rows that lie together, and the last sixteenth of the rows is for
-evaluation. What needs predictions (cross-entropy, KL) is missing.
+evaluation. Of arrays `[n, T, d]` no item has rows on both sides: those of it that would be trained on are not
+used. What needs predictions (cross-entropy, KL) is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,8 @@ class StoredActivations:
     start_token = None
     ignore: tuple[int, ...] = ()
     dtype = torch.float32
+    files: Mapping[str, str]
+    """Digests of the sources by their names; none of a store, whose own manifest has them."""
     left_out = LeftOut()
     """Rows that do not count; a run sets what its configuration says."""
 
@@ -93,7 +96,7 @@ class StoredActivations:
             )
         self.context_length = window
         self._site = Site(found.column if site == SITE else site, "", "output", None, width)
-        self.revision = found.digest
+        self.revision, self.files = found.digest, found.files
         self.text = listed(found.names, 2)
 
     def __repr__(self) -> str:
@@ -126,6 +129,13 @@ class StoredActivations:
             raise TextError(f"{self.text}: {len(self):,} rows are less than one window of {length}")
         count = len(self) // length
         return np.arange(count * length, dtype=np.int64).reshape(count, length)
+
+    def item_start(self, row: int) -> int:
+        """The first row of the item `[T, d]` that a row is of; the row itself, where there are none."""
+        if row >= len(self):
+            return row
+        part = int(np.searchsorted(self._edges, row, side="right")) - 1
+        return row - (row - int(self._edges[part])) % self._parts[part].inner
 
     def protocol_of(self, text: str, windows: int, length: int) -> str:
         """What so many windows of the held-out rows are called in tables."""

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from math import gcd
 from pathlib import Path
 
 import pandas as pd
+from torch import Tensor
 
 from frontier.studies.evaluation import METRICS_FILE, joined
 from frontier.wording import listed
 from frontier.writing import remove_drafts
 from trainers import ranks, sharding
-from trainers.activations import evaluation_windows
 from trainers.config import RunConfig, run_config
 from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
 from trainers.exclusions import leave_out
+from trainers.held_out import check_same_text, read_held_out
 from trainers.kept import kept_folders
 from trainers.loggers import log_evaluation
-from trainers.origin import Origin, origin_of, own_origin
+from trainers.origin import Origin, change_of, origin_of, own_origin, recorded
 from trainers.precision import prepare, with_formats
 from trainers.promises.lines import own_fault
 from trainers.run import RunError, chosen_device
@@ -62,7 +62,9 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     alone, parts = ranks.world_size() == 1, list[Path]()
     if mine:
         with own_fault([type(s.architecture) for s in mine]):
-            found = evaluated(mine, model, config, progress and ranks.is_first())
+            windows = read_held_out(config, model, progress and ranks.is_first())
+            check_same_text(folder, config, windows[1])
+            found = evaluated(mine, model, config, windows, progress and ranks.is_first())
         if mesh.shards.rank == 0 and not alone:
             found.save(folder / f".evaluation_{mesh.group}", kept)
     ranks.barrier()
@@ -123,18 +125,11 @@ def check_unchanged(folder: Path, model: Origin) -> None:
     RunError
         If they have become others under the same name.
     """
-    path = folder / "environment.json"
-    if not path.exists():
-        return
-    was = json.loads(path.read_text(encoding="utf-8")).get("model", {})
-    if was.get("name") == model.name and was.get("revision") not in (None, model.revision):
-        what, why = "the files of activations", "what is held out may have been trained on"
-        if model.predicts:
-            what, why = "the weights", "its SAEs are of other activations"
-        raise RunError(
-            f"{folder} was trained on {model.name} {str(was['revision'])[:6]}, and {what} of this name are "
-            f"now {str(model.revision)[:6]}: {why}; put back what was"
-        )
+    was = recorded(folder).get("model", {})
+    if was.get("name") == model.name and (change := change_of(was, model)):
+        other = "its SAEs are of other activations"
+        why = other if model.predicts else "what is held out may have been trained on"
+        raise RunError(f"{change} since {folder} was trained: {why}; put back what was")
 
 
 def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:
@@ -152,13 +147,12 @@ def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:
             raise RunError(f"these SAEs were trained with {key} {was.pop()!r}, config.toml now says {now!r}")
 
 
-def evaluated(saes: list, model: Origin, config: RunConfig, progress: bool) -> Evaluation:
-    """These SAEs on the held-out text of a configuration, those of each site in a pass of their own."""
+def evaluated(
+    saes: list, model: Origin, config: RunConfig, windows: tuple[Tensor, str], progress: bool
+) -> Evaluation:
+    """These SAEs on windows of held-out text, those of each site in a pass of their own."""
     given, target = config.evaluation, config.activations.target_site
-    length = config.activations.context_length
-    tokens, protocol = evaluation_windows(
-        model, config.evaluation_text, given.windows, length, progress=progress
-    )
+    tokens, protocol = windows
     found = []
     for site in config.activations.places:
         own = [s for s in saes if not config.activations.sites or s.identity["site"] == site]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -52,6 +53,8 @@ class LanguageModel:
 
     predicts = True
     """Its logits give cross-entropy and KL."""
+    files: Mapping[str, str] = MappingProxyType({})
+    """It has no files of activations."""
 
     def __init__(
         self, model: Any, tokenizer: Any = None, *, name: str, ignore: Sequence[int] | None = None,
