@@ -58,10 +58,11 @@ def refuse_shared_text(config: RunConfig, model: Origin) -> None:
             )
 
 
-def check_same_text(folder: Path, config: RunConfig, protocol: str) -> None:
+def check_same_text(folder: Path, config: RunConfig, model: Origin, protocol: str) -> None:
     """Nothing, if the text that is held out is that of the training; a word, if it is whole files.
 
-    A file that is cut in two, and now is shorter, holds out what was trained on.
+    A file that is cut in two, and now is shorter, holds out what was trained on. Files of activations are
+    looked at themselves (`origin.change_of`).
 
     Raises
     ------
@@ -70,12 +71,15 @@ def check_same_text(folder: Path, config: RunConfig, protocol: str) -> None:
     """
     text, was = config.evaluation_text, recorded(folder).get("held_out", {})
     then, now = (READ.match(p) for p in (was.get("protocol", ""), protocol))
-    if was.get("text") != text or then is None or now is None or then["digest"] == now["digest"]:
+    if then is None or now is None or then["digest"] == now["digest"]:
         return
-    if not is_files(text) and then["rest"] != now["rest"]:
+    if model.files or was.get("text") != text:
+        return
+    of_files = model.predicts and is_files(text)
+    if not of_files and then["rest"] != now["rest"]:
         return  # other windows, of which the digest is
     said = f"the text {now['name']} has changed since {folder} was trained"
-    if is_files(text) and not is_cut(text):
+    if of_files and not is_cut(text):
         if ranks.is_first():
             warnings.warn(f"{said}: these are metrics on the new text", stacklevel=3)
         return

@@ -39,7 +39,7 @@ def origin_of(config: RunConfig, device: torch.device) -> Origin:
 
 def record_of(model: Origin) -> dict[str, Any]:
     """What a run keeps of its model or files, by which it is seen whether they are the same later."""
-    return {"name": model.name, "revision": model.revision, "files": model.files}
+    return {"name": model.name, "revision": model.revision, "files": dict(model.files)}
 
 
 def change_of(was: Mapping[str, Any], model: Origin) -> str:

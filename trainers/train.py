@@ -69,7 +69,7 @@ def train(
         run = build_run(config, bool(progress) and ranks.is_first(), fresh, origin)
         held_out = check_evaluation_text(config, run.model)
         if resume:
-            check_same_text(folder, config, held_out["protocol"])
+            check_same_text(folder, config, run.model, held_out["protocol"])
             go_on(run, folder)
             kept.say_missed(folder, run.config, run.step)
         if ranks.is_first():

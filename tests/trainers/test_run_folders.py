@@ -83,7 +83,7 @@ def test_a_held_out_text_that_has_changed_is_said(tmp_path):
 
     def measured(text, windows=4):
         config = small(evaluation={"text": str(text), "windows": windows})
-        check_same_text(tmp_path, config, read_held_out(config, model)[1])
+        check_same_text(tmp_path, config, model, read_held_out(config, model)[1])
 
     for text in (own, tmp_path / "ids.npy"):
         kept = {"held_out": check_evaluation_text(small(evaluation={"text": str(text), "windows": 4}), model)}

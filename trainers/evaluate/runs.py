@@ -63,7 +63,7 @@ def evaluate_run(folder: str | Path, *, model: Origin | None = None, progress: b
     if mine:
         with own_fault([type(s.architecture) for s in mine]):
             windows = read_held_out(config, model, progress and ranks.is_first())
-            check_same_text(folder, config, windows[1])
+            check_same_text(folder, config, model, windows[1])
             found = evaluated(mine, model, config, windows, progress and ranks.is_first())
         if mesh.shards.rank == 0 and not alone:
             found.save(folder / f".evaluation_{mesh.group}", kept)
