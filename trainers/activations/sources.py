@@ -161,8 +161,9 @@ def _of_array(
         body = length - (model.start_token is not None)
         array = array[: len(array) // body * body].reshape(-1, body)
     cut = len(array) - len(array) // EVALUATION_SHARE
-    end = model.item_start(cut * body) // body if isinstance(model, StoredActivations) else cut
-    part = {None: slice(None), "train": slice(None, end), "evaluation": slice(cut, None)}[split]
+    if split == "train" and isinstance(model, StoredActivations):
+        cut = model.item_start(cut * body) // body
+    part = {None: slice(None), "train": slice(None, cut), "evaluation": slice(cut, None)}[split]
     wanted = None if tokens is None else -(-tokens // body)
     rows = array[part][:wanted]
     unit = "rows" if isinstance(model, StoredActivations) else "tokens"
