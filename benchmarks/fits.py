@@ -28,6 +28,8 @@ from frontier.intervals import bootstrap, profile
 from frontier.problems import Problem, parameter
 
 SEED, POINTS, BATCH, LOOP, ROUNDS = 20261120, 10, 20_000, 200, 5
+FEW = {"loop": 20, "rounds": 2}
+"""Of a quick run: fits of each loop, and rounds."""
 CHECKED = 100_000
 R_FIGURES = {
     "measured": "20 Nov 2026, R 4.2.2, drc 3.0-1, drda 2.0.5, one core of a shared machine; not run here",
@@ -89,17 +91,19 @@ def by_lm(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.array(out)
 
 
-def race(x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
+def race(
+    x: np.ndarray, y: np.ndarray, loop: int = LOOP, rounds: int = ROUNDS
+) -> dict[str, dict[str, float]]:
     """Fits per second of each method, the engine's lead, and how far its optima are from theirs."""
     methods = {
         "engine, batched": (by_engine, y),
-        "lmfit Model.fit, loop": (by_lmfit, y[:, :LOOP]),
-        "scipy curve_fit, bounds, loop": (by_curve_fit, y[:, :LOOP]),
-        "scipy curve_fit, no bounds, loop": (by_lm, y[:, :LOOP]),
+        "lmfit Model.fit, loop": (by_lmfit, y[:, :loop]),
+        "scipy curve_fit, bounds, loop": (by_curve_fit, y[:, :loop]),
+        "scipy curve_fit, no bounds, loop": (by_lm, y[:, :loop]),
     }
     speeds: dict[str, list[float]] = {name: [] for name in methods}
     optima: dict[str, np.ndarray] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, (work, columns) in methods.items():
             start = time.process_time()
             optima[name] = work(x, columns)
@@ -112,9 +116,9 @@ def race(x: np.ndarray, y: np.ndarray) -> dict[str, dict[str, float]]:
             for name, v in speeds.items()
         },
         "largest_relative_difference_of_rss": {
-            "lmfit": float(np.max(np.abs(engine[:LOOP] / lmfits - 1))),
-            "curve_fit, bounds": float(np.max(np.abs(engine[:LOOP] / bounded - 1))),
-            "curve_fit, no bounds": float(np.max(np.abs(engine[:LOOP] / unbounded - 1))),
+            "lmfit": float(np.max(np.abs(engine[:loop] / lmfits - 1))),
+            "curve_fit, bounds": float(np.max(np.abs(engine[:loop] / bounded - 1))),
+            "curve_fit, no bounds": float(np.max(np.abs(engine[:loop] / unbounded - 1))),
         },
     }
 
@@ -123,7 +127,7 @@ def main() -> None:
     """Run, print, write."""
     asked = arguments(__doc__, "few fits").parse_args()
     rng = np.random.default_rng(SEED)
-    found = race(*data(2_000 if asked.quick else BATCH, rng))
+    found = race(*data(2_000, rng), **FEW) if asked.quick else race(*data(BATCH, rng))
     faster = found["engine_is_faster_by"]
     rows = [(name, f"{v:,.0f}", f"{faster[name]:.0f}") for name, v in found["fits_per_second"].items()]
     print(tabulate(rows, ("method", "fits/s", "engine is faster by")))

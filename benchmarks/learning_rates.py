@@ -93,11 +93,11 @@ def against_the_default(saes: pd.DataFrame) -> dict[str, Any]:
     default = f"{known(name).default_rate(steps):.3g}"
     y = "performance_hit" if stream == "shipped" else "fvu"
     table = saes.assign(family=saes["rate"], performance_hit=saes["hit"])
-    found = frontier.compare(table[["family", "l0", y]], default).ratios.to_frame()
+    found = [c.potency for c in frontier.compare(table[["family", "l0", y]], default)]
     over = {
-        str(r.family): [round(float(v), 3) for v in (r.ratio, r.ratio_low, r.ratio_high)]
-        for r in found.itertuples()
-        if r.quantity == "relative_potency" and r.ratio == r.ratio
+        r.family: [round(float(v), 3) for v in (r.ratio, r.ratio_low, r.ratio_high)]
+        for r in found
+        if r.ratio == r.ratio
     }
     best = max(over, key=lambda rate: over[rate][0], default=default)
     loses = over[best] if over and over[best][0] > 1 else [1.0, 1.0, 1.0]

@@ -253,13 +253,14 @@ def test_fvu_is_the_axis_where_there_is_no_loss():
 def test_noise_alone_is_no_crossing():
     # 60 pairs of parallel frontiers, the family 1.3 times as potent, 10 % noise. The interpolated points
     # cross in most; a verdict of crossing is right in none. Equal n is rejected in 5 %: 8 is a 99 % limit.
-    verdicts, touching = [], 0
+    rows = []
     for seed in range(60):
-        rows = runs("relu", 0.05, 0.8, seed=seed, noise=0.1) + runs("topk", 0.065, 0.8, 100 + seed, noise=0.1)
-        found = compare(rows, errors="log")["topk"]
-        verdicts.append(found.verdict)
-        touching += any(o.crosses for o in found.observed)
-    assert touching > 20 and verdicts.count("crossing") <= 8
+        rows += runs("relu", 0.05, 0.8, seed=seed, noise=0.1, layer=seed)
+        rows += runs("topk", 0.065, 0.8, 100 + seed, noise=0.1, layer=seed)
+    found = compare(rows, by="layer", errors="log")
+    verdicts = [c.verdict for c in found]
+    touching = sum(any(o.crosses for o in c.observed) for c in found)
+    assert len(found) == 60 and touching > 20 and verdicts.count("crossing") <= 8
     assert verdicts.count("worse") <= 2
 
 

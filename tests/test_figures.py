@@ -579,18 +579,6 @@ def test_log_ticks_are_few_and_inside(ratio):
 # Files
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["pdf", "png", "svg"])
-def test_saving_twice_gives_the_same_bytes(kind, tmp_path, hill20):
-    for name in ("one", "two"):
-        with paper_style():
-            axes = plot_fits(hill20)
-        assert save_figure(axes, tmp_path / name, kind) == [tmp_path / f"{name}.{kind}"]
-        plt.close("all")
-    one, two = ((tmp_path / f"{n}.{kind}").read_bytes() for n in ("one", "two"))
-    assert one == two and len(one) > 5000
-
-
 def test_saved_files_are_what_venues_ask_for(tmp_path, resid):
     with paper_style("icml"):
         ax = draw_frontier(resid)
