@@ -7,6 +7,9 @@ BROWSER = { command -v chromium || command -v google-chrome || test "$$(id -u)" 
 
 .PHONY: demo test test-quick oldest newest clients lint bench torture mutants coverage gallery docs interop pages clean verdicts
 
+# Compiled tests are kept, even where the shell keeps none: to compile them takes some seconds.
+test test-quick: export PYTHONDONTWRITEBYTECODE =
+
 demo: .venv/.demo
 	.venv/bin/sae-train demo --out out/demo $(if $(FAST),--fast)
 

@@ -91,9 +91,7 @@ def by_lm(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.array(out)
 
 
-def race(
-    x: np.ndarray, y: np.ndarray, loop: int = LOOP, rounds: int = ROUNDS
-) -> dict[str, dict[str, float]]:
+def race(x: np.ndarray, y: np.ndarray, loop: int = LOOP, rounds: int = ROUNDS) -> dict[str, dict[str, float]]:
     """Fits per second of each method, the engine's lead, and how far its optima are from theirs."""
     methods = {
         "engine, batched": (by_engine, y),

@@ -64,8 +64,14 @@ def test_fit(table, tmp_path):
     assert {p.name for p in tmp_path.glob("*.png")} == {"fits.png", "fits_log.png"}
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """A test of what the tables of a folder say draws none of its figures."""
+    monkeypatch.setattr("frontier.outputs.write_figure", lambda axes, stem: [])
+
+
 @pytest.mark.slow
-def test_level(table):
+def test_level(table, undrawn):
     # 95 %: README and docs; a lower level has limits inside
     widths = {}
     asked = ("--by", "site", "--where", "site == 'Resid'")
@@ -100,7 +106,7 @@ def test_more_cells_than_a_page_holds_are_a_table_and_a_word(tmp_path):
     assert not list((tmp_path / "found").glob("*.png"))
 
 
-def test_curves_that_vanish(table, tmp_path):
+def test_curves_that_vanish(table, tmp_path, undrawn):
     """The offset as a number and as a word, for `fit` and for the curves beside verdicts."""
     chosen = frontier.pareto_set(frontier.read(table), "site")
     asked = ["--by", "site", "--curve", "hill", "--vanishing-l0"]

@@ -164,9 +164,11 @@ def test_a_doubtful_ratio_is_hollow():
 @pytest.mark.slow
 @pytest.mark.parametrize("venue", ["neurips", "icml", "acl"])
 def test_no_text_overlaps_or_is_cut_off(venue, hill20):
-    with paper_style(venue, 1 if venue == "neurips" else 2):
-        for function in (plot_potencies, plot_hit_ratios, plot_regions, plot_residuals):
-            assert clashes(function(hill20)[0].figure) == ([], [])
+    """In two columns where there are two; the same panels in one column: test_figures_layout."""
+    if venue != "neurips":
+        with paper_style(venue, 2):
+            for function in (plot_potencies, plot_hit_ratios, plot_regions, plot_residuals):
+                assert clashes(function(hill20)[0].figure) == ([], [])
     with paper_style(venue):
         assert clashes(plot_evidence(frontier.select_curve(hill20, replicates=20)).figure) == ([], [])
         assert clashes(draw_potency(hill20[1], hill20[0]).figure) == ([], [])

@@ -34,7 +34,6 @@ def scale_of(device: torch.device) -> Scale:
     return SCALES.get(device.type, SCALES["cuda"])
 
 
-
 def engine_on(device: torch.device, name: str, half: bool = True, **how: Any) -> StackedEngine:
     """A small family of an architecture on its GPU engine, closed forms included."""
     kind, scale = architecture(name), how.get("scale", scale_of(device))
@@ -91,7 +90,10 @@ def gradients(device: torch.device) -> dict[str, Any]:
 
 def _errors(device: torch.device, name: str, half: bool) -> dict[str, float]:
     scale = scale_of(device)
-    ours, oracle = engine_on(device, name, half), engine_on(torch.device("cpu"), name, halves=None, scale=scale)
+    ours, oracle = (
+        engine_on(device, name, half),
+        engine_on(torch.device("cpu"), name, halves=None, scale=scale),
+    )
     oracle.family.parameters = {k: v.double() for k, v in oracle.family.parameters.items()}
     oracle.family.state = {k: v.double() for k, v in oracle.family.state.items()}
     given = batch_on(device, 1)
@@ -149,7 +151,10 @@ def questions(device: torch.device) -> dict[str, Any]:
     """Steps under `set_sync_debug_mode("error")`: what asked the device for a value, by architecture."""
     found: dict[str, Any] = {}
     for name in ARCHITECTURES:
-        engine, batches = engine_on(device, name), [batch_on(device, s) for s in range(scale_of(device).steps)]
+        engine, batches = (
+            engine_on(device, name),
+            [batch_on(device, s) for s in range(scale_of(device).steps)],
+        )
         engine.step(batches[0], 0)  # sends the schedule, and looks once at how long latents were silent
         try:
             if device.type == "cuda":
