@@ -148,7 +148,8 @@ def pool_ratios(
     Raises
     ------
     ValueError
-        When fewer than two cells have a finite interval, or the family is not named and there are several.
+        When fewer than two cells have a finite interval, a cell stands there twice, or the family is not
+        named and there are several.
 
     Examples
     --------
@@ -169,14 +170,19 @@ def pool_ratios(
         )
     if len({r.family for r in rows}) > 1:
         raise ValueError(f"name the family to pool: {listed(sorted({r.family for r in rows}))}")
+    names = [(r.reference, *r.group.items()) for r in rows]
+    if twice := [_name(r, rows) for r, name in zip(rows, names, strict=True) if names.count(name) > 1]:
+        raise ValueError(
+            f"each cell is pooled once, found {listed(twice, 4)} several times; pool one table, at one hit"
+        )
     kept, left_out = _finite(rows)
     if not extrapolated:
         left_out += [f"{_name(r, rows)} ({OUTSIDE})" for r in kept if _is_outside(r)]
         kept = [r for r in kept if not _is_outside(r)]
     if len(kept) < 2:
         raise ValueError(
-            f"pooling needs two or more cells with finite intervals inside the data, found {len(kept)}; "
-            f"{listed(left_out, 4)}"
+            f"pooling needs two or more cells with finite intervals inside the data, found {len(kept)}"
+            f"{'; left out: ' if left_out else ''}{listed(left_out, 4)}"
         )
     return _combined(kept, left_out, quantity, level)
 
@@ -277,6 +283,12 @@ def _doubts(kept: Sequence[Ratio], left_out: Sequence[str]) -> tuple[Doubt, ...]
             "better known part."
         )
         doubts.append(Doubt(Kind.left_out, text, numbers={"cells": len(left_out)}))
+    if crossed := [_name(r, kept) for r in kept if has(r.doubts, Kind.not_parallel)]:
+        text = (
+            f"No single ratio exists in {len(crossed)} of {cells} ({listed(crossed, 4)}): it depends on "
+            "the hit, and the pooled one holds at the hits where they are read."
+        )
+        doubts.append(Doubt(Kind.not_parallel, text, numbers={"cells": len(crossed)}))
     if outside := sum(map(_is_outside, kept)):
         text = f"{outside} of {cells} extrapolated: {OUTSIDE}."
         doubts.append(Doubt(Kind.no_overlap, text, numbers={"cells": outside}))

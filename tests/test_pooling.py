@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 
 import frontier
 from benchmarks.verdict_parts.pooling import further_cell
-from frontier.doubts import Doubt, Kind
+from frontier.doubts import Doubt, Kind, has
 from frontier.pooling import pool_ratios, random_effects
 from frontier.ratios import Ratio
 
@@ -230,3 +230,41 @@ def test_cells_without_a_potency_are_left_out_by_name():
     assert [d.kind.name for d in pooled.doubts][:1] == ["left_out"]
     again = type(found.potencies).from_dict(found.potencies.to_dict())
     assert pool_ratios(again).left_out == pooled.left_out
+
+
+def test_a_cell_is_pooled_once():
+    """Twice the same rows, or one cell read at two hits, are no more cells than one."""
+    table = simulated_cells((1.5, 1.4, 1.3), slope=-0.7)
+    potencies = frontier.compare(table, "relu").potencies
+    with pytest.raises(ValueError, match="each cell is pooled once, found layer 0, layer 1"):
+        frontier.pool_ratios([*potencies, *potencies])
+    at_two_hits = frontier.ratio_table(frontier.fit(table, "power"), "relu", at=[0.08, 0.12])
+    with pytest.raises(ValueError, match="each cell is pooled once"):
+        frontier.pool_ratios(at_two_hits)
+
+
+def test_pooled_crossings_say_that_no_single_ratio_exists():
+    """Truth: steeper by 0.4 in every cell, so that the families cross at L0 50 in each."""
+    found = frontier.compare(simulated_cells((1.0, 1.0, 1.0), slope=-1.1), "relu")
+    assert {c.verdict for c in found} == {"crossing"}
+    assert all(has(r.doubts, Kind.not_parallel) for r in found.potencies)
+    (doubt,) = [d for d in frontier.pool_ratios(found.potencies).doubts if d.kind is Kind.not_parallel]
+    assert doubt.numbers["cells"] == 3
+    alike = frontier.pool_ratios(
+        frontier.compare(simulated_cells((1.5, 1.4, 1.3), slope=-0.7), "relu").potencies
+    )
+    assert not has(alike.doubts, Kind.not_parallel)
+
+
+def simulated_cells(potencies, slope):
+    """ReLU on hit = 0.1 (L0 / 50)^-0.7, TopK of another slope and potency; 2 % noise, a layer a potency."""
+    rng, l0 = np.random.default_rng(3), np.geomspace(10, 200, 9)
+    rows = []
+    for layer, potency in enumerate(potencies):
+        for family, exponent, times in (("relu", -0.7, 1.0), ("topk", slope, potency)):
+            hits = 0.1 * (l0 * times / 50) ** exponent * np.exp(rng.normal(0, 0.02, len(l0)))
+            rows += [
+                {"layer": layer, "family": family, "l0": x, "loss_recovered": 1 - hit}
+                for x, hit in zip(l0, hits, strict=True)
+            ]
+    return pd.DataFrame(rows)

@@ -16,6 +16,7 @@ from frontier.comparison.search import search_sd
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
 from frontier.distributions import two_sided
+from frontier.doubts import Kind
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -267,7 +268,9 @@ class Task:
             c = replace(c, potency_range=span, decisive_row=row)
             if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
                 c = replace(c, crossing=Crossing(*met, self.level))
-            c = replace(c, doubts=doubts_of(c, both, decision, scatter, outlier))
+            doubts = doubts_of(c, both, decision, scatter, outlier)
+            of_ratio = tuple(d for d in doubts if d.kind is Kind.not_parallel)
+            c = replace(c, doubts=doubts, potency=replace(c.potency, doubts=of_ratio))
             words = claim(c)
             where = in_words(group)
             yield replace(c, claim=words, sentence=f"{where}: {words}" if where else words)

@@ -10,7 +10,7 @@ from frontier.comparison.verdicts import CONTRADICTED, MISFIT, RISES, Decision, 
 from frontier.doubts import Doubt, Kind, worst_first
 from frontier.fits.points import Points
 from frontier.ratios.pairs import design_doubts
-from frontier.shared_shape.scatter import Scatter
+from frontier.shared_shape.scatter import Scatter, Widened
 from frontier.wording import number, p_value_text, plural
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LACK_OF_FIT = 0.05
 OUTLIER = 0.01
+UNEQUAL = 0.05
 FEW = 3
 """Points of a family up to which its slope and bend are mostly those of the others."""
 
@@ -75,6 +76,8 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
             "every interval of its cell: leave it out if its training failed."
         )
         yield Doubt(Kind.outlier, text, row=outlier, numbers={"p": scatter.p_outlier})
+    if scatter.widened.p_unequal < UNEQUAL:
+        yield _unequal_noise(scatter.widened)
     if c.correlated:
         rho, p = scatter.autocorrelation, scatter.p_autocorrelation
         text = (
@@ -91,9 +94,19 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
         yield Doubt(Kind.seeds, text, numbers=numbers)
 
 
+def _unequal_noise(widened: Widened) -> Doubt:
+    least, most = min(widened.spreads), max(widened.spreads)
+    text = (
+        f"One family errs {number(most / max(least, 1e-12 * most), 2)} times as much as another about its "
+        f"curve (p {p_value_text(widened.p_unequal)}): where it is larger, each family's own noise counts."
+    )
+    return Doubt(Kind.unequal_noise, text, numbers={"least": least, "most": most, "p": widened.p_unequal})
+
+
 def _of_the_points(c: Comparison, both: tuple[Points, Points]) -> Iterator[Doubt]:
     for name, points in zip((c.family, c.reference), both, strict=True):
         count = len(points.x)
         if count <= FEW:
-            text = f"{name} has {plural(count, 'SAE')}: its slope and bend are mostly those of the others."
+            saes = plural(count, "SAE")
+            text = f"{name} has {saes}: its slope, bend and noise are mostly those of the others."
             yield Doubt(Kind.few_points, text, name, numbers={"points": count})

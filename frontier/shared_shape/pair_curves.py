@@ -24,6 +24,7 @@ from frontier.shared_shape.models import (
     moved_columns,
     powers,
 )
+from frontier.shared_shape.noise import combined
 
 HITS = 25
 """Hits in the common range at which a potency is read."""
@@ -93,6 +94,7 @@ class Curves:
     df: int
     inflation: Array
     sign: float
+    own_noise: NDArray[np.bool_]
     place: Place | None = None
 
     def design(self, at: Array, *, moved: bool, slope: bool = False) -> Array:
@@ -112,9 +114,14 @@ class Curves:
 
     def error(self, design: Array) -> Array:
         """Standard error of a linear combination of coefficients, (cells, points)."""
-        variance = (design @ self.free.covariance * design).sum(-1)
-        sigma2 = self.free.rss / self.df * self.inflation
-        return np.sqrt(np.maximum(variance, 0.0) * sigma2[:, None])
+        return np.sqrt(self._combined(design)[0] * self.inflation[:, None])
+
+    def _combined(self, design: Array) -> tuple[Array, Array]:
+        return combined(self.free, design, self.layout.family, self.df, self.own_noise)
+
+    def freedom(self, design: Array) -> Array:
+        """Degrees of freedom of one linear combination, (cells,)."""
+        return self._combined(design[:, None])[1][:, 0]
 
     def robust_error(self, design: Array) -> Array:
         """The larger of that and of the error that no errors model is needed for, (cells, points).
@@ -152,7 +159,7 @@ class Curves:
         """Hits of the common range, log relative potency there and its standard error, (cells, HITS).
 
         Then its standard error whatever the errors, and last the potency at the middle hit with each point
-        left out, (cells, points). NaN without a common range.
+        left out, (cells, points), and its degrees of freedom, (cells,). NaN without a common range.
         """
         family = self.layout.family
         lows, highs = [], []
@@ -168,7 +175,8 @@ class Curves:
         gradient = d_base - d_moved
         left_out = self.sign * (z_base - z_moved)[:, MIDDLE, None] - self._influence(gradient[:, MIDDLE])
         errors = self.error(gradient), self.robust_error(gradient)
-        return np.exp(logs), self.sign * (z_base - z_moved), *errors, left_out
+        freedom = self.freedom(gradient[:, MIDDLE])
+        return np.exp(logs), self.sign * (z_base - z_moved), *errors, left_out, freedom
 
     def _influence(self, gradient: Array) -> Array:
         """How much a linear combination falls when a point is left out, (cells, points).
@@ -196,12 +204,13 @@ class Curves:
         slope = np.minimum(self.value(at, moved=moved, slope=True), FLATTEST)
         return at, -self.design(at, moved=moved) / slope[..., None]
 
-    def differences(self, z: Array) -> tuple[Array, Array]:
-        """η of the family less η of the reference over the common range of L0, and its standard error."""
+    def differences(self, z: Array) -> tuple[Array, Array, Array]:
+        """η of the family less η of the reference over the common range of L0, its standard error, and df."""
         at, apart = common_range(self.layout, z)
         design = self.design(at, moved=True) - self.design(at, moved=False)
         gap = self.sign * np.einsum("cpk,ck->cp", design, self.free.theta)
-        return np.where(apart, 0.0, gap), np.where(apart, 0.0, self.error(design))
+        freedom = self.freedom(design[:, GRID // 2])
+        return np.where(apart, 0.0, gap), np.where(apart, 0.0, self.error(design)), freedom
 
 
 def never_turning(heights: Array, at: Array, low: Array, high: Array) -> Array:

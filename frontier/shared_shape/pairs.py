@@ -16,6 +16,7 @@ from frontier.errors import Errors
 from frontier.shared_shape.cells import Batch
 from frontier.shared_shape.flips import added_columns, ranks_of
 from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
+from frontier.shared_shape.noise import combined
 from frontier.shared_shape.pair_curves import Curves, around_shift, common_range
 from frontier.sign_changes import sign_changes
 
@@ -115,11 +116,12 @@ class Weighted:
 
 def estimates(
     layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array,
-    shifts: Array,
+    shifts: Array, own_noise: NDArray[np.bool_],
 ) -> Estimates:  # fmt: skip
     """Family `f` against family 0 under one kind of model; the one with more points is the base.
 
-    The other families stand where they lie on the base's curve, by `shifts` (cells, families).
+    The other families stand where they lie on the base's curve, by `shifts` (cells, families). In the cells
+    `own_noise` each family has a variance of its own.
     """
     base, moved = (0, f) if layout.distinct[0] >= layout.distinct[f] else (f, 0)
     sign = 1.0 if moved == f else -1.0
@@ -129,21 +131,26 @@ def estimates(
     t, n = errors.scale(y), z.shape[-1]
     columns = layout.columns(z, moved=True)
     free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
-    gate, _ = added_columns(common, columns, ranks, inflation, df_inflated)
+    wide = inflation, df_inflated, layout.family, own_noise
+    gate, _ = added_columns(common, columns, ranks, *wide)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)
     if layout.tested > 1:
         own = _with_own_powers(layout, shift, z)
-        parallel, _ = added_columns(shift, own, ranks, inflation, df_inflated)
+        parallel, _ = added_columns(shift, own, ranks, *wide)
     df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
-    shift_se = np.sqrt(shift.rss / shift_df * shift.covariance[:, -1, -1] * inflation)
+    last = np.zeros((len(z), 1, shift.theta.shape[-1]))
+    last[..., -1] = 1.0
+    variance, shift_freedom = combined(shift, last, layout.family, shift_df, own_noise)
+    shift_se = np.sqrt(variance[:, 0] * inflation)
     placed, place = around_shift(layout, z, t, errors, free, shift)
-    curves = Curves(layout, placed, df, inflation, sign, place)
-    hits, potency, potency_se, robust_se, left_out = curves.potencies(z, y)
-    gap, gap_se = curves.differences(z)
+    curves = Curves(layout, placed, df, inflation, sign, own_noise, place)
+    hits, potency, potency_se, robust_se, left_out, freedom = curves.potencies(z, y)
+    gap, gap_se, beside = curves.differences(z)
+    freedom = np.where(np.isfinite(freedom), freedom, beside)
     return Estimates(
-        gate, parallel, sign * shift.theta[:, -1], shift_se, np.minimum(df_inflated, shift_df),
-        np.minimum(df_inflated, df), curves.slope(z), curves.falls(z).astype(float), hits, potency,
+        gate, parallel, sign * shift.theta[:, -1], shift_se, np.minimum(df_inflated, shift_freedom[:, 0]),
+        np.minimum(df_inflated, freedom), curves.slope(z), curves.falls(z).astype(float), hits, potency,
         potency_se, robust_se, left_out, gap, gap_se,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
 from frontier.shared_shape.flips import added_columns, blocks, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, either, fit_linear
+from frontier.shared_shape.noise import REJECTED, unequal
 
 POOLED = 0.25
 """Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
@@ -42,17 +43,26 @@ class Widened:
         and its residuals tell too little. By simulation: see "equal search" of `make verdicts`.
     df : float
         Degrees of freedom.
+    p_unequal, spreads : float, tuple of float
+        Of one variance for all families; residual SDs of each on the errors' scale.
     """
 
     by_seed: bool
     seeds: float
     selection: float
     df: float
+    p_unequal: float = 1.0
+    spreads: tuple[float, ...] = ()
 
     @property
     def inflation(self) -> float:
         """All together."""
         return self.seeds * self.selection
+
+    @property
+    def unequal(self) -> bool:
+        """Whether each family has a variance of its own."""
+        return self.p_unequal < REJECTED
 
 
 @dataclass(frozen=True)
@@ -89,16 +99,15 @@ Places = tuple[Array, Array]
 
 def widenings(layout: Layout, places: Places, y: Array, errors: Errors, cells: list[Cell]) -> list[Widened]:
     """What widens the variances of each cell of a batch under the free model, where that fits better."""
-    df, free = y.shape[-1] - layout.n_free, None
-    if any(c.seeds is not None for c in cells):
-        free = _better(_fitted(layout, places, y, errors))
-    out = []
+    df, free = y.shape[-1] - layout.n_free, _better(_fitted(layout, places, y, errors))
+    out, (p, spreads) = [], unequal(free, layout.family)
     for i, cell in enumerate(cells):
         seeds = None
-        if free is not None and cell.seeds is not None:
+        if cell.seeds is not None:
             seeds = between_seeds(cell, free.residuals[i], float(np.sqrt(free.rss[i] / df)), df)
         between, df_between = seeds or (1.0, float(df))
-        out.append(Widened(seeds is not None, between, float(np.sqrt(cell.runs_per_kept)), df_between))
+        selection, own = float(np.sqrt(cell.runs_per_kept)), (float(p[i]), tuple(spreads[i].tolist()))
+        out.append(Widened(seeds is not None, between, selection, df_between, *own))
     return out
 
 

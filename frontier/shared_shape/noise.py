@@ -1,0 +1,109 @@
+"""Families that err unequally: each family's own variance, where one for all of a cell is rejected.
+
+A family that errs three times as much as the others, with fewer SAEs, is told apart by chance where one
+variance is taken for all. There each family's residuals tell its own, and degrees of freedom are those of
+Satterthwaite (1946), Biometrics 2, 110, as in Welch's t; several columns together are held against F with the
+degrees of freedom of the mixture of their variances. It only ever widens: what a few points of a family say
+of its noise may be less than the truth. Sources: Bartlett (1937), Proceedings of the Royal
+Society A 160, 268, for the test; Horn, Horn & Duncan, JASA 70 (1975) 380, for the degrees of freedom that a
+fit leaves to a part of the points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc, fdtrc
+
+from frontier.shared_shape.models import EXACT, Array, Fitted
+
+REJECTED = 0.25
+"""One variance for all families is given up at this level (Bancroft's rule)."""
+LEAST_DF = 1.5
+"""Degrees of freedom below which a family's residuals tell no variance: it is taken to err as all do."""
+
+
+def own_variances(residuals: Array, basis: Array, family: NDArray[np.intp]) -> tuple[Array, Array]:
+    """Mean squares of each family about a fit, and the degrees of freedom that it left, (cells, families).
+
+    `basis` is an orthonormal one of the fit's weighted columns, (cells, points, columns).
+
+    >>> import numpy as np
+    >>> mean = np.full((1, 4, 1), 0.5)
+    >>> variance, df = own_variances(np.array([[1.0, -1, 2, -2]]), mean, np.array([0, 0, 1, 1]))
+    >>> variance.round(3).tolist(), df.tolist()
+    ([[1.333, 5.333]], [[1.5, 1.5]])
+    """
+    on = (family[:, None] == np.arange(family.max() + 1)).astype(float)
+    df = (1 - (basis**2).sum(-1)) @ on
+    square = residuals**2
+    pooled = square.sum(-1, keepdims=True) / np.maximum(df.sum(-1, keepdims=True), 1e-9)
+    told = df >= LEAST_DF
+    return np.where(told, square @ on / np.where(told, df, 1.0), pooled), np.where(
+        told, df, df.sum(-1)[:, None]
+    )
+
+
+def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
+    """P values of one variance for all families (Bartlett), (cells,), and SDs of each, (cells, families)."""
+    variance, df = own_variances(fitted.residuals, basis_of(fitted.jacobian, fitted.root_weights), family)
+    total = df.sum(-1)
+    pooled = np.maximum((variance * df).sum(-1) / total, EXACT)
+    logs = np.log(np.maximum(variance, EXACT * pooled[:, None]))
+    gap = total * np.log(pooled) - (df * logs).sum(-1)
+    less = variance.shape[-1] - 1
+    inexact = ((1 / df).sum(-1) - 1 / total) / (3 * less)
+    p = chdtrc(less, np.maximum(gap, 0.0) / (1 + inexact))
+    return np.where(pooled > EXACT, p, 1.0), np.sqrt(variance)
+
+
+def combined(
+    fitted: Fitted, design: Array, family: NDArray[np.intp], df: float, own: NDArray[np.bool_]
+) -> tuple[Array, Array]:
+    """Variances of linear combinations of coefficients, and their degrees of freedom, (cells, designs).
+
+    From one variance of all points; in the cells `own` from that of each family, where the result is larger.
+    `design` is (cells, designs, coefficients).
+    """
+    variance = (design @ fitted.covariance * design).sum(-1) * (fitted.rss / df)[:, None]
+    freedom = np.full(variance.shape, float(df))
+    rows = np.flatnonzero(own)
+    if len(rows):
+        weighted = (fitted.jacobian * fitted.root_weights[..., None])[rows]
+        along = weighted @ fitted.covariance[rows] @ np.swapaxes(design[rows], -1, -2)
+        of, left = own_variances(fitted.residuals[rows], np.linalg.qr(weighted)[0], family)
+        on = (family == np.arange(family.max() + 1)[:, None]).astype(float)
+        parts = (on @ along**2) * of[..., None]
+        apart, larger = parts.sum(1), parts.sum(1) > variance[rows]
+        mixed = apart**2 / np.maximum((parts**2 / left[..., None]).sum(1), 1e-300)
+        variance[rows] = np.where(larger, apart, variance[rows])
+        freedom[rows] = np.where(larger, mixed, freedom[rows])
+    return np.maximum(variance, 0.0), freedom
+
+
+def p_of_added(
+    residuals: Array, small: Array, large: Array, family: NDArray[np.intp], inflation: Array, df: Array
+) -> Array:
+    """P values of what `large` has beyond `small`, each family with its own variance, (cells,).
+
+    `residuals` are those of the null model, `small` and `large` orthonormal bases, `df` the most degrees of
+    freedom.
+    """
+    added = large.shape[-1] - small.shape[-1]
+    beyond = large - small @ (np.swapaxes(small, -1, -2) @ large)
+    new = np.linalg.svd(beyond, full_matrices=False)[0][..., :added]
+    left_over = residuals - (large @ (np.swapaxes(large, -1, -2) @ residuals[..., None]))[..., 0]
+    variance, freedom = own_variances(left_over, large, family)
+    on = family == np.arange(family.max() + 1)[:, None]
+    parts = np.stack([np.swapaxes(new, -1, -2) @ (new * mine[:, None]) for mine in on], 1)
+    parts *= variance[..., None, None]
+    inverse = np.linalg.pinv(parts.sum(1))
+    estimate = (np.swapaxes(new, -1, -2) @ residuals[..., None])[..., 0]
+    f = (estimate[:, None] @ inverse @ estimate[..., None])[:, 0, 0] / added / inflation
+    share = np.trace(inverse[:, None] @ parts, axis1=-2, axis2=-1) / added
+    return fdtrc(added, np.minimum(df, 1 / (share**2 / freedom).sum(-1)), f)
+
+
+def basis_of(columns: Array, root_weights: Array) -> Array:
+    """An orthonormal basis of the weighted columns."""
+    return np.linalg.qr(columns * root_weights[..., None])[0]
