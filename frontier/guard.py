@@ -91,9 +91,10 @@ def _ways(columns: Sequence[str], differ: list[str], kept: str, condition: str) 
 def unread_question(
     table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (), family: str = ""
 ) -> str:
-    """What to ask of a text column that nobody reads and that would split a group cleanly; empty without one.
+    """What to ask of a column of words, or of yes and no, that nobody reads and that splits a group cleanly.
 
     It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
+    Empty where there is none.
     """
     own = [c for c in dict.fromkeys((family, "family", "architecture")) if c in table]
     told_apart = any(len(table[c].dropna().unique()) > 1 for c in own)
@@ -102,7 +103,7 @@ def unread_question(
         if column in (*columns, *across, family) or says_nothing(column):
             continue
         whole = _is_grid(table[column], codes)
-        if not whole and not _is_text(table[column]):
+        if not whole and not _is_text(table[column]) and not _is_yes_or_no(table[column]):
             continue
         sizes = table.groupby([codes, table[column]], sort=False).size()
         per_group = sizes.groupby(level=0).agg(["size", "min"])
@@ -150,3 +151,7 @@ def _is_text(column: pd.Series) -> bool:
         return False
     cells = column.dropna()
     return bool(len(cells)) and all(isinstance(cell, str) for cell in cells)
+
+
+def _is_yes_or_no(column: pd.Series) -> bool:
+    return pd.api.types.is_bool_dtype(column.dropna().infer_objects().dtype)

@@ -124,6 +124,14 @@ def test_an_unread_text_column_that_splits_a_group_cleanly_is_a_question(call):
     assert len(call(ignored, **options)) == len(by) / 2
 
 
+@pytest.mark.parametrize("values", [("yes", "no"), (True, False), (1, 0)], ids=str)
+def test_what_splits_a_group_is_asked_however_yes_and_no_are_written(values):
+    frame = two_flavours()
+    frame["normalised"] = frame.pop("Flavour").map(dict(zip(("plain", "sweet"), values, strict=True)))
+    with pytest.raises(TableError, match=rf"'normalised' is not used.*{values[0]} \(6 rows\)"):
+        frontier.compare(frame, "ReLU")
+
+
 def test_a_pareto_set_says_the_same():
     words = "'Flavour' is not used, and would split one group"
     assert told(frontier.pareto_set(two_flavours()), words)

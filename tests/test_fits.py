@@ -106,6 +106,21 @@ def test_a_top_that_the_data_do_not_set_is_refused_in_words():
         frontier.fit_points(X, y, "hill", errors="log", free=["top"])
 
 
+@pytest.mark.parametrize(
+    ("x", "options", "words"),
+    [
+        (-X, {}, "needs x above 0"),
+        (X, {"weights": np.zeros(len(X))}, "weights must be numbers above 0"),
+        (X, {"weights": np.ones(2)}, "weights must be numbers above 0"),
+        (1 / X, {}, "Check that x is 1/L0, not L0"),
+    ],
+    ids=["x", "weights", "count", "L0"],
+)
+def test_arrays_that_carry_no_curve_are_refused_in_words(x, options, words):
+    with pytest.raises(ValueError, match=words):
+        frontier.fit_points(x, frontier.hill(X, k=0.2, n=1.0), "hill", **options)
+
+
 def test_fixed_parameters_are_data():
     y = frontier.hill(X, k=0.2, n=1.0) * np.exp(0.05 * RNG.standard_normal(len(X)))
     one = frontier.fit_points(X, y, "hill", errors="log", fixed={"n": 1})

@@ -43,7 +43,7 @@ def too_few(name: str, distinct: int, free: int) -> str:
 
 def falling(name: str, steepness: str, value: float, x: str) -> str:
     """Why a falling group has no Hill or power fit."""
-    check = " Check that x is 1/L0, not L0." if x in ("l0", "sparsity") else ""
+    check = " Check that x is 1/L0, not L0." if x in ("x", "l0", "sparsity") else ""
     return f"y falls as x rises in group {name} ({steepness} = {number(value)}).{check}"
 
 

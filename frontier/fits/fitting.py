@@ -23,7 +23,7 @@ from frontier.guard import guard
 from frontier.metrics import metrics_table, y_axis
 from frontier.metrics.axes import OF_L0, better_of, falling_axis, usual_curve, usual_curve_remark
 from frontier.records import recorded
-from frontier.wording import listed, nearest
+from frontier.wording import listed, nearest, number
 
 
 @recorded
@@ -162,7 +162,14 @@ def fit_points(
     if not (np.isfinite(xs).all() and np.isfinite(ys).all()):
         raise ValueError("x and y must be finite")
     w = np.ones_like(xs) if weights is None else np.asarray(weights, dtype=float)
+    if w.shape != xs.shape or not (np.isfinite(w).all() and (w > 0).all()):
+        found = f"{len(w)} of them" if w.shape != xs.shape else number(w.min())
+        raise ValueError(f"weights must be numbers above 0, one for each of {len(xs)} points, found {found}")
     spec = curve_named(curve)
+    if spec.log_x and not (xs > 0).all():
+        raise ValueError(
+            f"the {spec.name} curve needs x above 0 (a sparsity, 1/L0), found {number(xs.min())}"
+        )
     points = Points({}, xs, ys, w, tuple(str(i) for i in range(len(xs))), len(xs))
     offset = option_of(vanishing_l0, spec, "sparsity")
     settings = Settings(spec, held(spec, fixed, free), level, intervals, "x", "y", vanishing_l0=offset)

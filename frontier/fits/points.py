@@ -138,7 +138,7 @@ def points_of(
         # the values of a group in the columns that a fair comparison needs equal
         own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
         own |= {c: number(float(v.iloc[rows].max()), 15) for c, v in sizes.items() if rows.size}
-        own |= _shared_parents(table, rows)
+        own |= _clean_loss(table, rows) | _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         known_se = _median(se[rows]) if weights != "se" else 0.0
@@ -152,6 +152,13 @@ def points_of(
         why = "; ".join(r for r in remarks if r)
         raise TableError(f"no usable row to fit {y_name} against {x_name}; {why}")
     return found, remarks
+
+
+def _clean_loss(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
+    """The model's own loss on the text that a group was evaluated on, where it is known."""
+    clean = values(table, "ce_clean")[rows] if "ce_clean" in table else np.zeros(0)
+    known = clean[np.isfinite(clean)]
+    return {"ce_clean": f"{np.median(known):.6g}"} if len(known) else {}
 
 
 def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], str]:

@@ -26,6 +26,8 @@ from frontier.wording import folded, listed, nearest, number, plural
 FAIR = 1.5
 """A search of up to so many times the other's runs counts as equal. At twice, untreated, 6 % of 200 simulated
 tables of equal families were told apart, and 89 % of limits held the truth."""
+OTHER_TEXT = 0.01
+"""The same model's loss differs by more than this share only on another text."""
 SEEN_WIDER = 1.05
 """Widening of an interval, as a factor, from which it is worth a word."""
 
@@ -206,6 +208,11 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
             known = zip(names, map(_as_number, (a, b)), strict=True)
             values = {n: v for n, v in known if math.isfinite(v)}
             doubts.append(Doubt(Kind.confounded, text, both, quantity=fact, numbers=values))
+    a, b = (s.facts.get("ce_clean", "") for s in (one, other))
+    if a and b and abs(float(a) - float(b)) > OTHER_TEXT * abs(float(b)):
+        text = f"ce_clean differs: {a} in {names[0]}, {b} in {names[1]}; they were evaluated on other texts."
+        values = dict(zip(names, (float(a), float(b)), strict=True))
+        doubts.append(Doubt(Kind.confounded, text, both, quantity="ce_clean", numbers=values))
     for name, sample in zip(names, (one, other), strict=True):
         doubts += _doubts_of_one(name, sample, wider)
     fewer, more = sorted((one.runs, other.runs))
