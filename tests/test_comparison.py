@@ -197,7 +197,7 @@ def test_unequal_budgets_are_compared_with_a_doubt():
 
 @pytest.mark.parametrize(("clean", "said"), [(3.3, True), (3.02, False), (3.0, False)])
 def test_a_clean_loss_that_differs_is_another_text(clean, said):
-    """The loss without an SAE is the model's own: where it differs, families were evaluated on other texts."""
+    """The loss without an SAE is the model's own: where it differs, they were evaluated on other texts."""
     rows = runs("relu", 0.2, ce_clean=3.0) + runs("new", 0.4, seed=1, ce_clean=clean)
     text = "ce_clean differs: 3.3 in new, 3 in relu; they were evaluated on other texts."
     assert (text in map(str, compare(rows)["new"].doubts)) == said

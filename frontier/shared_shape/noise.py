@@ -58,7 +58,7 @@ def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
 
 
 def combined(
-    fitted: Fitted, design: Array, family: NDArray[np.intp], df: float, own: NDArray[np.bool_]
+    fitted: Fitted, design: Array, family: NDArray[np.intp], df: float, own: NDArray[np.bool_] | None
 ) -> tuple[Array, Array]:
     """Variances of linear combinations of coefficients, and their degrees of freedom, (cells, designs).
 
@@ -67,7 +67,7 @@ def combined(
     """
     variance = (design @ fitted.covariance * design).sum(-1) * (fitted.rss / df)[:, None]
     freedom = np.full(variance.shape, float(df))
-    rows = np.flatnonzero(own)
+    rows = np.flatnonzero(own if own is not None else ())
     if len(rows):
         weighted = (fitted.jacobian * fitted.root_weights[..., None])[rows]
         along = weighted @ fitted.covariance[rows] @ np.swapaxes(design[rows], -1, -2)

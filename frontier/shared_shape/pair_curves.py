@@ -94,7 +94,7 @@ class Curves:
     df: int
     inflation: Array
     sign: float
-    own_noise: NDArray[np.bool_]
+    own_noise: NDArray[np.bool_] | None = None
     place: Place | None = None
 
     def design(self, at: Array, *, moved: bool, slope: bool = False) -> Array:

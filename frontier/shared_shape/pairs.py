@@ -116,7 +116,7 @@ class Weighted:
 
 def estimates(
     layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array,
-    shifts: Array, own_noise: NDArray[np.bool_],
+    shifts: Array, own_noise: NDArray[np.bool_] | None = None,
 ) -> Estimates:  # fmt: skip
     """Family `f` against family 0 under one kind of model; the one with more points is the base.
 
