@@ -104,6 +104,7 @@ def checks_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[s
     taken = {n: str(p.annotation) for n, p in signature.parameters.items()}
     kinds = {n: found for n, text in taken.items() if (found := _kinds(text))}
     ranges = [n for n, text in taken.items() if n in RANGES and re.search(r"float|int|Option", text)]
+    words = {n for n, text in taken.items() if re.search(r"str|Option", text)}
 
     def check(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         try:
@@ -113,7 +114,7 @@ def checks_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[s
         for name in ranges:
             value: Any = given.get(name)
             for one in value if hasattr(value, "__iter__") and not isinstance(value, str) else (value,):
-                if one is not None and not isinstance(one, str):
+                if one is not None and not (isinstance(one, str) and name in words):
                     in_range(name, one)
         for name in kinds.keys() & given.keys():
             _of_kind(function.__name__, name, given[name], kinds[name])

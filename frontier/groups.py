@@ -265,8 +265,15 @@ def varies(column: pd.Series) -> bool:
 
 
 def as_text(column: pd.Series) -> pd.Series:
-    """A column as text; missing differs from known."""
-    return column.astype("string").fillna("(missing)")
+    """A column as text, whole numbers as in the names of groups; missing differs from known.
+
+    >>> as_text(pd.Series([1.0, 2.5, None])).tolist()
+    ['1', '2.5', '(missing)']
+    """
+    text = column.astype("string")
+    if pd.api.types.is_float_dtype(column.dtype):
+        text = text.str.removesuffix(".0")
+    return text.fillna("(missing)")
 
 
 def _asked(table: pd.DataFrame, by: Sequence[str] | str) -> list[str]:

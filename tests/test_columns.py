@@ -2,6 +2,7 @@
 
 import importlib.util
 import itertools
+import re
 from pathlib import Path
 
 import numpy as np
@@ -130,6 +131,38 @@ def test_what_splits_a_group_is_asked_however_yes_and_no_are_written(values):
     frame["normalised"] = frame.pop("Flavour").map(dict(zip(("plain", "sweet"), values, strict=True)))
     with pytest.raises(TableError, match=rf"'normalised' is not used.*{values[0]} \(6 rows\)"):
         frontier.compare(frame, "ReLU")
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [("L0 (k)", '--map "L0 (k)=l0"'), ("log10_l0", "is not L0 itself"), ("1/L0", "is not L0 itself")],
+)
+def test_a_frame_without_l0_is_asked_what_a_file_is_asked(theirs, words, tmp_path):
+    frame = sweep().rename(columns={"l0": theirs})
+    frame.to_csv(tmp_path / "sweep.csv", index=False)
+    for table in (frame, tmp_path / "sweep.csv"):
+        for call in (frontier.compare, frontier.fit, frontier.pareto_set):
+            with pytest.raises(TableError, match=re.escape(words)):
+                call(table)
+
+
+@pytest.mark.parametrize("reference", [1.0, 1, "1"])
+def test_families_may_be_numbers(reference):
+    """Sizes, or a coefficient, of which some are whole: 1.0 is called 1."""
+    frame = sweep()
+    names = frame.pop("architecture")
+    frame["family"] = names.map(dict(zip(names.unique(), (1.0, 2.5), strict=True)))
+    (found,) = frontier.compare(frame, reference)
+    assert (found.reference, found.family) == ("1", "2.5")
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_l0": "40"}, {"level": "0.95"}, {"at": ".1"}, {"y": ["fvu"]}], ids=str
+)
+def test_options_of_another_kind_are_refused_in_words(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        frontier.compare(sweep(), "ReLU", **options)
 
 
 def test_a_pareto_set_says_the_same():

@@ -57,7 +57,12 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
         return 1 - values(table, column.removeprefix(ONE_MINUS))
     if needs:
         lacking = [n for n in needs if n not in table]
-        raise TableError(f"{column} needs {listed(lacking)}; the table has {listed(list(table.columns), 30)}")
+        asked = (
+            l0_question(table) if lacking == ["l0"] else f"; the table has {listed(list(table.columns), 30)}"
+        )
+        raise TableError(f"{column} needs {listed(lacking)}{asked}")
+    if column == "l0":
+        raise TableError(f"no L0 column{l0_question(table)}")
     raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
 
 
@@ -176,6 +181,8 @@ def y_axis(table: pd.DataFrame, y: str | None = None, *, over_l0: bool = True) -
     """
     if y is None:
         return default_y(table)
+    if not isinstance(y, str):
+        raise TableError(f"y must be the name of one column, found {y!r}")
     found = next((n for n in (y, bare_name(y)) if n in table), canonical_name(y) or y)
     if over_l0 and found in OF_L0:
         metrics = [c for c in FIDELITY if is_known(table, c)] + other_metrics(table)
@@ -248,10 +255,14 @@ def l0_question(table: pd.DataFrame) -> str:
     ; if 'active' is L0, say columns={'active': 'l0'} (--map active=l0)
     """
     numbers = [c for c in unknown_numbers(table) if not NO_COUNT.search(slug(c))]
-    if is_known(table, "sparsity") and np.nanmedian(values(table, "sparsity")) > 1:
+    if "sparsity" in table and np.nanmedian(values(table, "sparsity")) > 1:
         numbers.insert(0, "sparsity")  # which is 1/L0 here
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
-    of_it = [c for c in named if re.search(r"log|frac|share|dens|pct|per_?cent|std|sd|se|var", slug(c))]
+    of_it = [
+        c
+        for c in named
+        if re.search(r"^1_|inv|recip|log|frac|share|dens|pct|per_?cent|std|sd|se|var", slug(c))
+    ]
     if named and named == of_it:
         return _not_itself(named)
     named = [c for c in named if c not in of_it]

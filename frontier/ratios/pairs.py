@@ -14,7 +14,7 @@ from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS
-from frontier.groups import PROTOCOL, Groups, left_alone
+from frontier.groups import PROTOCOL, Groups, as_text, left_alone
 from frontier.metrics import set_aside_remark, usable, values
 from frontier.metrics.axes import known_axes
 from frontier.metrics.columns import USUAL_REFERENCES
@@ -42,7 +42,7 @@ def reference_family(families: Sequence[Any], reference: Any = None) -> str:
     """
     known = list(dict.fromkeys(str(f) for f in families))
     if reference is not None:
-        reference = str(reference)
+        reference = as_text(pd.Series([reference])).iloc[0]
         alike = [f for f in known if folded(f) == folded(reference)]
         if reference not in known and len(alike) == 1:
             return alike[0]
@@ -68,9 +68,9 @@ def reference_in(table: pd.DataFrame, groups: Groups, y: str, reference: str | N
         As `reference_family`; of a family that is there and has no such row it says so, and what to compare.
     """
     rows = usable(table)
-    families = rows[groups.family].astype("string")
+    families = as_text(rows[groups.family]).where(rows[groups.family].notna())
     has = families[np.isfinite(values(rows, y)) & (values(rows, "l0") > 0)].dropna().tolist()
-    everyone = table[groups.family].astype("string")
+    everyone = as_text(table[groups.family]).where(table[groups.family].notna())
     try:
         name = reference_family(everyone.dropna().tolist(), reference)
     except ValueError:
