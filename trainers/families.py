@@ -13,6 +13,7 @@ from trainers.config import RunConfig, family_sites
 from trainers.config_members import MemberPlan
 from trainers.family import Family, Member
 from trainers.origin import Origin
+from trainers.shards import Shards
 
 
 def build_families(
@@ -21,15 +22,14 @@ def build_families(
     model: Origin,
     stream: ActivationStream,
     device: Any,
+    shards: Shards,
 ) -> list[Family]:
-    """The members of this process, or its part of them, those of one family, site and size in one stack."""
+    """Members, or the latents of one shard of them, those of one family, site and size in one stack."""
     sections = {(f.called, site): f for f in config.families for site in family_sites(config, f)}
     target = config.activations.target_site
-    mesh = sharding.mesh_of(config.training.shards, device)
-    kind = partial(sharding.ShardedFamily, shards=mesh.shards) if config.training.shards > 1 else Family
-    mine = mesh.mine(list(plans))  # of all families together, so that no process has many more than another
+    kind = partial(sharding.ShardedFamily, shards=shards) if shards.count > 1 else Family
     found = []
-    for (name, site, size), part in groupby(mine, lambda m: (m.family, m.site, m.dictionary_size)):
+    for (name, site, size), part in groupby(plans, lambda m: (m.family, m.site, m.dictionary_size)):
         place = model.site(site).name
         d_in, d_out = stream.widths[place]
         found.append(

@@ -228,7 +228,9 @@ def build_run(
     config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)
     sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
-    begun = starts.read_starts(config, plans, model) if fresh else {}
+    mesh = sharding.mesh_of(training.shards, device)
+    mine = mesh.mine(plans)  # of all families together, so that no process has many more than another
+    begun = starts.read_starts(config, mine, model, mesh.shards) if fresh else {}
     stream = activation_stream(
         model, given.places, given.text, target_site=target,
         tokens=None if given.tokens == "all" else given.tokens, context_length=given.context_length,
@@ -241,7 +243,7 @@ def build_run(
         assure(kind)
         if unused := kind.left_out(section.settings or ()):
             warnings.warn(f"family {section.called}: {unused}", stacklevel=2)
-    families = build_families(config, plans, model, stream, device)
+    families = build_families(config, mine, model, stream, device, mesh.shards)
     starts.begin(families, begun)
     options = StepOptions(
         Schedule(training.steps, training.warmup, training.decay, training.sparsity_warmup), training.clip,

@@ -30,6 +30,11 @@ class SAE:
     identity: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def kind(self) -> Architecture:
+        """The architecture over all latents, also of an SAE of which some are here."""
+        return getattr(self.architecture, "whole", self.architecture)
+
+    @property
     def shards(self) -> Shards:
         """The processes that have as many other latents each; of a whole SAE this one alone."""
         return self.architecture.shards

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from math import prod
+import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor
 from trainers.architectures import Architecture, Parameters
 from trainers.sae import SAE
 from trainers.shards import Shards
+from trainers.tensor_files import TensorsInParts, in_file_order
 
 PROBE = (3, 3, 7)
 """d_in, d_out and latents of a small SAE, whose shapes say which dimension of a tensor counts latents."""
-TYPES = {torch.float32: "F32", torch.float64: "F64", torch.int64: "I64"}
-"""Of the tensors of SAEs, as safetensors calls them."""
+BLOCK = 2**24
+"""Numbers of a shard that are sent together."""
 
 
 def latent_dims(architecture: Architecture) -> dict[str, int | None]:
@@ -35,38 +36,24 @@ def write_parts(sae: SAE, path: Path) -> None:
     The first writes, and holds one part of one tensor of another shard at a time.
     """
     parts = {k: v.detach().cpu().contiguous() for k, v in sae.parameters.items()}
-    whole, shards = sae.architecture.whole, sae.shards  # type: ignore[attr-defined]
-    dims = latent_dims(whole)
-    order = sorted(parts, key=lambda name: (-parts[name].element_size(), name))
+    shards, dims = sae.shards, latent_dims(sae.kind)
+    shapes = {
+        k: (v.dtype, [n * (shards.count if i == dims[k] else 1) for i, n in enumerate(v.shape)])
+        for k, v in parts.items()
+    }
     if shards.rank:
-        for name in order:
+        for name in in_file_order(shapes):
             if dims[name] is not None:
                 shards.to_first(parts[name])
         return
-    header: dict[str, dict] = {}
-    place = 0
-    for name in order:
-        value, dim = parts[name], dims[name]
-        shape = [n * (shards.count if i == dim else 1) for i, n in enumerate(value.shape)]
-        end = place + prod(shape) * value.element_size()
-        header[name] = {"dtype": TYPES[value.dtype], "shape": shape, "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        start = file.tell()
-        for name in order:
-            file.seek(start + header[name]["data_offsets"][0])
-            if dims[name] is None:
-                file.write(parts[name].numpy().tobytes())
+    with TensorsInParts(path, shapes) as file:
+        for name in in_file_order(shapes):
+            dim, here = dims[name], parts[name]
+            if dim is None:
+                file.write(name, here, None)
                 continue
-            for number, part in enumerate(shards.to_first(parts[name])):
-                rows = part.reshape(prod(part.shape[: dims[name]]), -1).numpy()
-                for row, values in enumerate(rows):
-                    before = (row * shards.count + number) * values.nbytes
-                    file.seek(start + header[name]["data_offsets"][0] + before)
-                    file.write(values.data)
+            for number, part in enumerate(shards.to_first(here)):
+                file.write(name, part, dim, number * here.shape[dim])
 
 
 def read_part(path: Path, architecture: Architecture, shards: Shards) -> Parameters:
@@ -93,3 +80,33 @@ def shapes_in(path: Path) -> dict[str, Tensor]:
     with safe_open(path, "pt") as file:
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}
     return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+def digest(sae: SAE) -> str:
+    """SHA-256 of the weights of an SAE: names, shapes and values, whatever files they are in.
+
+    Of one that is divided every shard makes the same call; the first sees some of the others' at a time.
+    """
+    shards, found = sae.shards, hashlib.sha256()
+    dims = latent_dims(sae.kind) if shards.count > 1 else {}
+    for name, value in sorted(sae.parameters.items()):
+        dim, value = dims.get(name), value.detach().cpu()
+        shape = [n * (shards.count if i == dim else 1) for i, n in enumerate(value.shape)]
+        found.update(f"{name} {shape} {value.dtype}\n".encode())
+        for part in _in_order(value, dim, shards):
+            found.update(part.contiguous().view(-1).numpy().data)
+    if shards.count == 1:
+        return found.hexdigest()
+    return bytes(shards.from_first(torch.tensor(list(found.digest()), dtype=torch.uint8)).tolist()).hex()
+
+
+def _in_order(value: Tensor, dim: int | None, shards: Shards) -> Iterator[Tensor]:
+    """The whole of a tensor as it lies in memory, some at a time; of a divided one in the first shard."""
+    if dim is None:
+        yield value
+    elif dim == 0:
+        yield from shards.to_first(value)
+    else:
+        for rows in value.split(max(1, BLOCK // value[0].numel())):
+            parts = list(shards.to_first(rows))
+            yield torch.cat(parts, dim) if parts else rows[:0]

@@ -25,6 +25,21 @@ class Shards:
         self.rank = 0 if group is None else dist.get_rank(group)
         self.count = 1 if group is None else dist.get_world_size(group)
 
+    def part(self, value: Tensor, dim: int | None) -> Tensor:
+        """Of a tensor the latents of this shard, counted by `dim`; without one all of it.
+
+        Raises
+        ------
+        ValueError
+            If the latents cannot be divided.
+        """
+        if dim is None or self.count == 1:
+            return value
+        here, left = divmod(value.shape[dim], self.count)
+        if left:
+            raise ValueError(f"its latents cannot be divided over {self.count} processes")
+        return value.narrow(dim, self.rank * here, here)
+
     def total(self, value: Tensor) -> Tensor:
         """The sum over the shards, in every one of them the same bits; on the CPU taken in float64."""
         wide = value.to(torch.float64 if value.is_cpu else torch.promote_types(value.dtype, torch.float32))
@@ -54,6 +69,21 @@ class Shards:
         found = value.new_empty(self.count * value.numel())
         dist.all_gather_into_tensor(found, value.contiguous().view(-1), self.group)
         return found.view(self.count, *value.shape)
+
+    def share(self, items: Tensor) -> Tensor:
+        """Of windows those that this process sees through a language model; there may be none."""
+        return items.tensor_split(self.count)[self.rank]
+
+    def joined(self, rows: Tensor) -> tuple[Tensor, slice]:
+        """The rows `[n, d]` of all shards, however many each has, in their order; which are from here."""
+        if self.count == 1:
+            return rows, slice(0, len(rows))
+        sizes = self.gathered(torch.tensor([len(rows)], device=rows.device)).flatten().tolist()
+        padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        found = [part[:size] for part, size in zip(self.gathered(padded), sizes, strict=True)]
+        first = sum(sizes[: self.rank])
+        return torch.cat(found), slice(first, first + len(rows))
 
     def from_first(self, value: Tensor) -> Tensor:
         """The value of the first shard, written over that of the others."""

@@ -7,13 +7,13 @@ SAE computed; the optimiser and the schedule begin anew. What it went on from is
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from frontier.wording import listed, nearest, number
@@ -28,6 +28,9 @@ from trainers.export.forms import as_jumprelu, form_name, form_of, subtracting
 from trainers.family import Family, Source
 from trainers.origin import Origin
 from trainers.sae import SAE
+from trainers.sae_parts import digest
+from trainers.sharding import part_of
+from trainers.shards import ALONE, Shards
 
 UNIT = 1e-3
 """Norms of decoder rows that are 1 but for rounding and a last step."""
@@ -43,8 +46,10 @@ class Start(NamedTuple):
     place: Path
 
 
-def read_starts(config: RunConfig, plans: Iterable[MemberPlan], model: Origin) -> dict[str, Start]:
-    """What each member starts from, by run_id; those that start anew are left out.
+def read_starts(
+    config: RunConfig, plans: Iterable[MemberPlan], model: Origin, shards: Shards = ALONE
+) -> dict[str, Start]:
+    """What each member starts from, by run_id, of it the latents of one shard; others start anew.
 
     Raises
     ------
@@ -60,10 +65,10 @@ def read_starts(config: RunConfig, plans: Iterable[MemberPlan], model: Origin) -
             place = _place(Path(str(section.start_from)), plan, model.site(plan.site).name)
             if (plan.family, place) not in loaded:
                 kind = section.build(config.activations.target_site is None)
-                loaded[plan.family, place] = _read(place, plan.family, kind)
+                loaded[plan.family, place] = _read(place, plan.family, kind, shards)
             found[plan.run_id] = one = loaded[plan.family, place]
-            if one.sae.dictionary_size != plan.dictionary_size:
-                there = one.sae.dictionary_size
+            there = one.sae.dictionary_size * shards.count
+            if there != plan.dictionary_size:
                 raise ConfigError(
                     f"{_named(plan.family, place)} has {there:,} latents, the family "
                     f"{plan.dictionary_size:,}; write dictionary_size = {there} in the family"
@@ -84,16 +89,16 @@ def begin(families: Iterable[Family], starts: Mapping[str, Start]) -> None:
         for m, member in enumerate(family.members):
             if member.run_id in starts:
                 one = starts[member.run_id]
-                family.begin(m, *_scaled(one, family, member.setting), one.source)
+                family.begin(m, *_scaled(one, family, m), one.source)
                 if (family.name, family.site, one.place) not in said:
                     said.add((family.name, family.site, one.place))
                     _say_unlike(one, family)
 
 
-def _read(place: Path, family: str, kind: Architecture) -> Start:
+def _read(place: Path, family: str, kind: Architecture, shards: Shards) -> Start:
     """The SAE of a folder as the family's architecture."""
     try:
-        sae = load(place)
+        sae = load(place, shards)
     except LayoutError as error:
         raise ConfigError(f"family {family}: start_from: {error}") from error
     before = sae.identity.get("tokens_trained")
@@ -104,15 +109,6 @@ def _read(place: Path, family: str, kind: Architecture) -> Start:
 
 def _named(family: str, place: Path) -> str:
     return f"family {family}: start_from = {place}"
-
-
-def digest(sae: SAE) -> str:
-    """SHA-256 of the weights of an SAE: names, shapes and values, whatever files they are in."""
-    found = hashlib.sha256()
-    for name, value in sorted(sae.parameters.items()):
-        found.update(f"{name} {list(value.shape)} {value.dtype}\n".encode())
-        found.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return found.hexdigest()
 
 
 def _place(path: Path, plan: MemberPlan, site: str) -> Path:
@@ -151,7 +147,8 @@ def _place(path: Path, plan: MemberPlan, site: str) -> Path:
 
 def _as_kind(sae: SAE, kind: Architecture, where: str) -> SAE:
     """The same function as an SAE of the family's architecture."""
-    wanted, found = (form_name(type(of)) or of.name for of in (kind, sae.architecture))
+    wanted, found = (form_name(type(of)) or of.name for of in (kind, sae.kind))
+    shards = sae.shards
     if wanted != found:
         sae = _converted(sae, kind, wanted, found, where)
     if sae.architecture.subtract_decoder_bias != kind.subtract_decoder_bias:
@@ -160,7 +157,7 @@ def _as_kind(sae: SAE, kind: Architecture, where: str) -> SAE:
         except ExportError as error:
             raise ConfigError(f"{where}: {error}") from error
         sae = replace(sae, parameters=sae.parameters | moved.tensors)
-    return SAE(kind, sae.parameters, sae.identity)
+    return SAE(part_of(kind, shards) if shards.count > 1 else kind, sae.parameters, sae.identity)
 
 
 def _converted(sae: SAE, kind: Architecture, wanted: str, found: str, where: str) -> SAE:
@@ -172,7 +169,7 @@ def _converted(sae: SAE, kind: Architecture, wanted: str, found: str, where: str
             )
         except ExportError as error:
             raise ConfigError(f"{where}: {error}") from error
-    if wanted == "threshold" and found == "jumprelu" and len(sae.parameters["threshold"].unique()) == 1:
+    if wanted == "threshold" and found == "jumprelu" and len(_extremes(sae, "threshold").unique()) == 1:
         one = sae.parameters | {"threshold": sae.parameters["threshold"][0]}
         return replace(sae, architecture=_like(BatchTopK, sae), parameters=one)
     raise ConfigError(
@@ -181,14 +178,20 @@ def _converted(sae: SAE, kind: Architecture, wanted: str, found: str, where: str
     )
 
 
+def _extremes(sae: SAE, name: str) -> Tensor:
+    """The least and the largest value, over all latents, of what each latent has one of."""
+    least, largest = sae.parameters[name].aminmax()
+    return torch.stack([sae.shards.least(least), -sae.shards.least(-largest)])
+
+
 def _like(kind: type[Architecture], sae: SAE) -> Architecture:
     return kind(subtract_decoder_bias=sae.architecture.subtract_decoder_bias, skip=sae.architecture.skip)
 
 
-def _unit_rows(p: Parameters, kind: Architecture, where: str) -> Parameters:
+def _unit_rows(p: Parameters, kind: Architecture, where: str, shards: Shards) -> Parameters:
     """The same function with decoder rows of norm 1, at which this architecture keeps them."""
     norms = p[kind.decoder].norm(dim=-1).clamp_min(1e-12)
-    low, high = float(norms.min()), float(norms.max())
+    low, high = float(shards.least(norms.min())), -float(shards.least(-norms.max()))
     if max(high - 1, 1 - low) < UNIT:
         return p
     if high - low > UNIT * high and kind.setting_name == "k":  # its codes are compared with each other
@@ -198,11 +201,12 @@ def _unit_rows(p: Parameters, kind: Architecture, where: str) -> Parameters:
             "exactly as that SAE",
             stacklevel=2,
         )
-    changed = {k: v * (norms if v.ndim else norms.mean()) for k, v in p.items() if k in PER_LATENT}
+    mean = shards.total(norms.mean()) / shards.count
+    changed = {k: v * (norms if v.ndim else mean) for k, v in p.items() if k in PER_LATENT}
     return p | changed | {kind.decoder: p[kind.decoder] / norms[:, None]}
 
 
-def _scaled(start: Start, family: Family, setting: float) -> tuple[Parameters, Parameters]:
+def _scaled(start: Start, family: Family, m: int) -> tuple[Parameters, Parameters]:
     """Weights and state of a member that computes on scaled activations what the SAE does on raw ones.
 
     As x = (x_scaled − (−s c)) / s, a scaling is taken back by folding its inverse.
@@ -218,9 +222,8 @@ def _scaled(start: Start, family: Family, setting: float) -> tuple[Parameters, P
     s, t = scaling.input_scale, scaling.target_scale
     centre = None if scaling.input_centre is None else -s * scaling.input_centre
     target_centre = None if scaling.target_centre is None else -t * scaling.target_centre
-    means = (scaling.input_mean.float(), scaling.target_mean.float())
-    fresh = kind.start(*wide, family.dictionary_size, means, 0)
-    plain = kind.inference(fresh, kind.state(family.dictionary_size), setting)
+    own = family.leaves[m]
+    plain = kind.inference(own, family.state_of(m), family.members[m].setting)
     wrong = [
         f"{name} should be {_shape(plain, name)}, is {_shape(sae.parameters, name)}"
         for name in sorted(plain.keys() | sae.parameters.keys())
@@ -233,8 +236,8 @@ def _scaled(start: Start, family: Family, setting: float) -> tuple[Parameters, P
         )
     raw = {k: v.cpu() for k, v in sae.parameters.items()}
     p = kind.fold(raw, 1 / s, 1 / t, centre, target_centre)
-    p = _unit_rows(p, kind, where) if kind.unit_norm else p
-    return {k: p[k] for k in fresh}, kind.state_of(p, family.dictionary_size)
+    p = _unit_rows(p, kind, where, sae.shards) if kind.unit_norm else p
+    return {k: p[k] for k in own}, kind.state_of(p, family.dictionary_size)
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:

@@ -5,6 +5,7 @@ read the files that we wrote, and no code of ours.
 """
 
 import doctest
+import io
 import json
 
 import pandas as pd
@@ -24,8 +25,10 @@ from export_examples import (
     made,
 )
 from safetensors.torch import load_file
+from safetensors.torch import save as serialized
 
-from trainers.export import ExportError, export, load
+from trainers.counting import Traffic
+from trainers.export import ExportError, export, forms, load
 from trainers.export.runs import known_of_run
 from trainers.sae_files import save_sae
 
@@ -278,3 +281,52 @@ def test_what_a_run_knows(tmp_path):
         "metadata"
     ]
     assert (about["l0"], about["context_size"]) == (3.5, 64)
+
+
+def written(folder):
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir())}
+
+
+@pytest.mark.parametrize("layout", ["sae-lens", "dictionary-learning"])
+@pytest.mark.parametrize("name", [*SQUARE, *TRANSCODERS, *SKIPPING, *ONLY_SAE_LENS])
+def test_latents_after_latents_give_the_same_bytes(layout, name, tmp_path, monkeypatch):
+    """Seven of 40 at a time and all at once; libraries' own writers on whole tensors give the same."""
+    sae = made(name, d_out=16) if layout == "dictionary-learning" else made(name)
+    try:
+        whole = export(sae, tmp_path / "whole", layout)
+    except ExportError:
+        pytest.skip("the layout has no such class")
+    monkeypatch.setattr(forms, "PART_BYTES", 7 * 4 * (sae.d_in + sae.d_out))
+    assert len(list(forms.form_of(sae).parts())) == 6
+    assert written(export(sae, tmp_path / "parts", layout)) == written(whole)
+    weights = next(p for p in whole.iterdir() if p.suffix in (".pt", ".safetensors"))
+    own = io.BytesIO()
+    if weights.suffix == ".pt":
+        torch.save({k: v.clone() for k, v in torch.load(weights, weights_only=True).items()}, own)
+    else:
+        own.write(serialized({k: v.clone() for k, v in load_file(weights).items()}))
+    assert own.getvalue() == weights.read_bytes()
+
+
+@pytest.mark.parametrize("layout", ["sae-lens", "dictionary-learning"])
+@pytest.mark.parametrize("name", ["relu", "topk", "gated", "gated_no_shift", "batch_topk", "jumprelu"])
+def test_an_export_holds_a_part_of_a_saved_sae(layout, name, tmp_path, monkeypatch):
+    """Storages that are made: four parts of 64 of 2,048 latents at most, and a few numbers a latent."""
+    size, d = 2048, 64
+    place = save_sae(made(name, d_in=d, d_out=d, size=size), tmp_path / "own")
+    monkeypatch.setattr(forms, "PART_BYTES", 64 * 4 * 2 * d)
+    sae = load(place)
+    with Traffic() as traffic:
+        export(sae, tmp_path / "out", layout)
+    assert 0 < traffic.peak < 4 * forms.PART_BYTES + 8 * 4 * size < 2 * 4 * d * size / 4
+
+
+def test_a_fault_in_a_later_part_is_placed(tmp_path, monkeypatch):
+    sae = made("relu")
+    monkeypatch.setattr(forms, "PART_BYTES", 7 * 4 * 32)
+    sae.parameters["W_enc"][3, 30] = torch.nan
+    with pytest.raises(
+        ExportError, match="W_enc has 1 of 112 values that are not finite in latents 28 to 34"
+    ):
+        export(sae, tmp_path / "out")
+    assert not list(tmp_path.iterdir())

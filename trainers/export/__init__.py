@@ -18,6 +18,7 @@ from trainers.export import dictionary_learning, sae_lens, sparsify
 from trainers.export.files import ExportError, LayoutError, write_folder
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_sae, several_below
+from trainers.shards import ALONE, Shards
 
 __all__ = ["LAYOUTS", "READ", "ExportError", "LayoutError", "export", "load"]
 
@@ -54,15 +55,22 @@ def export(
     name = layout.replace("_", "-")
     if name not in LAYOUTS:
         raise ExportError(f"unknown layout {layout!r}{nearest(name, LAYOUTS)}")
+    if sae.shards.count > 1:
+        raise ExportError(f"these are the latents of one of {sae.shards.count} shards; load the saved SAE")
     facts = {**sae.identity, **{k: v for k, v in (known or {}).items() if k in ("l0", "context_length")}}
     return write_folder(Path(folder), LAYOUTS[name].contents(sae, facts))
 
 
-def load(folder: str | Path) -> SAE:
+def load(folder: str | Path, shards: Shards = ALONE) -> SAE:
     """The SAE in a folder of SAELens, dictionary_learning, sparsify or ours; which one, its files tell.
 
     The identity holds what the folder says: run_id (the folder's name), source, architecture, model, site,
     layer, sizes, seed and sparsity setting, under the names that the trainers use.
+
+    Parameters
+    ----------
+    shards : Shards
+        Processes that have an even part of its latents each; each reads its own, the first compares digests.
 
     Raises
     ------
@@ -77,11 +85,22 @@ def load(folder: str | Path) -> SAE:
     if not complete:
         raise LayoutError(f"{folder} {_what_is_missing(folder, layouts)}")
     try:
-        found = load_sae(folder) if complete == ["ours"] else READ[complete[0]].read(folder)
-        check_sums(folder)
+        if complete == ["ours"]:
+            return load_sae(folder, shards)
+        found = READ[complete[0]].read(folder, shards)
+        if shards.rank == 0:
+            check_sums(folder)
     except (SAEFileError, DamagedError) as error:
         raise LayoutError(" ".join(str(error).split())) from error
-    return found
+    return found if shards.count == 1 else _divided(found, shards)
+
+
+def _divided(sae: SAE, shards: Shards) -> SAE:
+    """An SAE as what it is: the latents of one shard."""
+    from trainers.sharding import part_of  # slow to import
+
+    identity = sae.identity | {"dictionary_size": sae.dictionary_size * shards.count}
+    return SAE(part_of(sae.architecture, shards), sae.parameters, identity)
 
 
 def _what_is_missing(folder: Path, layouts: Mapping[str, tuple[str, str]]) -> str:

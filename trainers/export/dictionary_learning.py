@@ -31,13 +31,17 @@ from trainers.export.files import (
     ExportError,
     LayoutError,
     Sizes,
+    Weights,
     checked,
+    latent_dim,
     read_json,
     read_state_dict,
+    sizes_of,
     whole_number,
 )
 from trainers.export.forms import Form, form_of, subtracting
 from trainers.sae import SAE
+from trainers.shards import ALONE, Shards
 
 FILES = ("config.json", "ae.pt")
 
@@ -99,29 +103,38 @@ def contents(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
         raise ExportError(f"{what} cannot be exported: dictionary_learning has no class of this function")
     name = _class(form)
     form = subtracting(form, SUBTRACT[name])
-    state = _state_dict(form, name)
     config: dict[str, Any] = {"trainer": _trainer(sae, form, name, facts), BLOCK: block(facts)}
+    more = {}
     if form.kind in ("topk", "threshold"):
-        state["k"] = torch.tensor(config["trainer"]["k"], dtype=torch.int32)
+        more["k"] = torch.tensor(config["trainer"]["k"], dtype=torch.int32)
     if facts.get("context_length"):
         config["buffer"] = {"ctx_len": facts["context_length"]}
-    return {FILES[0]: config, FILES[1]: state}
+    sizes = dict(zip(D + F, form.widths, strict=False))
+    weights = Weights(
+        sizes_of(TENSORS[name], sizes), {key: latent_dim(shape) for key, shape in TENSORS[name].items()},
+        ((latents.start, _state_dict(form, name, latents)) for latents in form.parts()), more,
+    )  # fmt: skip
+    return {FILES[0]: config, FILES[1]: weights}
 
 
 def _class(form: Form) -> str:
     if form.kind != "relu":
         return {kind: name for name, kind in KINDS.items() if name != "MatryoshkaBatchTopKSAE"}[form.kind]
-    norms = form.tensors["W_dec"].double().norm(dim=-1)
-    unit = bool(((norms - 1).abs() < 9e-6).all())  # where the loader leaves them alone
+    unit = all(_of_norm_1(form.part(latents)["W_dec"]) for latents in form.parts())
     return "AutoEncoder" if unit and form.subtract else "AutoEncoderNew"
 
 
-def _state_dict(form: Form, name: str) -> dict[str, Tensor]:
-    """The tensors under the names and in the shapes of a class."""
-    p, found = form.tensors, {}
+def _of_norm_1(rows: Tensor) -> bool:
+    """Whether the loader leaves them alone."""
+    return bool(((rows.double().norm(dim=-1) - 1).abs() < 9e-6).all())
+
+
+def _state_dict(form: Form, name: str, latents: slice) -> dict[str, Tensor]:
+    """The tensors of some latents under the names and in the shapes of a class."""
+    p, found = form.part(latents), {}
     for key in TENSORS[name]:
         if key.endswith(".weight"):
-            found[key] = p["W_enc" if key.startswith("encoder") else "W_dec"].T.contiguous()
+            found[key] = p["W_enc" if key.startswith("encoder") else "W_dec"].T
         elif key == "threshold" and form.kind == "topk":
             found[key] = torch.tensor(-1.0)  # unset: TopK does without
         else:
@@ -165,8 +178,8 @@ def _group_sizes(prefixes: tuple[float, ...], size: int) -> list[int]:
     return [b - a for a, b in pairwise(ends) if b > a]
 
 
-def read(folder: Path) -> SAE:
-    """The SAE of a folder.
+def read(folder: Path, shards: Shards = ALONE) -> SAE:
+    """The SAE of a folder, or the latents of one shard of it.
 
     Raises
     ------
@@ -186,7 +199,7 @@ def read(folder: Path) -> SAE:
     k = _k(state, trainer, weights, sizes["dict_size"]) if KINDS[name] in ("topk", "threshold") else None
     if name == "MatryoshkaBatchTopKSAE":
         _check_groups(state.pop("group_sizes", None), sizes["dict_size"], weights)
-    tensors = _ours(checked(state, TENSORS[name], sizes, weights))
+    tensors = _ours(checked(state, TENSORS[name], sizes, weights, shards))
     form = _form(name, tensors, k)
     flat = {**trainer, BLOCK: config.get(BLOCK)} | ({} if k is None else {"k": k})
     found = identity(flat, form, folder, str(trainer.get("submodule_name") or ""))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,13 +19,16 @@ from torch import Tensor
 from frontier.readers.opening import bounded
 from frontier.wording import listed, nearest, one_line
 from frontier.writing import whole_folder
-from trainers.tensor_files import write_tensors
+from trainers.shards import Shards
+from trainers.tensor_files import TensorsInParts
 
 LARGEST_JSON = 4 * 2**20
 """Bytes of a configuration; those of the libraries have a few thousand."""
 
 Sizes = dict[str, tuple[str | int, ...]]
 """Tensor names to their shapes; a word is a size that the layout names."""
+LATENTS = ("d_sae", "dict_size", "num_latents")
+"""The words for the number of latents."""
 
 
 TORN = (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError)
@@ -40,19 +43,69 @@ class LayoutError(ValueError):
     """A folder that holds no SAE that can be read."""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Tensors of a file, made some latents at a time.
+
+    Attributes
+    ----------
+    shapes : mapping of str to (torch.dtype, list of int)
+        Of the whole tensors, in the order of the file.
+    dims : mapping of str to int or None
+        The dimension of each that counts latents.
+    parts : iterable of (int, mapping of str to Tensor)
+        The first latent of each part, and the tensors of its latents.
+    more : mapping of str to Tensor
+        Tensors without latents.
+    """
+
+    shapes: Mapping[str, tuple[torch.dtype, list[int]]]
+    dims: Mapping[str, int | None]
+    parts: Iterable[tuple[int, Mapping[str, Tensor]]]
+    more: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def write(self, path: Path) -> None:
+        """As safetensors."""
+        with TensorsInParts(path, self.shapes) as file:
+            for first, tensors in self.parts:
+                for name, part in tensors.items():
+                    if self.dims[name] is not None or not first:
+                        file.write(name, part, self.dims[name], first)
+
+    def pack(self, path: Path) -> None:
+        """As PyTorch's own file, which is written from one that is only mapped into memory."""
+        plain = path.with_name(".tensors")
+        self.write(plain)
+        there = load_file(plain)
+        with path.open("wb") as file:
+            torch.save({name: there[name] for name in self.shapes} | dict(self.more), file)
+        plain.unlink()
+
+
+def sizes_of(wanted: Sizes, sizes: Mapping[str, int]) -> dict[str, tuple[torch.dtype, list[int]]]:
+    """The shapes of float32 tensors whose sizes have names."""
+    return {
+        name: (torch.float32, [sizes[s] if isinstance(s, str) else s for s in shape])
+        for name, shape in wanted.items()
+    }
+
+
+def latent_dim(shape: tuple[str | int, ...]) -> int | None:
+    """The dimension that counts latents, in whatever words a layout names them."""
+    return next((i for i, word in enumerate(shape) if word in LATENTS), None)
+
+
 def write_folder(folder: Path, contents: Mapping[str, Any]) -> Path:
     """Write files of a folder, and their digests: tensors by the ending of the name, the rest as JSON."""
     with whole_folder(folder) as draft:
         for name, content in contents.items():
-            if name.endswith(".safetensors"):
-                write_tensors(content, draft / name)
-            elif name.endswith(".pt"):
-                packed = io.BytesIO()
-                torch.save(content, packed)
-                (draft / name).write_bytes(packed.getbuffer())
-            else:
+            if not isinstance(content, Weights):
                 text = json.dumps(content, indent=2, allow_nan=False)
                 (draft / name).write_text(text + "\n", encoding="utf-8")
+            elif name.endswith(".pt"):
+                content.pack(draft / name)
+            else:
+                content.write(draft / name)
     return folder
 
 
@@ -97,7 +150,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     LayoutError
         If it is torn, holds something else than named tensors, or would unfold to more than its size.
     """
-    if zipfile.is_zipfile(path):
+    zipped = zipfile.is_zipfile(path)
+    if zipped:
         with zipfile.ZipFile(path) as archive:
             packed = [i.filename for i in archive.infolist() if i.compress_type != zipfile.ZIP_STORED]
         if packed:
@@ -105,7 +159,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's remarks on protocols: it is read or refused
-            found = torch.load(path, map_location="cpu", weights_only=True)  # noqa: TID251  no pickle
+            found = torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)  # noqa: TID251  no pickle
     except UnpicklingError as error:
         raise LayoutError(
             f"{path} holds more than tensors, or is no PyTorch file, and was not loaded: {_first(error)}"
@@ -134,9 +188,9 @@ def _first(error: Exception) -> str:
 
 
 def checked(
-    found: Mapping[str, Tensor], wanted: Sizes, sizes: Mapping[str, int], where: Path
+    found: Mapping[str, Tensor], wanted: Sizes, sizes: Mapping[str, int], where: Path, shards: Shards
 ) -> dict[str, Tensor]:
-    """The tensors that are wanted, as float32.
+    """The tensors that are wanted, as float32; of each the latents of one shard.
 
     Raises
     ------
@@ -157,6 +211,7 @@ def checked(
         if list(value.shape) != expected:
             words = ", ".join(f"{s} = {sizes[s]}" if isinstance(s, str) else str(s) for s in shape)
             raise LayoutError(f"{where}: {name} has shape {list(value.shape)}, wanted [{words}]")
+        value = shards.part(value, latent_dim(shape))
         ready[name] = _finite_float(name, value, lambda what: LayoutError(f"{where}: {what}"))
     return ready
 
@@ -165,14 +220,14 @@ def _finite_float(name: str, value: Tensor, error: Callable[[str], ValueError]) 
     if not value.is_floating_point():
         raise error(f"{name} is {str(value.dtype).removeprefix('torch.')}, wanted floating point")
     ready = value.detach().to("cpu", torch.float32).contiguous()
-    bad = int((~ready.isfinite()).sum())
+    bad = sum(int((~some.isfinite()).sum()) for some in ready.view(-1).split(2**24))
     if bad:
         raise error(f"{name} has {bad} of {ready.numel()} values that are not finite")
     return ready
 
 
-def exportable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights as float32 on the CPU, each with memory of its own.
+def exportable(parameters: Mapping[str, Tensor], place: str = "") -> dict[str, Tensor]:
+    """Weights as float32 on the CPU; `place` says of which latents.
 
     Raises
     ------
@@ -180,7 +235,7 @@ def exportable(parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
         If a value is not finite.
     """
     return {
-        k: _finite_float(k, v, lambda what: ExportError(f"the SAE cannot be exported: {what}")).clone()
+        k: _finite_float(k, v, lambda what: ExportError(f"the SAE cannot be exported: {what}{place}"))
         for k, v in parameters.items()
     }
 

@@ -33,14 +33,18 @@ from trainers.export.files import (
     ExportError,
     LayoutError,
     Sizes,
+    Weights,
     checked,
+    latent_dim,
     read_json,
     read_safetensors,
+    sizes_of,
     whole_number,
 )
 from trainers.export.forms import Form, as_jumprelu, form_of, subtracting
 from trainers.export.places import hook_name, is_hook
 from trainers.sae import SAE
+from trainers.shards import ALONE, Shards
 
 FILES = ("cfg.json", "sae_weights.safetensors")
 VERSION = "6.0.0"
@@ -99,7 +103,13 @@ def contents(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
                 f"a {form.kind} transcoder cannot be exported: SAELens has only ReLU and JumpReLU transcoders"
             )
         form = subtracting(form, False)
-    return {FILES[0]: config(sae, form, facts, transcoder), FILES[1]: form.tensors}
+    wanted = TENSORS[form.kind] | (SKIP if form.skip else {})
+    sizes = dict(zip(("d_in", "d_sae", "d_out"), form.widths, strict=True))
+    weights = Weights(
+        sizes_of(wanted, sizes), {name: latent_dim(shape) for name, shape in wanted.items()},
+        ((latents.start, form.part(latents)) for latents in form.parts()),
+    )  # fmt: skip
+    return {FILES[0]: config(sae, form, facts, transcoder), FILES[1]: weights}
 
 
 def is_transcoder(sae: SAE) -> bool:
@@ -156,8 +166,8 @@ def metadata(sae: SAE, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in found.items() if v is not None}
 
 
-def read(folder: Path) -> SAE:
-    """The SAE of a folder.
+def read(folder: Path, shards: Shards = ALONE) -> SAE:
+    """The SAE of a folder, or the latents of one shard of it.
 
     Raises
     ------
@@ -180,7 +190,7 @@ def read(folder: Path) -> SAE:
     if kind == "matching_pursuit":
         k, stops = _stops(cfg, path, sizes["d_in"])
     tensors = _without_scaling(read_safetensors(folder / FILES[1]), cfg, folder / FILES[1])
-    tensors = checked(tensors, TENSORS[kind] | (SKIP if skip else {}), sizes, folder / FILES[1])
+    tensors = checked(tensors, TENSORS[kind] | (SKIP if skip else {}), sizes, folder / FILES[1], shards)
     if "topk" in kind and _flag(cfg, "rescale_acts_by_decoder_norm", False, path):
         tensors = _with_unit_rows(tensors)
     subtract = _subtracts(cfg, transcoder, path)

@@ -13,6 +13,7 @@ from trainers.export.facts import identity
 from trainers.export.files import LayoutError, Sizes, checked, read_json, read_safetensors, whole_number
 from trainers.export.forms import Form
 from trainers.sae import SAE
+from trainers.shards import ALONE, Shards
 
 FILES = ("cfg.json", "sae.safetensors")
 TENSORS: Sizes = {
@@ -25,8 +26,8 @@ OTHERWISE = ("embed_skip", "gram_lookup")
 MOST = 2**31
 
 
-def read(folder: Path) -> SAE:
-    """The SAE of a folder.
+def read(folder: Path, shards: Shards = ALONE) -> SAE:
+    """The SAE of a folder, or the latents of one shard of it.
 
     Raises
     ------
@@ -47,7 +48,7 @@ def read(folder: Path) -> SAE:
     sizes["num_latents"] = whole_number(given, "num_latents", path, MOST)
     k = whole_number(cfg.get("k", 32), "k", path, sizes["num_latents"])
     skip = _flag(cfg, "skip_connection", path)
-    p = checked(state, TENSORS | (SKIP if skip else {}), sizes, weights)
+    p = checked(state, TENSORS | (SKIP if skip else {}), sizes, weights, shards)
     tensors = {"W_enc": p["encoder.weight"].T.contiguous(), "b_enc": p["encoder.bias"]}
     tensors |= {name: p[name] for name in ("W_dec", "b_dec", *SKIP) if name in p}
     form = Form("topk", tensors, not _flag(cfg, "transcode", path), k)
