@@ -18,7 +18,7 @@ from trainers.activations import Scaling
 from trainers.architectures import ReLU, TopK
 from trainers.counting import Traffic
 from trainers.counting.needs import code_bytes
-from trainers.evaluate import evaluate, fitting
+from trainers.evaluate import evaluate, fitting, one_pass
 from trainers.evaluate.linear_error import moment_bytes
 from trainers.export import ExportError, export
 from trainers.family import Family, Member
@@ -61,8 +61,9 @@ def saved(saes, folder):
     return [save_sae(sae, folder / sae.identity["run_id"]) for sae in saes]
 
 
-def measured(saes, **how):
-    return evaluate(saes, deepcopy(language_model()), TOKENS, SITE, batch_size=1, protocol="p", **how)
+def measured(saes, of=None, batch_size=1, **how):
+    of = deepcopy(language_model()) if of is None else of
+    return evaluate(saes, of, TOKENS, SITE, batch_size=batch_size, protocol="p", **how)
 
 
 ENCODERS = [k for k, kind in KINDS.items() if k in (kind.name, "gated, untied", "skip")]
@@ -93,6 +94,30 @@ def test_files_and_metrics_are_those_of_one_device(name, tmp_path):
             pd.testing.assert_frame_equal(found.table, one.table, rtol=1e-6, atol=1e-6)
             pd.testing.assert_frame_equal(found.batches, one.batches, rtol=1e-6, atol=1e-5)
             assert all((found.frequencies[k] == v).all() for k, v in one.frequencies.items())
+
+
+@pytest.mark.parametrize(("count", "least"), [(2, 2), (4, 2), (4, 3)])
+def test_each_shard_sees_its_windows_through_the_model(count, least, monkeypatch):
+    """Eight windows in 2 batches of 4, or 3 of 3, 3 and 2: every pass is divided, metrics are the same."""
+    monkeypatch.setattr(one_pass, "LEAST_BATCHES", least)
+    rows = batch(99, double=False).input
+
+    def seen(saes):
+        of, windows = deepcopy(language_model()), []
+        of.site(SITE)  # finds its width in a pass of its own
+        of.model.register_forward_pre_hook(
+            lambda m, args, kwargs: windows.append(len(kwargs["input_ids"])), with_kwargs=True
+        )
+        return measured(saes, of, batch_size=4), sum(windows)
+
+    one, every = seen(family(TopK()).saes(rows))
+    assert every == 8 * (1 + 1 + 2 + 3)  # mean, clean, two ablations, three SAEs
+    found = in_threads(count, lambda shards: seen(family(TopK(), shards).saes(rows)))
+    assert sum(n for _, n in found) == every
+    assert max(n for _, n in found) == max(-(-8 // (count * least)), 1) * least * 7
+    for table, _ in found:
+        pd.testing.assert_frame_equal(table.table, one.table, rtol=1e-6, atol=1e-6)
+        pd.testing.assert_frame_equal(table.batches, one.batches, rtol=1e-6, atol=1e-5)
 
 
 def test_an_sae_that_gives_nan_in_one_shard_is_missing_in_all():
@@ -126,14 +151,14 @@ def test_an_evaluation_needs_what_is_said(name):
             evaluate(parts, of, TOKENS[:2].repeat(1, 8), SITE, batch_size=1, protocol="p", memory=1)
         return traffic.peak
 
-    said = fitting.window_bytes(V, 8 * LENGTH, code_bytes(kind) * size // 4) + moment_bytes(3, D, D)
+    said = fitting.window_bytes(V, 8 * LENGTH, code_bytes(kind) * size // 4, 4) + moment_bytes(3, D, D)
     assert in_threads(4, work) == pytest.approx([said] * 4, rel=0.15)
 
 
 def test_sixteen_million_latents_on_64_devices_fit():
     """As in docs/sharding.md: d = 4,096, windows of 1,024 tokens, a vocabulary of 256,000."""
     weights = 4 * (2 * 4096 + 2) * 2**24
-    window = fitting.window_bytes(256_000, 1024, code_bytes(TopK()) * 2**24 // 64)
+    window = fitting.window_bytes(256_000, 1024, code_bytes(TopK()) * 2**24 // 64, 2)
     here = weights // 64 + window + moment_bytes(1, 4096, 4096)
     assert here < 15e9 < 140e9 < weights
 

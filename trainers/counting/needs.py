@@ -10,7 +10,7 @@ import torch
 from trainers.architectures import Architecture
 from trainers.counting.steps import counted_step
 from trainers.counting.traffic import Traffic
-from trainers.evaluate.fitting import window_bytes
+from trainers.evaluate.fitting import pass_bytes, window_bytes
 from trainers.evaluate.linear_error import moment_bytes, solving_bytes
 from trainers.family import Family
 from trainers.steps.stacked import StackedEngine
@@ -78,7 +78,7 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     steps = [step_of(f, e, stream.batch_size) for f, e in zip(families, engines, strict=True)]
     window = window_bytes(
         model.vocabulary_size * model.predicts, stream.harvest.windows.tokens.shape[1],
-        max(code_bytes(f.architecture) * latents_of(f) for f in families),
+        max(code_bytes(f.architecture) * latents_of(f) for f in families), pass_bytes(model),
     )  # fmt: skip
     sites = {f.site: f for f in families}
     of_errors = [

@@ -60,6 +60,11 @@ class Traffic(TorchDispatchMode):
     its own size. Memory is that of the storages made inside, and goes when they go: nothing is rounded up, no
     workspace is counted. Inside a `FakeTensorMode` nothing is computed.
 
+    Parameters
+    ----------
+    width : int, optional
+        Memory of tensors with this last dimension alone.
+
     Attributes
     ----------
     operations : list of Operation
@@ -67,8 +72,9 @@ class Traffic(TorchDispatchMode):
         Bytes of the storages made inside: those that are there now, and the most at one time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, width: int | None = None) -> None:
         super().__init__()
+        self._width = width
         self.operations: list[Operation] = []
         self.held = self.peak = 0
         self._known: set[int] = set()
@@ -98,7 +104,7 @@ class Traffic(TorchDispatchMode):
         fresh = [t for t in made if _key(t) not in before]
         for t in fresh:
             storage, key = t.untyped_storage(), _key(t)
-            if key not in self._known:
+            if key not in self._known and self._width in (None, *t.shape[-1:]):
                 self._known.add(key)
                 self.held += storage.nbytes()
                 weakref.finalize(storage, self._forget, key, storage.nbytes())

@@ -7,13 +7,19 @@ from typing import Any
 
 import torch
 
+from trainers.counting.traffic import Traffic
 from trainers.shards import ALONE, Shards
 
 SHARE = 4
 """A quarter of the free memory is for SAEs and codes, and one for logits."""
-LOGITS, CODES = 12, 20
-"""Bytes at the peak per logit (clean in float32, spliced in the model's format, the model's own upcast of
-them), and per code (itself, its size, its mask, and what an encoder needs)."""
+CODES = 20
+"""Bytes at the peak per code: itself, its size, its mask, and what an encoder needs."""
+CLEAN = 4
+"""Bytes that are kept per logit of the clean text: log-probabilities in float32."""
+LOGIT_BYTES = 2**26
+"""Float32 logits that are turned into losses at a time."""
+LOSSES = 17
+"""Bytes for each of these: log-probabilities, probabilities, their product, its mask and what it leaves."""
 
 
 def affordable(device: torch.device, shards: Shards = ALONE) -> int | None:
@@ -23,17 +29,40 @@ def affordable(device: torch.device, shards: Shards = ALONE) -> int | None:
     return int(shards.least(torch.tensor(torch.cuda.mem_get_info(device)[0] // SHARE)))
 
 
-def windows_at_once(saes: Sequence[Any], model: Any, length: int, memory: int | None) -> int:
-    """Windows of so many tokens whose logits and codes fit; at least one."""
-    if memory is None:
-        return 2**31
-    predicted = model.vocabulary_size * model.predicts
-    return max(1, memory // window_bytes(predicted, length, CODES * max(s.dictionary_size for s in saes)))
+def pass_bytes(model: Any) -> float:
+    """Bytes per logit at the peak of a pass: the logits, and what the model makes of them on the way.
+
+    Counted on two tokens; of the storages, those of the vocabulary's width.
+    """
+    if not model.predicts:
+        return 0.0
+    tokens = torch.zeros(1, 2, dtype=torch.long)
+    with Traffic(width=model.vocabulary_size) as traffic:
+        model.logits(tokens)
+    return traffic.peak / (tokens.numel() * model.vocabulary_size)
 
 
-def window_bytes(vocabulary: int, length: int, codes: float) -> int:
-    """Of a window of so many tokens: their logits, or codes of so many bytes a token."""
-    return int(length * max(LOGITS * vocabulary, codes))
+def windows_at_once(
+    saes: Sequence[Any], logits: int, length: int, memory: int, of_pass: float, shards: int = 1
+) -> int:
+    """Windows of so many tokens whose logits and codes fit; at least one.
+
+    Each of the shards has the codes of all of them, and the logits of its share.
+    """
+    fit = memory // (length * CODES * max(s.dictionary_size for s in saes))
+    if logits:
+        at_once = LOSSES * min(length * logits, LOGIT_BYTES // 4)
+        fit = min(fit, shards * int((memory - at_once) // (length * logits * (CLEAN + of_pass))))
+    return max(1, fit)
+
+
+def window_bytes(logits: int, length: int, codes: float, of_pass: float) -> int:
+    """The most at one time of a window of so many tokens, with so many logits, and bytes of codes, each.
+
+    The clean text's are kept; beside them are codes, or the logits of a pass and what is compared.
+    """
+    compared = LOSSES * min(length * logits, LOGIT_BYTES // 4)
+    return int(length * logits * CLEAN + max(length * logits * of_pass + compared, length * codes))
 
 
 def groups_that_fit(saes: Sequence[Any], memory: int | None) -> list[list[int]]:

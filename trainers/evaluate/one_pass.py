@@ -16,6 +16,7 @@ shares of latents, which a jackknife overstates, compare halves and quarters of 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,14 +26,14 @@ from frontier.progress import Callback, reported
 from frontier.studies.evaluation import Evaluation, EvaluationError
 from frontier.wording import listed, plural
 from trainers.activations.stored import StoredActivations
-from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, windows_at_once
+from trainers.evaluate import fitting
+from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, pass_bytes, windows_at_once
 from trainers.evaluate.rows_only import RowsOnly
+from trainers.evaluate.shared_windows import SharedWindows
 from trainers.evaluate.tally import Tally, total
 from trainers.language_models import LanguageModel, SiteError, Splice, kl_from
-from trainers.shards import shards_of
+from trainers.shards import Shards, shards_of
 
-LOGIT_BYTES = 2**28
-"""Float32 logits that are turned into losses at a time."""
 LEAST_BATCHES = 16
 """Standard errors come from differences between batches; with fewer they would be guesses."""
 
@@ -91,17 +92,25 @@ def evaluate(
     _check_sites(saes, names, model, {"site": site, "target_site": target})
     _check_widths(saes, names, model, site, target)
     batches = _batches(tokens, batch_size)
-    means = _means(model, batches, (site, target), progress)
     shards = shards_of(saes[0])
+    means = _means(model, batches, (site, target), progress, shards)
     tally = Tally(saes, names, len(batches), means[site], shards)
     kind: Any = _OpenBatch if model.predicts else RowsOnly
     memory = memory or affordable(model.device, shards)
-    windows = windows_at_once(saes, model, tokens.shape[1], memory)
+    windows = 2**31
+    if memory is not None:
+        logits = model.vocabulary_size * model.predicts
+        windows = windows_at_once(saes, logits, tokens.shape[1], memory, pass_bytes(model), shards.count)
+    here = partial(
+        SharedWindows, shards=shards, width=saes[0].d_in, target_width=saes[0].d_out, device=model.device,
+        autoencoder=site == target,
+    )  # fmt: skip
     for number, group in enumerate(groups_that_fit(saes, memory)):
         moved = {member: on_device(saes[member], model.device) for member in group}
         for index, batch in _tracked(batches, "evaluating", progress):
             for part in batch.split(windows):
-                opened = kind(model, part, site, target, means[target], index)
+                made = partial(kind, model, site=site, target=target, mean=means[target], index=index)
+                opened = made(part) if shards.count == 1 else here(made, part)
                 tally.start(index, opened, again=number > 0)
                 tally.add(index, moved, opened)
                 del opened  # before the next one is made
@@ -121,7 +130,7 @@ class _OpenBatch:
         self._counted = model.counted(tokens)  # [B, T]
         self._tokens = tokens
         predicting = (self._counted[:, :-1] & self._counted[:, 1:]).nonzero()
-        self._parts = predicting.split(max(1, LOGIT_BYTES // (4 * model.vocabulary_size)))
+        self._parts = predicting.split(max(1, fitting.LOGIT_BYTES // (4 * model.vocabulary_size)))
         self.target = self._splice.value[self._counted].float()  # [n, d_out]
         self.input = (
             self.target if site == target else model.capture(tokens, [site])[site][self._counted].float()
@@ -218,24 +227,28 @@ def _batches(tokens: Tensor, batch_size: int) -> list[Tensor]:
 
 
 def _means(
-    model: Any, batches: list[Tensor], sites: tuple[str, str], progress: bool | Callback
+    model: Any, batches: list[Tensor], sites: tuple[str, str], progress: bool | Callback, shards: Shards
 ) -> dict[str, Tensor]:
-    """The mean activation of each site over the counted positions `[width]`."""
-    sums: dict[str, Tensor] = {s: torch.zeros((), dtype=torch.float64, device=model.device) for s in sites}
+    """The mean activation of each site over the counted positions `[width]`; each shard sees its windows."""
+    sums = {s: torch.zeros(model.site(s).width, dtype=torch.float64, device=model.device) for s in sites}
     count = 0
     for index, batch in _tracked(batches, "mean activation", progress):
+        batch = shards.share(batch)
+        if not len(batch):
+            continue
         counted = model.counted(batch.to(model.device))
         for site, values in model.capture(batch, list(dict.fromkeys(sites))).items():
             found = values[counted]
             _refuse_nan(found, found, index, (site, site))
             sums[site] = sums[site] + found.sum(0, dtype=torch.float64)
         count += int(counted.sum())
+    count = int(shards.total(torch.tensor(float(count))))
     if not count:
         raise EvaluationError(
             f"no position counts in {plural(sum(map(len, batches)), 'window')}: all tokens are ignored ones "
             f"({listed(model.ignore)})"
         )
-    return {s: (v / count).float() for s, v in sums.items()}
+    return {s: (shards.total(v) / count).float() for s, v in sums.items()}
 
 
 def _refuse_nan(target: Tensor, inputs: Tensor, batch: int, sites: tuple[str, str]) -> None:

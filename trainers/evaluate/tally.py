@@ -36,9 +36,9 @@ class Tally:
     `losses(reconstruction)`, the
     sums of cross-entropy and KL.
 
-    Of SAEs that are divided over `shards` each process counts its own latents. What comes after the
-    reconstruction, which all have, one of them does: the first for the first SAE, the second for the second.
-    `result` adds up, and is the same in all.
+    Of SAEs that are divided over `shards` each process counts its own latents, and sees its windows through
+    the language model. The moments of the reconstruction, which all have, one of them takes: the first for
+    the first SAE, the second for the second. `result` adds up, and is the same in all.
     """
 
     def __init__(
@@ -56,22 +56,18 @@ class Tally:
         self._linear.start(batch, opened.input, again)
         if again:
             return
-        shared = opened.shared
-        for name, value in shared.items():
+        for name, value in opened.shared.items():
             self._sums[name][batch] += value
-        self._firing.add_tokens(batch, shared["tokens"])
+        self._firing.add_tokens(batch, len(opened.target))
 
     def add(self, batch: int, saes: dict[int, Any], opened: Any) -> None:
         """Take the sums of SAEs, by their places, over one batch."""
-        every, shards = list(saes.items()), self._shards
-        for first in range(0, len(every), shards.count):
-            mine = None
-            for place, (member, sae) in enumerate(every[first : first + shards.count]):
-                t_hat = self._codes(batch, member, sae, opened)
-                if place == shards.rank:
-                    mine = member, t_hat
-            if mine is not None:
-                self._reconstruction(batch, *mine, opened)
+        for place, (member, sae) in enumerate(saes.items()):
+            t_hat = self._codes(batch, member, sae, opened)
+            if place % self._shards.count == self._shards.rank:
+                self._reconstruction(batch, member, t_hat, opened)
+            cross_entropy, kl = opened.losses(t_hat)
+            self._take(batch, member, {"ce_sae": cross_entropy, "kl": kl})
 
     def _codes(self, batch: int, member: int, sae: Any, opened: Any) -> Tensor:
         """Take the codes of one SAE; its reconstruction `[n, d_out]`."""
@@ -89,7 +85,7 @@ class Tally:
         return t_hat
 
     def _reconstruction(self, batch: int, member: int, t_hat: Tensor, opened: Any) -> None:
-        """Take what one SAE's reconstruction is, and does in the language model."""
+        """Take what one SAE's reconstruction is."""
         t = opened.target
         error = t - t_hat
         squared_error = total(error.square())
@@ -97,9 +93,8 @@ class Tally:
             self._take(batch, member, {"squared_error": np.nan})
             return
         inner, norm = (t * t_hat).sum(1), t_hat.norm(dim=1)
-        cross_entropy, kl = opened.losses(t_hat)
         found = {
-            "squared_error": squared_error, "ce_sae": cross_entropy, "kl": kl,
+            "squared_error": squared_error,
             "cosine": total(inner / (norm * opened.target_norm).clamp_min(1e-30)),
             "l2_ratio": total(norm / opened.target_norm), "reconstruction_squares": total(norm.square()),
             "inner_product": total(inner),
@@ -132,8 +127,9 @@ class Tally:
 
     def _all_shards(self) -> None:
         """Add up what each shard has of every SAE; of those that gave NaN or infinity nothing is left."""
-        parts = torch.from_numpy(np.stack([self._sums[name] for name in PER_MEMBER]))
-        self._sums |= dict(zip(PER_MEMBER, self._shards.total(parts).numpy(), strict=True))
+        names = [*SHARED, *PER_MEMBER]
+        parts = torch.from_numpy(np.stack([self._sums[name] for name in names]))
+        self._sums |= dict(zip(names, self._shards.total(parts).numpy(), strict=True))
         lost = ~np.isfinite(self._sums["squared_error"] + self._sums["l1"])
         for name in self._sums.keys() - set(SHARED):
             self._sums[name][lost] = np.nan
