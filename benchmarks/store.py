@@ -1,7 +1,10 @@
-"""A store of activations written and read once: CPU time, and memory beside what the imports take.
+"""A store of activations written and read once, and read from a slow place: CPU time, memory, waiting.
 
 `python -m benchmarks.store`: 0.25, 1 and 4 GB of rows of 512 bfloat16 numbers, made at no cost, each step in
 a process of its own. Rows are read in batches of 4,096 with buffers of 64 MB, every chunk's digest compared.
+
+Then a store in a slow place, side by side with and without reading ahead: a file system that waits before
+each read as a network does, and steps that wait as for a GPU.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ import multiprocessing
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
+from fsspec.implementations.local import LocalFileSystem
 from tabulate import tabulate
 
 from benchmarks.measuring import RESULTS, arguments, between, circumstances, folder_of, write
@@ -24,6 +29,10 @@ PAGE = Path("docs/stored_activations.md")
 WIDTH, LENGTH, BATCH = 512, 128, 4096
 SIZES = (0.25, 1.0, 4.0)
 """10⁹ bytes."""
+PLACES = {"50 ms, 100 MB/s": (0.05, 1e8), "10 ms, 1 GB/s": (0.01, 1e9)}
+"""Slow places: seconds before an answer, and bytes per second of each of the reads under way."""
+STEPS = (0.005, 0.02, 0.08)
+"""Seconds of a step."""
 
 
 def made(folder: Path, rows: int) -> None:
@@ -61,6 +70,59 @@ def used(folder: Path, rows: int) -> None:
     )
     for _ in range(rows // BATCH):
         next(stream)
+
+
+class Slow(LocalFileSystem):
+    """Files here that are read as from far away."""
+
+    protocol = "slow"
+    wait, rate = 0.0, 1e9
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return super()._strip_protocol(path.removeprefix("slow://"))
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **options: Any) -> bytes:
+        """Some bytes, after a while."""
+        found = super().cat_file(path, start=start, end=end, **options)
+        time.sleep(self.wait + len(found) / self.rate)
+        return found
+
+
+def slowly(folder: Path, rows: int, step: float, prefetch: bool) -> float:
+    """Seconds of a pass over a store at a slow place, each batch used for so long."""
+    from trainers.activations import ActivationStore, activation_stream
+
+    store = ActivationStore(f"slow://{folder}")
+    stream = activation_stream(
+        store, "here", batch_size=BATCH, buffer_tokens=2**16, prefetch=prefetch, progress=False
+    )
+    next(stream)  # the first buffer, which nobody could have read before
+    start = time.perf_counter()
+    for _ in range(rows // BATCH - 1):
+        time.sleep(step)
+        next(stream)
+    stream.release()
+    return time.perf_counter() - start
+
+
+def side_by_side(folder: Path, rows: int, steps: Sequence[float]) -> list[dict[str, Any]]:
+    """With and without reading ahead, one after the other at each place and step."""
+    fsspec.register_implementation("slow", Slow, clobber=True)
+    found = []
+    for place, (Slow.wait, Slow.rate) in PLACES.items():
+        for step in steps:
+            without, ahead = (slowly(folder, rows, step, prefetch) for prefetch in (False, True))
+            least = step * (rows // BATCH - 1)
+            found.append(
+                {
+                    "place": place, "step, ms": round(step * 1e3), "steps alone, s": round(least, 1),
+                    "without, s": round(without, 1), "ahead, s": round(ahead, 1),
+                    "ratio": round(without / ahead, 2),
+                }
+            )  # fmt: skip
+            print(json.dumps(found[-1]), flush=True)
+    return found
 
 
 def measured(work: Callable[[Path, int], None], folder: Path, rows: int, pipe: Any) -> None:
@@ -102,11 +164,18 @@ def main() -> None:
                 row |= {f"{name}, CPU-s": round(seconds, 1), f"{name}, peak MB": round(memory)}
             found.append(row)
             print(json.dumps(row), flush=True)
+    with tempfile.TemporaryDirectory() as place:
+        rows = 2**18
+        made(Path(place) / "store", rows)
+        slow = side_by_side(Path(place) / "store", rows, STEPS[:1] if asked.quick else STEPS)
     folder = folder_of(asked)
-    write("store", circumstances("torch", "safetensors", "fsspec") | {"rows": found}, folder)
+    write("store", circumstances("torch", "safetensors", "fsspec") | {"rows": found, "slow": slow}, folder)
     if folder == RESULTS:
-        table = tabulate(found, headers="keys", tablefmt="github", disable_numparse=True)
-        write_text(PAGE, between(PAGE.read_text(encoding="utf-8"), "store", table + "\n"))
+        text = PAGE.read_text(encoding="utf-8")
+        for name, values in (("store", found), ("slow", slow)):
+            table = tabulate(values, headers="keys", tablefmt="github", disable_numparse=True)
+            text = between(text, name, table + "\n")
+        write_text(PAGE, text)
 
 
 if __name__ == "__main__":

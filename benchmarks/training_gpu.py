@@ -4,9 +4,10 @@
 CUDA device it says so and measures nothing, and `--device cpu --small` runs every part on small shapes, to
 see that it runs. The parts: gradients of every architecture against float64, with unwritten memory poisoned;
 recorded steps equal eager ones; a resumption across a recording; no question to the device in a step; the
-steps of the counted model, whose `measured_ms` are filled in; a run on a language model of Pythia-70M's shape
-from end to end; last the steps of other libraries, each in its own environment, with its own defaults, in
-bfloat16 and, at the first shape, in float32.
+steps of the counted model, whose `measured_ms` are filled in; a run with buffers read ahead, beside recorded
+steps, against one that waits for them; a run on a language model of Pythia-70M's shape from end to end; last
+the steps of other libraries, each in its own environment, with its own defaults, in bfloat16 and, at the
+first shape, in float32.
 
 Steps are timed on one batch over and over, as in `benchmarks.training`: medians of wall time, the device
 waited for. The rate of the machine is that of one square bfloat16 product of side 8,192; a dense step counts
@@ -32,7 +33,7 @@ import torch
 from tabulate import tabulate
 
 from benchmarks.gpu_parts.checks import gradients, graphs, questions, resumed
-from benchmarks.gpu_parts.whole_runs import from_end_to_end
+from benchmarks.gpu_parts.whole_runs import from_end_to_end, read_ahead
 from benchmarks.measuring import arguments, circumstances, folder_of, write
 from benchmarks.training import PEERS, python_of, run, version_of
 from benchmarks.training_steps import Shape
@@ -123,7 +124,8 @@ def parts_of(asked: argparse.Namespace, record: dict[str, Any], folder: Path) ->
     if asked.quick:
         return {"steps": steps}
     checks = {f.__name__: partial(f, device) for f in (gradients, graphs, resumed, questions)}
-    measured = {"steps": steps, "from_end_to_end": partial(from_end_to_end, device, small)}
+    whole = {f.__name__: partial(f, device, small) for f in (read_ahead, from_end_to_end)}
+    measured = {"steps": steps, **whole}
     return {**checks, **measured, **({} if small else {"others": others})}
 
 

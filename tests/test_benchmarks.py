@@ -90,9 +90,17 @@ def test_every_part_of_the_script_for_a_gpu_runs_on_a_cpu(steps_of_gpu, tmp_path
     done = run("benchmarks.training_gpu", "--device", "cpu", "--small", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     parts = json.loads((tmp_path / "training_gpu.json").read_text())["parts"]
-    assert list(parts) == ["gradients", "graphs", "resumed", "questions", "steps", "from_end_to_end"]
+    assert list(parts) == [
+        "gradients",
+        "graphs",
+        "resumed",
+        "questions",
+        "steps",
+        "read_ahead",
+        "from_end_to_end",
+    ]
     assert all(found["right"] for found in parts["gradients"]["found"].values())
-    assert all(parts[name]["found"]["right"] for name in ("graphs", "resumed", "questions"))
+    assert all(parts[name]["found"]["right"] for name in ("graphs", "resumed", "questions", "read_ahead"))
     assert parts["from_end_to_end"]["found"]["ratio"] > 1
 
 

@@ -83,6 +83,7 @@ def train(
         with (
             RunLog(run, folder, progress, f"{formats(run.config, run.model.device)}; {needs}") as log,
             held() as signalled,
+            run.stream.ahead.at_work(),
         ):
             for logs in steps(run, folder, signalled):
                 log.write(run.step, logs)

@@ -81,6 +81,31 @@ def from_end_to_end(device: torch.device, small: bool) -> dict[str, Any]:
         }  # fmt: skip
 
 
+def read_ahead(device: torch.device, small: bool) -> dict[str, Any]:
+    """Weights that differ in a bit when buffers are read meanwhile, recorded steps among them; seconds."""
+    found, seconds = [], []
+    with tempfile.TemporaryDirectory() as place:
+        config = config_of(language_model(Path(place) / "model", small), device, small)
+        rows = {"buffer_tokens": 2_000 if small else 65_536}
+        config = config.model_copy(update={"activations": config.activations.model_copy(update=rows)})
+        for ahead in (False, True):
+            run = build_run(config, progress=False)
+            run.stream.ahead.on = ahead
+            start = time.perf_counter()
+            for step in range(config.training.steps):
+                batch = next(run.stream)
+                for engine in run.engines:
+                    engine.step(batch, step)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            seconds.append(time.perf_counter() - start)
+            found.append({k: v.cpu() for f in run.families for k, v in f.tensors().items()})
+            run.release()
+    differ = [k for k, v in found[0].items() if not torch.equal(v, found[1][k])]
+    without, ahead = (round(s, 3) for s in seconds)
+    return {"differ": differ, "right": not differ, "without_seconds": without, "ahead_seconds": ahead}
+
+
 def steps_alone(run: Any, device: torch.device) -> float:
     """Seconds of the run's steps on one batch that is there, from the time of a tenth of them."""
     batch, count = next(run.stream), max(5, run.config.training.steps // 10)

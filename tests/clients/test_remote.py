@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -183,9 +184,11 @@ def test_the_web(local, tmp_path):
         assert TOKEN not in str(stopped.value) and "127.0.0.1" not in str(stopped.value)
 
 
-def test_s3(local, monkeypatch):
+@contextmanager
+def s3_server(monkeypatch):
+    """S3 on this machine, by moto's server, and the client of it."""
     moto = pytest.importorskip("moto.server", reason="moto is not installed (make clients)")
-    pytest.importorskip("s3fs", reason="s3fs is not installed (make clients)")
+    s3fs = pytest.importorskip("s3fs", reason="s3fs is not installed (make clients)")
     server = moto.ThreadedMotoServer(port=0)
     server.start()
     host, port = server.get_host_and_port()
@@ -195,13 +198,54 @@ def test_s3(local, monkeypatch):
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
     try:
-        import s3fs
+        yield s3fs.S3FileSystem()
+    finally:
+        server.stop()
 
-        s3 = s3fs.S3FileSystem()
+
+def test_s3(local, monkeypatch):
+    with s3_server(monkeypatch) as s3:
         s3.mkdir("bucket")
         s3.put(str(local), "bucket/runs", recursive=True)
         assert sorted(frontier.read("s3://bucket/runs")["family"]) == ["relu", "topk"]
         with pytest.raises(TableError, match="AWS_PROFILE"):
             frontier.read("s3://bucket/none")
-    finally:
-        server.stop()
+
+
+def test_a_store_of_activations_on_s3(tmp_path, monkeypatch):
+    """Written here, copied there: read by ranges, the batches are the same to the last bit."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (extra train)")
+    with s3_server(monkeypatch) as s3:
+        from trainers.activations import ActivationStore, activation_stream
+        from trainers.activations.harvest import ActivationError
+        from trainers.activations.row_sources import MANIFEST
+        from trainers.activations.sources import token_windows
+        from trainers.activations.storing import write_store
+        from trainers.language_models import load_language_model
+
+        text = tmp_path / "text.txt"
+        text.write_text(" ".join(str(n * n) for n in range(9000)))
+        model = load_language_model(device="cpu")
+        parts = [token_windows(model, str(text), split=s, progress=False) for s in ("train", "evaluation")]
+        place = tmp_path / "store"
+        write_store(model, *parts, "mlp_out.1", place, chunk_tokens=512, shard_bytes=2**19)
+        s3.mkdir("activations")
+        s3.put(str(place), "activations/layer1", recursive=True)
+        assert len(s3.ls("activations/layer1")) == len(list(place.iterdir())) > 4
+
+        def batches(store):
+            stream = activation_stream(
+                ActivationStore(store), "mlp_out.1", batch_size=256, buffer_tokens=2000, progress=False
+            )
+            assert stream.ahead.on
+            found = [next(stream).input for _ in range(40)]
+            stream.release()
+            return found
+
+        here, there = batches(place), batches("s3://activations/layer1")
+        assert all(torch.equal(a, b) for a, b in zip(here, there, strict=True))
+        s3.rm(f"activations/layer1/{MANIFEST}")
+        s3.invalidate_cache()
+        with pytest.raises(ActivationError, match=r"layer1/store.json cannot be read") as stopped:
+            ActivationStore("s3://activations/layer1")
+        assert TOKEN not in str(stopped.value)

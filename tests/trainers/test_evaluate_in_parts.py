@@ -9,6 +9,7 @@ from trainers.activations import Scaling
 from trainers.architectures import TopK
 from trainers.counting import Traffic
 from trainers.evaluate import evaluate, fitting, one_pass
+from trainers.evaluate.linear_error import moment_bytes, solving_bytes
 from trainers.family import Family, Member
 from trainers.language_models import LanguageModel
 
@@ -130,6 +131,15 @@ def test_windows_of_a_large_model(logits, size, length, shards, windows):
     """30 GB: 18.9 windows of 1,024 tokens × 256,000 × 6 bytes, or 22.4 of 1,024 × 65,536 codes × 20 bytes."""
     sae = type("SAE", (), {"dictionary_size": size})
     assert fitting.windows_at_once([sae], logits, length, 30 * 10**9, 2.0, shards) == windows
+
+
+def test_eight_wide_saes_fit_60_gigabytes():
+    """As in docs/gpu.md: d = 4,096, 65,536 latents, a vocabulary of 256,000, one window of 1,024 tokens."""
+    weights = 8 * 4 * 2 * 4096 * 65_536
+    window = fitting.window_bytes(256_000, 1024, 13.1 * 65_536, 2.0)
+    moments, solving = moment_bytes(8, 4096, 4096), solving_bytes(8, 4096, 4096)
+    assert window == pytest.approx(1.9e9, rel=0.02)
+    assert weights + moments + max(window, solving) == pytest.approx(26e9, rel=0.02)
 
 
 def test_groups_of_saes(saes):

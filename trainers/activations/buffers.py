@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -54,7 +54,7 @@ def buffer_count(harvests: Sequence[Harvest], buffer_tokens: int | None, memory:
     if buffer_tokens is None:
         if harvest.total_rows <= fit:
             return 1
-        buffer_tokens = min(BUFFER_ROWS, fit)
+        buffer_tokens = min(BUFFER_ROWS, fit // 2)  # there is room for the next one
     largest = max(harvest.rows)
     needed = max(buffer_tokens, largest)
     if buffer_tokens < 1 or needed > fit:
@@ -66,25 +66,36 @@ def buffer_count(harvests: Sequence[Harvest], buffer_tokens: int | None, memory:
     return math.ceil(len(harvest) / max(1, buffer_tokens // largest))
 
 
-def filled(
-    harvests: Sequence[Harvest],
-    reader: ChunkReader,
-    chunks: Sequence[int],
-    device: torch.device,
-    progress: bool | Callback,
-) -> list[Buffer]:
-    """The buffers of some chunks, one of each harvest: each process reads its share, all hand theirs to all.
+def filled(harvests: Sequence[Harvest], chunks: Sequence[int], read: list[list[Tensor]]) -> list[Buffer]:
+    """The buffers of some chunks, one of each harvest: what each process has `read` it hands to all.
 
     Raises
     ------
     ActivationError
         If an activation is not finite (in every process alike).
     """
-    rank, world = processes()
-    rows = np.cumsum([0, *(harvests[0].rows[c] for c in chunks)])
-    shares = np.array_split(np.arange(len(chunks)), world)
+    if processes()[1] > 1:
+        rows, shares = _shares(harvests, chunks)
+        bounds = [(int(rows[s[0]]), int(rows[s[-1] + 1])) if len(s) else (0, 0) for s in shares]
+        for tensor in (t for own in read for t in own):
+            _exchange(tensor, bounds, harvests[0].model.device)
+    for harvest, own in zip(harvests, read, strict=True):
+        check_finite(harvest, chunks, own[0], own[1] if len(own) == 2 else None)
+    return [Buffer(tuple(chunks), own[0], own[-1]) for own in read]
+
+
+def share_of(
+    harvests: Sequence[Harvest],
+    reader: ChunkReader,
+    device: torch.device,
+    chunks: Sequence[int],
+    stopped: Callable[[], bool] = lambda: False,
+    progress: bool | Callback = False,
+) -> list[list[Tensor]]:
+    """Room for the buffers of some chunks, with the share of this process in it; less, if it is stopped."""
+    rows, shares = _shares(harvests, chunks)
     tensors = [_empty(h, int(rows[-1]), device) for h in harvests]
-    mine = shares[rank]
+    mine = shares[processes()[0]]
     with reported(progress, "harvesting activations", len(mine)) as report:
         found_all = reader.read_all([chunks[place] for place in mine])
         for done, (place, found) in enumerate(zip(mine, found_all, strict=True), start=1):
@@ -94,13 +105,15 @@ def filled(
                 if read[1] is not None:
                     own[1][part] = read[1]
             report(done)
-    if world > 1:
-        bounds = [(int(rows[s[0]]), int(rows[s[-1] + 1])) if len(s) else (0, 0) for s in shares]
-        for tensor in (t for own in tensors for t in own):
-            _exchange(tensor, bounds, harvests[0].model.device)
-    for harvest, own in zip(harvests, tensors, strict=True):
-        check_finite(harvest, chunks, own[0], own[1] if len(own) == 2 else None)
-    return [Buffer(tuple(chunks), own[0], own[-1]) for own in tensors]
+            if stopped():
+                break
+    return tensors
+
+
+def _shares(harvests: Sequence[Harvest], chunks: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Where the rows of each chunk begin, and the places of the chunks that each process reads."""
+    rows = np.cumsum([0, *(harvests[0].rows[c] for c in chunks)])
+    return rows, np.array_split(np.arange(len(chunks)), processes()[1])
 
 
 def _empty(harvest: Harvest, rows: int, device: torch.device) -> list[Tensor]:

@@ -31,6 +31,7 @@ from torch import Tensor
 from frontier.places import address_of, name_of
 from frontier.readers.remote import open_address, reason_of, tried
 from frontier.writing import DamagedError
+from trainers.activations.ahead import carried
 from trainers.activations.harvest import DTYPES, ActivationError, Harvest, Rows
 from trainers.activations.row_files import WANTED
 from trainers.activations.row_sources import MANIFEST
@@ -148,7 +149,7 @@ class StoredChunks(Harvest):
 
     def read(self, chunk: int) -> Rows:
         """The activations of one chunk, on the device."""
-        return self.model.train.read(chunk).to(self.model.device), None
+        return carried(self.model.train.read(chunk), self.model.device), None
 
     def windows_of(self, chunk: int) -> list[int]:
         """No window of the text is known any more."""

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from frontier.progress import Callback
 from frontier.wording import listed, nearest
-from trainers.activations.buffers import Buffer, agreed, buffer_count, filled, processes
+from trainers.activations.ahead import Ahead, carried
+from trainers.activations.buffers import Buffer, agreed, buffer_count, filled, processes, share_of
 from trainers.activations.cache import CachedHarvest, Reader, caches_of
 from trainers.activations.harvest import CHUNK_TOKENS, DTYPES, ActivationError, Harvest, distinct_sites
 from trainers.activations.positions import require_same, seeded
@@ -45,6 +46,7 @@ def activation_stream(
     storage_device: str | torch.device | None = None,
     scaling: Scaling | None = None,
     centre: bool = True,
+    prefetch: bool | None = None,
     progress: bool | Callback = True,
 ) -> ActivationStream:
     """The activations of a model on a text, as an endless stream of shuffled batches.
@@ -64,9 +66,10 @@ def activation_stream(
         Decides the order; same seed, same stream.
     buffer_tokens : int, optional
         Activations that are harvested and shuffled together. By default all of them if they fit
-        `memory_limit`: they are then harvested once and shuffled anew in each pass over the text.
+        `memory_limit`: they are then harvested once and shuffled anew in each pass over the text. Else half
+        of what fits, so that there is room for the next ones.
     memory_limit : size
-        Bound on the buffer, such as "2 GB".
+        Bound on the activations in memory, such as "2 GB".
     cache : path, optional
         Folder that keeps the activations between runs (unscaled), up to `cache_limit`; several sites have a
         folder and an equal part of the limit each.
@@ -78,6 +81,9 @@ def activation_stream(
         Use this one instead of measuring it on the first buffer.
     centre : bool
         The mean of the site is taken off before scaling; see `trainers.activations.scaling`.
+    prefetch : bool, optional
+        Read the next buffer while batches of this one are used; the batches are the same. By default where
+        that saves time (on a GPU, and where rows are read and not computed) and two buffers fit the limit.
     progress : bool or callable
         A bar on the terminal while activations are harvested, or `callback(what, done, total)`.
 
@@ -111,10 +117,11 @@ def activation_stream(
             f"{harvest.windows.text} is too short: it has {harvest.total_rows:,} tokens that count, "
             f"a batch needs {batch_size:,}"
         )
-    buffers = buffer_count(harvests, buffer_tokens, bytes_of(memory_limit))
+    limit = bytes_of(memory_limit)
+    buffers = buffer_count(harvests, buffer_tokens, limit)
     caches = [] if cache is None else caches_of(harvests, Path(cache), bytes_of(cache_limit))
     device = model.device if storage_device is None else torch.device(storage_device)
-    return ActivationStream(
+    stream = ActivationStream(
         harvests,
         caches,
         batch_size=batch_size,
@@ -125,6 +132,10 @@ def activation_stream(
         centre=centre,
         progress=progress,
     )
+    saves = model.device.type == "cuda" or not model.predicts
+    fits = 2 * stream.bytes_held <= limit
+    stream.ahead.on = buffers > 1 and (fits and saves if prefetch is None else prefetch)
+    return stream
 
 
 class ActivationStream:
@@ -160,6 +171,8 @@ class ActivationStream:
         self.device, self.storage_device = harvest.model.device, storage_device
         self.sites = [h.site.name for h in self.harvests]
         self._reader, self._progress, self._given = Reader(self.harvests, caches), progress, scaling
+        self._read = partial(share_of, self.harvests, self._reader, storage_device)
+        self.ahead = Ahead(self._read, self.device)
         self._centre = centre
         self._epoch, self._number, self._offset = 0, 0, 0
         self._buffer: list[Buffer] = []  # of each site
@@ -223,8 +236,9 @@ class ActivationStream:
 
     @property
     def bytes_held(self) -> int:
-        """Of a buffer, over all sites."""
-        return -(-self.harvest.total_rows // self.buffers) * sum(h.bytes_per_row for h in self.harvests)
+        """Of a buffer, or two, over all sites."""
+        rows = -(-self.harvest.total_rows // self.buffers)
+        return (1 + self.ahead.on) * rows * sum(h.bytes_per_row for h in self.harvests)
 
     @cached_property
     def description(self) -> dict[str, Any]:
@@ -278,6 +292,7 @@ class ActivationStream:
     def release(self) -> None:
         """Let go of the activations in memory; the stream reads them again if it goes on."""
         self._buffer, self._rows = [], None
+        self.ahead.drop()
 
     def _current(self) -> tuple[list[Buffer], Tensor]:
         """The buffers with rows left, and the order of its rows; the next one where this one is used up."""
@@ -287,11 +302,16 @@ class ActivationStream:
                 generator = seeded(self.seed, "rows", self._epoch, self._number)
                 rows = torch.randperm(len(buffers[0].input), generator=generator)
                 self._rows = rows.to(self.storage_device)
+                self.ahead.begin(self._chunks(*self._following()))
             if self._offset < len(self._rows):
                 return self._buffer, self._rows
-            self._rows, self._offset, self._number = None, 0, self._number + 1
-            if self._number == self.buffers:
-                self._number, self._epoch = 0, self._epoch + 1
+            self._rows, self._offset = None, 0
+            self._epoch, self._number = self._following()
+
+    def _following(self) -> tuple[int, int]:
+        """Pass and number of the next buffer."""
+        last = self._number + 1 == self.buffers
+        return (self._epoch + 1, 0) if last else (self._epoch, self._number + 1)
 
     def _chunks(self, epoch: int, number: int) -> tuple[int, ...]:
         """The chunks of one buffer, in ascending order."""
@@ -306,11 +326,12 @@ class ActivationStream:
         self._agreed = True
         if not self._buffer or self._buffer[0].chunks != chunks:
             self._buffer = []  # free the old ones first
-            self._buffer = filled(self.harvests, self._reader, chunks, self.storage_device, self._progress)
+            read = self.ahead.take(chunks) or self._read(chunks, progress=self._progress)
+            self._buffer = filled(self.harvests, chunks, read)
         return self._buffer
 
 
 def _gathered(parts: list[Tensor], device: torch.device) -> Tensor:
     """Gathered rows in one float32 tensor on `device`."""
     rows = parts[0] if len(parts) == 1 else torch.cat(parts)
-    return rows.to(device, torch.float32)
+    return carried(rows, device).to(torch.float32)

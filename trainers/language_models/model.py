@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from trainers.language_models.left_out import LeftOut
 from trainers.language_models.loading import LanguageModelError, load_folder_or_name, pick_device
 from trainers.language_models.sites import Layout, Site, block_count, find_site, layout_of
-from trainers.language_models.splicing import Splice, hooked, merged, read
+from trainers.language_models.splicing import Splice, alone, hooked, merged, read
 
 GLIMPSE = 256
 """Numbers of each weight that a quick comparison sees."""
@@ -48,7 +48,7 @@ class LanguageModel:
     Notes
     -----
     Padding stands on the right, where causal attention keeps it from the other tokens. Passes that skip work
-    patch modules for their duration: one thread at a time.
+    patch modules for their duration: other threads wait.
     """
 
     predicts = True
@@ -120,6 +120,7 @@ class LanguageModel:
             self._room -= len(found)
         return found
 
+    @alone
     def site(self, name: str) -> Site:
         """The site of that name, with its width; `trainers/language_models/sites.py` lists the names."""
         if name not in self._sites:
@@ -154,17 +155,20 @@ class LanguageModel:
             self._small[key] = self.left_out.kept_sizes(self.capture(tokens, list(self.left_out.norms)))
         return self._small[key].to(tokens.device)
 
+    @alone
     def capture(self, tokens: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """Activations `[B, T, width]` at each site, without gradients; stops after the last site."""
         tokens = self._checked(tokens)
         found = {name: self.site(name) for name in sites}
         return read(lambda: self._logits(tokens), self.model, found, tuple(tokens.shape)) if found else {}
 
+    @alone
     @torch.no_grad()
     def logits(self, tokens: Tensor) -> Tensor:
         """Logits `[B, T, V]` of the model itself, without gradients."""
         return self._logits(self._checked(tokens))
 
+    @alone
     def spliced_logits(
         self, tokens: Tensor, site: str, replace: Tensor | Callable[[Tensor], Tensor]
     ) -> Tensor:

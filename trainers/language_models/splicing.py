@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from trainers.language_models.sites import Site, SiteError
+
+Work = TypeVar("Work", bound=Callable[..., Any])
+_PASSES = threading.RLock()
+
+
+def alone(work: Work) -> Work:
+    """Passes of language models, which patch modules for their duration: one thread at a time."""
+
+    @wraps(work)
+    def waiting(*given: Any, **named: Any) -> Any:
+        with _PASSES:
+            return work(*given, **named)
+
+    return cast(Work, waiting)
 
 
 class _AllSeen(Exception):
@@ -128,6 +144,7 @@ class Splice:
     every call is a full pass.
     """
 
+    @alone
     def __init__(self, model: Any, tokens: Tensor, site: Site) -> None:
         self._model, self._tokens, self._site = model, tokens, site
         self._keep = model.counted(tokens)[..., None]
@@ -149,6 +166,7 @@ class Splice:
         self._before = {m: record[m] for m in attention if m in reached and m is not self._module}
         self._before |= dict.fromkeys(blocks, record[blocks[-1]] if blocks else None)
 
+    @alone
     def __call__(self, new: Tensor) -> Tensor:
         """Logits `[B, T, V]` with the new activation at the counted positions."""
         new = merged(new, self.value, self._keep, self._site.name)

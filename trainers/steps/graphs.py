@@ -71,7 +71,8 @@ class Recorded:
     def _cuda_graph(self, work: Callable[[], Any], device: torch.device) -> tuple[Recording, Any]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.device(device):
-            with torch.cuda.graph(graph, pool=_pool(device)):
+            # Another thread may read activations meanwhile: its work is its own.
+            with torch.cuda.graph(graph, pool=_pool(device), capture_error_mode="thread_local"):
                 result = work()
         return graph, result
 
