@@ -151,14 +151,16 @@ def test_an_evaluation_needs_what_is_said(name):
             evaluate(parts, of, TOKENS[:2].repeat(1, 8), SITE, batch_size=1, protocol="p", memory=1)
         return traffic.peak
 
-    said = fitting.window_bytes(V, 8 * LENGTH, code_bytes(kind) * size // 4, 4) + moment_bytes(3, D, D)
+    said = fitting.window_bytes(
+        V, 8 * LENGTH, code_bytes(kind) * size // 4, fitting.PassBytes(4, 4)
+    ) + moment_bytes(3, D, D)
     assert in_threads(4, work) == pytest.approx([said] * 4, rel=0.15)
 
 
 def test_sixteen_million_latents_on_64_devices_fit():
     """As in docs/sharding.md: d = 4,096, windows of 1,024 tokens, a vocabulary of 256,000."""
     weights = 4 * (2 * 4096 + 2) * 2**24
-    window = fitting.window_bytes(256_000, 1024, code_bytes(TopK()) * 2**24 // 64, 2)
+    window = fitting.window_bytes(256_000, 1024, code_bytes(TopK()) * 2**24 // 64, fitting.PassBytes(2, 2))
     here = weights // 64 + window + moment_bytes(1, 4096, 4096)
     assert here < 15e9 < 140e9 < weights
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -29,21 +29,27 @@ def affordable(device: torch.device, shards: Shards = ALONE) -> int | None:
     return int(shards.least(torch.tensor(torch.cuda.mem_get_info(device)[0] // SHARE)))
 
 
-def pass_bytes(model: Any) -> float:
-    """Bytes per logit at the peak of a pass: the logits, and what the model makes of them on the way.
+class PassBytes(NamedTuple):
+    """Bytes per logit of a pass of a language model."""
 
-    Counted on two tokens; of the storages, those of the vocabulary's width.
-    """
+    peak: float
+    """With what the model makes of logits on the way."""
+    left: float
+    """Of the logits that it gives."""
+
+
+def pass_bytes(model: Any) -> PassBytes:
+    """Counted on two tokens; of the storages, those of the vocabulary's width."""
     if not model.predicts:
-        return 0.0
+        return PassBytes(0.0, 0.0)
     tokens = torch.zeros(1, 2, dtype=torch.long)
     with Traffic(width=model.vocabulary_size) as traffic:
-        model.logits(tokens)
-    return traffic.peak / (tokens.numel() * model.vocabulary_size)
+        logits = model.logits(tokens)
+    return PassBytes(traffic.peak / logits.numel(), logits.element_size())
 
 
 def windows_at_once(
-    saes: Sequence[Any], logits: int, length: int, memory: int, of_pass: float, shards: int = 1
+    saes: Sequence[Any], logits: int, length: int, memory: int, of_pass: PassBytes, shards: int = 1
 ) -> int:
     """Windows of so many tokens whose logits and codes fit; at least one.
 
@@ -51,18 +57,25 @@ def windows_at_once(
     """
     fit = memory // (length * CODES * max(s.dictionary_size for s in saes))
     if logits:
-        at_once = LOSSES * min(length * logits, LOGIT_BYTES // 4)
-        fit = min(fit, shards * int((memory - at_once) // (length * logits * (CLEAN + of_pass))))
+        one = length * logits
+        passes = memory // (one * (CLEAN + of_pass.peak))
+        losses = (memory - _compared(one)) // (one * (CLEAN + of_pass.left))
+        fit = min(fit, shards * int(min(passes, losses)))
     return max(1, fit)
 
 
-def window_bytes(logits: int, length: int, codes: float, of_pass: float) -> int:
+def window_bytes(logits: int, length: int, codes: float, of_pass: PassBytes) -> int:
     """The most at one time of a window of so many tokens, with so many logits, and bytes of codes, each.
 
-    The clean text's are kept; beside them are codes, or the logits of a pass and what is compared.
+    The clean text's logits are kept; beside them are codes, or those of a pass and what is compared.
     """
-    compared = LOSSES * min(length * logits, LOGIT_BYTES // 4)
-    return int(length * logits * CLEAN + max(length * logits * of_pass + compared, length * codes))
+    one = length * logits
+    beside = max(one * of_pass.peak, one * of_pass.left + _compared(one), length * codes)
+    return int(one * CLEAN + beside)
+
+
+def _compared(logits: int) -> int:
+    return LOSSES * min(logits, LOGIT_BYTES // 4)
 
 
 def groups_that_fit(saes: Sequence[Any], memory: int | None) -> list[list[int]]:
