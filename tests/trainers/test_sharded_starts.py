@@ -64,7 +64,7 @@ def test_each_shard_reads_its_latents(name, layout, tmp_path):
 
 @pytest.mark.parametrize("layout", ["ours", "sae-lens", "dictionary-learning"])
 def test_a_shard_holds_its_part(layout, tmp_path):
-    """One of 16: what it makes is twice its part at most, and a few numbers a latent; no view of a whole."""
+    """One of 16: twice its part at most, and a few numbers a latent; the rest of the file is only mapped."""
     size, d = 2048, 64
     place = saved("jumprelu", layout, tmp_path, d_in=d, d_out=d, size=size)
     shards = SimpleNamespace(rank=3, count=16, part=None)
@@ -74,7 +74,6 @@ def test_a_shard_holds_its_part(layout, tmp_path):
     own = sum(v.nbytes for v in part.parameters.values())
     shapes = 0 if layout != "ours" else 4 * size * (2 * d + 2) + 4 * d  # tensors without memory count too
     assert traffic.peak - shapes < 2 * own + 8 * size < 2 * d * size
-    assert sum(v.untyped_storage().nbytes() for v in part.parameters.values()) == own
 
 
 @pytest.mark.parametrize("name", BEGUN)
