@@ -346,7 +346,10 @@ def test_groups_add_up(several):
         assert_allclose(pooled[curve].aicc, sum(e[curve].aicc for e in each), rtol=1e-10)
     assert s.pooled.n_points == 32
     assert s.pooled.groups == 4
-    assert select_curve(several[2], replicates=200).to_dict() == s[2].to_dict()
+    alone = select_curve(several[2], replicates=200)  # groups are fitted in one batch: equal to rounding
+    pd.testing.assert_frame_equal(alone.to_frame(), s[2].to_frame(), rtol=1e-12)
+    assert alone.confusion == s[2].confusion
+    assert list(map(str, alone.doubts)) == list(map(str, s[2].doubts))
 
 
 def test_equal_groups_raise_delta_by_the_root_of_their_number():

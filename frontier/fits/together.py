@@ -26,12 +26,16 @@ Reached = dict[tuple[int, float], Interval]
 
 def optima(fits: Sequence[CurveFit]) -> list[Estimate]:
     """The optimum of each fit, as `CurveFit.estimate`, which differs by rounding."""
-    found: list[Estimate | None] = [None] * len(fits)
-    for places in _alike(fits):
-        estimate = _stacked([fits[i] for i in places])
-        for column, i in enumerate(places):
-            found[i] = estimate.of_one(column, fits[i].problem)
-    return [f for f in found if f is not None]
+    return solved([f.problem for f in fits])
+
+
+def solved(problems: Sequence[Problem]) -> list[Estimate]:
+    """The optimum of each problem of one column, as its own `fit`, which differs by rounding."""
+    found: dict[int, Estimate] = {}
+    for places in _alike(problems):
+        estimate = _stacked([problems[i] for i in places])
+        found |= {i: estimate.of_one(column, problems[i]) for column, i in enumerate(places)}
+    return [found[i] for i in range(len(problems))]
 
 
 def intervals_at(asked: Iterable[tuple[CurveFit, float]], level: float) -> Reached:
@@ -44,30 +48,34 @@ def intervals_at(asked: Iterable[tuple[CurveFit, float]], level: float) -> Reach
     pairs = list({(id(f), at): (f, at) for f, at in asked}.values())
     fits = [f for f, _ in pairs]
     found: Reached = {}
-    batches = list(_alike(fits))
+    problems, methods = [f.problem for f in fits], [f.interval_method for f in fits]
+    batches = list(_alike(problems, methods))
     with reported(True, "intervals", len(batches)) as done:
         for i, places in enumerate(batches):
             own = [pairs[j] for j in places]
             heights = x_at(np.array([at for _, at in own]))
-            made = intervals_of(_stacked([f for f, _ in own]), heights, level, own[0][0].interval_method)
+            made = intervals_of(_stacked([problems[j] for j in places]), heights, level, methods[places[0]])
             found |= {(id(f), at): interval for (f, at), interval in zip(own, made, strict=True)}
             done(i + 1)
     return found
 
 
-def _alike(fits: Sequence[CurveFit]) -> Iterator[list[int]]:
-    """Places of fits that can stand in one problem, at most `TOGETHER`."""
+def _alike(problems: Sequence[Problem], kinds: Sequence[Hashable] = ()) -> Iterator[list[int]]:
+    """Places of problems that can stand in one, at most `TOGETHER`; of one kind, where there are kinds."""
     by_kind: dict[Hashable, list[int]] = {}
-    for i, f in enumerate(fits):
-        held = tuple(sorted((p, v) for p, v in f.fixed.items() if p != VANISHING))
-        by_kind.setdefault((f.curve, f.errors, f.interval_method, held, VANISHING in f.fixed), []).append(i)
+    for i, p in enumerate(problems):
+        held = tuple(sorted((name, v) for name, v in p.fixed.items() if name != VANISHING))
+        key = p.curve.name, p.errors.name, held, VANISHING in p.fixed, kinds[i] if kinds else None
+        by_kind.setdefault(key, []).append(i)
     for own in by_kind.values():
         yield from (own[i : i + TOGETHER] for i in range(0, len(own), TOGETHER))
 
 
-def _stacked(fits: Sequence[CurveFit]) -> Estimate:
-    fixed: dict[str, Any] = dict(fits[0].fixed)
+def _stacked(problems: Sequence[Problem]) -> Estimate:
+    first = problems[0]
+    fixed: dict[str, Any] = dict(first.fixed)
     if VANISHING in fixed:
-        fixed[VANISHING] = np.array([f.fixed[VANISHING] for f in fits])
-    data, errors = [(f.x, f.y, f.weights) for f in fits], stacked([f.problem.errors for f in fits])
-    return Problem.stacked(fits[0].curve, data, errors, fixed, np.array([f.spent for f in fits])).fit()
+        fixed[VANISHING] = np.array([float(p.fixed[VANISHING]) for p in problems])
+    data, errors = [(p.x[:, 0], p.y[:, 0], p.weights[:, 0]) for p in problems], [p.errors for p in problems]
+    spent = np.array([float(np.max(p.spent)) for p in problems])
+    return Problem.stacked(first.curve, data, stacked(errors), fixed, spent).fit()

@@ -20,7 +20,8 @@ from frontier.ratios import log_ratio as lr
 from frontier.ratios import relative_potency
 from frontier.records import recorded
 from frontier.results import Group, Result, own_fields
-from frontier.selection.candidates import CURVES, Contest, specs_of
+from frontier.selection.candidates import CURVES, specs_of
+from frontier.selection.contests import Contest, contests_of
 from frontier.views import View
 from frontier.wording import interval_cell, listed, number
 
@@ -167,7 +168,7 @@ def averaged_potency(
     level = fit.level if level is None else level
     plain = relative_potency(fit, reference, at, level=level)
     assert plain.at is not None
-    pair = [Contest(f, specs_of(f, curves, None), 0, 0) for f in (fit, reference)]
+    pair = contests_of((fit, reference), [specs_of(f, curves, None) for f in (fit, reference)])
     sign = -1.0 if fit.x_name == "l0" else 1.0
     ratios = [_log_ratio(pair, i, plain.at, level, sign) for i in range(len(pair[0].specs))]
     value, se, df = np.array(ratios).T

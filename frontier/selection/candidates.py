@@ -1,21 +1,17 @@
-"""Candidate curves for the points of one fit: likelihoods, AICc, gaps between curves, simulated choices."""
+"""Candidate curves for the points of a fit: by name, by likelihood and AICc, and simulated choices."""
 
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from frontier.curves import DEFAULT_FIXED, VANISHING, Curve, curve_named
 from frontier.errors import ADDITIVE, Errors, TwoComponent, errors_model, errors_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
-from frontier.fits.doubts import PERFECT
 from frontier.fits.errors_model import two_component
 from frontier.problems import Array, Estimate, Problem
 from frontier.wording import listed, number
@@ -57,19 +53,21 @@ class Spec:
         """Estimated parameters, the error variance counted."""
         return sum(p not in self.fixed for p in self.curve.parameters) + 1
 
-    def fit(
-        self, x: Array, y: Array, weights: Array, errors: Errors | None = None, near: Estimate | None = None
-    ) -> Estimate:
-        """The curve fitted to each column of y (points, replicates).
-
-        `errors` replaces the spec's own; `near` is a fit at the same x and weights to start from (left unused
-        where the top is free, whose search has starts of its own).
-        """
+    def problem(self, x: Array, y: Array, weights: Array, errors: Errors | None = None) -> Problem:
+        """The curve on each column of y (points, replicates); `errors` replaces the spec's own."""
         w = np.broadcast_to(weights[:, None], y.shape)
+        return Problem.of(self.curve, x, y, w, errors or self.model, self.fixed)
+
+    def fit(self, x: Array, y: Array, weights: Array, near: Estimate | None = None) -> Estimate:
+        """The curve fitted to each column of y.
+
+        `near` is a fit at the same x and weights to start from (left unused where the top is free, whose
+        search has starts of its own).
+        """
         start = None
         if near is not None and not (self.curve.has_top and "top" not in self.fixed):
             start = np.repeat(near.solution.theta, y.shape[1], axis=1)
-        return Problem.of(self.curve, x, y, w, errors or self.model, self.fixed).fit(start)
+        return self.problem(x, y, weights).fit(start)
 
 
 def specs_of(fit: CurveFit, curves: Sequence[str], errors: str | Sequence[str] | None) -> tuple[Spec, ...]:
@@ -161,143 +159,6 @@ def scores(likelihood: Array, k: Array, n: float) -> Array:
     """
     k = k.reshape(-1, *[1] * (likelihood.ndim - 1))
     return -2 * likelihood if len(np.unique(k)) == 1 else aicc(likelihood, k, n)
-
-
-class Contest:
-    """All candidates fitted to one group.
-
-    Attributes
-    ----------
-    estimates : one column each; `reasons` says why a candidate has no fit (else empty)
-    log_likelihoods : (candidates,), NaN without a fit
-    """
-
-    def __init__(self, fit: CurveFit, specs: Sequence[Spec], replicates: int, seed: int) -> None:
-        self.fit, self.specs = fit, tuple(specs)
-        self.replicates, self.seed = replicates, seed
-        self.n = fit.n_points
-        self.estimates: list[Estimate | None] = []
-        self.reasons: list[str] = []
-        for spec in specs:
-            estimate, reason = self._fitted(spec)
-            self.estimates.append(estimate)
-            self.reasons.append(reason)
-        found = [np.nan if e is None else float(log_likelihood(e)[0]) for e in self.estimates]
-        self.log_likelihoods = np.array(found)
-
-    def _fitted(self, spec: Spec) -> tuple[Estimate | None, str]:
-        x, y = self.fit.x, self.fit.y
-        if not spec.model.defined(y).all():
-            return None, f"{spec.errors} errors need y > 0"
-        if spec.curve.log_x and (x <= 0).any():
-            return None, f"{spec.curve.name} needs x > 0"
-        if len(np.unique(x)) < spec.k:
-            return None, f"{spec.k - 1} parameters need {spec.k} distinct x values"
-        estimate = spec.fit(x, y[:, None], self.fit.weights_under(spec.model))
-        if not estimate.converged[0]:
-            return None, "no optimum was found"
-        if spec.curve.log_x and estimate.parameters[spec.curve.steepness][0] <= 0:
-            return None, "the fitted curve falls"
-        return estimate, ""
-
-    @property
-    def k(self) -> Array:
-        """Estimated parameters per candidate, the error variance counted."""
-        return np.array([s.k for s in self.specs])
-
-    @cached_property
-    def scores(self) -> Array:
-        """The deciding score per candidate; NaN without a fit."""
-        return scores(self.log_likelihoods, self.k, self.n)
-
-    def sigma(self, errors: str) -> float:
-        """Residual SD, sqrt(rss / df), of the likeliest candidate under an errors model; NaN without one."""
-        own = [i for i, s in enumerate(self.specs) if s.errors == errors and self.estimates[i] is not None]
-        if not own:
-            return float("nan")
-        best = self.estimates[max(own, key=lambda i: self.log_likelihoods[i])]
-        return float(np.sqrt(best.variance[0])) if best is not None else float("nan")
-
-    def fitted(self, index: int) -> Array:
-        """A candidate's heights at the data, (points,)."""
-        estimate = self.estimates[index]
-        assert estimate is not None
-        values = {p: float(v[0]) for p, v in estimate.parameters.items()}
-        return self.specs[index].curve.value(self.fit.x, values)
-
-    def squared_gaps(self, truth: int) -> Array:
-        """Squared distance, over sigma^2, of each rival fitted to one candidate's noise-free curve.
-
-        Sum over the points of squared differences on the scale of the errors, (candidates,): the square of
-        delta. NaN for the candidate itself, the same curve under other errors, and a rival that holds this
-        curve as a special case (it fits it exactly and has more parameters).
-        """
-        out = np.full(len(self.specs), np.nan)
-        if self.estimates[truth] is None:
-            return out
-        own, y = self.specs[truth], self.fitted(truth)[:, None]
-        variance = self.sigma(own.errors) ** 2
-        for i, rival in enumerate(self.specs):
-            if rival.label == own.label or self.estimates[i] is None or not variance > 0:
-                continue
-            found = rival.fit(self.fit.x, y, self.fit.weights_under(own.model), own.model)
-            squared = float(found.solution.rss[0]) / variance
-            out[i] = np.nan if rival.k > own.k and not squared > 1e-12 else squared
-        return out
-
-    @property
-    def perfect(self) -> bool:
-        """Whether the likeliest candidate leaves residuals that are zero to rounding."""
-        if not np.isfinite(self.log_likelihoods).any():
-            return False
-        i = int(np.nanargmax(self.log_likelihoods))
-        best, y = self.estimates[i], self.fit.y
-        assert best is not None
-        size = best.problem.errors.size(y)
-        return float(best.solution.rss[0]) < PERFECT * float((best.problem.weights[:, 0] * size**2).sum())
-
-    @cached_property
-    def simulated(self) -> Array:
-        """Log-likelihoods on data drawn from every candidate, (truths, candidates, replicates).
-
-        Truths are the fitted curves, all with the noise of the likeliest candidate of their errors model.
-        The random stream depends on the seed and the group's data alone. NaN without a fit; minus infinity
-        where a replicate is impossible (y <= 0 under log errors) or its fit failed.
-        Source: Wagenmakers et al. (2004), Journal of Mathematical Psychology 48, 28.
-        """
-        count = len(self.specs)
-        out = np.full((count, count, self.replicates), np.nan)
-        rng = np.random.default_rng([self.seed, *(zlib.crc32(v.tobytes()) for v in (self.fit.x, self.fit.y))])
-        draws = rng.standard_normal((self.n, self.replicates))
-        for truth, spec in enumerate(self.specs):
-            sigma = self.sigma(spec.errors)
-            if self.estimates[truth] is None or not sigma > 0:
-                continue
-            noise = sigma * draws / np.sqrt(self.fit.weights_under(spec.model))[:, None]
-            y = spec.model.observed(self.fitted(truth)[:, None], noise)
-            for i, rival in enumerate(self.specs):
-                if self.estimates[i] is not None:
-                    out[truth, i] = self._likelihood_of_draws(rival, y, self.estimates[i])
-        return out
-
-    def _likelihood_of_draws(self, spec: Spec, y: Array, near: Estimate | None) -> Array:
-        impossible = ~spec.model.defined(y).all(axis=0)
-        weights = self.fit.weights_under(spec.model)
-        found = log_likelihood(spec.fit(self.fit.x, np.where(impossible, 1.0, y), weights, near=near))
-        return np.where(impossible | np.isnan(found), -np.inf, found)
-
-
-def simulated_scores(contests: Sequence[Contest], index: NDArray[np.intp]) -> Array:
-    """Scores on simulated tables, (truths, candidates, replicates), of the candidates of `index`.
-
-    Over several groups the scores are summed, replicate by replicate.
-    """
-    size, replicates = len(index), contests[0].replicates
-    total = np.zeros((size, size, replicates))
-    for c in contests:
-        drawn = c.simulated[np.ix_(index, index)]
-        total += np.stack([scores(row, c.k[index], c.n) for row in drawn]) if size else 0.0
-    return total
 
 
 def confusion(total: Array) -> Array:

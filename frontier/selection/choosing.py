@@ -27,14 +27,13 @@ from frontier.renamed import parameters
 from frontier.results import Group
 from frontier.selection.candidates import (
     CURVES,
-    Contest,
     Spec,
     aicc,
     confusion,
     probability_true,
-    simulated_scores,
     specs_of,
 )
+from frontier.selection.contests import Contest, contests_of, simulated_scores, squared_gaps
 from frontier.selection.curve_selection import (
     TIE,
     Candidate,
@@ -119,10 +118,11 @@ def select_curve(
     (6, 6)
     """
     if isinstance(fits, CurveFit):
-        return _select([Contest(fits, specs_of(fits, curves, errors), replicates, seed)], fits.group)
+        return _select(contests_of([fits], [specs_of(fits, curves, errors)], replicates, seed), fits.group)
     if not fits.fits:
         raise ValueError("there is no fit to select a curve for")
-    contests = [Contest(f, specs_of(f, curves, errors), replicates, seed) for f in fits]
+    contests = contests_of(list(fits), [specs_of(f, curves, errors) for f in fits], replicates, seed)
+    squared_gaps(contests, [c.best for c in contests])  # all in one batch
     each = tuple(_select([c], c.fit.group) for c in contests)
     notes = tuple(f"{', '.join(map(str, x.group.values()))}: not weighed ({x.reason})" for x in fits.failures)
     return CurveSelections(each, _select(contests, {}), fits.group_columns, notes)
@@ -156,7 +156,7 @@ def _tally(contests: Sequence[Contest]) -> _Tally:
     corrected = np.sum([aicc(c.log_likelihoods, c.k, c.n) for c in contests], axis=0)
     squares, gaps = np.full(len(total), np.nan), np.full(len(total), np.nan)
     if ranked.size:
-        per_group = [c.squared_gaps(int(ranked[0])) for c in contests]
+        per_group = squared_gaps(contests, [int(ranked[0])] * len(contests))
         errors = [c.specs[ranked[0]].errors for c in contests]
         squares = np.sum(per_group, axis=0)
         scaled = [s * c.sigma(e) ** 2 for s, c, e in zip(per_group, contests, errors, strict=True)]
