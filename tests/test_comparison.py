@@ -476,8 +476,11 @@ def test_the_table_of_potencies_has_p_values():
     table = frontier.load_dataset("gated_gemma7b")
     found = frontier.compare(table[table["layer"] == 20], "baseline")
     latex = found.potencies.to_latex()
-    assert "$p$" in latex and "Holm" not in latex
-    assert all(r.p_value < 1e-5 for r in found.potencies) and latex.count(r"\times10^{-") == 2
+    ratios = list(found.potencies)
+    adjusted = any(r.p_adjusted != r.p_value for r in ratios)
+    assert "$p$" in latex and ("Holm" in latex) == adjusted
+    assert all(r.p_value < 1e-4 for r in ratios)
+    assert latex.count(r"\times10^{-") >= (2 if not adjusted else 4)
     assert "Holm" in found.ratios.to_latex()
 
 
