@@ -61,14 +61,16 @@ def metrics_at(place: Place) -> tuple[str, ...]:
 
 
 def ratio_over(cells: Sequence[Record], place: Place, method: str, architecture: str) -> dict[float, float]:
-    """L0 of a peer over ours at equal hit, by the peer's learning rate; infinity where it has none."""
-    ours = cells_of(cells, place, OURS, architecture)
-    by_rate: dict[float, list[Record]] = {}
-    for cell in cells_of(cells, place, method, architecture):
-        by_rate.setdefault(cell["rate"], []).append(cell)
+    """L0 of a peer over ours at equal hit, by the peer's learning rate; infinity where it has none.
+
+    Of the peer's first seed alone, as when its rates were tried: further seeds, trained at the best one, do not
+    choose it anew.
+    """
+    ours, theirs = (cells_of(cells, place, m, architecture) for m in (OURS, method))
+    first = min((c["seed"] for c in theirs), default=None)
     if not ours:
         return {}
-    found = {rate: potency(ours, own, metrics_at(place)[0]) for rate, own in by_rate.items()}
+    found = {c["rate"]: potency(ours, [c], metrics_at(place)[0]) for c in theirs if c["seed"] == first}
     return {rate: math.inf if p is None else p[0] for rate, p in found.items()}
 
 
