@@ -5,7 +5,8 @@ rate of a grid (1/3, 1, 3 and 9 times 5e-3, and the default where it is another 
 each: at the demonstration's site of the shipped model, or on draws from 512 known features in 64 dimensions
 (`--stream synthetic`). A rate is a family: `frontier.compare` says, on the shared shape, how many times less
 L0 each needs than the default at equal hit (equal FVU, where no model reads the draws); the largest is what
-it loses. What was measured before and is not asked for again is kept.
+it loses. Rates that were measured before are kept and not trained again (`--again` does), so that
+`--rates` adds some.
 """
 
 from __future__ import annotations
@@ -63,9 +64,8 @@ def synthetic() -> StoredActivations:
     return StoredActivations(drawn.numpy(), name="synthetic", site="draws")
 
 
-def trained(stream: str, name: str, steps: int, windows: int) -> pd.DataFrame:
-    """The SAEs of one architecture at every rate: a row each, `COLUMNS`."""
-    rates = sorted({*GRID, known(name).default_rate(steps)})
+def trained(stream: str, name: str, steps: int, rates: Sequence[float], windows: int) -> pd.DataFrame:
+    """The SAEs of one architecture at these rates: a row each, `COLUMNS`."""
     families = [
         {"architecture": name, "name": f"{rate:.3g}", "settings": SETTINGS[name], "learning_rate": rate}
         for rate in rates
@@ -132,27 +132,40 @@ def main() -> None:
     parser.add_argument("--stream", choices=STREAMS, default=STREAMS[0])
     parser.add_argument("--steps", type=int, nargs="+", default=[300, 1000])
     parser.add_argument("--architectures", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    parser.add_argument("--rates", type=float, nargs="+", default=list(GRID), help="beside the default")
+    parser.add_argument("--again", action="store_true", help="train rates that are measured already, too")
     asked = parser.parse_args()
     names, budgets = (["relu"], [40]) if asked.quick else (asked.architectures, asked.steps)
     folder = folder_of(asked)
     for steps, name in product(budgets, names):
-        found = trained(asked.stream, name, steps, 8 if asked.quick else 64)
-        print(json.dumps(against_the_default(found)), flush=True)
-        cells = kept(folder, found)
+        before = measured(folder)
+        mine = before[(before[CELL] == [asked.stream, name, steps]).all(axis=1)]
+        wanted = {f"{rate:.3g}": rate for rate in {*asked.rates, known(name).default_rate(steps)}}
+        rates = sorted(r for label, r in wanted.items() if asked.again or label not in set(mine["rate"]))
+        if rates:
+            new = trained(asked.stream, name, steps, rates, 8 if asked.quick else 64)
+            before = before[~(before.index.isin(mine.index) & before["rate"].isin(new["rate"]))]
+            before = pd.concat([before, new], ignore_index=True)
+        cells = kept(folder, before)
+        print(json.dumps(next(c for c in cells if [c[k] for k in CELL] == [asked.stream, name, steps])), flush=True)
         if folder == RESULTS:
             write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), cells))
 
 
-def kept(folder: Path, new: pd.DataFrame) -> list[dict[str, Any]]:
-    """Write new SAEs beside those that were measured before; every cell."""
-    path, saes, cells = folder / "learning_rates.json", new, []
-    mine = tuple(new[CELL].iloc[0])
-    if path.exists():
-        was = json.loads(path.read_text(encoding="utf-8"))
-        old = pd.DataFrame(was["saes"], columns=was["columns"])
-        saes = pd.concat([old[(old[CELL] != new[CELL].iloc[0]).any(axis=1)], new])
-        cells = [c for c in was["cells"] if tuple(c[k] for k in CELL) != mine]
-    cells.append(against_the_default(new))
+def measured(folder: Path) -> pd.DataFrame:
+    """The SAEs that were measured before; no rows where there is no result yet."""
+    path = folder / "learning_rates.json"
+    was = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"saes": [], "columns": COLUMNS}
+    return pd.DataFrame(was["saes"], columns=was["columns"])
+
+
+def kept(folder: Path, saes: pd.DataFrame) -> list[dict[str, Any]]:
+    """Write all SAEs; every cell whose default of today is measured, against it."""
+    cells = [
+        against_the_default(mine)
+        for (_, name, steps), mine in saes.groupby(CELL, sort=False)
+        if f"{known(name).default_rate(int(steps)):.3g}" in set(mine["rate"])
+    ]
     place = [*STREAMS, *map(str, SETTINGS)].index
     cells.sort(key=lambda c: (place(c["stream"]), c["steps"], place(c["architecture"])))
     rows = saes.astype(object).where(saes.notna(), None).to_numpy().tolist()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from small_runs import small, weights
 
-from trainers.architectures import BUILT_IN, Gated, JumpReLU, MatchingPursuit, PAnneal, ReLU, known
+from trainers.architectures import BUILT_IN, Gated, JumpReLU, MatchingPursuit, PAnneal, ReLU, TopK, known
 from trainers.config import ConfigError, checked, read_config, run_config, stated, write_config
 from trainers.config_members import members
 from trainers.precision import with_formats
@@ -28,8 +28,10 @@ def test_some_kinds_are_faster_where_runs_are_short():
         assert kind.default_rate(1250) == pytest.approx(min(1e-2, most))
         assert kind.default_rate(1) == kind.default_rate(555) == pytest.approx(most)
         assert kind.default_rate(5000) == kind.default_rate(10**6) == 5e-3
-    for kind in {*BUILT_IN} - {*quick}:
-        assert kind.default_rate(1) == kind.default_rate(10**6) == 5e-3
+    for kind in {*BUILT_IN} - {*quick}:  # those of a fixed k: 5e-3 · 600 / 400 is 7.5e-3, never above 1e-2
+        assert issubclass(kind, TopK) and kind.default_rate(400) == pytest.approx(7.5e-3)
+        assert kind.default_rate(1) == kind.default_rate(300) == pytest.approx(1e-2)
+        assert kind.default_rate(600) == kind.default_rate(10**6) == 5e-3
 
 
 def test_the_default_is_that_of_the_steps_unless_one_is_given():
@@ -46,7 +48,7 @@ def test_the_default_is_that_of_the_steps_unless_one_is_given():
 def test_a_run_states_the_rates_it_trains_with(tmp_path):
     train(small(training={"steps": 2}), tmp_path, progress=False)
     kept = run_config(tmp_path)
-    assert [f.learning_rate for f in kept.families] == pytest.approx([1.5e-2, 5e-3])
+    assert [f.learning_rate for f in kept.families] == pytest.approx([1.5e-2, 1e-2])
     assert kept == with_formats(stated(small(training={"steps": 2})), torch.device("cpu"))
 
 

@@ -23,8 +23,6 @@ Parameters = dict[str, Tensor]
 
 TRANSCODER_ENCODER_NORM = 0.1
 """Length of a transcoder's encoder columns at the start: of 1, 0.3 and 0.1 the best for most."""
-LONG_RUN = 5000
-"""Steps from which a run is long enough for the learning rate as it stands."""
 
 
 class Knobs(NamedTuple):
@@ -91,9 +89,11 @@ class Architecture:
     sweep: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0, 3.0, 10.0)
     """Settings that spread over an L0 of 1 to 50 on the shipped model: where pilots begin."""
     learning_rate: ClassVar[float] = 5e-3
-    """Default at the scale of the shipped model, in runs of `LONG_RUN` steps or more."""
+    """Default at the scale of the shipped model, in runs of `long_run` steps or more."""
     short_runs: ClassVar[float] = 1.0
-    """Shorter runs have √(LONG_RUN / steps) times that rate (three digits), at most this many times."""
+    """Shorter runs have (long_run / steps)^rise times that rate (three digits), at most this many times."""
+    long_run: ClassVar[int] = 5000
+    rise: ClassVar[float] = 0.5
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     decoder: ClassVar[str] = "W_dec"
     """The parameter whose rows `[F, d_out]` are what the latents write."""
@@ -118,7 +118,7 @@ class Architecture:
     @classmethod
     def default_rate(cls, steps: int) -> float:
         """Adam's learning rate in a run of so many steps that states none (docs/learning_rates.md)."""
-        times = min(cls.short_runs, max(1.0, (LONG_RUN / steps) ** 0.5))
+        times = min(cls.short_runs, max(1.0, (cls.long_run / steps) ** cls.rise))
         return float(f"{cls.learning_rate * times:.3g}") if times > 1 else cls.learning_rate
 
     @property

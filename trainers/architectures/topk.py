@@ -42,6 +42,9 @@ class TopK(Architecture):
     whole_settings = True
     steps_alike = True
     sweep = (1, 2, 4, 8, 16, 32)
+    short_runs = 2.0
+    long_run = 600
+    rise = 1.0
 
     aux_coefficient: float = 1 / 32
     aux_k: int | None = None

@@ -103,12 +103,12 @@ NEWER: dict[str, Any] = {
 
 
 def newer_kinds() -> RunConfig:
-    """TopK, and the kinds that came after it, at equal steps and width; AbsTopK at half the width too."""
-    k = {"settings": [2, 4, 8, 16, 32]}
+    """TopK, and the kinds that came after it, at equal steps, width and rate; AbsTopK at half the width too."""
+    k = {"settings": [2, 4, 8, 16, 32], "learning_rate": RATE_AS_QUOTED}
     half = {"architecture": "abs_topk", "name": "abs_topk, half as wide", "dictionary_size": SIZE // 2}
     kinds = [{"architecture": a} | k for a in ("topk", "abs_topk", "matching_pursuit")]
     return checked(
-        NEWER | {"families": [*kinds, half | k, {"architecture": "hierarchical_topk", "settings": [32]}]}
+        NEWER | {"families": [*kinds, half | k, k | {"architecture": "hierarchical_topk", "settings": [32]}]}
     )
 
 
@@ -116,7 +116,7 @@ def skip_transcoders() -> RunConfig:
     """ReLU and TopK transcoders over the last MLP, with and without W_skip."""
     sites = {"activations": NEWER["activations"] | {"site": "mlp_in.1", "target_site": "mlp_out.1"}}
     plain = [
-        {"architecture": "topk", "settings": [2, 4, 8, 16, 32]},
+        {"architecture": "topk", "settings": [2, 4, 8, 16, 32], "learning_rate": RATE_AS_QUOTED},
         {"architecture": "relu", "settings": [1.2, 2.0, 3.5, 6.0, 10.0]},
     ]
     skip = [f | {"name": f"{f['architecture']} with skip", "options": {"skip": True}} for f in plain]
