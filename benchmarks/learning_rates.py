@@ -139,15 +139,16 @@ def main() -> None:
     folder = folder_of(asked)
     for steps, name in product(budgets, names):
         before = measured(folder)
-        mine = before[(before[CELL] == [asked.stream, name, steps]).all(axis=1)]
+        has = before[(before[CELL] == [asked.stream, name, steps]).all(axis=1)]
         wanted = {f"{rate:.3g}": rate for rate in {*asked.rates, known(name).default_rate(steps)}}
-        rates = sorted(r for label, r in wanted.items() if asked.again or label not in set(mine["rate"]))
+        rates = sorted(r for label, r in wanted.items() if asked.again or label not in set(has["rate"]))
         if rates:
             new = trained(asked.stream, name, steps, rates, 8 if asked.quick else 64)
-            before = before[~(before.index.isin(mine.index) & before["rate"].isin(new["rate"]))]
+            before = before[~(before.index.isin(has.index) & before["rate"].isin(new["rate"]))]
             before = pd.concat([before, new], ignore_index=True)
         cells = kept(folder, before)
-        print(json.dumps(next(c for c in cells if [c[k] for k in CELL] == [asked.stream, name, steps])), flush=True)
+        mine = [c for c in cells if [c[k] for k in CELL] == [asked.stream, name, steps]]
+        print(*map(json.dumps, mine), flush=True)
         if folder == RESULTS:
             write_text(PAGE, on_page(PAGE.read_text(encoding="utf-8"), cells))
 

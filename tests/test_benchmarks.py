@@ -146,7 +146,7 @@ def test_default_learning_rates_are_those_measured_and_lose_at_most_5_percent():
     saes = pd.DataFrame(record["saes"], columns=record["columns"])
     for cell in record["cells"]:
         assert cell["met"] == (cell["default_loses"][0] <= 1.05)
-        assert cell["met"] or (cell["stream"], cell["architecture"]) == ("synthetic", "relu")  # as the page says
+        assert cell["met"] or (cell["stream"], cell["architecture"]) == ("synthetic", "relu")
         mine = saes[(saes[learning_rates.CELL] == [cell[k] for k in learning_rates.CELL]).all(axis=1)]
         found = learning_rates.against_the_default(mine)
         assert found["default"] == cell["default"]

@@ -63,8 +63,8 @@ def metrics_at(place: Place) -> tuple[str, ...]:
 def ratio_over(cells: Sequence[Record], place: Place, method: str, architecture: str) -> dict[float, float]:
     """L0 of a peer over ours at equal hit, by the peer's learning rate; infinity where it has none.
 
-    Of the peer's first seed alone, as when its rates were tried: further seeds, trained at the best one, do not
-    choose it anew.
+    Of the peer's first seed alone, as when its rates were tried: further seeds, trained at the best one, do
+    not choose it anew.
     """
     ours, theirs = (cells_of(cells, place, m, architecture) for m in (OURS, method))
     first = min((c["seed"] for c in theirs), default=None)

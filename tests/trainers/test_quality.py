@@ -97,7 +97,7 @@ def test_twice_the_l0_at_equal_hit_is_a_ratio_of_two():
     for ratio, low, high in found["potency"].values():
         assert ratio == pytest.approx(2, abs=0.01) and low <= 2.01 and high >= 1.99
     assert found["dead"] == ({5.0: 0.1, 10.0: 0.1, 20.0: 0.1},) * 2
-    later = cell("sae_lens", 3e-3, 5) | {"seed": 1}  # a second seed of the best rate: worse, but it stays the best
+    later = cell("sae_lens", 3e-3, 5) | {"seed": 1}  # worse, but its rate stays the best
     found = comparing.comparison([*cells, later], PLACE, "sae_lens", "topk")
     assert (found["rate"], found["seeds"]) == (3e-3, (1, 2)) and found["potency"]["fvu"][0] > 2.5
 

@@ -103,7 +103,7 @@ NEWER: dict[str, Any] = {
 
 
 def newer_kinds() -> RunConfig:
-    """TopK, and the kinds that came after it, at equal steps, width and rate; AbsTopK at half the width too."""
+    """TopK and the kinds after it, at equal steps, width and rate; AbsTopK at half the width too."""
     k = {"settings": [2, 4, 8, 16, 32], "learning_rate": RATE_AS_QUOTED}
     half = {"architecture": "abs_topk", "name": "abs_topk, half as wide", "dictionary_size": SIZE // 2}
     kinds = [{"architecture": a} | k for a in ("topk", "abs_topk", "matching_pursuit")]
