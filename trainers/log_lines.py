@@ -61,11 +61,14 @@ def last_step(folder: Path) -> int:
     return max((line["step"] for path in logs_of(folder) for line in log_lines(path)), default=0)
 
 
-def log_table(step: int) -> Table:
-    """An empty table of what members log at a step, which says that it is of training."""
-    table = Table(
-        box=None, pad_edge=False, title_justify="left", title=f"on the training batch of step {step:,}"
-    )
+def heading(step: int) -> str:
+    """What stands above it: other tables are of held-out text."""
+    return f"on the training batch of step {step:,}:"
+
+
+def log_table() -> Table:
+    """An empty table of what members log at a step."""
+    table = Table(box=None, pad_edge=False)
     for name in ("SAE", "L0", "FVU", "loss"):
         table.add_column(name, justify="left" if name == "SAE" else "right")
     return table

@@ -24,12 +24,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
 
 from frontier.writing import naming, write_json
 from trainers import ranks
 from trainers.config_sizes import sizes_in_words
-from trainers.log_lines import forget_after, log_table, shown
+from trainers.log_lines import forget_after, heading, log_table, shown
 from trainers.loggers import log_members, log_step, open_logger
 from trainers.origin import record_of
 from trainers.run import Run
@@ -112,12 +111,12 @@ class RunLog:
             self.file.close()
 
 
-def member_table(step: int, logs: dict[str, MemberLog]) -> Table:
+def member_table(step: int, logs: dict[str, MemberLog]) -> Group:
     """L0 and FVU of every member on the batch of a step."""
-    table = log_table(step)
+    table = log_table()
     for run_id, entry in logs.items():
         table.add_row(run_id, *shown(entry._asdict()))
-    return table
+    return Group(heading(step), table)
 
 
 installed = cache(version)

@@ -10,7 +10,7 @@ from rich.console import Group
 from trainers import checkpoints
 from trainers.config import run_config
 from trainers.config_members import members
-from trainers.log_lines import SHOWN, log_lines, log_table, logs_of, shown
+from trainers.log_lines import SHOWN, heading, log_lines, log_table, logs_of, shown
 
 
 def run_status(folder: str | Path) -> Group:
@@ -33,7 +33,7 @@ def run_status(folder: str | Path) -> Group:
     head = [f"{folder}: step {max(steps, reached)} of {config.training.steps}"]
     head.append("finished and evaluated" if (folder / "metrics.parquet").exists() else "not evaluated yet")
     head.append(f"last checkpoint {newest.name}" if newest else "no checkpoint yet")
-    table = log_table(steps)
+    table = log_table()
     stopped = {k: v for line in lines for k, v in line.get("diverged", {}).items()}
     logged = _by_member(lines)
     for member in members(config):
@@ -44,7 +44,7 @@ def run_status(folder: str | Path) -> Group:
             table.add_row(member.run_id, *shown(entry))
         else:
             table.add_row(member.run_id, f"last logged at step {step}" if step else "", "", "")
-    return Group("; ".join(head), table)
+    return Group("; ".join(head), heading(steps), table)
 
 
 def _by_member(lines: list[dict[str, Any]]) -> dict[str, tuple[int, dict[str, float]]]:

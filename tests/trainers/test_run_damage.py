@@ -113,7 +113,7 @@ def test_status_shows_no_values_of_an_earlier_step(copied, monkeypatch, capsys):
     (copied / "log.1.jsonl").write_text(json.dumps(old) + "\n")  # of a second process that is no more
     _, out, _ = said(monkeypatch, capsys, "status", copied)
     assert "step 12 of 12" in out and "77.7" not in out
-    assert "on the training batch of step 12 SAE L0 FVU loss" in out  # no held-out L0, as other tables have
+    assert "on the training batch of step 12: SAE L0 FVU loss" in out  # no held-out L0, as other tables have
     (copied / "log.jsonl").unlink()
     _, out, _ = said(monkeypatch, capsys, "status", copied)
     assert "step 12 of 12" in out and "77.7" not in out and "topk_4_seed0 last logged at step 4" in out
