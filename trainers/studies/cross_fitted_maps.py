@@ -9,6 +9,7 @@ neighbouring decades of `RIDGES`, not on them, and said where it is an end of th
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -72,11 +73,14 @@ class MapMoments:
         """What maps leave of the errors."""
         groups = range(len(self._ee))
         ridges = [self._best_ridge(k) for k in groups]
-        whole = [self._loss(k, self._map({k}, ridges[k])) for k in groups]
-        without = [
-            sum(self._loss(k, self._map({k, out}, ridges[k])) for k in groups if k != out) for out in groups
-        ]
-        return Unexplained(np.array([sum(whole), *without]), np.array(ridges))
+        left = np.zeros(1 + len(groups))
+        for k in groups:
+            left[0] += self._loss(k, _map(self._training({k}), ridges[k]))
+        for one, other in combinations(groups, 2):  # a map is fitted without both, and scored on either
+            training = self._training({one, other})
+            left[1 + other] += self._loss(one, _map(training, ridges[one]))
+            left[1 + one] += self._loss(other, _map(training, ridges[other]))
+        return Unexplained(left, np.array(ridges))
 
     def _training(self, held: set[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Of all groups but these: correlations, their products with e, and how to come back from them.
@@ -93,14 +97,6 @@ class MapMoments:
         products = (ze[:-1] - torch.outer(mean, ze[-1])) * scale[:, None]
         back = torch.cat([scale.diag(), -(mean * scale)[None]])  # [p + 1, p]: raw weights and intercept
         return matrix, products, back, ze[-1]
-
-    def _map(self, held: set[int], ridge: float) -> Tensor:
-        """Weights and intercept `[p + 1, d]`, fitted on all groups but these."""
-        matrix, products, back, mean = self._training(held)
-        matrix.diagonal().add_(ridge)
-        found = back @ torch.cholesky_solve(products, torch.linalg.cholesky(matrix))
-        found[-1] += mean
-        return found
 
     def _loss(self, group: int, weights: Tensor) -> float:
         """Σ‖e − A z − b‖² over one group."""
@@ -125,6 +121,16 @@ class MapMoments:
         around = max(best - 1, DECADES[0]), min(best + 1, DECADES[1])
         found = minimize_scalar(error, bounds=around, method="bounded", options={"xatol": 0.02})
         return float(10 ** (found.x if found.fun < error(best) else best))
+
+
+def _map(training: tuple[Tensor, Tensor, Tensor, Tensor], ridge: float) -> Tensor:
+    """Weights and intercept `[p + 1, d]` of this ridge."""
+    matrix, products, back, mean = training
+    ridged = matrix.clone()
+    ridged.diagonal().add_(ridge)
+    found = back @ torch.cholesky_solve(products, torch.linalg.cholesky(ridged))
+    found[-1] += mean
+    return found
 
 
 def _with_and_without(parts: Tensor) -> Tensor:
