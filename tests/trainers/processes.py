@@ -15,7 +15,10 @@ from unittest import mock
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["trainers.cli", "trainers.tiny_lm", "trainers.train", "trainers.evaluate.runs", "numpy.testing",
-     "transformers.models.gpt2.modeling_gpt2"]
+     "transformers.models.gpt2.modeling_gpt2", "transformers.models.gpt2.configuration_gpt2",
+     "frontier.fits", "frontier.ratios.pairs", "frontier.tables", "pyarrow.parquet", "pyarrow.dataset",
+     "trainers.sweeps", "trainers.loggers", "torch.distributed.device_mesh", "torch.profiler",
+     "tests.trainers.warm"]
 )  # fmt: skip
 
 THRESHOLD_ROWS = 2048

@@ -105,8 +105,8 @@ def on_one_device(kind, steps, double=True):
     return Trained(torch.stack(losses), torch.stack(fired), family)
 
 
-def over_shards(shards, kind, steps, double=True):
-    """The same over shards; what fired is that of all of them."""
+def over_shards(shards, kind, steps, double=True, until=None):
+    """The same over shards, or its first `until` steps; what fired is that of all of them."""
     family = made(kind, double, shards)
     engine = ShardedEngine(family, StepOptions(Schedule(steps)))
     plain, losses, fired = engine.losses, [], []
@@ -118,7 +118,7 @@ def over_shards(shards, kind, steps, double=True):
         return found
 
     engine.losses = watched
-    for step in range(steps):
+    for step in range(until or steps):
         engine.step(batch(step, double), step)
     every = shards.gathered(torch.stack(fired).to(torch.uint8))
     return Trained(torch.stack(losses), torch.cat(list(every), -1) > 0, family)

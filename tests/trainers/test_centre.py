@@ -150,12 +150,11 @@ def test_a_saved_run_without_the_field_stays_as_it_was_begun(section, field, was
     assert not changed_fields(old, checked(old, saved=True).model_dump(mode="json"))
 
 
-def test_a_run_is_not_resumed_with_the_other_centre(tmp_path):
+def test_a_run_is_not_resumed_with_the_other_centre(copied):
     config = small()
-    train(config, tmp_path / "run", progress=False)
     other = config.model_copy(update={"activations": config.activations.model_copy(update={"centre": False})})
     with pytest.raises(RunError, match=r"activations\.centre was True, is False"):
-        train(other, tmp_path / "run", progress=False, resume=True)
+        train(other, copied, progress=False, resume=True)
 
 
 @pytest.mark.slow

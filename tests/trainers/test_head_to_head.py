@@ -224,7 +224,7 @@ def test_time_is_turned_into_saes_and_too_little_of_it_is_said(tmp_path):
 
 TINY = [
     "training.steps=6", "training.batch_size=128", "training.dictionary_size=32", "training.threads=1",
-    f"activations.text={json.dumps(TEXT)}", "activations.tokens=2000", "evaluation.windows=8",
+    f"activations.text={json.dumps(TEXT)}", "activations.tokens=2000", "evaluation.windows=4",
 ]  # fmt: skip
 CALL = {
     "against": ["batch_topk"],
@@ -244,6 +244,7 @@ def test_a_killed_head_to_head_goes_on_to_the_same_end(tmp_path, monkeypatch, ca
     assert "latents" in repr(whole.fairness) and "topk head to head" in repr(whole)
     page = (tmp_path / "whole" / "report.html").read_text(encoding="utf-8")
     assert "topk against batch_topk" in page
+    monkeypatch.setattr(sys.modules["trainers.head_to_head.versus"], "report", lambda *a, **k: None)
 
     class Killed(Exception):
         pass

@@ -26,7 +26,7 @@ def measured(folder):
         return real(self, *given)
 
     LoopEngine.step = step
-    sizes = {"steps": 10_000, "batch_size": 16, "dictionary_size": 16, "checkpoint_every": 2500}
+    sizes = {"steps": 10_000, "batch_size": 4, "dictionary_size": 16, "checkpoint_every": 2500}
     train(small([FAMILIES[1]], training=sizes), Path(folder), progress=False)
     print(json.dumps(seen))
 

@@ -32,9 +32,9 @@ def interval(row, name, digits=3):
 
 @cache
 def few(model, windows, split="evaluation", **options):
-    """8 windows, of a small text in place of the whole library where SAEs are trained on."""
+    """So many windows, of a small text in place of the whole library where SAEs are trained on."""
     text = {"text": TRAINED_ON} if split == "train" else {}
-    return evaluation_windows(model, windows=8, split=split, **text, **options)
+    return evaluation_windows(model, windows=windows, split=split, **text, **options)
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def namespace():
 
 @pytest.mark.slow
 def test_the_snippets_run_on_small_saes(finished, tmp_path, monkeypatch, namespace, two_groups):
-    """Every block, in order, on three SAEs and 8 windows of text."""
+    """Every block, in order, on three SAEs and 4 windows of text."""
     shutil.copytree(finished / "saes", tmp_path / "runs" / "after_training" / "saes")
     monkeypatch.chdir(tmp_path)
     asked = []
 
     def noted(model, windows, **options):
         asked.append(windows)
-        return few(model, 8, **options)
+        return few(model, 4, **options)
 
     monkeypatch.setattr(trainers, "evaluation_windows", noted)
     for snippet in SNIPPETS:
@@ -76,7 +76,11 @@ def test_the_command_makes_every_section(finished, tmp_path, monkeypatch, two_gr
     asked = []
     monkeypatch.setattr(pages, "evaluation_windows", lambda m, **how: asked.append(how) or few(m, **how))
     pages.main(["--quick", "--runs", str(tmp_path), "--out", str(tmp_path)])
-    assert [(how["windows"], how["split"]) for how in asked] == [(8, "evaluation"), (8, "train")]
+    assert [(how["windows"], how["split"]) for how in asked] == [
+        (4, "evaluation"),
+        (4, "train"),
+        (8, "evaluation"),
+    ]
     record = json.loads((tmp_path / "pages.json").read_text(encoding="utf-8"))
     assert {"pruning", "pursuit", "finetuning", "anatomy", "machine"} <= set(record)
     assert all(record[name]["cpu_seconds"] >= 0 for name in pages.SECTIONS)
