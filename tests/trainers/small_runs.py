@@ -17,7 +17,7 @@ def small(families=FAMILIES, **sections):
     plain = {
         "activations": {"text": TEXT, "tokens": 6000, "buffer_tokens": 4096},
         "training": {"steps": 12, "batch_size": 256, "dictionary_size": 64, "checkpoint_every": 5},
-        "evaluation": {"windows": 8, "batch_size": 2},
+        "evaluation": {"windows": 4, "batch_size": 2},
         "families": families,
     }
     for name, values in sections.items():

@@ -116,7 +116,7 @@ def test_every_row_is_there_once_and_digests_are_those_of_the_bytes(store):
 @pytest.mark.parametrize("out", [{}, {"exclude_tokens": [101, 32], "exclude_norms_above": 1.2}])
 def test_training_on_a_store_is_training_on_the_model(tmp_path, out):
     """Bit for bit: SAEs, L0 and FVU; and `cache` keeps chunks of a store as those of a model."""
-    config = small(activations=out, evaluation={"windows": 8, "batch_size": 2})
+    config = small(activations=out)
     harvested(config, tmp_path / "store", (1, 1), None, None, progress=False)
     tables = {}
     for name, sections in (("live", {}), ("stored", {"files": str(tmp_path / "store")})):
