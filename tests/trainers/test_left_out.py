@@ -87,7 +87,7 @@ def test_the_evaluation_leaves_out_the_same_and_says_so(tmp_path):
     table = evaluate_run(tmp_path / "run", progress=False)
     assert table["protocol"].str.contains("start token, token 32 ignored", regex=False).all()
     model, saes = load_language_model(ignore=[256, SPACE]), list(load_saes(tmp_path / "run" / "saes"))
-    tokens, protocol = evaluation_windows(model, TEXT, 8, progress=False)
+    tokens, protocol = evaluation_windows(model, TEXT, 4, progress=False)
     wanted = evaluate(saes, model, tokens, SITE, batch_size=2, protocol=protocol).table
     assert protocol.replace("token 32, start token", "start token, token 32") == table["protocol"][0]
     by_name = [t.set_index("run_id") for t in (table, wanted)]
@@ -110,7 +110,7 @@ def test_a_run_without_massive_activations_goes_on_and_is_measured_alike(tmp_pat
     assert code == 0
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "run" / "metrics.parquet"), table)
     model = load_language_model()
-    tokens, _ = evaluation_windows(model, TEXT, 8, progress=False)
+    tokens, _ = evaluation_windows(model, TEXT, 4, progress=False)
     x = model.capture(tokens, [SITE])[SITE]
     kept = (x.norm(dim=-1) <= limit) & (tokens != 256) & (torch.arange(128) != 3)
     (first, *_) = load_saes(tmp_path / "run" / "saes")
