@@ -6,6 +6,7 @@ import hashlib
 import json
 from array import array
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -16,8 +17,16 @@ from torch import Tensor, nn
 
 from trainers.language_models.left_out import LeftOut
 from trainers.language_models.loading import LanguageModelError, load_folder_or_name, pick_device
-from trainers.language_models.sites import Layout, Site, block_count, find_site, layout_of
-from trainers.language_models.splicing import Splice, alone, hooked, merged, read
+from trainers.language_models.sites import (
+    JOINED,
+    Layout,
+    Site,
+    block_count,
+    find_site,
+    joined,
+    layout_of,
+)
+from trainers.language_models.splicing import Splice, alone, read, replaced
 
 GLIMPSE = 256
 """Numbers of each weight that a quick comparison sees."""
@@ -122,12 +131,15 @@ class LanguageModel:
 
     @alone
     def site(self, name: str) -> Site:
-        """The site of that name, with its width; `trainers/language_models/sites.py` lists the names."""
+        """The site of that name, or of names joined by +; `trainers/language_models/sites.py` lists them."""
         if name not in self._sites:
+            if JOINED in name:
+                self._sites[name] = joined([self.site(part.strip()) for part in name.split(JOINED)])
+                return self._sites[name]
             site = find_site(name, self.model, self._layout)
             probe = torch.zeros(2, 3, dtype=torch.long, device=self.device)
             width = read(lambda: self._logits(probe), self.model, {name: site}, (2, 3))[name].shape[-1]
-            self._sites[name] = Site(site.name, site.module, site.kind, site.layer, width, site.rejoin)
+            self._sites[name] = replace(site, width=width)
         return self._sites[name]
 
     def plain_sites(self) -> list[str]:
@@ -159,8 +171,12 @@ class LanguageModel:
     def capture(self, tokens: Tensor, sites: Sequence[str]) -> dict[str, Tensor]:
         """Activations `[B, T, width]` at each site, without gradients; stops after the last site."""
         tokens = self._checked(tokens)
-        found = {name: self.site(name) for name in sites}
-        return read(lambda: self._logits(tokens), self.model, found, tuple(tokens.shape)) if found else {}
+        wanted = {name: self.site(name) for name in sites}
+        if not wanted:
+            return {}
+        places = {place.name: place for site in wanted.values() for place in site.places}
+        found = read(lambda: self._logits(tokens), self.model, places, tuple(tokens.shape))
+        return {name: site.beside(found) for name, site in wanted.items()}
 
     @alone
     @torch.no_grad()
@@ -177,19 +193,15 @@ class LanguageModel:
         Parameters
         ----------
         replace : Tensor or callable
-            The new activation `[B, T, width]`, or a function from the old one to the new one.
+            The new activation `[B, T, width]`, or a function from the model's own to the new one.
 
         Notes
         -----
         Gradients flow to the replacement, if it asks for them, and never to the model.
         """
         tokens, place = self._checked(tokens), self.site(site)
-        keep = self.counted(tokens)[..., None]
-
-        def change(old: Tensor) -> Tensor:
-            return merged(replace(old) if callable(replace) else replace, old, keep, site)
-
-        with hooked(self.model, place, change, tuple(tokens.shape)):
+        new = replace(self.capture(tokens, [site])[site]) if callable(replace) else replace
+        with replaced(self.model, place, new, self.counted(tokens)[..., None], tuple(tokens.shape)):
             return self._logits(tokens)
 
     def ablated_logits(self, tokens: Tensor, site: str, mean: Tensor | None = None) -> Tensor:

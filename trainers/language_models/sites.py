@@ -32,17 +32,23 @@ OPT               self_attn  fc2      self_attn.out_proj       fc2
 
 The first two columns are outputs of the modules named, the others inputs. Any other module is a site under
 its path, `transformer.h.1.mlp` for its output and `transformer.h.1.mlp:input` for its input, in every model.
+Several of either are one joined site, `resid_post.0+resid_post.1`: the site of a crosscoder.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from frontier.wording import listed, nearest
+
+JOINED = "+"
+"""Between the names of the parts of a joined site."""
 
 
 class SiteError(ValueError):
@@ -64,6 +70,47 @@ class Site:
     """Size of the activation; 0 until the model has been asked."""
     rejoin: str | None = None
     """Module whose output also carries the residual stream past this place: a replacement is added there."""
+    parts: tuple[Site, ...] = ()
+    """Of a joined site (`resid_post.0+resid_post.1`): those whose activations lie side by side in its own."""
+
+    @property
+    def places(self) -> tuple[Site, ...]:
+        """The places that are read and replaced: its parts, or itself."""
+        return self.parts or (self,)
+
+    def split(self, values: Tensor) -> dict[str, Tensor]:
+        """Of activations `[..., width]` those of each place, by its name."""
+        if not self.parts:
+            return {self.name: values}
+        widths = [place.width for place in self.parts]
+        if values.shape[-1] != self.width:
+            raise SiteError(f"{self.name} has {self.width} numbers, {widths}; found {list(values.shape)}")
+        return {p.name: v for p, v in zip(self.places, values.split(widths, dim=-1), strict=True)}
+
+    def beside(self, values: Mapping[str, Tensor]) -> Tensor:
+        """The activations `[..., width]` of all places, by their names, side by side."""
+        found = [values[p.name] for p in self.places]
+        return torch.cat(found, dim=-1) if self.parts else found[0]
+
+
+def joined(parts: Sequence[Site]) -> Site:
+    """The site whose activation is those of others side by side, in their order; one alone stays itself.
+
+    Raises
+    ------
+    SiteError
+        If a place is named twice.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    name = JOINED.join(p.name for p in parts)
+    places = [(p.module, p.kind) for p in parts]
+    for part, place in zip(parts, places, strict=True):
+        if places.count(place) > 1:
+            raise SiteError(f"{name} joins {part.name} twice; name it once")
+    layers = {p.layer for p in parts}
+    layer = layers.pop() if len(layers) == 1 else None
+    return Site(name, "", "", layer, sum(p.width for p in parts), parts=tuple(parts))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeVar, cast
 
 import torch
@@ -68,6 +68,22 @@ def hooked(model: nn.Module, site: Site, change: Change, shape: tuple[int, ...])
         yield
 
 
+@contextmanager
+def replaced(
+    model: nn.Module, site: Site, new: Tensor, keep: Tensor, shape: tuple[int, ...]
+) -> Iterator[None]:
+    """A context in which every part of a site has its new activation where `keep [B, T, 1]`.
+
+    Elsewhere a part keeps what it has in that pass, which the parts before it may have changed.
+    """
+    own = site.split(new)
+    with ExitStack() as stack:
+        # What rejoins the output of a block is added before a part replaces that output.
+        for part in sorted(site.places, key=lambda p: p.rejoin is None):
+            stack.enter_context(hooked(model, part, partial(merged, own[part.name], keep, part.name), shape))
+        yield
+
+
 def read(
     run: Callable[[], Any], model: nn.Module, sites: dict[str, Site], shape: tuple[int, ...]
 ) -> dict[str, Tensor]:
@@ -124,7 +140,7 @@ def with_first(output: Any, new: Tensor) -> Any:
     return (new, *output[1:]) if isinstance(output, tuple) else new
 
 
-def merged(new: Tensor, old: Tensor, keep: Tensor, site: str) -> Tensor:
+def merged(new: Tensor, keep: Tensor, site: str, old: Tensor) -> Tensor:
     """The new activation where `keep [B, T, 1]`, the old one elsewhere."""
     if tuple(new.shape) != tuple(old.shape):
         raise SiteError(f"the replacement at {site} has shape {tuple(new.shape)}; wanted {tuple(old.shape)}")
@@ -134,13 +150,15 @@ def merged(new: Tensor, old: Tensor, keep: Tensor, site: str) -> Tensor:
 class Splice:
     """One batch of tokens, cut open at one site: the clean run is kept, and only what follows is run again.
 
+    A joined site is cut open at all its parts at once.
+
     `value` is the clean activation `[B, T, width]`, `logits` the clean logits `[B, T, V]`. Calling it with a
     new activation gives the same logits as `LanguageModel.spliced_logits`.
 
     Notes
     -----
-    Blocks before the site's, attention where it ran before the site, and the site's own module where its
-    output is replaced are not computed again. In families of models that are not in the table of sites
+    Blocks before the site's (of parts: the first), attention where it ran before the site, and the site's
+    own module where its output is replaced are not computed again. In families of models that are not in the table of sites
     every call is a full pass.
     """
 
@@ -148,42 +166,47 @@ class Splice:
     def __init__(self, model: Any, tokens: Tensor, site: Site) -> None:
         self._model, self._tokens, self._site = model, tokens, site
         self._keep = model.counted(tokens)[..., None]
-        self._module = model.model.get_submodule(site.module)
-        self._before: dict[nn.Module, Any] = {}
+        self._modules = [model.model.get_submodule(p.module) for p in site.places]
         record: dict[nn.Module, Any] = {}
+        values: dict[str, Tensor] = {}
         reached: list[nn.Module] = []
 
-        def note(value: Tensor) -> None:
-            self.value = value.detach().clone()
-            reached.extend(record)  # what was complete when the site was reached
+        def note(name: str, value: Tensor) -> None:
+            if not values:
+                reached.extend(record)  # what was complete when the first part was reached
+            values[name] = value.detach().clone()
 
         blocks, attention = self._skippable()
         shape = tuple(tokens.shape)
-        with torch.no_grad(), recorded([*blocks, *attention, self._module], record):
-            with hooked(model.model, site, note, shape):
-                self.logits = model._logits(tokens)
-        self._own = record[self._module] if site.kind == "output" else None
-        self._before = {m: record[m] for m in attention if m in reached and m is not self._module}
+        with torch.no_grad(), ExitStack() as stack:
+            stack.enter_context(recorded([*blocks, *attention, *self._modules], record))
+            for part in site.places:
+                stack.enter_context(hooked(model.model, part, partial(note, part.name), shape))
+            self.logits = model._logits(tokens)
+        self.value = site.beside(values)
+        self._own = record[self._modules[0]] if site.kind == "output" else None
+        self._before = {m: record[m] for m in attention if m in reached and m not in self._modules}
         self._before |= dict.fromkeys(blocks, record[blocks[-1]] if blocks else None)
 
     @alone
     def __call__(self, new: Tensor) -> Tensor:
         """Logits `[B, T, V]` with the new activation at the counted positions."""
-        new = merged(new, self.value, self._keep, self._site.name)
         model, shape = self._model.model, tuple(self._tokens.shape)
         if self._own is not None:
+            new = merged(new, self._keep, self._site.name, self.value)
             first = self._own[0] if isinstance(self._own, tuple) else self._own
-            own = {self._module: with_first(self._own, new.to(first.dtype).reshape(first.shape))}
+            own = {self._modules[0]: with_first(self._own, new.to(first.dtype).reshape(first.shape))}
             with constant(self._before | own):
                 return self._model._logits(self._tokens)
-        with constant(self._before), hooked(model, self._site, lambda _old: new, shape):
+        with constant(self._before), replaced(model, self._site, new, self._keep, shape):
             return self._model._logits(self._tokens)
 
     def _skippable(self) -> tuple[list[nn.Module], list[nn.Module]]:
-        """Blocks before the site's, and the attention of its own block (to skip if it ran first)."""
-        layout, layer = self._model._layout, self._site.layer
-        if layout is None or layer is None:
+        """Blocks before the first part's, and the attention of that block (to skip if it ran first)."""
+        layout, layers = self._model._layout, [p.layer for p in self._site.places if p.layer is not None]
+        if layout is None or len(layers) < len(self._site.places):
             return [], []
+        layer = min(layers)
         blocks = list(self._model.model.get_submodule(layout.blocks))
         return blocks[:layer], [blocks[layer].get_submodule(layout.attention)]
 
