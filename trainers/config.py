@@ -28,6 +28,7 @@ from trainers.config_sections import (
     TrainingSection,
     listed,
 )
+from trainers.language_models.sites import JOINED
 
 INSTEAD = {
     "expansion": "dictionary_size", "dictionary_size": "expansion", "site": "sites", "sites": "site",
@@ -85,8 +86,13 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def rows_are_their_own_text(self) -> RunConfig:
-        """Stored activations come without a target site and without text."""
+        """Stored activations come without a target site and without text, and are of one site."""
         given = self.activations
+        if given.files and JOINED in given.site:
+            raise ValueError(
+                f"activations.files are rows of one site, not of {given.site}; JoinedActivations in Python "
+                "joins several"
+            )
         if given.files and (given.target_site or self.evaluation.text):
             field = "activations.target_site" if given.target_site else "evaluation.text"
             raise ValueError(
@@ -107,11 +113,12 @@ class RunConfig(Section):
                     f"family {family.called}: skip = true is for transcoders, that of an autoencoder would "
                     "learn to copy; give activations.target_site"
                 )
-            if self.activations.target_site and not family.kind.transcodes:
-                raise ValueError(
-                    f"family {family.called}: {family.kind.name} encodes by its decoder and cannot be a "
-                    "transcoder; leave activations.target_site out"
-                )
+            joined = next((site for site in family_sites(self, family) if JOINED in site), None)
+            if (self.activations.target_site or joined) and not family.kind.transcodes:
+                what = "transcoder; leave activations.target_site out"
+                what = f"crosscoder; leave it out at {joined}" if joined else what
+                own = f"family {family.called}: {family.kind.name}"
+                raise ValueError(f"{own} encodes by its decoder and cannot be a {what}")
         return self
 
 

@@ -12,6 +12,7 @@ from frontier import wording as words
 from frontier.writing import file_name
 from trainers.activations.row_files import RAW_FORM
 from trainers.architectures import Architecture, architecture, known
+from trainers.language_models.sites import JOINED
 
 EXPANSION = 8.0
 """Latents over the width of the activations where a configuration says no size."""
@@ -41,7 +42,7 @@ class ActivationsSection(Section):
     """Which activations the SAEs see."""
 
     site: str = "mlp_out.-1"
-    """resid_post, mlp_out, attn_out, mlp_neurons, ... and a layer (-1: the last), or a module path."""
+    """resid_post, mlp_out, mlp_neurons, ... and a layer (-1: the last), or a path; a+b is a crosscoder's."""
     sites: list[str] | None = Field(None, min_length=1)
     """Several such places: the model reads the text once, and every family is trained at each."""
     files: str | list[str] | None = None
@@ -49,7 +50,7 @@ class ActivationsSection(Section):
     raw_format: str | None = None
     """Of files without a header (.bin, .dat, .raw): number format and numbers per row, as in float16[768]."""
     target_site: str | None = None
-    """Where the output is compared: another site makes the SAEs transcoders."""
+    """Where the output is compared: another site (or several, a+b) makes the SAEs transcoders."""
     text: str | list[str] = "standard-library"
     """standard-library (Python's own sources), a file, a folder, a token array (.npy), or a list."""
     context_length: int | None = Field(None, gt=1)
@@ -86,6 +87,11 @@ class ActivationsSection(Section):
     @classmethod
     def site_or_sites(cls, given: Any) -> Any:
         """One of the two is there; of several sites `site` is the first."""
+        if isinstance(given, dict) and isinstance(given.get("site"), list):
+            both = [JOINED.join(map(str, given["site"])), f"sites = {given['site']}"]
+            raise ValueError(
+                f'site is one place; write site = "{both[0]}" for crosscoders, {both[1]} to train at each'
+            )
         if not isinstance(given, dict) or not isinstance(given.get("sites"), list) or not given["sites"]:
             return given
         if given.get("site") not in (None, given["sites"][0]):
@@ -260,6 +266,8 @@ class FamilySection(Section):
     @model_validator(mode="after")
     def options_exist(self) -> FamilySection:
         """The architecture takes these options."""
+        if "parts" in self.options:
+            raise ValueError("options: parts are those of a joined site; a run fills them in")
         self.build(True)
         return self
 
@@ -278,9 +286,9 @@ class FamilySection(Section):
         """The family's name, with its sites where it has some of its own."""
         return f"{self.called} at {words.listed(self.sites)}" if self.sites else self.called
 
-    def build(self, subtract_decoder_bias: bool) -> Architecture:
-        """The architecture with its options."""
-        given = {"subtract_decoder_bias": subtract_decoder_bias} | self.options
+    def build(self, subtract_decoder_bias: bool, parts: tuple[int, ...] = ()) -> Architecture:
+        """The architecture with its options; `parts` are the widths of those of a joined target."""
+        given = {"subtract_decoder_bias": subtract_decoder_bias, "parts": parts} | self.options
         try:
             return architecture(self.architecture, **given)
         except TypeError as error:

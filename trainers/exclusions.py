@@ -39,9 +39,14 @@ def leave_out(model: Origin, config: RunConfig) -> None:
                 f"(0 to {model.vocabulary_size - 1})"
             )
     norms = {model.site(site).name: limit for site, limit in (given.norm_limits or {}).items()}
-    if strange := sorted(norms.keys() - {model.site(site).name for site in given.places}):
+    if strange := sorted(norms.keys() - set(_read(config, model))):
         raise ConfigError(f"activations.norm_limits has {strange[0]}, which this run does not read")
     model.left_out = LeftOut(tuple(sorted(set(tokens))), tuple(sorted(set(places))), norms)
+
+
+def _read(config: RunConfig, model: Origin) -> list[str]:
+    """The places that a run reads, by the model's names; of a joined site each of its parts."""
+    return list(dict.fromkeys(p.name for site in config.activations.places for p in model.site(site).places))
 
 
 def with_exclusions(config: RunConfig, model: Origin) -> RunConfig:
@@ -60,7 +65,7 @@ def with_limits(config: RunConfig, model: Origin) -> RunConfig:
     given = config.activations
     if given.exclude_norms_above is None:
         return config
-    sites, norms = [model.site(site).name for site in given.places], []
+    sites, norms = _read(config, model), []
     tokens = _sample(config, model)
     for batch in tokens.split(max(1, CHUNK_TOKENS // tokens.shape[1])):
         counted = model.counted(batch)

@@ -12,6 +12,7 @@ from trainers.activations import ActivationStream
 from trainers.config import RunConfig, family_sites
 from trainers.config_members import MemberPlan
 from trainers.family import Family, Member
+from trainers.language_models.sites import JOINED
 from trainers.origin import Origin
 from trainers.shards import Shards
 
@@ -32,9 +33,10 @@ def build_families(
     for (name, site, size), part in groupby(plans, lambda m: (m.family, m.site, m.dictionary_size)):
         place = model.site(site).name
         d_in, d_out = stream.widths[place]
+        parts = tuple(p.width for p in model.site(target or site).parts)
         found.append(
             kind(
-                name, sections[name, site].build(subtract_decoder_bias=target is None),
+                name, sections[name, site].build(target is None, parts),
                 [Member(m.run_id, m.setting, m.seed, m.learning_rate) for m in part],
                 d_in=d_in, d_out=d_out, dictionary_size=size, scaling=stream.scalings[place],
                 device=device, identity=identity_at(place, config, model, stream),
@@ -51,4 +53,8 @@ def identity_at(place: str, config: RunConfig, model: Origin, stream: Activation
         "context_length": config.activations.context_length or model.context_length,
         "input_scale": scaling.input_scale, "target_scale": scaling.target_scale,
     }  # fmt: skip
+    if parts := model.site(target or place).parts:
+        assert scaling.target_weights is not None
+        weights = scaling.target_weights.split([p.width for p in parts])
+        found["part_scales"] = JOINED.join(f"{scaling.target_scale * float(w[0]):.6g}" for w in weights)
     return found | ({"target_site": model.site(target).name} if target else {})

@@ -139,11 +139,8 @@ class Family:
         ready = self.architecture.inference(trained, state, self.members[m].setting)
         found = None if rows is None else self.threshold(m, trained, rows)
         ready |= {} if found is None else {"threshold": found}
-        scaling, identity = self.scaling.to("cpu"), self.identity_of(m)
-        folded = self.architecture.fold(
-            ready, scaling.input_scale, scaling.target_scale, scaling.input_centre, scaling.target_centre
-        )
-        return SAE(self.architecture, folded, self._with_source(identity | more))
+        folded = self.scaling.to("cpu").fold(self.architecture, ready)
+        return SAE(self.architecture, folded, self._with_source(self.identity_of(m) | more))
 
     @torch.no_grad()
     def threshold(self, m: int, trained: Parameters, rows: Tensor) -> Tensor | None:
@@ -175,7 +172,7 @@ class Family:
             "seed": member.seed, "learning_rate": member.learning_rate,
             "dictionary_size": self.dictionary_size, "d_model": self.d_in,
         }  # fmt: skip
-        changed = options(self.architecture)
+        changed = {k: v for k, v in options(self.architecture).items() if k != "parts"}
         if changed:
             identity["options"] = ", ".join(f"{k} = {v}" for k, v in changed.items())
         return identity | dict(self.identity)

@@ -238,9 +238,10 @@ def build_run(
         memory_limit=given.memory_limit, centre=given.centre,
         seed=given.seed, cache=given.cache, cache_limit=given.cache_limit, progress=progress,
     )  # fmt: skip
+    joined = any(model.site(site).parts for site in (*given.places, *([target] if target else [])))
     for section in config.families:
         kind = section.build(subtract_decoder_bias=target is None)
-        assure(kind)
+        assure(kind, joined)
         if unused := kind.left_out(section.settings or ()):
             warnings.warn(f"family {section.called}: {unused}", stacklevel=2)
     families = build_families(config, mine, model, stream, device, mesh.shards)

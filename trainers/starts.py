@@ -207,10 +207,7 @@ def _unit_rows(p: Parameters, kind: Architecture, where: str, shards: Shards) ->
 
 
 def _scaled(start: Start, family: Family, m: int) -> tuple[Parameters, Parameters]:
-    """Weights and state of a member that computes on scaled activations what the SAE does on raw ones.
-
-    As x = (x_scaled − (−s c)) / s, a scaling is taken back by folding its inverse.
-    """
+    """Weights and state of a member that computes on scaled activations what the SAE does on raw ones."""
     sae, kind, scaling = start.sae, family.architecture, family.scaling.to("cpu")
     where, wide = _named(family.name, start.place), (family.d_in, family.d_out)
     if (sae.d_in, sae.d_out) != wide:
@@ -219,9 +216,6 @@ def _scaled(start: Start, family: Family, m: int) -> tuple[Parameters, Parameter
             f"{where} reads width {sae.d_in} and writes {sae.d_out}{f' (at {site})' if site else ''}, this "
             f"run {wide[0]} and {wide[1]}; give activations.site the place that it was trained at"
         )
-    s, t = scaling.input_scale, scaling.target_scale
-    centre = None if scaling.input_centre is None else -s * scaling.input_centre
-    target_centre = None if scaling.target_centre is None else -t * scaling.target_centre
     own = family.leaves[m]
     plain = kind.inference(own, family.state_of(m), family.members[m].setting)
     wrong = [
@@ -235,7 +229,7 @@ def _scaled(start: Start, family: Family, m: int) -> tuple[Parameters, Parameter
             "options that it was trained with"
         )
     raw = {k: v.cpu() for k, v in sae.parameters.items()}
-    p = kind.fold(raw, 1 / s, 1 / t, centre, target_centre)
+    p = scaling.unfold(kind, raw)
     p = _unit_rows(p, kind, where, sae.shards) if kind.unit_norm else p
     return {k: p[k] for k in own}, kind.state_of(p, family.dictionary_size)
 

@@ -59,11 +59,13 @@ def architecture_in(name: str) -> str:
 
 @lru_cache(maxsize=4096)
 def place_in(name: str) -> tuple[str | None, int | None]:
-    """Site and layer in the name of a hook point or a path.
+    """Site and layer in the name of a hook point or a path; of several joined by + neither.
 
     >>> place_in("blocks.8.hook_resid_post"), place_in("resid_post_layer_3"), place_in("layers.5.mlp")
     (('resid_post', 8), ('resid_post', 3), ('mlp_out', 5))
     """
+    if "+" in name:
+        return None, None
     site = next((s for s, pattern in _SITES if re.search(pattern, name)), None)
     layer = _LAYER.search(name)
     return site, int((layer[1] or layer[2])[:6]) if layer else None

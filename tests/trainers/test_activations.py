@@ -24,6 +24,7 @@ from trainers.activations.scaling import scaling_of
 from trainers.activations.sizes import bytes_of
 from trainers.activations.sources import token_windows
 from trainers.language_models import LanguageModel
+from trainers.language_models.sites import Site
 from trainers.text import STANDARD_LIBRARY, TextError
 from trainers.tiny_lm import START, Recipe, build_model, build_tokenizer
 
@@ -503,7 +504,7 @@ def test_activations_too_large_for_their_storage(text):
 
 def test_activations_that_are_all_zero():
     with pytest.raises(ValueError, match="all 5 activations of here are zero"):
-        scaling_of(torch.zeros(5, 3), torch.zeros(5, 3), ("here", "there"))
+        scaling_of(torch.zeros(5, 3), torch.zeros(5, 3), (Site("here"), Site("there")))
 
 
 # Several processes

@@ -18,6 +18,7 @@ from trainers.evaluate.dead import dead_families
 from trainers.evaluate.runs import evaluate_run
 from trainers.family import Family, Member, Schedule
 from trainers.language_models.loading import SHIPPED_FOLDERS
+from trainers.language_models.sites import Site
 from trainers.run import RunError, changed_fields
 from trainers.sae_files import load_saes
 from trainers.steps import LoopEngine
@@ -50,7 +51,7 @@ def trained(kind, constant, transcoder=False):
     )
     raw = rows(0, 2000) + constant
     target = raw if not transcoder else (raw[:, :5] - 2 * constant[:5]).contiguous()
-    scaling = scaling_of(raw, target, ("a", "b"))
+    scaling = scaling_of(raw, target, (Site("a"), Site("b")))
     family = Family("f", kind, [Member("m", setting, 0, kind.learning_rate)], d_in=D, d_out=target.shape[1],
                     dictionary_size=F, scaling=scaling)  # fmt: skip
     engine = LoopEngine(family, StepOptions(Schedule(STEPS)))
@@ -102,18 +103,18 @@ def test_nor_for_a_transcoder(kind):
 def test_the_scale_is_that_of_the_spread():
     x = rows(0, 5000)
     for constant in (0.0, 100.0):
-        found = scaling_of(x + constant, x + constant, ("a", "a"))
+        found = scaling_of(x + constant, x + constant, (Site("a"), Site("a")))
         y = found.batch((x + constant).float(), None).input
         assert float(y.norm(dim=1).mean()) == pytest.approx(math.sqrt(D), rel=1e-3)
         assert float(y.mean(0).abs().max()) < 1e-3
-    before = scaling_of(x + 100, x + 100, ("a", "a"), centre=False)
+    before = scaling_of(x + 100, x + 100, (Site("a"), Site("a")), centre=False)
     y = before.batch((x + 100).float(), None).input
     assert before.input_centre is None and float(y.norm(dim=1).mean()) == pytest.approx(
         math.sqrt(D), rel=1e-4
     )
     assert float(y.mean()) == pytest.approx(1, rel=0.01)
     with pytest.raises(ValueError, match="are equal; no scale"):
-        scaling_of(torch.full((50, 3), 7.3), torch.full((50, 3), 7.3), ("a", "a"))
+        scaling_of(torch.full((50, 3), 7.3), torch.full((50, 3), 7.3), (Site("a"), Site("a")))
 
 
 def test_a_synthetic_stream_is_centred_too():

@@ -4,6 +4,7 @@
 `activation_stream`    activations of a language model on a text, live or cached: `stream`
 `StoredActivations`    rows in files or arrays, in the place of a language model: `stored`
 `ComputedRows`         rows of any model, computed when they are asked for; `write_rows`: `computed_rows`
+`JoinedActivations`    rows of several sites side by side: `joined_rows`
 `ActivationStore`      a store that `sae-train harvest` wrote (`storing`), local or at an address: `store`
 `synthetic_stream`     sums of known features, for which the truth is known: `synthetic`
 `evaluation_windows`   the held-out tokens that SAEs are judged on, and the protocol: `evaluation_text`
@@ -19,6 +20,7 @@ from trainers.activations.computed_rows import ComputedRows, write_rows
 from trainers.activations.corpora import StreamedCorpus
 from trainers.activations.evaluation_text import evaluation_windows
 from trainers.activations.harvest import ActivationError
+from trainers.activations.joined_rows import JoinedActivations
 from trainers.activations.recovery import Recovery, recovery
 from trainers.activations.scaling import Batch, Scaling
 from trainers.activations.store import ActivationStore
@@ -34,6 +36,7 @@ __all__ = [
     "Batch",
     "CacheError",
     "ComputedRows",
+    "JoinedActivations",
     "KnownFeatures",
     "Recovery",
     "Scaling",

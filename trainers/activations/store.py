@@ -76,7 +76,7 @@ class ActivationStore(StoredActivations):
         self.text, self._protocol = made["text"], about["held_out"]["protocol"]
         self.context_length = made["context_length"]
         self.dtype = DTYPES[made["dtype"]]
-        self._site = Site(made["site"], "", "output", about["layer"], about["width"])
+        self._site = Site(made["site"], layer=about["layer"], width=about["width"])
         self.train, self.held_out = (Shards(files, about, part) for part in ("train", "held_out"))
         self._windows: list[int] = about["held_out"]["windows"]
         self._last: tuple[int, Tensor] | None = None

@@ -19,7 +19,7 @@ from torch import Tensor
 from frontier.wording import listed, plural
 from trainers.activations.row_sources import checked_rows, edges_of, sources_of
 from trainers.language_models.left_out import LeftOut
-from trainers.language_models.sites import Site
+from trainers.language_models.sites import JOINED, Site
 from trainers.text import TextError
 
 ROWS = 64
@@ -95,7 +95,11 @@ class StoredActivations:
                 f"{first.name} ...: {len(self):,} rows, at most {MOST:,} are read; name fewer files"
             )
         self.context_length = window
-        self._site = Site(found.column if site == SITE else site, "", "output", None, width)
+        if JOINED in site:
+            raise TextError(
+                f"these are rows of one site, not of {site}; JoinedActivations joins rows of several"
+            )
+        self._site = Site(found.column if site == SITE else site, width=width)
         self.revision, self.files = found.digest, found.files
         self.text = listed(found.names, 2)
 

@@ -88,14 +88,18 @@ def write_store(
     Raises
     ------
     ActivationError
-        If it does not fit the limit or the disk (before anything is written, and again before each shard), if
-        the folder holds something else, or if an activation is not finite.
+        If the site is joined; if it does not fit the limit or the disk (before anything is written, and again
+        before each shard), the folder holds something else, or an activation is not finite.
     WriteError
         If the system refuses; the shards that are there are whole.
     """
     folder, dtype = Path(folder), dtype or str(model.dtype).removeprefix("torch.")
     if dtype not in DTYPES:
         raise ValueError(f"no storage type {dtype!r}{nearest(dtype, DTYPES)}")
+    if model.site(site).parts:
+        raise ActivationError(
+            f"a store has rows of one site, {site} is joined; harvest each part to a store of its own"
+        )
     harvest = partial(Harvest, model, site=site, chunk_tokens=chunk_tokens, dtype=DTYPES[dtype])
     harvests = {"train": harvest(windows), "held_out": harvest(held_out, shuffled=False)}
     about = plan(harvests, site, held_out.text, shard_bytes)

@@ -224,9 +224,10 @@ class ActivationStream:
         if self._given is not None:
             return dict.fromkeys(self.sites, self._given)
         found = {}
-        for site, buffer in zip(self.sites, self._load(self._chunks(0, 0)), strict=True):
-            names = (site, self.target_site or site)
-            found[site] = scaling_of(buffer.input, buffer.target, names, self._centre).to(self.device)
+        for harvest, buffer in zip(self.harvests, self._load(self._chunks(0, 0)), strict=True):
+            sites = (harvest.site, harvest.target_site or harvest.site)
+            scaling = scaling_of(buffer.input, buffer.target, sites, self._centre)
+            found[harvest.site.name] = scaling.to(self.device)
         return found
 
     @property

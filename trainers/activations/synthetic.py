@@ -11,6 +11,7 @@ import torch
 from trainers.activations.positions import require_same, seeded
 from trainers.activations.scaling import Batch, Scaling, scaling_of
 from trainers.activations.truth import KnownFeatures, ground_truth
+from trainers.language_models.sites import Site
 
 SCALING_ROWS = 16_384
 """Draws that the scale and the mean are measured on."""
@@ -87,7 +88,8 @@ class SyntheticStream:
         """Scale and means, measured on draws of their own."""
         x, _ = self.truth.sample(SCALING_ROWS, seeded(self.seed, "scaling"))
         x = x.to(self.device)
-        return scaling_of(x, x, (self.site, self.site), self._centre)
+        site = Site(self.site, width=x.shape[1])
+        return scaling_of(x, x, (site, site), self._centre)
 
     @property
     def description(self) -> dict[str, Any]:

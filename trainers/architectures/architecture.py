@@ -68,6 +68,8 @@ class Architecture:
     skip : bool
         Of a transcoder: a matrix from input to output beside the latents, t̂ = f W_dec + b_dec + x W_skipᵀ,
         trained from 0 (Paulo et al. 2025, arXiv 2501.18823). An autoencoder's would learn to copy.
+    parts : tuple of int
+        Of a joined target site: the widths of its parts, which a run fills in.
     independence, contrastive, frequency, frequency_limit : float
         Weights of the optional penalties in `penalties.py`, 0 by default, and the firing rate above which a
         latent counts as too frequent.
@@ -75,6 +77,7 @@ class Architecture:
 
     subtract_decoder_bias: bool = True
     skip: bool = False
+    parts: tuple[int, ...] = ()
     independence: float = 0.0
     contrastive: float = 0.0
     frequency: float = 0.0
@@ -97,6 +100,8 @@ class Architecture:
     betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
     decoder: ClassVar[str] = "W_dec"
     """The parameter whose rows `[F, d_out]` are what the latents write."""
+    readers: ClassVar[tuple[str, ...]] = ("W_enc",)
+    """Parameters `[d_in, F]` that are multiplied by x: the weights of a joined site's parts are folded in."""
     input_units: ClassVar[tuple[str, ...]] = ("b_enc",)
     """Parameters in the unit of the input (biases, thresholds): the scale of the activations is folded in."""
     estimated: ClassVar[tuple[str, ...]] = ()
@@ -207,6 +212,16 @@ class Architecture:
         """A sum over latents, as it is; where they are divided over devices, `sharding` adds up all parts."""
         return part
 
+    def row_norms(self, p: Parameters) -> Tensor:
+        """What a penalty weighs codes by, n_i = ‖W_dec,i‖ `[..., F]`.
+
+        Of a joined site the sum of its parts' norms, as in a crosscoder (Lindsey et al. 2024).
+        """
+        rows = p[self.decoder]
+        if not self.parts:
+            return rows.norm(dim=-1)
+        return torch.stack([part.norm(dim=-1) for part in rows.split(self.parts, dim=-1)]).sum(0)
+
     def around(self, p: Parameters, x: Tensor) -> Tensor | None:
         """What reaches the output beside the latents, x W_skipᵀ `[..., B, d_out]`; None if nothing does."""
         return x @ p["W_skip"].mT if self.skip else None
@@ -272,6 +287,22 @@ class Architecture:
         if self.skip:
             folded["b_dec"] = plus(folded["b_dec"], -folded["W_skip"].double() @ input_centre.double())
         return folded
+
+    def fold_weights(
+        self, p: Parameters, input_weights: Tensor | None, target_weights: Tensor | None
+    ) -> Parameters:
+        """Parameters for activations whose coordinates are not multiplied by weights `[d]` any more.
+
+        Codes stay what they are. It needs an encoder whose `readers` alone see x.
+        """
+        changed = dict(p)
+        if input_weights is not None:
+            changed |= {k: p[k] * input_weights.unsqueeze(-1) for k in self.readers if k in p}
+            changed |= {k: p[k] * input_weights for k in ("W_skip",) if k in p}
+        if target_weights is not None:
+            changed |= {k: p[k] / target_weights for k in (self.decoder, "b_dec")}
+            changed |= {k: changed[k] / target_weights.unsqueeze(-1) for k in ("W_skip",) if k in p}
+        return changed
 
     def fold_centre(self, p: Parameters, input_centre: Tensor, target_centre: Tensor) -> Parameters:
         """The parameters that change when x and y are read as they are, instead of without their centres.

@@ -47,6 +47,7 @@ class Gated(Architecture):
     steps_alike = True
     sweep = (1.2, 1.8, 2.8, 4.5, 7.0, 11.0)
     short_runs = 3.0
+    readers = ("W_enc", "W_mag")
     input_units = ("b_gate", "b_mag")
     estimated = ("W_dec", "b_dec")
 

@@ -97,7 +97,7 @@ class JumpReLU(Architecture):
         x_hat = self.decode(p, f)
         total = squared_error(x_hat, target)
         if self.penalty == "tanh":
-            norms = p["W_dec"].norm(dim=-1).unsqueeze(-2)
+            norms = self.row_norms(p).unsqueeze(-2)
             smooth = self.over_latents(torch.tanh(self.tanh_slope * f * norms).sum(-1).mean(-1))
             idle = self.over_latents(((threshold - z).relu() * norms).sum(-1).mean(-1))
             total = total + weighted(knobs.setting, knobs.ramp * smooth) + self.pre_coefficient * idle

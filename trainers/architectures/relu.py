@@ -25,6 +25,9 @@ class ReLU(Architecture):
 
         mean_b ‖x − x̂‖² + λ mean_b Σ_i f_i n_i
 
+    At a joined site n_i is the sum of the norms of the row's parts, as in the crosscoders of Lindsey et al.
+    ("Sparse Crosscoders for Cross-Layer Features and Model Diffing", 2024).
+
     With `p` below 1 the last term is Σ_i (s f_i n_i)^p: p = 1/2 is the L1 of the square roots, p = 1/4 that
     of the fourth roots, and s = `inside_scale` the number inside the root (0.1 in the post that proposed it).
 
@@ -77,7 +80,7 @@ class ReLU(Architecture):
 
     def sizes(self, p: Parameters, f: Tensor) -> Tensor:
         """What is penalised: f_i n_i, or f_i where the rows have norm 1."""
-        return f * p["W_dec"].norm(dim=-1).unsqueeze(-2) if self.free_decoder_norms else f
+        return f * self.row_norms(p).unsqueeze(-2) if self.free_decoder_norms else f
 
     def penalty(self, sizes: Tensor, power: float) -> Tensor:
         """mean_b Σ_i (s·size)^p, `[...]`."""

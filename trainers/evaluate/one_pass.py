@@ -28,6 +28,7 @@ from frontier.wording import listed, plural
 from trainers.activations.stored import StoredActivations
 from trainers.evaluate import fitting
 from trainers.evaluate.fitting import affordable, groups_that_fit, on_device, pass_bytes, windows_at_once
+from trainers.evaluate.parts import Parts, parts_of
 from trainers.evaluate.rows_only import RowsOnly
 from trainers.evaluate.shared_windows import SharedWindows
 from trainers.evaluate.tally import Tally, total
@@ -94,7 +95,9 @@ def evaluate(
     batches = _batches(tokens, batch_size)
     shards = shards_of(saes[0])
     means = _means(model, batches, (site, target), progress, shards)
-    tally = Tally(saes, names, len(batches), means[site], shards)
+    rows = _rows_of(model, batches, target, progress, shards)
+    parts = parts_of(model.site(target), means[target], rows, shards)
+    tally = Tally(saes, names, len(batches), means[site], shards, [p.name for p in parts.site.parts])
     kind: Any = _OpenBatch if model.predicts else RowsOnly
     memory = memory or affordable(model.device, shards)
     windows = 2**31
@@ -108,9 +111,9 @@ def evaluate(
     for number, group in enumerate(groups_that_fit(saes, memory)):
         moved = {member: on_device(saes[member], model.device) for member in group}
         for index, batch in _tracked(batches, "evaluating", progress):
-            for part in batch.split(windows):
-                made = partial(kind, model, site=site, target=target, mean=means[target], index=index)
-                opened = made(part) if shards.count == 1 else here(made, part)
+            for piece in batch.split(windows):
+                made = partial(kind, model, site=site, parts=parts, mean=means[target], index=index)
+                opened = made(piece) if shards.count == 1 else here(made, piece, parts)
                 tally.start(index, opened, again=number > 0)
                 tally.add(index, moved, opened)
                 del opened  # before the next one is made
@@ -123,23 +126,25 @@ class _OpenBatch:
     """One batch, cut open at the target site, with what all SAEs share."""
 
     def __init__(
-        self, model: LanguageModel, tokens: Tensor, site: str, target: str, mean: Tensor, index: int
+        self, model: LanguageModel, tokens: Tensor, site: str, parts: Parts, mean: Tensor, index: int
     ) -> None:
+        site, target = model.site(site).name, parts.site.name
         self._splice: Splice = model.splice(tokens, target)
         tokens = tokens.to(model.device)
         self._counted = model.counted(tokens)  # [B, T]
         self._tokens = tokens
         predicting = (self._counted[:, :-1] & self._counted[:, 1:]).nonzero()
-        self._parts = predicting.split(max(1, fitting.LOGIT_BYTES // (4 * model.vocabulary_size)))
+        self._pieces = predicting.split(max(1, fitting.LOGIT_BYTES // (4 * model.vocabulary_size)))
         self.target = self._splice.value[self._counted].float()  # [n, d_out]
         self.input = (
             self.target if site == target else model.capture(tokens, [site])[site][self._counted].float()
         )
         _refuse_nan(self.target, self.input, index, (site, target))
-        self.target_norm = self.target.norm(dim=1)
+        self.parts, self.measured = parts, parts.in_units(self.target)
+        self.target_norm = self.measured.norm(dim=1)
         logits = self._splice.logits
         self._clean = torch.empty(len(predicting), logits.shape[-1], device=logits.device)
-        for rows, clean in zip(self._parts, self._clean.split(len(self._parts[0])), strict=True):
+        for rows, clean in zip(self._pieces, self._clean.split(len(self._pieces[0])), strict=True):
             clean.copy_(self._log_probabilities(logits, rows))
         del self._splice.logits, logits  # large, and not needed again
         self._mean = mean
@@ -147,18 +152,20 @@ class _OpenBatch:
     @property
     def shared(self) -> dict[str, float]:
         """The sums that all SAEs share; two passes of the model, asked for once."""
+        centred = self.parts.in_units(self.target - self._mean)
         return {
             "tokens": len(self.target),
             "predictions": len(self._clean),
-            "centred_squares": total((self.target - self._mean).square()),
+            "centred_squares": total(centred.square()),
+            **self.parts.spreads(centred),
             "ce_clean": total(self._clean_losses()),
             "ce_zero": self.losses(torch.zeros_like(self.target))[0],
             "ce_mean": self.losses(self._mean.expand_as(self.target))[0],
         }
 
     def _clean_losses(self) -> Tensor:
-        parts = zip(self._parts, self._clean.split(len(self._parts[0])), strict=True)
-        return torch.cat([self._cross_entropy(clean, rows) for rows, clean in parts])
+        pieces = zip(self._pieces, self._clean.split(len(self._pieces[0])), strict=True)
+        return torch.cat([self._cross_entropy(clean, rows) for rows, clean in pieces])
 
     def losses(self, reconstruction: Tensor) -> tuple[float, float]:
         """Sums of cross-entropy and KL(clean ‖ spliced) with this at the counted positions `[n, d_out]`."""
@@ -166,7 +173,7 @@ class _OpenBatch:
         new[self._counted] = reconstruction.to(new.dtype)
         logits = self._splice(new)
         losses, divergences = [], []
-        for rows, clean in zip(self._parts, self._clean.split(len(self._parts[0])), strict=True):
+        for rows, clean in zip(self._pieces, self._clean.split(len(self._pieces[0])), strict=True):
             spliced = self._log_probabilities(logits, rows)
             losses.append(self._cross_entropy(spliced, rows))
             divergences.append(kl_from(clean, spliced, normalised=True))
@@ -249,6 +256,16 @@ def _means(
             f"({listed(model.ignore)})"
         )
     return {s: (shards.total(v) / count).float() for s, v in sums.items()}
+
+
+def _rows_of(
+    model: Any, batches: list[Tensor], site: str, progress: bool | Callback, shards: Shards
+) -> Iterator[Tensor]:
+    """The counted activations `[n, width]` of each batch, read when they are asked for; a shard's windows."""
+    for _, batch in _tracked(batches, "spread of activations", progress):
+        batch = shards.share(batch)
+        if len(batch):
+            yield model.capture(batch, [site])[site][model.counted(batch.to(model.device))].float()
 
 
 def _refuse_nan(target: Tensor, inputs: Tensor, batch: int, sites: tuple[str, str]) -> None:

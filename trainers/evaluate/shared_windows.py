@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from trainers.evaluate.parts import Parts
 from trainers.shards import Shards
 
 
@@ -18,6 +19,8 @@ class SharedWindows:
     ----------
     opened : callable
         Opens the windows of this process.
+    parts : Parts
+        How the target is measured.
     width, target_width : int
         Of the input and of the target.
     autoencoder : bool
@@ -25,7 +28,7 @@ class SharedWindows:
     """
 
     def __init__(
-        self, opened: Callable[[Tensor], Any], tokens: Tensor, shards: Shards, *,
+        self, opened: Callable[[Tensor], Any], tokens: Tensor, parts: Parts, shards: Shards, *,
         width: int, target_width: int, device: torch.device, autoencoder: bool,
     ) -> None:  # fmt: skip
         mine = shards.share(tokens)
@@ -34,7 +37,8 @@ class SharedWindows:
         inputs = torch.empty(0, width, device=device) if self._own is None else self._own.input
         self.target, self._here = shards.joined(target)
         self.input = self.target if autoencoder else shards.joined(inputs)[0]
-        self.target_norm = self.target.norm(dim=1)
+        self.parts, self.measured = parts, parts.in_units(self.target)
+        self.target_norm = self.measured.norm(dim=1)
 
     @property
     def shared(self) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from frontier.distributions import jackknife_error
 from frontier.studies.batch_sums import (
+    ERROR_AT,
     PER_MEMBER,
     SHARED,
+    SPREAD_AT,
     metrics_of,
     without_each,
 )
@@ -31,10 +34,9 @@ NO_RANGE = "loss_recovered is undefined: ablation does not raise the loss"
 class Tally:
     """Sums of all batches and SAEs.
 
-    A batch is opened by the caller, whole or in parts that are added up: it has `input [n, d_in]`,
-    `target [n, d_out]`, `target_norm [n]`, the sums that all SAEs share in `shared`, and
-    `losses(reconstruction)`, the
-    sums of cross-entropy and KL.
+    A batch is opened by the caller, whole or in pieces that are added up: it has `input [n, d_in]`,
+    `target [n, d_out]`, `measured`, the target in the units of its `parts`, `target_norm [n]` of that, the
+    sums that all SAEs share in `shared`, and `losses(reconstruction)`, the sums of cross-entropy and KL.
 
     Of SAEs that are divided over `shards` each process counts its own latents, and sees its windows through
     the language model. The moments of the reconstruction, which all have, one of them takes: the first for
@@ -42,11 +44,14 @@ class Tally:
     """
 
     def __init__(
-        self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor, shards: Shards = ALONE
-    ) -> None:
+        self, saes: list[Any], names: list[str], batches: int, input_mean: Tensor, shards: Shards = ALONE,
+        parts: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._names, self._shards = names, shards
         shape = (batches, len(saes))
-        self._sums = {k: np.zeros(shape) for k in (*SHARED, *PER_MEMBER)}
+        self._shared = (*SHARED, *(SPREAD_AT + part for part in parts))
+        self._per_member = (*PER_MEMBER, *(ERROR_AT + part for part in parts))
+        self._sums = {k: np.zeros(shape) for k in (*self._shared, *self._per_member)}
         self._with_own: dict[str, set[int]] = {}
         self._firing = FiringCounts([s.dictionary_size for s in saes], batches, shards)
         self._linear = LinearError(len(saes), saes[0].d_in, saes[0].d_out, batches, input_mean)
@@ -86,7 +91,7 @@ class Tally:
 
     def _reconstruction(self, batch: int, member: int, t_hat: Tensor, opened: Any) -> None:
         """Take what one SAE's reconstruction is."""
-        t = opened.target
+        t, t_hat = opened.measured, opened.parts.in_units(t_hat)
         error = t - t_hat
         squared_error = total(error.square())
         if not np.isfinite(squared_error):
@@ -97,7 +102,7 @@ class Tally:
             "squared_error": squared_error,
             "cosine": total(inner / (norm * opened.target_norm).clamp_min(1e-30)),
             "l2_ratio": total(norm / opened.target_norm), "reconstruction_squares": total(norm.square()),
-            "inner_product": total(inner),
+            "inner_product": total(inner), **opened.parts.errors(error),
         }  # fmt: skip
         self._take(batch, member, found)
         self._linear.add(member, error)
@@ -127,11 +132,11 @@ class Tally:
 
     def _all_shards(self) -> None:
         """Add up what each shard has of every SAE; of those that gave NaN or infinity nothing is left."""
-        names = [*SHARED, *PER_MEMBER]
-        parts = torch.from_numpy(np.stack([self._sums[name] for name in names]))
-        self._sums |= dict(zip(names, self._shards.total(parts).numpy(), strict=True))
+        names = [*self._shared, *self._per_member]
+        here = torch.from_numpy(np.stack([self._sums[name] for name in names]))
+        self._sums |= dict(zip(names, self._shards.total(here).numpy(), strict=True))
         lost = ~np.isfinite(self._sums["squared_error"] + self._sums["l1"])
-        for name in self._sums.keys() - set(SHARED):
+        for name in self._sums.keys() - set(self._shared):
             self._sums[name][lost] = np.nan
         for member in np.flatnonzero(lost.any(0)) if self._shards.rank == 0 else ():
             warnings.warn(

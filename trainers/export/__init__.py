@@ -16,6 +16,7 @@ from frontier.wording import nearest
 from frontier.writing import DamagedError, check_sums
 from trainers.export import dictionary_learning, sae_lens, sparsify
 from trainers.export.files import ExportError, LayoutError, write_folder
+from trainers.language_models.sites import JOINED
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_sae, several_below
 from trainers.shards import ALONE, Shards
@@ -57,6 +58,11 @@ def export(
         raise ExportError(f"unknown layout {layout!r}{nearest(name, LAYOUTS)}")
     if sae.shards.count > 1:
         raise ExportError(f"these are the latents of one of {sae.shards.count} shards; load the saved SAE")
+    if sae.architecture.parts or any(JOINED in str(sae.identity.get(k)) for k in ("site", "target_site")):
+        raise ExportError(
+            f"an SAE of a joined site ({sae.identity.get('site')}) cannot be exported: {layout} has one site "
+            "an SAE; its own folder holds it, and load_sae reads that"
+        )
     facts = {**sae.identity, **{k: v for k, v in (known or {}).items() if k in ("l0", "context_length")}}
     return write_folder(Path(folder), LAYOUTS[name].contents(sae, facts))
 

@@ -60,11 +60,11 @@ class Site:
     """A place in a model where an activation `[batch, tokens, width]` is read or replaced."""
 
     name: str
-    module: str
-    """Path of the module, as `model.get_submodule` takes it."""
-    kind: str
-    """'input' or 'output' of that module."""
-    layer: int | None
+    module: str = ""
+    """Path of the module, as `model.get_submodule` takes it; empty where there is none."""
+    kind: str = "output"
+    """'input' or 'output' of that module; 'joined' of several."""
+    layer: int | None = None
     """Index of the block, from 0; None outside the blocks."""
     width: int = 0
     """Size of the activation; 0 until the model has been asked."""
@@ -104,13 +104,14 @@ def joined(parts: Sequence[Site]) -> Site:
     if len(parts) == 1:
         return parts[0]
     name = JOINED.join(p.name for p in parts)
-    places = [(p.module, p.kind) for p in parts]
+    places = [(p.module or p.name, p.kind) for p in parts]
     for part, place in zip(parts, places, strict=True):
         if places.count(place) > 1:
             raise SiteError(f"{name} joins {part.name} twice; name it once")
     layers = {p.layer for p in parts}
     layer = layers.pop() if len(layers) == 1 else None
-    return Site(name, "", "", layer, sum(p.width for p in parts), parts=tuple(parts))
+    width = sum(p.width for p in parts)
+    return Site(name, kind="joined", layer=layer, width=width, parts=tuple(parts))
 
 
 @dataclass(frozen=True)

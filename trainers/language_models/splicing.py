@@ -157,9 +157,9 @@ class Splice:
 
     Notes
     -----
-    Blocks before the site's (of parts: the first), attention where it ran before the site, and the site's
-    own module where its output is replaced are not computed again. In families of models that are not in the table of sites
-    every call is a full pass.
+    Blocks before the site's (of parts: the first), attention where it ran before the site, and the module of
+    a plain site whose output is replaced are not computed again. In families of models that are not in the
+    table of sites every call is a full pass.
     """
 
     @alone

@@ -77,13 +77,19 @@ class Report:
         return "\n".join([f"{self.architecture} ({self.file})", *rows, *([self.fault] if self.fault else [])])
 
 
-def check(architecture: Architecture | type[Architecture] | str) -> Report:
+AT_JOINED_SITES: dict[str, Callable[[Case], None]] = {"weights of parts fold": training.folds_weights}
+"""Promises that a run asks for where sites are joined."""
+
+
+def check(architecture: Architecture | type[Architecture] | str, joined: bool = False) -> Report:
     """Whether an architecture keeps its promises; about a second, on the CPU.
 
     Parameters
     ----------
     architecture : Architecture, its class, or its name
         With these options, or with the defaults.
+    joined : bool
+        Whether it shall be trained at joined sites (crosscoders).
 
     Examples
     --------
@@ -95,7 +101,7 @@ def check(architecture: Architecture | type[Architecture] | str) -> Report:
     case = Case(kind() if isinstance(kind, type) else kind)
     own = type(case.kind)
     file, outcomes = lines.file_of(own), list[Outcome]()
-    for promise, kept in PROMISES.items():
+    for promise, kept in (PROMISES | (AT_JOINED_SITES if joined else {})).items():
         if outcomes and outcomes[-1].state != "kept":
             outcomes.append(Outcome(promise, "not reached"))
         else:
@@ -117,13 +123,13 @@ def _outcome(promise: str, kept: Callable[[Case], None], case: Case, file: str) 
 
 
 @cache
-def assure(kind: Architecture) -> None:
-    """Nothing, if an architecture is built in or keeps its promises; each is checked once.
+def assure(kind: Architecture, joined: bool = False) -> None:
+    """Nothing, if an architecture is built in or keeps its promises, at `joined` sites too; checked once.
 
     Raises
     ------
     ArchitectureError
         Names the promise that is broken, and the line.
     """
-    if origin(type(kind)) is not None and (fault := check(kind).fault):
+    if origin(type(kind)) is not None and (fault := check(kind, joined).fault):
         raise ArchitectureError(fault)

@@ -103,6 +103,25 @@ def folds(case: Case) -> None:
             raise BrokenError(said.format(name, off, size, tuple(kind.input_units)), "encode")
 
 
+def folds_weights(case: Case) -> None:
+    """An SAE trained at a joined site, on w · x, folded, has the same codes for x, and rebuilds x."""
+    kind = case.kind
+    ready = kind.inference(case.weights(), case.state(), case.settings[1])
+    weights, x = torch.linspace(0.2, 3.0, WIDTH, dtype=torch.float64), case.batch(50, torch.float64)
+    folded = kind.fold_weights(ready, weights, weights)
+    f, raw = kind.encode(ready, x * weights), kind.encode(folded, x)
+    x_hat, x_raw = kind.decode(ready, f), kind.decode(folded, raw)
+    for name, ours, wanted in (("codes", raw, f), ("reconstructions", x_raw * weights, x_hat)):
+        off = differs(ours, wanted, 1e-6)
+        if off is not None:
+            raise BrokenError(
+                f"at a joined site, whose parts have weights, a folded SAE has other {name}, by {off:.3g}; "
+                f"`readers` has to name what is multiplied by x, now it is {tuple(kind.readers)}, or "
+                "fold_weights is to be written anew",
+                "encode",
+            )
+
+
 def saves(case: Case) -> None:
     """A saved SAE, loaded again, has the same codes and reconstructions, to the last digit."""
     for m, sae in enumerate(_trained(case)):

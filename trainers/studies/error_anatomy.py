@@ -28,6 +28,7 @@ from frontier.wording import nearest
 from trainers.language_models import LanguageModel
 from trainers.sae import reconstruction
 from trainers.studies.cross_fitted_maps import GROUPS, MapMoments, Unexplained
+from trainers.studies.variants import require_plain
 
 PREDICTORS = ("input", "latents")
 ROWS = 8192
@@ -175,6 +176,7 @@ def _activations(
     model: LanguageModel, tokens: Tensor, site: str, target: str
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Inputs `[n, d_in]`, targets `[n, d_out]` and the number of each one's window `[n]`."""
+    require_plain(model, site, target)
     inputs, targets, windows = [], [], []
     for number, row in enumerate(tokens):
         row = row[None].to(model.device)

@@ -119,11 +119,25 @@ def linear_decoder(sae: Any, device: torch.device | None = None) -> tuple[Tensor
     return rows, bias
 
 
+def require_plain(model: LanguageModel, *sites: str) -> None:
+    """Nothing, if none of these sites is joined: one squared error would be that of its loudest part.
+
+    Raises
+    ------
+    VariantError
+        Names the site.
+    """
+    for name in sites:
+        if model.site(name).parts:
+            raise VariantError(f"{name} is a joined site; this study is for SAEs of one site")
+
+
 def activations_of(
     model: LanguageModel, tokens: Tensor, site: str, target_site: str | None = None, batch_size: int = 16
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Input `[n, d_in]` and target `[n, d_out]` at the counted positions, batch by batch, in float32."""
     target = target_site or site
+    require_plain(model, site, target)
     for part in tokens.split(batch_size):
         counted = model.counted(part.to(model.device))
         found = model.capture(part, list(dict.fromkeys((site, target))))

@@ -35,7 +35,7 @@ def closed_form(kind: Architecture) -> ClosedForm | None:
         return None
     if type(kind) in (TopK, AbsTopK, HierarchicalTopK, BatchTopK, Matryoshka):
         return sparse.step
-    if type(kind) is ReLU and kind.p == 1:
+    if type(kind) is ReLU and kind.p == 1 and (kind.unit_norm or not kind.parts):
         return relu
     if type(kind) is JumpReLU and kind.penalty == "step":
         return jumprelu

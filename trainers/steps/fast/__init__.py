@@ -20,7 +20,7 @@ def fast_step(kind: Architecture) -> StepOfStack | None:
     """The closed form of an architecture with its options; None where autograd is all there is."""
     if kind.skip or kind.independence or kind.contrastive or kind.frequency:
         return None
-    if type(kind) is ReLU and kind.p == 1:
+    if type(kind) is ReLU and kind.p == 1 and (kind.unit_norm or not kind.parts):
         return relu
     if type(kind) is JumpReLU and kind.penalty != "tanh":
         return jumprelu
