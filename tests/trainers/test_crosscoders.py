@@ -35,6 +35,7 @@ from trainers.steps import LoopEngine, StackedEngine
 from trainers.steps.closed_forms import closed_form
 from trainers.steps.engine import StepOptions
 from trainers.studies.variants import VariantError, activations_of
+from trainers.sweeps import settled
 from trainers.text import TextError
 from trainers.train import train
 
@@ -199,8 +200,10 @@ def test_an_sae_reads_raw_activations_and_can_be_gone_on_from(name, skip):
     family = Family(
         "f", kind, [Member("m", 2.0, 0, 1e-2)], d_in=7, d_out=5, dictionary_size=11, scaling=scaling
     )
-    if skip:
-        family.parameters["W_skip"].data.normal_(generator=random)
+    with torch.no_grad():
+        family.leaves[0]["W_enc"].mul_(20)  # so that thresholds are passed
+        if skip:
+            family.leaves[0]["W_skip"].normal_(generator=random)
     batch = scaling.batch(x.clone(), y.clone())
     p = kind.inference(family.leaves[0], family.state_of(0), 2.0)
     f = kind.encode(p, batch.input)
@@ -420,6 +423,14 @@ def test_a_run_goes_on_from_crosscoders(run, tmp_path):
     now = begun.families[0].sae(0)
     for name, value in was.parameters.items():
         torch.testing.assert_close(now.parameters[name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_pilots_find_the_settings_of_crosscoders(tmp_path):
+    families = [{"architecture": "relu", "target_l0": [4, 8]}]
+    config = crosscoders(families, training={"steps": 60, "batch_size": 128})
+    found, _ = settled(config, tmp_path, progress=False)
+    low, high = found.families[0].settings
+    assert found.activations.site == JOINT and low != high
 
 
 def test_a_joined_site_is_a_cell_of_its_own(tmp_path):
