@@ -1,6 +1,7 @@
 """Joined sites: several places as one, whose SAEs are crosscoders."""
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,9 +19,11 @@ from trainers import (
     evaluation_windows,
     load_language_model,
 )
-from trainers.activations import Batch, Scaling
+from trainers.activations import ActivationStore, Batch, Scaling
 from trainers.activations.scaling import scaling_of
-from trainers.architectures import BUILT_IN, MatchingPursuit, ReLU, architecture
+from trainers.activations.sources import token_windows
+from trainers.activations.storing import write_store
+from trainers.architectures import ARCHITECTURES, BUILT_IN, MatchingPursuit, ReLU, architecture
 from trainers.architectures.architecture import Knobs
 from trainers.config import ConfigError, checked, run_config, write_config
 from trainers.evaluate import evaluate
@@ -182,6 +185,31 @@ def test_weights_of_parts_fold(kind):
     report = check(kind, joined=True)
     assert report.broken is None, str(report)
     assert report.outcomes[-1].promise == "weights of parts fold"
+
+
+@dataclass(frozen=True)
+class OtherName(ReLU):
+    """An encoder of another name, which nobody told to `readers`."""
+
+    def start(self, *given):
+        p = super().start(*given)
+        return {"W_in": p.pop("W_enc")} | p
+
+    def widths(self, p):
+        return p["W_in"].shape[0], *p["W_dec"].shape
+
+    def pre_activations(self, p, x, weight="W_in", bias="b_enc"):
+        return super().pre_activations(p, x, weight, bias)
+
+
+def test_an_own_architecture_whose_weights_do_not_fold_is_refused(monkeypatch):
+    named = type("Named", (OtherName,), {"readers": ("W_in",)})
+    for kind in (OtherName, named):
+        monkeypatch.setitem(ARCHITECTURES, kind.name, kind)
+    assert check(OtherName).broken is None
+    broken = check(OtherName, joined=True).broken
+    assert broken.promise == "weights of parts fold" and "`readers` has to name" in broken.found
+    assert check(named, joined=True).broken is None
 
 
 @pytest.mark.parametrize("skip", [False, True])
@@ -392,12 +420,16 @@ def _plain_run(folder):
     return folder / "plain" / "saes"
 
 
-def test_joined_rows_stay_row_by_row():
+def test_joined_rows_stay_row_by_row(model, tmp_path):
     a = StoredActivations(np.ones((128, 3), np.float32), site="a")
     with pytest.raises(TextError, match=r"128 rows, .* 64"):
         JoinedActivations([a, StoredActivations(np.ones((64, 3), np.float32), site="b")])
     with pytest.raises(SiteError, match=r"a\+a joins a twice"):
         JoinedActivations([a, a])
+    tokens = token_windows(model, TEXT, tokens=600, progress=False)
+    write_store(model, tokens, tokens, "mlp_out.1", tmp_path / "store")
+    with pytest.raises(TextError, match="is a store, and cannot be joined"):
+        JoinedActivations([ActivationStore(tmp_path / "store"), a])
     with pytest.raises(TextError, match="JoinedActivations"):
         StoredActivations(np.ones((128, 3), np.float32), site="a+b")
 

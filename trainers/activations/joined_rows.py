@@ -10,7 +10,7 @@ from torch import Tensor
 
 from frontier.wording import listed
 from trainers.activations.stored import StoredActivations
-from trainers.language_models.sites import Site, joined
+from trainers.language_models.sites import JOINED, Site, joined
 from trainers.text import TextError
 
 
@@ -20,12 +20,12 @@ class JoinedActivations(StoredActivations):
     Parameters
     ----------
     parts : sequence of StoredActivations
-        Each with a `site` of its own; of as many rows, on one device.
+        Each with a `site` of its own; of as many rows, on one device. No stores.
 
     Raises
     ------
     TextError, SiteError
-        If rows or windows differ in number; if two parts have one site.
+        If rows or windows differ in number, or one is a store; if two parts have one site.
 
     Examples
     --------
@@ -38,6 +38,11 @@ class JoinedActivations(StoredActivations):
 
     def __init__(self, parts: Sequence[StoredActivations]) -> None:
         self.parts, first = list(parts), parts[0]
+        for part in self.parts:
+            if not part.cut:  # its windows are those of the held-out rows alone
+                raise TextError(
+                    f"{part!r} is a store, and cannot be joined; give the files of rows themselves"
+                )
         for other in self.parts[1:]:
             unlike = {
                 "rows": (len(first), len(other)),
@@ -52,7 +57,8 @@ class JoinedActivations(StoredActivations):
                     )
         self._site = joined([part.site("") for part in self.parts])
         self.device, self.context_length = first.device, first.context_length
-        self.name, self.text = first.name, listed([part.text for part in self.parts])
+        self.name = JOINED.join(dict.fromkeys(part.name for part in self.parts))
+        self.text = listed([part.text for part in self.parts])
         self.revision = hashlib.sha256("".join(p.revision for p in self.parts).encode()).hexdigest()[:12]
 
     def __repr__(self) -> str:

@@ -295,14 +295,14 @@ class Architecture:
 
         Codes stay what they are. It needs an encoder whose `readers` alone see x.
         """
-        changed = dict(p)
+        found = dict(p)
         if input_weights is not None:
-            changed |= {k: p[k] * input_weights.unsqueeze(-1) for k in self.readers if k in p}
-            changed |= {k: p[k] * input_weights for k in ("W_skip",) if k in p}
+            found |= {k: p[k] * input_weights.unsqueeze(-1) for k in self.readers if k in p}
+            found |= {"W_skip": p["W_skip"] * input_weights} if self.skip else {}
         if target_weights is not None:
-            changed |= {k: p[k] / target_weights for k in (self.decoder, "b_dec")}
-            changed |= {k: changed[k] / target_weights.unsqueeze(-1) for k in ("W_skip",) if k in p}
-        return changed
+            found |= {k: p[k] / target_weights for k in (self.decoder, "b_dec")}
+            found |= {"W_skip": found["W_skip"] / target_weights.unsqueeze(-1)} if self.skip else {}
+        return found
 
     def fold_centre(self, p: Parameters, input_centre: Tensor, target_centre: Tensor) -> Parameters:
         """The parameters that change when x and y are read as they are, instead of without their centres.
