@@ -191,8 +191,8 @@ def test_weights_of_parts_fold(kind):
 class OtherName(ReLU):
     """An encoder of another name, which nobody told to `readers`."""
 
-    def start(self, *given):
-        p = super().start(*given)
+    def start(self, *given, **more):
+        p = super().start(*given, **more)
         return {"W_in": p.pop("W_enc")} | p
 
     def widths(self, p):
