@@ -61,6 +61,10 @@ interval counts them as independent, and is too narrow; several seeds, or differ
 The L0 of matching pursuit is at most its k: a token stops when a step adds no new latent. A skip
 transcoder's output has x W_skipᵀ beside its latents, so that its metrics are not those of the latents
 alone: at L0 0 it is still a linear map.
+
+The SAEs of a joined site (`resid_post.0+resid_post.1`) have an FVU for each part, `fvu_at_resid_post.0`;
+`fvu` is their mean, since each part is measured in units of its own variance, as are all numbers of the
+reconstruction.
 """
 
 

@@ -60,6 +60,7 @@ class JoinedActivations(StoredActivations):
         self.name = JOINED.join(dict.fromkeys(part.name for part in self.parts))
         self.text = listed([part.text for part in self.parts])
         self.revision = hashlib.sha256("".join(p.revision for p in self.parts).encode()).hexdigest()[:12]
+        self.files = {f"{p.site('').name}: {name}": d for p in self.parts for name, d in p.files.items()}
 
     def __repr__(self) -> str:
         return f"JoinedActivations({len(self):,} rows of {self._site.width} at {self._site.name})"
@@ -71,6 +72,10 @@ class JoinedActivations(StoredActivations):
     def inner(self) -> int:
         """Rows of one window of the files, 1 where they have none."""
         return self.parts[0].inner
+
+    def item_start(self, row: int) -> int:
+        """The first row of the item that a row is of."""
+        return min(part.item_start(row) for part in self.parts)
 
     def site(self, name: str) -> Site:
         """A part by its name, else the joined site, whatever it is called."""
