@@ -488,7 +488,7 @@ def test_a_joined_site_is_a_cell_of_its_own(tmp_path):
         ({"site": ["a", "b"]}, FAMILIES, r'site is one place; write site = "a\+b" for crosscoders'),
         ({"site": JOINT, "files": "x.npy"}, FAMILIES, "files are rows of one site, not of resid_post.0"),
         ({"site": JOINT}, [{"architecture": "matching_pursuit", "settings": [2]}],
-         "matching_pursuit encodes by its decoder and cannot be a crosscoder at resid_post.0"),
+         "matching_pursuit encodes by its decoder and cannot be a crosscoder; leave it out at resid_post.0"),
         ({"site": JOINT}, [{"architecture": "relu", "settings": [1.0], "options": {"parts": [1, 2]}}],
          "parts are those of a joined site; a run fills them in"),
     ],
