@@ -28,8 +28,6 @@ from frontier.intervals import bootstrap, profile
 from frontier.problems import Problem, parameter
 
 SEED, POINTS, BATCH, LOOP, ROUNDS = 20261120, 10, 20_000, 200, 5
-FEW = {"loop": 20, "rounds": 2}
-"""Of a quick run: fits of each loop, and rounds."""
 CHECKED = 100_000
 R_FIGURES = {
     "measured": "20 Nov 2026, R 4.2.2, drc 3.0-1, drda 2.0.5, one core of a shared machine; not run here",
@@ -125,7 +123,7 @@ def main() -> None:
     """Run, print, write."""
     asked = arguments(__doc__, "few fits").parse_args()
     rng = np.random.default_rng(SEED)
-    found = race(*data(2_000, rng), **FEW) if asked.quick else race(*data(BATCH, rng))
+    found = race(*data(2_000, rng), loop=20, rounds=2) if asked.quick else race(*data(BATCH, rng))
     faster = found["engine_is_faster_by"]
     rows = [(name, f"{v:,.0f}", f"{faster[name]:.0f}") for name, v in found["fits_per_second"].items()]
     print(tabulate(rows, ("method", "fits/s", "engine is faster by")))

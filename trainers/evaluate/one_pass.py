@@ -95,8 +95,8 @@ def evaluate(
     batches = _batches(tokens, batch_size)
     shards = shards_of(saes[0])
     means = _means(model, batches, (site, target), progress, shards)
-    rows = _rows_of(model, batches, target, progress, shards)
-    parts = parts_of(model.site(target), means[target], rows, shards)
+    seen = _rows_of(model, batches, target, progress, shards)
+    parts = parts_of(model.site(target), means[target], seen, shards)
     tally = Tally(saes, names, len(batches), means[site], shards, [p.name for p in parts.site.parts])
     kind: Any = _OpenBatch if model.predicts else RowsOnly
     memory = memory or affordable(model.device, shards)

@@ -115,7 +115,7 @@ def newer_kinds() -> RunConfig:
 def skip_transcoders() -> RunConfig:
     """ReLU and TopK transcoders over the last MLP, with and without W_skip."""
     sites = {"activations": NEWER["activations"] | {"site": "mlp_in.1", "target_site": "mlp_out.1"}}
-    plain = [
+    plain: list[dict[str, Any]] = [
         {"architecture": "topk", "settings": [2, 4, 8, 16, 32], "learning_rate": RATE_AS_QUOTED},
         {"architecture": "relu", "settings": [1.2, 2.0, 3.5, 6.0, 10.0]},
     ]
