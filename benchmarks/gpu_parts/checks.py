@@ -26,6 +26,9 @@ class Scale(NamedTuple):
     steps: int
 
 
+UNTIED = 2
+"""A batch without two latents within float32's rounding at the edge of the chosen ones, at either scale; in
+batch 1 at the CPU's scale two are 1.4e-7 apart, and HierarchicalTopK's gradients differ by 6e-3."""
 SCALES = {"cuda": Scale(512, 256, 16), "cpu": Scale(128, 64, 6)}
 
 
@@ -96,7 +99,7 @@ def _errors(device: torch.device, name: str, half: bool) -> dict[str, float]:
     )
     oracle.family.parameters = {k: v.double() for k, v in oracle.family.parameters.items()}
     oracle.family.state = {k: v.double() for k, v in oracle.family.state.items()}
-    given = batch_on(device, 1)
+    given = batch_on(device, UNTIED)
     wanted = Batch(*(t.cpu().double() for t in (given.input, given.input)))
 
     def step(engine: StackedEngine, batch: Batch) -> Any:
