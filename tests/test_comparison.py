@@ -522,3 +522,13 @@ def test_a_longer_search_is_worth_a_share_of_the_excess_where_errors_are():
     widths = [np.log(c.potency.ratio_high / c.potency.ratio_low) for c in found]
     assert np.median(widths) < 0.3  # 0.15; with 5 % of all of y it would be some 200
     assert np.mean([c.potency.ratio_low <= 1 <= c.potency.ratio_high for c in found]) >= 0.85
+
+
+@pytest.mark.parametrize(
+    "option", [{"curve": "hil"}, {"errors": "logs"}, {"intervals": "welsh"}, {"simultaneous": "dunnet"}]
+)
+def test_what_comes_along_is_refused_at_once(option):
+    """Fits and ratios are made when they are asked for; a word that they do not know the call refuses."""
+    ((_, word),) = option.items()
+    with pytest.raises(ValueError, match=rf"unknown .*'{word}'.*did you mean"):
+        compare(runs("relu", 0.2) + runs("new", 0.4, seed=1), **option)

@@ -15,8 +15,10 @@ from frontier.comparison.reading import Reading, p_of_band
 from frontier.comparison.search import search_sd
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
+from frontier.curves import curve_named
 from frontier.distributions import two_sided
 from frontier.doubts import Kind
+from frontier.errors import errors_named
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -29,9 +31,11 @@ from frontier.metrics.axes import falling_axis, falls_to_zero
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
+from frontier.ratios.log_ratio import method_named
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, of_chosen
 from frontier.ratios.pairs import reference_in
 from frontier.ratios.ratio import Ratio, RatioTable
+from frontier.ratios.simultaneous import adjustment_named
 from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
@@ -117,6 +121,7 @@ def compare(
     >>> len(found), found["Resid", "gated"].verdict
     (3, 'better')
     """
+    _named(curve, errors, intervals, simultaneous)
     task = task_of(
         table, reference, by, rows=rows, y=y, max_l0=max_l0, at=at, level=level,
         typical_seed_sd=typical_seed_sd, family=family, across=across, better=better,
@@ -132,6 +137,16 @@ def compare(
         return fits, _with_potencies(ratios, found)
 
     return found.with_curves(make)
+
+
+def _named(curve: str | None, errors: str, intervals: str, simultaneous: str | None) -> None:
+    """What the fits and ratios that come along are asked for exists, before they are made."""
+    errors_named(errors)
+    method_named(intervals)
+    if curve is not None:
+        curve_named(curve)
+    if simultaneous:
+        adjustment_named(simultaneous)
 
 
 def task_of(

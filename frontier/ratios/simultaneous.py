@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 KINDS = ("bonferroni", "dunnett")
 
 
+def adjustment_named(kind: str) -> str:
+    """The adjustment, if there is one of that name.
+
+    Raises
+    ------
+    ValueError
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown adjustment {kind!r}{nearest(kind, KINDS)}")
+    return kind
+
+
 def joint_level(
     rows: Sequence[Ratio], level: float, kind: str, pairs: Sequence[tuple[CurveFit, CurveFit]]
 ) -> float:
@@ -36,8 +48,7 @@ def joint_level(
     ValueError
         When `kind` is neither.
     """
-    if kind not in KINDS:
-        raise ValueError(f"unknown adjustment {kind!r}{nearest(kind, KINDS)}")
+    adjustment_named(kind)
     known = [r for r in rows if math.isfinite(r.df)]
     if len(known) < 2:
         return level
