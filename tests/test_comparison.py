@@ -195,6 +195,16 @@ def test_unequal_budgets_are_compared_with_a_doubt():
     assert any("tokens_trained differs" in str(d) for d in compare(rows)["new"].doubts)
 
 
+def test_families_that_were_trained_on_other_texts_are_doubted():
+    """A column that coincides with the families may be what makes the difference."""
+    pile, web = {"dataset": "pile"}, {"dataset": "openwebtext"}
+    rows = runs("relu", 0.2, **pile) + runs("new", 0.4, seed=1, **web)
+    text = "dataset differs: openwebtext in new, pile in relu."
+    assert text in map(str, compare(rows)["new"].doubts)
+    rows = runs("relu", 0.2, **pile) + runs("new", 0.4, seed=1, **pile)
+    assert not any("dataset" in str(d) for d in compare(rows)["new"].doubts)
+
+
 @pytest.mark.parametrize(("clean", "said"), [(3.3, True), (3.02, False), (3.0, False)])
 def test_a_clean_loss_that_differs_is_another_text(clean, said):
     """The loss without an SAE is the model's own: where it differs, they were evaluated on other texts."""

@@ -21,7 +21,12 @@ from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
 
-FACTS = (*PROTOCOL, "tokens_trained", "dictionary_size")
+TRAINING = (
+    "tokens_trained", "dictionary_size", "dataset", "training_dataset", "train_dataset", "dataset_path",
+    "training_data", "corpus",
+)  # fmt: skip
+"""How SAEs were trained, in our columns and in those that are a table's own."""
+FACTS = (*PROTOCOL, *TRAINING)
 """Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
 
 

@@ -13,7 +13,7 @@ from scipy.special import fdtrc
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
-from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS
+from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS, TRAINING
 from frontier.groups import PROTOCOL, Groups, as_text, left_alone
 from frontier.metrics import set_aside_remark, usable, values
 from frontier.metrics.axes import known_axes
@@ -201,7 +201,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
     `wider` is the factor by which intervals were widened for a search.
     """
     both, doubts = " and ".join(names), []
-    for fact in ("tokens_trained", "dictionary_size"):
+    for fact in TRAINING:
         a, b = one.facts.get(fact), other.facts.get(fact)
         if a != b and a and b:
             text = f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}."
