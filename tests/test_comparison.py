@@ -542,3 +542,12 @@ def test_what_comes_along_is_refused_at_once(option):
     ((_, word),) = option.items()
     with pytest.raises(ValueError, match=rf"unknown .*'{word}'.*did you mean"):
         compare(runs("relu", 0.2) + runs("new", 0.4, seed=1), **option)
+
+
+def test_where_one_family_has_y_the_axis_that_both_have_is_named():
+    """Loss recovered is the default y; a family that was measured by FVU alone has none."""
+    relu = [r | {"fvu": 1 - r["loss_recovered"]} for r in runs("relu", 0.2)]
+    new = [{"architecture": "new", "l0": r["l0"], "fvu": 0.9 * r["fvu"]} for r in relu]
+    found = compare(relu + new)
+    assert not found.comparisons
+    assert "new and relu have fvu: y='fvu' (--y fvu)" in found.to_text()

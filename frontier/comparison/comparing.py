@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from frontier.comparison.along import check_words, with_potencies
 from frontier.comparison.cell_points import called, cell_of, left_out
 from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
@@ -15,10 +16,8 @@ from frontier.comparison.reading import Reading, p_of_band
 from frontier.comparison.search import search_sd
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
-from frontier.curves import curve_named
 from frontier.distributions import two_sided
 from frontier.doubts import Kind
-from frontier.errors import errors_named
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -31,11 +30,9 @@ from frontier.metrics.axes import falling_axis, falls_to_zero
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
-from frontier.ratios.log_ratio import method_named
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, of_chosen
-from frontier.ratios.pairs import reference_in
+from frontier.ratios.pairs import other_axes, reference_in
 from frontier.ratios.ratio import Ratio, RatioTable
-from frontier.ratios.simultaneous import adjustment_named
 from frontier.records import recorded
 from frontier.renamed import parameters
 from frontier.results import Group, in_words
@@ -121,7 +118,7 @@ def compare(
     >>> len(found), found["Resid", "gated"].verdict
     (3, 'better')
     """
-    _named(curve, errors, intervals, simultaneous)
+    check_words(curve, errors, intervals, simultaneous)
     task = task_of(
         table, reference, by, rows=rows, y=y, max_l0=max_l0, at=at, level=level,
         typical_seed_sd=typical_seed_sd, family=family, across=across, better=better,
@@ -134,19 +131,9 @@ def compare(
             vanishing_l0=vanishing_l0, level=level, fixed=fixed, family=family, across=across,
         )  # fmt: skip
         ratios = ratio_table(fits, task.reference, at=at, intervals=intervals, simultaneous=simultaneous)
-        return fits, _with_potencies(ratios, found)
+        return fits, with_potencies(ratios, found)
 
     return found.with_curves(make)
-
-
-def _named(curve: str | None, errors: str, intervals: str, simultaneous: str | None) -> None:
-    """What the fits and ratios that come along are asked for exists, before they are made."""
-    errors_named(errors)
-    method_named(intervals)
-    if curve is not None:
-        curve_named(curve)
-    if simultaneous:
-        adjustment_named(simultaneous)
 
 
 def task_of(
@@ -163,7 +150,10 @@ def task_of(
         raise ValueError(nothing_to_compare(table))
     name = reference_in(table, groups, y, reference)
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: "min"})
-    return Task(chosen, groups.on(chosen.table), name, y, at, level, typical_seed_sd, max_l0, tuple(across))
+    several = chosen.table[groups.family].nunique() > 1
+    ways = "" if several else other_axes(table, groups, name)
+    groups, across = groups.on(chosen.table), tuple(across)
+    return Task(chosen, groups, name, y, at, level, typical_seed_sd, max_l0, across, ways)
 
 
 class Compared(NamedTuple):
@@ -192,6 +182,8 @@ class Task:
     typical_seed_sd: float
     max_l0: float | None
     across: tuple[str, ...]
+    ways: str = ""
+    """Axes on which several families have numbers, where only one has any of y."""
 
     def analysed(self, done: Callable[[int], None] | None = None) -> tuple[list[Compared], list[str]]:
         """Every cell, in one batch, and remarks on what is left out; `done` hears of two `SHARES`."""
@@ -252,7 +244,8 @@ class Task:
                 cells.append((members, cell_of(members, floored=not falls_to_zero(self.y))))
             else:
                 lone.append(where)
-        return cells, [*remarks, *left_alone(lone, self.reference)]
+        remarks += left_alone(lone, self.reference)
+        return cells, [*remarks, self.ways] if self.ways and not cells else remarks
 
     def _told(
         self,
@@ -326,15 +319,6 @@ class Task:
         r = c.potency
         p = math.nan if math.isnan(value) else p_of_band(value, low, high, r.df, self.level)
         return replace(r, at=at, ratio=value, ratio_low=low, ratio_high=high, p_value=p)
-
-
-def _with_potencies(ratios: RatioTable, found: Comparisons) -> RatioTable:
-    """The curves' ratios, with the relative potencies of the shared shape in place of theirs."""
-    own = {(tuple(r.group.items()), r.family): r for r in found.potencies}
-    kept = [
-        own.get((tuple(r.group.items()), r.family)) if r.quantity == "relative_potency" else r for r in ratios
-    ]
-    return replace(ratios, ratios=tuple(r for r in kept if r is not None))
 
 
 Seen = dict[tuple[str, ...], tuple[ObservedRatio, ...]]

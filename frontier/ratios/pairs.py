@@ -77,15 +77,23 @@ def reference_in(table: pd.DataFrame, groups: Groups, y: str, reference: str | N
         return reference_family(has, reference)
     if name in has:
         return name
-    own, others = everyone == name, listed(list(dict.fromkeys(has)), 4)
-    both = [
-        axis for axis in known_axes(rows)
-        if all(np.isfinite(values(rows, axis)[families.isin(f)]).any() for f in ([name], has))
-    ]  # fmt: skip
-    ways = f"; {others} and {name} have {listed(both, 4)}: y={both[0]!r} (--y {both[0]})" if both else ""
+    own = everyone == name
     why = set_aside_remark(table[own.fillna(False).to_numpy(dtype=bool)])
     lacks = f"none that can be used ({why})" if why else f"none with {y}"
-    raise ValueError(f"{name} has {plural(int(own.sum()), 'row')} and {lacks}{ways}")
+    ways = other_axes(table, groups, name)
+    raise ValueError(f"{name} has {plural(int(own.sum()), 'row')} and {lacks}{'; ' * bool(ways)}{ways}")
+
+
+def other_axes(table: pd.DataFrame, groups: Groups, reference: str) -> str:
+    """The known axes of which the reference and another family have numbers, and what to type; else empty."""
+    rows = usable(table)
+    families = as_text(rows[groups.family])
+    there = {a: families[np.isfinite(values(rows, a))].drop_duplicates().tolist() for a in known_axes(rows)}
+    both = [a for a, own in there.items() if reference in own and len(own) > 1]
+    if not both:
+        return ""
+    others = [f for f in there[both[0]] if f != reference]
+    return f"{listed(others, 4)} and {reference} have {listed(both, 4)}: y={both[0]!r} (--y {both[0]})"
 
 
 def refuse_unlike(fit: CurveFit, reference: CurveFit) -> None:
