@@ -119,7 +119,15 @@ def test_an_error_comes_where_the_buffer_is_used_and_goes_away_with_its_cause():
     found.release()
 
 
-def test_an_interruption_is_not_held_up():
+@pytest.fixture
+def pythons_own_interruption():
+    """What Ctrl-C does in a fresh process; torch's launcher, once it ran in this one, leaves its own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interruption_is_not_held_up(pythons_own_interruption):
     """Ctrl-C while a buffer is waited for that does not come: at once, and one chunk ends the thread."""
     gate = threading.Event()
     found = watched(Watched(waits=gate))
