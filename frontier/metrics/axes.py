@@ -255,7 +255,7 @@ def l0_question(table: pd.DataFrame) -> str:
     ; if 'active' is L0, say columns={'active': 'l0'} (--map active=l0)
     """
     numbers = [c for c in unknown_numbers(table) if not NO_COUNT.search(slug(c))]
-    if "sparsity" in table and np.nanmedian(values(table, "sparsity")) > 1:
+    if "sparsity" in table and pd.Series(values(table, "sparsity")).median() > 1:
         numbers.insert(0, "sparsity")  # which is 1/L0 here
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
     of_it = [

@@ -245,6 +245,8 @@ any_yaml = st.tuples(
 
 
 @pytest.mark.slow
+@example(suffix_and_content=(".json", b'{"sparsity": []}'))
+@example(suffix_and_content=(".json", b'{"sparsity": null}'))
 @settings(max_examples=350, deadline=None, suppress_health_check=list(HealthCheck))
 @given(changed_json() | changed_bytes() | changed_cells() | any_json | any_bytes | any_yaml)
 @example((".json", b'{"eval_result_metrics": {"sparsity": {"l0": [1]}, "x": {"mse": "a"}}}'))
