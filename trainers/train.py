@@ -15,10 +15,10 @@ from frontier.wording import listed
 from frontier.writing import file_name, remove_drafts
 from trainers import checkpoints, kept, ranks
 from trainers.config import RunConfig, has_content, write_config
-from trainers.counting.needs import Needs, free_memory, needs_of
 from trainers.held_out import check_evaluation_text, check_same_text
 from trainers.interruption import Stopped, held
 from trainers.log_lines import last_step
+from trainers.needs import Needs, free_memory, needs_of
 from trainers.origin import Origin
 from trainers.precision import formats
 from trainers.promises.lines import own_fault

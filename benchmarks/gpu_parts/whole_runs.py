@@ -10,9 +10,9 @@ from typing import Any
 import torch
 
 from trainers.config import RunConfig, checked
-from trainers.counting.needs import needs_of
 from trainers.evaluate.runs import evaluate_run
 from trainers.language_models.loading import SHIPPED_FOLDERS
+from trainers.needs import needs_of
 from trainers.run import build_run
 from trainers.train import train
 

@@ -163,7 +163,7 @@ def fit_points(
         raise ValueError("x and y must be finite")
     w = np.ones_like(xs) if weights is None else np.asarray(weights, dtype=float)
     if w.shape != xs.shape or not (np.isfinite(w).all() and (w > 0).all()):
-        found = f"{len(w)} of them" if w.shape != xs.shape else number(w.min())
+        found = f"{w.size} of them" if w.shape != xs.shape else number(w.min())
         raise ValueError(f"weights must be numbers above 0, one for each of {len(xs)} points, found {found}")
     spec = curve_named(curve)
     if spec.log_x and not (xs > 0).all():

@@ -212,7 +212,8 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
     for fact in TRAINING:
         a, b = one.facts.get(fact), other.facts.get(fact)
         if a != b and a and b:
-            text = f"{fact} differs: {a} in {names[0]}, {b} in {names[1]}."
+            said = [f"{listed(v.split(', '), 3)} in {n}" for v, n in zip((a, b), names, strict=True)]
+            text = f"{fact} differs: {said[0]}, {said[1]}."
             known = zip(names, map(_as_number, (a, b)), strict=True)
             values = {n: v for n, v in known if math.isfinite(v)}
             doubts.append(Doubt(Kind.confounded, text, both, quantity=fact, numbers=values))

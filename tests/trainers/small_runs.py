@@ -4,9 +4,13 @@ import email
 import sys
 from pathlib import Path
 
+import pytest
+
 from trainers import cli
 from trainers.config import checked
+from trainers.run import Run
 from trainers.sae_files import load_saes
+from trainers.train import train
 
 TEXT = [str(p) for p in sorted(Path(email.__file__).parent.glob("*.py"))]
 """A small part of Python's own sources: the whole held-out part of a text is read."""
@@ -23,6 +27,24 @@ def small(families=FAMILIES, **sections):
     for name, values in sections.items():
         plain[name] = plain.get(name, {}) | values
     return checked(plain)
+
+
+def stopped_at(step, config, folder):
+    """Train until the checkpoint of a step is written, and go no further."""
+
+    class Enough(Exception):
+        pass
+
+    save = Run.save
+
+    def until_then(self, folder):
+        save(self, folder)
+        if self.step == step:
+            raise Enough
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Enough):
+        patch.setattr(Run, "save", until_then)
+        train(config, folder, progress=False)
 
 
 def weights(folder):

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_runs import TEXT, said, small, weights
+from small_runs import TEXT, said, small, stopped_at, weights
 
 from frontier import compare
 from frontier.studies.evaluation import Evaluation
@@ -335,21 +335,7 @@ def test_a_run_of_crosscoders(run):
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(run, tmp_path):
-    from trainers.run import Run
-
-    class Enough(Exception):
-        pass
-
-    save = Run.save
-
-    def until_ten(self, folder):
-        save(self, folder)
-        if self.step == 10:
-            raise Enough
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Enough):
-        patch.setattr(Run, "save", until_ten)
-        train(crosscoders(), tmp_path / "run", progress=False)
+    stopped_at(10, crosscoders(), tmp_path / "run")
     train(run_config(tmp_path / "run"), tmp_path / "run", progress=False, resume=True)
     ours, wanted = weights(tmp_path / "run"), weights(run)
     assert ours.keys() == wanted.keys()

@@ -9,9 +9,9 @@ from trainers import origin, precision, ranks
 from trainers.activations import evaluation_windows, harvest
 from trainers.activations.scaling import Scaling
 from trainers.counting import Traffic
-from trainers.counting.needs import Needs, needs_of
 from trainers.evaluate import evaluate
 from trainers.language_models import LanguageModel
+from trainers.needs import Needs, needs_of
 from trainers.origin import origin_of
 from trainers.run import build_run
 from trainers.steps import StackedEngine

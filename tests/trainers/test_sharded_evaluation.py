@@ -17,12 +17,12 @@ from threaded_shards import in_threads
 from trainers.activations import Scaling
 from trainers.architectures import ReLU, TopK
 from trainers.counting import Traffic
-from trainers.counting.needs import code_bytes
 from trainers.evaluate import evaluate, fitting, one_pass
 from trainers.evaluate.linear_error import moment_bytes
 from trainers.export import ExportError, export
 from trainers.family import Family, Member
 from trainers.language_models import LanguageModel
+from trainers.needs import code_bytes
 from trainers.sae import SAE
 from trainers.sae_files import SAEFileError, load_sae, save_sae
 from trainers.sharding import ShardedFamily

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from processes import under_torchrun
-from small_runs import TEXT, said, small, weights
+from small_runs import TEXT, said, small, stopped_at, weights
 
 from frontier import compare
 from trainers import activation_stream, load_language_model
@@ -97,22 +97,7 @@ def test_the_model_reads_the_text_once_for_all_sites(buffer_tokens):
 
 
 def test_a_stopped_run_goes_on_to_the_same_weights(together, tmp_path):
-    class Enough(Exception):
-        pass
-
-    from trainers.run import Run
-
-    save, saved = Run.save, []
-
-    def until_ten(self, folder):
-        save(self, folder)
-        saved.append(self.step)
-        if self.step == 10:
-            raise Enough
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(Enough):
-        patch.setattr(Run, "save", until_ten)
-        train(of_sites(), tmp_path / "run", progress=False)
+    stopped_at(10, of_sites(), tmp_path / "run")
     train(run_config(tmp_path / "run"), tmp_path / "run", progress=False, resume=True)
     ours, wanted = weights(tmp_path / "run"), weights(together)
     assert all(same_bits(ours[k], wanted[k]) for k in wanted) and ours.keys() == wanted.keys()

@@ -11,15 +11,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from frontier.wording import nearest
 from trainers.architectures.abs_topk import AbsTopK
-from trainers.architectures.architecture import (
-    Architecture,
-    Knobs,
-    Losses,
-    Parameters,
-    squared_error,
-    variance,
-    weighted,
-)
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
 from trainers.architectures.batch_topk import BatchTopK
 from trainers.architectures.gated import Gated, to_jumprelu
 from trainers.architectures.hierarchical_topk import HierarchicalTopK
@@ -30,6 +22,7 @@ from trainers.architectures.named_code import ArchitectureError
 from trainers.architectures.p_anneal import PAnneal
 from trainers.architectures.registry import ARCHITECTURES, known, register
 from trainers.architectures.relu import ReLU
+from trainers.architectures.sums import squared_error, variance, weighted
 from trainers.architectures.topk import TopK
 
 BUILT_IN = tuple(

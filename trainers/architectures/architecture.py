@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from trainers.architectures import penalties
+from trainers.architectures.sums import plus
 from trainers.shards import ALONE, Shards
 
 Parameters = dict[str, Tensor]
@@ -321,31 +322,3 @@ class Architecture:
         if self.subtract_decoder_bias:
             shift = shift - p["b_dec"].unsqueeze(-2) @ p[weight]
         return x @ p[weight] + shift
-
-
-def plus(value: Tensor, more: Tensor) -> Tensor:
-    """The sum, taken in float64, in the value's own type."""
-    return (value.double() + more).to(value.dtype)
-
-
-def at_hand(value: Tensor) -> bool:
-    """Whether Python may ask for what is in a tensor: on the CPU, if it has memory there."""
-    return value.is_cpu and type(value) is Tensor
-
-
-def variance(target: Tensor) -> Tensor:
-    """Mean ‖x − x̄‖² of a batch `[...]`, without gradient."""
-    target = target.detach()
-    return (target - target.mean(-2, keepdim=True)).square().sum(-1).mean(-1)
-
-
-def squared_error(x_hat: Tensor, target: Tensor) -> Tensor:
-    """Mean over the batch of ‖target − x̂‖², `[...]`."""
-    return (x_hat - target).square().sum(-1).mean(-1)
-
-
-def weighted(factor: Any, value: Tensor) -> Tensor:
-    """Factor × value, where the factor is one number or one per member."""
-    if isinstance(factor, Tensor):
-        factor = factor.to(value.dtype)
-    return factor * value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import Parameters, variance
+from trainers.architectures.architecture import Parameters
+from trainers.architectures.sums import variance
 
 
 def aux_k_loss(

@@ -7,16 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import (
-    Architecture,
-    Knobs,
-    Losses,
-    Parameters,
-    plus,
-    squared_error,
-    weighted,
-)
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
 from trainers.architectures.jumprelu import JumpReLU
+from trainers.architectures.sums import plus, squared_error, weighted
 
 
 @dataclass(frozen=True)

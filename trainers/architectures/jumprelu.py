@@ -8,15 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import (
-    Architecture,
-    Knobs,
-    Losses,
-    Parameters,
-    squared_error,
-    variance,
-    weighted,
-)
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
+from trainers.architectures.sums import squared_error, variance, weighted
 
 
 @dataclass(frozen=True)

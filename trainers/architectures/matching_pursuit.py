@@ -9,16 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import (
-    Architecture,
-    Knobs,
-    Losses,
-    Parameters,
-    at_hand,
-    plus,
-    squared_error,
-)
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
 from trainers.architectures.hierarchical_topk import rows_at
+from trainers.architectures.sums import at_hand, plus, squared_error
 
 
 @dataclass(frozen=True)

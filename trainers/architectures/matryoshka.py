@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainers.architectures.architecture import Knobs, Parameters, squared_error
+from trainers.architectures.architecture import Knobs, Parameters
 from trainers.architectures.batch_topk import BatchTopK
+from trainers.architectures.sums import squared_error
 
 
 @dataclass(frozen=True)

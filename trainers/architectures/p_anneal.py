@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import Knobs, Losses, Parameters, squared_error, weighted
+from trainers.architectures.architecture import Knobs, Losses, Parameters
 from trainers.architectures.relu import ReLU
+from trainers.architectures.sums import squared_error, weighted
 
 
 @dataclass(frozen=True)

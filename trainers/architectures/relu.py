@@ -6,14 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from trainers.architectures.architecture import (
-    Architecture,
-    Knobs,
-    Losses,
-    Parameters,
-    squared_error,
-    weighted,
-)
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
+from trainers.architectures.sums import squared_error, weighted
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from trainers.architectures.architecture import (
-    Architecture,
-    Knobs,
-    Losses,
-    Parameters,
-    at_hand,
-    squared_error,
-)
+from trainers.architectures.architecture import Architecture, Knobs, Losses, Parameters
 from trainers.architectures.aux_k import aux_k_loss, idle_after
+from trainers.architectures.sums import at_hand, squared_error
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ from trainers.architectures import (
     TopK,
     to_jumprelu,
 )
-from trainers.architectures.architecture import plus
+from trainers.architectures.sums import plus
 from trainers.export.files import ExportError, exportable
 from trainers.sae import SAE
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Parameters, TopK
-from trainers.architectures.architecture import variance
+from trainers.architectures.sums import variance
 from trainers.steps.closed_forms.codes import Codes
 from trainers.steps.closed_forms.memory import Scratch
 from trainers.steps.closed_forms.selection import Encoder, token_codes

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from trainers.architectures import Knobs, Parameters, TopK
-from trainers.architectures.architecture import variance
+from trainers.architectures.sums import variance
 from trainers.steps.fast.halves import Halves, squares, where_above_0
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainers.activations import Batch
 from trainers.architectures import Architecture, Gated, JumpReLU, Knobs, Parameters, ReLU
-from trainers.architectures.architecture import variance
+from trainers.architectures.sums import variance
 from trainers.steps.fast.halves import MORE, Halves, Step, decoder_bias, squares, where_above_0
 
 
