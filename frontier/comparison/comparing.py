@@ -276,7 +276,7 @@ class Task:
             c = replace(c, potency_range=span, decisive_row=row)
             if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
                 c = replace(c, crossing=Crossing(*met, self.level))
-            doubts = doubts_of(c, both, decision, scatter, outlier)
+            doubts = doubts_of(c, both, decision, scatter, outlier, families)
             of_ratio = tuple(d for d in doubts if d.kind is Kind.not_parallel)
             c = replace(c, doubts=doubts, potency=replace(c.potency, doubts=of_ratio))
             words = claim(c)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from frontier.comparison.verdicts import CONTRADICTED, MISFIT, RISES, Decision, parallel_rejected
@@ -19,19 +19,23 @@ if TYPE_CHECKING:
 LACK_OF_FIT = 0.05
 OUTLIER = 0.01
 UNEQUAL = 0.05
+"""Levels from which it is worth a word."""
 FEW = 3
 """Points of a family up to which its slope and bend are mostly those of the others."""
 
 
 def doubts_of(
-    c: Comparison, both: tuple[Points, Points], decision: Decision, scatter: Scatter, outlier: str
-) -> tuple[Doubt, ...]:
+    c: Comparison, both: tuple[Points, Points], decision: Decision, scatter: Scatter, outlier: str,
+    families: Sequence[str],
+) -> tuple[Doubt, ...]:  # fmt: skip
     """The doubts of a comparison whose numbers are known, the gravest first.
 
-    `both` are the points of the family and of the reference; `outlier` names the cell's farthest point.
+    `both` are the points of the family and of the reference; `outlier` names the cell's farthest point,
+    `families` are all of the cell.
     """
     found = [
-        *_of_the_verdict(c, decision), *_of_the_residuals(c, scatter, outlier), *_of_the_points(c, both),
+        *_of_the_verdict(c, decision), *_of_the_residuals(c, scatter, outlier, families),
+        *_of_the_points(c, both),
         *design_doubts((c.family, c.reference), *both, wider=math.sqrt(scatter.widened.selection)),
     ]  # fmt: skip
     if c.verdict in ("better", "worse"):
@@ -64,7 +68,9 @@ def _of_the_verdict(c: Comparison, decision: Decision) -> Iterator[Doubt]:
         yield Doubt(Kind.influence, text, c.family, c.decisive_row, "relative_potency", numbers=numbers)
 
 
-def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator[Doubt]:
+def _of_the_residuals(
+    c: Comparison, scatter: Scatter, outlier: str, families: Sequence[str]
+) -> Iterator[Doubt]:
     """Doubts that all comparisons of a cell share."""
     if scatter.p_lack_of_fit < LACK_OF_FIT:
         p = scatter.p_lack_of_fit
@@ -77,7 +83,7 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
         )
         yield Doubt(Kind.outlier, text, row=outlier, numbers={"p": scatter.p_outlier})
     if scatter.widened.p_unequal < UNEQUAL:
-        yield _unequal_noise(scatter.widened)
+        yield _unequal_noise(scatter.widened, families)
     if c.correlated:
         rho, p = scatter.autocorrelation, scatter.p_autocorrelation
         text = (
@@ -94,11 +100,13 @@ def _of_the_residuals(c: Comparison, scatter: Scatter, outlier: str) -> Iterator
         yield Doubt(Kind.seeds, text, numbers=numbers)
 
 
-def _unequal_noise(widened: Widened) -> Doubt:
-    least, most = min(widened.spreads), max(widened.spreads)
+def _unequal_noise(widened: Widened, families: Sequence[str]) -> Doubt:
+    spreads = dict(zip(families, widened.spreads, strict=True))
+    quiet, loud = min(spreads, key=lambda f: spreads[f]), max(spreads, key=lambda f: spreads[f])
+    least, most = spreads[quiet], spreads[loud]
     text = (
-        f"One family errs {number(most / max(least, 1e-12 * most), 2)} times as much as another about its "
-        f"curve (p {p_value_text(widened.p_unequal)}): where it is larger, each family's own noise counts."
+        f"{loud} errs {number(most / max(least, 1e-12 * most), 2)} times as much as {quiet} about its curve "
+        f"(p {p_value_text(widened.p_unequal)}): where it is larger, each family's own noise counts."
     )
     return Doubt(Kind.unequal_noise, text, numbers={"least": least, "most": most, "p": widened.p_unequal})
 
