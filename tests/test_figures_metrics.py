@@ -105,6 +105,16 @@ def test_settings_have_one_panel_per_kind(trained):
         plot_settings(trained.drop(columns="sparsity_setting"))
 
 
+def test_settings_that_coincide_are_all_seen(trained):
+    """BatchTopK has the L0 of TopK: the line below is the broader one, and its markers the larger ones."""
+    twin = trained[trained["family"] == "topk"].assign(family="batch_topk", l0=lambda t: 1.01 * t["l0"])
+    below, above = (lines(plot_settings(pd.concat([twin, trained]))[0], n)[0] for n in ("batch_topk", "topk"))
+    assert below.get_markersize() > 1.5 * above.get_markersize()
+    assert below.get_linewidth() > 2 * above.get_linewidth() and below.get_zorder() <= above.get_zorder()
+    alone = line(plot_settings(trained)[1], "topk")
+    assert alone.get_markersize() == above.get_markersize(), "a line that nothing covers is as before"
+
+
 # Pruning
 
 
@@ -150,20 +160,19 @@ def test_pruning_draws_one_line_per_parent_and_method():
 def test_frequencies_are_shares_of_all_latents():
     counts = np.array([0, 0, 1, 10, 100, 100, 1000, 5000])
     ax = plot_frequencies({"relu": counts}, 10_000, per_decade=1)
-    (steps,) = (c for c in ax.collections if c.get_label() == "relu: 25 % dead")
-    corners = steps.get_paths()[0].vertices
-    edges = np.array([1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1])
-    np.testing.assert_allclose(np.unique(corners[:, 0]), edges, rtol=1e-9)
+    drawn = line(ax, "relu: 25 % dead")
+    np.testing.assert_allclose(drawn.get_xdata(), 10.0 ** np.arange(-4.5, 0), rtol=1e-9)
     # Up to 1e-4 one latent, 1e-3 one, 1e-2 two, 1e-1 one, 1 one, of eight: "above 1 %" starts at an edge.
-    heights = [corners[np.isclose(corners[:, 0], e), 1].max() for e in edges]
-    np.testing.assert_allclose(heights, [1 / 8, 1 / 8, 2 / 8, 2 / 8, 1 / 8, 1 / 8])
+    np.testing.assert_allclose(drawn.get_ydata(), [1 / 8, 1 / 8, 2 / 8, 1 / 8, 1 / 8])
+    assert not ax.collections and not ax.patches, "fills of several SAEs hide each other"
     assert [v.get_xdata()[0] for v in lines(ax, "_landmark")] == [0.01, 0.1]
 
 
 def test_an_sae_that_never_fires_is_in_the_legend():
     ax = plot_frequencies({"relu": [3, 40], "gated": [0, 0], "topk": [5, 0]}, 1000)
-    drawn = {c.get_label(): c.get_paths()[0].vertices[:, 1].max() for c in ax.collections}
+    drawn = {v.get_label(): max(v.get_ydata()) for v in ax.lines if v.get_label() != "_landmark"}
     assert drawn == {"topk: 50 % dead": 0.5, "gated: 100 % dead": 0, "relu": 0.5}
+    assert len({(v.get_color(), v.get_marker(), v.get_linestyle()) for v in ax.lines[:3]}) == 3
     assert legend_words(ax.figure.legends[0]) == ["relu", "gated: 100 % dead", "topk: 50 % dead"]
 
 

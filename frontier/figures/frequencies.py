@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
-from frontier.figures.panels import QUIET, figure_legend, label_axes, new_axes
+from frontier.figures.panels import EDGE, QUIET, figure_legend, label_axes, new_axes
 from frontier.figures.style import Style, distinct_texts, log_axis, styles_for
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
 from frontier.wording import number
@@ -33,7 +33,9 @@ def plot_frequencies(
     styles: Mapping[Any, Style] | None = None,
     legend: bool = True,
 ) -> Axes:
-    """Share of latents by firing frequency, one stepped line per SAE; those that never fired in the legend.
+    """Share of latents by firing frequency, one line per SAE; those that never fired in the legend.
+
+    A point is a bin of the histogram, at its middle.
 
     Parameters
     ----------
@@ -94,18 +96,19 @@ def _draw(
         labels[name]: latents_by_frequency(fired, tokens, per_decade) / len(fired)
         for name, fired in counts.items()
     }
-    frame = pd.DataFrame({"frequency": np.sqrt(edges[1:] * edges[:-1]), **shares})
+    middles = np.sqrt(edges[1:] * edges[:-1])
+    frame = pd.DataFrame({"frequency": middles, **shares})
     colours = {label: looks[name].colour for name, label in labels.items()}
     sns.histplot(
         frame.melt("frequency", var_name="name", value_name="share"), x="frequency", weights="share",
-        hue="name", palette=colours, bins=list(np.log10(edges)), element="step", alpha=0.1,
+        hue="name", palette=colours, bins=list(np.log10(edges)), element="poly", fill=False,
         linewidth=float(mpl.rcParams["lines.linewidth"]), legend=False, ax=ax,
     )  # fmt: skip
     handles = {}
-    for place, (label, drawn) in enumerate(zip(colours, reversed(ax.collections), strict=True)):
-        kind = LINES[place % len(LINES)]
-        drawn.set(label=label, linestyle=kind)
-        handles[label] = Line2D([], [], color=colours[label], linestyle=kind)
+    for place, (name, drawn) in enumerate(zip(counts, reversed(ax.lines), strict=True)):
+        handles[labels[name]] = drawn
+        drawn.set_xdata(middles)  # seaborn's are those of a linear axis
+        drawn.set(label=labels[name], linestyle=LINES[place % len(LINES)], marker=looks[name].marker, **EDGE)
     return handles
 
 

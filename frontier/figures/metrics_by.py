@@ -235,9 +235,26 @@ def plot_settings(
     for ax, kind in zip(grid, dict.fromkeys(kinds), strict=True):
         chosen = {"x": "sparsity_setting", "y": "l0", "log_y": True, "by": groups.cells, **options}
         draw_metric(table[kinds == kind], ax, family=family, styles=looks, legend=False, **chosen)
+        _widen_covered(ax)
         label_axes(ax, SETTINGS.get(kind) or f"Sparsity setting: {figure_text(kind)}", column_label("l0"))
     legend_above(grid, looks, looks, owned)
     return grid
+
+
+def _widen_covered(ax: Axes) -> None:
+    """Lines that others lie upon are broad enough to be seen around them (all TopK kinds have L0 = k)."""
+    drawn = [line for line in ax.lines if line.get_marker() != "None"]
+    places = [np.log(np.array(line.get_data(), dtype=float).T) for line in drawn]  # [points, 2]
+    for i, line in enumerate(drawn):
+        above = sum(_covers(other, places[i]) for other in places[i + 1 :])
+        line.set_markersize(line.get_markersize() * (1 + above))
+        line.set_linewidth(line.get_linewidth() * (1 + 2 * above))
+
+
+def _covers(other: np.ndarray, points: np.ndarray) -> bool:
+    """Whether half of the points or more have one of the others within 5 %."""
+    gaps = np.abs(points[:, None] - other).max(2).min(1)
+    return bool((gaps < 0.05).mean() >= 0.5)
 
 
 def _kinds(table: pd.DataFrame) -> pd.Series:
