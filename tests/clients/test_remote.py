@@ -197,6 +197,7 @@ def s3_server(monkeypatch):
         "AWS_SECRET_ACCESS_KEY": TOKEN, "AWS_DEFAULT_REGION": "us-east-1",
     }.items():  # fmt: skip
         monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # clients that know another server's address
     try:
         yield s3fs.S3FileSystem()
     finally:

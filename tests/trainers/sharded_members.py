@@ -37,6 +37,9 @@ KINDS = {
     "p_anneal": PAnneal(changes=5),
     "skip": ReLU(subtract_decoder_bias=False, skip=True),
     "penalties": ReLU(independence=0.5, contrastive=0.5, frequency=0.5),
+    "crosscoder": ReLU(parts=(5, 7)),
+    "crosscoder, gated": Gated(parts=(5, 7)),
+    "crosscoder, topk": TopK(dead_after=0.05, parts=(5, 7)),
 }
 """Every architecture, and the forms of it that sum something else over latents."""
 
