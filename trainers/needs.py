@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from trainers.architectures import Architecture
+from trainers.config_members import MemberPlan
 from trainers.counting.steps import counted_step
 from trainers.counting.traffic import Traffic
 from trainers.evaluate.fitting import pass_bytes, window_bytes
@@ -45,9 +47,9 @@ class Needs:
         parts = ", ".join(f"{name} {_size(value)}" for name, value in self.training.items() if value)
         return f"needs {_size(sum(self.training.values()))} ({parts}); evaluation {_size(self.evaluation)}"
 
-    def advice(self, free: int) -> str | None:
-        """What to lower, if more is needed than the `free` bytes; None if it fits."""
-        if self.most <= free * (1 - SPARE):
+    def advice(self, free: int | None) -> str | None:
+        """What to lower, if more is needed than the `free` bytes; None if it fits, or nobody knows."""
+        if free is None or self.most <= free * (1 - SPARE):
             return None
         largest = max(self.training, key=lambda name: self.training[name])
         if sum(self.training.values()) < self.evaluation:
@@ -94,6 +96,12 @@ def needs_of(families: list[Family], engines: list[Any], model: Any, stream: Any
     )  # fmt: skip
 
 
+def least_of(plans: Iterable[MemberPlan], widths: Mapping[str, int], shards: int) -> Needs:
+    """What decoders of these widths, by site, and their optimiser will need, before anything is made."""
+    weights = sum(4 * m.dictionary_size * widths[m.site] // shards for m in plans)
+    return Needs({"weights": weights, "optimiser": 2 * weights}, weights)
+
+
 def latents_of(family: Family) -> int:
     """Of each member; of a shard its own."""
     return family.parameters[family.architecture.decoder].shape[1]
@@ -133,13 +141,6 @@ def _counted(family: Family, engine: Any, batch: int, dead: bool) -> int:
         d_out=None if family.d_out == family.d_in else family.d_out, half=engine.options.autocast,
         closed_form=engine.fast is not None, dead=dead,
     ).working  # fmt: skip
-
-
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that a GPU has for this process, with what it holds; None on a CPU, where the system decides."""
-    if device.type != "cuda":
-        return None
-    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
 
 
 def _size(value: float) -> str:

@@ -22,9 +22,11 @@ from trainers.config import RunConfig, stated
 from trainers.config_members import members
 from trainers.config_saved import changed_fields
 from trainers.config_sizes import located, sized
+from trainers.device_memory import usable_memory
 from trainers.exclusions import with_exclusions
 from trainers.families import build_families
 from trainers.family import Family, Schedule, Source
+from trainers.needs import least_of
 from trainers.origin import Origin, change_of, origin_of, own_origin, record_of
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
@@ -215,7 +217,7 @@ def build_run(
     Raises
     ------
     RunError
-        If a GPU is asked for where there is none.
+        If a GPU is asked for where there is none, or the weights will not fit.
     """
     device = chosen_device(config.model.device)
     config = with_formats(stated(config), device)
@@ -230,6 +232,9 @@ def build_run(
     sharding.check(training.shards, {m.dictionary_size for m in plans}, {f.kind for f in config.families})
     mesh = sharding.mesh_of(training.shards, device)
     mine = mesh.mine(plans)  # of all families together, so that no process has many more than another
+    rows = {site: model.site(target or site).width for site in given.places}
+    if advice := least_of(mine, rows, mesh.shards.count).advice(usable_memory(device)):
+        raise RunError(advice)
     begun = starts.read_starts(config, mine, model, mesh.shards) if fresh else {}
     stream = activation_stream(
         model, given.places, given.text, target_site=target,

@@ -15,10 +15,11 @@ from frontier.wording import listed
 from frontier.writing import file_name, remove_drafts
 from trainers import checkpoints, kept, ranks
 from trainers.config import RunConfig, has_content, write_config
+from trainers.device_memory import usable_memory
 from trainers.held_out import check_evaluation_text, check_same_text
 from trainers.interruption import Stopped, held
 from trainers.log_lines import last_step
-from trainers.needs import Needs, free_memory, needs_of
+from trainers.needs import Needs, needs_of
 from trainers.origin import Origin
 from trainers.precision import formats
 from trainers.promises.lines import own_fault
@@ -72,6 +73,7 @@ def train(
             check_same_text(folder, config, run.model, held_out["protocol"])
             go_on(run, folder)
             kept.say_missed(folder, run.config, run.step)
+        needs = fitting_needs(run)
         if ranks.is_first():
             for place in (folder, folder / "checkpoints", folder / "saes", *folder.glob(f"{kept.KEPT}/*")):
                 remove_drafts(place)
@@ -79,7 +81,6 @@ def train(
                 write_config(run.config, folder / "config.toml")
             environment(folder / "environment.json", run, held_out)
         ranks.barrier()
-        needs = fitting_needs(run)
         with (
             RunLog(run, folder, progress, f"{formats(run.config, run.model.device)}; {needs}") as log,
             held() as signalled,
@@ -107,9 +108,7 @@ def fitting_needs(run: Run) -> Needs:
         If it has not so much; what to lower is said.
     """
     needs = needs_of(run.families, run.engines, run.model, run.stream)
-    free = free_memory(run.model.device)
-    advice = None if free is None else needs.advice(free)
-    if advice is not None:
+    if advice := needs.advice(usable_memory(run.model.device)):
         raise RunError(advice)
     return needs
 

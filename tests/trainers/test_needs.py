@@ -1,11 +1,13 @@
 """What a run says that it needs, against the storages of the run itself; and what is right by default."""
 
+import os
+
 import pytest
 import torch
 from small_runs import small
 from test_shards import in_processes
 
-from trainers import origin, precision, ranks
+from trainers import device_memory, origin, precision, ranks
 from trainers.activations import evaluation_windows, harvest
 from trainers.activations.scaling import Scaling
 from trainers.counting import Traffic
@@ -13,10 +15,11 @@ from trainers.evaluate import evaluate
 from trainers.language_models import LanguageModel
 from trainers.needs import Needs, needs_of
 from trainers.origin import origin_of
-from trainers.run import build_run
+from trainers.run import RunError, build_run
 from trainers.steps import StackedEngine
 from trainers.steps.fast import Halves
 from trainers.text import TextError
+from trainers.train import train
 
 WIDE = [{"architecture": "relu", "settings": [1.0, 2.0, 4.0]}, {"architecture": "topk", "settings": [4, 9]}]
 SCALING = Scaling(1.0, 1.0, torch.zeros(12), torch.zeros(12))
@@ -60,6 +63,44 @@ def test_a_run_that_does_not_fit_says_what_to_lower(largest, advice):
     assert needs.advice(13 * 10**9) is None
     assert advice in needs.advice(11 * 10**9)
     assert "needs 12.0 GB" in needs.advice(11 * 10**9)
+
+
+def test_a_run_too_wide_is_refused_before_it_is_made(tmp_path, monkeypatch):
+    """2 million latents of 128 numbers, 3 and 2 members: at least 3 GB with Adam's moments for each."""
+    wide = small(WIDE, training=TRAINING | {"dictionary_size": 2_000_000})
+    monkeypatch.setattr("trainers.run.usable_memory", lambda device: 10**10)
+    monkeypatch.setattr("trainers.run.build_families", lambda *_: pytest.fail("they were made"))
+    with pytest.raises(RunError, match=r"needs 15\.4 GB .* has 10\.0 GB free.*training\.dictionary_size"):
+        train(wide, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tmp_path, monkeypatch):
+    monkeypatch.setattr("trainers.train.usable_memory", lambda device: 10**6)
+    with pytest.raises(RunError, match=r"this run needs .*; the device has 1\.0 MB free"):
+        train(small(WIDE, training=TRAINING), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not device_memory.SYSTEM.exists(), reason="no /proc/meminfo here")
+def test_memory_of_a_cpu(tmp_path, monkeypatch):
+    """What is available and swap, in equal shares; beside it what is held; a container has no more."""
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\nMemAvailable: 4000 kB\nSwapFree: 96 kB\nHuge: 0\n")
+    (tmp_path / "statm").write_text("99 5 0 0\n")
+    monkeypatch.setattr(device_memory, "SYSTEM", tmp_path / "meminfo")
+    monkeypatch.setattr(device_memory, "OWN", tmp_path / "statm")
+    monkeypatch.setattr(device_memory, "CONTAINER", tmp_path / "limit")
+    held = 5 * os.sysconf("SC_PAGESIZE")
+    for processes in (1, 4):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
+        assert device_memory.free_memory(CPU) == 4096 * 1024 // processes
+        assert device_memory.usable_memory(CPU) == 4096 * 1024 // processes + held
+    (tmp_path / "limit").write_text("max")
+    assert device_memory.usable_memory(CPU) == 4096 * 1024 // 4 + held
+    (tmp_path / "limit").write_text("40000")
+    assert device_memory.usable_memory(CPU) == 10000
+    (tmp_path / "meminfo").write_text("MemTotal: 9 kB\n")
+    assert device_memory.free_memory(CPU) is device_memory.usable_memory(CPU) is None
 
 
 def _asked(folder):

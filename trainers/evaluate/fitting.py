@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from trainers.counting.traffic import Traffic
+from trainers.device_memory import free_memory
 from trainers.shards import ALONE, Shards
 
 SHARE = 4
@@ -24,9 +25,8 @@ LOSSES = 17
 
 def affordable(device: torch.device, shards: Shards = ALONE) -> int | None:
     """Bytes for one of the two kinds of things, in every shard; None: no limit."""
-    if device.type != "cuda":
-        return None
-    return int(shards.least(torch.tensor(torch.cuda.mem_get_info(device)[0] // SHARE)))
+    free = free_memory(device)
+    return None if free is None else int(shards.least(torch.tensor(free // SHARE)))
 
 
 class PassBytes(NamedTuple):
