@@ -30,16 +30,21 @@ def revived(kind: TopK, z: Tensor, state: Parameters, knobs: Knobs, width: int) 
 
 
 def add_aux_k(
-    kind: TopK, found: Revived, error: Tensor, target: Tensor, decoder: Tensor, halves: Halves
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The term `[M]`, and its gradients: of the decoder's rows, and of z (in the memory of new codes).
+    kind: TopK, found: Revived, error: Tensor, target: Tensor, decoder: Tensor, halves: Halves,
+    gradients: tuple[Tensor, Tensor],
+) -> Tensor:  # fmt: skip
+    """The term `[M]`; what it asks of the decoder's rows and of z is added to their `gradients`.
 
-    `error` is x̂ − target; see `trainers.architectures.aux_k`.
+    `error` is x̂ − target; see `trainers.architectures.aux_k`. Rows are done member by member, so that there
+    is no second gradient of all weights.
     """
     spread = squares(error - error.mean(-2, keepdim=True)) * error.shape[-2]
     off = halves.product(found.codes, decoder).add_(error)  # ê − e, with e = target − x̂
     factor = kind.aux_coefficient * variance(target) / spread.clamp_min(1e-12) * found.any_dead
     term = factor * squares(off) * off.shape[-2]
     slope = (off * (2 * factor)[:, None, None]).to(halves.dtype)
-    d_rows = halves.product(found.codes.mT, slope)
-    return term, d_rows, where_above_0(torch.bmm(slope, decoder.mT), found.codes)
+    d_rows, d_z = gradients
+    for m, rows in enumerate(d_rows.split(1)):
+        rows.add_(halves.product(found.codes[m : m + 1].mT, slope[m : m + 1]))
+    d_z.add_(where_above_0(torch.bmm(slope, decoder.mT), found.codes))
+    return term

@@ -47,13 +47,12 @@ def selected(
     errors = bags.sums(decoder, p["b_dec"]).sub_(batch.target)  # [C, M, B, d]
     loss, whole = _loss(kind, errors, halves)
     f = z.flatten(1).zero_().scatter_(1, entries.places, entries.values).view_as(z)
-    pieces = [halves.product(f[..., a:b].mT, whole[c]) for c, (a, b) in enumerate(parts)]
-    d_rows = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+    d_rows = _d_rows(p["W_dec"], f, whole, parts, halves)
     d_values = torch.where(entries.values > 0, bags.slopes(whole, decoder), 0)
     d_z = f.flatten(1).scatter_(1, entries.places, d_values).view_as(z)
     if aside is not None:
-        term, more, d_aside = add_aux_k(kind, aside, errors[-1], batch.target, decoder, halves)
-        loss, d_rows, d_z = loss + term, d_rows.add_(more), d_z.add_(d_aside)
+        loss = loss + add_aux_k(kind, aside, errors[-1], batch.target, decoder, halves, (d_rows, d_z))
+        del aside  # a code for each latent, before the encoder's gradient is made
     d_encoder = halves.product(x.mT, d_z)
     gradients = {"W_enc": d_encoder[:, :-MORE], "b_enc": d_encoder[:, -MORE], "W_dec": d_rows}
     gradients["b_dec"] = decoder_bias(kind, whole[0], gradients["b_enc"], encoder)
@@ -144,6 +143,16 @@ def _loss(kind: TopK, errors: Tensor, halves: Halves) -> tuple[Tensor, Tensor]:
     weights = torch.tensor(given, dtype=sizes.dtype, device=sizes.device)
     slopes = errors * weights[:, None, None, None] * (2 / errors.shape[-2])
     return weights @ sizes, slopes.flip(0).cumsum(0).flip(0).to(halves.dtype)
+
+
+def _d_rows(rows: Tensor, f: Tensor, slopes: Tensor, parts: list[tuple[int, int]], halves: Halves) -> Tensor:
+    """Gradient of the decoder's rows `[M, F, d]`, each part's from its slopes; there is no second one."""
+    if len(parts) == 1:
+        return halves.product(f.mT, slopes[0])
+    found = torch.empty_like(rows)
+    for slope, (a, b) in zip(slopes, parts, strict=True):
+        found[:, a:b] = halves.product(f[..., a:b].mT, slope)
+    return found
 
 
 def _after(kind: TopK, state: Parameters, entries: Entries, shape: torch.Size) -> dict[str, Any]:
