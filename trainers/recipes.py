@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from trainers.architectures import known
 from trainers.config import RunConfig, checked
 from trainers.config_sections import EXPANSION
-
-AS_QUOTED = {"centre": False, "buffer_tokens": 65_536}
-"""Activations as in the runs that docs/after_training.md and docs/looking_inside.md quote."""
-RATE_AS_QUOTED = 5e-3
-"""The learning rate of every family in those runs."""
-
-
-def as_quoted(sections: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Families as in those runs: their rate, a running mean as the one threshold, no momentum of JumpReLU."""
-    running = {"threshold_from": "running"}
-    was = {"batch_topk": running, "matryoshka": running, "jumprelu": {"momentum": 0.0}}
-    kept = [{"learning_rate": RATE_AS_QUOTED} | f for f in sections]
-    return [
-        f | {"options": was[f["architecture"]] | f.get("options", {})} if f["architecture"] in was else f
-        for f in kept
-    ]
-
 
 DEMO = ("relu", "gated", "topk", "batch_topk", "jumprelu")
 
@@ -61,18 +45,19 @@ GATED_ABLATIONS = {
 """Options of each of the ablations in section 5.2 of the Gated SAE paper, beside Gated as it is."""
 
 
-def gated_ablations(settings: list[float] | None = None, steps: int = 300) -> RunConfig:
-    """Gated and its four ablations, each over the same λ: their names are the families."""
-    settings = settings or [1.2, 2.8, 4.5, 11.0]
+def gated_ablations(settings: Sequence[float] = (1.2, 2.8, 4.5, 11.0), steps: int = 300) -> RunConfig:
+    """Gated and its four ablations, each over the same λ and three seeds: their names are the families."""
     sections = [
-        {"name": name, "architecture": "gated", "options": options, "settings": settings}
+        {"name": name, "architecture": "gated", "options": options, "settings": list(settings)}
         for name, options in GATED_ABLATIONS.items()
     ]
     return checked(
         {
-            "activations": AS_QUOTED | {"tokens": 200_000},
-            "training": {"steps": steps, "dictionary_size": 512, "checkpoint_every": steps},
+            "activations": {"tokens": 100_000},
+            "training": {
+                "steps": steps, "dictionary_size": 256, "checkpoint_every": steps, "seeds": [0, 1, 2]
+            },
             "evaluation": {"windows": 64, "batch_size": 4},
             "families": sections,
         }
-    )
+    )  # fmt: skip

@@ -92,9 +92,8 @@ def compare_curves(
 ) -> pd.DataFrame:
     """Every curve less the reference at these L0, paired by batch; a row per curve and L0.
 
-    Columns: `family`, `reference`, `l0`, `metric`, `value`, `difference`, `difference_low`,
-    `difference_high`. The intervals hold together for all rows (Bonferroni). Missing where one of the two
-    does not reach.
+    Columns: `family`, `reference`, `l0`, `metric`, `value`, and `difference` with `_se`, `_low` and `_high`.
+    The intervals hold together for all rows (Bonferroni). Missing where one of the two does not reach.
 
     Parameters
     ----------
@@ -112,7 +111,8 @@ def compare_curves(
             found = estimate(values - base, level, len(others) * len(l0))
             rows.append({
                 "family": name, "reference": reference, "l0": at, "metric": metric, "value": values[0],
-                "difference": found.value, "difference_low": found.low, "difference_high": found.high,
+                "difference": found.value, "difference_se": found.se, "difference_low": found.low,
+                "difference_high": found.high,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -120,8 +120,9 @@ def compare_curves(
 def changes(evaluation: Evaluation, metric: str = "ce_sae", level: float = 0.95) -> pd.DataFrame:
     """Every changed SAE less its parent, paired by batch; a row for each that stands beside its parent.
 
-    Columns: `run_id`, `parent`, `family`, `l0`, `l0_before`, `metric`, `before`, `change`, `change_low`,
-    `change_high`, and `ratio`, the metric over that of the parent.
+    Columns: `run_id`, `parent`, `family`, `l0`, `l0_before`, `metric`, `before`, `change` with `_se`,
+    `_low` and `_high`, and `ratio`, the metric over that of the parent, whose logarithm has the standard
+    error `log_ratio_se`.
     """
     table, left, rows = evaluation.table, LeftOut(evaluation), []
     known = table[table["parent"].isin(table["run_id"])] if "parent" in table else table[:0]
@@ -132,8 +133,8 @@ def changes(evaluation: Evaluation, metric: str = "ce_sae", level: float = 0.95)
         rows.append({
             "run_id": name, "parent": parent, "family": own["family"], "l0": own["l0"],
             "l0_before": left.metric(parent, "l0")[0], "metric": metric, "before": before[0],
-            "change": found.value, "change_low": found.low, "change_high": found.high,
-            "ratio": after[0] / before[0],
+            "change": found.value, "change_se": found.se, "change_low": found.low, "change_high": found.high,
+            "ratio": after[0] / before[0], "log_ratio_se": estimate(np.log(after / before)).se,
         })  # fmt: skip
     return pd.DataFrame(rows)
 

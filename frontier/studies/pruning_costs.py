@@ -17,8 +17,8 @@ def pruning_costs(
 ) -> pd.DataFrame:
     """What each method costs each SAE where it leaves this share of its L0; a row per SAE and method.
 
-    Columns beside `parent`, `base` (its family), `method` and `l0` (of the SAE as it is), each with `_low`
-    and `_high` from differences paired by batch; missing where a sweep does not reach:
+    Columns beside `parent`, `base` (its family), `method` and `l0` (of the SAE as it is), each with `_se`,
+    `_low` and `_high` from differences paired by batch; missing where a sweep does not reach:
 
     - `cost`: metric of the pruned SAE less that of the SAE as it is;
     - `behind`: less that of the global threshold at the same L0;
@@ -91,5 +91,6 @@ def _columns(differences: dict[str, np.ndarray], level: float) -> dict[str, floa
     columns: dict[str, float] = {}
     for name, values in differences.items():
         found = estimate(values, level)
-        columns |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
+        ends = {"": found.value, "_se": found.se, "_low": found.low, "_high": found.high}
+        columns |= {name + end: value for end, value in ends.items()}
     return columns

@@ -2,6 +2,7 @@
 
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -170,13 +171,20 @@ def test_known_parts_are_found_and_differences_are_paired(model, tokens):
             found.difference(*call)
 
 
+def test_without_latents_the_part_of_the_input_is_the_same(model, tokens):
+    saes = [Shrunk("bent", 1e-3)]
+    whole, less = (error_anatomy(saes, model, tokens, "mlp_out.1", latents=w) for w in (True, False))
+    same = [c for c in less.table if c != "ridges_at_edge"]
+    pd.testing.assert_frame_equal(less.table[same], whole.table[same])
+    assert not [c for c in less.table if "latents" in c] and set(less.sums) == set(whole.sums) - {"latents"}
+
+
 def test_too_few_windows_are_refused(model, tokens):
     with pytest.raises(ValueError, match="at least 8 windows"):
         error_anatomy([], model, tokens[:7], "mlp_out.1")
 
 
 def test_the_figure_shows_each_size():
-    import pandas as pd
     from matplotlib import pyplot as plt
 
     from trainers.studies.figures.error_anatomy import plot_anatomy

@@ -11,13 +11,18 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_runs import TEXT as TRAINED_ON
+from small_runs import small
 
 import trainers
 from benchmarks import pages
+from benchmarks.page_parts import runs, tables
 from frontier.studies.paired_frontiers import over_saes
 from trainers import evaluation_windows
+from trainers.evaluate.runs import evaluate_run
+from trainers.train import train
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "after_training.md").read_text(encoding="utf-8")
@@ -65,30 +70,77 @@ def test_the_snippets_run_on_small_saes(finished, tmp_path, monkeypatch, namespa
     monkeypatch.setattr(trainers, "evaluation_windows", noted)
     for snippet in SNIPPETS:
         exec(snippet, namespace)
-    assert asked == [64, 200, 400, 350], "the windows that the numbers of the page are of"
+    assert asked == [32, 200, 400, 350], "the windows that the numbers of the page are of"
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tmp_path_factory):
+    """A run with the families that the sections name, two seeds, in place of every study."""
+    folder = tmp_path_factory.mktemp("pages") / "run"
+    roots = {"architecture": "relu", "settings": [0.5, 1.0], "options": {"p": 0.5}, "name": "sqrt-L1"}
+    sections = [
+        {"architecture": "relu", "settings": [1.0, 4.0]},
+        {"architecture": "relu", "settings": [1.0, 4.0], "name": "L1"},
+        {"architecture": "gated", "settings": [1.0, 4.0]},
+        {"architecture": "topk", "settings": [2, 8]},
+        roots,
+    ]
+    trained = train(small(sections, training={"seeds": [0, 1]}), folder, progress=False)
+    evaluate_run(folder, model=trained.model, progress=False)
+    found = [{"family": "L1", "settings": [1.0, 4.0], "target_l0": [20.0, 10.0]}]
+    (folder / "sweep.json").write_text(json.dumps(found), encoding="utf-8")
+    return folder
 
 
 @pytest.mark.slow
-def test_the_command_makes_every_section(finished, tmp_path, monkeypatch, two_groups):
-    """On the same three SAEs in place of every study."""
-    for study in ("after_training", "penalties", "widths"):
-        (tmp_path / study).symlink_to(finished)
-    asked = []
-    monkeypatch.setattr(pages, "evaluation_windows", lambda m, **how: asked.append(how) or few(m, **how))
-    pages.main(["--quick", "--runs", str(tmp_path), "--out", str(tmp_path)])
-    assert [(how["windows"], how["split"]) for how in asked] == [
-        (4, "evaluation"),
-        (4, "train"),
-        (8, "evaluation"),
-    ]
-    record = json.loads((tmp_path / "pages.json").read_text(encoding="utf-8"))
-    assert {"pruning", "pursuit", "finetuning", "anatomy", "machine"} <= set(record)
-    assert all(record[name]["cpu_seconds"] >= 0 for name in pages.SECTIONS)
+def test_the_command_makes_every_section(two_seeds, tmp_path, monkeypatch, two_groups):
+    """All but the study of known features, which trains its own SAEs."""
+    for study in pages.OF_PAGES:
+        (tmp_path / study.__name__).symlink_to(two_seeds)
+    monkeypatch.setattr(runs, "evaluation_windows", lambda m, **how: few(m, **how | {"windows": 8}))
+    sections = [name for name in pages.SECTIONS if name != "recovery"]
+    places = ["--runs", str(tmp_path), "--out", str(tmp_path / "out")]
+    pages.main(["--quick", *places, "--sections", *sections])
+    record = json.loads((tmp_path / "out" / "pages.json").read_text(encoding="utf-8"))
+    assert {*sections, "machine"} <= set(record)
+    assert all(record[name]["cpu_seconds"] >= 0 for name in sections)
     ratios = [row["mse_ratio"] for row in record["pursuit"]["gradient over exact"]]
-    assert len(ratios) == 3 * 6 and min(ratios) > 0.95 and max(ratios) > 1.001
-    assert {row["family"] for row in record["anatomy"]["widths"]} == {"relu", "topk"}
-    kl = {row["family"]: row["ratio"] for row in record["finetuning"]["topk"]["kl"]}
-    assert set(kl) == {f"topk + {way} fine-tuning" for way in ("KL", "MSE", "KL and MSE")}
+    assert min(ratios) > 0.95 and max(ratios) > 1.001
+    kl = {row["family"] for row in record["finetuning"]["ratios"]}
+    assert {f"topk + {way} fine-tuning" for way in ("KL", "MSE", "KL and MSE")} <= kl
+    assert {row["family"] for row in record["separation"]["hits"]} == {
+        "relu",
+        "L1",
+        "gated",
+        "topk",
+        "sqrt-L1",
+    }
+    (sweep,) = [row for row in record["sweeps"]["found over wanted"] if row["study"] == "penalties"]
+    table = pd.read_parquet(two_seeds / "metrics.parquet").query("family == 'L1'")
+    off = np.log(table["l0"] / table["sparsity_setting"].map({1.0: 20.0, 4.0: 10.0})).mean()
+    assert sweep["log_ratio"] == pytest.approx(off, rel=1e-3)
+
+
+def test_the_tables_of_the_pages_are_those_of_the_result_file():
+    record = json.loads((ROOT / "benchmarks" / "results" / "pages.json").read_text(encoding="utf-8"))
+    assert set(pages.SECTIONS) <= set(record)
+    for make in (tables.after_training, tables.looking_inside):
+        page = (ROOT / "docs" / f"{make.__name__}.md").read_text(encoding="utf-8")
+        made = make(record)
+        assert [name for name in made if f"<!-- {name} -->" not in page] == []
+        assert tables.on_page(page, made) == page
+
+
+@pytest.mark.parametrize(
+    ("row", "printed"),
+    [
+        ({"x": 0.5, "x_low": 0.25, "x_high": 0.75}, "**0.500 [0.250, 0.750]**"),
+        ({"x": -0.5, "x_low": -1.0, "x_high": 0.0}, "−0.500 [−1.000, 0.000]"),
+        ({"x": None, "x_low": None, "x_high": None}, "–"),
+    ],
+)
+def test_cells_are_bold_where_nothing_is_excluded(row, printed):
+    assert tables.cell(row, "x", null=0) == printed
 
 
 @pytest.mark.pages
@@ -107,16 +159,14 @@ def test_the_snippets_give_the_numbers_beside_them(namespace, monkeypatch):
     for way in ("KL", "MSE"):
         mean = over_saes(np.log(changed[f"topk + {way} fine-tuning"]))
         numbers.append("{:.3f} [{:.3f}, {:.3f}]".format(*np.exp([mean.value, mean.low, mean.high])))
-    left_out = set(namespace["means"]["left_out"].str.split(", ").explode()) - {""}
-    numbers += [f"`{name.removesuffix('_seed0')}`" for name in left_out]
     assert [number for number in numbers if number not in TEXT] == []
-    assert len(namespace["best"]) == 5 * 6 and namespace["encoders"]["cost"].notna().sum() >= 25
+    assert len(namespace["best"]) == 5 * 5 and namespace["encoders"]["cost"].notna().sum() >= 15
 
 
-def test_the_studies_have_the_sizes_that_the_pages_state():
-    """Whatever the default size of a dictionary becomes."""
-    from trainers.studies.configurations import QUOTED, SIZE, STUDIES
-
-    sizes = {study.__name__: study().training.dictionary_size for study in QUOTED}
-    assert sizes == dict.fromkeys(sizes, SIZE) | {"after_training": 512}
-    assert "600 steps,\n512 latents" in PAGE and set(sizes) < set(STUDIES)
+@pytest.mark.parametrize("study", pages.OF_PAGES, ids=lambda f: f.__name__)
+def test_the_studies_have_three_seeds_and_the_defaults(study):
+    """And the sizes that the pages state, whatever the default size of a dictionary becomes."""
+    config = study()
+    assert config.training.seeds == [0, 1, 2] and config.activations.centre
+    assert config.training.dictionary_size == (512 if study.__name__ == "after_training" else 256)
+    assert all(f.learning_rate is None for f in config.families)

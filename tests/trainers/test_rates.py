@@ -4,13 +4,11 @@ import pytest
 import torch
 from small_runs import small, weights
 
-from trainers.architectures import BUILT_IN, Gated, JumpReLU, MatchingPursuit, PAnneal, ReLU, TopK, known
+from trainers.architectures import BUILT_IN, Gated, JumpReLU, MatchingPursuit, PAnneal, ReLU, TopK
 from trainers.config import ConfigError, checked, read_config, run_config, stated, write_config
 from trainers.config_members import members
 from trainers.precision import with_formats
-from trainers.recipes import RATE_AS_QUOTED
 from trainers.run import build_run, changed_fields
-from trainers.studies.configurations import QUOTED, equal_cost
 from trainers.train import train
 
 SIZE = {"dictionary_size": 64}
@@ -89,13 +87,6 @@ def test_another_rate_is_another_configuration():
     old = small().model_dump(mode="json")
     assert changed_fields(old, stated(small()).model_dump(mode="json")) == ["the families differ"]
     assert not changed_fields(old, checked(old, saved=True).model_dump(mode="json"))
-
-
-@pytest.mark.parametrize("study", [f for f in QUOTED if f is not equal_cost])
-def test_the_studies_have_the_rate_that_their_pages_quote(study):
-    config = study()
-    rates = {f.learning_rate or known(f.architecture).default_rate(300) for f in config.families}
-    assert rates == {RATE_AS_QUOTED}
 
 
 def test_only_an_option_is_stated(monkeypatch):

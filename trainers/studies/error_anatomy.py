@@ -81,7 +81,7 @@ class Anatomy:
 def shares(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The metrics, from sums of squares in any one shape."""
     found = {"fvu": sums["error"] / sums["variance"]}
-    for name in PREDICTORS:
+    for name in (p for p in PREDICTORS if p in sums):
         found[f"error_from_{name}"] = 1 - sums[name] / sums["centred_error"]
         found[f"fvu_from_{name}"] = found["fvu"] * found[f"error_from_{name}"]
     found["error_rest"] = 1 - found["error_from_input"]
@@ -97,12 +97,14 @@ def error_anatomy(
     site: str,
     target_site: str | None = None,
     *,
+    latents: bool = True,
     protocol: str = "",
     progress: bool | Callback = False,
 ) -> Anatomy:
     """The errors of SAEs on windows of text `[n, T]`, taken apart; activations of all windows are in memory.
 
     A map of the latents has a weight per latent and dimension: give it text, some hundred tokens per latent.
+    With `latents=False` there is none, which is most of the work of a large dictionary.
 
     Raises
     ------
@@ -115,15 +117,16 @@ def error_anatomy(
     groups = windows * GROUPS // (int(windows.max()) + 1)
     variance = _per_group((target - target.mean(0)).square().sum(1), groups)
     rows: list[dict[str, Any]] = []
-    sums: dict[str, list[np.ndarray]] = {k: [] for k in ("variance", "error", "centred_error", *PREDICTORS)}
+    predictors = PREDICTORS if latents else ("input",)
+    sums: dict[str, list[np.ndarray]] = {k: [] for k in ("variance", "error", "centred_error", *predictors)}
     with reported(progress, "errors", len(saes)) as done:
         for index, sae in enumerate(saes):
-            moments, errors, fired = _moments(sae, x, target, groups)
-            left = {name: moments[name].unexplained() for name in PREDICTORS}
+            moments, errors, fired = _moments(sae, x, target, groups, predictors)
+            left = {name: moments[name].unexplained() for name in predictors}
             sums["variance"].append(variance)
             sums["error"].append(errors)
             sums["centred_error"].append(moments["input"].centred())
-            for name in PREDICTORS:
+            for name in predictors:
                 sums[name].append(left[name].left)
             about = {
                 "run_id": f"sae_{index}", "dictionary_size": sae.dictionary_size, "model": model.name,
@@ -137,11 +140,11 @@ def error_anatomy(
 
 
 def _moments(
-    sae: Any, x: Tensor, target: Tensor, groups: Tensor
+    sae: Any, x: Tensor, target: Tensor, groups: Tensor, predictors: Sequence[str]
 ) -> tuple[dict[str, MapMoments], np.ndarray, float]:
-    """Products of both predictors with an SAE's errors, sums of squared errors, count of firings."""
+    """Products of the predictors with an SAE's errors, sums of squared errors, count of firings."""
     widths = {"input": x.shape[1], "latents": sae.dictionary_size}
-    found = {k: MapMoments(w, target.shape[1], GROUPS, x.device) for k, w in widths.items()}
+    found = {k: MapMoments(widths[k], target.shape[1], GROUPS, x.device) for k in predictors}
     errors, fired = [], 0.0
     for group in range(GROUPS):
         mine = groups == group
@@ -150,8 +153,8 @@ def _moments(
             error = wanted - reconstruction(sae, part, f).float()
             fired += float((f != 0).sum())
             errors.append((group, float(error.square().sum(dtype=torch.float64))))
-            found["input"].add(group, part, error)
-            found["latents"].add(group, f, error)
+            for name, values in zip(predictors, (part, f), strict=False):
+                found[name].add(group, values, error)
     per_group = np.bincount([g for g, _ in errors], [e for _, e in errors], GROUPS)
     return found, _with_and_without(per_group), fired
 

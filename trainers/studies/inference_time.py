@@ -190,10 +190,10 @@ def pursuit_costs(
 def encoder_costs(evaluation: Evaluation, metric: str = "ce_sae", level: float = 0.95) -> pd.DataFrame:
     """What each SAE's encoder costs: its metric less that of its dictionary pursued to the same L0.
 
-    Columns: `parent`, `family`, `l0`, `l0_pursued`, `metric`, `cost`, `cost_low`, `cost_high`, paired by
-    batch; below 0 the encoder does better than the pursuit. Where the largest target is allowed the SAE's L0
-    but the pursuit needs less (no further row helps some tokens), the two are compared at what it reached,
-    `l0_pursued`. Missing where the targets do not reach the SAE's L0.
+    Columns: `parent`, `family`, `l0`, `l0_pursued`, `metric`, `cost`, `cost_se`, `cost_low`, `cost_high`,
+    paired by batch; below 0 the encoder does better than the pursuit. Where the largest target is allowed the
+    SAE's L0 but the pursuit needs less (no further row helps some tokens), the two are compared at what it
+    reached, `l0_pursued`. Missing where the targets do not reach the SAE's L0.
     """
     left, rows = LeftOut(evaluation), []
     table = evaluation.table
@@ -205,6 +205,6 @@ def encoder_costs(evaluation: Evaluation, metric: str = "ce_sae", level: float =
             at = np.minimum(l0, np.max([left.metric(name, "l0") for name in names], axis=0))
         found = estimate(value - left.curve(names, metric, at), level)
         rows.append({"parent": parent, "family": own.loc[parent].get("family"), "l0": l0[0],
-                     "l0_pursued": at[0], "metric": metric, "cost": found.value, "cost_low": found.low,
-                     "cost_high": found.high})  # fmt: skip
+                     "l0_pursued": at[0], "metric": metric, "cost": found.value, "cost_se": found.se,
+                     "cost_low": found.low, "cost_high": found.high})  # fmt: skip
     return pd.DataFrame(rows)

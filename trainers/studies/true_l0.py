@@ -61,7 +61,7 @@ def recovery_rows(
     rows = []
     for seed in seeds:
         for name, settings in families.items():
-            stream = synthetic_stream(seed=seed, batch_size=batch_size, **{"centre": False} | truth)
+            stream = synthetic_stream(seed=seed, batch_size=batch_size, **truth)
             given = (options or {}).get(name, {})
             wanted = size or len(stream.truth.directions)
             family = trained(
@@ -91,7 +91,10 @@ def trained(
 
 @torch.no_grad()
 def _row(family: Family, member: int, stream: SyntheticStream, tokens: int) -> dict[str, Any]:
-    sae, truth = family.sae(member, tokens_trained=tokens), stream.truth
+    truth = stream.truth
+    drawn, _ = truth.sample(SCORED, seeded(stream.seed, "threshold"))
+    rows = stream.scaling.batch(drawn.to(stream.device), None).input
+    sae = family.sae(member, rows, tokens_trained=tokens)
     x, _ = truth.sample(SCORED, seeded(stream.seed, "recovery"))
     f = sae.encode(x)
     error, spread = (x - sae.decode(f)).square().sum(), (x - x.mean(0)).square().sum()

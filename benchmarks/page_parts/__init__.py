@@ -1,0 +1,1 @@
+"""What `benchmarks.pages` measures, draws and writes, page by page."""
