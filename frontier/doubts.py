@@ -164,6 +164,14 @@ class DoubtGroup:
         return tuple(dict.fromkeys(p for p, _ in self.pairs if p))
 
     @property
+    def places_of(self) -> dict[Doubt, list[str]]:
+        """The places of each doubt."""
+        found: dict[Doubt, list[str]] = {d: [] for d in self.doubts}
+        for place, doubt in self.pairs:
+            found[doubt] += [place] if place else []
+        return found
+
+    @property
     def sentence(self) -> str:
         """All in one sentence: the doubt itself where there is one, else what they share and where."""
         first, count = self.doubts[0], len(self.doubts)
@@ -176,8 +184,7 @@ class DoubtGroup:
     @property
     def sentences(self) -> list[str]:
         """Every doubt, with all its places."""
-        places = {d: [p for p, same in self.pairs if same == d and p] for d in self.doubts}
-        return [self._with_places(d, where, len(where)) for d, where in places.items()]
+        return [self._with_places(d, where, len(where)) for d, where in self.places_of.items()]
 
     def _counted(self, places: Sequence[str], most: int = NAMED) -> str:
         count = plural(len(places), self.noun)

@@ -234,11 +234,13 @@ def test_equal_families_are_told_apart_in_at_most_one_of_twenty(design):
     Coverage is within 3.7 of its standard errors. `make verdicts` counts 2,000 tables of every kind.
     """
     told, covered, count = [], [], 60
-    for truth in ("Hill", "convex", "floor"):
-        for noise in (Noise(0.02), Noise(0.1), Noise(amount=0.003)):
-            found = simulated.compared(table(Study([TRUTHS[truth]] * 2, DESIGNS[design], noise), count, 7))
-            told.append(sum(c.verdict in ("better", "worse", "crossing") for c in found))
-            covered.append(simulated.coverage(found))
+    noises = Noise(0.02), Noise(0.1), Noise(amount=0.003)
+    studies = [
+        Study([TRUTHS[t]] * 2, DESIGNS[design], n) for t in ("Hill", "convex", "floor") for n in noises
+    ]
+    for found in simulated.compared_together([table(study, count, 7) for study in studies]):
+        told.append(sum(c.verdict in ("better", "worse", "crossing") for c in found))
+        covered.append(simulated.coverage(found))
     for least, most, n in ((min(covered), max(told), count), (np.mean(covered), sum(told), 9 * count)):
         assert most <= scipy.stats.binom.ppf(0.999, n, 0.05)
         assert least >= 0.95 - 3.7 * (0.05 * 0.95 / n) ** 0.5

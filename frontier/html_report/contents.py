@@ -178,8 +178,7 @@ def limits(found: Comparisons, curves: bool) -> tuple[Limit, ...]:
 
 
 def _limit(group: DoubtGroup, cells: dict[str, str]) -> Limit:
-    of = {d: [p for p, same in group.pairs if same == d and p] for d in group.doubts}
-    told = tuple((str(d), listed(_by_cell(places, cells), 6, "; ")) for d, places in of.items())
+    told = tuple((str(d), listed(_by_cell(places, cells), 6, "; ")) for d, places in group.places_of.items())
     return Limit(group.kind.heading, plural(len(group.places), group.noun), told)
 
 

@@ -15,7 +15,6 @@ from frontier.metrics import values
 from frontier.metrics.axes import goal
 from frontier.pareto.rows import chosen_rows
 from frontier.results import Group
-from frontier.shared_shape import SharedShape
 
 SAES = 10_000
 """So many SAEs are drawn and listed."""
@@ -160,20 +159,20 @@ def compared(found: Comparisons, table: pd.DataFrame, y: str) -> Mask:
     groups = Groups.of(table, found.group_columns, found.family_column or None)
     mask = chosen_rows(table, groups, objectives={"l0": "min", y: goal(table, y)}).mask
     numbers = {(_cell(found, g), str(g.get(groups.family, ""))): i for i, g in enumerate(groups.names)}
-    points = [
-        _points(numbers[_cell(found, s.group), name], s, name) for s in found.shapes for name in s.shifts
-    ]
     cells = {_cell(found, s.group) for s in found.shapes}
     shaped = np.array([cell in cells for cell, _ in numbers], dtype=bool)[groups.codes]
     with np.errstate(divide="ignore", invalid="ignore"):
         own = _digests(groups.codes, np.log(values(table, "l0")), values(table, y))
-    inside = np.isin(own, np.concatenate(points)) if points else np.zeros(len(table), dtype=bool)
+    inside = np.isin(own, _points(found, numbers))
     return np.where(shaped, inside & table["excluded_because"].isna().to_numpy(), mask)
 
 
-def _points(number: int, shape: SharedShape, family: str) -> NDArray[np.uint64]:
-    own = np.array(shape.names, dtype=object) == family
-    return _digests(np.full(own.sum(), number), shape.z[own], shape.y[own])
+def _points(found: Comparisons, numbers: dict[tuple[Key, str], int]) -> NDArray[np.uint64]:
+    """A digest of each point of the shapes."""
+    cells = [(s, _cell(found, s.group)) for s in found.shapes]
+    codes = [numbers[cell, name] for s, cell in cells for name in s.names]
+    z, y = (np.concatenate([[], *(getattr(s, v) for s in found.shapes)]) for v in ("z", "y"))
+    return _digests(np.array(codes, dtype=np.intp), z, y)
 
 
 def _digests(codes: Codes, *numbers: NDArray[np.float64]) -> NDArray[np.uint64]:

@@ -103,7 +103,7 @@ class Batch:
         """Whether the best y may be another than 0."""
         return self.cells[0].floored
 
-    @property
+    @cached_property
     def known_error(self) -> Array:
         """The median known standard error of each cell; 0 where none is known."""
         known = [None if c.se is None or not np.isfinite(c.se).any() else c.se for c in self.cells]
