@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from frontier.groups import HYPERPARAMETERS, Groups, setting_codes
+from frontier.groups import HYPERPARAMETERS, Codes, Groups, setting_codes
 from frontier.metrics import add_notes, set_aside_remark, values
 from frontier.pareto.sets import mark_pareto
 from frontier.results import Group
@@ -129,22 +129,18 @@ def _searched(rows: pd.DataFrame, groups: Groups) -> list[str]:
     found = groups.on(rows)
     family = np.array([str(g.get(groups.family, "")) for g in found.names], dtype=object)[found.codes]
     setting = setting_codes(rows, groups.columns, ignoring=HYPERPARAMETERS)
-    frame = pd.DataFrame({"setting": setting, "recipe": setting_codes(rows, groups.columns)})
-    frame["seed"] = rows["seed"].to_numpy(dtype=object) if "seed" in rows else None
-    each = frame.groupby("setting")
-    runs, recipes, seeds = (
-        each["setting"].transform("size"),
-        each["recipe"].nunique(),
-        each["seed"].nunique(False),
-    )
-    several = (runs > 1) & ((frame["setting"].map(recipes) > 1) | (frame["setting"].map(seeds) < runs))
+    repeated = np.bincount(setting)[setting] > 1 if len(setting) else np.zeros(0, dtype=bool)
+    if repeated.any():
+        repeated &= _told_by_more_than_seeds(rows, groups, setting)
     unknown = rows["sparsity_setting"].isna() if "sparsity_setting" in rows else pd.Series(True, rows.index)
     tuned = [c for c in HYPERPARAMETERS if c in rows]
-    tried = rows[unknown.to_numpy()].groupby(found.codes[unknown.to_numpy()])[tuned].nunique().max(axis=1)
-    varied = np.isin(found.codes, tried.index[tried > 1]) if tuned else np.zeros(len(rows), dtype=bool)
+    varied = np.zeros(len(rows), dtype=bool)
+    if tuned and unknown.any():
+        tried = rows[unknown.to_numpy()].groupby(found.codes[unknown.to_numpy()])[tuned].nunique().max(axis=1)
+        varied = np.isin(found.codes, tried.index[tried > 1])
     marks = "source_pareto_optimal"
     marked = rows[marks].notna().to_numpy() if marks in rows else np.zeros(len(rows), dtype=bool)
-    repeated, known = several.to_numpy(), ~unknown.to_numpy()
+    known = ~unknown.to_numpy()
     shown = (
         (marked, "its source marks a Pareto set"),
         (varied, "its hyperparameters vary"),
@@ -156,6 +152,15 @@ def _searched(rows: pd.DataFrame, groups: Groups) -> list[str]:
         families.get(str(g.get(groups.family, ""))) or (SEVERAL if tuple(g.values()) in tied else "")
         for g in groups.names
     ]
+
+
+def _told_by_more_than_seeds(rows: pd.DataFrame, groups: Groups, setting: Codes) -> NDArray[np.bool_]:
+    """Where runs of one setting differ in a hyperparameter, or several have one seed, (rows,)."""
+    frame = pd.DataFrame({"setting": setting, "recipe": setting_codes(rows, groups.columns)})
+    frame["seed"] = rows["seed"].to_numpy(dtype=object) if "seed" in rows else None
+    each = frame.groupby("setting")
+    recipes, seeds = each["recipe"].nunique(), each["seed"].nunique(False)
+    return ((recipes > 1) | (seeds < each.size())).to_numpy()[setting]
 
 
 def _note(choices: tuple[Choice, ...], names: list[str]) -> str:
