@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from trainers.activations.truth import KnownFeatures
@@ -42,6 +41,8 @@ def recovery(W_dec: Tensor, truth: KnownFeatures) -> Recovery:
     ValueError
         If the widths differ, or a row is not finite.
     """
+    from scipy.optimize import linear_sum_assignment  # half a second, which a run does not need
+
     rows, directions = W_dec.detach().double().cpu(), truth.directions.double().cpu()
     if rows.ndim != 2 or rows.shape[1] != directions.shape[1]:
         raise ValueError(f"W_dec has shape {list(rows.shape)}; wanted [latents, {directions.shape[1]}]")
