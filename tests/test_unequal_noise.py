@@ -12,7 +12,7 @@ import frontier
 from frontier.doubts import Kind
 from frontier.errors import LOG
 from frontier.shared_shape.models import Fitted, fit_linear
-from frontier.shared_shape.noise import basis_of, combined, own_variances, p_of_added, unequal
+from frontier.shared_shape.noise import combined, own_variances, p_of_added, unequal
 
 SIZES = (11, 4)
 FAMILY = np.repeat([0, 1], SIZES)
@@ -30,7 +30,7 @@ def means(t: NDArray[np.float64], *, apart: bool) -> Fitted:
 
 def test_variances_and_degrees_of_freedom_of_a_difference_are_welchs() -> None:
     t = two_samples()
-    variance, df = combined(means(t, apart=True), np.array([[[0.0, 1.0]]]), FAMILY, 13, np.array([True]))
+    variance, df = combined(means(t, apart=True), np.array([[[0.0, 1.0]]]), FAMILY, 13)
     welch = stats.ttest_ind(*np.split(t[0], [SIZES[0]]), equal_var=False)
     assert variance[0, 0] == pytest.approx(((t[0, 11:].mean() - t[0, :11].mean()) / welch.statistic) ** 2)
     assert df[0, 0] == pytest.approx(welch.df)
@@ -39,8 +39,7 @@ def test_variances_and_degrees_of_freedom_of_a_difference_are_welchs() -> None:
 def test_p_values_of_one_added_column_are_welchs() -> None:
     t = two_samples()
     null, free = means(t, apart=False), means(t, apart=True)
-    bases = (basis_of(f.jacobian, f.root_weights) for f in (null, free))
-    p = p_of_added(null.residuals, *bases, FAMILY, np.ones(1), np.array([13.0]))
+    p = p_of_added(null.residuals, null.basis, free.basis, FAMILY, np.ones(1), np.array([13.0]))
     assert p[0] == pytest.approx(stats.ttest_ind(*np.split(t[0], [SIZES[0]]), equal_var=False).pvalue)
 
 
@@ -52,20 +51,22 @@ def test_one_variance_is_held_against_bartletts_test() -> None:
 
 
 def test_a_family_of_too_few_points_is_taken_to_err_as_all_do() -> None:
-    family = np.repeat([0, 1], (9, 2))
-    t = np.random.default_rng(0).normal(size=(1, 11))
-    free = fit_linear(np.stack([np.ones(11), family == 1], -1)[None].astype(float), t, LOG)
-    variance, df = own_variances(free.residuals, basis_of(free.jacobian, free.root_weights), family)
-    assert (variance[0, 1], df[0, 1]) == (pytest.approx(free.rss[0] / 9), pytest.approx(9))
+    family = np.repeat([0, 1], (9, 1))
+    t = np.random.default_rng(0).normal(size=(1, 10))
+    free = fit_linear(np.stack([np.ones(10), family == 1], -1)[None].astype(float), t, LOG)
+    variance, df = own_variances(free.residuals, free.basis, family)
+    assert (variance[0, 1], df[0, 1]) == (pytest.approx(free.rss[0] / 8), pytest.approx(8))
 
 
 def test_own_variances_only_widen() -> None:
     rng = np.random.default_rng(4)
     t, columns = rng.normal(size=(50, 15)), rng.normal(size=(50, 15, 3))
     fitted, design = fit_linear(columns, t, LOG), rng.normal(size=(50, 4, 3))
-    one, _ = combined(fitted, design, FAMILY, 12, np.zeros(50, dtype=bool))
-    own, _ = combined(fitted, design, FAMILY, 12, np.ones(50, dtype=bool))
-    assert (own >= one).all() and (own > one).any() and (own == one).any()
+    one = (design @ fitted.covariance * design).sum(-1) * fitted.rss[:, None] / 12
+    own, df = combined(fitted, design, FAMILY, 12)
+    same = np.isclose(own, one, rtol=1e-12)
+    assert (own >= one * (1 - 1e-12)).all() and same.any() and not same.all()
+    assert (df[same] == 12).all() and (df[~same] < 12).all()
 
 
 def tables(sds: tuple[float, float], sizes: tuple[int, int], cells: int = 250) -> pd.DataFrame:

@@ -10,6 +10,7 @@ from frontier.comparison.verdicts import CONTRADICTED, MISFIT, RISES, Decision, 
 from frontier.doubts import Doubt, Kind, worst_first
 from frontier.fits.points import Points
 from frontier.ratios.pairs import design_doubts
+from frontier.shared_shape.noise import UNEQUAL
 from frontier.shared_shape.scatter import Scatter, Widened
 from frontier.wording import number, p_value_text, plural
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 LACK_OF_FIT = 0.05
 OUTLIER = 0.01
-UNEQUAL = 0.05
 """Levels from which it is worth a word."""
 FEW = 3
 """Points of a family up to which its slope and bend are mostly those of the others."""

@@ -82,9 +82,9 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         of_best = places[0][best], places[1][best]
         own = scatters(layout, of_best, y[best], errors.take(best), [widened[i] for i in best])
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
-        inflation, df, unequal = np.array([(w.inflation, w.df, w.unequal) for w in widened]).T
+        inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:
-            pair = estimates(layout, f, z, y, errors, inflation, df, shifts[rows], unequal > 0)
+            pair = estimates(layout, f, z, y, errors, inflation, df, shifts[rows])
             said[f].append(Weighted(rows, models.weight[k, rows], pair))
     if not scatter:
         return [None] * len(batch.cells)

@@ -36,7 +36,7 @@ def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[flo
     free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
     widened = shape.scatter.widened
     sign = 1.0 if moved == f else -1.0
-    wide = np.array([widened.inflation]), sign, np.array([widened.unequal])
+    wide = np.array([widened.inflation]), sign
     gap, se, freedom = Curves(layout, free, df, *wide).differences(batch.z)
     at, _ = common_range(layout, batch.z)
     reach = float(stdtrit(min(widened.df, freedom[0]), 0.5 + level / 2))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc
 
 from frontier.shared_shape.models import EXACT, Array, Fitted
-from frontier.shared_shape.noise import basis_of, p_of_added
+from frontier.shared_shape.noise import p_of_added
 
 FLIPS = 499
 ALL_UP_TO = 9
@@ -38,7 +38,6 @@ def added_columns(
     inflation: Array | None = None,
     df: Array | None = None,
     family: NDArray[np.intp] | None = None,
-    own: NDArray[np.bool_] | None = None,
 ) -> tuple[Array, Array]:
     """The p value of the columns that `columns` has beyond the null model's, and their F statistic.
 
@@ -53,9 +52,9 @@ def added_columns(
         How many times the variance of a mean exceeds that under independent errors.
     df : (cells,), optional
         Degrees of freedom of the variance, where they are fewer than the residuals'.
-    family, own : (points,), (cells,), optional
-        The family of each point, and the cells in which each has a variance of its own (`noise`): there the
-        F test with those counts where its p value is larger.
+    family : (points,), optional
+        The family of each point: the F test with a variance for each (`noise`) counts where its p value is
+        larger.
 
     Returns
     -------
@@ -63,16 +62,17 @@ def added_columns(
         The larger of both tests' p values; that of the F test where it is above `FAR` or no flip reaches the
         statistic.
     """
-    small, large = (basis_of(c, null.root_weights) for c in (null.jacobian, columns))
+    small, large = null.basis, np.linalg.qr(columns * null.root_weights[..., None])[0]
     df1, df2 = large.shape[-1] - small.shape[-1], null.residuals.shape[-1] - large.shape[-1]
     wide = np.ones(len(columns)) if inflation is None else inflation
     observed = _gain(null.residuals[:, None], small, large)[:, 0] / wide
     f = observed * df2 / df1
     most = np.full(len(f), float(df2)) if df is None else np.minimum(df, df2)
     p = fdtrc(df1, most, f)
-    if own is not None and family is not None and own.any():
-        apart = p_of_added(null.residuals[own], small[own], large[own], family, wide[own], most[own])
-        p[own] = np.maximum(p[own], apart)
+    near = np.flatnonzero(p < FAR)
+    if family is not None and len(near):
+        apart = p_of_added(null.residuals[near], small[near], large[near], family, wide[near], most[near])
+        p[near] = np.maximum(p[near], apart)
     leverage = np.minimum((small**2).sum(-1), MOST_LEVERAGE)
     spread = null.residuals / np.sqrt(1 - leverage)
     reached = np.zeros(len(p))

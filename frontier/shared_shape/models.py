@@ -115,8 +115,17 @@ class Fitted:
     @cached_property
     def covariance(self) -> Array:
         """Inverse of J'WJ, (cells, coefficients, coefficients): the covariance up to σ²."""
-        weighted = self.jacobian * self.root_weights[..., None]
-        return np.asarray(np.linalg.inv(_normal(weighted)), dtype=np.float64)
+        return np.asarray(np.linalg.inv(_normal(self.weighted)), dtype=np.float64)
+
+    @cached_property
+    def weighted(self) -> Array:
+        """The columns, each point's times the root of its weight."""
+        return self.jacobian * self.root_weights[..., None]
+
+    @cached_property
+    def basis(self) -> Array:
+        """An orthonormal basis of the weighted columns."""
+        return np.linalg.qr(self.weighted)[0]
 
 
 def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:

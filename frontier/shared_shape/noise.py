@@ -1,12 +1,14 @@
-"""Families that err unequally: each family's own variance, where one for all of a cell is rejected.
+"""Families that err unequally: each family's own variance, where that is larger than one for all of a cell.
 
 A family that errs three times as much as the others, with fewer SAEs, is told apart by chance where one
-variance is taken for all. There each family's residuals tell its own, and degrees of freedom are those of
+variance is taken for all. Each family's residuals tell its own, and degrees of freedom are those of
 Satterthwaite (1946), Biometrics 2, 110, as in Welch's t; several columns together are held against F with the
 degrees of freedom of the mixture of their variances. It only ever widens: what a few points of a family say
-of its noise may be less than the truth. Sources: Bartlett (1937), Proceedings of the Royal
-Society A 160, 268, for the test; Horn, Horn & Duncan, JASA 70 (1975) 380, for the degrees of freedom that a
-fit leaves to a part of the points.
+of its noise may be less than the truth. No test of equal variances comes before: it lets through the tables
+whose noisy family looks quiet by chance, which are those that are told apart. Sources: Delacre, Lakens &
+Leys, International Review of Social Psychology 30 (2017) 92, for Welch without a test before; Bartlett
+(1937), Proceedings of the Royal Society A 160, 268, for the test, of which doubts speak; Horn, Horn & Duncan,
+JASA 70 (1975) 380, for the degrees of freedom that a fit leaves to a part of the points.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ from scipy.special import chdtrc, fdtrc
 
 from frontier.shared_shape.models import EXACT, Array, Fitted
 
-REJECTED = 0.25
-"""One variance for all families is given up at this level (Bancroft's rule)."""
-LEAST_DF = 1.5
+UNEQUAL = 0.05
+"""Level at which families err unequally where a shape is chosen, and where a doubt says so."""
+LEAST_SHARE = 0.01
+"""The least SD of a family, over the loudest's, that is believed."""
+LEAST_DF = 0.5
 """Degrees of freedom below which a family's residuals tell no variance: it is taken to err as all do."""
 
 
@@ -46,7 +50,7 @@ def own_variances(residuals: Array, basis: Array, family: NDArray[np.intp]) -> t
 
 def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
     """P values of one variance for all families (Bartlett), (cells,), and SDs of each, (cells, families)."""
-    variance, df = own_variances(fitted.residuals, basis_of(fitted.jacobian, fitted.root_weights), family)
+    variance, df = own_variances(fitted.residuals, fitted.basis, family)
     total = df.sum(-1)
     pooled = np.maximum((variance * df).sum(-1) / total, EXACT)
     logs = np.log(np.maximum(variance, EXACT * pooled[:, None]))
@@ -57,28 +61,29 @@ def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
     return np.where(pooled > EXACT, p, 1.0), np.sqrt(variance)
 
 
-def combined(
-    fitted: Fitted, design: Array, family: NDArray[np.intp], df: float, own: NDArray[np.bool_] | None
-) -> tuple[Array, Array]:
+def weights(fitted: Fitted, family: NDArray[np.intp]) -> Array:
+    """What a point counts among all, (cells, points): 1, or by its family's noise where that is unequal."""
+    p, sds = unequal(fitted, family)
+    loudest = sds.max(-1, keepdims=True)
+    apart = (p < UNEQUAL)[:, None] & (loudest > 0)
+    return np.where(apart, (loudest / np.maximum(sds, LEAST_SHARE * loudest)) ** 2, 1.0)[:, family]
+
+
+def combined(fitted: Fitted, design: Array, family: NDArray[np.intp], df: float) -> tuple[Array, Array]:
     """Variances of linear combinations of coefficients, and their degrees of freedom, (cells, designs).
 
-    From one variance of all points; in the cells `own` from that of each family, where the result is larger.
-    `design` is (cells, designs, coefficients).
+    From one variance of all points, or from that of each family where the result is larger. `design` is
+    (cells, designs, coefficients).
     """
     variance = (design @ fitted.covariance * design).sum(-1) * (fitted.rss / df)[:, None]
-    freedom = np.full(variance.shape, float(df))
-    rows = np.flatnonzero(own if own is not None else ())
-    if len(rows):
-        weighted = (fitted.jacobian * fitted.root_weights[..., None])[rows]
-        along = weighted @ fitted.covariance[rows] @ np.swapaxes(design[rows], -1, -2)
-        of, left = own_variances(fitted.residuals[rows], np.linalg.qr(weighted)[0], family)
-        on = (family == np.arange(family.max() + 1)[:, None]).astype(float)
-        parts = (on @ along**2) * of[..., None]
-        apart, larger = parts.sum(1), parts.sum(1) > variance[rows]
-        mixed = apart**2 / np.maximum((parts**2 / left[..., None]).sum(1), 1e-300)
-        variance[rows] = np.where(larger, apart, variance[rows])
-        freedom[rows] = np.where(larger, mixed, freedom[rows])
-    return np.maximum(variance, 0.0), freedom
+    along = fitted.weighted @ fitted.covariance @ np.swapaxes(design, -1, -2)
+    of, left = own_variances(fitted.residuals, fitted.basis, family)
+    on = (family == np.arange(family.max() + 1)[:, None]).astype(float)
+    parts = (on @ along**2) * of[..., None]
+    apart = parts.sum(1)
+    mixed = apart**2 / np.maximum((parts**2 / left[..., None]).sum(1), 1e-300)
+    freedom = np.where(apart > variance, mixed, float(df))
+    return np.maximum(np.maximum(variance, apart), 0.0), freedom
 
 
 def p_of_added(
@@ -102,8 +107,3 @@ def p_of_added(
     f = (estimate[:, None] @ inverse @ estimate[..., None])[:, 0, 0] / added / inflation
     share = np.trace(inverse[:, None] @ parts, axis1=-2, axis2=-1) / added
     return fdtrc(added, np.minimum(df, 1 / (share**2 / freedom).sum(-1)), f)
-
-
-def basis_of(columns: Array, root_weights: Array) -> Array:
-    """An orthonormal basis of the weighted columns."""
-    return np.linalg.qr(columns * root_weights[..., None])[0]

@@ -94,7 +94,6 @@ class Curves:
     df: int
     inflation: Array
     sign: float
-    own_noise: NDArray[np.bool_] | None = None
     place: Place | None = None
 
     def design(self, at: Array, *, moved: bool, slope: bool = False) -> Array:
@@ -117,7 +116,7 @@ class Curves:
         return np.sqrt(self._combined(design)[0] * self.inflation[:, None])
 
     def _combined(self, design: Array) -> tuple[Array, Array]:
-        return combined(self.free, design, self.layout.family, self.df, self.own_noise)
+        return combined(self.free, design, self.layout.family, self.df)
 
     def freedom(self, design: Array) -> Array:
         """Degrees of freedom of one linear combination, (cells,)."""

@@ -116,12 +116,11 @@ class Weighted:
 
 def estimates(
     layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array,
-    shifts: Array, own_noise: NDArray[np.bool_] | None = None,
+    shifts: Array,
 ) -> Estimates:  # fmt: skip
     """Family `f` against family 0 under one kind of model; the one with more points is the base.
 
-    The other families stand where they lie on the base's curve, by `shifts` (cells, families). In the cells
-    `own_noise` each family has a variance of its own.
+    The other families stand where they lie on the base's curve, by `shifts` (cells, families).
     """
     base, moved = (0, f) if layout.distinct[0] >= layout.distinct[f] else (f, 0)
     sign = 1.0 if moved == f else -1.0
@@ -131,7 +130,7 @@ def estimates(
     t, n = errors.scale(y), z.shape[-1]
     columns = layout.columns(z, moved=True)
     free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
-    wide = inflation, df_inflated, layout.family, own_noise
+    wide = inflation, df_inflated, layout.family
     gate, _ = added_columns(common, columns, ranks, *wide)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)
@@ -141,10 +140,10 @@ def estimates(
     df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
     last = np.zeros((len(z), 1, shift.theta.shape[-1]))
     last[..., -1] = 1.0
-    variance, shift_freedom = combined(shift, last, layout.family, shift_df, own_noise)
+    variance, shift_freedom = combined(shift, last, layout.family, shift_df)
     shift_se = np.sqrt(variance[:, 0] * inflation)
     placed, place = around_shift(layout, z, t, errors, free, shift)
-    curves = Curves(layout, placed, df, inflation, sign, own_noise, place)
+    curves = Curves(layout, placed, df, inflation, sign, place)
     hits, potency, potency_se, robust_se, left_out, freedom = curves.potencies(z, y)
     gap, gap_se, beside = curves.differences(z)
     freedom = np.where(np.isfinite(freedom), freedom, beside)

@@ -15,7 +15,7 @@ from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
 from frontier.shared_shape.flips import added_columns, blocks, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, either, fit_linear
-from frontier.shared_shape.noise import REJECTED, unequal
+from frontier.shared_shape.noise import unequal
 
 POOLED = 0.25
 """Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
@@ -58,11 +58,6 @@ class Widened:
     def inflation(self) -> float:
         """All together."""
         return self.seeds * self.selection
-
-    @property
-    def unequal(self) -> bool:
-        """Whether each family has a variance of its own."""
-        return self.p_unequal < REJECTED
 
 
 @dataclass(frozen=True)
