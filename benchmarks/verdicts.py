@@ -60,6 +60,7 @@ def parts(n: int, designs: tuple[str, ...]) -> dict[str, Callable[[], Made]]:
         "equal families": lambda: simulated.equal_families(n, designs=designs),
         "bent shapes": lambda: simulated.bent_shapes(n // 4),
         "five equal families": lambda: simulated.five_families(n),
+        "unlike noise": lambda: simulated.unlike_noise(n),
         "equal search": lambda: simulated.searched(n),
         "dependent errors": lambda: simulated.dependent_errors(n),
         "power": lambda: simulated.power(n),
@@ -88,6 +89,13 @@ def judged(name: str, frame: Any) -> list[Row]:
         ]
     if name == "five equal families":
         return [_at_most(frame, "any false verdict", name, 0.07)]
+    if name == "unlike noise":
+        known = f"{frame['coverage'].mean():.1%}, {_worst(frame, 'coverage', 'idxmin')}"
+        met = bool(frame["coverage"].min() >= 0.85)
+        return [
+            _at_most(frame, "false verdicts", "equal families, one with 3 or 7 times the noise", 0.07),
+            Row("its coverage there", "≥ 85 % in every cell", f"mean {known}", met),
+        ]
     if name == "equal search":
         one, several = (frame[(frame["runs per setting"] > 1) == s] for s in (False, True))
         return [

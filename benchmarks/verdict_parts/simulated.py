@@ -144,6 +144,27 @@ def searched(tables: int = 1000) -> pd.DataFrame:
     )
 
 
+UNLIKE = (((8, 8), 3), ((16, 6), 3), ((16, 5), 7), ((12, 4), 3), ((20, 3), 3))
+"""SAEs of two families, and how many times the noise of the first is that of the second."""
+
+
+def unlike_noise(tables: int = 2000) -> pd.DataFrame:
+    """Equal families of which one has more noise: false verdicts and coverage."""
+    rows = []
+    for i, (sizes, times) in enumerate(UNLIKE):
+        for j, truth in enumerate(("Hill", "power")):
+            rng = np.random.default_rng([SEED, 9, i, j])
+            noises = Noise(0.02), Noise(0.02 * times)
+            families = [
+                Study([TRUTHS[truth]], [(n, 20, 300)], noise).tables(rng, tables).assign(family=name)
+                for n, noise, name in zip(sizes, noises, NAMES, strict=False)
+            ]
+            found = compared(pd.concat(families, ignore_index=True))
+            design = f"{sizes[0]} v {sizes[1]}"
+            rows.append((truth, design, f"{times} times", false_share(found), coverage(found)))
+    return pd.DataFrame(rows, columns=["truth", "design", "noise", "false verdicts", "coverage"])
+
+
 def equal_search(settings: int, runs: int, tables: int, rng: np.random.Generator) -> pd.DataFrame:
     """Two equal families, some runs at each setting; of several, each falls behind by its learning rate."""
     parts = []

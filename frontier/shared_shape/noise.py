@@ -4,10 +4,12 @@ A family that errs three times as much as the others, with fewer SAEs, is told a
 variance is taken for all. Each family's residuals tell its own, and degrees of freedom are those of
 Satterthwaite (1946), Biometrics 2, 110, as in Welch's t; several columns together are held against F with the
 degrees of freedom of the mixture of their variances. It only ever widens: what a few points of a family say
-of its noise may be less than the truth. No test of equal variances comes before: it lets through the tables
-whose noisy family looks quiet by chance, which are those that are told apart. Sources: Delacre, Lakens &
-Leys, International Review of Social Psychology 30 (2017) 92, for Welch without a test before; Bartlett
-(1937), Proceedings of the Royal Society A 160, 268, for the test, of which doubts speak; Horn, Horn & Duncan,
+of its noise may be less than the truth. Between two families no test of equal variances comes before: it lets
+through the tables whose noisy family looks quiet by chance, which are those that are told apart. Three and
+more families may vouch for one variance.
+
+Sources: Delacre, Lakens & Leys, International Review of Social Psychology 30 (2017) 92, for Welch without a
+test before; Bartlett (1937), Proceedings of the Royal Society A 160, 268, for the test; Horn, Horn & Duncan,
 JASA 70 (1975) 380, for the degrees of freedom that a fit leaves to a part of the points.
 """
 
@@ -21,6 +23,9 @@ from frontier.shared_shape.models import EXACT, Array, Fitted
 
 UNEQUAL = 0.05
 """Level at which families err unequally where a shape is chosen, and where a doubt says so."""
+DENIED = 2.0
+"""Over the number of families: level at which one variance for all is given up. By simulation: a noisy family
+among five or seven is told apart in 1 % at any level, and intervals hold 92 to 95 % (97 % without a test)."""
 LEAST_SHARE = 0.01
 """The least SD of a family, over the loudest's, that is believed."""
 LEAST_DF = 0.5
@@ -48,17 +53,29 @@ def own_variances(residuals: Array, basis: Array, family: NDArray[np.intp]) -> t
     )
 
 
-def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
-    """P values of one variance for all families (Bartlett), (cells,), and SDs of each, (cells, families)."""
-    variance, df = own_variances(fitted.residuals, fitted.basis, family)
-    total = df.sum(-1)
+def counted(residuals: Array, basis: Array, family: NDArray[np.intp]) -> tuple[Array, Array]:
+    """The same, but one variance for all in the cells of three and more families that do not deny it."""
+    variance, df = own_variances(residuals, basis, family)
+    alike = (bartlett(variance, df) > DENIED / variance.shape[-1])[:, None]
+    total = float(residuals.shape[-1] - basis.shape[-1])
+    pooled = (residuals**2).sum(-1, keepdims=True) / total
+    return np.where(alike, pooled, variance), np.where(alike, total, df)
+
+
+def bartlett(variance: Array, df: Array) -> Array:
+    """P values of one variance for all, (cells,), from mean squares and their degrees of freedom."""
+    total, less = df.sum(-1), variance.shape[-1] - 1
     pooled = np.maximum((variance * df).sum(-1) / total, EXACT)
     logs = np.log(np.maximum(variance, EXACT * pooled[:, None]))
     gap = total * np.log(pooled) - (df * logs).sum(-1)
-    less = variance.shape[-1] - 1
     inexact = ((1 / df).sum(-1) - 1 / total) / (3 * less)
-    p = chdtrc(less, np.maximum(gap, 0.0) / (1 + inexact))
-    return np.where(pooled > EXACT, p, 1.0), np.sqrt(variance)
+    return np.where(pooled > EXACT, chdtrc(less, np.maximum(gap, 0.0) / (1 + inexact)), 1.0)
+
+
+def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
+    """P values of one variance for all families, (cells,), and SDs of each, (cells, families)."""
+    variance, df = own_variances(fitted.residuals, fitted.basis, family)
+    return bartlett(variance, df), np.sqrt(variance)
 
 
 def weights(fitted: Fitted, family: NDArray[np.intp]) -> Array:
@@ -77,12 +94,12 @@ def combined(fitted: Fitted, design: Array, family: NDArray[np.intp], df: float)
     """
     variance = (design @ fitted.covariance * design).sum(-1) * (fitted.rss / df)[:, None]
     along = fitted.weighted @ fitted.covariance @ np.swapaxes(design, -1, -2)
-    of, left = own_variances(fitted.residuals, fitted.basis, family)
+    of, left = counted(fitted.residuals, fitted.basis, family)
     on = (family == np.arange(family.max() + 1)[:, None]).astype(float)
     parts = (on @ along**2) * of[..., None]
     apart = parts.sum(1)
     mixed = apart**2 / np.maximum((parts**2 / left[..., None]).sum(1), 1e-300)
-    freedom = np.where(apart > variance, mixed, float(df))
+    freedom = np.where(apart > variance, np.minimum(mixed, df), float(df))
     return np.maximum(np.maximum(variance, apart), 0.0), freedom
 
 
@@ -98,7 +115,7 @@ def p_of_added(
     beyond = large - small @ (np.swapaxes(small, -1, -2) @ large)
     new = np.linalg.svd(beyond, full_matrices=False)[0][..., :added]
     left_over = residuals - (large @ (np.swapaxes(large, -1, -2) @ residuals[..., None]))[..., 0]
-    variance, freedom = own_variances(left_over, large, family)
+    variance, freedom = counted(left_over, large, family)
     on = family == np.arange(family.max() + 1)[:, None]
     parts = np.stack([np.swapaxes(new, -1, -2) @ (new * mine[:, None]) for mine in on], 1)
     parts *= variance[..., None, None]
