@@ -113,7 +113,7 @@ def test_equal_families_of_unlike_noise_are_seldom_told_apart(
     sds: tuple[float, float], sizes: tuple[int, int], most_told: float
 ) -> None:
     """Limits: what 1,000 other tables gave (8, 10, 10, 2 % told apart, 88 % held or more), and three standard
-    errors. With one variance for both families 18, 30 and 22 % are told apart, and intervals hold 73, 55, 66 %.
+    errors. With one variance for both families 18, 30, 22 % are told apart, and intervals hold 73, 55, 66 %.
     """
     found = frontier.compare(tables(sds, sizes), "relu").comparisons
     told = np.mean([c.verdict in ("better", "worse", "crossing") for c in found])
