@@ -4,43 +4,14 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-from tabulate import tabulate
 
 from benchmarks.measuring import RESULTS
+from benchmarks.page_text import Record, circumstances, met, milliseconds, table
+from benchmarks.verdict_parts.page import verdicts
 
 PAGE, COST, VERDICTS = Path("docs/benchmarks.md"), Path("docs/cost.md"), Path("docs/verdicts.md")
-Record = dict[str, Any]
-
-
-def table(rows: Iterable[Iterable[Any]], *head: str) -> str:
-    """A Markdown table; numbers stand as they are written here."""
-    return tabulate([list(map(str, row)) for row in rows], head, tablefmt="github", disable_numparse=True)
-
-
-def circumstances(record: Record, command: str) -> str:
-    """When and where, in one line."""
-    versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items() if k != "sae-frontier")
-    return (
-        f"`python -m benchmarks.{command}`, {record['date']}, {record['machine']}, {record['cpus']} shared cores, "
-        f"load {record['load']}; Python {record['python']}, {versions}."
-    )
-
-
-def milliseconds(seconds: float | None) -> str:
-    """Three digits."""
-    return "–" if seconds is None else f"{1e3 * seconds:.3g}" if seconds < 1 else f"{1e3 * seconds:,.0f}"
-
-
-def met(value: bool) -> str:
-    """In a word."""
-    return "yes" if value else "**no**"
-
-
 PEERS = {
     "dictionary_learning": "dictionary_learning", "sae_lens": "SAELens, one at a time",
     "sae_lens_multi": "SAELens, MultiSAETrainer", "sparsify": "sparsify",
@@ -287,66 +258,6 @@ How to read it: an exponent of 1 means twice the size, twice the cost; well belo
 language model's own passes) is still paid off at the sizes measured, so the cost of larger ones grows faster than the
 fit says. The intervals suppose independent scatter around one power law; where a constant part bends the curve they
 are too narrow to be believed to the second digit. "–": no growth, growth below 4 MB, or too few sizes above it.
-"""
-
-
-def verdicts(record: Record) -> str:
-    """docs/verdicts.md: the acceptance table, every row."""
-    answers = {True: "yes", False: "**no**", None: "not measured"}
-    rows = [r for part in record["parts"].values() for r in part["rows"]]
-    tables = record["parts"]["equal families"]["tables"]
-    cells = table(
-        ((r["what"], r["must"], r["found"], answers[r["met"]]) for r in rows),
-        "what",
-        "must show",
-        "found",
-        "met",
-    )
-    return f"""# What verdicts hold to
-
-Simulated tables with a known truth go through `frontier.compare` with its defaults, from rows to words, and what it says is
-counted: {tables:,} tables per cell of truth, design and noise, seeds fixed before the run. The worst cell is named. Rows marked
-"real" are measured on SAEs that are not part of the repository. `make verdicts` repeats it; all cells are in
-[benchmarks/results/verdicts.json](../benchmarks/results/verdicts.json).
-
-{circumstances(record, "verdicts")}
-
-{cells}
-
-Bent curves: coverage is lowest where a family three times as potent is seen at the same L0, so that the hits that both cover lie
-at one end of either family's SAEs (Hill, 8 v 8); there the degree that eight SAEs support is too low for the sides to agree.
-
-**Families of unlike noise are in no cell of the table.** Equal families of 16 and 6 SAEs, the fewer with 3 times the noise, are
-told apart in 10 % of 500 tables, and 89 % of limits hold 1 (16 and 72 % before each family's own noise counted); 16 and 5 with 7
-times the noise in 11 %, and 90 %; of 20 and 3 SAEs with 3 times the noise 16 %, and 47 %. The table was measured before that
-change. After it, with 300 tables a cell: equal families 4.3 % on average (worst 8.7 %), coverage 94.3 %, on bent curves 97.3 %,
-"better" at potency 1.2 and 10 % noise 75.0 %.
-
-{left_out(record["parts"]["real left out"]["cells"])}"""
-
-
-def left_out(cells: list[dict[str, Any]] | None) -> str:
-    """Why no band of the shared shape holds an SAE beyond the others, and what it takes."""
-    if not cells:
-        return ""
-    rows = (
-        (
-            c["band"], c["place"], f"{c['held']:.2f}", f"{math.exp(c['half-width']):.2f}",
-            f"{c['of one family']:.0%} {c['that family']}" if c["held"] < 1 else "",
-        )
-        for c in cells
-    )  # fmt: skip
-    shown = table(rows, "band", "place", "holds", "factor each way", "missed, most often")
-    return f"""
-## Beyond the last SAE
-
-Fitted without one SAE, a band should hold it. Between the others it does. At the ends, those that are missed are of one or two
-architectures that bend there as no other of their cell does, and in every cell the same: that cannot be known without the SAE
-itself. One more degree in the common shape helps little. A cubic through the five SAEs of the family alone holds what was asked
-for, at the price of a band that spans the factors below. **Therefore no potency is given beyond the hits that both families
-reach**: `potency_at` refuses there, and bands end with the data.
-
-{shown}
 """
 
 
