@@ -15,7 +15,7 @@ from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
 from frontier.shared_shape.flips import added_columns, blocks, ranks_of
 from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, either, fit_linear
-from frontier.shared_shape.noise import unequal
+from frontier.shared_shape.noise import UNEQUAL, bartlett, own_variances, unequal
 
 POOLED = 0.25
 """Seeds are the unit where their scatter exceeds the residuals' at this level (Bancroft's rule)."""
@@ -129,7 +129,7 @@ def scatters(
     sigma = np.sqrt(free.rss / df)
     lack = np.fmax(*(_lack_of_fit(layout, z, fit, ranks, df) for z, fit in zip(places, both, strict=True)))
     rho, p_rho = _autocorrelation(free, layout.sizes, ranks)
-    farthest, p_farthest = _outlier(free, df)
+    farthest, p_farthest = _outlier(free, layout.family)
     return [
         Scatter(
             float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
@@ -148,18 +148,26 @@ def _lack_of_fit(layout: Layout, z: Array, free: Fitted, ranks: NDArray[np.intp]
     return added_columns(free, np.concatenate([free.jacobian, further], -1), ranks)[0]
 
 
-def _outlier(free: Fitted, df: int) -> tuple[NDArray[np.intp], Array]:
-    """The point of largest externally studentised residual, and its p value times the number of points.
+def _outlier(free: Fitted, family: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
+    """The point of least likely externally studentised residual, and its p value times the number of points.
 
-    Source: Cook & Weisberg (1982), section 2.2.2.
+    Where families err unequally, each is held against those of its own family. Source: Cook & Weisberg
+    (1982), section 2.2.2.
     """
-    basis = np.linalg.qr(free.jacobian * free.root_weights[..., None])[0]
-    room = np.maximum(1 - (basis**2).sum(-1), 1e-3)
-    share = free.residuals**2 / room / np.maximum(free.rss, EXACT)[:, None]
-    t = np.sqrt(share * (df - 1) / np.maximum(1 - share, 1e-9)) if df > 1 else np.zeros_like(share)
-    farthest = np.argmax(t, axis=-1)
-    largest = np.take_along_axis(t, farthest[:, None], -1)[:, 0]
-    return farthest, np.minimum(2 * t.shape[-1] * stdtr(max(df - 1, 1), -largest), 1.0)
+    square = free.residuals**2 / np.maximum(1 - (free.basis**2).sum(-1), 1e-3)
+    variance, left = own_variances(free.residuals, free.basis, family)
+    together = _least_likely(square, free.rss[:, None], square.shape[-1] - free.basis.shape[-1])
+    own = _least_likely(square, (variance * left)[:, family], left[:, family])
+    apart = bartlett(variance, left) < UNEQUAL
+    return np.where(apart, own[0], together[0]), np.where(apart, own[1], together[1])
+
+
+def _least_likely(square: Array, total: Array, df: Array | int) -> tuple[NDArray[np.intp], Array]:
+    """The point whose square is the largest part of its total, by t with one degree of freedom less."""
+    share, others = square / np.maximum(total, EXACT), np.maximum(np.subtract(df, 1.0), 1e-3)
+    t = np.sqrt(share * others / np.maximum(1 - share, 1e-9))
+    p = 2 * square.shape[-1] * stdtr(others, -t)
+    return np.argmin(p, axis=-1), np.minimum(p.min(-1), 1.0)
 
 
 def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.intp]) -> tuple[Array, Array]:
@@ -174,7 +182,7 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
     if len(inner) < MANY_PAIRS:
         return np.zeros(cells), np.ones(cells)
-    q = np.linalg.qr(free.jacobian * free.root_weights[..., None])[0]
+    q = free.basis
     null = _refitted(_normal_errors(n), ranks, q, inner)
     aq, cq = _beside(q, inner), _correlated(q, sizes)
     qaq, qcq = np.swapaxes(q, -1, -2) @ aq, np.swapaxes(q, -1, -2) @ cq
