@@ -32,7 +32,7 @@ QUOTED = {
     "3.59 [2.72, 4.74] at hit 0.310": "3.59 [2.72, 4.74] times at 0.310",
     "at L0 137, 189": "L0 of 137 and 189",
     "2.57 [1.98, 3.34]": "becomes [1.98, 3.34]",
-    "6.1 [2.3, 16.4]": "",
+    "6.7 [1.2, 36.8]": "",
     "gated k / largest x = 52": "52 times beyond the data",
     "gated k / largest x = 2.7, baseline k / largest x = 2.8": "factors 2.7 and 2.8",
     "5.0 [3.9, 6.5]": "",
