@@ -54,8 +54,7 @@ nothing: where the loud family is the smaller one, equal families are told apart
 their limits hold the truth less often. With one noise for both, 16 v 6 at 3 times are told apart in 18 %, and limits hold in 73 %
 (600 tables of another seed). A remark names the family that errs more: the remedy is more SAEs of it.
 
-{shown}
-"""
+{shown}"""
 
 
 def left_out(cells: list[dict[str, Any]] | None) -> str:
