@@ -102,9 +102,9 @@ def tables(sds: tuple[float, float], sizes: tuple[int, int], cells: int = 250) -
 @pytest.mark.parametrize(
     ("sds", "sizes", "most_told"),
     [
-        ((0.03, 0.09), (16, 6), 0.13),
-        ((0.02, 0.15), (16, 5), 0.155),
-        ((0.03, 0.09), (12, 4), 0.155),
+        ((0.03, 0.09), (16, 6), 0.15),
+        ((0.02, 0.15), (16, 5), 0.18),
+        ((0.03, 0.09), (12, 4), 0.175),
         ((0.05, 0.05), (16, 6), 0.06),
     ],
     ids=["3 times", "7 times", "four", "equal"],
@@ -112,19 +112,19 @@ def tables(sds: tuple[float, float], sizes: tuple[int, int], cells: int = 250) -
 def test_equal_families_of_unlike_noise_are_seldom_told_apart(
     sds: tuple[float, float], sizes: tuple[int, int], most_told: float
 ) -> None:
-    """Limits: what 1,000 other tables gave (8, 10, 10, 2 % told apart, 88 % held or more), and three standard
+    """Limits: what 1,000 other tables gave (9, 12, 11, 2 % told apart, 83 % held or more), and three standard
     errors. With one variance for both families 18, 30, 22 % are told apart, and intervals hold 73, 55, 66 %.
     """
     found = frontier.compare(tables(sds, sizes), "relu").comparisons
     told = np.mean([c.verdict in ("better", "worse", "crossing") for c in found])
     held = np.mean([c.potency.ratio_low <= 1 <= c.potency.ratio_high for c in found])
-    assert told <= most_told and held >= 0.83
+    assert told <= most_told and held >= 0.76
     if sds[1] > 4 * sds[0]:
         assert np.mean([any(d.kind is Kind.unequal_noise for d in c.doubts) for c in found]) > 0.7
 
 
 def test_points_of_a_noisy_family_are_no_outliers() -> None:
-    """The level is 1 % (other tables: 1.2 %); against one variance for all it was 40 %.
+    """The level is 1 % (1,000 other tables: 3.3 %); against one variance for all it was 40 %.
 
     Where families err alike, a failed training is one still.
     """
@@ -133,7 +133,7 @@ def test_points_of_a_noisy_family_are_no_outliers() -> None:
         found = frontier.compare(table, "relu").comparisons
         return float(np.mean([any(d.kind is Kind.outlier for d in c.doubts) for c in found]))
 
-    assert outliers(tables((0.03, 0.15), (16, 8))) <= 0.035
+    assert outliers(tables((0.03, 0.15), (16, 8))) <= 0.067
     failed = tables((0.05, 0.05), (16, 8), 100)
     one = (failed.groupby(["family", "layer"]).cumcount() == 4) & (failed["family"] == "topk")
     failed.loc[one, "loss_recovered"] -= 0.3

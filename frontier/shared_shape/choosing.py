@@ -3,8 +3,7 @@
 Degrees of the shape (2 to 4, to 6 in long families) and of the families' deviations (1 or 2) have the least
 AICc. Which errors hold is uncertain with few points, so that all likely ones are kept with Akaike weights
 (Burnham & Anderson 2002, section 4.3), and whatever is tested or estimated is averaged over them. The price
-of choosing is thereby inside the error rates that `make verdicts` counts. Where families err unequally, each
-counts by its own noise about the least shape: else a shape bends to the few points of a noisy family.
+of choosing is thereby inside the error rates that `make verdicts` counts.
 """
 
 from __future__ import annotations
@@ -19,7 +18,6 @@ from frontier.errors import Errors
 from frontier.shared_shape.cells import TOGETHER, Batch
 from frontier.shared_shape.excess import errors_of
 from frontier.shared_shape.models import DEGREES, LEAST_DF, Array, Layout, fit_linear
-from frontier.shared_shape.noise import weights
 
 ADDITIVE_COST = 4.0
 """Twice the gain in log-likelihood that a second component of the errors must bring, per residual point."""
@@ -76,16 +74,12 @@ def choose(batch: Batch) -> Models:
         errors = errors_of(constant[:, None])
         t = errors.scale(y[rows])
         jacobian = errors.log_jacobian(y[rows]).sum(-1)
-        counted = None
         for layout, least in candidates(batch):
-            fitted = fit_linear(layout.columns(batch.z[rows], moved=True), t, errors)
-            if counted is None:
-                counted = weights(fitted, layout.family)
-            rss, p = (counted * fitted.residuals**2).sum(-1), layout.n_free
-            fits = n * np.log(np.maximum(rss, 1e-280) / n) - np.log(counted).sum(-1)
-            aicc = fits - 2 * jacobian + _penalty(n, p, least)
+            rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, errors).rss
+            p = layout.n_free
+            aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
             aicc += ADDITIVE_COST * n / (n - p) * (constant > 0) + BEND_COST * (layout.deviation > 1)
-            additive = np.sqrt(fitted.rss / (n - p)) * np.maximum(constant, 0)
+            additive = np.sqrt(rss / (n - p)) * np.maximum(constant, 0)
             short = additive < SHORT_OF_KNOWN * batch.known_error[rows]
             aicc += np.where(short, IMPOSSIBLE * (1 - 1e-3 * k), 0.0)
             less = aicc < score[k, rows]

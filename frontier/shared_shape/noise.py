@@ -22,13 +22,11 @@ from scipy.special import chdtrc, fdtrc
 from frontier.shared_shape.models import EXACT, Array, Fitted
 
 UNEQUAL = 0.05
-"""Level at which families err unequally where a shape is chosen, and where a doubt says so."""
+"""Level at which families are said to err unequally."""
 DENIED = 2.0
 """Over the number of families: level at which one variance for all is given up. By simulation: a noisy family
 among five or seven is told apart in 1 % at any level, and intervals hold 92 to 95 % (97 % without a test)."""
-LEAST_SHARE = 0.01
-"""The least SD of a family, over the loudest's, that is believed."""
-LEAST_DF = 0.5
+LEAST_DF = 1.0
 """Degrees of freedom below which a family's residuals tell no variance: it is taken to err as all do."""
 
 
@@ -76,14 +74,6 @@ def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
     """P values of one variance for all families, (cells,), and SDs of each, (cells, families)."""
     variance, df = own_variances(fitted.residuals, fitted.basis, family)
     return bartlett(variance, df), np.sqrt(variance)
-
-
-def weights(fitted: Fitted, family: NDArray[np.intp]) -> Array:
-    """What a point counts among all, (cells, points): 1, or by its family's noise where that is unequal."""
-    p, sds = unequal(fitted, family)
-    loudest = sds.max(-1, keepdims=True)
-    apart = (p < UNEQUAL)[:, None] & (loudest > 0)
-    return np.where(apart, (loudest / np.maximum(sds, LEAST_SHARE * loudest)) ** 2, 1.0)[:, family]
 
 
 def combined(fitted: Fitted, design: Array, family: NDArray[np.intp], df: float) -> tuple[Array, Array]:
