@@ -152,16 +152,19 @@ def estimated(one, inflation=1.0):
 
 
 def widest(columns, residuals, along):
-    """Variances of `along` @ coefficients: with one variance of all points, or with one of each half of them,
-    where that is larger (statsmodels' leverages say what the fit leaves to each half)."""
+    """Variances of `along` @ coefficients, and degrees of freedom.
+
+    With one variance of all points, or with one of each half of them (Satterthwaite), where that is larger;
+    leverages are statsmodels'.
+    """
     fit = sm.OLS(residuals, columns).fit()
     left = 1 - fit.get_influence().hat_matrix_diag
-    own = np.concatenate(
-        [np.full(8, (residuals[h] ** 2).sum() / left[h].sum()) for h in np.split(np.arange(16), 2)]
-    )
-    of_points = along @ np.linalg.pinv(columns)
-    one = (of_points**2).sum(-1) * (residuals**2).sum() / left.sum()
-    return np.maximum(one, of_points**2 @ own)
+    squares = (along @ np.linalg.pinv(columns)) ** 2
+    halves = [slice(0, 8), slice(8, 16)]
+    own = [squares[:, h].sum(-1) * (residuals[h] ** 2).sum() / left[h].sum() for h in halves]
+    one, apart = squares.sum(-1) * (residuals**2).sum() / left.sum(), own[0] + own[1]
+    df = apart**2 / sum(v**2 / left[h].sum() for v, h in zip(own, halves, strict=True))
+    return np.maximum(one, apart), np.where(apart > one, df, left.sum())
 
 
 @pytest.mark.parametrize("inflation", [1.0, 4.0])
@@ -175,11 +178,11 @@ def test_the_shift_and_its_error_are_scipys(inflation):
     z, t = batch.z[0], np.log(batch.y[0])
     best, covariance = scipy.optimize.curve_fit(curve, z, t, [-3, -1, 0, 0.3])
     columns = gradient_of(lambda theta: curve(z, *theta), best).T
-    variance = widest(columns, t - curve(z, *best), np.eye(4)[-1:])[0]
+    (variance,), (df,) = widest(columns, t - curve(z, *best), np.eye(4)[-1:])
     assert covariance[-1, -1] <= variance * (1 + 1e-6)
     assert found.shift[0] == pytest.approx(best[-1], rel=1e-5)
     assert found.shift_se[0] == pytest.approx(np.sqrt(inflation * variance), rel=1e-4)
-    assert found.shift_df[0] <= 12 and found.df[0] <= 11
+    assert found.shift_df[0] == pytest.approx(df, rel=1e-4) and df < 12
 
 
 def potency_of(coefficients, hit, z, degree=2):
@@ -216,6 +219,7 @@ def test_the_potency_its_errors_and_every_left_out_point_are_those_of_least_squa
     assert found.potency[0, MIDDLE] == pytest.approx(potency(fit.params), abs=2e-4)  # read off a grid
     g = gradient_of(potency, fit.params)
     assert found.potency_se[0, MIDDLE] == pytest.approx(np.sqrt(g @ fit.cov_params() @ g), rel=1e-3)
+    assert found.df[0] == pytest.approx(widest(x, fit.resid, g[None])[1][0], rel=1e-3)
     robust = max(np.sqrt(g @ fit.cov_HC2 @ g), np.sqrt(g @ fit.cov_params() @ g))
     assert found.robust_se[0, MIDDLE] == pytest.approx(robust, rel=1e-3)
     without = [potency(sm.OLS(np.delete(logs, i), np.delete(x, i, 0)).fit().params) for i in range(len(logs))]
@@ -263,7 +267,7 @@ def test_the_difference_of_hits_is_that_of_least_squares():
     at = np.linspace(max(z[0], z[8]), min(z[7], z[15]), found.gap.shape[1])
     columns = np.stack([0 * at, 0 * at, 0 * at, 1 + 0 * at, at], -1)
     assert found.gap[0] == pytest.approx(columns @ fit.params, abs=1e-8)
-    se = np.sqrt(widest(fit.model.exog, fit.resid, columns))
+    se = np.sqrt(widest(fit.model.exog, fit.resid, columns)[0])
     assert found.gap_se[0] == pytest.approx(se, rel=1e-6)
 
 

@@ -100,25 +100,25 @@ def tables(sds: tuple[float, float], sizes: tuple[int, int], cells: int = 250) -
 
 
 @pytest.mark.parametrize(
-    ("sds", "sizes", "most_told"),
+    ("sds", "sizes", "most_told", "least_held"),
     [
-        ((0.03, 0.09), (16, 6), 0.15),
-        ((0.02, 0.15), (16, 5), 0.18),
-        ((0.03, 0.09), (12, 4), 0.175),
-        ((0.05, 0.05), (16, 6), 0.06),
+        ((0.03, 0.09), (16, 6), 0.15, 0.84),
+        ((0.02, 0.15), (16, 5), 0.18, 0.81),
+        ((0.03, 0.09), (12, 4), 0.175, 0.76),
+        ((0.05, 0.05), (16, 6), 0.06, 0.91),
     ],
     ids=["3 times", "7 times", "four", "equal"],
 )
 def test_equal_families_of_unlike_noise_are_seldom_told_apart(
-    sds: tuple[float, float], sizes: tuple[int, int], most_told: float
+    sds: tuple[float, float], sizes: tuple[int, int], most_told: float, least_held: float
 ) -> None:
-    """Limits: what 1,000 other tables gave (9, 12, 11, 2 % told apart, 83 % held or more), and three standard
-    errors. With one variance for both families 18, 30, 22 % are told apart, and intervals hold 73, 55, 66 %.
+    """Limits: what 1,000 other tables gave (9, 12, 11, 2 % told apart, 90, 88, 83, 96 % held), and three
+    standard errors. With one variance for both families 18, 30, 22 % are told apart; 73, 55, 66 % held.
     """
     found = frontier.compare(tables(sds, sizes), "relu").comparisons
     told = np.mean([c.verdict in ("better", "worse", "crossing") for c in found])
     held = np.mean([c.potency.ratio_low <= 1 <= c.potency.ratio_high for c in found])
-    assert told <= most_told and held >= 0.76
+    assert told <= most_told and held >= least_held
     if sds[1] > 4 * sds[0]:
         assert np.mean([any(d.kind is Kind.unequal_noise for d in c.doubts) for c in found]) > 0.7
 

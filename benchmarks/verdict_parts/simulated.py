@@ -144,24 +144,25 @@ def searched(tables: int = 1000) -> pd.DataFrame:
     )
 
 
-UNLIKE = (((8, 8), 3), ((16, 6), 3), ((16, 5), 7), ((12, 4), 3), ((20, 3), 3))
-"""SAEs of two families, and how many times the noise of the first is that of the second."""
+UNLIKE = (((8, 8), 3), ((16, 6), 3), ((16, 5), 7), ((12, 4), 3), ((20, 3), 3), ((8,) * 5, 3), ((6,) * 7, 3))
+"""SAEs of the families, and how many times the noise of the others is that of the last."""
 
 
 def unlike_noise(tables: int = 2000) -> pd.DataFrame:
-    """Equal families of which one has more noise: false verdicts and coverage."""
+    """Equal families of which the last has more noise: false verdicts on that one, and coverage."""
     rows = []
     for i, (sizes, times) in enumerate(UNLIKE):
         for j, truth in enumerate(("Hill", "power")):
             rng = np.random.default_rng([SEED, 9, i, j])
-            noises = Noise(0.02), Noise(0.02 * times)
+            noises = [Noise(0.02)] * (len(sizes) - 1) + [Noise(0.02 * times)]
             families = [
                 Study([TRUTHS[truth]], [(n, 20, 300)], noise).tables(rng, tables).assign(family=name)
                 for n, noise, name in zip(sizes, noises, NAMES, strict=False)
             ]
             found = compared(pd.concat(families, ignore_index=True))
-            design = f"{sizes[0]} v {sizes[1]}"
-            rows.append((truth, design, f"{times} times", false_share(found), coverage(found)))
+            loud = [c for c in found if c.family == NAMES[len(sizes) - 1]]
+            design = " v ".join(map(str, sizes)) if len(sizes) == 2 else f"{len(sizes)} × {sizes[0]}"
+            rows.append((truth, design, f"{times} times", false_share(loud), coverage(loud)))
     return pd.DataFrame(rows, columns=["truth", "design", "noise", "false verdicts", "coverage"])
 
 

@@ -50,6 +50,14 @@ def over_seeds(
     ------
     EvaluationError
         If a group has one seed.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"family": "topk", "seed": [0, 1, 2], "kl": [0.20, 0.22, 0.21], "kl_se": 0.01})
+    >>> over_seeds(table, "kl", ["family"], batches=16)[["family", "kl", "kl_low", "kl_high"]].round(3)
+      family    kl  kl_low  kl_high
+    0   topk  0.21   0.185    0.235
     """
     rows = []
     for names, part in table.groupby(list(by), sort=False):

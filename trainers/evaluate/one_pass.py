@@ -72,7 +72,8 @@ def evaluate(
         A bar on the terminal, or a function called with what is done, how much of it, and of how much.
     memory : int, optional
         Bytes for SAEs and codes, and again for logits, on the model's device; by default a quarter of what is
-        free there. Batches are read in parts, and SAEs moved in groups, that fit.
+        free there. Batches are read in parts, and SAEs moved in groups, that fit; sums of parts may differ in
+        the last digits.
     protocol : str
         Names corpus, context length and special tokens; rows with different ones are not compared.
 

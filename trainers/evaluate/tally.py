@@ -83,10 +83,9 @@ class Tally:
                 f"SAE {self._names[member]!r} gives {list(t_hat.shape)}, the activations are "
                 f"{list(opened.target.shape)}"
             )
-        own, sizes = self._own(member, sae, opened, f), f.abs()
-        l1 = total(sizes)
-        counts = sizes.sign_().sum(0, dtype=torch.float32).long()  # [F]; in place, exact below 2^24 rows
-        self._take(batch, member, {"l0": total(counts), "l1": l1} | own)
+        counts = (f != 0).sum(0)  # [F]
+        found = {"l0": total(counts), "l1": total(f.abs())} | self._own(member, sae, opened, f)
+        self._take(batch, member, found)
         self._firing.add(batch, member, counts.cpu().numpy())
         return t_hat
 

@@ -153,8 +153,9 @@ def _moments(
             error = wanted - reconstruction(sae, part, f).float()
             fired += float((f != 0).sum())
             errors.append((group, float(error.square().sum(dtype=torch.float64))))
-            for name, values in zip(predictors, (part, f), strict=False):
-                found[name].add(group, values, error)
+            values = {"input": part, "latents": f}
+            for name in predictors:
+                found[name].add(group, values[name], error)
     per_group = np.bincount([g for g, _ in errors], [e for _, e in errors], GROUPS)
     return found, _with_and_without(per_group), fired
 
