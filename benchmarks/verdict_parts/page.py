@@ -49,11 +49,11 @@ def unlike(cells: list[Record]) -> str:
     shown = table(rows, "SAEs", "noise of the last", "curve", "told apart", "limits hold 1")
     return f"""## Where one family errs more than the other
 
-Between two families each counts with its own noise where that is larger (Welch). Few SAEs hardly tell their noise, three next to
-nothing: where the loud family is the smaller one, equal families are told apart more often than in the 5 % that are promised, and
-their limits hold the truth less often. Three and more families vouch
-for one noise unless it is denied. With one noise for both, 16 v 6 at 3 times are told apart in 18 %, and limits hold in 73 %
-(600 tables of another seed). A remark names the family that errs more: the remedy is more SAEs of it.
+Between two families each counts with its own noise where that is larger (Welch); three and more vouch for one noise unless it is
+denied. Few SAEs hardly tell their noise, three next to nothing: where the loud family is the smaller of two, equal families are
+told apart more often than in the 5 % that are promised, and limits hold the truth less often. With one noise for both, 16 v 6 at
+3 times are told apart in 18 %, and limits hold in 73 % (600 tables of another seed). A remark names the family that errs more: the
+remedy is more SAEs of it.
 
 {shown}"""
 

@@ -28,7 +28,7 @@ DENIED = 2.0
 `make verdicts` are five and seven families; without this test intervals of seven are too wide."""
 LEAST_DF = 1.0
 """Degrees of freedom below which a family's residuals tell no variance: it is taken to err as all do. With
-0.5, three SAEs had limits of [0.20, 5.5] that now have [0.88, 1.23] (Matryoshka in docs/learning_rates.md)."""
+0.5, three SAEs had limits of [0.20, 5.5], now [0.88, 1.23] (Matryoshka in docs/learning_rates.md)."""
 
 
 def own_variances(residuals: Array, basis: Array, family: NDArray[np.intp]) -> tuple[Array, Array]:
