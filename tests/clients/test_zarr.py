@@ -9,7 +9,7 @@ import torch
 from trainers.activations import StoredActivations
 from trainers.text import TextError
 
-zarr = pytest.importorskip("zarr")
+zarr = pytest.importorskip("zarr", reason="zarr is not installed (make clients)")
 
 ROWS = np.random.default_rng(0).standard_normal((90, 8, 12)).astype(np.float32)
 NUMBERS = torch.from_numpy(np.random.default_rng(1).permutation(720).reshape(9, 80))

@@ -12,7 +12,7 @@ from frontier.metrics import frames
 from frontier.readers import columnar
 from frontier.records import record_of
 
-pl = pytest.importorskip("polars")
+pl = pytest.importorskip("polars", reason="polars is not installed (extra polars)")
 
 
 def whole(rows=400):
@@ -139,7 +139,8 @@ def test_batches_are_no_saes_in_a_large_table_either(path, form):
 
 
 def test_a_packed_file_is_refused_before_it_unfolds(tmp_path, monkeypatch):
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
+
     monkeypatch.setattr(columnar, "MOST_CELLS", 10_000_000)
     monkeypatch.setattr(columnar, "LARGE", 10_000_000)
     long = pa.table({"l0": pa.DictionaryArray.from_arrays(np.zeros(6_000_000, "i1"), [1.0])})
