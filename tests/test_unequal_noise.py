@@ -39,7 +39,7 @@ def test_variances_and_degrees_of_freedom_of_a_difference_are_welchs() -> None:
 def test_p_values_of_one_added_column_are_welchs() -> None:
     t = two_samples()
     null, free = means(t, apart=False), means(t, apart=True)
-    p = p_of_added(null.residuals, null.basis, free.basis, FAMILY, np.ones(1), np.array([13.0]))
+    p = p_of_added(null.residuals, free.basis, 1, FAMILY, np.ones(1), np.array([13.0]))
     assert p[0] == pytest.approx(stats.ttest_ind(*np.split(t[0], [SIZES[0]]), equal_var=False).pvalue)
 
 
@@ -54,7 +54,7 @@ def test_a_family_of_too_few_points_is_taken_to_err_as_all_do() -> None:
     family = np.repeat([0, 1], (9, 1))
     t = np.random.default_rng(0).normal(size=(1, 10))
     free = fit_linear(np.stack([np.ones(10), family == 1], -1)[None].astype(float), t, LOG)
-    variance, df = own_variances(free.residuals, free.basis, family)
+    variance, df = own_variances(free.residuals, free.basis.leverage, family)
     assert (variance[0, 1], df[0, 1]) == (pytest.approx(free.rss[0] / 8), pytest.approx(8))
 
 

@@ -20,8 +20,9 @@ from frontier.distributions import t_quantile
 from frontier.shared_shape import Cell, SharedShape
 from frontier.shared_shape.cells import batches
 from frontier.shared_shape.choosing import choose
+from frontier.shared_shape.descent import of_log
 from frontier.shared_shape.excess import errors_of
-from frontier.shared_shape.models import Layout, fit_linear, of_log
+from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.pair_curves import Curves
 
 FILE = Path("../shared/data/real/pythia160m_layer8_two_protocols.csv")
@@ -128,7 +129,8 @@ def predicted(cell: Cell, f: int, z: float, more: int = 0) -> tuple[float, float
     moved = f if f != base else (0 if base else 1)
     chosen = int(models.degree[k, 0]) + more, int(models.deviation[k, 0])
     layout = Layout(batch.sizes, batch.distinct, *chosen, base, moved)
-    free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
+    columns, t = layout.columns(batch.z, moved=True), errors.scale(batch.y)
+    free = fit_linear(columns, t, errors, layout.own(batch.z))
     df = batch.z.shape[-1] - layout.n_free
     curves = Curves(layout, free, df, np.ones(1), 1.0)
     at = (np.array([[z]]) - batch.middle) / batch.spread

@@ -21,7 +21,7 @@ from frontier.problems import Array
 from frontier.ratios.observed import ObservedRatio, between, line_of
 from frontier.results import Group, Result, held, in_words, telling
 from frontier.shared_shape import MIDDLE, Analysis, Cell, SharedShape, analysed
-from frontier.shared_shape.models import STEEPEST
+from frontier.shared_shape.descent import STEEPEST
 from frontier.views import View
 from frontier.wording import number
 

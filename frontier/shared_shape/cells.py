@@ -21,6 +21,9 @@ MANY_LEVELS = max(DEGREES) + 2
 TOGETHER = 512
 """Cells in a batch: fewer cost more calls (7 % at 256), and a bar must move."""
 
+MOST_NUMBERS = 1 << 21
+"""Points times families in a batch of cells of many families, so that its arrays stay small."""
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -111,12 +114,15 @@ class Batch:
 
 
 def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
-    """The comparable cells, gathered by structure, at most `TOGETHER` at once."""
+    """The comparable cells, gathered by structure, at most `TOGETHER` at once, fewer where they are large."""
     by_structure: dict[tuple[Any, ...], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.comparable:
             by_structure.setdefault((cell.sizes, cell.distinct, cell.levels, cell.floored), []).append(i)
-    parts = (rows[i : i + TOGETHER] for rows in by_structure.values() for i in range(0, len(rows), TOGETHER))
+    parts = []
+    for (sizes, *_), rows in by_structure.items():
+        many = max(1, min(TOGETHER, MOST_NUMBERS // (sum(sizes) * len(sizes))))
+        parts += [rows[i : i + many] for i in range(0, len(rows), many)]
     for rows in parts:
         own = tuple(cells[i] for i in rows)
         z, y = np.stack([c.z for c in own]), np.stack([c.y for c in own])

@@ -72,10 +72,10 @@ def choose(batch: Batch) -> Models:
     for k, rows in _together(y, constants):
         constant = constants[k, rows]
         errors = errors_of(constant[:, None])
-        t = errors.scale(y[rows])
+        z, t = batch.z[rows], errors.scale(y[rows])
         jacobian = errors.log_jacobian(y[rows]).sum(-1)
         for layout, least in candidates(batch):
-            rss = fit_linear(layout.columns(batch.z[rows], moved=True), t, errors).rss
+            rss = fit_linear(layout.columns(z, moved=True), t, errors, layout.own(z)).rss
             p = layout.n_free
             aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
             aicc += ADDITIVE_COST * n / (n - p) * (constant > 0) + BEND_COST * (layout.deviation > 1)

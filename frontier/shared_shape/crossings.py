@@ -33,7 +33,8 @@ def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[flo
     if df < 1:
         return None
     errors = errors_of(np.array([[shape.constant]]))
-    free = fit_linear(layout.columns(batch.z, moved=True), errors.scale(batch.y), errors)
+    z, t = batch.z, errors.scale(batch.y)
+    free = fit_linear(layout.columns(z, moved=True), t, errors, layout.own(z))
     widened = shape.scatter.widened
     sign = 1.0 if moved == f else -1.0
     wide = np.array([widened.inflation]), sign

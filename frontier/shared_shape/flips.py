@@ -18,8 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from frontier.shared_shape.models import EXACT, Array, Fitted
+from frontier.curves import Array
+from frontier.shared_shape.descent import EXACT, Fitted
 from frontier.shared_shape.noise import p_of_added
+from frontier.shared_shape.own_columns import Basis
 
 FLIPS = 499
 ALL_UP_TO = 9
@@ -45,7 +47,7 @@ def added_columns(
     ----------
     null : fits of the null model
     columns : (cells, points, columns)
-        They contain the null model's in their span.
+        The null model's first, then those beyond.
     ranks : (cells, points)
         Which column of the sign patterns a point takes: the same whatever the order of families.
     inflation : (cells,), optional
@@ -62,25 +64,27 @@ def added_columns(
         The larger of both tests' p values; that of the F test where it is above `FAR` or no flip reaches the
         statistic.
     """
-    small, large = null.basis, np.linalg.qr(columns * null.root_weights[..., None])[0]
-    df1, df2 = large.shape[-1] - small.shape[-1], null.residuals.shape[-1] - large.shape[-1]
+    basis, before = null.basis_of(columns), null.theta.shape[-1]
+    df1, df2 = columns.shape[-1] - before, null.residuals.shape[-1] - basis.rank
     wide = np.ones(len(columns)) if inflation is None else inflation
-    observed = _gain(null.residuals[:, None], small, large)[:, 0] / wide
+    square = (null.residuals**2).sum(-1)
+    observed = _gain(null.residuals[:, None], square, basis, before)[:, 0] / wide
     f = observed * df2 / df1
     most = np.full(len(f), float(df2)) if df is None else np.minimum(df, df2)
     p = fdtrc(df1, most, f)
     near = np.flatnonzero(p < FAR)
     if family is not None and len(near):
-        apart = p_of_added(null.residuals[near], small[near], large[near], family, wide[near], most[near])
+        apart = p_of_added(null.residuals[near], basis.take(near), df1, family, wide[near], most[near])
         p[near] = np.maximum(p[near], apart)
-    leverage = np.minimum((small**2).sum(-1), MOST_LEVERAGE)
+    leverage = np.minimum(Basis(basis.shared[..., :before], basis.own).leverage, MOST_LEVERAGE)
     spread = null.residuals / np.sqrt(1 - leverage)
-    reached = np.zeros(len(p))
+    square, reached = (spread**2).sum(-1), np.zeros(len(p))
     signs, near = flips(spread.shape[-1]), np.flatnonzero(p < FAR)
     for part, some in blocks(len(near), *signs.shape):
         cells = near[part]
         turned = spread[cells, None] * np.swapaxes(signs[some][:, ranks[cells]], 0, 1)
-        reached[cells] += (_gain(turned, small[cells], large[cells]) >= observed[cells, None]).sum(-1)
+        gain = _gain(turned, square[cells], basis.take(cells), before)
+        reached[cells] += (gain >= observed[cells, None]).sum(-1)
     reached /= len(signs)
     return np.where(reached > 0, np.maximum(p, reached), p), f
 
@@ -99,12 +103,15 @@ def ranks_of(z: Array, y: Array) -> NDArray[np.intp]:
     return np.argsort(np.lexsort((y, z), axis=-1), axis=-1)
 
 
-def _gain(residuals: Array, small: Array, large: Array) -> Array:
-    """Share by which the larger model lowers the rss, over what it leaves, (cells, flips)."""
-    total = (residuals**2).sum(-1)
-    of_small, of_large = (((residuals @ basis) ** 2).sum(-1) for basis in (small, large))
-    left = np.maximum(total - of_large, EXACT * residuals.shape[-1])
-    return np.maximum(of_large - of_small, 0.0) / left
+def _gain(residuals: Array, square: Array, basis: Basis, before: int) -> Array:
+    """Share by which the shared columns beyond the first lower the rss, over what is left, (cells, flips).
+
+    `square` (cells,) is that of the residuals, which signs do not change.
+    """
+    along = (residuals @ basis.shared) ** 2
+    gained = along[..., before:].sum(-1)
+    left = square[:, None] - basis.along_own(residuals) - along[..., :before].sum(-1) - gained
+    return gained / np.maximum(left, EXACT * residuals.shape[-1])
 
 
 @lru_cache(maxsize=256)

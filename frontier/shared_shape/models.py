@@ -15,42 +15,24 @@ shape: Lawton, Sylvestre & Maggio, Technometrics 14 (1972), self-modelling regre
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from frontier.curves import Array
 from frontier.errors import LOG, Errors
+from frontier.shared_shape.descent import Fitted, Rows, descend
+from frontier.shared_shape.own_columns import Coefficients, Own, solved
 
+FEW = 16
+"""Up to as many columns of other families the whole system is solved quicker than by blocks."""
 DEGREES = (2, 3, 4, 5, 6)
 """Degrees of the shape that are tried; from 5 on where a family has twice as many points."""
 LEAST_DF = 3
 """Degrees of freedom that a shape of degree 2 must leave, else it is a line."""
-MAX_STEPS = 40
-RIDGE = 1e-11
-FURTHEST = 6.0
-"""The longest step of a coefficient, in units of the cell's spread of log L0."""
 FURTHEST_SHIFT = 4.0
-"""Shifts beyond this, in the same units, are none that the points carry."""
-STEEPEST = 200.0
-"""Logarithms of hits beyond this are cut, so that their exponentials stay finite."""
-EXACT = 1e-20
-"""Mean squares below this are rounding: the points lie on the curve."""
-
-
-def of_log(errors: Errors, eta: Array) -> tuple[Array, Array]:
-    """An expected hit exp(η) on the errors' scale, and the derivative by η: the root of a point's weight.
-
-    >>> import numpy as np
-    >>> of_log(LOG, np.array([0.5]))
-    (array([0.5]), array([1.]))
-    """
-    eta = np.clip(eta, -STEEPEST, STEEPEST)
-    f = np.exp(eta)
-    return (eta if errors is LOG else errors.scale(f)), f / errors.spread(f)
+"""Shifts beyond this, in units of the cell's spread of log L0, are none that the points carry."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +61,26 @@ class Layout:
         return min(self.deviation, self.degree, self.distinct[f] - 1, self.distinct[self.base] - 1)
 
     def columns(self, z: Array, *, moved: bool) -> Array:
-        """Columns of the linear models, (cells, points, columns): common, or with `moved` free.
+        """Shared columns of the linear models, (cells, points, columns): common, or with `moved` free.
 
-        Columns of `moved` are the last.
+        Columns of `moved` are the last. Before them those of the other families, if they are few.
         """
-        family = self.family
-        parts = [z**j for j in range(self.degree + 1)]
-        others = [f for f in range(len(self.sizes)) if f not in (self.base, self.moved)]
-        for f in [*others, *([self.moved] if moved else [])]:
-            parts += [(family == f) * z**j for j in range(self.deviations(f) + 1)]
-        return np.stack(np.broadcast_arrays(*parts), -1)
+        common, own = powers(z, self.degree), self._own(z)
+        parts = [common, own.apart(own.columns)] if 0 < own.count <= FEW else [common]
+        if moved:
+            parts.append((self.family == self.moved)[:, None] * common[..., : self.tested])
+        return np.concatenate(parts, -1) if len(parts) > 1 else common
+
+    def own(self, z: Array) -> Own:
+        """Columns of the families outside the pair, if they are many."""
+        own = self._own(z)
+        return own if own.count > FEW else Own.none(z)
+
+    def _own(self, z: Array) -> Own:
+        counts = [self.deviations(f) + 1 for f in range(len(self.sizes))]
+        counts[self.base] = counts[self.moved] = 0
+        on = np.arange(max(counts)) < np.array(counts)[self.family, None]
+        return Own(on * powers(z, max(counts))[..., :-1], self.sizes, tuple(counts))
 
     @property
     def tested(self) -> int:
@@ -102,62 +94,37 @@ class Layout:
         return self.degree + 1 + sum(self.deviations(f) + 1 for f in families)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Optima of a batch: coefficients, rss on the errors' scale, residuals, √weights, and the columns."""
-
-    theta: Array
-    rss: Array
-    residuals: Array
-    root_weights: Array
-    jacobian: Array
-
-    @cached_property
-    def covariance(self) -> Array:
-        """Inverse of J'WJ, (cells, coefficients, coefficients): the covariance up to σ²."""
-        return np.asarray(np.linalg.inv(_normal(self.weighted)), dtype=np.float64)
-
-    @cached_property
-    def weighted(self) -> Array:
-        """The columns, each point's times the root of its weight."""
-        return self.jacobian * self.root_weights[..., None]
-
-    @cached_property
-    def basis(self) -> Array:
-        """An orthonormal basis of the weighted columns."""
-        return np.linalg.qr(self.weighted)[0]
-
-
-def fit_linear(columns: Array, t: Array, errors: Errors) -> Fitted:
-    """Least squares on the errors' scale, η linear in `columns`; in closed form with log errors."""
-    theta = _solve(columns, t if errors is LOG else _start(t, errors))
-
-    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
-        own = columns if len(rows) == len(columns) else columns[rows]
-        return (own @ theta[..., None])[..., 0], own
-
+def fit_linear(columns: Array, t: Array, errors: Errors, own: Own | None = None) -> Fitted:
+    """Least squares on the errors' scale, η linear in the columns; in closed form with log errors."""
+    own = Own.none(t) if own is None else own
+    theta = solved(columns, own, t if errors is LOG else _start(t, errors))
     if errors is LOG:
-        residuals = t - (columns @ theta[..., None])[..., 0]
-        return Fitted(theta, (residuals**2).sum(-1), residuals, np.ones_like(t), columns)
-    return _descend(curve, theta, t, errors)
+        residuals = t - (columns @ theta.shared[..., None])[..., 0] - own.times(theta.own)
+        rss = (residuals**2).sum(-1)
+        return Fitted(theta.shared, rss, residuals, np.ones_like(t), columns, theta.own, own)
+
+    def curve(theta: Coefficients, rows: Rows) -> tuple[Array, Array, Own]:
+        whole = len(rows) == len(columns)
+        here, beside = (columns, own) if whole else (columns[rows], own.take(rows))
+        return (here @ theta.shared[..., None])[..., 0] + beside.times(theta.own), here, beside
+
+    return descend(curve, theta, t, errors)
 
 
 def fit_shift(layout: Layout, z: Array, t: Array, errors: Errors) -> Fitted:
     """The shift model: the last coefficient is s, the others those of the common model."""
-    linear = layout.columns(z, moved=False)
-    on = layout.family == layout.moved
-    d = layout.degree
+    linear, own = layout.columns(z, moved=False), layout.own(z)
+    on, d = layout.family == layout.moved, layout.degree
 
-    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
-        beta, s = theta[:, :-1], theta[:, -1:]
-        u = z[rows] + on * s
+    def curve(theta: Coefficients, rows: Rows) -> tuple[Array, Array, Own]:
+        beta, s, beside = theta.shared[:, :-1], theta.shared[:, -1:], own.take(rows)
         columns = linear[rows]
-        columns[..., : d + 1] = powers(u, d)
+        columns[..., : d + 1] = powers(z[rows] + on * s, d)
         slope = (columns[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1 : d + 1])).sum(-1)
-        eta = (columns * beta[:, None]).sum(-1)
-        return eta, np.concatenate([columns, (on * slope)[..., None]], -1)
+        eta = (columns * beta[:, None]).sum(-1) + beside.times(theta.own)
+        return eta, np.concatenate([columns, (on * slope)[..., None]], -1), beside
 
-    return _descend(curve, _shift_start(layout, z, t, errors), t, errors)
+    return descend(curve, _shift_start(layout, z, t, errors), t, errors)
 
 
 def fit_moved(layout: Layout, z: Array, t: Array, errors: Errors, shift: Fitted) -> Fitted:
@@ -166,18 +133,20 @@ def fit_moved(layout: Layout, z: Array, t: Array, errors: Errors, shift: Fitted)
     Half-way between both families' places, so that either of them may be the moved one. Coefficients: those
     of the common model, s, then those of the own powers (`tested` - 1 of them).
     """
-    linear, on = layout.columns(z, moved=False), (layout.family == layout.moved)[:, None]
-    common, d, own = linear.shape[-1], layout.degree, layout.tested - 1
+    linear, own = layout.columns(z, moved=False), layout.own(z)
+    on, d, common = (layout.family == layout.moved)[:, None], layout.degree, linear.shape[-1]
 
-    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
-        s, at = theta[:, common, None], z[rows]
-        columns = linear[rows]
+    def curve(theta: Coefficients, rows: Rows) -> tuple[Array, Array, Own]:
+        beta, s, deviation = np.split(theta.shared, [common, common + 1], -1)
+        at, columns, beside = z[rows], linear[rows], own.take(rows)
         columns[..., : d + 1] = powers(at + on[:, 0] * s, d)
-        more, by_shift = moved_columns(at, s, theta[:, : d + 1], theta[:, common + 1 :])
-        eta = (columns * theta[:, None, :common]).sum(-1) + (on * more * theta[:, None, common + 1 :]).sum(-1)
-        return eta, np.concatenate([columns, on * by_shift[..., None], on * more], -1)
+        more, by_shift = moved_columns(at, s, beta[:, : d + 1], deviation)
+        eta = (columns * beta[:, None]).sum(-1) + (on * more * deviation[:, None]).sum(-1)
+        columns = np.concatenate([columns, on * by_shift[..., None], on * more], -1)
+        return eta + beside.times(theta.own), columns, beside
 
-    return _descend(curve, np.concatenate([shift.theta, np.zeros((len(z), own))], -1), t, errors)
+    start = np.concatenate([shift.theta, np.zeros((len(z), layout.tested - 1))], -1)
+    return descend(curve, Coefficients(start, shift.own_theta), t, errors)
 
 
 def moved_columns(
@@ -209,19 +178,20 @@ def fit_shifts(layout: Layout, z: Array, t: Array, errors: Errors, start: Array)
 
     `start` (cells, families - 1) holds shifts to begin with.
     """
-    d, m = layout.degree, len(layout.sizes)
-    on = layout.family[None, :, None] == np.arange(1, m)
+    d, sizes = layout.degree, layout.sizes
+    on = (layout.family > 0)[:, None]
 
-    def curve(theta: Array, rows: Rows) -> tuple[Array, Array]:
-        beta, s = theta[:, : d + 1], theta[:, d + 1 :]
-        columns = powers(z[rows] + (on * s[:, None]).sum(-1), d)
-        slope = (columns[..., :d] * (np.arange(1, d + 1) * beta[:, None, 1:])).sum(-1)
-        return (columns * beta[:, None]).sum(-1), np.concatenate([columns, on * slope[..., None]], -1)
+    def curve(theta: Coefficients, rows: Rows) -> tuple[Array, Array, Own]:
+        columns = powers(z[rows] + np.repeat(theta.own[..., 0], sizes, axis=-1), d)
+        slope = (columns[..., :d] * (np.arange(1, d + 1) * theta.shared[:, None, 1:])).sum(-1)
+        eta = (columns * theta.shared[:, None]).sum(-1)
+        return eta, columns, Own(on * slope[..., None], sizes, (0, *[1] * (len(sizes) - 1)))
 
-    placed = z + (on * start[:, None]).sum(-1)
-    shape = fit_linear(placed[..., None] ** np.arange(d + 1), t, errors).theta
-    fitted = _descend(curve, np.concatenate([shape, start], -1), t, errors)
-    return fitted.theta[:, : d + 1], fitted.theta[:, d + 1 :]
+    begin = np.concatenate([np.zeros((len(z), 1)), start], -1)
+    placed = z + np.repeat(begin, sizes, axis=-1)
+    shape = fit_linear(powers(placed, d), t, errors).theta
+    fitted = descend(curve, Coefficients(shape, begin[..., None]), t, errors)
+    return fitted.theta, fitted.own_theta[:, 1:, 0]
 
 
 def placed_shifts(sizes: tuple[int, ...], levels: int, z: Array, y: Array) -> Array:
@@ -237,28 +207,26 @@ def placed_shifts(sizes: tuple[int, ...], levels: int, z: Array, y: Array) -> Ar
         return np.zeros((len(z), m))
     t = _logs(y)
     layout = Layout(sizes, tuple(min(s, 3) for s in sizes), degree, 0, 0, 1)
-    raised = fit_linear(layout.columns(z, moved=True), t, LOG).theta
+    constant = np.broadcast_to(np.where(layout.family > 0, 1.0, 0.0)[:, None], (*z.shape, 1))
+    own = Own(constant, sizes, (0, *[1] * (m - 1)))
+    raised = fit_linear(powers(z, degree), t, LOG, own).own_theta[:, 1:, 0]
     slope = np.minimum((z * (t - t.mean(-1, keepdims=True))).sum(-1) / (z**2).sum(-1), -0.05)
-    order = [*range(2, m), 1]  # as the columns of a layout are
-    start = np.zeros((len(z), m))
-    start[:, order] = np.clip(raised[:, degree + 1 :] / slope[:, None], -1.5, 1.5)
-    _, found = fit_shifts(layout, z, t, LOG, start[:, 1:])
+    _, found = fit_shifts(layout, z, t, LOG, np.clip(raised / slope[:, None], -1.5, 1.5))
     known = np.isfinite(found) & (np.abs(found) <= FURTHEST_SHIFT)
     return np.concatenate([np.zeros((len(z), 1)), np.where(known, found, 0.0)], -1)
 
 
-def _shift_start(layout: Layout, z: Array, t: Array, errors: Errors) -> Array:
+def _shift_start(layout: Layout, z: Array, t: Array, errors: Errors) -> Coefficients:
     """A common curve with the moved family at a constant distance; the distance over the mean slope."""
-    on = (layout.family == layout.moved).astype(float)
-    columns = layout.columns(z, moved=False)
-    raised = np.concatenate([columns, np.broadcast_to(on, z.shape)[..., None]], -1)
-    theta = fit_linear(raised, t, errors).theta
-    d = layout.degree
-    here = z[:, layout.family == layout.moved].mean(-1)
-    powers = here[:, None] ** np.arange(d)
-    slope = (powers * np.arange(1, d + 1) * theta[:, 1 : d + 1]).sum(-1)
+    on = layout.family == layout.moved
+    raised = np.concatenate([layout.columns(z, moved=False), np.broadcast_to(on, z.shape)[..., None]], -1)
+    fitted = fit_linear(raised, t, errors, layout.own(z))
+    theta, d = fitted.theta, layout.degree
+    here = z[:, on].mean(-1)
+    slope = (powers(here, d - 1) * np.arange(1, d + 1) * theta[:, 1 : d + 1]).sum(-1)
     safe = np.where(slope < -0.05, slope, np.minimum(theta[:, 1], -0.05))
-    return np.concatenate([theta[:, :-1], np.clip(theta[:, -1] / safe, -1.5, 1.5)[:, None]], -1)
+    shift = np.clip(theta[:, -1] / safe, -1.5, 1.5)
+    return Coefficients(np.concatenate([theta[:, :-1], shift[:, None]], -1), fitted.own_theta)
 
 
 def _start(t: Array, errors: Errors) -> Array:
@@ -270,79 +238,3 @@ def _logs(y: Array) -> Array:
     """Logarithms; a y that has none, or hardly one, is taken for a small one."""
     least = 0.1 * np.nanmin(np.where(y > 0, y, np.nan), axis=-1, keepdims=True)
     return np.log(np.maximum(y, least))
-
-
-Rows = NDArray[np.intp]
-Curve = Callable[[Array, Rows], tuple[Array, Array]]
-"""From coefficients of some cells, and which they are, to η and its derivatives by the coefficients."""
-
-
-def _descend(curve: Curve, theta: Array, t: Array, errors: Errors) -> Fitted:
-    """Gauss-Newton with Levenberg-Marquardt damping: all cells at once, each until it stands still."""
-
-    def at(theta: Array, rows: Rows) -> Fitted:
-        eta, jacobian = curve(theta, rows)
-        mean, root = of_log(own_errors, eta)
-        residuals = own - mean
-        return Fitted(theta, (residuals**2).sum(-1), residuals, root, jacobian)
-
-    going, own, own_errors = np.arange(len(t)), t, errors
-    now = at(theta, going)
-    best = None
-    damping = np.full(len(t), 1e-4)
-    for _ in range(MAX_STEPS):
-        weighted = now.jacobian * now.root_weights[..., None]
-        across = np.swapaxes(weighted, -1, -2)
-        step = np.linalg.solve(_normal(weighted, damping), across @ now.residuals[..., None])[..., 0]
-        tried = now.theta + np.clip(step, -FURTHEST, FURTHEST)
-        tried[:, -1] = np.clip(tried[:, -1], -1e6, 1e6)
-        new = at(tried, going)
-        better = new.rss <= now.rss
-        still = np.abs(now.rss - new.rss) <= 1e-11 * now.rss
-        now = new if better.all() else either(better, new, now)
-        damping = np.where(better, damping / 8, np.minimum(damping * 8, 1e8))
-        left = ~(still | (damping >= 1e7))
-        if not left.any():
-            break
-        if not left.all():
-            best = _placed(best, len(t), going, now)
-            going, damping = going[left], damping[left]
-            own, own_errors = t[going], errors.take(going)
-            now = Fitted(*(part[left] for part in _parts(now)))
-    return now if best is None else _placed(best, len(t), going, now)
-
-
-def _parts(fitted: Fitted) -> tuple[Array, ...]:
-    return fitted.theta, fitted.rss, fitted.residuals, fitted.root_weights, fitted.jacobian
-
-
-def either(here: NDArray[np.bool_], one: Fitted, other: Fitted) -> Fitted:
-    """The first where `here` (cells,), else the second."""
-    pairs = zip(_parts(one), _parts(other), strict=True)
-    return Fitted(*(np.where(here.reshape(-1, *[1] * (a.ndim - 1)), a, b) for a, b in pairs))
-
-
-def _placed(whole: Fitted | None, cells: int, rows: Rows, some: Fitted) -> Fitted:
-    """The whole batch with these cells' values."""
-    if whole is None:
-        whole = Fitted(*(np.empty((cells, *part.shape[1:])) for part in _parts(some)))
-    for part, value in zip(_parts(whole), _parts(some), strict=True):
-        part[rows] = value
-    return whole
-
-
-def _normal(columns: Array, damping: Array | None = None) -> Array:
-    """J'J with a ridge that only rounding notices, and `damping` times its diagonal where that is given."""
-    square = np.swapaxes(columns, -1, -2) @ columns
-    each = np.arange(square.shape[-1])
-    diagonal = square[:, each, each]
-    mean = diagonal.mean(-1, keepdims=True)
-    square[:, each, each] += RIDGE * mean
-    if damping is not None:
-        square[:, each, each] += damping[:, None] * (diagonal + 1e-9 * mean)
-    return square
-
-
-def _solve(columns: Array, t: Array) -> Array:
-    right = np.swapaxes(columns, -1, -2) @ t[..., None]
-    return np.asarray(np.linalg.solve(_normal(columns), right)[..., 0], dtype=np.float64)

@@ -12,18 +12,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from frontier.curves import Array
 from frontier.errors import Errors
-from frontier.shared_shape.models import (
-    EXACT,
-    FURTHEST_SHIFT,
-    Array,
-    Fitted,
-    Layout,
-    either,
-    fit_moved,
-    moved_columns,
-    powers,
-)
+from frontier.shared_shape.descent import EXACT, Fitted, either
+from frontier.shared_shape.models import FURTHEST_SHIFT, Layout, fit_moved, moved_columns, powers
 from frontier.shared_shape.noise import combined
 
 HITS = 25
@@ -127,10 +119,8 @@ class Curves:
 
         Residuals over 1 - leverage in place of a common variance: HC2 of MacKinnon & White (1985).
         """
-        rows = self.free.jacobian * self.free.root_weights[..., None]
-        along = rows @ self.free.covariance
-        squares = self.free.residuals**2 / np.maximum(1 - (along * rows).sum(-1), 0.01)
-        moved = along @ np.swapaxes(design, -1, -2)
+        squares = self.free.residuals**2 / np.maximum(1 - self.free.basis.leverage, 0.01)
+        moved = self.free.weighted @ self.free.covariance @ np.swapaxes(design, -1, -2)
         variance = (squares[..., None] * moved**2).sum(-2) * self.inflation[:, None]
         return np.maximum(self.error(design), np.sqrt(np.maximum(variance, 0.0)))
 
@@ -182,10 +172,8 @@ class Curves:
 
         One Newton step from the fit of all points. Source: Cook & Weisberg (1982), equation 3.5.3.
         """
-        rows = self.free.jacobian * self.free.root_weights[..., None]
-        along = rows @ self.free.covariance
-        leverage = np.minimum((along * rows).sum(-1), 0.999)
-        moved = (along @ gradient[..., None])[..., 0]
+        leverage = np.minimum(self.free.basis.leverage, 0.999)
+        moved = (self.free.weighted @ self.free.covariance @ gradient[..., None])[..., 0]
         return self.sign * moved * self.free.residuals / (1 - leverage)
 
     def _inverse(self, z: Array, logs: Array, *, moved: bool) -> tuple[Array, Array]:

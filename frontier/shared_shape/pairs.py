@@ -12,10 +12,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from frontier.curves import Array
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Batch
+from frontier.shared_shape.descent import Fitted
 from frontier.shared_shape.flips import added_columns, ranks_of
-from frontier.shared_shape.models import Array, Fitted, Layout, fit_linear, fit_shift
+from frontier.shared_shape.models import Layout, fit_linear, fit_shift, powers
 from frontier.shared_shape.noise import combined
 from frontier.shared_shape.pair_curves import Curves, around_shift, common_range
 from frontier.sign_changes import sign_changes
@@ -127,23 +129,21 @@ def estimates(
     layout = replace(layout, base=base, moved=moved)
     by = np.repeat(shifts - shifts[:, base, None], layout.sizes, axis=-1)
     ranks, z = ranks_of(z, y), np.where(layout.family == moved, z, z + by)
-    t, n = errors.scale(y), z.shape[-1]
-    columns = layout.columns(z, moved=True)
-    free, common = fit_linear(columns, t, errors), fit_linear(layout.columns(z, moved=False), t, errors)
+    t, own, columns = errors.scale(y), layout.own(z), layout.columns(z, moved=True)
+    free = fit_linear(columns, t, errors, own)
+    common = fit_linear(layout.columns(z, moved=False), t, errors, own)
     wide = inflation, df_inflated, layout.family
     gate, _ = added_columns(common, columns, ranks, *wide)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)
     if layout.tested > 1:
-        own = _with_own_powers(layout, shift, z)
-        parallel, _ = added_columns(shift, own, ranks, *wide)
-    df, shift_df = n - columns.shape[-1], n - shift.jacobian.shape[-1]
+        parallel, _ = added_columns(shift, _with_own_powers(layout, shift, z), ranks, *wide)
     last = np.zeros((len(z), 1, shift.theta.shape[-1]))
     last[..., -1] = 1.0
-    variance, shift_freedom = combined(shift, last, layout.family, shift_df)
+    variance, shift_freedom = combined(shift, last, layout.family, shift.df)
     shift_se = np.sqrt(variance[:, 0] * inflation)
     placed, place = around_shift(layout, z, t, errors, free, shift)
-    curves = Curves(layout, placed, df, inflation, sign, place)
+    curves = Curves(layout, placed, free.df, inflation, sign, place)
     hits, potency, potency_se, robust_se, left_out, freedom = curves.potencies(z, y)
     gap, gap_se, beside = curves.differences(z)
     freedom = np.where(np.isfinite(freedom), freedom, beside)
@@ -236,7 +236,6 @@ def _along(weight: Array, values: Array) -> Array:
 
 def _with_own_powers(layout: Layout, shift: Fitted, z: Array) -> Array:
     """The shift model's columns, and powers of the shifted log L0 for the moved family."""
-    on = layout.family == layout.moved
-    u = np.where(on, z + shift.theta[:, -1:], 0.0)
-    more = np.stack([np.where(on, u**j, 0.0) for j in range(1, layout.tested)], -1)
-    return np.concatenate([shift.jacobian, more], -1)
+    on = (layout.family == layout.moved)[:, None]
+    more = powers(z + shift.theta[:, -1:], layout.tested - 1)[..., 1:]
+    return np.concatenate([shift.jacobian, on * more], -1)

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc, stdtr
 
+from frontier.curves import Array
 from frontier.distributions import between_classes
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
+from frontier.shared_shape.descent import EXACT, Fitted, either
 from frontier.shared_shape.flips import added_columns, blocks, ranks_of
-from frontier.shared_shape.models import EXACT, Array, Fitted, Layout, either, fit_linear
+from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.noise import UNEQUAL, bartlett, own_variances, unequal
 
 POOLED = 0.25
@@ -107,7 +109,8 @@ def widenings(layout: Layout, places: Places, y: Array, errors: Errors, cells: l
 
 
 def _fitted(layout: Layout, places: Places, y: Array, errors: Errors) -> tuple[Fitted, Fitted]:
-    as_it_is, on_one = (fit_linear(layout.columns(z, moved=True), errors.scale(y), errors) for z in places)
+    t = errors.scale(y)
+    as_it_is, on_one = (fit_linear(layout.columns(z, moved=True), t, errors, layout.own(z)) for z in places)
     return as_it_is, on_one
 
 
@@ -154,9 +157,10 @@ def _outlier(free: Fitted, family: NDArray[np.intp]) -> tuple[NDArray[np.intp], 
     Where families err unequally, each is held against those of its own family. Source: Cook & Weisberg
     (1982), section 2.2.2.
     """
-    square = free.residuals**2 / np.maximum(1 - (free.basis**2).sum(-1), 1e-3)
-    variance, left = own_variances(free.residuals, free.basis, family)
-    together = _least_likely(square, free.rss[:, None], square.shape[-1] - free.basis.shape[-1])
+    leverage = free.basis.leverage
+    square = free.residuals**2 / np.maximum(1 - leverage, 1e-3)
+    variance, left = own_variances(free.residuals, leverage, family)
+    together = _least_likely(square, free.rss[:, None], free.df)
     own = _least_likely(square, (variance * left)[:, family], left[:, family])
     apart = bartlett(variance, left) < UNEQUAL
     return np.where(apart, own[0], together[0]), np.where(apart, own[1], together[1])
@@ -182,11 +186,11 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
     if len(inner) < MANY_PAIRS:
         return np.zeros(cells), np.ones(cells)
-    q = free.basis
+    q = free.basis.whole
     null = _refitted(_normal_errors(n), ranks, q, inner)
     aq, cq = _beside(q, inner), _correlated(q, sizes)
     qaq, qcq = np.swapaxes(q, -1, -2) @ aq, np.swapaxes(q, -1, -2) @ cq
-    expected = -np.trace(qaq, axis1=-2, axis2=-1) / (n - q.shape[-1])
+    expected = -np.trace(qaq, axis1=-2, axis2=-1) / free.df
     half = (HALF * len(inner) - 2 * (aq * cq).sum((-1, -2)) + np.trace(qaq @ qcq, axis1=-2, axis2=-1)) / (
         n - np.trace(qcq, axis1=-2, axis2=-1)
     )

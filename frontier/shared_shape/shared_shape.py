@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from frontier.curves import Array
 from frontier.errors import Errors
 from frontier.results import Group, Result, in_words
 from frontier.shared_shape.analysis import CellShape
 from frontier.shared_shape.cells import Cell
+from frontier.shared_shape.descent import STEEPEST
 from frontier.shared_shape.excess import errors_of
-from frontier.shared_shape.models import STEEPEST, Array
 from frontier.views import View
 from frontier.wording import number, p_value_cell
 
