@@ -1,4 +1,4 @@
-"""Many families of one cell, solved by blocks: against least squares of the whole system, and known truths."""
+"""Many families of one cell, solved by blocks: against least squares of the whole, and known truths."""
 
 from __future__ import annotations
 
