@@ -99,6 +99,21 @@ def fitting(groups: int = 100) -> Work:
     return work
 
 
+def comparing(groups: int = 200, families: int = 2) -> Work:
+    """`frontier.compare` of families with seven SAEs each."""
+
+    def work() -> None:
+        rng = np.random.default_rng(0)
+        rows = groups * families * 7
+        l0 = np.tile(np.geomspace(8, 128, 7), groups * families) * rng.uniform(0.95, 1.05, rows)
+        hit = 0.1 * (l0 / 16) ** -0.6 * np.exp(0.05 * rng.standard_normal(rows))
+        family, group = np.repeat(np.arange(groups * families), 7) % families, np.arange(rows) // (7 * families)
+        table = pd.DataFrame({"family": family, "layer": group, "l0": l0, "performance_hit": hit})
+        frontier.compare(table, reference=0, by="layer", progress=False)
+
+    return work
+
+
 def resampling(replicates: int = 1999) -> Work:
     """Studentised bootstrap of one parameter in 20 groups of ten."""
 
@@ -123,6 +138,8 @@ SUBJECTS: list[tuple[str, str, Callable[..., Work], list[int]]] = [
     ("pareto_set", "rows", pareto, [10_000, 30_000, 100_000, 300_000, 1_000_000]),
     ("pareto_set", "groups", pareto, [10, 100, 1_000, 10_000]),
     ("fit", "groups", fitting, [10, 30, 100, 300, 1_000]),
+    ("compare", "groups", comparing, [100, 200, 400, 800, 1600]),
+    ("compare, 4 groups", "families", lambda families: comparing(4, families), [4, 8, 16, 32, 64]),
     ("bootstrap, 20 groups", "replicates", resampling, [500, 1_000, 2_000, 4_000, 8_000, 16_000]),
 ]
 QUICK = [("bootstrap, 20 groups", "replicates", resampling, [250, 500, 1_000, 2_000])]

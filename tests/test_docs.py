@@ -48,7 +48,7 @@ QUOTED = {
     "8 1.22 82%": "82 % with eight",
     "15 1.15 100%": "1.45, 1.34, 1.22 and 1.15",
     "3.4 [2.0, 5.6] over 10 cells": "Ten of the twelve cells, mean 3.4 [2.0, 5.6]",
-    "between 0.611 and 18.8": "from 0.61 to 19",
+    "between 0.610 and 18.7": "from 0.61 to 19",
     "52 of 64 SAEs": "",
 }
 """What the code of how_to_report.md prints, and the words in which its text says so where they are others."""
