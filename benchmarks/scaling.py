@@ -107,9 +107,10 @@ def comparing(groups: int = 200, families: int = 2) -> Work:
         rows = groups * families * 7
         l0 = np.tile(np.geomspace(8, 128, 7), groups * families) * rng.uniform(0.95, 1.05, rows)
         hit = 0.1 * (l0 / 16) ** -0.6 * np.exp(0.05 * rng.standard_normal(rows))
-        family, group = np.repeat(np.arange(groups * families), 7) % families, np.arange(rows) // (7 * families)
+        names = [f"family {f}" for f in range(families)]
+        family, group = np.tile(np.repeat(names, 7), groups), np.arange(rows) // (7 * families)
         table = pd.DataFrame({"family": family, "layer": group, "l0": l0, "performance_hit": hit})
-        frontier.compare(table, reference=0, by="layer", progress=False)
+        frontier.compare(table, reference=names[0], by="layer")
 
     return work
 

@@ -130,7 +130,9 @@ def _parts(fitted: Fitted) -> tuple[Array, ...]:
 
 
 def _fitted(parts: list[Array], own: Own) -> Fitted:
-    return Fitted(*parts[:-1], replace(own, columns=parts[-1]))
+    theta, rss, residuals, root_weights, jacobian, own_theta, columns = parts
+    own = replace(own, columns=columns)
+    return Fitted(theta, rss, residuals, root_weights, jacobian, own_theta, own)
 
 
 def _placed(whole: Fitted | None, cells: int, rows: Rows, some: Fitted) -> Fitted:

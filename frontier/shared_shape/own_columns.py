@@ -164,8 +164,8 @@ def solved(columns: Array, own: Own, right: Array, damping: Array | None = None)
     """The θ of (J'J + D) θ = J'r, by blocks; D is a ridge, and `damping` (cells,) times the diagonal."""
     across = np.swapaxes(columns, -1, -2)
     if not own.count:
-        theta = np.linalg.solve(normal(columns, damping), across @ right[..., None])[..., 0]
-        return Coefficients(theta, np.zeros((len(columns), len(own.sizes), own.width)))
+        theta = np.asarray(np.linalg.solve(normal(columns, damping), across @ right[..., None]), float)
+        return Coefficients(theta[..., 0], np.zeros((len(columns), len(own.sizes), own.width)))
     beside, q = np.concatenate([columns, right[..., None]], -1), own.width
     everything = np.concatenate([own.columns, beside], -1)
     square, rows = across @ beside, sums(own.columns[..., None] * everything[..., None, :], own.sizes)
