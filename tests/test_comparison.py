@@ -552,3 +552,26 @@ def test_where_one_family_has_y_the_axis_that_both_have_is_named():
     found = compare(relu + new)
     assert not found.comparisons
     assert "new and relu have fvu: y='fvu' (--y fvu)" in found.to_text()
+
+
+def test_a_verdict_beside_limits_that_hold_one_is_said_to_be_in_part():
+    """Two power laws that part at the dense end: better there, and equal in the middle."""
+    rng = np.random.default_rng(0)
+    seen = set()
+    for gain, lead in ((0.0, 0.0), (0.25, 0.0), (0.25, 0.3)):
+        parts = []
+        for name, bend, ahead in (("relu", 0.0, 0.0), ("topk", gain, lead)):
+            l0 = np.geomspace(5, 200, 12)
+            log = -1 - ahead - 0.6 * np.log(l0 / 30) - bend * np.maximum(np.log(l0 / 40), 0)
+            hit = np.exp(log + 0.03 * rng.standard_normal(12))
+            parts.append(pd.DataFrame({"family": name, "l0": l0, "performance_hit": hit}))
+        found = frontier.compare(pd.concat(parts), reference="relu")
+        (c,) = found
+        part = c.potency.ratio_low <= 1 <= c.potency.ratio_high and c.verdict in ("better", "worse")
+        shown = found.to_text()
+        assert (
+            (f"topk    {c.verdict} in part" in shown) == part == (f"{c.verdict} in part" in found.to_latex())
+        )
+        assert part == ("in part of the common range" in c.sentence)
+        seen.add((c.verdict, part))
+    assert {("better", True), ("better", False)} < seen

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.comparison.verdicts import UNTOLD
+from frontier.comparison.verdicts import UNTOLD, verdict_cell
 from frontier.doubts import Doubt, in_text, placed
 from frontier.metrics import give_back
 from frontier.ratios.ratio import Ratio, ratio_cell
@@ -208,7 +208,8 @@ def budget_text(budget: float) -> str:
 
 def _row(c: BudgetComparison) -> tuple[str, ...]:
     told = (ratio_cell(c.potency), number(c.potency.at)) if c.is_told else ("", "")
-    return (budget_text(c.budget), c.family, c.verdict, *told)
+    said = verdict_cell(c.verdict, c.potency.ratio_low, c.potency.ratio_high)
+    return (budget_text(c.budget), c.family, said, *told)
 
 
 def _change_row(c: BudgetChange) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from frontier.comparison.sentences import tipping_cell
-from frontier.comparison.verdicts import UNTOLD
+from frontier.comparison.verdicts import UNTOLD, verdict_cell
 from frontier.doubts import Doubt, placed
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import held, in_words, telling
@@ -79,7 +79,7 @@ def _listing(found: Comparisons, columns: list[str]) -> Table:
     headers = (*columns, "family", "is", potency, f"at {first.height}", *tipping)
     rows = tuple(
         (
-            *_names(c, columns), c.family, c.verdict, ratio_cell(c.potency), number(c.potency.at),
+            *_names(c, columns), c.family, _is(c), ratio_cell(c.potency), number(c.potency.at),
             *((bear,) if tipping else ()),
         )
         for c, bear in zip(found, bears, strict=True)
@@ -122,6 +122,10 @@ def _verdicts(found: Comparisons) -> list[str]:
     return [v for v in SIGNS if v in there]
 
 
+def _is(c: Comparison) -> str:
+    return verdict_cell(c.verdict, c.potency.ratio_low, c.potency.ratio_high)
+
+
 def _evidence(found: Comparisons, columns: list[str]) -> View:
     height = found[0].hits.height
     headers = (
@@ -129,7 +133,7 @@ def _evidence(found: Comparisons, columns: list[str]) -> View:
     )  # fmt: skip
     rows = tuple(
         (
-            *_names(c, columns), c.family, c.verdict, ratio_cell(c.hits), number(c.hits.at), _observed(c),
+            *_names(c, columns), c.family, _is(c), ratio_cell(c.hits), number(c.hits.at), _observed(c),
             _range(c.potency_range),
         )
         for c in found

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from frontier.comparison.crossing import Crossing
-from frontier.comparison.verdicts import SEARCHED, SEEDS
+from frontier.comparison.verdicts import SEARCHED, SEEDS, in_part
 from frontier.doubts import Kind, has
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.wording import interval_cell, number, p_value_text
@@ -35,7 +35,7 @@ def claim(c: Comparison) -> str:
             f"{_is(c)}: the L0 ratio at {c.potency.height} {number(c.potency.at)} is {ratio_cell(c.potency)}"
             f"{_in_spite(c)}"
         )
-    elif c.potency.ratio_low <= 1 <= c.potency.ratio_high:
+    elif in_part(c.verdict, c.potency.ratio_low, c.potency.ratio_high):
         said = f"{_is(c)} in part of the common range: it needs {times_in_words(c.potency)}"
     else:
         said = f"{_is(c)}: it needs {times_in_words(c.potency)}"
