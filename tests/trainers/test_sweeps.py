@@ -1,6 +1,7 @@
 """Sweeps by target L0: targets are even, settings come from pilots, the run's configuration keeps them."""
 
 import json
+import math
 import sys
 
 import numpy as np
@@ -130,6 +131,31 @@ def test_pilots_go_on_until_targets_are_covered_and_small_batches_are_corrected(
     assert found.pilots["expected_l0"].to_numpy() == pytest.approx(
         law(found.pilots["setting"], 1024), rel=1e-5
     )
+
+
+@pytest.mark.parametrize("targets", [[2, 12.5], [2, 5, 12.5], [2, 4, 6, 9, 12.5]])
+def test_small_batches_are_corrected_at_each_setting_by_itself(monkeypatch, targets):
+    """Small batches have 1.23 times the L0 at the sparsest target, the densest over that at the densest."""
+
+    def law(setting, batch):
+        full = 2000 * setting**-1.5
+        return full * math.exp(-4 * (batch**-0.5 - 1024**-0.5) * math.log(full / 5))
+
+    calls = []
+    monkeypatch.setattr(pilots, "trained", faked(law, calls))
+    config = checked({"families": [{"architecture": "relu", "target_l0": targets}]})
+
+    def worst():
+        aimed, (found,) = sweeps.settled(config)
+        reached = [law(s, 1024) for s in aimed.families[0].settings]
+        return np.abs(np.log(np.divide(reached, targets))).max(), found.pilots
+
+    off, table = worst()
+    assert off < 0.03
+    large = table.tail(min(3, len(targets)))  # as counted, with half of the batch
+    assert calls[-1] == ("pilot, large", 512) and list(large["l0"]) == [law(s, 512) for s in large["setting"]]
+    monkeypatch.setattr(pilots, "PLACES", 1)
+    assert worst()[0] > 0.1
 
 
 def test_targets_out_of_reach_are_refused_with_the_range(monkeypatch):
