@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from frontier.writing import DRAFT, DamagedError, check_sums, naming, to_disk, write_sums
 from trainers import ranks
 from trainers.tensor_files import write_tensors
+
+T = TypeVar("T")
 
 KEPT = 2
 """So many checkpoints stay; older ones are removed once a newer one is complete."""
@@ -134,37 +137,78 @@ def load(checkpoint: Path) -> tuple[Stored, dict[str, Any]]:
     CheckpointError
         If a file is missing, torn, or not as it was written.
     """
-    state: dict[str, Any] = {}
-    parts = sorted(checkpoint.glob("part*.json"))
+    return _read(checkpoint, _checked(checkpoint))
+
+
+def load_together(checkpoint: Path) -> tuple[Stored, dict[str, Any]]:
+    """The same in every process of a run: each hashes its share of the parts, and all go on, or none.
+
+    Raises
+    ------
+    CheckpointError
+        In every process, with what the first says that found a fault, also if the state is not that of a run.
+    """
+    parts = _agreed(lambda: _checked(checkpoint, ranks.mine))
+    tensors, state = _agreed(lambda: _read(checkpoint, parts))
+    whole_state(checkpoint, state)
+    return tensors, state
+
+
+def _agreed(find: Callable[[], T]) -> T:
+    """What is found, unless it is a fault in any process."""
+    fault: CheckpointError | None = None
+    try:
+        found = find()
+    except CheckpointError as error:
+        fault = error
+    if said := ranks.of_any(str(fault or "")):
+        raise CheckpointError(said) from fault
+    return found
+
+
+def _checked(checkpoint: Path, share: Callable[[list[Path]], list[Path]] = list) -> list[Path]:
+    """The parts of a checkpoint, if the files of those in the share are as they were written."""
+    parts = sorted(checkpoint.glob("part*.json"), key=lambda p: (len(p.name), p.name))  # by their numbers
     if not parts:
         raise CheckpointError(f"{checkpoint} has no state; wanted part0.json and part0.safetensors")
-    for part in parts:
-        try:
-            content = _part(part)
-            for key, value in content.items():
+    with _reading(checkpoint):
+        for part in share(parts):
+            listed = check_sums(checkpoint, f"{part.stem}.sha256")
+            wanted = {part.name, part.with_suffix(".safetensors").name}
+            if _content(part).get("format", 1) >= FORMAT and not wanted <= set(listed):
+                raise DamagedError(f"{part.stem}.sha256 is missing or lists other files")
+    return parts
+
+
+def _read(checkpoint: Path, parts: list[Path]) -> tuple[Stored, dict[str, Any]]:
+    """Tensors and state of parts that were checked."""
+    state: dict[str, Any] = {}
+    with _reading(checkpoint):
+        for part in parts:
+            for key, value in _content(part).items():
                 state[key] = state.get(key, {}) | value if isinstance(value, dict) else value
-        except (OSError, ValueError, TypeError, SafetensorError) as error:
-            raise CheckpointError(f"{part.parent} cannot be read: {error}") from error
-    try:
         tensors = Stored([part.with_suffix(".safetensors") for part in parts])
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
     if len(parts) != state.pop("processes", len(parts)):
         raise CheckpointError(f"{checkpoint} has {len(parts)} of its parts, the others are missing")
     state.pop("format", None)
     return tensors, state
 
 
-def _part(part: Path) -> dict[str, Any]:
-    """The state in one part, if its files are as they were written."""
-    checked = check_sums(part.parent, f"{part.stem}.sha256")
+def _content(part: Path) -> dict[str, Any]:
+    """The state in one part."""
     content = json.loads(part.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
         raise ValueError(f"{part.name} is not a JSON object")
-    wanted = {part.name, part.with_suffix(".safetensors").name}
-    if content.get("format", 1) >= FORMAT and not wanted <= set(checked):
-        raise DamagedError(f"{part.stem}.sha256 is missing or lists other files")
     return content
+
+
+@contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    """Name the checkpoint of which something cannot be read."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
+        raise CheckpointError(f"{checkpoint} cannot be read: {error}") from error
 
 
 def whole_state(checkpoint: Path, state: dict[str, Any]) -> None:

@@ -86,12 +86,26 @@ def of_first(make: Callable[[], str]) -> str:
     """What the first process finds, in every process; the others do not look."""
     if world_size() == 1:
         return make()
-    found = make().encode() if is_first() else b""
+    return _from(0, make() if is_first() else "")
+
+
+def of_any(text: str) -> str:
+    """The text of the first process that has one, in every process; empty where none has."""
+    if world_size() == 1:
+        return text
+    source = torch.tensor(rank() if text else world_size())
+    dist.all_reduce(source, op=dist.ReduceOp.MIN)
+    return "" if source == world_size() else _from(int(source), text)
+
+
+def _from(source: int, text: str) -> str:
+    """The text of one process, in every process."""
+    found = text.encode(errors="surrogateescape") if rank() == source else b""
     size = torch.tensor(len(found))
-    dist.broadcast(size, src=0)
-    text = torch.frombuffer(bytearray(found or bytes(int(size))), dtype=torch.uint8)
-    dist.broadcast(text, src=0)
-    return text.numpy().tobytes().decode()
+    dist.broadcast(size, src=source)
+    letters = torch.frombuffer(bytearray(found or bytes(int(size))), dtype=torch.uint8)
+    dist.broadcast(letters, src=source)
+    return letters.numpy().tobytes().decode(errors="surrogateescape")
 
 
 def any_true(flag: bool) -> bool:

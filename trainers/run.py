@@ -134,7 +134,7 @@ class Run:
         RunError
             If it is of another configuration or another model; what differs is listed.
         """
-        tensors, state = self._read(checkpoint)
+        tensors, state = checkpoints.load_together(checkpoint)
         found = changed_fields(state["config"], self.config.model_dump(mode="json"))
         if found:
             raise RunError(f"{checkpoint} was trained with another configuration: {'; '.join(found)}")
@@ -167,18 +167,6 @@ class Run:
                     "the new one",
                     stacklevel=4,
                 )
-
-    def _read(self, checkpoint: Path) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
-        """Tensors and state; what one process cannot read none goes on from."""
-        fault: checkpoints.CheckpointError | None = None
-        try:
-            tensors, state = checkpoints.load(checkpoint)
-            checkpoints.whole_state(checkpoint, state)
-        except checkpoints.CheckpointError as error:
-            fault = error
-        if ranks.any_true(fault is not None):
-            raise fault or checkpoints.CheckpointError(f"{checkpoint} cannot be read by another process")
-        return tensors, state
 
     def _take(self, tensors: Mapping[str, torch.Tensor], state: dict[str, Any]) -> None:
         """Take up the tensors and the state of a checkpoint, which any number of shards may have written."""

@@ -11,7 +11,9 @@ import random
 import pytest
 import torch
 from safetensors import SafetensorError
+from test_shards import in_processes
 
+from frontier import writing
 from trainers import checkpoints, ranks, tensor_files
 from trainers.activations import Scaling
 from trainers.architectures import ReLU
@@ -209,6 +211,67 @@ def test_parts_of_several_processes_are_one(tmp_path, monkeypatch):
     tensors, state = load(draft)
     assert {k: v.tolist() for k, v in tensors.items()} == {"a/W": [0, 0], "b/W": [1, 1]}
     assert state == {"step": 4, "diverged": {"a": 0, "b": 1}}
+
+
+def parted(folder, count):
+    """A checkpoint as `count` processes write it."""
+    draft = folder / "step_000000004"
+    draft.mkdir()
+    about = {"step": 4, "stream": {}, "config": {key: {} for key in checkpoints.SECTIONS}}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ranks, "world_size", lambda: count)
+        for part in range(count):
+            state = about | {"diverged": {f"m{part}": part}}
+            checkpoints.write_part(draft, {f"m{part}/W": torch.full((2,), part)}, state, f"part{part}")
+    return draft
+
+
+def _load_together(checkpoint, out):
+    """What this process hashed, and what it found or complained."""
+    hashed, digest = [], writing.digest
+    writing.digest = lambda path: hashed.append(path.name) or digest(path)
+    try:
+        tensors, state = checkpoints.load_together(checkpoint)
+        found = {k: v.tolist() for k, v in tensors.items()} | state["diverged"]
+    except CheckpointError as error:
+        found = str(error)
+    finally:
+        writing.digest = digest
+    (out / f"{ranks.rank()}.json").write_text(json.dumps([hashed, found]))
+
+
+def loaded_by_two(checkpoint, out):
+    out.mkdir()
+    in_processes(2, _load_together, checkpoint, out)
+    return zip(*(json.loads((out / f"{rank}.json").read_text()) for rank in range(2)), strict=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 3, 11])
+def test_processes_hash_each_part_once_in_total(tmp_path, count):
+    """Fewer parts than processes, as many, more; each process gets all of them, as one that is alone."""
+    draft = parted(tmp_path, count)
+    hashed, found = loaded_by_two(draft, tmp_path / "out")
+    wanted = sorted(p.name for p in draft.iterdir() if p.suffix != ".sha256")
+    assert sorted(hashed[0] + hashed[1]) == wanted
+    assert max(map(len, hashed)) == 2 * -(-count // 2), "two files of each part in the share"
+    _load_together(draft, tmp_path)
+    alone, own = json.loads((tmp_path / "0.json").read_text())
+    assert sorted(alone) == wanted
+    assert found == (own, own) and len(own) == 2 * count
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["part0.safetensors", "part1.safetensors", "part2.json", "part1.sha256"])
+def test_a_part_that_one_process_finds_damaged_stops_all_with_its_name(tmp_path, name):
+    """Whichever process it is that hashes the part; a process that is alone says the same."""
+    draft = parted(tmp_path, 3)
+    content = (draft / name).read_bytes()
+    (draft / name).write_bytes(content[:-3] + b"x" + content[-2:])
+    _, (one, other) = loaded_by_two(draft, tmp_path / "out")
+    assert name in one and "cannot be read" in one
+    _load_together(draft, tmp_path)
+    assert one == other == json.loads((tmp_path / "0.json").read_text())[1]
 
 
 def test_a_process_reads_no_more_than_its_own_members(tmp_path, monkeypatch):

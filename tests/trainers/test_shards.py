@@ -184,6 +184,18 @@ def test_a_killed_process_ends_all_with_one_line_and_the_run_goes_on(whole, tmp_
             assert torch.equal(value, weights(folder)[run_id][name]), f"{run_id} {name}"
     assert_alike(logged(folder), whole)
     evaluated_alike(straight)
+    a_damaged_part_ends_both_with_its_name(straight)
+
+
+def a_damaged_part_ends_both_with_its_name(folder):
+    """Of every checkpoint the part that the second process hashes is torn: no process goes on."""
+    for checkpoint in checkpoints.complete(folder / "checkpoints"):
+        torn = checkpoint / "part1.safetensors"
+        torn.write_bytes(torn.read_bytes()[:-1])
+    for process in command(2, "resume", folder, "--quiet"):
+        lines = process.communicate()[1].splitlines()
+        assert process.returncode == 2
+        assert "part1.safetensors is not as it was written (SHA-256)" in lines[-1], lines
 
 
 def evaluated_alike(folder):
