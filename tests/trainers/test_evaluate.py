@@ -328,18 +328,23 @@ def fraction_by_least_squares(parts):
     return 1 - left_by_least_squares(parts) / np.square(errors - errors.mean(0)).sum()
 
 
-def test_linear_fraction_equals_least_squares_on_the_other_groups_and_its_error_refits():
+@pytest.mark.parametrize(("d_in", "d_out"), [(5, 7), (9, 2)])
+def test_linear_fraction_equals_least_squares_on_the_other_groups_and_its_error_refits(d_in, d_out):
+    """Two SAEs side by side, each against numpy's least squares with every group left out in turn."""
     g = torch.Generator().manual_seed(0)
-    x = torch.randn(600, 5, generator=g) + 3
-    e = torch.tanh(x @ torch.randn(5, 7, generator=g)) + 0.3 * torch.randn(600, 7, generator=g) + 1
-    (found,), (error,) = linear_error(x, [e], 16)
-    X, E = np.column_stack([x.numpy(), np.ones(600)]).astype(float), e.numpy().astype(float)
+    x = torch.randn(600, d_in, generator=g) + 3
+    bent = torch.tanh(x @ torch.randn(d_in, d_out, generator=g)) + 1
+    errors = [bent + noise * torch.randn(600, d_out, generator=g) for noise in (0.3, 0.6)]
+    found = linear_error(x, errors, 16)
+    X = np.column_stack([x.numpy(), np.ones(600)]).astype(float)
     batches = np.array_split(np.arange(600), 16)
-    parts = [(X[g], E[g]) for g in (np.concatenate(batches[i : i + 2]) for i in range(0, 16, 2))]
-    assert found == pytest.approx(fraction_by_least_squares(parts), rel=1e-6)
-    left = [fraction_by_least_squares(parts[:i] + parts[i + 1 :]) for i in range(8)]
-    assert error == pytest.approx(float(jackknife_error(np.array(left))), rel=1e-4)
-    assert 0.2 < found < 0.8 and 0 < error < 0.1
+    groups = [np.concatenate(batches[i : i + 2]) for i in range(0, 16, 2)]
+    for e, fraction, error in zip(errors, *found, strict=True):
+        parts = [(X[rows], e.numpy().astype(float)[rows]) for rows in groups]
+        assert fraction == pytest.approx(fraction_by_least_squares(parts), rel=1e-6)
+        left = [fraction_by_least_squares(parts[:i] + parts[i + 1 :]) for i in range(8)]
+        assert error == pytest.approx(float(jackknife_error(np.array(left))), rel=1e-4)
+        assert 0.02 < fraction < 0.8 and 0 < error < 0.1
 
 
 @pytest.mark.parametrize("strength", [0.2, 1.5])

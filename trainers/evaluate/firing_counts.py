@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import torch
 
@@ -40,27 +42,30 @@ def share_errors(counts: np.ndarray, tokens: np.ndarray, shards: Shards = ALONE)
     names = list(frequency_shares(counts.sum(0), tokens.sum()))
     if len(counts) < 4:
         return dict.fromkeys(names, np.nan)
-    draws = np.random.default_rng(0)
-    orders = np.array([draws.permutation(len(counts)) for _ in range(SPLITS)])
-    halves, quarters = (_between_parts(counts, tokens, orders, parts, shards) for parts in (2, 4))
+    halves, quarters = (_between_parts(counts, tokens, parts, shards) for parts in (2, 4))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(quarters > 0, np.clip(halves / quarters, 0.25, 1), 0.5)
     return dict(zip(names, np.sqrt(halves * ratio).tolist(), strict=True))
 
 
-def _between_parts(
-    counts: np.ndarray, tokens: np.ndarray, orders: np.ndarray, parts: int, shards: Shards
-) -> np.ndarray:
+def _between_parts(counts: np.ndarray, tokens: np.ndarray, parts: int, shards: Shards) -> np.ndarray:
     """The variance of each share between disjoint parts of the blocks, mean over the orders."""
     size = len(counts) // parts
     found = []
-    for some in np.array_split(orders, 5):  # what is in memory at once
+    for some in np.array_split(_orders(len(counts)), 5):  # what is in memory at once
         chosen = some[:, : parts * size].reshape(-1, size)
         inside = np.zeros((len(chosen), len(counts)))
         np.put_along_axis(inside, chosen, 1, axis=1)
         shares = np.stack([*frequency_shares(inside @ counts, inside @ tokens).values()])
         found.append(shards.mean(shares).reshape(len(shares), -1, parts).var(2, ddof=1))
     return np.concatenate(found, axis=1).mean(1)
+
+
+@cache
+def _orders(blocks: int) -> np.ndarray:
+    """Random orders of the blocks `[SPLITS, blocks]`, the same for every SAE."""
+    draws = np.random.default_rng(0)
+    return np.array([draws.permutation(blocks) for _ in range(SPLITS)])
 
 
 class FiringCounts:

@@ -19,8 +19,9 @@ CLEAN = 4
 """Bytes that are kept per logit of the clean text: log-probabilities in float32."""
 LOGIT_BYTES = 2**26
 """Float32 logits that are turned into losses at a time."""
-LOSSES = 17
-"""Bytes for each of these: log-probabilities, probabilities, their product, its mask and what it leaves."""
+LOSSES = 12
+"""Bytes for each of these: log-probabilities, probabilities, their product; one more where
+tokens are masked."""
 
 
 def affordable(device: torch.device, shards: Shards = ALONE) -> int | None:

@@ -13,7 +13,7 @@ GROUPS = 8
 MEMORY = 2**29
 """Bytes for the moments of all SAEs; beyond them there are two groups and no standard error."""
 
-TIMES = 5
+TIMES = 4
 """Moments of one group that solving takes besides."""
 
 RIDGE = 1e-9
@@ -83,8 +83,8 @@ class LinearError:
         if self._groups < 2:
             return
         e = error.double()
-        self._xe[self._group, :, member] += self._x.T @ e
-        self._ee[self._group, member] += e.square().sum()
+        self._xe[self._group, :, member].addmm_(self._x.T, e)
+        self._ee[self._group, member] += e.flatten().dot(e.flatten())
 
     def fractions(self) -> tuple[Tensor, Tensor]:
         """The predictable fraction of each SAE and its standard error; missing where tokens are too few."""
@@ -116,13 +116,15 @@ def _unexplained(xx: Tensor, xe: Tensor, ee: Tensor) -> Tensor:
     found = ee.new_full((groups, groups, members), torch.nan)
     for g in range(groups):
         for h in range(g + 1):
-            weights = _map(*(_without(sums, m, {g, h}) for sums, m in zip(every, (xx, xe), strict=True)))
-            if weights is None:
+            inverse = _inverse(_without(every[0], xx, {g, h}))
+            if inverse is None:
                 continue
-            for scored, other in {(g, h), (h, g)}:
-                explained = torch.addmm(xe[scored], xx[scored], weights, beta=2, alpha=-1).mul_(weights)
-                parts = explained.view(len(weights), members, -1).sum((0, 2))
-                found[scored, other] = ee[scored] - parts
+            weights = inverse @ _without(every[1], xe, {g, h})  # [d + 1, members · d_out]
+            pair = sorted({g, h})
+            squares = _squares(weights.view(len(weights), members, -1).transpose(0, 1), [xx[s] for s in pair])
+            for scored, other, square in zip(pair, reversed(pair), squares, strict=True):
+                crossed = (weights * xe[scored]).view(len(weights), members, -1).sum((0, 2))
+                found[scored, other] = ee[scored] - 2 * crossed + square
     return found
 
 
@@ -134,14 +136,27 @@ def _without(sums: Tensor, moments: Tensor, groups: set[int]) -> Tensor:
     return left
 
 
-def _map(xx: Tensor, xe: Tensor) -> Tensor | None:
-    """Weights and intercepts `[d + 1, members · d_out]` by least squares; None of too few tokens."""
+def _squares(weights: Tensor, moments: list[Tensor]) -> Tensor:
+    """tr(Wᵀ M W) for each of some moments M and each member's W `[moments, members]`.
+
+    It is tr(W Wᵀ M), so that one product serves all M; of so many members at once as W takes memory for.
+    """
+    members, rows, columns = weights.shape
+    found = []
+    for some in weights.split(max(1, members * columns // rows)):
+        products = (some @ some.mT).flatten(1)
+        found.append(torch.stack([products @ m.flatten() for m in moments]))
+    return torch.cat(found, dim=1)
+
+
+def _inverse(xx: Tensor) -> Tensor | None:
+    """What gives weights and intercepts by least squares `[d + 1, d + 1]`; None of too few tokens."""
     d = len(xx) - 1
     if xx[-1, -1] <= d + 1:
         return None
     ridge = xx.new_zeros(d + 1)
     ridge[:d] = RIDGE * xx.diagonal()[:d].mean() + torch.finfo(xx.dtype).tiny
-    return torch.linalg.solve(xx + ridge.diag(), xe)
+    return torch.cholesky_inverse(torch.linalg.cholesky(xx + ridge.diag()))
 
 
 def _fraction(unexplained: Tensor, sums: list[Tensor]) -> Tensor:

@@ -133,9 +133,6 @@ class _OpenBatch:
         self._splice: Splice = model.splice(tokens, target)
         tokens = tokens.to(model.device)
         self._counted = model.counted(tokens)  # [B, T]
-        self._tokens = tokens
-        predicting = (self._counted[:, :-1] & self._counted[:, 1:]).nonzero()
-        self._pieces = predicting.split(max(1, fitting.LOGIT_BYTES // (4 * model.vocabulary_size)))
         self.target = self._splice.value[self._counted].float()  # [n, d_out]
         self.input = (
             self.target if site == target else model.capture(tokens, [site])[site][self._counted].float()
@@ -143,12 +140,17 @@ class _OpenBatch:
         _refuse_nan(self.target, self.input, index, (site, target))
         self.parts, self.measured = parts, parts.in_units(self.target)
         self.target_norm = self.measured.norm(dim=1)
-        logits = self._splice.logits
-        self._clean = torch.empty(len(predicting), logits.shape[-1], device=logits.device)
-        for rows, clean in zip(self._pieces, self._clean.split(len(self._pieces[0])), strict=True):
-            clean.copy_(self._log_probabilities(logits, rows))
-        del self._splice.logits, logits  # large, and not needed again
+        self._pieces = list(self._clean(tokens, fitting.LOGIT_BYTES // (4 * model.vocabulary_size)))
+        del self._splice.logits  # large, and not needed again
         self._mean = mean
+
+    def _clean(self, tokens: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Predictions, some at once: places among all tokens, what follows, clean log-probabilities."""
+        predicting = self._counted & self._counted.roll(-1, dims=1)
+        predicting[:, -1] = False
+        for places in predicting.flatten().nonzero()[:, 0].split(max(1, at_once)):
+            following = tokens.flatten()[places + 1].long()
+            yield places, following, _log_probabilities(self._splice.logits, places)
 
     @property
     def shared(self) -> dict[str, float]:
@@ -156,17 +158,13 @@ class _OpenBatch:
         centred = self.parts.in_units(self.target - self._mean)
         return {
             "tokens": len(self.target),
-            "predictions": len(self._clean),
+            "predictions": sum(len(places) for places, *_ in self._pieces),
             "centred_squares": total(centred.square()),
             **self.parts.spreads(centred),
-            "ce_clean": total(self._clean_losses()),
+            "ce_clean": total(torch.cat([_cross_entropy(clean, then) for _, then, clean in self._pieces])),
             "ce_zero": self.losses(torch.zeros_like(self.target))[0],
             "ce_mean": self.losses(self._mean.expand_as(self.target))[0],
         }
-
-    def _clean_losses(self) -> Tensor:
-        pieces = zip(self._pieces, self._clean.split(len(self._pieces[0])), strict=True)
-        return torch.cat([self._cross_entropy(clean, rows) for rows, clean in pieces])
 
     def losses(self, reconstruction: Tensor) -> tuple[float, float]:
         """Sums of cross-entropy and KL(clean ‖ spliced) with this at the counted positions `[n, d_out]`."""
@@ -174,19 +172,20 @@ class _OpenBatch:
         new[self._counted] = reconstruction.to(new.dtype)
         logits = self._splice(new)
         losses, divergences = [], []
-        for rows, clean in zip(self._pieces, self._clean.split(len(self._pieces[0])), strict=True):
-            spliced = self._log_probabilities(logits, rows)
-            losses.append(self._cross_entropy(spliced, rows))
+        for places, following, clean in self._pieces:
+            spliced = _log_probabilities(logits, places)
+            losses.append(_cross_entropy(spliced, following))
             divergences.append(kl_from(clean, spliced, normalised=True))
         return total(torch.cat(losses)), total(torch.cat(divergences))
 
-    def _log_probabilities(self, logits: Tensor, rows: Tensor) -> Tensor:
-        """Of some of the predictions, `[rows, V]` in float32."""
-        return torch.log_softmax(logits[:, :-1][tuple(rows.T)].float(), dim=-1)
 
-    def _cross_entropy(self, log_probabilities: Tensor, rows: Tensor) -> Tensor:
-        following = self._tokens[:, 1:][tuple(rows.T)].long()
-        return -log_probabilities.gather(1, following[:, None])
+def _log_probabilities(logits: Tensor, places: Tensor) -> Tensor:
+    """Of some of the predictions, `[places, V]` in float32."""
+    return torch.log_softmax(logits.flatten(0, 1).index_select(0, places).float(), dim=-1)
+
+
+def _cross_entropy(log_probabilities: Tensor, following: Tensor) -> Tensor:
+    return -log_probabilities.gather(1, following[:, None])
 
 
 def _names(saes: list[Any]) -> list[str]:

@@ -286,9 +286,11 @@ def kl_from(clean: Tensor, logits: Tensor, normalised: bool = False) -> Tensor:
         (clean, logits) if normalised else (torch.log_softmax(x.float(), -1) for x in (clean, logits))
     )
     p = ours.exp()
-    return torch.where(p > 0, p * (ours - other), 0.0).sum(
-        -1
-    )  # 0 log 0 is 0: masked tokens have logits of −∞
+    parts = (ours - other).mul_(p)
+    found = parts.sum(-1)
+    if found.isnan().any():  # 0 log 0 is 0: masked tokens have logits of −∞
+        found = parts.masked_fill_(p == 0, 0.0).sum(-1)
+    return found
 
 
 def _one(token: Any) -> int | None:
