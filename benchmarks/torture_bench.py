@@ -135,6 +135,3 @@ def refused(read: Callable[[], Any], *errors: type[Exception]) -> bool:
     except errors:
         return True
     return False
-
-
-# ---- one try of each fault
