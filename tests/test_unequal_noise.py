@@ -45,7 +45,8 @@ def test_p_values_of_one_added_column_are_welchs() -> None:
 
 def test_one_variance_is_held_against_bartletts_test() -> None:
     t = two_samples()
-    p, spreads = unequal(means(t, apart=True), FAMILY)
+    p, spreads, loud = unequal(means(t, apart=True), FAMILY)
+    assert not loud.any()
     assert p[0] == pytest.approx(stats.bartlett(*np.split(t[0], [SIZES[0]])).pvalue)
     assert spreads[0] == pytest.approx([part.std(ddof=1) for part in np.split(t[0], [SIZES[0]])])
 
@@ -138,3 +139,85 @@ def test_points_of_a_noisy_family_are_no_outliers() -> None:
     one = (failed.groupby(["family", "layer"]).cumcount() == 4) & (failed["family"] == "topk")
     failed.loc[one, "loss_recovered"] -= 0.3
     assert outliers(failed) > 0.9
+
+
+def leaderboard(sds: dict[str, float], seed: int, potency: float = 1.2, saes: int = 8) -> pd.DataFrame:
+    """Families on one power law; those named "better" need `potency` times fewer active latents."""
+    rng, parts = np.random.default_rng(seed), []
+    for name, sd in sds.items():
+        l0 = np.geomspace(15, 250, saes) * np.exp(rng.normal(0, 0.05, saes))
+        placed = l0 * (potency if name.startswith("better") else 1)
+        hit = 0.5 * (placed / 15) ** -1.1 * np.exp(rng.normal(0, sd, saes))
+        parts.append(pd.DataFrame({"family": name, "l0": l0, "performance_hit": hit}))
+    return pd.concat(parts, ignore_index=True)
+
+
+QUIET = {"relu": 0.03, **{f"{kind} {i}": 0.03 for kind in ("equal", "better") for i in range(4)}}
+
+
+def test_a_loud_family_changes_nothing_between_the_others() -> None:
+    for seed in range(3):
+        table = leaderboard({**QUIET, "noisy": 0.4}, seed)
+        with_it = frontier.compare(table, reference="relu")
+        without = frontier.compare(table[table.family != "noisy"], reference="relu")
+        columns = ["relative_potency", "relative_potency_low", "relative_potency_high", "p_gate", "df"]
+        one, other = (found.to_frame().set_index("family") for found in (with_it, without))
+        columns = [c for c in columns if c in one]
+        pd.testing.assert_frame_equal(one.loc[other.index, columns], other[columns], rtol=1e-9)
+        (said,) = {str(d) for c in with_it for d in c.doubts if d.kind is Kind.unequal_noise}
+        assert said.endswith("the others are compared without noisy.")
+
+
+def test_beside_a_loud_family_a_better_one_is_seen_and_an_equal_one_seldom() -> None:
+    """Of 40 tables: power was 0, and limits were 3.5 times too wide, with one noise for all."""
+    seen, false, wide = 0, 0, 0
+    for seed in range(40):
+        table = leaderboard({**QUIET, "noisy": 0.4}, seed)
+        found = {c.family: c for c in frontier.compare(table, reference="relu")}
+        seen += sum(c.verdict == "better" for f, c in found.items() if f.startswith("better"))
+        wide += sum(c.potency.ratio_high / c.potency.ratio_low > 1.2 for f, c in found.items() if f[0] == "b")
+        false += any(c.verdict in ("better", "worse") for f, c in found.items() if not f.startswith("better"))
+    assert seen >= 0.9 * 160 and wide <= 0.1 * 160 and false <= 5
+
+
+def test_a_loud_reference_is_compared_with_all() -> None:
+    table = leaderboard({**QUIET, "relu": 0.4}, 1)
+    found = frontier.compare(table, reference="relu")
+    (said,) = {str(d) for c in found for d in c.doubts if d.kind is Kind.unequal_noise}
+    assert said.endswith("each family's own noise counts.")
+    assert all(
+        c.potency.ratio_low < 1.2 < c.potency.ratio_high for c in found if c.family.startswith("better")
+    )
+
+
+def test_neighbours_beside_a_loud_family_do_not_seem_to_err_alike() -> None:
+    """A p value at or below 0.01 in one of a hundred tables of independent noise; 13 of 100 before."""
+    hits = 0
+    for seed in range(60):
+        found = frontier.compare(leaderboard({**QUIET, "noisy": 0.4}, seed, potency=1.0), reference="relu")
+        hits += any(d.kind is Kind.correlated and d.numbers["p"] <= 0.01 for c in found for d in c.doubts)
+    assert hits <= 4
+
+
+def test_points_on_their_curves_do_not_err_alike() -> None:
+    l0 = np.geomspace(10, 200, 5)
+    exact = [
+        pd.DataFrame({"family": f, "l0": l0, "performance_hit": 2 / (p * l0)})
+        for f, p in (("a", 1), ("b", 2))
+    ]
+    (c,) = frontier.compare(pd.concat(exact), reference="a")
+    assert c.verdict == "better" and Kind.correlated not in {d.kind for d in c.doubts}
+
+
+def test_many_families_do_not_hide_a_large_difference_of_three_saes() -> None:
+    """Holm asks the first of 29 for 0.0017, less than 499 sign patterns can tell."""
+    for seed in range(4):
+        rng, parts = np.random.default_rng(seed), []
+        for i in range(30):
+            better = 1 <= i <= 5
+            l0 = np.geomspace(15, 250, 3 if better else 8)
+            hit = 0.5 * (l0 * (3 if better else 1) / 15) ** -1.1
+            hit = hit / (1 + hit) * np.exp(0.03 * rng.standard_normal(len(l0)))
+            parts.append(pd.DataFrame({"family": f"f{i}", "l0": l0, "performance_hit": hit}))
+        found = frontier.compare(pd.concat(parts), reference="f0")
+        assert [c.verdict for c in found] == ["better"] * 5 + ["not separable"] * 24

@@ -12,7 +12,7 @@ from frontier.fits.points import Points
 from frontier.ratios.pairs import design_doubts
 from frontier.shared_shape.noise import UNEQUAL
 from frontier.shared_shape.scatter import Scatter, Widened
-from frontier.wording import number, p_value_text, plural
+from frontier.wording import listed, number, p_value_text, plural
 
 if TYPE_CHECKING:
     from frontier.comparison.comparison import Comparison
@@ -106,9 +106,15 @@ def _unequal_noise(widened: Widened, families: Sequence[str]) -> Doubt:
     least, most = spreads[quiet], spreads[loud]
     text = (
         f"{loud} errs {number(most / max(least, 1e-12 * most), 2)} times as much as {quiet} about its curve "
-        f"(p {p_value_text(widened.p_unequal)}): where it is larger, each family's own noise counts."
+        f"(p {p_value_text(widened.p_unequal)}): {_of_the_loud(widened, families)}."
     )
     return Doubt(Kind.unequal_noise, text, numbers={"least": least, "most": most, "p": widened.p_unequal})
+
+
+def _of_the_loud(widened: Widened, families: Sequence[str]) -> str:
+    if not widened.loud or 0 in widened.loud:
+        return "where it is larger, each family's own noise counts"
+    return f"the others are compared without {listed([families[f] for f in widened.loud])}"
 
 
 def _of_the_points(c: Comparison, both: tuple[Points, Points]) -> Iterator[Doubt]:

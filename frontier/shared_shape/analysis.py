@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,7 +53,22 @@ class Analysis:
 
 
 def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[Analysis | None]:
-    """Every cell analysed; None where its points carry no shape."""
+    """Every cell analysed; None where its points carry no shape.
+
+    Where a family errs far more than the others (`noise.LOUD`), these are analysed without it.
+    """
+    found = _analysed(cells, progress)
+    kept = {i: _quiet(cell, whole) for i, (cell, whole) in enumerate(zip(cells, found, strict=True))}
+    kept = {i: families for i, families in kept.items() if len(families) > 1}
+    without = _analysed([cells[i].only(families) for i, families in kept.items()], progress=False)
+    for (i, families), quiet in zip(kept.items(), without, strict=True):
+        whole = found[i]
+        if whole is not None and quiet is not None:
+            found[i] = _beside(cells[i], whole, quiet, families)
+    return found
+
+
+def _analysed(cells: Sequence[Cell], progress: bool | Callback) -> list[Analysis | None]:
     found: list[Analysis | None] = [None] * len(cells)
     seen = 0
     with reported(progress, "comparing", len(cells)) as done:
@@ -62,6 +77,29 @@ def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[An
                 found[row] = analysis
             done(seen := seen + len(batch.rows))
     return found
+
+
+def _quiet(cell: Cell, whole: Analysis | None) -> tuple[int, ...]:
+    """The families to analyse without the loud ones; none where nobody is loud, or the reference is."""
+    loud = whole.shape.scatter.widened.loud if whole else ()
+    return () if not loud or 0 in loud else tuple(f for f in range(len(cell.sizes)) if f not in loud)
+
+
+def _beside(cell: Cell, whole: Analysis, quiet: Analysis, families: tuple[int, ...]) -> Analysis:
+    """The quiet families' pairs and shape; of the loud ones what the whole cell says."""
+    on = cell.points_of(families)
+    pairs, shifts = list(whole.pairs), whole.shape.shifts.copy()
+    for pair, shift, f in zip(quiet.pairs, quiet.shape.shifts[1:], families[1:], strict=True):
+        left_out = np.full(len(cell.z), np.nan)
+        left_out[on] = pair.left_out
+        pairs[f - 1], shifts[f] = replace(pair, left_out=left_out), shift
+    own, of_all = quiet.shape.scatter, whole.shape.scatter
+    told = of_all.widened
+    widened = replace(own.widened, p_unequal=told.p_unequal, spreads=told.spreads, loud=told.loud)
+    scatter = replace(own, outlier=int(on[own.outlier]), widened=widened)
+    if of_all.p_outlier < own.p_outlier:
+        scatter = replace(scatter, outlier=of_all.outlier, p_outlier=of_all.p_outlier)
+    return Analysis(replace(quiet.shape, shifts=shifts, scatter=scatter), tuple(pairs))
 
 
 def _batch(batch: Batch) -> list[Analysis | None]:

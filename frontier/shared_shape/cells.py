@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -54,6 +54,19 @@ class Cell:
     seeds: NDArray[np.intp] | None = None
     runs_per_kept: float = 1.0
     floored: bool = False
+
+    def only(self, families: Sequence[int]) -> Cell:
+        """The cell of some of its families."""
+        on = self.points_of(families)
+        se = None if self.se is None else self.se[on]
+        seeds = None if self.seeds is None else self.seeds[on]
+        sizes = tuple(self.sizes[f] for f in families)
+        return replace(self, z=self.z[on], y=self.y[on], sizes=sizes, se=se, seeds=seeds)
+
+    def points_of(self, families: Sequence[int]) -> NDArray[np.intp]:
+        """Places of the points of some families, in their order."""
+        ends = np.cumsum((0, *self.sizes))
+        return np.concatenate([np.arange(ends[f], ends[f + 1]) for f in families])
 
     @cached_property
     def distinct(self) -> tuple[int, ...]:

@@ -28,6 +28,8 @@ UNEQUAL = 0.05
 DENIED = 2.0
 """Over the number of families: level at which one variance for all is given up. Among the cells of
 `make verdicts` are five and seven families; without this test intervals of seven are too wide."""
+LOUD = 3.0
+"""Times the median SD of a cell's families: the others are compared without a family that errs more."""
 LEAST_DF = 1.0 + 1e-6
 """Degrees of freedom below which a family's residuals tell no variance: it is taken to err as all do. With
 0.5, three SAEs had limits of [0.20, 5.5], now [0.88, 1.23] (Matryoshka in docs/learning_rates.md). One, which
@@ -72,10 +74,16 @@ def bartlett(variance: Array, df: Array) -> Array:
     return np.where(pooled > EXACT, chdtrc(less, np.maximum(gap, 0.0) / (1 + inexact)), 1.0)
 
 
-def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array]:
-    """P values of one variance for all families, (cells,), and SDs of each, (cells, families)."""
-    variance, df = own_variances(fitted.residuals, fitted.basis.leverage, family)
-    return bartlett(variance, df), np.sqrt(variance)
+def unequal(fitted: Fitted, family: NDArray[np.intp]) -> tuple[Array, Array, NDArray[np.bool_]]:
+    """P values of one variance for all families, (cells,); SDs of each, and who is loud, (cells, families).
+
+    Loud is whose SD is more than `LOUD` times the median over the families that tell one.
+    """
+    leverage = fitted.basis.leverage
+    variance, df = own_variances(fitted.residuals, leverage, family)
+    told, sd = _by_family(1 - leverage, family) >= LEAST_DF, np.sqrt(variance)
+    quiet = np.ma.median(np.ma.masked_array(sd, ~told), axis=-1).filled(np.inf)
+    return bartlett(variance, df), sd, told & (sd > LOUD * np.reshape(quiet, (-1, 1)))
 
 
 def combined(fitted: Fitted, design: Array, family: NDArray[np.intp], df: float) -> tuple[Array, Array]:

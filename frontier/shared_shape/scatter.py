@@ -47,6 +47,8 @@ class Widened:
         Degrees of freedom.
     p_unequal, spreads : float, tuple of float
         Of one variance for all families; residual SDs of each on the errors' scale.
+    loud : tuple of int
+        Families without which the others are compared.
     """
 
     by_seed: bool
@@ -55,6 +57,7 @@ class Widened:
     df: float
     p_unequal: float = 1.0
     spreads: tuple[float, ...] = ()
+    loud: tuple[int, ...] = ()
 
     @property
     def inflation(self) -> float:
@@ -97,13 +100,14 @@ Places = tuple[Array, Array]
 def widenings(layout: Layout, places: Places, y: Array, errors: Errors, cells: list[Cell]) -> list[Widened]:
     """What widens the variances of each cell of a batch under the free model, where that fits better."""
     df, free = y.shape[-1] - layout.n_free, _better(_fitted(layout, places, y, errors))
-    out, (p, spreads) = [], unequal(free, layout.family)
+    out, (p, spreads, loud) = [], unequal(free, layout.family)
     for i, cell in enumerate(cells):
         seeds = None
         if cell.seeds is not None:
             seeds = between_seeds(cell, free.residuals[i], float(np.sqrt(free.rss[i] / df)), df)
         between, df_between = seeds or (1.0, float(df))
-        selection, own = float(np.sqrt(cell.runs_per_kept)), (float(p[i]), tuple(spreads[i].tolist()))
+        own = float(p[i]), tuple(spreads[i].tolist()), tuple(np.flatnonzero(loud[i]).tolist())
+        selection = float(np.sqrt(cell.runs_per_kept))
         out.append(Widened(seeds is not None, between, selection, df_between, *own))
     return out
 
@@ -194,7 +198,8 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
     half = (HALF * len(inner) - 2 * (aq * cq).sum((-1, -2)) + np.trace(qaq @ qcq, axis1=-2, axis2=-1)) / (
         n - np.trace(qcq, axis1=-2, axis2=-1)
     )
-    observed = _lagged(free.residuals, inner)
+    exact = (free.residuals**2).mean(-1) < EXACT
+    observed = np.where(exact, -np.inf, _lagged(free.residuals, inner))
     rho = HALF * (observed - expected) / np.maximum(half - expected, 0.05)
     reached = (null >= observed[:, None]).sum(-1)
     return np.clip(rho, 0.0, MOST_CORRELATED), (1 + reached) / (1 + null.shape[-1])
