@@ -110,7 +110,7 @@ def rerun(path: str | Path, data: Any = None) -> Rerun:
         found = _made(made, Sources(path.parent, data))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: its record cannot be followed: {error}") from error
-    fresh = json.loads(json.dumps(found.to_dict()))
+    fresh = {k: v for k, v in json.loads(json.dumps(found.to_dict())).items() if k != "made"}
     then = dict(made.get("of", made).get("versions") or {})
     now = dict(versions())
     changed = tuple(f"{n} {then[n]}, now {now.get(n, 'none')}" for n in then if then[n] != now.get(n))

@@ -58,10 +58,10 @@ class Result:
 
     def __eq__(self, other: object) -> bool:
         """Same kind and same content; a result equals its own reload."""
-        return type(self) is type(other) and self.to_dict() == other.to_dict()
+        return type(self) is type(other) and self._content() == other._content()
 
     def __hash__(self) -> int:
-        return hash(json.dumps(self.to_dict(), sort_keys=True))
+        return hash(json.dumps(self._content(), sort_keys=True))
 
     def __repr__(self) -> str:
         return self._view().text()
@@ -120,7 +120,12 @@ class Result:
         return give_back(pd.DataFrame([_one_row(self)]), backend)
 
     def to_dict(self) -> dict[str, Any]:
-        """The result as plain lists, numbers and text, ready for JSON."""
+        """The result as plain lists, numbers and text, ready for JSON, with how it was made where known."""
+        made = record_of(self)
+        return self._content() | ({"made": made} if made else {})
+
+    def _content(self) -> dict[str, Any]:
+        """The same without how it was made: results of equal content are equal."""
         return {"type": type(self).__name__, **_converter().unstructure(self)}
 
     @classmethod
@@ -147,8 +152,7 @@ class Result:
 
     def save(self, path: str | Path) -> Path:
         """Write the result as JSON, with how it was made (see `frontier.rerun`), and return the path."""
-        made = record_of(self)
-        return write_json(path, self.to_dict() | ({"made": made} if made else {}), indent=1)
+        return write_json(path, self.to_dict(), indent=1)
 
     @classmethod
     def load(cls, path: str | Path) -> Self:

@@ -149,7 +149,7 @@ def test_what_takes_a_table_takes_a_path(name, sweep):
     if isinstance(one, pd.DataFrame):
         pd.testing.assert_frame_equal(one, two)
     elif isinstance(one, frontier.Comparisons | frontier.FrontierFits | frontier.ObservedRatios):
-        assert one.to_dict() == two.to_dict()
+        assert one == two
 
 
 # Words

@@ -119,9 +119,12 @@ def test_the_line_stands_in_every_face(here):
 
 def test_a_reload_equals_and_keeps_the_record(here):
     found = frontier.compare("sweep.csv", "relu")
-    again = type(found).load(found.save("found.json"))
-    assert again == found and made_line(again) == made_line(found)
-    assert made_line(again.ratios) == made_line(found.ratios) != ""
+    plain = json.loads(json.dumps(found.to_dict()))
+    for again in (type(found).load(found.save("found.json")), type(found).from_dict(plain)):
+        assert again == found and made_line(again) == made_line(found)
+        assert made_line(again.ratios) == made_line(found.ratios) != ""
+    for one in (found[0], found.ratios, found.fits):
+        assert made_line(type(one).from_dict(one.to_dict())) == made_line(one) != ""
 
 
 def test_the_digest_is_of_values_not_of_kinds_or_labels():

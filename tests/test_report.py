@@ -489,10 +489,43 @@ def test_the_conclusion_counts_over_all_cells(studied):
     better = [c for c in found if c.family in ("topk", "jumprelu")]
     fewer = [c for c in better if c.family == "jumprelu" or c.group != better[0].group]
     said = conclusion(dataclasses.replace(found, comparisons=tuple(fewer)))
-    assert said.startswith("jumprelu is better than relu in all 6 cells, ")
+    assert said.startswith(
+        "jumprelu and topk are each better than relu in all their cells (topk is in 5 of 6), "
+    )
     fewer = [c for c in fewer if c.family == "topk" or c.group == better[0].group]
     said = conclusion(dataclasses.replace(found, comparisons=tuple(fewer)))
     assert said.startswith("topk is better than relu in 5 of 6 cells (topk is in 5), ")
+
+
+BOTH = "jumprelu and topk are each better than relu in"
+
+
+@pytest.mark.parametrize(
+    ("jumprelu", "topk", "begins"),
+    [
+        ("++++++", "+.++++", f"{BOTH} all their cells (topk is in 5 of 6), "),
+        ("=+++++", "=.++++", f"{BOTH} 4 to 5 of 6 cells (topk is in 5), "),
+        ("++++==", "+..+++", f"{BOTH} 4 of 6 cells (topk is in 4), "),
+        ("++++++", "+.=+++", "jumprelu is better than relu in all 6 cells, "),
+        ("++++++", "======", "jumprelu is better than relu in all 6 cells, "),
+        ("++++..", "...+++", f"{BOTH} all their cells (jumprelu is in 4 of 6; topk is in 3 of 6), "),
+        ("++++..", "....++", "jumprelu is better than relu in 4 of 6 cells (jumprelu is in 4), "),
+    ],
+)
+def test_a_family_that_lacks_cells_is_named_with_the_best_where_it_is_no_worse(
+    studied, jumprelu, topk, begins
+):
+    """Six cells: + better, = not separable, . not there. A family without a shared cell says nothing."""
+    _, found = studied
+    signs, verdicts = {"jumprelu": jumprelu, "topk": topk}, {"+": "better", "=": "not separable"}
+    kept = [
+        dataclasses.replace(c, verdict=verdicts[sign])
+        for family, row in signs.items()
+        for c, sign in zip((c for c in found if c.family == family), row, strict=True)
+        if sign in verdicts
+    ]
+    said = conclusion(dataclasses.replace(found, comparisons=tuple(kept)))
+    assert said.startswith(begins), said
 
 
 def test_the_matrix_is_a_table_that_can_be_read_out(studied, study_page):

@@ -240,10 +240,10 @@ class Comparisons(Rows[Comparison]):
         self.__dict__.pop("_curves", None)
         return self
 
-    def to_dict(self) -> dict[str, Any]:
+    def _content(self) -> dict[str, Any]:
         """The comparisons, fits and ratios as plain lists, numbers and text."""
         fits, ratios = self._curves
-        return {**super().to_dict(), "fits": fits.to_dict(), "ratios": ratios.to_dict()}
+        return {**super()._content(), "fits": fits._content(), "ratios": ratios._content()}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> Self:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from frontier.comparison import VERDICTS, Comparison, Comparisons
@@ -15,7 +15,7 @@ from frontier.comparison.verdicts import UNTOLD
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import Group, in_words
 from frontier.text_tables import abbreviations
-from frontier.wording import number, p_value_text, plural
+from frontier.wording import listed, number, p_value_text, plural
 
 SHORT = 24
 """Letters of a name in the matrix; the whole name is shown on pointing, and read out."""
@@ -92,6 +92,10 @@ class Answer:
     level: str
 
 
+CellsOf = dict[str, set[str]]
+"""By family, the names of cells."""
+
+
 def answer(found: Comparisons) -> Answer:
     """The answer over at least one comparison."""
     families = list(dict.fromkeys(c.family for c in found))
@@ -114,29 +118,57 @@ def conclusion(found: Comparisons) -> str:
     if len(pairs) == 1:
         return pairs[0].claim or pairs[0].sentence
     families = list(dict.fromkeys(c.family for c in pairs))
-    cells = len({place(c.group, found) for c in pairs})
-    wins = Counter(c.family for c in pairs if c.verdict == "better")
-    most = max(wins.values(), default=0)
+    where = [place(c.group, found) for c in pairs]
+    cells = len(set(where))
+    wins, there = CellsOf({f: set() for f in families}), CellsOf({f: set() for f in families})
+    for c, cell in zip(pairs, where, strict=True):
+        there[c.family].add(cell)
+        wins[c.family] |= {cell} if c.verdict == "better" else set()
     others = [c for c in pairs if c.verdict != "better"]
-    if not most:
+    if not any(wins.values()):
         who = families[0] if len(families) == 1 else "no family"
         verb = "is not" if len(families) == 1 else "is"
-        where = f" in any of {plural(cells, 'cell')}" if cells > 1 else ""
-        return _capital(f"{who} {verb} better than {reference}{where}: {tally(pairs)}.")
-    best = [f for f in _by_potency(pairs) if wins[f] == most]
-    count = f"{most} of {cells}" if most < cells else "both" if cells == 2 else f"all {cells}"
-    where = f" in {count} cells" if cells > 1 else ""
-    there = Counter(c.family for c in pairs)
-    fewer = [f"{f} is in {there[f]}" for f in best if there[f] < cells]
-    where += f" ({'; '.join(fewer)})" if fewer else ""
+        places = f" in any of {plural(cells, 'cell')}" if cells > 1 else ""
+        return _capital(f"{who} {verb} better than {reference}{places}: {tally(pairs)}.")
+    best = _most_often(_by_potency(pairs), wins, there)
+    places = _in_cells([len(wins[f]) for f in best], {f: len(there[f]) for f in best}, cells)
     are = "is" if len(best) == 1 else "are each"
-    said = f"{_together(best)} {are} better than {reference}{where}"
+    said = f"{_together(best)} {are} better than {reference}{places}"
     said += _amount([c for c in pairs if c.family in best and c.verdict == "better"])
     if len(families) > 1:
         said += f"; of all {len(pairs)} comparisons, {tally(pairs)}"
     elif others:
         said += f"; of the other {len(others)}, {tally(others)}"
     return _capital(f"{said}.")
+
+
+def _most_often(families: Sequence[str], wins: CellsOf, there: CellsOf) -> list[str]:
+    """The families that are better in most cells, and those that only lack cells to be among them.
+
+    These share cells with each of the first, and are better in as many of those.
+    """
+    most = max(map(len, wins.values()))
+    first = [f for f in families if len(wins[f]) == most]
+
+    def is_level(f: str, g: str) -> bool:
+        shared = there[f] & there[g]
+        return bool(shared & wins[f]) and len(shared & wins[f]) >= len(shared & wins[g])
+
+    return [f for f in families if f in first or all(is_level(f, g) for g in first)]
+
+
+def _in_cells(wins: Sequence[int], there: Mapping[str, int], cells: int) -> str:
+    """' in 3 of 4 cells': where the best families are better, and which of them lack cells."""
+    if cells == 1:
+        return ""
+    least, most = min(wins), max(wins)
+    if least == most:
+        count = f"{most} of {cells}" if most < cells else "both" if cells == 2 else f"all {cells}"
+    else:
+        count = "all their" if list(wins) == list(there.values()) else f"{least} to {most} of {cells}"
+    of = f" of {cells}" if count == "all their" else ""
+    fewer = [f"{f} is in {n}{of}" for f, n in there.items() if n < cells]
+    return f" in {count} cells" + (f" ({listed(fewer, FEW, '; ')})" if fewer else "")
 
 
 def _together(families: Sequence[str]) -> str:
