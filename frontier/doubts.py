@@ -40,6 +40,7 @@ class Kind(StrEnum):
         return kind
 
     undefined = "undefined", Severity.grave, "A ratio does not exist"
+    other_unit = "other unit", Severity.grave, "L0 may be in another unit"
     contradicted = "contradicted", Severity.grave, "The curve contradicts the points"
     misfit = "misfit", Severity.grave, "The shape does not fit, so that a crossing is withheld"
     rises = "rises", Severity.grave, "A hit does not fall with L0"
@@ -174,7 +175,7 @@ class DoubtGroup:
     @property
     def sentence(self) -> str:
         """All in one sentence: the doubt itself where there is one, else what they share and where."""
-        first, count = self.doubts[0], len(self.doubts)
+        first, count = self.doubts[0], len({d.text for d in self.doubts})
         if count == 1:
             return self._with_places(first, self.places)
         if len(self.places) > 1:

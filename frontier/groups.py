@@ -15,6 +15,7 @@ from frontier.metrics.checks import TableError
 from frontier.metrics.one_sae import are_several
 from frontier.metrics.spellings import bare
 from frontier.metrics.steps import without_step
+from frontier.missing_families import missing
 from frontier.results import Group, in_words
 from frontier.wording import listed, nearest, plural
 
@@ -137,31 +138,19 @@ class Groups:
         return np.flatnonzero(self.codes == number)
 
     def pairs(self, reference: str) -> tuple[list[Pair], list[str]]:
-        """Every other family with the reference of its cell, and a remark on each cell that lacks it."""
+        """Every other family with the reference of its cell, and remarks on what cells lack."""
         by_cell: dict[tuple[Any, ...], dict[str, int]] = {}
         for i, name in enumerate(self.names):
             by_cell.setdefault(tuple(name[c] for c in self.cells), {})[str(name[self.family])] = i
-        pairs, remarks, lone = [], list[str](), list[str]()
-        for cell, members in by_cell.items():
-            group = dict(zip(self.cells, cell, strict=True))
-            others = [i for name, i in members.items() if name != reference]
-            where = in_words(group) or "the table"
-            if reference in members:
-                pairs += [Pair(group, i, members[reference]) for i in others]
-                lone += [] if others else [where]
-            elif others:
-                remarks.append(f"no {reference} in {where}: not compared")
-        return pairs, [*remarks, *left_alone(lone, reference)]
-
-
-def left_alone(places: Sequence[str], reference: str) -> list[str]:
-    """What is said of the cells that hold no family beside the reference; nothing without any.
-
-    >>> left_alone(["layer 3", "layer 4"], "relu")
-    ['layer 3, layer 4: no family beside relu has points that can be used: nothing is compared']
-    """
-    said = f"no family beside {reference} has points that can be used: nothing is compared"
-    return [f"{listed(places, 6)}: {said}"] if places else []
+        cells = [(dict(zip(self.cells, cell, strict=True)), members) for cell, members in by_cell.items()]
+        pairs = [
+            Pair(group, i, members[reference])
+            for group, members in cells
+            if reference in members
+            for name, i in members.items()
+            if name != reference
+        ]
+        return pairs, missing({in_words(group) or "the table": own for group, own in cells}, reference)
 
 
 def default_cells(table: pd.DataFrame, family: str | None = "family") -> list[str]:

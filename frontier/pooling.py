@@ -184,10 +184,23 @@ def pool_ratios(
             f"pooling needs two or more cells with finite intervals inside the data, found {len(kept)}"
             f"{'; left out: ' if left_out else ''}{listed(left_out, 4)}"
         )
-    return _combined(kept, left_out, quantity, level)
+    others = [r for r in every if r.quantity == quantity and r.family != rows[0].family]
+    return _combined(kept, left_out, quantity, level, _lacked(rows, others))
 
 
-def _combined(kept: list[Ratio], left_out: list[str], quantity: str, level: float) -> PooledRatio:
+def _lacked(rows: Sequence[Ratio], others: Sequence[Ratio]) -> list[Doubt]:
+    """The doubt where other families have a ratio in cells that the pooled one lacks."""
+    own = {tuple(r.group.items()) for r in rows}
+    every = {tuple(r.group.items()): r for r in (*rows, *others)}
+    lacked = [_name(r, list(every.values())) for cell, r in every.items() if cell not in own]
+    where = f"{len(lacked)} of {plural(len(every), 'cell')} ({listed(lacked, 4)})"
+    text = f"{rows[0].family} has no ratio in {where} where other families have one."
+    return [Doubt(Kind.left_out, text, rows[0].family, numbers={"cells": len(lacked)})] if lacked else []
+
+
+def _combined(
+    kept: list[Ratio], left_out: list[str], quantity: str, level: float, lacked: Sequence[Doubt] = ()
+) -> PooledRatio:
     """The pooled ratio of cells with finite intervals."""
     effects = np.array([math.log(r.ratio) for r in kept])
     raw, df = np.array([(_raw_variance(r), r.df) for r in kept]).T
@@ -203,7 +216,7 @@ def _combined(kept: list[Ratio], left_out: list[str], quantity: str, level: floa
         two_sided(mean / found.se, m - 1), math.exp(mean - found.ahead), math.exp(mean + found.ahead),
         found.tau, found.q, float(chdtrc(m - 1, found.q)),
         max(0.0, 1 - (m - 1) / found.q) if found.q > 0 else 0.0, level, cells, tuple(left_out),
-        _doubts(kept, left_out),
+        (*lacked, *_doubts(kept, left_out)),
     )  # fmt: skip
 
 

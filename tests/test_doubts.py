@@ -219,6 +219,10 @@ def test_places_are_named_while_they_are_few_and_each_once():
     assert group.sentences == ["In 4 groups (a; b; c; d): They tie."]  # all are named where all is told
     (two,) = grouped([("a", tie), ("a", Doubt(Kind.tie, "So do these."))])
     assert two.sentence == "a: They tie. And 1 more of this kind."
+    (same,) = grouped(
+        [(place, Doubt(Kind.tie, "They tie.", numbers={"p": p})) for place, p in (("a", 1), ("b", 2))]
+    )
+    assert same.sentence == "In 2 cells (a; b): They tie."  # whatever the numbers behind the words
 
 
 def test_an_old_sentence_keeps_its_words():

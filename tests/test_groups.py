@@ -191,7 +191,7 @@ def test_pairs_are_of_one_cell_and_a_cell_without_the_reference_is_said():
         {"layer": 3, "dictionary_size": 4096}, {"layer": 3, "dictionary_size": 16384},
         {"layer": 8, "dictionary_size": 16384},
     ]  # fmt: skip
-    assert remarks == ["no relu in layer 8, dictionary size 4096: not compared"]
+    assert remarks == ["layer 8, dictionary size 4096: no usable relu, not compared"]
     assert {groups.names[p.family]["family"] for p in pairs} == {"topk"}
 
 

@@ -22,11 +22,12 @@ from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
 from frontier.fits.vanishing import Option
-from frontier.groups import Groups, left_alone
+from frontier.groups import Groups
 from frontier.guard import guard, nothing_to_compare
 from frontier.metrics import metrics_table, y_axis
 from frontier.metrics.asked import with_better
 from frontier.metrics.axes import falling_axis, falls_to_zero
+from frontier.missing_families import missing
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
@@ -230,22 +231,19 @@ class Task:
         )  # fmt: skip
 
     def _cells(self, points: list[Points]) -> tuple[list[tuple[list[Points], Cell]], list[str]]:
-        """Each cell's families with points, the reference first, and remarks on cells without it."""
+        """Each cell's families with points, the reference first, and remarks on what cells lack."""
         by_cell: dict[tuple[Any, ...], list[Points]] = {}
         for p in points:
             if len(p.x):
                 by_cell.setdefault(tuple(p.group[c] for c in self.groups.cells), []).append(p)
-        cells, remarks, lone = [], list[str](), list[str]()
+        cells, there = [], dict[str, list[str]]()
         for key, members in by_cell.items():
             where = in_words(dict(zip(self.groups.cells, key, strict=True))) or "the table"
             members.sort(key=lambda p: str(p.group[self.groups.family]) != self.reference)
-            if str(members[0].group[self.groups.family]) != self.reference:
-                remarks.append(f"{where}: no {self.reference}, not compared")
-            elif len(members) > 1:
+            there[where] = [str(p.group[self.groups.family]) for p in members]
+            if self.reference in there[where] and len(members) > 1:
                 cells.append((members, cell_of(members, floored=not falls_to_zero(self.y))))
-            else:
-                lone.append(where)
-        remarks += left_alone(lone, self.reference)
+        remarks = missing(there, self.reference)
         return cells, [*remarks, self.ways] if self.ways and not cells else remarks
 
     def _told(

@@ -38,6 +38,10 @@ SHARED_PARENTS = "shared parents"
 """A fact of groups in which one SAE, pruned or pursued at several strengths, gives several points."""
 
 
+L0_SPAN = "l0"
+"""A fact: least, middle and largest L0 of a group."""
+
+
 MINIMUM_RUNS = 20
 """Of a frontier from all runs (`fit_frontier`). With fewer, the runs seldom tell excess from noise: at 5 %
 noise and 10 % mean excess, 92 of 100 fits of 10 runs end at an edge (no excess, or no noise), 65 of 20 runs,
@@ -143,7 +147,7 @@ def points_of(
         # the values of a group in the columns that a fair comparison needs equal
         own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
         own |= {c: number(float(v.iloc[rows].max()), 15) for c, v in sizes.items() if rows.size}
-        own |= _clean_loss(table, rows) | _shared_parents(table, rows)
+        own |= _clean_loss(table, rows) | _l0_span(table, rows) | _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         known_se = _median(se[rows]) if weights != "se" else 0.0
@@ -164,6 +168,14 @@ def _clean_loss(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
     clean = values(table, "ce_clean")[rows] if "ce_clean" in table else np.zeros(0)
     known = clean[np.isfinite(clean)]
     return {"ce_clean": f"{np.median(known):.6g}"} if len(known) else {}
+
+
+def _l0_span(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
+    """Least, middle and largest L0 of a group of several, of two in the middle the larger one."""
+    l0 = np.sort(values(table, "l0")[rows]) if "l0" in table else np.zeros(0)
+    if len(l0) < 2 or not np.isfinite(l0).all():
+        return {}
+    return {L0_SPAN: ", ".join(f"{v:.6g}" for v in (l0[0], l0[len(l0) // 2], l0[-1]))}
 
 
 def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], str]:

@@ -14,13 +14,15 @@ from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS, TRAINING
-from frontier.groups import PROTOCOL, Groups, as_text, left_alone
+from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.metrics import set_aside_remark, usable, values
 from frontier.metrics.axes import known_axes
 from frontier.metrics.columns import USUAL_REFERENCES
 from frontier.metrics.finished import are_unequal, size_columns
+from frontier.missing_families import missing
 from frontier.problems import Array
-from frontier.results import Group
+from frontier.ratios.l0_units import unit_doubts
+from frontier.results import Group, in_words
 from frontier.wording import folded, listed, nearest, number, plural
 
 FAIR = 1.5
@@ -118,25 +120,29 @@ def refuse_unlike(fit: CurveFit, reference: CurveFit) -> None:
 
 
 def pairs_with(fits: FrontierFits, reference: str) -> tuple[list[tuple[CurveFit, CurveFit]], list[str]]:
-    """Every other family's fit with the reference's of the same group; remarks where one is missing."""
+    """Every other family's fit with the reference's of the same group; remarks on what cells lack."""
     column = fits.family_column
     if not column:
         raise ValueError(f"the fits have no family column; they are grouped by {listed(fits.group_columns)}")
-    cells: dict[tuple[Any, ...], dict[str, CurveFit]] = {}
+    cells: dict[str, dict[str, CurveFit]] = {}
     for f in fits:
-        cell = tuple(v for k, v in f.group.items() if k != column)
-        cells.setdefault(cell, {})[str(f.group[column])] = f
-    pairs, notes, lone = [], list[str](), list[str]()
-    for cell, members in cells.items():
-        others = [f for name, f in members.items() if name != reference]
-        where = listed(list(cell)) or "the table"
-        if reference in members:
-            pairs += [(f, members[reference]) for f in others]
-            lone += [] if others else [where]
-        elif others:
-            notes.append(f"no fit of {reference} in {where}: {listed(list(members))} not compared")
-    notes += [*left_alone(lone, reference), *(x.reason for x in fits.failures)]
-    return pairs, notes
+        cells.setdefault(_cell_of(f.group, column), {})[str(f.group[column])] = f
+    unfitted: dict[str, list[str]] = {}
+    for x in fits.failures:
+        unfitted.setdefault(_cell_of(x.group, column), []).append(str(x.group[column]))
+    pairs = [
+        (f, members[reference])
+        for members in cells.values()
+        if reference in members
+        for name, f in members.items()
+        if name != reference
+    ]
+    return pairs, [*missing(cells, reference, "fit of", unfitted), *(x.reason for x in fits.failures)]
+
+
+def _cell_of(group: Group, column: str) -> str:
+    """The values of a group without that of the family, in words."""
+    return in_words({k: v for k, v in group.items() if k != column}) or "the table"
 
 
 def shared_group(fit: CurveFit, reference: CurveFit) -> Group:
@@ -204,7 +210,7 @@ class Sample(Protocol):
 
 
 def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: float = 1.0) -> list[Doubt]:
-    """Why two families may not compare fairly, whatever the curve: budgets, sizes, search.
+    """Why two families may not compare fairly, whatever the curve: budgets, sizes, units of L0, search.
 
     `wider` is the factor by which intervals were widened for a search.
     """
@@ -222,6 +228,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
         text = f"ce_clean differs: {a} in {names[0]}, {b} in {names[1]}; they were evaluated on other texts."
         values = dict(zip(names, (float(a), float(b)), strict=True))
         doubts.append(Doubt(Kind.confounded, text, both, quantity="ce_clean", numbers=values))
+    doubts += unit_doubts(names, (one.facts, other.facts))
     for name, sample in zip(names, (one, other), strict=True):
         doubts += _doubts_of_one(name, sample, wider)
     fewer, more = sorted((one.runs, other.runs))
