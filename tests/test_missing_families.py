@@ -89,7 +89,7 @@ def test_cells_that_lack_the_same_are_one_remark():
 
 @pytest.mark.parametrize("cells", [6, 30])
 def test_families_that_live_in_different_cells_by_design_are_one_short_line(cells):
-    """Each family in a cell of its own beside the reference; and ten families, each missing somewhere else."""
+    """Each family in a cell of its own beside the reference; and ten families, each missing elsewhere."""
     apart = {f"layer {i}": ["relu", f"family {i}"] for i in range(cells)}
     patchwork = {
         f"layer {i}": ["relu", *(f"family {j}" for j in range(10) if (i + j) % 5)] for i in range(cells)
