@@ -101,7 +101,7 @@ def decisive_rows(full: Comparisons, cut: Comparisons) -> list[str]:
         without, low, high = (number(float(v)) for v in (ratios[worst], np.nanmin(ratios), np.nanmax(ratios)))
         lines.append(
             f"{site}: k ratio {number(all_k)} with all Pareto SAEs, {number(cut_k)} with L0 ≤ {MAX_L0:g}. "
-            f"{names[worst]} decides: without it the ratio is {without} "
+            f"{names[worst]} moves it most: without it the ratio is {without} "
             f"(leaving out any one SAE: {low} to {high})."
         )
     return lines

@@ -59,7 +59,7 @@ class Kind(StrEnum):
     lack_of_fit = "lack of fit", Severity.caution, "The shape leaves a bend"
     correlated = "correlated errors", Severity.caution, "Neighbouring SAEs err alike"
     crossing = "crossing", Severity.caution, "The observed frontiers cross"
-    influence = "influence", Severity.caution, "One SAE decides"
+    influence = "influence", Severity.caution, "One SAE moves a number far"
     leverage = "leverage", Severity.caution, "One SAE fixes one direction of the curve"
     no_interval = "no interval", Severity.caution, "There is no interval"
     extrapolated = "extrapolated", Severity.caution, "A value is read outside the data"

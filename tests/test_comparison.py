@@ -335,7 +335,7 @@ def test_a_point_is_called_by_its_row_of_the_table_that_was_given():
     rows = runs("topk", 0.4, seed=1, noise=0.01) + runs("relu", 0.2, noise=0.01)
     rows[13]["loss_recovered"] = 1 - 2.2 * (1 - rows[13]["loss_recovered"])
     wild = [d.row for c in compare(rows) for d in c.doubts if d.kind is Kind.outlier]
-    assert wild == ["relu 13 (L0 59.3)"]
+    assert wild == ["relu row 13 (L0 59.3)"]
 
 
 def test_across_is_heeded_everywhere():
@@ -482,17 +482,16 @@ def test_rows_that_are_all_set_aside_are_named():
 
 
 def test_the_table_of_potencies_has_p_values():
-    """Holm's has a column where it says more: at Resid, where the test of any difference has the larger p."""
+    """Of a potency of 1, and of the gate on which the verdict rests."""
     table = frontier.load_dataset("gated_gemma7b")
     found = frontier.compare(table[table["layer"] == 20], "baseline")
     latex = found.potencies.to_latex()
-    differ = [c.group["site"] for c in found if c.potency.p_adjusted != c.potency.p_value]
-    assert differ == ["Resid"] and found["Resid", "gated"].tests.holm > found[0].potency.p_value
-    assert r"& $p$              & $p$ (Holm)" in latex and latex.count(r"\times10^{-") == 4
+    assert [r.p_gate_holm for r in found.potencies] == [c.tests.holm for c in found]
+    assert (
+        "& $p$ " in latex and "$p$ of gate (Holm)" in latex and latex.count(r"\times10^{-") == 5
+    )  # and 10^{-5}
+    assert "$p$ (Holm)" not in latex and "$p$ (Holm)" in found.ratios.to_latex()
     assert all(r.p_value < 2e-5 for r in found.potencies)  # 1.2e-5 at Attn
-    assert "Holm" in found.ratios.to_latex()
-    alone = frontier.compare(table[(table["layer"] == 20) & (table["site"] == "MLP")], "baseline")
-    assert "$p$" in alone.potencies.to_latex() and "Holm" not in alone.potencies.to_latex()
 
 
 def test_one_family_alone_is_said():

@@ -34,4 +34,7 @@ def with_potencies(ratios: RatioTable, found: Comparisons) -> RatioTable:
     kept = [
         own.get((tuple(r.group.items()), r.family)) if r.quantity == "relative_potency" else r for r in ratios
     ]
-    return replace(ratios, ratios=tuple(r for r in kept if r is not None))
+    notes = ratios.notes
+    if own and ratios.adjustment != "Holm":
+        notes += ("intervals of relative potency, which are the comparison's, hold each by itself",)
+    return replace(ratios, ratios=tuple(r for r in kept if r is not None), notes=notes)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.comparison.verdicts import UNTOLD, verdict_cell
+from frontier.comparison.verdicts import UNTOLD
 from frontier.doubts import Doubt, in_text, placed
 from frontier.metrics import give_back
+from frontier.ratios.decided import verdict_cell
 from frontier.ratios.ratio import Ratio, ratio_cell
 from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View

@@ -26,11 +26,11 @@ def cell_of(members: list[Points], *, floored: bool = False) -> Cell:
     return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched, floored)
 
 
-def called(members: list[Points], families: list[str], point: int) -> str:
-    """What a point of a cell is called; points are in the order of `cell_of`."""
-    for family, p in zip(families, members, strict=True):
+def called(members: list[Points], point: int) -> tuple[int, str]:
+    """Which family a point of a cell belongs to, and its row; points are in the order of `cell_of`."""
+    for f, p in enumerate(members):
         if point < len(p.x):
-            return f"{family} {p.rows[np.argsort(p.x, kind='stable')[point]]}"
+            return f, p.rows[np.argsort(p.x, kind="stable")[point]]
         point -= len(p.x)
     raise IndexError(point)
 
@@ -43,5 +43,5 @@ def left_out(pair: Pair, members: list[Points], f: int) -> tuple[tuple[float, fl
     if not np.isfinite(values_out).all():
         return (math.nan, math.nan), ""
     worst = int(np.argmax(np.abs(values_out - pair.potency[MIDDLE])))
-    name = called([members[0], members[f]], ["", ""], worst).lstrip()
-    return (exp(float(values_out.min())), exp(float(values_out.max()))), name
+    _, row = called([members[0], members[f]], worst)
+    return (exp(float(values_out.min())), exp(float(values_out.max()))), row

@@ -31,6 +31,7 @@ from frontier.missing_families import missing
 from frontier.pareto.rows import ChosenRows, chosen_rows
 from frontier.progress import Callback, reported
 from frontier.ratios import ratio_table
+from frontier.ratios.decided import Decided
 from frontier.ratios.observed import ObservedRatio, ObservedRatios, of_chosen
 from frontier.ratios.pairs import other_axes, reference_in
 from frontier.ratios.ratio import Ratio, RatioTable
@@ -260,7 +261,8 @@ class Task:
             next((o for o in seen.get(k, ()) if o.quantity == "relative_potency"), None) for k in keys
         ]
         scatter = analysis.shape.scatter
-        outlier = called(members, families, scatter.outlier)
+        of, row = called(members, scatter.outlier)
+        outlier = f"{families[of]} row {row}"
         sigma = scatter.sigma * share_of_y(analysis.shape.constant, cell.y)
         search = [search_sd(members[f], members[0], sigma) for f in range(1, len(members))]
         decided = decisions(
@@ -271,8 +273,9 @@ class Task:
             both = (members[f], members[0])
             sd = math.hypot(self.typical_seed_sd, search[f - 1])
             c = self._comparison(group, families[f], pair, decision, analysis, seen.get(keys[f - 1], ()), sd)
-            span, row = left_out(pair, members, f)
-            c = replace(c, potency_range=span, decisive_row=row)
+            if self.at is None:
+                span, row = left_out(pair, members, f)
+                c = replace(c, potency_range=span, decisive_row=row)
             if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
                 c = replace(c, crossing=Crossing(*met, self.level))
             doubts = doubts_of(c, both, decision, scatter, outlier, families)
@@ -306,8 +309,8 @@ class Task:
             None, seen, (math.nan, math.nan), "",
         )  # fmt: skip
         potency = c.potency if self.at is None else self._read_at(c, self.at)
-        by_both = max(potency.p_value, decision.p_adjusted)  # NaN stays where it comes first
-        return replace(c, potency=replace(potency, p_adjusted=by_both))
+        decided = Decided(decision.verdict, decision.why, decision.p_adjusted)
+        return replace(c, potency=replace(potency, decided=decided))
 
     def _read_at(self, c: Comparison, at: float) -> Ratio:
         """The potency at an asked hit; none where the two do not share it."""

@@ -14,7 +14,7 @@ import pandas as pd
 from frontier import records
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.screen import screen
-from frontier.doubts import Doubt, in_text, placed
+from frontier.doubts import Doubt, Kind, has, in_text, placed
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.metrics import give_back
 from frontier.problems import Array
@@ -40,7 +40,7 @@ class Tests:
     parallel : float
         Of parallel curves (one relative potency at every hit); NaN where the points carry no slopes.
     shift : float
-        Of a relative potency of 1, with parallel curves.
+        Of no shift between parallel curves; it plays no part where these are rejected.
     lack_of_fit : float
         Of a shape that fits the cell.
     """
@@ -95,7 +95,8 @@ class Comparison(Result):
     better_at_small_l0 : bool
         On which side of a crossing the family is better.
     potency_range : (low, high)
-        Relative potency with each single SAE left out; `decisive_row` is the SAE that moves it most.
+        Relative potency with each single SAE left out; `decisive_row` is the SAE that moves it most. None
+        where the potency was asked for at another hit than the middle.
     """
 
     group: Group
@@ -119,6 +120,11 @@ class Comparison(Result):
     doubts: tuple[Doubt, ...] = ()
     sentence: str = ""
     claim: str = ""
+
+    @property
+    def parallel(self) -> bool:
+        """Whether parallel curves, of which one shift tells all, are not rejected."""
+        return not has(self.doubts, Kind.not_parallel)
 
     @property
     def observed_potency(self) -> ObservedRatio | None:
@@ -278,7 +284,10 @@ class Comparisons(Rows[Comparison]):
         -------
         DataFrame
             Group columns, `family`, `reference`, `verdict`, the headline ratios with their limits, the
-            observed ones, the p values, tipping point, crossing, jackknife range, `doubts`.
+            observed ones, the p values (`p_gate` of one curve through both, `p_holm` of that after Holm,
+            `p_parallel`, `p_shift` of no shift between parallel curves, `relative_potency_p` of a potency
+            of 1 at its hit, `hit_ratio_p` of a ratio of 1 at its L0), tipping point, crossing, jackknife
+            range, `doubts`.
         """
         return give_back(pd.DataFrame([_record(c) for c in self.comparisons]), backend)
 

@@ -62,10 +62,21 @@ def _of_the_verdict(c: Comparison, decision: Decision) -> Iterator[Doubt]:
     if c.decisive_row and not c.potency.ratio_low <= low <= high <= c.potency.ratio_high:
         text = (
             f"Leaving out one SAE moves relative potency between {number(low)} and {number(high)}; "
-            f"{c.decisive_row} decides."
+            f"row {c.decisive_row} moves it most{_undone(c)}."
         )
         numbers = {"from": low, "to": high}
         yield Doubt(Kind.influence, text, c.family, c.decisive_row, "relative_potency", numbers=numbers)
+
+
+def _undone(c: Comparison) -> str:
+    """What is said where the limits exclude 1, and limits as wide would not with one SAE left out."""
+    r, (low, high) = c.potency, c.potency_range
+    above, below = r.ratio_low > 1, r.ratio_high < 1
+    holds = (above and r.ratio_low * low <= r.ratio) or (below and r.ratio_high * high >= r.ratio)
+    if not holds or c.verdict not in ("better", "worse"):
+        return ""
+    moved = (r.ratio / low >= high / r.ratio) == above
+    return f", and without {'it' if moved else 'another one'} limits as wide would hold 1"
 
 
 def _of_the_residuals(

@@ -7,8 +7,9 @@ import statistics
 from typing import TYPE_CHECKING
 
 from frontier.comparison.sentences import tipping_cell
-from frontier.comparison.verdicts import UNTOLD, verdict_cell
+from frontier.comparison.verdicts import UNTOLD
 from frontier.doubts import Doubt, placed
+from frontier.ratios.decided import verdict_cell
 from frontier.ratios.ratio import ratio_cell
 from frontier.results import held, in_words, telling
 from frontier.views import View
@@ -150,16 +151,19 @@ def _told(c: Comparison, columns: list[str]) -> str:
 
 def _tests(found: Comparisons, columns: list[str]) -> list[View]:
     """The p values, and the shapes of the cells."""
-    headers = (*columns, "family", "one curve", "after Holm", "parallel", "equal L0", "shape fits")
+    headers = (*columns, "family", "gate: one curve", "gate (Holm)", "parallel", "no shift", "shape fits")
     rows = tuple(
         (
             *_names(c, columns), c.family,
-            *(p_value_cell(p) for p in (t.gate, t.holm, t.parallel, t.shift, t.lack_of_fit)),
+            *(p_value_cell(p) for p in (t.gate, t.holm, t.parallel)),
+            p_value_cell(t.shift) if c.parallel else "", p_value_cell(t.lack_of_fit),
         )
         for c in found
         for t in (c.tests,)
     )  # fmt: skip
-    return [View("p values of the procedure, in its order", headers, rows)]
+    blank = "No shift is tested where parallel curves are rejected: the sides decide there."
+    said = () if all(c.parallel for c in found) else (blank,)
+    return [View("p values of the procedure, in its order", headers, rows, said)]
 
 
 def _names(c: Comparison, columns: list[str]) -> tuple[str, ...]:

@@ -6,10 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from frontier.comparison.crossing import Crossing
-from frontier.comparison.verdicts import SEARCHED, SEEDS, in_part
+from frontier.comparison.verdicts import SEARCHED, SEEDS
 from frontier.doubts import Kind, has
+from frontier.ratios.decided import in_part, obstacle_of
 from frontier.ratios.ratio import Ratio, ratio_cell
-from frontier.wording import interval_cell, number, p_value_text
+from frontier.wording import interval_cell, number
 
 if TYPE_CHECKING:
     from frontier.comparison.comparison import Comparison
@@ -50,13 +51,10 @@ def _is(c: Comparison) -> str:
 
 def _in_spite(c: Comparison) -> str:
     """Why there is no verdict where the interval by itself excludes 1."""
-    low, high, gate = c.potency.ratio_low, c.potency.ratio_high, c.tests.holm
-    if c.why or math.isnan(low + high) or low <= 1 <= high:
+    low, high, decided = c.potency.ratio_low, c.potency.ratio_high, c.potency.decided
+    if c.why or not decided or math.isnan(low + high) or low <= 1 <= high:
         return ""
-    if gate <= 1 - c.potency.level:
-        return ", whose interval by itself excludes 1, but the two differ on no one side for sure"
-    p = f"p {p_value_text(gate)}" if math.isfinite(gate) else "too few SAEs for its test"
-    return f", whose interval by itself excludes 1, but one curve through both is not rejected ({p})"
+    return f", whose interval by itself excludes 1, but {obstacle_of([decided], c.potency.level)}"
 
 
 def _where(c: Comparison) -> str:

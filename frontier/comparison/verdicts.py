@@ -34,20 +34,6 @@ SEARCHED = "one was searched for so much longer that luck may explain the differ
 SEEDS = "seeds may differ by as much"
 
 
-def in_part(verdict: str, low: float, high: float) -> bool:
-    """Whether a family is better, or worse, in a part of the common range alone: potency's limits hold 1."""
-    return verdict in ("better", "worse") and low <= 1 <= high
-
-
-def verdict_cell(verdict: str, low: float, high: float) -> str:
-    """The verdict beside its potency's limits, as tables print it.
-
-    >>> verdict_cell("better", 1.2, 1.5), verdict_cell("better", 0.96, 1.12)
-    ('better', 'better in part')
-    """
-    return f"{verdict} in part" if in_part(verdict, low, high) else verdict
-
-
 @dataclass(frozen=True)
 class Decision:
     """A verdict, why it is none where it is none, and how firmly it stands.

@@ -131,7 +131,7 @@ def seeds_differ(fit: CurveFit, seeds: NDArray[np.intp]) -> str:
 def jackknife_doubt(
     fit: CurveFit, estimate: Estimate, name: str, without: Array, leverage: Array
 ) -> Iterator[Doubt]:
-    """One point decides: leaving it out moves the location parameter by more than a standard error."""
+    """One point moves a number far: without it the location parameter moves by over a standard error."""
     value, se = (float(v[0]) for v in estimate.working(parameter(name)))
     if not (math.isfinite(se) and se > 0) or is_perfect(fit):
         return

@@ -286,15 +286,16 @@ def _by_hit(c: Comparison) -> str:
 def _how_sure(c: Comparison) -> str:
     parts = [f"{100 * c.potency.level:g} % intervals in brackets"]
     if math.isfinite(c.tests.holm):
-        parts.append(f"p {p_value_text(c.tests.holm)} for one common curve, after Holm")
+        parts.append(f"p {p_value_text(c.tests.holm)} of the gate (one common curve), after Holm")
     if math.isfinite(c.tipping):
         parts.append(f"the verdict bears a seed-to-seed SD of {tipping_cell(c.tipping)} of {height_of(c)}")
     if math.isfinite(c.potency.p_value):
         parts.append(
-            f"p {p_value_text(c.potency.p_value)} for equal L0 at {c.potency.height} {number(c.potency.at)}"
+            f"p {p_value_text(c.potency.p_value)} for a relative potency of 1 at {c.potency.height} "
+            f"{number(c.potency.at)}"
         )
     low, high = c.potency_range
     if math.isfinite(low) and math.isfinite(high):
         left_out = f"leaving out any one SAE moves the L0 ratio between {number(low)} and {number(high)}"
-        parts.append(f"{left_out} ({c.decisive_row} decides)")
+        parts.append(f"{left_out} (row {c.decisive_row} moves it most)")
     return "; ".join(parts)

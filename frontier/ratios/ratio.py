@@ -11,6 +11,7 @@ import pandas as pd
 
 from frontier.doubts import Doubt, Kind, has, in_text, placed
 from frontier.metrics import give_back
+from frontier.ratios.decided import Decided, obstacle_of, verdict_cell
 from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View
 from frontier.wording import interval_cell, listed, number, p_value_cell
@@ -33,6 +34,8 @@ class Ratio(Result):
         "above 1" or "below 1": the side on which the family is better; empty where neither is.
     y_name : str
         The column that was fitted: what a "hit" is here.
+    decided : Decided or None
+        Of the headline of a comparison, what that decided.
     """
 
     group: Group
@@ -52,6 +55,7 @@ class Ratio(Result):
     doubts: tuple[Doubt, ...] = ()
     p_adjusted: float | None = None
     y_name: str = "performance_hit"
+    decided: Decided | None = None
 
     @property
     def height(self) -> str:
@@ -59,13 +63,21 @@ class Ratio(Result):
         return "hit" if self.y_name == "performance_hit" else self.y_name
 
     @property
+    def p_gate_holm(self) -> float:
+        """Of the headline of a comparison, the p value of one curve through both, after Holm; else NaN."""
+        return math.nan if self.decided is None else self.decided.gate
+
+    @property
     def verdict(self) -> str:
         """'better', 'worse' or 'not separable'; empty where no side is better.
 
-        By this ratio's interval and, in a table, the p value adjusted over the rows of its quantity.
+        Of the headline of a comparison, that of the comparison, whatever it is. Else by this ratio's interval
+        and, in a table, the p value adjusted over the rows of its quantity.
         'no curve fits' for a parameter of a curve that does not fit: it describes the formula, not the data.
         'seeds differ' where limits exclude 1 that take runs of seeds that differ as independent.
         """
+        if self.decided is not None:
+            return self.decided.verdict
         if has(self.doubts, Kind.no_curve_fits):
             return Kind.no_curve_fits.value
         if not self.better_when or math.isnan(self.ratio_low) or math.isnan(self.ratio_high):
@@ -97,7 +109,8 @@ class RatioTable(Rows[Ratio]):
     without : tuple of Ratio
         Pairs that were compared and have no such ratio: no rows, and named where rows are pooled.
     adjustment : str
-        How `p_adjusted` is made, over the rows of one quantity: Holm, Bonferroni or Dunnett.
+        How `p_adjusted` is made, over the rows of one quantity: Holm, Bonferroni or Dunnett. The potencies
+        of a comparison have none: their verdicts rest on `p_gate_holm`.
     """
 
     ratios: tuple[Ratio, ...]
@@ -123,8 +136,9 @@ class RatioTable(Rows[Ratio]):
         -------
         DataFrame
             The group columns, `family`, `reference`, `quantity`, `y`, `at`, `ratio`, `ratio_low`,
-            `ratio_high`, `p_value`, `p_adjusted` (Holm, over the rows of one quantity), `verdict`,
-            `better_when`, `df`, `errors`, `method`, `doubts`.
+            `ratio_high`, `p_value`, `p_adjusted` (of that, Holm over the rows of one quantity),
+            `p_gate_holm` (of one curve through both, Holm over the families of a cell: the potencies of a
+            comparison), `verdict`, `better_when`, `df`, `errors`, `method`, `doubts`.
         """
         return give_back(pd.DataFrame([_record(r) for r in self.ratios]), backend)
 
@@ -137,12 +151,15 @@ class RatioTable(Rows[Ratio]):
         columns = telling(self.group_columns, self.ratios)
         sides = {k: list(dict.fromkeys(getattr(r, k) for r in self.ratios)) for k in ("family", "reference")}
         shown = [k for k, names in sides.items() if len(names) > 1]
-        ps = p_columns(((r.p_value, _number_of(r.p_adjusted)) for r in self.ratios), self.adjustment)
+        ps = p_columns(
+            ((r.p_value, _number_of(r.p_adjusted), r.p_gate_holm) for r in self.ratios), self.adjustment
+        )
         rows = [
             (
                 *(str(r.group[c]) for c in columns), *(getattr(r, k) for k in shown),
                 r.quantity.replace("_", " "), "" if r.at is None else number(r.at), ratio_cell(r),
-                *(p_value_cell(_number_of(getattr(r, p))) for p in ps), r.verdict,
+                *(p_value_cell(_number_of(getattr(r, p))) for p in ps),
+                verdict_cell(r.verdict, r.ratio_low, r.ratio_high),
             )
             for r in self.ratios
         ]  # fmt: skip
@@ -151,21 +168,24 @@ class RatioTable(Rows[Ratio]):
         headers = (*columns, *shown, "quantity", "at", ratio, *ps.values(), "family is")
         family, reference = (k if k in shown else (*names, k)[0] for k, names in sides.items())
         title = f"Ratios: {family} / {reference}{held(self.group_columns, self.ratios, columns)}"
-        remarks = (*self.notes, *self.by_adjusted)
+        remarks = (*self.notes, *self.in_spite)
         return View(title, headers, tuple(rows), remarks, self._doubts(columns))
 
     @property
-    def by_adjusted(self) -> tuple[str, ...]:
-        """What is said where an interval excludes 1 and the verdict does not."""
-        undecided = (r for r in self.ratios if r.verdict == "not separable")
-        torn = [r for r in undecided if not r.ratio_low <= 1 <= r.ratio_high]
-        if not torn:
-            return ()
-        names = [", ".join(n for n in (in_words(r.group), r.family, r.quantity) if n) for r in torn]
-        return (
-            f"{listed(names, 3)}: the interval by itself excludes 1, but the verdict is by "
-            f"p ({self.adjustment}), which counts all rows of a quantity",
-        )
+    def in_spite(self) -> tuple[str, ...]:
+        """What is said where an interval excludes 1 and the verdict does not, a line for each reason."""
+        torn: dict[str, list[Ratio]] = {}
+        for r in self.ratios:
+            if r.verdict == "not separable" and not r.ratio_low <= 1 <= r.ratio_high:
+                torn.setdefault(r.decided.obstacle(r.level) if r.decided else "", []).append(r)
+        return tuple(map(self._in_spite, torn.values()))
+
+    def _in_spite(self, rows: list[Ratio]) -> str:
+        names = [", ".join(n for n in (in_words(r.group), r.family, r.quantity) if n) for r in rows]
+        decided = [r.decided for r in rows if r.decided]
+        by = f"the verdict is by p ({self.adjustment}), which counts all rows of a quantity"
+        because = obstacle_of(decided, rows[0].level) if decided else by
+        return f"{listed(names, 3)}: the interval by itself excludes 1, but {because}"
 
     def _doubts(self, columns: list[str]) -> tuple[tuple[str, Doubt], ...]:
         several = len({r.family for r in self.ratios}) > 1
@@ -176,14 +196,19 @@ class RatioTable(Rows[Ratio]):
         return tuple(pairs)
 
 
-def p_columns(pairs: Iterable[tuple[float, float]], adjustment: str) -> dict[str, str]:
-    """The columns of p values to print, with their headers, for pairs of one and its adjusted one.
+def p_columns(rows: Iterable[tuple[float, float, float]], adjustment: str) -> dict[str, str]:
+    """The columns of p values to print, with their headers, for rows of one, its adjusted one and a gate's.
 
-    >>> p_columns([(0.02, 0.04), (0.5, 0.5)], "Holm"), p_columns([(0.02, math.nan)], "Holm")
-    ({'p_value': 'p', 'p_adjusted': 'p (Holm)'}, {'p_value': 'p'})
+    >>> nan = math.nan
+    >>> p_columns([(0.02, 0.04, nan), (0.5, 0.5, nan)], "Holm"), p_columns([(0.02, nan, 0.1)], "Holm")
+    ({'p_value': 'p', 'p_adjusted': 'p (Holm)'}, {'p_value': 'p', 'p_gate_holm': 'p of gate (Holm)'})
     """
-    others = (not (math.isnan(own) or math.isclose(own, p, rel_tol=1e-9)) for p, own in pairs)
-    return {"p_value": "p", **({"p_adjusted": f"p ({adjustment})"} if any(others) else {})}
+    found, columns = list(rows), {"p_value": "p"}
+    if any(not (math.isnan(own) or math.isclose(own, p, rel_tol=1e-9)) for p, own, _ in found):
+        columns["p_adjusted"] = f"p ({adjustment})"
+    if not all(math.isnan(gate) for *_, gate in found):
+        columns["p_gate_holm"] = "p of gate (Holm)"
+    return columns
 
 
 def _number_of(value: float | None) -> float:
@@ -200,6 +225,7 @@ def _record(r: Ratio) -> dict[str, Any]:
         **r.group, "family": r.family, "reference": r.reference, "quantity": r.quantity,
         "y": r.y_name, "at": math.nan if r.at is None else r.at, "ratio": r.ratio, "ratio_low": r.ratio_low,
         "ratio_high": r.ratio_high, "p_value": r.p_value,
-        "p_adjusted": _number_of(r.p_adjusted), "verdict": r.verdict, "better_when": r.better_when,
-        "df": r.df, "errors": r.errors, "method": r.method, "doubts": in_text(r.doubts),
+        "p_adjusted": _number_of(r.p_adjusted), "p_gate_holm": r.p_gate_holm, "verdict": r.verdict,
+        "better_when": r.better_when, "df": r.df, "errors": r.errors, "method": r.method,
+        "doubts": in_text(r.doubts),
     }  # fmt: skip

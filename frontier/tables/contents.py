@@ -12,13 +12,14 @@ import pandas as pd
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits, GroupFailure
 from frontier.metrics.frames import to_pandas
+from frontier.ratios.decided import verdict_cell
 from frontier.ratios.ratio import p_columns
 from frontier.tables.styles import Field, Sheet, filled, header, number_notes
 from frontier.wording import interval_cell, number, p_value_cell
 
 RATIO_COLUMNS = (
     "family", "reference", "quantity", "y", "at", "ratio", "ratio_low", "ratio_high", "p_value", "p_adjusted",
-    "verdict", "better_when", "df", "errors", "method", "doubts",
+    "p_gate_holm", "verdict", "better_when", "df", "errors", "method", "doubts",
 )  # fmt: skip
 """Columns of a ratio table that name no group."""
 WORDS = {"relative_potency": "relative potency", "hit_ratio": "hit ratio"}
@@ -108,7 +109,7 @@ def ratios_sheet(ratios: Any, wide: bool | None = None) -> Sheet:
         frame, shown, keys, said, getattr(ratios, "adjustment", "Holm")
     )
     levels = {r.level for r in ratios} if hasattr(ratios, "to_frame") else set()
-    remarks = (*getattr(ratios, "notes", ()), *getattr(ratios, "by_adjusted", ()))
+    remarks = (*getattr(ratios, "notes", ()), *getattr(ratios, "in_spite", ()))
     caption = _ratios_caption(frame, constant, levels, remarks)
     columns = filled([*fields, Field("Notes", numbers)])
     return Sheet(caption, columns, tuple(notes))
@@ -181,13 +182,17 @@ def _cell(record: Mapping[Any, Any]) -> str:
 
 
 def _p_columns(frame: pd.DataFrame, adjustment: str) -> dict[str, str]:
-    own = frame["p_adjusted"] if "p_adjusted" in frame else [math.nan] * len(frame)
-    return p_columns(zip(frame["p_value"], own, strict=True), adjustment)
+    missing = [math.nan] * len(frame)
+    own, gates = (frame.get(column, missing) for column in ("p_adjusted", "p_gate_holm"))
+    return p_columns(zip(frame["p_value"], own, gates, strict=True), adjustment)
 
 
 def _verdicts(records: Sequence[Mapping[Any, Any] | None]) -> list[Field]:
     """On which side the family is, where some row says."""
-    cells = [str(r.get("verdict") or "") if r else "" for r in records]
+    cells = [
+        verdict_cell(str(r.get("verdict") or ""), r["ratio_low"], r["ratio_high"]) if r else ""
+        for r in records
+    ]
     return [Field("Family is", cells, ours=True)] if any(cells) else []
 
 
