@@ -1,8 +1,11 @@
 """Figures of fits and ratios along a whole axis: what is drawn is read from the artists."""
 
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 
@@ -22,7 +25,7 @@ from frontier.figures.regions import draw_region
 from frontier.figures.residuals import draw_residual
 from frontier.fits.joint import joint_region
 from frontier.fits.residuals import residuals
-from tests.test_figures import RATIOS, clashes, legend_words, line, lines
+from tests.test_figures import RATIOS, clashes, legend_words, line, lines, power_families
 
 
 def band(ax):
@@ -53,6 +56,37 @@ def test_potency_bars_are_the_ranges_of_both_families(hill20):
     for name, fit in (("gated", gated), ("baseline", base)):
         bar = line(ax, f"_range {name}").get_xdata()
         assert bar == pytest.approx([fit.y.min(), fit.y.max()], rel=0.03)
+
+
+def given_axes():
+    return Figure().subplots()
+
+
+def laid_out_axes():
+    return Figure(layout="constrained").subplots()
+
+
+@pytest.mark.parametrize("families", [2, 13])
+@pytest.mark.parametrize("axes", [lambda: None, given_axes, laid_out_axes])
+def test_ranges_lie_under_the_axis_of_ratios_and_take_little_of_the_page(axes, families):
+    """Bars on the log axis read as ratios of 0.5 to 0.04; oracle: the boxes of what was drawn, in pixels."""
+    fits = frontier.fit(power_families([f"f{i}" for i in range(families)]), "power")
+    (ax,) = plot_hit_ratios(fits, axes(), reference="f0")
+    figure = ax.figure
+    FigureCanvasAgg(figure).draw()
+    frame, edge = ax.get_window_extent(), ax.spines["bottom"].get_window_extent()
+    bars = [bar.get_window_extent() for bar in ax.lines if str(bar.get_label()).startswith("_range")]
+    assert len(bars) == families
+    assert all(edge.y0 < bar.y0 and bar.y1 < frame.y0 for bar in bars)
+    assert all(one.y0 > two.y1 - 1 for one, two in itertools.pairwise(bars))  # a pixel of the edges
+    assert frame.height > 1.5 * (frame.y0 - edge.y0)
+    words = ax.xaxis.get_tightbbox()
+    assert words.y0 >= 0 and words.y1 <= edge.y1
+    ratios = [line(ax, f"f{i}").get_ydata() for i in range(1, families)]
+    drawn = np.r_[1.0, np.ravel(ratios), *(p.get_xy()[:, 1] for p in band(ax))]
+    low, high = ax.get_ylim()
+    assert low < np.nanmin(drawn) and np.nanmax(drawn) < high
+    assert high / low < (np.nanmax(drawn) / np.nanmin(drawn)) ** 1.2  # nothing else has room on the axis
 
 
 def test_potency_band_is_that_of_the_ratio_at_one_level(hill20):
@@ -156,6 +190,26 @@ def test_a_doubtful_ratio_is_hollow():
     assert [f == "white" for f in faces] == [False, True, False]
     assert ax.get_xlabel().endswith("hollow: with doubts)")
     assert "hollow" not in plot_ratios(RATIOS).get_xlabel()
+
+
+def pixels(low, high):
+    row = RATIOS[3:4].assign(ratio=1.5, ratio_low=low, ratio_high=high)
+    with paper_style("icml"):
+        ax = plot_ratios(row)
+        ax.texts[0].set_text("")  # the numbers
+        ax.set_xlim(0.5, 3)
+        canvas = FigureCanvasAgg(ax.figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba()).copy()
+
+
+@pytest.mark.parametrize("share", [0.002, 0.01, 0.03, 0.1])
+def test_an_interval_is_seen_however_narrow(share):
+    """A marker wider than the interval hid it; oracle: the picture without an interval."""
+    without = pixels(np.nan, np.nan)
+    differ = (pixels(1.5 * (1 - share), 1.5 * (1 + share)) != without).any(axis=2)
+    heights = differ.sum(axis=0)
+    assert heights.max() > 3  # pixels of a tick, beyond the marker above and below
 
 
 # Nothing overlaps

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.patches import Polygon
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from frontier.arguments import checked
 from frontier.figures.panels import (
@@ -32,8 +33,8 @@ from frontier.ratios.pairs import family_names, pairs_with, reference_family, sh
 
 Pair = tuple[CurveFit, CurveFit]
 BARS = " (bars: data range)"
-ROOM = 0.05
-"""Of the axes' height, for the bar that shows one family's range."""
+STRIP, PITCH = 0.35, 1.15
+"""Room of the bars under a panel: at most this share of its height, and of each bar in sizes of a marker."""
 WIDEST = 3.0
 """The axis follows the band up to this factor beyond the curves."""
 
@@ -51,7 +52,7 @@ def plot_potencies(
     """L0(reference) / L0(family) at every hit, with its pointwise band, one panel per cell.
 
     A curve is solid where both families have data and dashed, without a band, where one is extrapolated;
-    bars at the bottom show which hits each family covers.
+    bars in a strip under the panel show which hits each family covers.
 
     Parameters
     ----------
@@ -175,14 +176,18 @@ def _plot(
     families = dict.fromkeys(family_names(*pair)[0] for _, pairs in cells for pair in pairs)
     looks = styles_for([base, *families], base, styles)
     grid, owned = panels_for(len(cells), axes, figure)
+    strip = 0.0
     for ax, (title, members) in zip(grid, cells, strict=True):
         drawn = [(family_names(*pair)[0], *curve(*pair, level)) for pair in members]
-        _draw(ax, {name: frame for name, frame, _ in drawn}, base, looks)
+        frames = {name: frame for name, frame, _ in drawn}
+        _draw(ax, frames, looks)
+        strip = max(strip, _draw_ranges(ax, frames, base, looks))
         x, y = drawn[0][2]
         label_axes(ax, x, y.replace(figure_text(drawn[0][0], 24), "family") if len(families) > 1 else y)
         head(ax, title)
     share_labels(grid)
     legend_above(grid, looks, looks, owned)
+    _make_room(grid, strip, owned)
     return grid
 
 
@@ -207,30 +212,54 @@ def _cells(
     return base, list(zip(titles, cells.values(), strict=True))
 
 
-def _draw(ax: Axes, frames: Mapping[Any, pd.DataFrame], reference: Any, looks: Mapping[Any, Style]) -> None:
-    """Curves with bands, a line at 1, and the bars of the ranges at the bottom."""
+def _draw(ax: Axes, frames: Mapping[Any, pd.DataFrame], looks: Mapping[Any, Style]) -> None:
+    """Curves with bands, and a line at 1."""
     ax.axhline(1, color=QUIET, linewidth=0.7, zorder=1, label="_one")
-    low, high = _window(list(frames.values()))
     for name, frame in frames.items():
-        _draw_curve(ax, frame, figure_text(name), looks[name], low)
-    bars = [(reference, next(iter(frames.values())), "in_reference")]
-    bars += [(name, frame, "in_family") for name, frame in frames.items()]
-    share = ROOM * len(bars)
-    ax.set_ylim(low / (high / low) ** (share / (1 - share)), high)
+        _draw_curve(ax, frame, figure_text(name), looks[name])
+    ax.set_ylim(*_window(list(frames.values())))
     log_axis(ax.xaxis)
     log_axis(ax.yaxis)
+
+
+def _draw_ranges(
+    ax: Axes, frames: Mapping[Any, pd.DataFrame], reference: Any, looks: Mapping[Any, Style]
+) -> float:
+    """The bars of the ranges, between the curves' axes and the x axis; the inches that they take."""
+    bars = [(reference, next(iter(frames.values())), "in_reference")]
+    bars += [(name, frame, "in_family") for name, frame in frames.items()]
+    size, width = (float(mpl.rcParams[f"lines.{of}"]) for of in ("markersize", "linewidth"))
+    height = 72 * float(ax.get_window_extent().height) / ax.figure.dpi
+    pitch = min(PITCH * size, STRIP * height / len(bars))
+    ends: dict[str, Any] = {"linewidth": min(2.2 * width, 0.6 * pitch), "markersize": min(size, 0.9 * pitch)}
+    ends |= {"solid_capstyle": "butt", "zorder": 2, **EDGE}
     for place, (name, frame, inside) in enumerate(bars):
         at = frame["at"][frame[inside]]
         if len(at):
-            height = ROOM * (len(bars) - place - 0.5)
-            ends: Any = {"transform": ax.get_xaxis_transform(), "solid_capstyle": "butt", "zorder": 2}
-            width = 2.2 * float(mpl.rcParams["lines.linewidth"])
-            span, label = [at.min(), at.max()], f"_range {figure_text(name)}"
-            ends |= {"color": looks[name].colour, "marker": looks[name].marker, **EDGE}
-            ax.plot(span, [height, height], linewidth=width, label=label, **ends)
+            down = ScaledTranslation(0, -(place + 1) * pitch / 72, ax.figure.dpi_scale_trans)
+            where = blended_transform_factory(ax.transData, ax.transAxes + down)
+            look = {"color": looks[name].colour, "marker": looks[name].marker, "transform": where}
+            (bar,) = ax.plot(
+                [at.min(), at.max()], [0, 0], label=f"_range {figure_text(name)}", **look, **ends
+            )
+            bar.set_clip_path(Rectangle((0, -9), 1, 9, transform=ax.transAxes))
+    ax.spines["bottom"].set_position(("outward", (len(bars) + 1) * pitch))
+    return (len(bars) + 1) * pitch / 72
 
 
-def _draw_curve(ax: Axes, frame: pd.DataFrame, name: str, look: Style, floor: float) -> None:
+def _make_room(panels: np.ndarray, strip: float, owned: bool) -> None:
+    """Inches under every panel: of a taller figure, or of given axes themselves that nothing lays out."""
+    figure, place = panels[0].figure, panels[0].get_subplotspec()
+    if owned and isinstance(figure, Figure) and place is not None:
+        figure.set_figheight(figure.get_figheight() + place.get_gridspec().nrows * strip)
+    elif not owned and figure.get_layout_engine() is None:
+        for ax in panels:
+            box, share = ax.get_position(), strip * figure.dpi / figure.bbox.height
+            ax.set_position((box.x0, box.y0 + share, box.width, box.height - share))
+            ax.set_in_layout(True)  # which giving a place takes away
+
+
+def _draw_curve(ax: Axes, frame: pd.DataFrame, name: str, look: Style) -> None:
     """Solid with a band where both have data, dashed beyond; a few markers as in the legend."""
     colour = look.colour
     at, ratio = frame["at"].to_numpy(), frame["ratio"].to_numpy()
@@ -240,7 +269,6 @@ def _draw_curve(ax: Axes, frame: pd.DataFrame, name: str, look: Style, floor: fl
     places = sparse_marks(np.isfinite(solid))
     ax.plot(at, solid, linestyle=look.line, markevery=places, label=name, zorder=3, **marks)
     beyond = np.where(both & np.roll(both, 1) & np.roll(both, -1), np.nan, ratio)
-    beyond = np.where(beyond < floor, np.nan, beyond)  # the bars are there
     places = [] if places else sparse_marks(np.isfinite(beyond))
     style: dict[str, Any] = {"linestyle": (0, (3, 2)), "alpha": 0.55, "label": "_beyond", "zorder": 2}
     ax.plot(at, beyond, markevery=places, **marks, **style)

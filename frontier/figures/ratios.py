@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from frontier.figures.lines import in_lines, letters_across
-from frontier.figures.panels import EDGE, QUIET, name_rows, telling_parts
+from frontier.figures.panels import QUIET, name_rows, telling_parts
 from frontier.figures.style import Style, figure_text, log_axis, row_texts, styles_for
 from frontier.tables import RATIO_COLUMNS, equal_height, ratio_frame
 from frontier.wording import interval_cell, listed, nearest, number
@@ -21,7 +21,9 @@ LABEL_SHARE, AXIS_SHARE = 0.4, 0.68
 """Of the figure's width, for the names of the rows and for the words under the axis."""
 WIDEST = 30.0
 """Limits further than this factor beyond all estimates are drawn as arrows, like infinite ones."""
-HOLLOW: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 1.0}
+SMALL = 0.55
+"""Of the usual size: a marker. The ends of its interval are taller, so that a narrow one is seen."""
+HOLLOW: dict[str, Any] = {"markerfacecolor": "white"}
 AXIS = {
     "relative_potency": "L0 of {reference} / L0 of {family} at equal {height}",
     "hit_ratio": "{Height} of {family} / {reference} at equal L0",
@@ -141,9 +143,14 @@ def _draw_row(
     if known:
         ends = [ratio if math.isnan(v) else min(max(v, window[0]), window[1]) for v in (low, high)]
         ax.plot(ends, [row, row], color=colour, label="_interval", zorder=2, solid_capstyle="butt")
-        name = figure_text(record["family"])
-        face = HOLLOW | {"markeredgecolor": colour} if _is_doubted(record) else EDGE
-        ax.plot([ratio], [row], marker=marker, color=colour, linestyle="none", label=name, zorder=3, **face)
+        shown = [v for v, end in zip((low, high), ends, strict=True) if v == end]
+        width, size = (float(mpl.rcParams[f"lines.{of}"]) for of in ("linewidth", "markersize"))
+        line: dict[str, Any] = {"color": colour, "linestyle": "none"}
+        ticks: dict[str, Any] = {"marker": "|", "markersize": 1.2 * size, "markeredgewidth": 0.6 * width}
+        ax.plot(shown, [row] * len(shown), label="_ends", zorder=4, **line, **ticks)
+        face = (HOLLOW if _is_doubted(record) else {}) | {"markeredgewidth": 0.5 * width}
+        face |= {"marker": marker, "markersize": SMALL * size}
+        ax.plot([ratio], [row], label=figure_text(record["family"]), zorder=3, **line, **face)
         for beyond, end, arrow in ((low < window[0], window[0], "<"), (high > window[1], window[1], ">")):
             if beyond:
                 ax.plot([end], [row], marker=arrow, color=colour, clip_on=False, label="_arrow")
