@@ -67,6 +67,25 @@ def text_table(
     return "\n\n".join(parts), key
 
 
+def page_blocks(headers: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[dict[int, int]]:
+    """The parts of a table of at most `width` letters across: numbers of columns, with their widths.
+
+    No name is abbreviated: cells are wrapped, then the table is cut into blocks.
+
+    >>> page_blocks(["family", "layer 3", "layer 12"], [["relu", "1.53", "1.55"]], 17)
+    [{0: 6, 1: 7}, {0: 6, 2: 8}]
+    """
+    columns = [[one_line(c) for c in column] for column in zip(headers, *rows, strict=True)]
+    if not columns:
+        return [{}]
+    found = _headers_wrapped(columns, width)
+    wrapped = _cells_wrapped(found, width)
+    if _total(wrapped) <= width:
+        return [dict(enumerate(map(_width, wrapped)))]
+    parts = [(block, _cells_wrapped([found[i] for i in block], width)) for block in _blocks(found, width)]
+    return [dict(zip(block, map(_width, part), strict=True)) for block, part in parts]
+
+
 def _fitted(columns: Columns, width: int) -> tuple[Columns, list[str]]:
     """The first form that fits: long names cut as little as needed, and rather so than cells wrapped."""
     for wrap, lengths in ((False, NAME_LENGTHS[:4]), (True, NAME_LENGTHS)):

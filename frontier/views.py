@@ -114,7 +114,12 @@ class View:
         head = "".join(f"<th{side}>{html.escape(h)}</th>" for h in self.headers)
         lines = ("".join(f"<td{side}>{html.escape(c)}</td>" for c in row) for row in rows)
         body = "".join(f"<tr>{line}</tr>" for line in lines)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return scrolled(f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>")
+
+
+def scrolled(table: str) -> str:
+    """A table of HTML that scrolls by itself where it is wider than the page."""
+    return f'<div style="overflow-x: auto">{table}</div>'
 
 
 def _list(lines: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from frontier.comparison.comparison import Comparison, Comparisons
 
 PAIRS = 16
-"""More pairs than these, of several families, are shown as a matrix."""
+"""More pairs than these, of several families in several cells, are shown as a matrix."""
 CURVES = 60
 """With more pairs than these the curves are not fitted for a print: ask for `.fits` and `.ratios`."""
 TOLD = 3
@@ -47,11 +47,13 @@ def screen(found: Comparisons, columns: list[str] | None = None) -> View:
     grouped = found.group_columns
     columns = telling(grouped, pairs) if columns is None else columns
     families = list(dict.fromkeys(c.family for c in pairs))
-    many = len(pairs) > PAIRS and len(families) > 1
-    table = _matrix(found, columns, families) if many else _listing(found, columns)
-    details = []
-    if many and len(table[1]) > CELLS:
-        details.append(View("Cell by cell", *table))
+    table, details = _listing(found, columns), []
+    cells = {_names(c, columns) for c in pairs}
+    if len(pairs) > PAIRS and min(len(families), len(cells)) > 1:
+        details.append(View("Pair by pair", *table))
+        table = _matrix(found, columns, families)
+    if len(cells) > CELLS and len(families) > 1:
+        details.insert(0, View("Cell by cell", *table))
         table = _summary(found, families)
     headers, rows, legend = table
     told = tuple(_told(c, columns) for c in pairs) if len(pairs) <= TOLD else ()
@@ -89,15 +91,18 @@ def _listing(found: Comparisons, columns: list[str]) -> Table:
 
 
 def _matrix(found: Comparisons, columns: list[str], families: list[str]) -> Table:
-    """Cells by families: the verdict's sign and the relative potency."""
-    cells: dict[tuple[str, ...], dict[str, Comparison]] = {}
-    for c in found:
-        cells.setdefault(_names(c, columns), {})[c.family] = c
-    rows = tuple(
-        (*names, *(_sign(of[f]) if f in of else "" for f in families)) for names, of in cells.items()
-    )
+    """The verdict's sign and the relative potency: cells by families, or turned where these are more."""
     signs = ", ".join(f"{SIGNS[v]} {v}" for v in _verdicts(found))
-    return (*columns, *families), rows, (f"Relative potency after the verdict's sign: {signs}.",)
+    legend = (f"Relative potency after the verdict's sign: {signs}.",)
+    known = {(_names(c, columns), c.family): _sign(c) for c in found}
+    groups = {_names(c, columns): c.group for c in found}
+    if len(families) > len(groups):
+        shown = telling(found.group_columns, found.comparisons)
+        heads = (in_words({v: group[v] for v in shown if v in group}) for group in groups.values())
+        rows = tuple((f, *(known.get((names, f), "") for names in groups)) for f in families)
+        return ("family", *heads), rows, legend
+    rows = tuple((*names, *(known.get((names, f), "") for f in families)) for names in groups)
+    return (*columns, *families), rows, legend
 
 
 def _summary(found: Comparisons, families: list[str]) -> Table:

@@ -2,11 +2,14 @@ r"""LaTeX: tables for booktabs and siunitx, and names in which nothing is a comm
 
 from __future__ import annotations
 
+import math
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from tabulate import DataRow, Line, TableFormat, tabulate
 
+from frontier.text_tables import page_blocks
 from frontier.wording import one_line
 
 if TYPE_CHECKING:
@@ -16,38 +19,94 @@ NUMBERS = re.compile(r"[<>] ?|-?\binf\b|-?\d+(?:\.\d+)?(?:e[+-]?\d+)?|±")
 PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(e[+-]?\d+)?")
 
 
-WIDE, WIDER = 6, 8
-"""Columns beyond which a table is set small, and smaller, so that a page of a paper holds it."""
+LINE, LETTER = 397.0, 0.44
+"""Points of a line of 5.5 inches, and ems of a letter of Computer Modern, digits and blanks among them."""
+WIDER = 1.0
+"""Ems that a column of broken lines has more, for words of wider letters; a tenth of a line is kept for them."""
+
+
+class Size(NamedTuple):
+    """A size of letters: up to how many columns it is for, its points and the gap between two columns."""
+
+    command: str
+    most: float
+    points: float
+    gap: float
+
+    def room(self, columns: int) -> float:
+        """Letters that the columns of a line hold."""
+        return (LINE - 2 * self.gap * (columns - 1)) / (LETTER * self.points)
+
+
+SIZES = (Size("", 6, 10, 6), Size(r"\footnotesize", 8, 8.5, 3), Size(r"\scriptsize", math.inf, 7.85, 2))
+"""Small letters of Computer Modern are wider than their size says."""
 
 
 def latex_sheet(sheet: Sheet) -> str:
-    """The sheet as a tabular, or a longtable, with caption and notes under it."""
-    columns = [_column(f, sheet) for f in sheet.fields]
+    """The sheet as a tabular, or a longtable, with caption and notes under it.
+
+    One that is too wide for a page is set smaller, then its words are broken into lines, then it is cut
+    into blocks of columns, each with the columns that name its rows.
+    """
+    widths = [max(map(len, map(one_line, (f.header, *f.cells)))) for f in sheet.fields]
+    count = len(widths)
+    size = next((s for s in SIZES if count <= s.most and sum(widths) <= s.room(count)), SIZES[-1])
+    blocks = [dict(enumerate(widths))]
+    if sum(widths) > size.room(count):
+        rows = list(zip(*(f.cells for f in sheet.fields), strict=True))
+        blocks = page_blocks([f.header for f in sheet.fields], rows, int(0.9 * size.room(1)))
+    broken = "\n\n\\medskip\n\n"
+    table = broken.join(
+        _sized(_tabular(sheet, {i: w if w < widths[i] else None for i, w in block.items()}), size)
+        for block in blocks
+    )
+    return "\n".join([f"% {needed(sheet)}", table, *_below(sheet)])
+
+
+def _below(sheet: Sheet) -> list[str]:
+    """Caption and notes: those with numbers in the table in one block, others a paragraph each."""
+    caption = latex_text(sheet.caption)
+    if any(f.header == "Notes" for f in sheet.fields) or not sheet.notes:
+        notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
+        opening, end = r"\noindent\begin{minipage}{\linewidth}\footnotesize", r"\end{minipage}"
+    else:  # of any number, so that pages may break between them
+        notes = [rf"\par\noindent\textbullet{{}} {latex_text(note)}" for note in sheet.notes]
+        opening, end = r"\begingroup\footnotesize\noindent", r"\par\endgroup"
+    below = "\n".join([caption, *notes]).strip()
+    return ["", r"\par\smallskip", opening, below, end] if below else []
+
+
+def _sized(table: str, size: Size) -> str:
+    if not size.command:
+        return table
+    return f"\\begingroup{size.command}\\setlength{{\\tabcolsep}}{{{size.gap}pt}}\n{table}\\endgroup"
+
+
+def _tabular(sheet: Sheet, block: Mapping[int, int | None]) -> str:
+    """Some columns of a sheet, those with a width in lines of so many letters."""
+    fields, wrapped = [sheet.fields[i] for i in block], list(block.values())
+    columns = [
+        _column(f, sheet) if w is None else f"p{{{LETTER * w + WIDER:.2f}em}}"
+        for f, w in zip(fields, wrapped, strict=True)
+    ]
     cells = [
         _emphasised([_latex_cell(c, f, k, sheet.siunitx) for c in f.cells], sheet, is_s=k[0] == "S")
-        for f, k in zip(sheet.fields, columns, strict=True)
+        for f, k in zip(fields, columns, strict=True)
     ]
     headers = [
         f"{{{h}}}" if k[0] == "S" else h
-        for h, k in zip(
-            (_guarded(_symbols(latex_text(f.header))) for f in sheet.fields), columns, strict=True
-        )
+        for h, k in zip((_guarded(_symbols(latex_text(f.header))) for f in fields), columns, strict=True)
     ]
+    ragged = [r"{{\raggedright {}\par}}" if w is not None else "{}" for w in wrapped]
+    cells = [[form.format(c) if c else c for c in own] for own, form in zip(cells, ragged, strict=True)]
+    headers = [form.format(h) for h, form in zip(headers, ragged, strict=True)]
     rows = [list(row) for row in zip(*cells, strict=True)]
-    options = {"colalign": [f.align for f in sheet.fields]} if rows else {}
+    options = {"colalign": [f.align for f in fields]} if rows else {}
     form = (_longtable if sheet.long else _booktabs)("".join(columns))
     table = str(tabulate(rows, headers, tablefmt=form, disable_numparse=True, **options))
     if sheet.siunitx and any(sheet.emphasised):
         table = rf"\begingroup\sisetup{{mode=text, reset-text-shape=false}}%{chr(10)}{table}\endgroup"
-    if len(columns) > WIDE:
-        size, gap = (r"\footnotesize", 3) if len(columns) <= WIDER else (r"\scriptsize", 2)
-        table = f"\\begingroup{size}\\setlength{{\\tabcolsep}}{{{gap}pt}}\n{table}\\endgroup"
-    notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
-    below = "\n".join([latex_text(sheet.caption), *notes]).strip()
-    if below:
-        opening = r"\noindent\begin{minipage}{\linewidth}\footnotesize"
-        table = "\n".join([table, "", r"\par\smallskip", opening, below, r"\end{minipage}"])
-    return f"% {needed(sheet)}\n{table}"
+    return table
 
 
 def needed(sheet: Sheet) -> str:

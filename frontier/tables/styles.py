@@ -14,7 +14,7 @@ from frontier.tables.latex import latex_number as latex_number
 from frontier.tables.latex import latex_sheet
 from frontier.tables.latex import latex_text as latex_text
 from frontier.text_tables import paragraph, text_table
-from frontier.views import View
+from frontier.views import View, scrolled
 from frontier.wording import nearest, one_line
 
 
@@ -169,6 +169,7 @@ def _html(sheet: Sheet) -> str:
     body = [_html_row(row, sides, "td") for row in zip(*columns, strict=True)]
     head = ["<thead>", _html_row(heads, sides, "th"), "</thead>"]
     table = "\n".join(["<table>", *caption, *head, "<tbody>", *body, "</tbody>", "</table>"])
+    table = scrolled(table)
     notes = "\n".join(f"<li>{html.escape(note)}</li>" for note in sheet.notes)
     return f"{table}\n<ol>\n{notes}\n</ol>" if notes else table
 
