@@ -6,7 +6,7 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -105,12 +105,15 @@ def checks_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[s
     kinds = {n: found for n, text in taken.items() if (found := _kinds(text))}
     ranges = [n for n, text in taken.items() if n in RANGES and re.search(r"float|int|Option", text)]
     words = {n for n, text in taken.items() if re.search(r"str|Option", text)}
+    drawn = [n for n in ("ax", "axes") if n in taken]
 
     def check(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         try:
             given = signature.bind(*arguments, **options).arguments
         except TypeError:  # the call itself says what is missing
             return
+        for name in drawn:
+            _are_axes(function.__name__, name, given.get(name), "reference" in taken)
         for name in ranges:
             value: Any = given.get(name)
             for one in value if hasattr(value, "__iter__") and not isinstance(value, str) else (value,):
@@ -120,6 +123,25 @@ def checks_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[s
             _of_kind(function.__name__, name, given[name], kinds[name])
 
     return check
+
+
+def _are_axes(function: str, name: str, value: Any, has_reference: bool) -> None:
+    """Refuse what cannot be drawn on: a family's name, a figure."""
+    bad = next((v for v in _parts(value) if not _is(v, ("Axes",))), None)
+    if bad is None:
+        return
+    found = repr(bad) if isinstance(bad, str) else type(bad).__name__
+    hint = f"; a family is reference={bad!r}" if has_reference and isinstance(bad, str) else ""
+    raise TypeError(f"{function} wants matplotlib axes as {name}; found {found}{hint}")
+
+
+def _parts(value: Any) -> Iterator[Any]:
+    """What an array, a list or nothing holds, and what its parts hold; anything else itself."""
+    if hasattr(value, "__iter__") and not isinstance(value, (str, Mapping)):
+        for part in value:
+            yield from _parts(part)
+    elif value is not None:
+        yield value
 
 
 class _Kinds(NamedTuple):

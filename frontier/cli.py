@@ -200,6 +200,9 @@ def report(
     """
     from frontier.html_report import report as write
 
+    missing = [f for f in out.expanduser().parents if not f.exists()]
+    if len(missing) > 1:
+        raise ValueError(f"{out}: there is no folder {missing[-1]}, nor {missing[0]}; is it the right path?")
     wrote([write(
         source, out, reference, split(by), rows=str(rows), curve=curve, x=x, y=y, errors=str(errors),
         max_l0=max_l0, vanishing_l0=word_or_number(vanishing_l0), at=at, level=level,

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
+from frontier.arguments import in_range
+
 
 class CurveName(StrEnum):
     """Curves that can be fitted."""
@@ -36,6 +38,19 @@ class RowsName(StrEnum):
     auto = "auto"
     pareto = "pareto"
     all = "all"
+
+
+def in_its_range(name: str) -> Callable[[float], float]:
+    """Refuse a number that the functions refuse, in their words, before anything is read."""
+
+    def check(value: float) -> float:
+        try:
+            in_range(name, value)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+        return value
+
+    return check
 
 
 Source = Annotated[
@@ -79,7 +94,8 @@ Out = Annotated[
     typer.Option("--out", help="Folder for tables (CSV, Parquet, JSON, LaTeX) and figures (PDF, PNG)."),
 ]
 Level = Annotated[
-    float, typer.Option("--level", min=0.5, max=0.9999, help="Confidence level of the intervals.")
+    float,
+    typer.Option("--level", callback=in_its_range("level"), help="Confidence level of the intervals."),
 ]
 Family = Annotated[str, typer.Option("--family", help="Column that names the family.")]
 Across = Annotated[
@@ -100,7 +116,7 @@ RowsOption = Annotated[
 TypicalSeedSd = Annotated[
     float,
     typer.Option(
-        "--typical-seed-sd", min=0,
+        "--typical-seed-sd", callback=in_its_range("typical_seed_sd"),
         help="Known seed-to-seed SD of a hit, as a share of it; verdicts and intervals allow for it.",
     ),
 ]  # fmt: skip

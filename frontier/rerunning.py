@@ -13,7 +13,7 @@ import pandas as pd
 
 from frontier.metrics.frames import to_pandas
 from frontier.records import SOURCES, Record, digest, is_record, spoken, versions
-from frontier.results import Result
+from frontier.results import Result, saved_record
 from frontier.views import View
 from frontier.wording import listed, number, one_line, plural
 
@@ -99,10 +99,7 @@ def rerun(path: str | Path, data: Any = None) -> Rerun:
     True
     """
     path = Path(path)
-    try:
-        saved = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not a saved result: {error}") from error
+    saved = saved_record(path)
     made: Record = saved.get("made", {}) if isinstance(saved, dict) else {}
     if not is_record(made):
         raise ValueError(f"{path} does not say how it was made; save(...) of version 0.2 or newer writes it")

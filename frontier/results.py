@@ -163,11 +163,26 @@ class Result:
         ValueError
             When the file is not JSON, or holds something else.
         """
-        try:
-            record = json.loads(Path(path).read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not a saved result: {error}") from error
-        return cls.from_dict(record)
+        return cls.from_dict(saved_record(path))
+
+
+def saved_record(path: str | Path) -> Any:
+    """What a file of JSON holds.
+
+    Raises
+    ------
+    ValueError
+        When it is none; says what a saved result is, and where one that begins like it is damaged.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        damage = f" (damaged: {error})" if content.lstrip()[:1] == b"{" else ""
+        raise ValueError(
+            f"{path} is not a saved result{damage}: that is JSON as save(...) or --out writes it, "
+            "comparison.json or fits.json among others"
+        ) from error
 
 
 class Rows(Result, Generic[R]):

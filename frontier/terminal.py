@@ -87,6 +87,7 @@ def run(
             raise
         if type(error).__name__ != "NoArgsIsHelpError":  # that one has printed the help
             path = getattr(getattr(error, "ctx", None), "command_path", command)
-            fail(command, f"{error.format_message()} ({path} --help lists the options)")
+            reason = error.format_message().replace("Value error, ", "").rstrip(".")  # pydantic's
+            fail(command, f"{reason} ({path} --help lists the options)")
         code = 2
     sys.exit(code if isinstance(code, int) else 0)

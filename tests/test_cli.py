@@ -10,6 +10,7 @@ import pytest
 from commands import sae_frontier
 
 import frontier
+from frontier.metrics import values
 from frontier.outputs import MOST_CELLS
 from frontier.ratios.ratio import ratio_cell
 
@@ -80,7 +81,6 @@ def test_level(table, undrawn):
         frame = pd.read_csv(table.parent / "fits.csv")
         widths[level] = (frame["k_high"] / frame["k_low"]).dropna()
     assert len(widths[0.8]) and (widths[0.8] < widths[0.95]).all()
-    assert "--level" in run("compare", table, "--level", "95", ok=False).stderr
 
 
 def test_compare(table, tmp_path):
@@ -153,12 +153,34 @@ def test_help_has_an_example(command):
         (["fit", "{table}", "--y", "performance_hitt"], "did you mean 'performance_hit'"),
         (["compare", "{table}", "--by", "model"], "different site"),
         (["fit", "{table}", "--max-l0", "0.001"], "no usable row"),
+        (["fit", "{table}", "--level", "95"], "'--level': level must be a fraction between 0 and 1"),
+        (["compare", "{table}", "--level", "95"], "(95 % is 0.95)"),
+        (["compare", "{table}", "--typical-seed-sd", "5"], "(5 % is 0.05)"),
+        (["fit", "{table}", "--rows", "best"], "'--rows': 'best' is not one of 'auto', 'pareto', 'all' ("),
+        (["compare", "{table}", "--curve", "weibull"], "'--curve': 'weibull' is not one of"),
+        (["report", "{table}", "-o", "{empty}/rep.pdf"], "an HTML page, which no .pdf is; name it rep.html"),
+        (["report", "{table}", "-o", "{empty}/a/b/x.html"], "no folder {empty}/a, nor {empty}/a/b"),
+        (["rerun", "{table}"], "is not a saved result: that is JSON as save(...) or --out writes it"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(table, tmp_path, arguments, message):
-    done = run(*(a.format(table=table, folder=table.parent, empty=tmp_path) for a in arguments), ok=False)
-    assert done.returncode == 2 and message in done.stderr
+    places = {"table": table, "folder": table.parent, "empty": tmp_path}
+    done = run(*(a.format(**places) for a in arguments), ok=False)
+    assert done.returncode == 2 and message.format(**places) in done.stderr
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+    assert not any(internal in done.stderr for internal in ("Value error", "Input should", "Expecting value"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_that_is_not_there_is_answered_with_those_that_are(tmp_path):
+    """Computed ones among them, where what they are computed from is there."""
+    path = tmp_path / "s.csv"
+    pd.DataFrame({"family": "relu", "l0": [10.0, 20.0], "loss_recovered": [0.8, 0.9]}).to_csv(path)
+    named = run("compare", path, "--y", "fvu", ok=False).stderr.split("there are ")[1].strip().split(", ")
+    table = frontier.read(path)
+    assert "performance_hit" in named and not {"excluded_because", "doubts"} & set(named)
+    for name in named:
+        assert name in table or len(values(table, name)) == 2
 
 
 def test_nothing_to_compare_is_every_reason_once_and_exit_code_2(tmp_path):

@@ -277,9 +277,13 @@ def test_results_save_and_reload(tmp_path, hill20):
     path.write_text('{"type": "Ratio"}')
     with pytest.raises(ValueError, match="expected a saved FrontierFits, found 'Ratio'"):
         FrontierFits.load(path)
-    path.write_text("not json")
-    with pytest.raises(ValueError, match="not a saved result"):
-        FrontierFits.load(path)
+    for text, message in (
+        ("not json", "not a saved result: that is JSON"),
+        ('{"type": ', "damaged: Expecting"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            FrontierFits.load(path)
 
 
 def test_values_above_the_top_are_said():

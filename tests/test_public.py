@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 import frontier
 from frontier import renamed
@@ -305,3 +306,18 @@ def test_of_many_fits_one_is_offered(hill20):
         frontier.plan(hill20["Resid", "gated"], "baseline")
     with pytest.raises(ValueError, match="are one fit"):
         frontier.plan(hill20["Resid", "gated"], hill20["Resid", "gated"])
+
+
+@pytest.mark.parametrize("name", [n for n in dir(frontier) if n.startswith("plot_")])
+def test_a_figure_refuses_what_is_no_axes(name):
+    """A family's name by place was taken for axes: AttributeError 'str' has no 'axhline'."""
+    function = getattr(frontier, name)
+    taken = inspect.signature(function).parameters
+    (place,) = {"ax", "axes"} & taken.keys()
+    needed = {n: None for n, p in taken.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD}
+    for bad in ("relu", ["relu"], 3, Figure(), [Figure().subplots(), None, Figure()]):
+        with pytest.raises(TypeError, match=rf"^plot_\w+ wants matplotlib axes as {place}; found "):
+            function(**needed, **{place: bad})
+    with pytest.raises(TypeError) as told:
+        function(**needed, **{place: "relu"})
+    assert ("a family is reference='relu'" in str(told.value)) == ("reference" in taken)

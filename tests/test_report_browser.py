@@ -304,6 +304,18 @@ def test_fits_switch_and_dash_beyond_the_data(gemma_open):
         assert "6.0 [4.3, 8.5]" in plot(page, "ratios").get_attribute("aria-label")
 
 
+def test_intervals_end_in_ticks_taller_than_the_marker(gemma_open, comparison20):
+    """A marker wider than its interval hid it."""
+    with again(gemma_open) as page:
+        points = "d => d.data.filter(t => t.mode === 'markers').map(t => ({x: t.x, marker: t.marker}))"
+        drawn = plot(page, "ratios").evaluate(points)
+        ticks = [t for t in drawn if t["marker"]["symbol"] == "line-ns"]
+        expected = sorted([p.ratio_low, p.ratio_high] for p in comparison20.potencies)
+        np.testing.assert_allclose(sorted(t["x"] for t in ticks), expected, rtol=1e-5)
+        sizes = [t["marker"]["size"] for t in drawn if t not in ticks]
+        assert all(t["marker"]["size"] > max(sizes) for t in ticks)
+
+
 def test_plotly_knows_every_attribute(gemma_open):
     """What is handed to Plotly is valid by its own schema: a misspelt attribute raises."""
     go = pytest.importorskip("plotly.graph_objects", reason="plotly is not installed")

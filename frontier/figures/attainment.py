@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.figures.families import fidelity, legend_entries, looks_of
 from frontier.figures.panels import EDGE, finish_axes, head, new_axes, quiet_legend, sparse_marks
 from frontier.figures.style import Style, figure_text
@@ -18,6 +19,7 @@ from frontier.pareto.uncertain import attainment
 from frontier.wording import plural
 
 
+@checked
 def plot_attainment(
     table: Any,
     ax: Axes | None = None,

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from frontier.arguments import checked
 from frontier.comparison.budget_comparison import BudgetComparison, BudgetComparisons
 from frontier.comparison.budgets import compare_budgets
 from frontier.figures.panels import (
@@ -30,6 +31,7 @@ WIDEST = 4.0
 """The axis follows limits up to this factor beyond the potencies."""
 
 
+@checked
 def plot_budget(
     budgets: Any,
     axes: Any = None,

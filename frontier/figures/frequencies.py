@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import ArrayLike
 
+from frontier.arguments import checked
 from frontier.figures.panels import EDGE, QUIET, figure_legend, label_axes, new_axes
 from frontier.figures.style import Style, distinct_texts, log_axis, styles_for
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
@@ -23,6 +24,7 @@ LANDMARKS = {1e-5: "0.001 %", 0.01: "1 %", 0.1: "10 %"}
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":")
 
 
+@checked
 def plot_frequencies(
     counts: Mapping[Any, ArrayLike],
     tokens: int,

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 
+from frontier.arguments import checked
 from frontier.figures.families import Look, fidelity, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
     EDGE,
@@ -34,6 +35,7 @@ from frontier.pareto.rows import chosen_rows
 FAINT = 0.3
 
 
+@checked
 def plot_frontiers(
     table: Any,
     axes: Any = None,

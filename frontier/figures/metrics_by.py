@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
+from frontier.arguments import checked
 from frontier.figures.families import Look, group_values, legend_entries, looks_of
 from frontier.figures.panels import (
     EDGE,
@@ -49,6 +50,7 @@ SETTINGS = {
 }
 
 
+@checked
 def plot_metrics(
     table: Any,
     axes: Any = None,
@@ -149,6 +151,7 @@ def draw_metric(
     return ax
 
 
+@checked
 def plot_reconstruction(table: Any, axes: Any = None, **options: Any) -> np.ndarray:
     """Cosine similarity, L2 ratio and reconstruction bias by L0; a thin line where a perfect one lies.
 
@@ -176,6 +179,7 @@ def plot_reconstruction(table: Any, axes: Any = None, **options: Any) -> np.ndar
     return plot_metrics(table, axes, y=known, **options)
 
 
+@checked
 def plot_high_frequency(table: Any, axes: Any = None, *, x: str = "delta_ce", **options: Any) -> np.ndarray:
     """Shares of latents that fire on more than 10 % and 1 % of tokens, against delta LM loss.
 
@@ -196,6 +200,7 @@ def plot_high_frequency(table: Any, axes: Any = None, *, x: str = "delta_ce", **
     return plot_metrics(table, axes, y=HIGH_FREQUENCY, x=x, **{"log_x": False, **options})
 
 
+@checked
 def plot_settings(
     table: Any,
     axes: Any = None,

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.figures.families import fidelity
 from frontier.figures.panels import EDGE, drawable, finish_axes, new_axes, quiet_legend, say_hidden
 from frontier.figures.style import REFERENCE_COLOUR, Style, figure_text, styles_for
@@ -25,6 +26,7 @@ COLUMNS = ("pruning", "pruning_method", "sparsity_name")
 
 
 @parameters(method="pruning")
+@checked
 def plot_pruning(
     table: Any,
     ax: Axes | None = None,

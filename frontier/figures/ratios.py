@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.figures.lines import in_lines, letters_across
 from frontier.figures.panels import QUIET, name_rows, telling_parts
 from frontier.figures.style import Style, figure_text, log_axis, row_texts, styles_for
@@ -39,6 +40,7 @@ def axis_words(quantity: str, family: str, reference: str, height: str) -> str:
     )  # fmt: skip
 
 
+@checked
 def plot_ratios(
     ratios: Any,
     ax: Axes | None = None,

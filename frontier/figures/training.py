@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from frontier.arguments import checked
 from frontier.figures.panels import (
     EDGE,
     LEAST_WIDTH,
@@ -74,6 +75,7 @@ def training_log(path: str | os.PathLike[str]) -> pd.DataFrame:
 
 
 @parameters(log="history")
+@checked
 def plot_training(
     history: Any,
     axes: Any = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def report(
     ----------
     source : path, table, or Comparisons
         What `frontier.read` takes, or the result of `frontier.compare`.
-    path : path of the page to write; missing folders are made
+    path : path of the page to write (.html); missing folders are made
     reference, by, family, options : as in `compare`
         Not with Comparisons, which were made with theirs.
     table : table, optional
@@ -75,7 +76,8 @@ def report(
     Raises
     ------
     TableError, ValueError
-        As `read` and `compare` do; also when options are given beside Comparisons.
+        As `read` and `compare` do; also when options are given beside Comparisons, or the path has the ending
+        of another kind of file.
 
     Examples
     --------
@@ -86,6 +88,7 @@ def report(
     >>> frontier.report(table, f"{tempfile.mkdtemp()}/page.html", "baseline").name
     'page.html'
     """
+    path = page_path(path)
     if isinstance(source, Comparisons):
         if reference is not None or by is not None or options:
             raise ValueError("these comparisons are made; reference, by and options belong to `compare`")
@@ -107,7 +110,21 @@ def report(
         found, rows, files, title=title, date=date, preface=preface, y=y, curves=curves, part=part
     )
     made = page(said, figures(found, rows, y, curves=curves, part=part)).encode(errors="replace")
-    return write_bytes(Path(path).expanduser(), made)
+    return write_bytes(path, made)
+
+
+def page_path(path: str | os.PathLike[str]) -> Path:
+    """Where a page is written; refused with the ending of another kind of file, which it would not be.
+
+    >>> page_path("found/rep.pdf")
+    Traceback (most recent call last):
+    ValueError: a report is an HTML page, which no .pdf is; name it rep.html
+    """
+    found = Path(path).expanduser()
+    if re.fullmatch(r"\.[A-Za-z]{2,5}", found.suffix) and found.suffix.lower() not in (".html", ".htm"):
+        right = found.with_suffix(".html").name
+        raise ValueError(f"a report is an HTML page, which no {found.suffix} is; name it {right}")
+    return found
 
 
 def with_family(table: pd.DataFrame, family: str) -> pd.DataFrame:

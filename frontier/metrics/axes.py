@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics.cells import holds_per_cent
-from frontier.metrics.checks import TableError
+from frontier.metrics.checks import REASONS, TableError
 from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Column, derive
 from frontier.metrics.names import bare_name, canonical_name, column_named, slug
 from frontier.wording import in_shell, listed, nearest, number
@@ -63,7 +63,9 @@ def values(table: pd.DataFrame, column: str) -> np.ndarray:
         raise TableError(f"{column} needs {listed(lacking)}{asked}")
     if column == "l0":
         raise TableError(f"no L0 column{l0_question(table)}")
-    raise TableError(f"no column {column!r}{nearest(column, [*table.columns, *DERIVED])}")
+    derived = [name for name, sources in DERIVED.items() if all(n in table for n in sources)]
+    known = dict.fromkeys([*map(str, table.columns), *derived])
+    raise TableError(f"no column {column!r}{nearest(column, [c for c in known if c not in REASONS])}")
 
 
 def better_of(table: pd.DataFrame, column: str) -> str:

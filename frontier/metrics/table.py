@@ -23,7 +23,7 @@ from frontier.metrics.axes import values as values
 from frontier.metrics.axes import y_axis as y_axis
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
 from frontier.metrics.checks import NOTES as NOTES
-from frontier.metrics.checks import TableError
+from frontier.metrics.checks import REASONS, TableError
 from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
@@ -53,7 +53,6 @@ CHECKED = "frontier_checked"
 UNUSED = "frontier_unused"
 """Attribute of a table: what stood in its files beside the metrics, and is not carried along."""
 
-REASONS = ("excluded_because", "doubts")
 WRITTEN = frozenset({
     "pareto_optimal", "slack", "tie_id", "group_runs", "parent", "started_from", "tokens_before",
     "learning_rate", "lr", "state", "status",

@@ -22,7 +22,7 @@ PLAIN = re.compile(r"(-?)(\d+)(?:\.(\d+))?(e[+-]?\d+)?")
 LINE, LETTER = 397.0, 0.44
 """Points of a line of 5.5 inches, and ems of a letter of Computer Modern, digits and blanks among them."""
 WIDER = 1.0
-"""Ems that a column of broken lines has more, for words of wider letters; a tenth of a line is kept for them."""
+"""Ems that a column of broken lines has more, for words of wide letters; a tenth of a line is for them."""
 
 
 class Size(NamedTuple):

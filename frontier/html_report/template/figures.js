@@ -308,8 +308,10 @@ function ratioRow(row, i, ends) {
   });
   traces.push({
     type: "scatter", mode: "markers", x: [row.ratio], y: [i], hovertext: [words], hoverinfo: "text",
-    marker: { ...markers(family, false, 9) },
+    marker: { ...markers(family, false, 6) },
   });
+  const shown = [low, high].filter((v) => !edges.includes(v));  // ticks taller than the marker: a narrow interval is seen
+  traces.push({ type: "scatter", mode: "markers", x: shown, y: shown.map(() => i), hoverinfo: "skip", marker: { symbol: "line-ns", size: 8, line: { color: colour, width: 1.6 } } });
   return traces;
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
 from frontier.studies.evaluation import Evaluation, EvaluationError
@@ -16,6 +17,7 @@ from frontier.studies.paired_frontiers import LeftOut, estimate
 NAMES = {"kl": "KL", "mse": "MSE", "ce_sae": "Cross-entropy", "fvu": "FVU"}
 
 
+@checked
 def plot_finetuning(
     evaluation: Evaluation,
     ax: Axes | None = None,

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator
 
+from frontier.arguments import checked
 from frontier.figures.panels import (
     EDGE,
     LEAST_HEIGHT,
@@ -29,6 +30,7 @@ DECADES = 10.0 ** np.arange(-9, 1)
 NEVER: dict[str, Any] = {"ha": "center", "va": "top", "fontsize": "x-small", "color": QUIET}
 
 
+@checked
 def plot_shares(
     table: pd.DataFrame,
     share: str = "frequency_above_1pct",
@@ -60,6 +62,7 @@ def plot_shares(
     return ax
 
 
+@checked
 def plot_densities(
     evaluation: Evaluation,
     run_ids: Sequence[str],

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from frontier.arguments import checked
 from frontier.figures.panels import (
     EDGE,
     QUIET,
@@ -21,6 +22,7 @@ from frontier.figures.style import Style, log_axis, styles_for
 from frontier.studies.evaluation import Evaluation
 
 
+@checked
 def plot_inference_time(
     evaluation: Evaluation,
     ax: Axes | None = None,

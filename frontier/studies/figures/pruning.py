@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import COLOURS, MARKERS, REFERENCE_COLOUR, Style, figure_text, log_axis
 from frontier.studies.evaluation import Evaluation
@@ -22,6 +23,7 @@ ADDED = {
 }
 
 
+@checked
 def plot_pruning(
     evaluation: Evaluation,
     parent: str,
@@ -61,6 +63,7 @@ def plot_pruning(
     return ax
 
 
+@checked
 def plot_pruning_frontiers(
     evaluation: Evaluation,
     ax: Axes | None = None,

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from frontier.arguments import checked
 from frontier.distributions import t_quantile
 from frontier.figures.panels import EDGE, column_label, label_axes, new_axes, quiet_legend
 from frontier.figures.style import Style, figure_text, log_axis, styles_for
@@ -16,6 +17,7 @@ from frontier.wording import nearest
 GAMMA = r"$\gamma = E\Vert\hat{x}\Vert^2\,/\,E[\hat{x}\cdot x]$"
 
 
+@checked
 def plot_shrinkage(
     evaluation: Evaluation,
     ax: Axes | None = None,
