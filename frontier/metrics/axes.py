@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from frontier.metrics.cells import holds_per_cent
-from frontier.metrics.checks import REASONS, TableError
-from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, Column, derive
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import BY_NAME, DERIVED, FIDELITY, ONE_MINUS, REASONS, Column, derive
 from frontier.metrics.names import bare_name, canonical_name, column_named, slug
 from frontier.wording import in_shell, listed, nearest, number
 

@@ -18,8 +18,6 @@ from frontier.wording import number
 
 LARGEST = 1e100
 """Sizes beyond this, or below one over it, belong to no measurement, and their squares to no float."""
-REASONS = ("excluded_because", "doubts")
-"""Columns of words about rows."""
 NOTES = "frontier_notes"
 """Attribute of a table: what there is to say of it."""
 

@@ -199,6 +199,8 @@ DOWNSTREAM: tuple[Column, ...] = (
 
 BY_NAME: dict[str, Column] = {c.name: c for c in COLUMNS}
 
+REASONS = ("excluded_because", "doubts")
+"""Columns of words about rows."""
 DERIVED: dict[str, tuple[str, ...]] = {c.name: c.needs for c in (*COLUMNS, *COMPUTED) if c.needs}
 """Columns computed on demand, and what each needs."""
 

@@ -23,8 +23,8 @@ from frontier.metrics.axes import values as values
 from frontier.metrics.axes import y_axis as y_axis
 from frontier.metrics.cells import clean_names, holds_nothing, read_numbers
 from frontier.metrics.checks import NOTES as NOTES
-from frontier.metrics.checks import REASONS, TableError
-from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY
+from frontier.metrics.checks import TableError
+from frontier.metrics.columns import COLUMNS, DERIVED, FIDELITY, REASONS
 from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
