@@ -19,6 +19,7 @@ from frontier.studies.frequency import SHARES, how_many, share_curves, share_rat
 from frontier.studies.over_seeds import over_seeds
 from frontier.studies.paired_frontiers import compare_curves
 from frontier.studies.transcoders import steepness
+from frontier.wording import number
 from trainers.studies.activation_sizes import activation_sizes
 from trainers.studies.configurations import KINDS, SIZES, recovery_study
 from trainers.studies.cross_fitted_maps import GROUPS
@@ -78,7 +79,7 @@ def frequency(pages: Pages) -> dict[str, Any]:
             rows = found.to_frame().assign(over_relu=None)
             if "relu" in found.counts:
                 others = [f for f in found.counts if f != "relu"]
-                ratios = {f: str(share_ratio(curves[f], curves["relu"], at)) for f in others}
+                ratios = {f: _ratio(share_ratio(curves[f], curves["relu"], at)) for f in others}
                 rows["over_relu"] = rows["family"].map(ratios)
             made[f"{share} at {at:g}"] = {"latents": records(rows), "left out": found.left_out}
     pages.draw(figures.frequency_shares, table)
@@ -170,6 +171,10 @@ def _steps(found: Anatomy, one: int, other: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["metric", "sparsity_setting", "to", "change", "change_se"])
 
 
+def _ratio(found: frontier.Interval) -> str:
+    return str(found) if np.isfinite(found.high) else f"above {number(found.low, 2)}"
+
+
 def recovery(pages: Pages) -> dict[str, Any]:
     """The L0 that finds known features best, over the true one, with and without correlation."""
     made = {}
@@ -194,6 +199,8 @@ def recovery(pages: Pages) -> dict[str, Any]:
 
 
 def _text(row: Any) -> str:
+    if np.isnan(row["value"]):
+        return "not reached"
     return str(frontier.Interval(float(row["value"]), float(row["low"]), float(row["high"]), 0.95))
 
 

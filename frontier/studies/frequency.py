@@ -30,6 +30,8 @@ SHARES = {
 }
 INFORMATIVE = 2
 """SAEs whose share is neither 0 nor 1 that a curve needs."""
+NONE = 1e-6
+"""A share of latents below this is none: no dictionary of the sizes compared has a latent of it."""
 QUADRATIC_FROM = 5
 """SAEs from which on the curve may bend."""
 
@@ -218,12 +220,17 @@ def how_many(
 
 
 def share_ratio(curve: ShareCurve, reference: ShareCurve, at: float, level: float = 0.95) -> Interval:
-    """Share of latents over that of the reference at a delta CE; Welch degrees of freedom."""
+    """Share of latents over that of the reference at a delta CE; Welch degrees of freedom.
+
+    Without an upper limit where the reference has next to none (a share below `NONE`).
+    """
     (a, sa), (b, sb) = curve.working(at), reference.working(at)
     variance = sa**2 + sb**2
     df = variance**2 / (sa**4 / curve.df + sb**4 / reference.df)
     reach = student.ppf(0.5 + level / 2, df) * np.sqrt(variance)
     middle, low, high = np.exp([a - b, a - b - reach, a - b + reach]).tolist()
+    if np.exp(b) < NONE:
+        return Interval(np.inf, low, np.inf, level)
     return Interval(middle, low, high, level)
 
 
