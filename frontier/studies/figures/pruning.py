@@ -56,7 +56,8 @@ def plot_pruning(
     whole = float(left.metric(parent, "l0")[0])
     ax.axvline(whole / 2, color="0.75", linewidth=0.6, linestyle=":", zorder=0)
     ax.plot([whole], [0], color=REFERENCE_COLOUR, marker="o", linestyle="none", clip_on=False)
-    ax.set_xlim(0, None)
+    least = min([whole / 2, *(float(left.metric(r, "l0")[0]) for r in rows["run_id"])])
+    ax.set_xlim(0.8 * least, None)  # room for the legend beside the lines
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), None)
     label_axes(ax, "L0 after pruning", ADDED.get(metric) or f"Added {figure_text(metric)}")
     quiet_legend(ax, handles)
