@@ -105,7 +105,7 @@ def checks_of(function: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[s
     kinds = {n: found for n, text in taken.items() if (found := _kinds(text))}
     ranges = [n for n, text in taken.items() if n in RANGES and re.search(r"float|int|Option", text)]
     words = {n for n, text in taken.items() if re.search(r"str|Option", text)}
-    drawn = [n for n in ("ax", "axes") if n in taken]
+    drawn: list[str] = [n for n in ("ax", "axes") if n in taken]
 
     def check(arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
         try:

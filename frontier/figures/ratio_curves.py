@@ -228,7 +228,7 @@ def _draw_ranges(
     """The bars of the ranges, between the curves' axes and the x axis; the inches that they take."""
     bars = [(reference, next(iter(frames.values())), "in_reference")]
     bars += [(name, frame, "in_family") for name, frame in frames.items()]
-    size, width = (float(mpl.rcParams[f"lines.{of}"]) for of in ("markersize", "linewidth"))
+    size, width = float(mpl.rcParams["lines.markersize"]), float(mpl.rcParams["lines.linewidth"])
     height = 72 * float(ax.get_window_extent().height) / ax.figure.dpi
     pitch = min(PITCH * size, STRIP * height / len(bars))
     ends: dict[str, Any] = {"linewidth": min(2.2 * width, 0.6 * pitch), "markersize": min(size, 0.9 * pitch)}
@@ -238,7 +238,7 @@ def _draw_ranges(
         if len(at):
             down = ScaledTranslation(0, -(place + 1) * pitch / 72, ax.figure.dpi_scale_trans)
             where = blended_transform_factory(ax.transData, ax.transAxes + down)
-            look = {"color": looks[name].colour, "marker": looks[name].marker, "transform": where}
+            look: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker, "transform": where}
             (bar,) = ax.plot(
                 [at.min(), at.max()], [0, 0], label=f"_range {figure_text(name)}", **look, **ends
             )

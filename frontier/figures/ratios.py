@@ -146,7 +146,7 @@ def _draw_row(
         ends = [ratio if math.isnan(v) else min(max(v, window[0]), window[1]) for v in (low, high)]
         ax.plot(ends, [row, row], color=colour, label="_interval", zorder=2, solid_capstyle="butt")
         shown = [v for v, end in zip((low, high), ends, strict=True) if v == end]
-        width, size = (float(mpl.rcParams[f"lines.{of}"]) for of in ("linewidth", "markersize"))
+        width, size = float(mpl.rcParams["lines.linewidth"]), float(mpl.rcParams["lines.markersize"])
         line: dict[str, Any] = {"color": colour, "linestyle": "none"}
         ticks: dict[str, Any] = {"marker": "|", "markersize": 1.2 * size, "markeredgewidth": 0.6 * width}
         ax.plot(shown, [row] * len(shown), label="_ends", zorder=4, **line, **ticks)
