@@ -73,7 +73,7 @@ def page_blocks(headers: Sequence[str], rows: Sequence[Sequence[str]], width: in
     No name is abbreviated: cells are wrapped, then the table is cut into blocks.
 
     >>> page_blocks(["family", "layer 3", "layer 12"], [["relu", "1.53", "1.55"]], 17)
-    [{0: 6, 1: 7}, {0: 6, 2: 8}]
+    [{0: 6, 1: 5}, {0: 6, 2: 5}]
     """
     columns = [[one_line(c) for c in column] for column in zip(headers, *rows, strict=True)]
     if not columns:

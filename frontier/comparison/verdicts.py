@@ -28,6 +28,7 @@ UNTOLD = ("withheld", "not comparable")
 
 CONTRADICTED = "the curve contradicts the points"
 MISFIT = "the shape does not fit"
+ONE_SIDE = "curves seem to cross, but the ratios at both ends of the common hits lie on one side of 1"
 RISES = "a hit does not fall with L0"
 APART = "they share neither hits nor L0"
 SEARCHED = "one was searched for so much longer that luck may explain the difference"
@@ -152,6 +153,8 @@ def _vetoed(
     if verdict == "crossing":
         if known and seen is not None and not seen.crosses:
             return "withheld", CONTRADICTED
+        if pair.potency[0] * pair.potency[-1] > 0:  # NaN where no hit is shared
+            return "withheld", ONE_SIDE
         if scatter.p_lack_of_fit < 1 - level:
             return "withheld", MISFIT
     elif verdict in ("better", "worse") and known and seen is not None:

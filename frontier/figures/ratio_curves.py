@@ -238,7 +238,8 @@ def _draw_ranges(
         if len(at):
             down = ScaledTranslation(0, -(place + 1) * pitch / 72, ax.figure.dpi_scale_trans)
             where = blended_transform_factory(ax.transData, ax.transAxes + down)
-            look: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker, "transform": where}
+            look: dict[str, Any] = {"color": looks[name].colour, "marker": looks[name].marker}
+            look["transform"] = where
             (bar,) = ax.plot(
                 [at.min(), at.max()], [0, 0], label=f"_range {figure_text(name)}", **look, **ends
             )

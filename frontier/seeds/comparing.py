@@ -62,7 +62,7 @@ def compare_seeds(
     both families cover; the gap is the difference of the means over seeds. With the axes exchanged, log L0 is
     interpolated in log y (y, where some y <= 0) after adjacent runs out of order have been averaged
     (isotonic regression), which gives the ratio of L0 at equal y. Nothing is extrapolated. Runs, not Pareto
-    sets, are compared: a Pareto set over seeds rewards luck.
+    sets, are compared: a Pareto set over seeds rewards luck. A verdict needs both.
 
     Parameters
     ----------

@@ -76,15 +76,20 @@ class SeedComparison(Result):
 
     @property
     def verdict(self) -> str:
-        """'better', 'worse' or 'not separable' by the interval of the gap; empty without one."""
+        """'better', 'worse' or 'not separable' by the intervals of the gap and, if known, of the potency.
+
+        Both must exclude equality: y between two settings lies below the chord that the gap takes, so that a
+        family whose settings lie further apart has a gap, and no potency.
+        """
         low, high = self.gap.value.low, self.gap.value.high
         if math.isnan(low):
             return ""
-        if low <= 0 <= high:
+        potency = self.relative_potency.value
+        better = (low > 0) == ((self.y_better or known_better(self.y_name)) == "higher")
+        denied = not math.isnan(potency.low) and (potency.low <= 1 if better else potency.high >= 1)
+        if low <= 0 <= high or denied:
             return "not separable"
-        return (
-            "better" if (low > 0) == ((self.y_better or known_better(self.y_name)) == "higher") else "worse"
-        )
+        return "better" if better else "worse"
 
     @property
     def sentence(self) -> str:

@@ -69,15 +69,27 @@ class Cell:
         return np.concatenate([np.arange(ends[f], ends[f + 1]) for f in families])
 
     @cached_property
+    def settings(self) -> tuple[int, ...]:
+        """Settings per family: the SAEs of its fullest seed, or all where there are no seeds."""
+        if self.seeds is None:
+            return self.sizes
+        parts = np.split(self.seeds, np.cumsum(self.sizes)[:-1])
+        return tuple(int(np.unique(part, return_counts=True)[1].max()) for part in parts)
+
+    @cached_property
     def distinct(self) -> tuple[int, ...]:
-        """Points of different L0 per family, `MANY` at the most."""
+        """Points of different L0 per family, `MANY` at the most, and no more than its settings.
+
+        Seeds of one setting differ in L0 by chance, which is no further place on the curve.
+        """
         parts = np.split(self.z, np.cumsum(self.sizes)[:-1])
-        return tuple(min(len(np.unique(part)), MANY) for part in parts)
+        return tuple(min(len(np.unique(p)), n, MANY) for p, n in zip(parts, self.settings, strict=True))
 
     @cached_property
     def levels(self) -> int:
-        """Different L0 of all families, `MANY_LEVELS` at the most."""
-        return min(len(np.unique(self.z)), MANY_LEVELS)
+        """Different L0 of all families, `MANY_LEVELS` at the most; with seeds the most settings of one."""
+        most = max(self.settings) if self.seeds is not None else MANY_LEVELS
+        return min(len(np.unique(self.z)), most, MANY_LEVELS)
 
     @cached_property
     def comparable(self) -> bool:
@@ -103,6 +115,11 @@ class Batch:
     def sizes(self) -> tuple[int, ...]:
         """Points per family."""
         return self.cells[0].sizes
+
+    @property
+    def settings(self) -> tuple[int, ...]:
+        """Settings per family."""
+        return self.cells[0].settings
 
     @property
     def distinct(self) -> tuple[int, ...]:
@@ -131,7 +148,8 @@ def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
     by_structure: dict[tuple[Any, ...], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.comparable:
-            by_structure.setdefault((cell.sizes, cell.distinct, cell.levels, cell.floored), []).append(i)
+            structure = cell.sizes, cell.settings, cell.distinct, cell.levels, cell.floored
+            by_structure.setdefault(structure, []).append(i)
     parts = []
     for (sizes, *_), rows in by_structure.items():
         many = max(1, min(TOGETHER, MOST_NUMBERS // (sum(sizes) * len(sizes))))
