@@ -132,11 +132,10 @@ def resume(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
     from trainers import ranks
     from trainers.config import read_config, run_config
     from trainers.run import alone_in
-    from trainers.sweeps import ASKED, settled
+    from trainers.sweeps import ASKED, in_pilots, settled
     from trainers.train import train
 
-    piloting = (folder / ASKED).exists() and not (folder / "config.toml").exists()
-    piloting = piloting and not (folder / "checkpoints").exists()
+    piloting = in_pilots(folder)
     checked = read_config(folder / ASKED, saved=True) if piloting else run_config(folder)
     with resumable(folder), ranks.process_group(), alone_in(folder):
         if piloting:

@@ -159,6 +159,12 @@ def settled(
     return with_families(config, families), list(sweeps.values())
 
 
+def in_pilots(folder: Path) -> bool:
+    """Whether a run has not got past the pilots of its target L0s, from the files in its folder."""
+    begun = (folder / "config.toml").exists() or (folder / "checkpoints").exists()
+    return (folder / ASKED).exists() and not begun
+
+
 def is_its_target(section: FamilySection) -> bool:
     """Whether the family's setting is an L0 already."""
     return section.build(True).sparsity_name in ("k", "target_l0")

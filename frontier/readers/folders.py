@@ -13,6 +13,7 @@ from frontier.metrics import metrics_table, per_cent, require_metrics
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, num, printable
 from frontier.readers.logged import finish
+from frontier.readers.our_runs import without_ours
 from frontier.readers.recognise import KINDS, is_looked_into, read_file
 from frontier.wording import listed, plural
 
@@ -44,7 +45,7 @@ def scan(folder: str, found: Found) -> None:
     """
     kinds, lacking = Counter[str](), ""
     unread: list[str] = []
-    files = list(files_in(folder, unread))
+    files, not_evaluated = without_ours(files_in(folder, unread), folder)
     for path in tracked(files, "Reading", MANY):
         frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
         try:
@@ -71,6 +72,10 @@ def scan(folder: str, found: Found) -> None:
     finish(found)
     _agree(found, folder)
     _say_files(found, kinds, unread)
+    if not_evaluated and not found.rows and not found.frames:
+        raise TableError(listed([*not_evaluated, *found.broken], 3, "; "))
+    if not_evaluated:
+        found.say(f"{plural(len(not_evaluated), 'run')} left out: {listed(not_evaluated, 3, '; ')}")
     if not found.rows and not found.frames:
         reason = f"; {found.broken[0] if found.broken else lacking}" if found.broken or lacking else ""
         raise TableError(

@@ -27,6 +27,7 @@ ROW = "row_of_table"
 _OURS = re.compile(rf"({EVALUATION}|{TRAINING})/(.+)/([^/]+)")
 _FACTS = re.compile(rf"saes/({EVALUATION}|{TRAINING})/(.+?)(?:/text_summary)?")
 LAST_BATCH = "measured on the last batch of training"
+OF_BATCHES = "the log of a run in training: its values are of single training batches, not of held-out text"
 KEPT = ("l0", "fvu", "loss", "gradient_norm")
 """Of what is logged in training, what belongs to the SAE and not to the step."""
 
@@ -117,7 +118,10 @@ def _without_repeats(found: Found) -> None:
     for path, frame in [pair for pair in found.frames if _is_history(*pair)]:
         known = frame["run_id"].isin(_known(tables, path))
         _say_repeats(found, len(set(frame.loc[known, "run_id"])), path)
-        tables += [(path, frame[~known])] if not known.all() else []
+        if not known.all():
+            tables.append((path, frame[~known]))
+            if path not in found.said.get(OF_BATCHES, ()):
+                found.say(OF_BATCHES, path)
     found.frames = tables
 
 

@@ -12,11 +12,12 @@ import pandas as pd
 
 from frontier.distributions import jackknife_error
 from frontier.metrics.frequencies import PER_DECADE, frequency_bins, latents_by_frequency
+from frontier.readers import our_runs
 from frontier.studies.batch_sums import metrics_of, without_each
 from frontier.wording import nearest
 from frontier.writing import naming, whole_file
 
-METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = "metrics.parquet", "batches.parquet", "frequencies.safetensors"
+METRICS_FILE, BATCHES_FILE, FREQUENCIES_FILE = our_runs.METRICS, our_runs.BATCHES, our_runs.FREQUENCIES
 
 
 class EvaluationError(ValueError):

@@ -11,6 +11,7 @@ import torch
 from filelock import FileLock
 from small_runs import FAMILIES, TEXT, said, small, weights
 
+from frontier.readers import TableError, read
 from frontier.writing import write_sums
 from trainers import checkpoints
 from trainers.activations.harvest import ActivationError
@@ -182,10 +183,18 @@ def test_a_pilot_that_was_killed_begins_anew(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "run"
     folder.mkdir()
     write_config(asked, folder / ASKED)  # what a run leaves that was killed in its pilot
+    code, out, err = said(monkeypatch, capsys, "status", folder)
+    assert code == 0 and "in the pilots of its target_l0" in out and "sae-train resume" in out, err
     code, _, err = said(monkeypatch, capsys, "resume", folder, "-q")
     assert code == 0, err
     assert pd.read_parquet(folder / "metrics.parquet")["l0"].tolist() == [2, 6]
     assert read_config(folder / "config.toml").families[0].settings == [2, 6]
+
+
+def test_a_run_that_is_trained_and_not_evaluated_gives_no_table(tmp_path):
+    train(small(), tmp_path / "run", progress=False)
+    with pytest.raises(TableError, match=r"run is not evaluated yet \(its log ends at step 12 of 12\)"):
+        read(tmp_path / "run")
 
 
 def test_targets_and_what_was_found_are_shown(tmp_path, monkeypatch, capsys):

@@ -156,6 +156,7 @@ def test_a_member_that_diverges_is_reported_and_left_out(tmp_path, capsys):
         (["status", "."], "there is no run in ."),
         (["evaluate", "."], "there is no run in ."),
         (["export", ".", "--out", "x"], "holds no SAEs"),
+        (["export", "none", "--out", "x"], "there is no run in none"),
     ],
 )
 def test_the_command_says_what_is_wrong(words, message, tmp_path, monkeypatch, capsys):

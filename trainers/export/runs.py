@@ -31,8 +31,10 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
     Raises
     ------
     ExportError
-        If two SAEs have one run_id, or a run_id is asked for that is not there.
+        If there is no such folder, two SAEs have one run_id, or a run_id is asked for that is not there.
     """
+    if not folder.is_dir():
+        raise ExportError(f"there is no run in {folder}: there is no such folder")
     found = list(load_saes(folder / "saes"))
     saes = {str(s.identity["run_id"]): s for s in found}
     if len(saes) < len(found):
