@@ -27,19 +27,12 @@ def without_ours(files: Iterable[str], folder: str) -> tuple[list[str], list[str
 
     Logs of such a run are left out: they have values of single training batches.
     """
-
-    @cache
-    def run_of(place: str) -> str:
-        if _settings(place) is not None:
-            return place
-        above = os.path.dirname(place)
-        return run_of(above) if len(above) >= len(folder.rstrip(os.sep)) and above != place else ""
-
-    unfinished = cache(_is_unfinished)
+    is_run, unfinished = cache(_is_run), cache(_is_unfinished)
+    top = len(folder.rstrip(os.sep))
     kept, waiting = [], dict[str, None]()
     for path in files:
         place, name = os.path.split(path)
-        run = run_of(place)
+        run = next((p for p in _and_above(place, top) if is_run(p)), "")
         if run and unfinished(run):
             waiting[run] = None
             logger = os.path.relpath(path, run).split(os.sep)[0] in LOGGERS
@@ -49,6 +42,19 @@ def without_ours(files: Iterable[str], folder: str) -> tuple[list[str], list[str
         if not (by_batch or (place == run and name == SWEEP)):
             kept.append(path)
     return kept, [_not_evaluated(run) for run in waiting]
+
+
+def _and_above(place: str, top: int) -> Iterator[str]:
+    """A folder and those above it, as far as their names have `top` letters."""
+    while len(place) >= top:
+        yield place
+        place, below = os.path.dirname(place), place
+        if place == below:
+            return
+
+
+def _is_run(place: str) -> bool:
+    return _settings(place) is not None
 
 
 def _has(place: str, name: str) -> bool:
