@@ -36,6 +36,7 @@ from frontier.cli_options import (
 from frontier.cli_remarks import alone, differences, reasons, said
 from frontier.terminal import MENDABLE, console, fail, run, say, show, show_result, wrote
 from frontier.text_tables import terminal_width
+from frontier.wording import plural
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,6 +85,7 @@ def pareto(
     by: By = None,
     y: YAxis = None,
     family: Family = "family",
+    across: Across = None,
     out: Out = None,
 ) -> None:
     """The SAEs that no other SAE of their group beats.
@@ -98,16 +100,18 @@ def pareto(
     table = read(source, **reading)
     told = said(table)
     y = metrics.y_axis(table, y)
-    marked = pareto.mark_pareto(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
-    front = pareto.pareto_set(table, split(by), objectives={"l0": "min", y: goal(table, y)}, family=family)
+    axis = "loss_recovered" if y == "performance_hit" else y
+    options: dict[str, Any] = {"family": family, "across": split(across) or ()}
+    options["objectives"] = {"l0": "min", y: goal(table, y)}
+    marked = pareto.mark_pareto(table, split(by), **options)
+    front = pareto.pareto_set(table, split(by), **options)
     said(front, told=told)
-    show(tables.runs_table(front, width=terminal_width()))
+    show(tables.runs_table(front, also=[axis], width=terminal_width()))
     show("")
-    say(f"{len(front)} of {len(table)} SAEs are Pareto-optimal.")
+    say(f"{len(front)} of {plural(len(metrics.usable(marked)), 'SAE')} are Pareto-optimal.")
     differences(marked)
     if out:
-        files = write_table(front, out / "pareto", tables.runs_table(front, style="latex"))
-        axis = "loss_recovered" if y == "performance_hit" else y
+        files = write_table(front, out / "pareto", tables.runs_table(front, style="latex", also=[axis]))
         axes = figures.plot_frontiers(marked, by=split(by), y=axis, family=family, rows="pareto")
         wrote([*files, *write_figure(axes, out / "frontier")])
 
@@ -129,11 +133,11 @@ def fit(
 
     table = read(source, **reading)
     told = said(table, verbose)
-    found = fitted(
+    found, more = fitted(
         table, curve, by, x=x, y=y, errors=str(errors), max_l0=max_l0, level=level, family=family,
         across=split(across) or (), rows=str(rows), vanishing_l0=word_or_number(vanishing_l0),
     )  # fmt: skip
-    show_result(found, verbose=verbose, told=told)
+    show_result(found, verbose=verbose, told=(*told, *more))
     if not len(found):
         fail("sae-frontier", "no group could be fitted")
     if out:
@@ -248,7 +252,7 @@ def calibrate(
         if reference is not None:
             raise
         say(f"verdicts are not calibrated: {reason}", "* ")
-        fits = fitted(table, curve, by, **options)
+        fits, _ = fitted(table, curve, by, **options)
     else:
         fits = found.fits
         chosen = {"potency": potency, "replicates": tables, "seed": seed}
@@ -305,8 +309,8 @@ def main() -> None:
 def fitted(
     table: pd.DataFrame, curve: CurveName | None, by: list[str] | None, *, y: str | None, family: str,
     rows: str, **options: Any,
-) -> FrontierFits:  # fmt: skip
-    """The curve through the chosen rows of every group."""
+) -> tuple[FrontierFits, tuple[str, ...]]:  # fmt: skip
+    """The curve through the chosen rows of every group, and what was said of their choice."""
     from frontier import fits, metrics
     from frontier.groups import Groups
     from frontier.metrics.axes import goal
@@ -315,8 +319,8 @@ def fitted(
     y = metrics.y_axis(table, y)
     groups = Groups.of(table, split(by), family)
     chosen = chosen_rows(table, groups, rows, objectives={"l0": "min", y: goal(table, y)})
-    said(chosen.table, told=metrics.notes(table))
-    return fits.fit(chosen.table, curve, groups.cells, y=y, family=family, **options)
+    found = fits.fit(chosen.table, curve, groups.cells, y=y, family=family, **options)
+    return found, said(metrics.add_notes(chosen.table, *groups.notes), told=metrics.notes(table))
 
 
 def simulated(source: Comparisons | FrontierFits, groups: int, **options: Any) -> Any:

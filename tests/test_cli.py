@@ -41,7 +41,7 @@ def test_the_entry_point_is_this_command(table):
 
 def test_pareto(table, tmp_path):
     done = run("pareto", table, "--by", "site", "--out", tmp_path)
-    assert "52 of 66 SAEs are Pareto-optimal" in done.stdout
+    assert "52 of 64 SAEs are Pareto-optimal" in done.stdout
     assert (
         "l0 is negative" in done.stdout
         and "not marked by the source, but no row of its group beats it" in done.stdout
@@ -53,6 +53,38 @@ def test_pareto(table, tmp_path):
     pd.testing.assert_frame_equal(one, two)
     assert len(front) == 52 and (tmp_path / "pareto.tex").read_text().count("toprule") == 1
     assert {p.suffix for p in tmp_path.glob("frontier.*")} == {".pdf", ".png"}
+
+
+def test_pareto_shows_the_metric_that_it_ranks_by(tmp_path):
+    path = tmp_path / "scored.csv"
+    path.write_text("architecture,l0,my_score\nrelu,10,0.3121\nrelu,20,0.4232\nrelu,40,0.1343\n")
+    done = run("pareto", path, "--y", "my_score", "--better", "higher", "--out", tmp_path)
+    assert "My score" in done.stdout and "0.4232" in done.stdout and "0.1343" not in done.stdout
+    assert "2 of 3 SAEs are Pareto-optimal" in done.stdout
+    assert "0.4232" in (tmp_path / "pareto.tex").read_text()
+
+
+def test_what_splits_the_groups_is_said_by_every_command(tmp_path):
+    rows = [
+        {"family": f, "dictionary_size": d, "l0": l0, "loss_recovered": 1 - s / (1 + 0.1 * l0)}
+        for d, t in ((4096, 1.0), (16384, 0.8))
+        for f, s in (("relu", t), ("topk", 0.7 * t))
+        for l0 in (10, 20, 40, 80, 160)
+    ]
+    path = tmp_path / "sizes.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    for command in ("pareto", "fit", "compare"):
+        assert run(command, path).stdout.count("* dictionary_size splits the groups, as every size") == 1
+
+
+@pytest.mark.parametrize("command", ["pareto", "fit", "compare"])
+def test_protocols_are_pooled_when_asked_and_then_said_once(table, tmp_path, command):
+    two, path = pd.read_csv(table), tmp_path / "two.csv"
+    pd.concat([two.assign(protocol="a"), two.assign(protocol="b")]).to_csv(path, index=False)
+    asked = run(command, path, ok=False)
+    assert "rows with different protocol (a, b) would be compared" in asked.stderr
+    assert "pooled" not in asked.stdout
+    assert run(command, path, "--across", "protocol").stdout.count("protocol a, b pooled in ") == 1
 
 
 def test_fit(table, tmp_path):

@@ -265,10 +265,24 @@ def test_groups_and_families_are_kept_apart():
     )
     assert len(pareto_set(frame)) == 4
     assert len(pareto_set(frame, family=None)) == 4  # ties across families of one layer are all kept
-    assert len(pareto_set(frame, by=[], family=None)) == 4
+    assert len(pareto_set(frame, by=[], family=None, across=["layer"])) == 4
     frame.loc[frame["family"] == "b", "loss_recovered"] -= 0.1
     assert len(pareto_set(frame, family=None)) == 2
     assert set(pareto_set(frame, by="layer", family=None)["family"]) == {"a"}
+
+
+@pytest.mark.parametrize("function", [pareto_set, mark_pareto, is_pareto_optimal, hypervolume])
+@pytest.mark.parametrize("column", ["protocol", "ablation", "layer", "n_inputs"])
+def test_rows_that_a_comparison_refuses_are_not_ranked_unasked(function, column):
+    frame = table(l0=[1.0, 2.0, 3.0], loss_recovered=[0.7, 0.8, 0.9])
+    frame[column] = [1, 1, 9] if column in ("layer", "n_inputs") else ["a", "a", "b"]
+    more = ({"l0": 10, "performance_hit": 1},) if function is hypervolume else ()
+    with pytest.raises(TableError, match=rf"would be compared.*across=\['{column}'\]"):
+        function(frame, *more, by="none")
+    assert len(function(frame, *more, by=column)) == (2 if function is hypervolume else 3)
+    assert len(function(frame, *more, by="none", across=column)) == (1 if function is hypervolume else 3)
+    frame.loc[2, "l0"] = np.nan  # set aside: plays no part
+    assert len(function(frame, *more, by="none")) > 0
 
 
 def test_missing_group_values_form_a_group():

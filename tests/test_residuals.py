@@ -1,5 +1,7 @@
 """Curvature left in residuals: the runs test against closed forms, and the message in its case."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -19,15 +21,18 @@ def test_runs_test_of_a_known_sequence():
 def test_a_curve_that_bends_less_than_the_data_is_named():
     rows = []
     rng = np.random.default_rng(3)
-    for family in "abcde":
-        y = frontier.hill(X, 0.05, 1.3) * np.exp(0.03 * rng.standard_normal(len(X)))
+    for family, noise in zip("abcde", (0.03, 0.03, 0.03, 0.03, 0.2), strict=True):
+        y = frontier.hill(X, 0.05, 1.3) * np.exp(noise * rng.standard_normal(len(X)))
         rows += [
             {"architecture": family, "l0": 1 / a, "loss_recovered": 1 - b} for a, b in zip(X, y, strict=True)
         ]
     power = frontier.fit(rows, "power", errors="log")
     text = curvature_left(power.fits)
-    assert text.startswith("Residuals run - ") and "+ + +" in text
-    assert text.endswith("in 5 of 5 groups: the curve bends less than the data.")
+    assert text.startswith("In 5 of 5 groups the curve bends less than the data (residuals of ")
+    family, pattern = re.fullmatch(r".*residuals of (\w) run ([-+ ]+)\)\.", text).groups()
+    signs = {f.group["family"]: np.where(residuals(f) >= 0, "+", "-").tolist() for f in power.fits}
+    assert pattern.split() == signs[family] and len(set(map(tuple, signs.values()))) > 1
+    assert "+ + +" in pattern and pattern.startswith("-")
     assert text in power.notes
     hill = frontier.fit(rows, "hill", errors="log")
     assert curvature_left(hill.fits) == ""

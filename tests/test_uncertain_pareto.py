@@ -57,6 +57,14 @@ def test_without_noise_it_is_the_pareto_set():
     assert set(found["pareto_verdict"]) == {"on", "off"}
 
 
+@pytest.mark.parametrize("function", [pareto_probability, attainment])
+def test_protocols_meet_when_asked_only(function):
+    table = two(loss_recovered_se=0.01, seed=[0, 1], protocol=["a", "b"])
+    with pytest.raises(TableError, match=r"different protocol \(a, b\).*across=\['protocol'\]"):
+        function(table)
+    assert len(function(table, across="protocol")) and len(function(table, by="protocol"))
+
+
 def test_groups_families_and_directions():
     table = two(architecture=["relu", "gated"], loss_recovered_se=[1e-9, 1e-9])
     assert list(pareto_probability(table)["pareto_probability"]) == [1, 1]  # each family has its own set

@@ -10,6 +10,8 @@ from scipy.special import ndtr
 
 from frontier.fits.curve_fit import CurveFit
 from frontier.problems import Array
+from frontier.results import in_words
+from frontier.wording import plural
 
 LEAST_POINTS = 5
 SIGNIFICANT = 0.05
@@ -42,7 +44,10 @@ def runs_test(groups: Sequence[Array]) -> float:
 
 
 def curvature_left(fits: Sequence[CurveFit]) -> str:
-    """One sentence where the residuals of the groups run in long stretches of one sign; else empty."""
+    """One sentence where the residuals of the groups run in long stretches of one sign; else empty.
+
+    The pattern shown is that of the group whose stretches are the longest for its points.
+    """
     enough = [f for f in fits if f.n_points >= LEAST_POINTS and f.sigma > 0]
     groups = [residuals(f) for f in enough]
     if not groups or runs_test(groups) >= SIGNIFICANT:
@@ -50,11 +55,12 @@ def curvature_left(fits: Sequence[CurveFit]) -> str:
     bends = [_bend(f, r) for f, r in zip(enough, groups, strict=True)]
     side = 1 if sum(bends) >= 0 else -1
     alike = [i for i, b in enumerate(bends) if b == side]
-    longest = max(alike, key=lambda i: len(groups[i]))
-    pattern = " ".join("+" if r >= 0 else "-" for r in groups[longest])
+    clearest = min(alike, key=lambda i: runs_test([groups[i]]))
+    pattern = " ".join("+" if r >= 0 else "-" for r in groups[clearest])
     word = "less" if side > 0 else "more"
-    where = f"{len(alike)} of {len(bends)} groups"
-    return f"Residuals run {pattern} in {where}: the curve bends {word} than the data."
+    name = in_words(enough[clearest].group) or "one"
+    where = f"{len(alike)} of {plural(len(bends), 'group')}"
+    return f"In {where} the curve bends {word} than the data (residuals of {name} run {pattern})."
 
 
 def _bend(fit: CurveFit, ordered: Array) -> int:

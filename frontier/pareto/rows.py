@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from frontier.groups import HYPERPARAMETERS, Codes, Groups, setting_codes
 from frontier.metrics import add_notes, set_aside_remark, values
-from frontier.pareto.sets import mark_pareto
+from frontier.pareto.sets import marked as marked_rows
 from frontier.results import Group
 from frontier.wording import listed, nearest, plural
 
@@ -99,7 +99,7 @@ def chosen_rows(
     """
     if rows not in ROWS:
         raise ValueError(f"unknown rows {rows!r}{nearest(str(rows), ROWS)}")
-    marked = mark_pareto(table, groups.cells, objectives=objectives, family=groups.family or None)
+    marked, _ = marked_rows(table, groups.cells, objectives, groups.family or None)
     inside = marked["excluded_because"].isna().to_numpy()
     names = [str(g.get(groups.family, "")) for g in groups.names]
     searched = _searched(marked[inside], groups) if rows == "auto" else [""] * len(names)

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier.groups import REMEMBERED, Groups
-from frontier.guard import unread_question
+from frontier.guard import guard
 from frontier.metrics import add_notes, default_y, give_back, metrics_table, set_aside_remark, values
 from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
@@ -39,6 +39,7 @@ def pareto_set(
     *,
     objectives: Mapping[str, str] | None = None,
     family: str | None = "family",
+    across: Sequence[str] = (),
     backend: str = "pandas",
 ) -> Any:
     """Rows that no other row of the same group beats, sorted by group and first objective.
@@ -53,6 +54,8 @@ def pareto_set(
         well, unless `family` is None.
     objectives : dict of column name to "min" or "max", optional
         Default {"l0": "min", "performance_hit": "min"} (`fvu` where loss recovered is unknown). Two or more.
+    across : column names
+        Columns among protocol, ablation, model, site, layer whose values may meet in one group.
     backend : {"pandas", "polars"}
 
     Returns
@@ -64,7 +67,7 @@ def pareto_set(
     Raises
     ------
     TableError
-        Unknown column or direction, or no usable row.
+        Unknown column or direction, no usable row, or rows of one group that must not be compared unasked.
 
     Examples
     --------
@@ -73,10 +76,10 @@ def pareto_set(
     >>> frontier.pareto_set(table)["l0"].tolist()
     [5.0, 9.0]
     """
-    marked, groups = _marked(table, by, objectives, family)
+    found, groups = _compared(table, by, objectives, family, across)
     first = next(iter(objectives)) if objectives else "l0"
-    inside = marked["pareto_optimal"].to_numpy()
-    optimal = marked[inside]
+    inside = found["pareto_optimal"].to_numpy()
+    optimal = found[inside]
     order = np.lexsort([values(optimal, first), groups.codes[inside]])
     return give_back(optimal.iloc[order].reset_index(drop=True), backend)
 
@@ -87,6 +90,7 @@ def is_pareto_optimal(
     *,
     objectives: Mapping[str, str] | None = None,
     family: str | None = "family",
+    across: Sequence[str] = (),
 ) -> pd.Series:
     """True for the rows of `pareto_set`, aligned with the rows of `table`.
 
@@ -100,9 +104,9 @@ def is_pareto_optimal(
     2    False
     Name: pareto_optimal, dtype: bool
     """
-    marked = mark_pareto(table, by, objectives=objectives, family=family)
-    index = table.index if isinstance(table, pd.DataFrame) else marked.index
-    return pd.Series(marked["pareto_optimal"].to_numpy(), index=index, name="pareto_optimal")
+    found = mark_pareto(table, by, objectives=objectives, family=family, across=across)
+    index = table.index if isinstance(table, pd.DataFrame) else found.index
+    return pd.Series(found["pareto_optimal"].to_numpy(), index=index, name="pareto_optimal")
 
 
 @recorded
@@ -112,6 +116,7 @@ def mark_pareto(
     *,
     objectives: Mapping[str, str] | None = None,
     family: str | None = "family",
+    across: Sequence[str] = (),
     backend: str = "pandas",
 ) -> Any:
     """The whole table with `pareto_optimal`, `slack` and `tie_id`; rows set aside are marked False.
@@ -133,16 +138,29 @@ def mark_pareto(
     >>> frontier.mark_pareto(table)["pareto_optimal"].tolist()
     [True, True, False]
     """
-    return give_back(_marked(table, by, objectives, family)[0], backend)
+    return give_back(_compared(table, by, objectives, family, across)[0], backend)
 
 
-def _marked(
+def _compared(
+    table: Any,
+    by: Sequence[str] | str | None,
+    objectives: Mapping[str, str] | None,
+    family: str | None,
+    across: Sequence[str],
+) -> tuple[pd.DataFrame, Groups]:
+    """As `marked`; refuses rows of one group that must not be compared unasked."""
+    found, groups = marked(table, by, objectives, family)
+    guard(found, groups.columns, across, groups.family)
+    return found, groups
+
+
+def marked(
     table: Any,
     by: Sequence[str] | str | None,
     objectives: Mapping[str, str] | None,
     family: str | None,
 ) -> tuple[pd.DataFrame, Groups]:
-    """The table of `mark_pareto`, and its groups."""
+    """The table of `mark_pareto`, and its groups; nothing is asked."""
     table = metrics_table(table)
     goals = _goals(table, objectives)
     groups = Groups.of(table, by, family)
@@ -161,8 +179,7 @@ def _marked(
         table["group_runs"] = np.bincount(codes[inside], minlength=len(groups.names))[codes]
     if by is None:
         table.attrs[REMEMBERED] = groups.cells
-    asked = unread_question(table[inside], list(groups.columns), family=groups.family)
-    remarks = [*groups.notes, set_aside_remark(table), asked, *_suspicions(groups, inside, optimal)]
+    remarks = [*groups.notes, set_aside_remark(table), *_suspicions(groups, inside, optimal)]
     return add_notes(table, *(r for r in remarks if r)), groups
 
 
@@ -175,6 +192,7 @@ def hypervolume(
     objectives: Mapping[str, str] | None = None,
     log_of: Sequence[str] = (),
     family: str | None = "family",
+    across: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Volume between each group's Pareto set and a reference point (moocore), one row per group.
 
@@ -185,12 +203,13 @@ def hypervolume(
     ----------
     worst : dict of objective to its worst value
     log_of : objectives measured on a log scale
+    across : as in `pareto_set`
 
     Raises
     ------
     TableError
-        When an objective has no reference, a row lies beyond it (it would be ignored in silence), or `log_of`
-        names something that is no objective or has no logarithm.
+        As `pareto_set`; when an objective has no reference, a row lies beyond it (it would be ignored in
+        silence), or `log_of` names something that is no objective or has no logarithm.
 
     Examples
     --------
@@ -202,16 +221,16 @@ def hypervolume(
     """
     import moocore
 
-    marked, groups = _marked(table, by, objectives, family)
-    goals = _goals(marked, objectives)
+    found, groups = _compared(table, by, objectives, family, across)
+    goals = _goals(found, objectives)
     for name in log_of:
         if name not in goals:
             raise TableError(f"log_of names {name!r}, which is no objective{nearest(name, goals)}")
     missing = [g for g in goals if g not in worst]
     if missing:
         raise TableError(f"hypervolume needs a reference for {listed(missing)}, found {dict(worst)}")
-    inside = marked["excluded_because"].isna().to_numpy()
-    usable, codes = marked[inside], groups.codes[inside]
+    inside = found["excluded_because"].isna().to_numpy()
+    usable, codes = found[inside], groups.codes[inside]
     scaled = [_scaled(usable, n, sense, float(worst[n]), n in log_of) for n, sense in goals.items()]
     matrix, corner = np.column_stack([column for column, _ in scaled]), [worst for _, worst in scaled]
     order = np.argsort(codes, kind="stable")

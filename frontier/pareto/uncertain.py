@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from frontier.groups import RECIPE, Codes, Groups, setting_codes
+from frontier.guard import guard
 from frontier.metrics import (
     add_notes,
     default_y,
@@ -49,13 +50,14 @@ def pareto_probability(
     objectives: Mapping[str, str] | None = None,
     noise: str | None = None,
     family: str | None = "family",
+    across: Sequence[str] = (),
     backend: str = "pandas",
 ) -> Any:
     """How probably each row is on its group's Pareto set, given noise in its numbers.
 
     Parameters
     ----------
-    table, by, objectives, family
+    table, by, objectives, family, across
         As in `pareto_set`: families are kept apart unless `family` is None.
     replicates, seed : int
         Simulated tables and their random stream; the standard error of a probability is at most
@@ -105,7 +107,7 @@ def pareto_probability(
     table = metrics_table(table)
     goals = dict(objectives) if objectives else {"l0": "min", default_y(table): "min"}
     noise = _noise_of(table, goals) if noise is None else noise
-    marked = mark_pareto(table, by, objectives=goals, family=family)
+    marked = mark_pareto(table, by, objectives=goals, family=family, across=across)
     groups = Groups.of(marked, by, family)
     rng = np.random.default_rng(seed)
     found = (_by_se if noise == "se" else _by_seeds)(marked, groups, goals, replicates, rng)
@@ -242,6 +244,7 @@ def attainment(
     run: str = "seed",
     surfaces: Sequence[str | float] = ("best", "median", "worst"),
     family: str | None = "family",
+    across: Sequence[str] = (),
     backend: str = "pandas",
 ) -> Any:
     """Attainment surfaces over seeds: the staircase that a share of the runs reaches.
@@ -256,6 +259,7 @@ def attainment(
     run : column name
         What tells runs of a whole family apart.
     surfaces : among {"best", "median", "worst"}, and shares from 0 to 1
+    across : as in `pareto_set`
 
     Returns
     -------
@@ -265,7 +269,7 @@ def attainment(
     Raises
     ------
     TableError
-        No such column, or no usable row.
+        No such column, no usable row, or rows of one group that must not be compared unasked.
     ValueError
         Unknown level.
 
@@ -297,6 +301,7 @@ def attainment(
     rows = rows[known & (rows[run].notna().to_numpy() | bool(rows[run].isna().all()))]
     if rows.empty:
         raise TableError(f"no usable row with {run}, l0 and {y}; {set_aside_remark(table)}")
+    guard(rows, groups.columns, (*([across] if isinstance(across, str) else across), run), groups.family)
     sign = -1.0 if goal(table, y) == "max" else 1.0
     groups = groups.on(rows)
     labels = pd.factorize(rows[run].astype("string").fillna("(missing)"))[0]

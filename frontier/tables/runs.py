@@ -44,6 +44,7 @@ def runs_table(
     *,
     layout: str = "varying",
     italics: str = "",
+    also: Sequence[str] = (),
     siunitx: bool = False,
     long: bool = False,
     width: int | None = None,
@@ -68,6 +69,8 @@ def runs_table(
         Whose rows stand in italics (in text: are marked in a column of their own). Default: none; in the
         layout "paper" `pareto_optimal`, computed where the table has no such column. `source_pareto_optimal`
         takes a source's own marks.
+    also : column names
+        Shown beside the default columns, such as a metric that is not known here.
     siunitx, long : bool
         Of LaTeX: numbers for the package siunitx (version 3); a longtable, for tables over several pages.
     width : int, optional
@@ -101,7 +104,7 @@ def runs_table(
     if columns is None:
         columns, caption = _paper_columns(table) if paper else _usual_columns(table)
         heads = _paper_heads(table) if paper else {}
-    fields = [_runs_field(table, c, heads) for c in columns if c != italics]
+    fields = [_runs_field(table, c, heads) for c in dict.fromkeys((*columns, *also)) if c != italics]
     said = _remarks(table)
     numbers, notes = number_notes(said)
     marked = _marked(table, italics)
