@@ -193,9 +193,10 @@ def _file(path: str) -> Record:
     """A file or a folder by its name below the working folder, else by its last part; with its sha256."""
     if address := address_of(path):
         return {"$file": name_of(address)}
-    whole = Path(path).expanduser().resolve()
-    here = Path.cwd()
-    name = whole.relative_to(here).as_posix() if whole.is_relative_to(here) else whole.name
+    given, here = Path(path).expanduser(), Path.cwd()
+    whole, typed = given.resolve(), Path(os.path.abspath(given))
+    inside = [p for p in (typed, whole) if p.is_relative_to(here) and p.resolve() == whole]  # also by a link
+    name = inside[0].relative_to(here).as_posix() if inside else whole.name
     found: Record = {"$file": name}
     if whole.is_file():
         with whole.open("rb") as file:

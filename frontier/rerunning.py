@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -104,7 +105,7 @@ def rerun(path: str | Path, data: Any = None) -> Rerun:
     if not is_record(made):
         raise ValueError(f"{path} does not say how it was made; save(...) of version 0.2 or newer writes it")
     try:
-        found = _made(made, Sources(path.parent, data))
+        found = _made(made, Sources(path, data))
     except (KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"{path}: its record cannot be followed: {error}") from error
     fresh = {k: v for k, v in json.loads(json.dumps(found.to_dict())).items() if k != "made"}
@@ -118,7 +119,7 @@ def rerun(path: str | Path, data: Any = None) -> Rerun:
 class Sources:
     """Where data may come from: files beside the saved result and below the working folder, or as given."""
 
-    folder: Path
+    saved: Path
     given: Any = None
 
     def file(self, record: Record) -> Any:
@@ -128,10 +129,18 @@ class Sources:
             return self.given
         if name.is_absolute() or ".." in name.parts:
             raise ValueError(f"the record names {name}, which is not below a folder; give the data by --data")
-        for place in (self.folder / name, Path.cwd() / name, self.folder / name.name):
+        folder, here = self.saved.parent, Path.cwd()
+        for place in (folder / name, here / name, folder / name.name):
             if place.exists():
                 return place
-        raise ValueError(f"{name} lies neither beside the saved result nor here; give the data by --data")
+        alone = (
+            "" if len(name.parts) > 1 else "; of data outside of the working folder only the name is noted"
+        )
+        raise ValueError(
+            f"{name} lies neither beside the saved result, in {folder.resolve()}, nor below {here}, "
+            f"where this was called{alone}; call it where the result was made, or say where the data is: "
+            f"sae-frontier rerun {shlex.quote(str(self.saved))} --data {shlex.quote(f'PLACE/{name.name}')}"
+        )
 
     def table(self, record: Record) -> pd.DataFrame:
         """The table of a record: one whose digest is the same."""

@@ -86,6 +86,34 @@ def test_no_path_of_the_machine_is_noted(here, tmp_path_factory):
         assert record_of(frontier.read(source))["arguments"]["source"]["$file"] == "sweep.csv"
 
 
+def test_data_below_the_working_folder_is_found_however_it_was_named(here, tmp_path_factory):
+    away = tmp_path_factory.mktemp("away")
+    (here / "sweep.csv").rename(away / "sweep.csv")
+    (here / "plain").mkdir()
+    pd.DataFrame(ROWS).to_csv(here / "plain" / "sweep.csv", index=False)
+    (here / "linked").symlink_to(away)
+    sources = [f"{folder}{name}" for folder in ("plain", "linked") for name in ("", "/sweep.csv")]
+    for source in [*sources, *(here / s for s in sources), "plain/../linked/sweep.csv"]:
+        path = frontier.fit(source, "power").save(here / "results" / "fits.json")
+        assert frontier.rerun(path).equal, source
+
+
+def test_data_that_is_not_found_is_asked_for_by_a_command_that_works(here, monkeypatch, tmp_path_factory):
+    path = frontier.fit("sweep.csv", "power").save(here / "results" / "fits.json")
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    monkeypatch.chdir(elsewhere)
+    done = sae_frontier("rerun", path)
+    assert done.returncode == 2 and f"beside the saved result, in {here / 'results'}" in done.stderr
+    assert f"nor below {elsewhere}, where this was called" in done.stderr
+    typed = done.stderr.split("say where the data is: ")[1].split()
+    assert typed[0] == "sae-frontier"
+    done = sae_frontier(*(word.replace("PLACE", str(here)) for word in typed[1:]))
+    assert done.returncode == 0 and "equal: all" in done.stdout
+    path = frontier.fit(here / "sweep.csv", "power").save(elsewhere / "fits.json")
+    with pytest.raises(ValueError, match="outside of the working folder only the name is noted"):
+        frontier.rerun(path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
