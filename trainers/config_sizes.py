@@ -75,11 +75,19 @@ def _at_each_site(config: RunConfig, family: FamilySection, widths: Mapping[str,
     """A family whose size depends on the site, one at each; as it is where the size is said."""
     if family_sizes(config, family) is not None:
         return [family.model_dump()]
-    said = family if family.expansion else config.training
     return [
-        family.model_dump() | {"sites": [site]} | _sizes(said, widths[site], EXPANSION)
+        family.model_dump() | {"sites": [site]} | _own_sizes(config, family, widths[site])
         for site in family_sites(config, family)
     ]
+
+
+def sizes_at(config: RunConfig, family: FamilySection, width: int) -> list[int]:
+    """The sizes of a family's dictionaries at a site of this width."""
+    return family_sizes(config, family) or listed(_own_sizes(config, family, width)["dictionary_size"])
+
+
+def _own_sizes(config: RunConfig, family: FamilySection, width: int) -> dict:
+    return _sizes(family if family.expansion else config.training, width, EXPANSION)
 
 
 def _sizes(section: TrainingSection | FamilySection, width: int, default: float | None = None) -> dict:

@@ -26,11 +26,14 @@ from scipy.interpolate import PchipInterpolator
 from scipy.optimize import isotonic_regression
 
 from frontier.progress import reported
-from frontier.wording import number
+from frontier.wording import listed, number
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.config import FamilySection, RunConfig, family_sites
-from trainers.run import Run, build_run
+from trainers.config import FamilySection, RunConfig, family_sites, family_sizes
+from trainers.config_sizes import sizes_at
+from trainers.origin import opened
+from trainers.precision import with_formats
+from trainers.run import Run, build_run, chosen_device
 from trainers.text import TooShortError
 
 PILOTS = 5
@@ -110,7 +113,7 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
     found, missed = searched(config, asked, progress)
     if missed:
         section = missed[0]
-        raise SweepError(_out_of_reach(section.label, section.target_l0 or [], found[section.label]))
+        raise SweepError(_out_of_reach(config, section, found[section.label]))
     return calibrated(config, asked, found, progress)
 
 
@@ -183,13 +186,28 @@ def places(targets: Sequence[float]) -> list[float]:
     return [*map(float, np.geomspace(low, high, count))] if count > 1 else [low]
 
 
-def _out_of_reach(name: str, targets: Sequence[float], pilots: pd.DataFrame) -> str:
-    settings, l0 = pilots["setting"], pilots["l0"]
+def _out_of_reach(config: RunConfig, section: FamilySection, pilots: pd.DataFrame) -> str:
+    settings, (l0, _) = pilots["setting"], falling(pilots)
+    low, high, least, most = math.exp(l0[0]), math.exp(l0[-1]), settings.min(), settings.max()
+    out = [t for t in section.target_l0 or [] if t * COVERED < low or t / COVERED > high]
+    latents = _latents(config, section) if max(out) > high else 0
+    many = [t for t in out if t > max(latents, high)]
+    why = f" ({listed([*map(number, many)])}: more than the {latents:,} latents)" if many else ""
     return (
-        f"family {name}: target_l0 {number(min(targets))} to {number(max(targets))} is out of reach; pilots "
-        f"with settings {number(settings.min())} to {number(settings.max())} have L0 {number(l0.min())} to "
-        f"{number(l0.max())}. Take targets inside that range, or train for more steps"
+        f"family {section.label}: target_l0 {listed([*map(number, out)])} {'is' if len(out) == 1 else 'are'} "
+        f"out of reach{why}; pilots with settings {number(least)} to {number(most)} have L0 "
+        f"{number(low)} to {number(high)}. Take targets inside that range"
+        + ("" if many == out else ", or train for more steps")
     )
+
+
+def _latents(config: RunConfig, section: FamilySection) -> int:
+    """Of the family's smallest dictionary, also where that depends on the width of the activations."""
+    if known := family_sizes(config, section):
+        return min(known)
+    device = chosen_device(config.model.device)
+    model = opened(with_formats(config, device), device)
+    return min(sizes_at(config, section, model.site(family_sites(config, section)[0]).width))
 
 
 def beyond(targets: Sequence[float], pilots: pd.DataFrame) -> list[float]:

@@ -161,8 +161,31 @@ def test_small_batches_are_corrected_at_each_setting_by_itself(monkeypatch, targ
 def test_targets_out_of_reach_are_refused_with_the_range(monkeypatch):
     monkeypatch.setattr(pilots, "trained", faked(lambda s, b: 5 + 40 / s, []))
     config = checked({"families": [{"architecture": "relu", "target_l0": [1, 20]}]})
-    with pytest.raises(pilots.SweepError, match=r"relu: target_l0 1 to 20 is out of reach.*L0 5\.\d+ to 62"):
+    with pytest.raises(
+        pilots.SweepError, match=r"relu: target_l0 1 is out of reach; .*L0 5\.\d+ to 62.*more steps"
+    ):
         sweeps.settled(config)
+
+
+def test_targets_above_the_number_of_latents_are_named_as_such(tmp_path, monkeypatch):
+    """Twice a width of 64, which only the file knows: the targets in reach are not named."""
+    np.save(tmp_path / "rows.npy", np.zeros((8, 64), "float32"))
+    monkeypatch.setattr(pilots, "trained", faked(lambda s, b: min(100, 2 + 40 / s), []))
+
+    def said(*targets):
+        family = {"architecture": "relu", "target_l0": targets, "expansion": 2}
+        with pytest.raises(pilots.SweepError) as error:
+            sweeps.settled(
+                checked({"activations": {"files": str(tmp_path / "rows.npy")}, "families": [family]})
+            )
+        return str(error.value)
+
+    many = said(8, 110, 500)
+    assert "target_l0 500 is out of reach (500: more than the 128 latents); " in many
+    assert "inside that range" in many and "more steps" not in many
+    both = said(0.1, 8, 120, 500)
+    assert "target_l0 0.100, 120, 500 are out of reach (500: more than the 128 latents); " in both
+    assert "more steps" in both
 
 
 def test_pilots_use_one_seed_one_rate_and_one_size(monkeypatch):
