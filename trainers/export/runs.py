@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import filecmp
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from frontier.wording import listed, nearest
 from frontier.writing import file_names
-from trainers.export import ExportError, export
+from trainers.export import LAYOUTS, ExportError, export
 from trainers.export.sae_bench import refuse_unfit, write_script
 from trainers.kept import KEPT
+from trainers.sae import SAE
 from trainers.sae_files import load_saes
 
 
@@ -31,7 +34,8 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
     Raises
     ------
     ExportError
-        If there is no such folder, two SAEs have one run_id, or a run_id is asked for that is not there.
+        If there is no such folder, two SAEs have one run_id, a run_id is asked for that is not there, or `out`
+        holds an SAE that this export would not write: another of its name, or one of another run.
     """
     if not folder.is_dir():
         raise ExportError(f"there is no run in {folder}: there is no such folder")
@@ -41,20 +45,32 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
         raise ExportError(
             f"{folder / 'saes'} has several SAEs of one run_id; there are {listed(sorted(saes))}"
         )
-    if set(only) - set(saes):
+    asked, there = list(only or saes), _exported(out)
+    if set(asked) - set(saes) or there - set(file_names(saes)):
         kept = (s for place in folder.glob(f"{KEPT}/*") for s in load_saes(place))
-        saes |= {s.identity["run_id"]: s for s in kept if s.identity["run_id"] in only}
+        wanted = {*asked, *there}
+        saes |= {s.identity["run_id"]: s for s in kept if s.identity["run_id"] in wanted}
     for name in only:
         if name not in saes:
             raise ExportError(f"{folder} has no SAE {name!r}{nearest(name, saes)}")
     known, done = known_of_run(folder), Exported({}, {})
     places = dict(zip(saes, file_names(saes), strict=True))
     for_bench = layout == "sae-bench"
-    for name in only or saes:
+    own = "sae-lens" if for_bench else layout
+    same = {
+        n for n, place in places.items() if place in there and _is_in(out / place, saes[n], own, known.get(n))
+    }
+    if others := sorted(there - {places[name] for name in same}):
+        raise ExportError(
+            f"{out} holds SAEs of another run, layout or evaluation: {listed(others, 4)}; nothing was "
+            "written. Name another folder by --out, or remove these"
+        )
+    for name in asked:
         try:
             if for_bench:
                 refuse_unfit(saes[name])
-            export(saes[name], out / places[name], "sae-lens" if for_bench else layout, known=known.get(name))
+            if name not in same:
+                export(saes[name], out / places[name], own, known=known.get(name))
         except ExportError as error:
             done.refused[name] = str(error)
         else:
@@ -62,6 +78,27 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
     if for_bench and done.places:
         write_script(out)
     return done
+
+
+def _exported(out: Path) -> set[str]:
+    """Folders of exported SAEs below a folder."""
+    files = [module.FILES for module in LAYOUTS.values()]
+    return {
+        place.name
+        for place in (out.iterdir() if out.is_dir() else ())
+        if any(all((place / name).is_file() for name in both) for both in files)
+    }
+
+
+def _is_in(place: Path, sae: SAE, layout: str, known: dict[str, Any] | None) -> bool:
+    """Whether a folder holds this SAE as it would be written now, byte by byte."""
+    with TemporaryDirectory(prefix=".", dir=place.parent) as draft:
+        try:
+            fresh = export(sae, Path(draft) / place.name, layout, known=known)
+        except ExportError:
+            return False
+        names = [p.name for p in fresh.iterdir()]
+        return not any(filecmp.cmpfiles(fresh, place, names, shallow=False)[1:])
 
 
 def known_of_run(folder: str | Path) -> dict[str, dict[str, Any]]:
