@@ -362,6 +362,31 @@ def test_files_that_have_become_others_are_not_measured_as_held_out(tmp_path):
     check_unchanged(tmp_path / "run", SimpleNamespace(name=was["name"], revision=was["revision"]))
 
 
+def test_saes_of_other_rows_are_refused_with_both_widths_and_what_to_type(tmp_path):
+    config = {
+        "training": {"steps": 2, "batch_size": 32, "dictionary_size": 16},
+        "families": [{"architecture": "topk", "settings": [2]}],
+    }
+    for name, width in (("own", WIDTH), ("wide", WIDTH + 5), ("other", WIDTH)):
+        rows = np.random.default_rng(0).normal(size=(2100, width)).astype("float32")
+        np.save(tmp_path / f"{name}.npy", rows)
+    place, run = str(tmp_path / "own.npy"), tmp_path / "run"
+    train(checked(config | {"activations": {"files": place, "tokens": "all"}}), run, progress=False)
+    written = (run / "config.toml").read_text()
+    for name, why in (
+        (
+            "wide",
+            rf"rows of width {WIDTH}; .*wide\.npy, have width {WIDTH + 5}\. Put back activations\.files; ",
+        ),
+        ("other", r"model 'own', config\.toml now says 'other'\. Put back files as it was; "),
+    ):
+        (run / "config.toml").write_text(written.replace("own.npy", f"{name}.npy"))
+        with pytest.raises(RunError, match=why + r".*trainers\.evaluate\.evaluate\(saes, StoredActivations"):
+            evaluate_run(run, progress=False)
+    (run / "config.toml").write_text(written)
+    assert len(evaluate_run(run, progress=False)) == 1
+
+
 def test_of_several_files_those_are_named_that_have_changed(tmp_path):
     """By their own digests, whatever folder they are in; one that is added or gone has changed too."""
     for name in "abc":

@@ -133,18 +133,30 @@ def check_unchanged(folder: Path, model: Origin) -> None:
 
 
 def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:
-    """Nothing, if the SAEs were trained on this model with this context length.
+    """Nothing, if the SAEs were trained on this model, or rows of this width, with this context length.
 
     Raises
     ------
     RunError
-        If the configuration was changed since.
+        If the configuration was changed since; what to type is said.
     """
+    source, called = ("model", "model.name") if model.predicts else ("StoredActivations(files)", "files")
+    elsewhere = f"in Python, trainers.evaluate.evaluate(saes, {source}, tokens, site, protocol=...) measures"
+    if not model.predicts and (widths := {s.d_in for s in saes} - {model.site("").width}):
+        wanted = listed(sorted(widths))
+        raise RunError(
+            f"these SAEs were trained on rows of width {wanted}; the files that config.toml now names, "
+            f"{model.text}, have width {model.site('').width}. Put back activations.files; {elsewhere} other "
+            f"rows of width {wanted}"
+        )
     length = config.activations.context_length or model.context_length
-    for key, now in (("model", model.name), ("context_length", length)):
+    for key, now, field in (("model", model.name, called), ("context_length", length, "context_length")):
         was = {s.identity.get(key) for s in saes} - {None, now}
         if was:
-            raise RunError(f"these SAEs were trained with {key} {was.pop()!r}, config.toml now says {now!r}")
+            raise RunError(
+                f"these SAEs were trained with {key} {was.pop()!r}, config.toml now says {now!r}. Put back "
+                f"{field} as it was; {elsewhere} them on another"
+            )
 
 
 def evaluated(
