@@ -205,8 +205,7 @@ def _latents(config: RunConfig, section: FamilySection) -> int:
     """Of the family's smallest dictionary, also where that depends on the width of the activations."""
     if known := family_sizes(config, section):
         return min(known)
-    device = chosen_device(config.model.device)
-    model = opened(with_formats(config, device), device)
+    model = opened(with_formats(config, device := chosen_device(config.model.device)), device)
     return min(sizes_at(config, section, model.site(family_sites(config, section)[0]).width))
 
 
