@@ -34,8 +34,8 @@ def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence
     Raises
     ------
     ExportError
-        If there is no such folder, two SAEs have one run_id, a run_id is asked for that is not there, or `out`
-        holds an SAE that this export would not write: another of its name, or one of another run.
+        If there is no such folder, two SAEs have one run_id, a run_id is asked for that is not there, or
+        `out` holds an SAE that this export would not write: another of its name, or one of another run.
     """
     if not folder.is_dir():
         raise ExportError(f"there is no run in {folder}: there is no such folder")
