@@ -72,6 +72,7 @@ class Kind(StrEnum):
     few_points = "few points", Severity.caution, "The number hangs on few SAEs"
     serial = "serial correlation", Severity.caution, "Neighbouring batches correlate"
     unbounded = "unbounded", Severity.caution, "A parameter has no limit on one side"
+    held = "held", Severity.caution, "Intervals hold another parameter where it was found"
     lost_limit = "lost limit", Severity.caution, "A limit could not be followed to its end"
     step = "step", Severity.caution, "The curve rises in one step"
     tie = "tie", Severity.caution, "Curves tie"

@@ -107,3 +107,13 @@ def test_ratios_of_parameters_of_a_curve_that_does_not_fit_have_no_better():
 def test_few_points_say_nothing():
     y = np.array([0.05, 0.1, 0.2])
     assert np.isnan(shared_bend([Problem.of("power", X[:3], y, None, "log").fit()])).all()
+
+
+@pytest.mark.parametrize("given", ["fit", 200.0, None])
+def test_intervals_beside_a_searched_vanishing_l0_are_said_to_be_too_narrow(given):
+    """A Hill curve with L* 200; limits of n held it in 60 to 77 % of 150 simulated tables."""
+    hit = np.geomspace(0.01, 0.5, 7)
+    x = 0.05 * (hit / (1 - hit)) ** (1 / 1.3) + 1 / 200
+    y = hit * np.exp(0.03 * np.random.default_rng(0).standard_normal(7))
+    fit = frontier.fit_points(x, y, errors="log", vanishing_l0=given)
+    assert (Kind.held in {d.kind for d in fit.doubts}) == (given == "fit")
