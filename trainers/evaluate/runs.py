@@ -14,6 +14,7 @@ from frontier.studies.evaluation import METRICS_FILE, joined
 from frontier.wording import listed
 from frontier.writing import remove_drafts
 from trainers import ranks, sharding
+from trainers.activations.stored import StoredActivations
 from trainers.config import RunConfig, run_config
 from trainers.config_members import members
 from trainers.evaluate import Evaluation, evaluate
@@ -142,7 +143,7 @@ def check_model(saes: list[SAE], model: Origin, config: RunConfig) -> None:
     """
     source, called = ("model", "model.name") if model.predicts else ("StoredActivations(files)", "files")
     elsewhere = f"in Python, trainers.evaluate.evaluate(saes, {source}, tokens, site, protocol=...) measures"
-    if not model.predicts and (widths := {s.d_in for s in saes} - {model.site("").width}):
+    if isinstance(model, StoredActivations) and (widths := {s.d_in for s in saes} - {model.site("").width}):
         wanted = listed(sorted(widths))
         raise RunError(
             f"these SAEs were trained on rows of width {wanted}; the files that config.toml now names, "
