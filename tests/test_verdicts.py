@@ -74,11 +74,18 @@ def test_a_shift_against_the_own_curve_is_no_verdict():
 )
 @pytest.mark.parametrize("shared", ["l0", "hits"])
 def test_curves_that_are_not_parallel_are_judged_by_their_sides(low, high, verdict, shared):
-    one = pair(p_parallel=1e-4, lower=Side(low, 0.02), higher=Side(high, 0.02))
+    ends = np.linspace(0.05 * low, -0.05 * high, HITS)
+    one = pair(p_parallel=1e-4, lower=Side(low, 0.02), higher=Side(high, 0.02), potency=ends)
     if shared == "hits":
-        ends = np.linspace(0.05 * low, -0.05 * high, HITS)
-        one = replace(one, hit_ratio=np.nan, potency=ends)
+        one = replace(one, hit_ratio=np.nan)
     assert decided(one).verdict == verdict
+
+
+@pytest.mark.parametrize("first, last, verdict", [(0.3, -0.2, "crossing"), (0.3, 0.2, "withheld")])
+def test_a_crossing_whose_ratios_lie_on_one_side_is_withheld(first, last, verdict):
+    sides = {"lower": Side(6.0, 0.02), "higher": Side(6.0, 0.02)}
+    found = decided(pair(p_parallel=1e-4, **sides, potency=np.linspace(first, last, HITS)))
+    assert (found.verdict, "one side of 1" in found.why) == (verdict, verdict == "withheld")
 
 
 @pytest.mark.parametrize("low, high", [(1.0, 1.1), (1.7, 1.9)])
@@ -94,7 +101,8 @@ def test_points_wholly_beyond_the_limits_veto_and_points_that_touch_them_do_not(
 
 @pytest.mark.parametrize("p, verdict", [(0.04, "withheld"), (0.06, "crossing")])
 def test_a_crossing_of_a_shape_that_does_not_fit_is_withheld(p, verdict):
-    one = pair(p_parallel=1e-4, lower=Side(6.0, 0.02), higher=Side(6.0, 0.02))
+    sides = {"lower": Side(6.0, 0.02), "higher": Side(6.0, 0.02)}
+    one = pair(p_parallel=1e-4, **sides, potency=np.linspace(0.3, -0.3, HITS))
     scatter = replace(SCATTER, p_lack_of_fit=p)
     assert decided(one, scatter=scatter).verdict == verdict
     assert decided(one, seen(0.5, 0.9), scatter=scatter).verdict == "withheld"
@@ -104,7 +112,7 @@ def test_tipping_points_solve_their_own_equation():
     """|d| = t √(SE² + 2 SD²), for the side that the verdict names and the nearer one of a crossing."""
     sides = {"lower": Side(6.0, 0.02), "higher": Side(4.0, 0.03)}
     t = reach(0.05)
-    apart = {"p_parallel": 1e-4, **sides}
+    apart = {"p_parallel": 1e-4, **sides, "potency": np.linspace(0.3, -0.3, HITS)}
     expected = {
         "better": (decided(pair(**{**apart, "higher": NONE})), sides["lower"]),
         "worse": (decided(pair(**{**apart, "lower": NONE})), sides["higher"]),
