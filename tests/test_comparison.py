@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.stats
+from seeded_tables import seeded
 
 import frontier
 from benchmarks.verdict_parts import simulated
@@ -577,29 +578,35 @@ def test_a_verdict_beside_limits_that_hold_one_is_said_to_be_in_part():
 
 
 def few_settings(settings, seeds, tables, slope=0.9):
-    """Two families, settings of several seeds; hit and L0 of each run scatter by 2 %; a layer is a table."""
-    rng, parts = np.random.default_rng(3), []
+    """Two families, settings of several seeds; hit and L0 of each run scatter by 2 %."""
+    rng, families = np.random.default_rng(3), {}
     for name, ahead, steep in (("ref", 1.0, 0.9), ("b", 1.15, slope)):
-        middle = np.geomspace(20, 200, settings)[:, None] * ahead
-        l0 = middle * np.exp(0.02 * rng.standard_normal((tables, seeds, settings, 1)))
+        middle = np.geomspace(20, 200, settings) * ahead
+        l0 = middle * np.exp(0.02 * rng.standard_normal((tables, seeds, settings)))
         level = 0.4 * (20 / middle) ** 0.9 * (63 / middle) ** (steep - 0.9)
-        hit = level * np.exp(0.02 * rng.standard_normal(l0.shape))
-        layer, seed, setting, _ = np.indices(l0.shape)
-        columns = {
-            "layer": layer,
-            "seed": seed,
-            "sparsity_setting": setting,
-            "l0": l0,
-            "performance_hit": hit,
-        }
-        parts.append(pd.DataFrame({k: v.ravel() for k, v in columns.items()}).assign(family=name))
-    return pd.concat(parts, ignore_index=True)
+        families[name] = l0, level * np.exp(0.02 * rng.standard_normal(l0.shape))
+    return seeded(families)
 
 
-@pytest.mark.parametrize("seeds", [5, 8])
-def test_seeds_of_few_settings_are_no_further_places_of_a_curve(seeds):
-    """Four settings carry no degree above 2: with 8 seeds limits held 1 in 64 % and 40 % were told apart."""
-    found = frontier.compare(few_settings(4, seeds, 80), "ref", by="layer")
+def each_its_own(table):
+    """The same runs, of which each has a seed of its own."""
+    return table.assign(seed=table.groupby(["layer", "family"]).cumcount())
+
+
+def unset(table):
+    """The same without a column of settings."""
+    return table.drop(columns="sparsity_setting")
+
+
+@pytest.mark.parametrize("seeds", [2, 5, 8])
+@pytest.mark.parametrize("numbered", [pd.DataFrame, each_its_own, unset])
+def test_seeds_of_few_settings_are_no_further_places_of_a_curve(seeds, numbered):
+    """Four settings carry no degree above 2: with 8 seeds limits held 1 in 64 % and 40 % were told apart.
+
+    Whether seeds have numbers in common or not, and without a column of settings.
+    """
+    found = frontier.compare(numbered(few_settings(4, seeds, 80)), "ref", by="layer")
+    assert len(found) == 80
     assert {len(s.coefficients) - 1 for s in found.shapes} <= {1, 2}
     assert sum(c.verdict != "not separable" for c in found) <= 10
     assert sum(c.potency.ratio_low <= 1 <= c.potency.ratio_high for c in found) >= 0.88 * 80

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
+from seeded_tables import seeded
 
 import frontier
 from frontier.doubts import Kind
@@ -503,19 +504,10 @@ def anova(residual, seed, df):
 @pytest.mark.parametrize("design", ["seed_is_unit", "paired"])
 def test_a_family_with_fewer_settings_of_one_curve_is_not_worse(design):
     """One power law, 9 settings against 4 over one range: 72 % had a gap, as chords lie above the curve."""
-    rng, parts = np.random.default_rng(0), []
+    rng, families = np.random.default_rng(0), {}
     for name, count in (("ref", 9), ("b", 4)):
-        l0 = np.broadcast_to(np.geomspace(20, 200, count), (40, 4, count))
-        hit = 0.4 * (20 / l0) ** 0.9 * np.exp(0.03 * rng.standard_normal(l0.shape))
-        layer, seed, setting = np.indices(l0.shape)
-        columns = {
-            "layer": layer,
-            "seed": seed,
-            "sparsity_setting": setting,
-            "l0": l0,
-            "performance_hit": hit,
-        }
-        parts.append(pd.DataFrame({k: v.ravel() for k, v in columns.items()}).assign(family=name))
-    found = frontier.compare_seeds(pd.concat(parts), "ref", by="layer", design=design)
+        l0 = np.geomspace(20, 200, count)
+        families[name] = l0, 0.4 * (20 / l0) ** 0.9 * np.exp(0.03 * rng.standard_normal((40, 4, count)))
+    found = frontier.compare_seeds(seeded(families), "ref", by="layer", design=design)
     assert sum(c.verdict != "not separable" for c in found) <= 4
     assert sum(c.gap.value.low > 0 for c in found) > 20  # in y itself they differ

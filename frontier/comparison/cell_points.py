@@ -23,7 +23,8 @@ def cell_of(members: list[Points], *, floored: bool = False) -> Cell:
     seeds = joined("seeds") if any(p.seeds.any() for p in members) else None
     sizes = tuple(len(p.x) for p in members)
     searched = sum(max(p.runs, len(p.x)) for p in members) / sum(sizes)
-    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched, floored)
+    settings = tuple(p.n_settings for p in members)
+    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched, floored, settings)
 
 
 def called(members: list[Points], point: int) -> tuple[int, str]:

@@ -123,7 +123,7 @@ def _unequal_noise(widened: Widened, families: Sequence[str]) -> Doubt:
 
 
 def _of_the_loud(widened: Widened, families: Sequence[str]) -> str:
-    if not widened.loud or 0 in widened.loud:
+    if not widened.quiet:
         return "where it is larger, each family's own noise counts"
     return f"the others are compared without {listed([families[f] for f in widened.loud])}"
 

@@ -110,13 +110,14 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
 
 
 def _held(fit: CurveFit) -> Iterator[Doubt]:
-    """Of L* that was searched for: the shares are of 150 tables each, 6 to 12 SAEs, 2 to 8 % noise."""
+    """Of L* that was searched for; the shares are of 150 tables each with 2 to 8 % noise (a test counts)."""
     at = fit.parameters.get(VANISHING)
     if at is not None and math.isfinite(at.low):
         names = " and ".join(fit.problem.free_names)
         text = (
-            f"Intervals of {names} hold {VANISHING} where it was found and are too narrow: of 6 to 12 SAEs, "
-            "limits of n held the truth in 60 to 77 % of simulated tables, those of k in 86 to 93 %."
+            f"Intervals of {names} hold {VANISHING} where it was found and are too narrow: of Hill curves "
+            "through 6 to 12 SAEs, limits of n held the truth in 60 to 77 % of simulated tables, of k in "
+            "86 to 93 %."
         )
         yield Doubt(Kind.held, text, quantity=VANISHING, numbers={VANISHING: at.estimate})
 

@@ -70,6 +70,8 @@ class Points:
     """This group's share of the degree of freedom that a fitted `vanishing_l0` costs."""
     seeds: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=int))
     """Shape of x: the seed's number where settings were run with several, else 0."""
+    setting: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=int))
+    """Shape of x: equal for runs that differ by their seed only."""
     of_y: bool = False
     """Whether the weights come from standard errors, and are those of y itself whatever the errors model."""
 
@@ -86,6 +88,18 @@ class Points:
     def n_points(self) -> int:
         """Number of points."""
         return len(self.x)
+
+    @property
+    def n_settings(self) -> int:
+        """Places on a curve that the points stand for; seeds of one setting are one, if L0 differs by chance.
+
+        Where hardly a setting is known to be run again, as where every seed traces a frontier at L0s of its
+        own, those of the fullest seed.
+        """
+        if not self.seeds.any():
+            return len(self.x)
+        fullest, settings = np.unique(self.seeds, return_counts=True)[1].max(), len(np.unique(self.setting))
+        return settings if fullest == 1 or 2 * settings <= len(self.x) else int(fullest)
 
     @property
     def name(self) -> str:
@@ -139,7 +153,7 @@ def points_of(
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
         left = table["excluded_because"].isna().to_numpy() & ~inside
         runs = table["group_runs"].to_numpy() - np.bincount(codes, left, len(names))[codes]
-    seeds, said = _seeds(table, groups)
+    seeds, setting, said = _seeds(table, groups)
     remarks += [said] if said else []
     found = []
     for code in _in_order(names):
@@ -155,7 +169,7 @@ def points_of(
         found.append(Points(
             names[code], x[rows], y[rows], w[rows], called, count, own, known_se,
             float(width[0]) if len(width) == 1 else math.nan, seeds=seeds[rows],
-            of_y=weights == "se",
+            setting=setting[rows], of_y=weights == "se",
         ))  # fmt: skip
     if not any(len(g.x) for g in found):
         why = "; ".join(r for r in remarks if r)
@@ -178,15 +192,15 @@ def _l0_span(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
     return {L0_SPAN: ", ".join(f"{v:.6g}" for v in (l0[0], l0[len(l0) // 2], l0[-1]))}
 
 
-def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], str]:
-    """The number of each row's seed in groups where seeds are a unit, 0 elsewhere; what is to be said of it.
+def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], NDArray[np.intp], str]:
+    """The number of each row's seed in groups where seeds are a unit, 0 elsewhere; its setting; what is said.
 
     They are where a setting was run with several seeds, or several seeds have two SAEs or more each, as where
     every seed traces a frontier at its own L0. Rows without a seed beside others with one are one more seed.
     """
     none = np.zeros(len(table), dtype=int)
     if "seed" not in table or table["seed"].nunique(dropna=False) < 2:
-        return none, ""
+        return none, none, ""
     numbers = pd.factorize(table["seed"])[0] + 2
     frame = pd.DataFrame({"group": groups.codes, "seed": numbers})
     frame["setting"] = setting_codes(table, groups.columns)
@@ -197,7 +211,8 @@ def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], str]:
     unnamed = np.flatnonzero(several & table["seed"].isna().to_numpy())
     said = f"{plural(len(unnamed), 'row')} without a seed beside others with one taken as one more seed"
     where = f" (rows {listed(list(table.index[unnamed]), 6)})"
-    return np.where(several, numbers, none), said + where if len(unnamed) else ""
+    setting = frame["setting"].to_numpy()
+    return np.where(several, numbers, none), setting, said + where if len(unnamed) else ""
 
 
 def _shared_parents(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:

@@ -58,8 +58,11 @@ def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[An
     Where a family errs far more than the others (`noise.LOUD`), these are analysed without it.
     """
     found = _analysed(cells, progress)
-    kept = {i: _quiet(cell, whole) for i, (cell, whole) in enumerate(zip(cells, found, strict=True))}
-    kept = {i: families for i, families in kept.items() if len(families) > 1}
+    kept = {
+        i: families
+        for i, whole in enumerate(found)
+        if whole and (families := whole.shape.scatter.widened.quiet)
+    }
     without = _analysed([cells[i].only(families) for i, families in kept.items()], progress=False)
     for (i, families), quiet in zip(kept.items(), without, strict=True):
         whole = found[i]
@@ -77,12 +80,6 @@ def _analysed(cells: Sequence[Cell], progress: bool | Callback) -> list[Analysis
                 found[row] = analysis
             done(seen := seen + len(batch.rows))
     return found
-
-
-def _quiet(cell: Cell, whole: Analysis | None) -> tuple[int, ...]:
-    """The families to analyse without the loud ones; none where nobody is loud, or the reference is."""
-    loud = whole.shape.scatter.widened.loud if whole else ()
-    return () if not loud or 0 in loud else tuple(f for f in range(len(cell.sizes)) if f not in loud)
 
 
 def _beside(cell: Cell, whole: Analysis, quiet: Analysis, families: tuple[int, ...]) -> Analysis:

@@ -45,6 +45,8 @@ class Cell:
         Runs of its families over those that are compared, where a search was narrowed to its Pareto sets.
     floored : bool
         Whether the best y may be another than 0 (a cross-entropy, a metric of the user's).
+    settings : tuple of int, optional
+        Places on its curve that each family's points stand for, where that is fewer than points.
     """
 
     z: Array
@@ -54,41 +56,36 @@ class Cell:
     seeds: NDArray[np.intp] | None = None
     runs_per_kept: float = 1.0
     floored: bool = False
+    settings: tuple[int, ...] = ()
 
     def only(self, families: Sequence[int]) -> Cell:
         """The cell of some of its families."""
         on = self.points_of(families)
         se = None if self.se is None else self.se[on]
         seeds = None if self.seeds is None else self.seeds[on]
-        sizes = tuple(self.sizes[f] for f in families)
-        return replace(self, z=self.z[on], y=self.y[on], sizes=sizes, se=se, seeds=seeds)
+        sizes, settings = (tuple(of[f] for f in families) for of in (self.sizes, self.places))
+        return replace(self, z=self.z[on], y=self.y[on], sizes=sizes, se=se, seeds=seeds, settings=settings)
 
     def points_of(self, families: Sequence[int]) -> NDArray[np.intp]:
         """Places of the points of some families, in their order."""
         ends = np.cumsum((0, *self.sizes))
         return np.concatenate([np.arange(ends[f], ends[f + 1]) for f in families])
 
-    @cached_property
-    def settings(self) -> tuple[int, ...]:
-        """Settings per family: the SAEs of its fullest seed, or all where there are no seeds."""
-        if self.seeds is None:
-            return self.sizes
-        parts = np.split(self.seeds, np.cumsum(self.sizes)[:-1])
-        return tuple(int(np.unique(part, return_counts=True)[1].max()) for part in parts)
+    @property
+    def places(self) -> tuple[int, ...]:
+        """Places on its curve that each family's points stand for."""
+        return self.settings or self.sizes
 
     @cached_property
     def distinct(self) -> tuple[int, ...]:
-        """Points of different L0 per family, `MANY` at the most, and no more than its settings.
-
-        Seeds of one setting differ in L0 by chance, which is no further place on the curve.
-        """
+        """Points of different L0 per family, `MANY` at the most, and no more than it has places."""
         parts = np.split(self.z, np.cumsum(self.sizes)[:-1])
-        return tuple(min(len(np.unique(p)), n, MANY) for p, n in zip(parts, self.settings, strict=True))
+        return tuple(min(len(np.unique(p)), n, MANY) for p, n in zip(parts, self.places, strict=True))
 
     @cached_property
     def levels(self) -> int:
-        """Different L0 of all families, `MANY_LEVELS` at the most; with seeds the most settings of one."""
-        most = max(self.settings) if self.seeds is not None else MANY_LEVELS
+        """Different L0 of all families, `MANY_LEVELS` at the most; the most places of one if points share."""
+        most = MANY_LEVELS if self.places == self.sizes else max(self.places)
         return min(len(np.unique(self.z)), most, MANY_LEVELS)
 
     @cached_property
@@ -117,9 +114,9 @@ class Batch:
         return self.cells[0].sizes
 
     @property
-    def settings(self) -> tuple[int, ...]:
-        """Settings per family."""
-        return self.cells[0].settings
+    def places(self) -> tuple[int, ...]:
+        """Places on its curve that each family's points stand for."""
+        return self.cells[0].places
 
     @property
     def distinct(self) -> tuple[int, ...]:
@@ -148,7 +145,7 @@ def batches(cells: Sequence[Cell]) -> Iterator[Batch]:
     by_structure: dict[tuple[Any, ...], list[int]] = {}
     for i, cell in enumerate(cells):
         if cell.comparable:
-            structure = cell.sizes, cell.settings, cell.distinct, cell.levels, cell.floored
+            structure = cell.sizes, cell.places, cell.distinct, cell.levels, cell.floored
             by_structure.setdefault(structure, []).append(i)
     parts = []
     for (sizes, *_), rows in by_structure.items():

@@ -106,7 +106,7 @@ def _together(y: Array, constants: Array) -> Iterator[tuple[NDArray[np.intp], ND
 
 def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
     """Layouts of the free model that leave degrees of freedom; the least one is marked."""
-    base, n = int(np.argmax(batch.distinct)), sum(batch.settings)
+    base, n = int(np.argmax(batch.distinct)), sum(batch.places)
 
     def layout(degree: int, deviation: int) -> Layout:
         return Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
@@ -117,7 +117,7 @@ def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
         for degree in DEGREES
         if n - layout(degree, deviation).n_free >= LEAST_DF
         and batch.levels > degree + 1
-        and (degree < LONG_FAMILY or max(batch.settings) >= 2 * degree)
+        and (degree < LONG_FAMILY or max(batch.places) >= 2 * degree)
         and max(batch.distinct) > deviation + 1
     ]
     if not found:

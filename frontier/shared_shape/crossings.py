@@ -26,10 +26,9 @@ def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[flo
 
     None where bent curves do not cross in the common range of L0, or leave no degree of freedom.
     """
-    loud = shape.scatter.widened.loud
-    if loud and not {0, f} & {*loud}:
-        kept = [family for family in range(len(cell.sizes)) if family not in loud]
-        cell, f = cell.only(kept), kept.index(f)
+    quiet = shape.scatter.widened.quiet
+    if f in quiet:
+        cell, f = cell.only(quiet), quiet.index(f)
     (batch,) = batches([cell])
     base, moved = (0, f) if cell.distinct[0] >= cell.distinct[f] else (f, 0)
     layout = Layout(batch.sizes, batch.distinct, max(shape.degree, BENT), BENT, base, moved)

@@ -48,7 +48,7 @@ class Widened:
     p_unequal, spreads : float, tuple of float
         Of one variance for all families; residual SDs of each on the errors' scale.
     loud : tuple of int
-        Families without which the others are compared.
+        Families that err far more than the others.
     """
 
     by_seed: bool
@@ -63,6 +63,12 @@ class Widened:
     def inflation(self) -> float:
         """All together."""
         return self.seeds * self.selection
+
+    @property
+    def quiet(self) -> tuple[int, ...]:
+        """Families compared without the loud ones; none without these, or where the reference is loud."""
+        apart = bool(self.loud) and 0 not in self.loud
+        return tuple(f for f in range(len(self.spreads)) if f not in self.loud) if apart else ()
 
 
 @dataclass(frozen=True)
