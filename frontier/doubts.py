@@ -57,6 +57,7 @@ class Kind(StrEnum):
 
     outlier = "outlier", Severity.caution, "One SAE lies far from its family's curve"
     lack_of_fit = "lack of fit", Severity.caution, "The shape leaves a bend"
+    own_bend = "own bend", Severity.caution, "The reference bends otherwise than the others"
     correlated = "correlated errors", Severity.caution, "Neighbouring SAEs err alike"
     crossing = "crossing", Severity.caution, "The observed frontiers cross"
     influence = "influence", Severity.caution, "One SAE moves a number far"

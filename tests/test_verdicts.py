@@ -14,7 +14,7 @@ from frontier.shared_shape.pairs import Pair, Side
 from frontier.shared_shape.scatter import Scatter, Widened
 
 NONE = Side(0.0, 0.01)
-SCATTER = Scatter(0.05, 12.0, 0.5, 0.0, 1.0, 0, 1.0, Widened(False, 1.0, 1.0, 12.0))
+SCATTER = Scatter(0.05, 12.0, 0.5, 0.5, 0.0, 1.0, 0, 1.0, Widened(False, 1.0, 1.0, 12.0))
 BY_SEED = replace(SCATTER, widened=replace(SCATTER.widened, by_seed=True))
 
 

@@ -11,13 +11,14 @@ from frontier.comparison.along import check_words, with_potencies
 from frontier.comparison.cell_points import called, cell_of, left_out
 from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
+from frontier.comparison.own_bend import own_bend
 from frontier.comparison.pair_doubts import doubts_of
 from frontier.comparison.reading import Reading, p_of_band
 from frontier.comparison.search import search_sd
 from frontier.comparison.sentences import claim
 from frontier.comparison.verdicts import Decision, decisions, parallel_rejected
 from frontier.distributions import two_sided
-from frontier.doubts import Kind
+from frontier.doubts import Kind, worst_first
 from frontier.fits import fit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.points import Points, points_of
@@ -269,6 +270,7 @@ class Task:
             analysis.pairs, potencies, scatter, alpha=1 - self.level,
             typical_seed_sd=self.typical_seed_sd, search_sds=search,
         )  # fmt: skip
+        bend = own_bend(members, families, analysis.pairs, scatter.p_own_bend, self.level)
         for f, (pair, decision) in enumerate(zip(analysis.pairs, decided, strict=True), 1):
             both = (members[f], members[0])
             sd = math.hypot(self.typical_seed_sd, search[f - 1])
@@ -278,7 +280,7 @@ class Task:
                 c = replace(c, potency_range=span, decisive_row=row)
             if decision.verdict == "crossing" and (met := crossing_of(cell, analysis.shape, f, self.level)):
                 c = replace(c, crossing=Crossing(*met, self.level))
-            doubts = doubts_of(c, both, decision, scatter, outlier, families)
+            doubts = worst_first((*doubts_of(c, both, decision, scatter, outlier, families), *bend))
             of_ratio = tuple(d for d in doubts if d.kind is Kind.not_parallel)
             c = replace(c, doubts=doubts, potency=replace(c.potency, doubts=of_ratio))
             words = claim(c)

@@ -261,6 +261,19 @@ def between(group: Group, family: str, reference: str, one: Line, two: Line, y: 
     return rows
 
 
+def ratio_at(one: Line, two: Line, hit: float) -> float:
+    """L0 of the second line over that of the first at a hit; NaN where one of them does not reach it.
+
+    >>> lines = [(np.log([10.0, 40.0]), np.log([0.4, 0.1])), (np.log([20.0, 80.0]), np.log([0.4, 0.1]))]
+    >>> round(ratio_at(*lines, 0.2), 3), ratio_at(*lines, 0.05)
+    (2.0, nan)
+    """
+    logs = (np.interp(math.log(hit), y[::-1], x[::-1], math.nan, math.nan) if len(x) else math.nan
+            for x, y in (one, two))  # fmt: skip
+    first, second = logs
+    return float(np.exp(second - first))
+
+
 def _gap(one: Line, two: Line) -> Line:
     """The difference of two lines at all their corners inside the range that both cover; may be empty."""
     if len(one[0]) and len(two[0]):

@@ -70,17 +70,7 @@ def added_columns(
         statistic.
     """
     basis, before = null.basis_of(columns), null.theta.shape[-1]
-    df1, df2 = columns.shape[-1] - before, null.residuals.shape[-1] - basis.rank
-    wide = np.ones(len(columns)) if inflation is None else inflation
-    square = (null.residuals**2).sum(-1)
-    observed = _gain(null.residuals[:, None], square, basis, before)[:, 0] / wide
-    f = observed * df2 / df1
-    most = np.full(len(f), float(df2)) if df is None else np.minimum(df, df2)
-    p = fdtrc(df1, most, f)
-    near = np.flatnonzero(p < FAR)
-    if family is not None and len(near):
-        apart = p_of_added(null.residuals[near], basis.take(near), df1, family, wide[near], most[near])
-        p[near] = np.maximum(p[near], apart)
+    p, f, observed = _f_test(null, basis, before, inflation, df, family)
     leverage = np.minimum(Basis(basis.shared[..., :before], basis.own).leverage, MOST_LEVERAGE)
     spread = null.residuals / np.sqrt(1 - leverage)
     square, reached = (spread**2).sum(-1), np.zeros(len(p))
@@ -92,6 +82,34 @@ def added_columns(
         reached[cells] += (gain >= observed[cells, None]).sum(-1)
     least = 1 if spread.shape[-1] <= ALL_UP_TO else REACHED
     return np.where(reached >= least, np.maximum(p, reached / len(signs)), p), f
+
+
+def added_column(null: Fitted, column: Array, inflation: Array, df: Array, family: NDArray[np.intp]) -> Array:
+    """The p value of one more column, (cells, points), by the F test alone; else as `added_columns`.
+
+    For a column whose weight lies on few points: turning their signs hardly ever reaches the statistic.
+    """
+    columns = np.concatenate([null.jacobian, column[..., None]], -1)
+    return _f_test(null, null.basis_of(columns), null.theta.shape[-1], inflation, df, family)[0]
+
+
+def _f_test(
+    null: Fitted, basis: Basis, before: int, inflation: Array | None, df: Array | None,
+    family: NDArray[np.intp] | None,
+) -> tuple[Array, Array, Array]:  # fmt: skip
+    """P values, F statistics and gains of the shared columns of `basis` after the first `before`."""
+    df1, df2 = basis.shared.shape[-1] - before, null.residuals.shape[-1] - basis.rank
+    wide = np.ones(len(null.residuals)) if inflation is None else inflation
+    square = (null.residuals**2).sum(-1)
+    observed = _gain(null.residuals[:, None], square, basis, before)[:, 0] / wide
+    f = observed * df2 / df1
+    most = np.full(len(f), float(df2)) if df is None else np.minimum(df, df2)
+    p = fdtrc(df1, most, f)
+    near = np.flatnonzero(p < FAR)
+    if family is not None and len(near):
+        apart = p_of_added(null.residuals[near], basis.take(near), df1, family, wide[near], most[near])
+        p[near] = np.maximum(p[near], apart)
+    return p, f, observed
 
 
 def blocks(cells: int, patterns: int, points: int) -> Iterator[tuple[slice, slice]]:

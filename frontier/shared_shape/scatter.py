@@ -15,7 +15,7 @@ from frontier.distributions import between_classes
 from frontier.errors import Errors
 from frontier.shared_shape.cells import Cell
 from frontier.shared_shape.descent import EXACT, Fitted, either
-from frontier.shared_shape.flips import added_columns, blocks, ranks_of
+from frontier.shared_shape.flips import added_column, added_columns, blocks, ranks_of
 from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.noise import UNEQUAL, bartlett, own_variances, unequal
 
@@ -81,6 +81,8 @@ class Scatter:
         Residual SD on the errors' scale, and its degrees of freedom.
     p_lack_of_fit : float
         F test of two further powers of log L0 in the common shape; NaN where there is no room for them.
+    p_own_bend : float
+        F test of a further power of log L0 for the reference alone; NaN where there is no room for it.
     autocorrelation, p_autocorrelation : float
         Of neighbours along a family.
     outlier, p_outlier : int, float
@@ -92,6 +94,7 @@ class Scatter:
     sigma: float
     df: float
     p_lack_of_fit: float
+    p_own_bend: float
     autocorrelation: float
     p_autocorrelation: float
     outlier: int
@@ -141,12 +144,13 @@ def scatters(
     df = y.shape[-1] - layout.n_free
     sigma = np.sqrt(free.rss / df)
     lack = np.fmax(*(_lack_of_fit(layout, z, fit, ranks, df) for z, fit in zip(places, both, strict=True)))
+    own_bend = np.fmax(*(_own_bend(layout, z, fit, widened) for z, fit in zip(places, both, strict=True)))
     rho, p_rho = _autocorrelation(free, layout.sizes, ranks)
     farthest, p_farthest = _outlier(free, layout.family)
     return [
         Scatter(
-            float(sigma[i]), float(df), float(lack[i]), float(rho[i]), float(p_rho[i]), int(farthest[i]),
-            float(p_farthest[i]), own,
+            float(sigma[i]), float(df), float(lack[i]), float(own_bend[i]), float(rho[i]),
+            float(p_rho[i]), int(farthest[i]), float(p_farthest[i]), own,
         )
         for i, own in enumerate(widened)
     ]  # fmt: skip
@@ -159,6 +163,15 @@ def _lack_of_fit(layout: Layout, z: Array, free: Fitted, ranks: NDArray[np.intp]
         return np.full(len(z), np.nan)
     further = np.stack([z ** (layout.degree + j) for j in range(1, room + 1)], -1)
     return added_columns(free, np.concatenate([free.jacobian, further], -1), ranks)[0]
+
+
+def _own_bend(layout: Layout, z: Array, free: Fitted, widened: list[Widened]) -> Array:
+    """P values of the next power after those in which families may differ, for the reference alone."""
+    power = layout.deviation + 1
+    if power < 2 or layout.distinct[0] <= power or z.shape[-1] - layout.n_free < 2:
+        return np.full(len(z), np.nan)
+    inflation, df = (np.array([getattr(w, name) for w in widened]) for name in ("inflation", "df"))
+    return added_column(free, (layout.family == 0) * z**power, inflation, df, layout.family)
 
 
 def _outlier(free: Fitted, family: NDArray[np.intp]) -> tuple[NDArray[np.intp], Array]:
