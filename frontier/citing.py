@@ -21,7 +21,7 @@ METHODS: dict[str, tuple[str, ...]] = {
     "GoodnessOfFit": ("draper1998",),
     "RatioTable": WELCH,
     "Parallelism": ("bates1988",),
-    "SharedFit": ("bates1988",),
+    "SharedFit": ("bates1988", "johansen1980"),
     "PooledRatio": ("hartung2001", "inthout2014", "paule1982", "viechtbauer2007"),
     "CurveSelection": ("hurvich1989", "burnham2002", "wagenmakers2004"),
     "AveragedRatio": ("turek2012", "burnham2002"),

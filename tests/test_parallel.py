@@ -1,6 +1,7 @@
 """Shared parameters and tests of parallel curves, against independent computations."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
@@ -90,17 +91,55 @@ def test_what_cannot_be_tested_is_said(fits):
     )
 
 
-def test_the_likelihood_ratio_counts_every_point():
-    """Lines by numpy: the sum over groups of N log(RSS common / RSS own) is chi-squared(2)."""
-    rng = np.random.default_rng(4)
-    xs = np.linspace(1, 6, 6), np.linspace(1, 9, 9)
-    ys = [1 + 2 * x + rng.normal(0, 0.5, len(x)) + 0.3 * i for i, x in enumerate(xs)]
-    fits = [frontier.fit_points(x, y, "linear", errors="additive") for x, y in zip(xs, ys, strict=True)]
-    common = np.polyfit(np.concatenate(xs), np.concatenate(ys), 1)
-    gain = 0.0
-    for x, y in zip(xs, ys, strict=True):
-        own, shared = (((y - np.polyval(line, x)) ** 2).sum() for line in (np.polyfit(x, y, 1), common))
-        gain += len(x) * np.log(shared / own)
-    found = shared_fit(fits, ("slope", "intercept"))
-    assert found.p_likelihood == pytest.approx(stats.chi2.sf(gain, 2), rel=1e-6)
-    assert 0.001 < found.p_likelihood < 0.9, "a p value that says something"
+def test_welch_of_one_shared_parameter_is_the_textbook_test():
+    """Of two slopes it is the t test, of three means Welch's analysis of variance (statsmodels)."""
+    from statsmodels.stats.oneway import anova_oneway
+
+    rng = np.random.default_rng(9)
+    data = [(X, 2 * X + 0.01 * rng.standard_normal(9)), (X, 2.2 * X + 0.05 * rng.standard_normal(9))]
+    lines = [frontier.fit_points(x, y, "linear", errors="additive") for x, y in data]
+    assert shared_fit(lines, ["slope"]).p_welch == pytest.approx(parallelism(*lines).p_welch, rel=1e-8)
+    logs = [rng.normal(0.1 * i, s, size) for i, (s, size) in enumerate([(0.1, 5), (0.3, 6), (0.2, 8)])]
+    means = [
+        frontier.fit_points(x := np.geomspace(0.01, 0.1, len(v)), np.exp(v) * x, "power", errors="log",
+                            fixed={"exponent": 1})
+        for v in logs
+    ]  # fmt: skip
+    expected = anova_oneway(logs, use_var="unequal").pvalue
+    assert shared_fit(means, ["scale"]).p_welch == pytest.approx(expected, rel=1e-6)
+
+
+def twins(count, sizes, noises, seed):
+    """Fits of two families of one n whose k differ, as many tables."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for size, noise, k in zip(sizes, noises, (0.05, 0.08), strict=True):
+        x = np.geomspace(0.008, 0.135, size)
+        hit = frontier.hill(x, k, 1.0) * np.exp(noise * rng.standard_normal((count, size)))
+        shape = np.repeat(np.arange(count), size), np.tile(1 / x, count), hit.ravel()
+        rows.append(pd.DataFrame(dict(zip(("table", "l0", "performance_hit"), shape, strict=True), family=k)))
+    how = {"by": ["family", "table"], "errors": "log", "intervals": "wald"}
+    fits = list(frontier.fit(pd.concat(rows), "hill", **how))
+    return list(zip(fits[:count], fits[count:], strict=True))
+
+
+@pytest.mark.parametrize(("sizes", "noises"), [((5, 5), (0.08, 0.08)), ((12, 5), (0.04, 0.12))])
+def test_a_true_shared_n_is_rejected_as_often_as_said(sizes, noises):
+    """Of 300 tables 5 % are 15, give or take 3 binomial SD of 3.8; F takes variances as equal."""
+    found = [shared_fit(pair, ["n"]) for pair in twins(300, sizes, noises, 1)]
+    assert 3 < sum(f.p_welch < 0.05 for f in found) < 27
+    if noises[0] == noises[1]:
+        assert 3 < sum(f.p_f < 0.05 for f in found) < 27
+
+
+def test_a_true_common_curve_is_rejected_no_more_often_than_said():
+    """Truth: one k and one n in three families; two parameters at once err on the safe side."""
+    rng = np.random.default_rng(2)
+    hits = frontier.hill(X, 0.2, 1.0) * np.exp(
+        np.array([0.03, 0.06, 0.12])[:, None] * rng.standard_normal((150, 3, 9))
+    )
+    cells = pd.MultiIndex.from_product([range(150), list("abc"), 1 / X], names=["table", "family", "l0"])
+    table = pd.DataFrame({"performance_hit": hits.ravel()}, index=cells).reset_index()
+    fits = list(frontier.fit(table, "hill", by=["table", "family"], errors="log", intervals="wald"))
+    found = [shared_fit(fits[i : i + 3], ["k", "n"]).p_welch for i in range(0, 450, 3)]
+    assert 0 < sum(p < 0.05 for p in found) < 16, "7.5 give or take 3 binomial SD of 2.7"

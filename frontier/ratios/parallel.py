@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import chdtrc
+from scipy.special import fdtrc
 
 from frontier.distributions import f_test, two_sided, welch_df
 from frontier.errors import Errors
@@ -39,7 +39,11 @@ class SharedFit(Result):
     separate : dict of group to the parameters that stay its own
     rss, df : of the shared fit; `rss_separate`, `df_separate` of the free fits
     f, p_f : extra-sum-of-squares F test, which takes the groups' residual variances as equal
-    p_likelihood : likelihood-ratio test with a variance per group
+    p_welch : Welch's test of equal parameters, with a variance per group (Johansen 1980)
+
+    Of one true n (800 simulated tables each) F at 5 % rejects 5 % at 4 or 15 SAEs a group that err alike,
+    18 % where 12 SAEs with 4 % noise stand beside 5 with 12 %, and 1 % the other way round; Welch's test 4,
+    5, 6 and 5 %. Of a common k and n together it rejects 1 to 5 %.
     """
 
     shared: tuple[str, ...]
@@ -51,15 +55,15 @@ class SharedFit(Result):
     df_separate: float
     f: float
     p_f: float
-    p_likelihood: float
+    p_welch: float = math.nan
 
     def _view(self) -> View:
         rows = [(p, number(v), "all groups") for p, v in self.values.items()]
         rows += [(p, number(v), g) for g, own in self.separate.items() for p, v in own.items()]
         dfs = f"{number(self.df - self.df_separate)}, {number(self.df_separate)}"
         remark = (
-            f"F({dfs}) = {number(self.f)}, p = {p_value_cell(self.p_f)}; likelihood ratio with a variance "
-            f"per group: p = {p_value_cell(self.p_likelihood)}"
+            f"F({dfs}) = {number(self.f)}, p = {p_value_cell(self.p_f)}; with a variance per group (Welch): "
+            f"p = {p_value_cell(self.p_welch)}"
         )
         return View(f"Shared {listed(self.shared)}", ("parameter", "value", "group"), tuple(rows), (remark,))
 
@@ -130,15 +134,13 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
         _all_shared(first, data, errors) if not own else _one_held(first, data, errors, tuple(shared), fits)
     )
     free_rss = np.array([f.rss for f in fits])
-    points = np.array([f.n_points for f in fits], dtype=float)
-    df0, df1 = float(points.sum() - len(shared) - len(own) * len(fits)), float(sum(f.df for f in fits))
+    points = sum(f.n_points for f in fits)
+    df0, df1 = float(points - len(shared) - len(own) * len(fits)), float(sum(f.df for f in fits))
     f, p_f = f_test(float(rss.sum() - free_rss.sum()), df0 - df1, float(free_rss.sum()), df1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        gain = float((points * np.log(rss / free_rss)).sum())
     names = {fit.name: {p: values[p] for p in own} for fit, values in zip(fits, separate, strict=True)}
     return SharedFit(
         tuple(shared), common, names, float(rss.sum()), df0, float(free_rss.sum()), df1, f, p_f,
-        float(chdtrc(df0 - df1, max(gain, 0.0))),
+        _welch(fits, shared),
     )  # fmt: skip
 
 
@@ -177,6 +179,31 @@ def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
     alike = fit.problem.errors == reference.problem.errors
     p_f = shared_fit([fit, reference], [name]).p_f if alike else math.nan
     return Parallelism(name, value[0], value[1], p, p_f, fit.errors)
+
+
+def _welch(fits: Sequence[CurveFit], shared: Sequence[str]) -> float:
+    """P value of equal parameters in all fits, each with its own variance and degrees of freedom.
+
+    Of one parameter in two fits it is Welch's t test. Source: Johansen (1980), Biometrika 67, 85.
+    """
+    size, found = len(shared), []
+    for fit in fits:
+        told = [fit.estimate.value_and_gradient(parameter(p)) for p in shared]
+        gradient = np.array([slope[:, 0] for _, slope in told])
+        covariance = gradient @ fit.estimate.covariance[..., 0] @ gradient.T
+        if not (np.isfinite(covariance).all() and np.linalg.matrix_rank(covariance) == size):
+            return math.nan
+        found.append((np.array([value[0] for value, _ in told]), np.linalg.inv(covariance), fit.df))
+    values, precision, df = (np.array(part) for part in zip(*found, strict=True))
+    common = np.linalg.inv(precision.sum(axis=0))
+    gap = values - common @ np.einsum("gij,gj->i", precision, values)
+    rest = np.eye(size) - common @ precision
+    trace = np.trace(rest, axis1=1, axis2=2)
+    inexact = float(((np.trace(rest @ rest, axis1=1, axis2=2) + trace**2) / df).sum()) / 2
+    f1 = size * (len(fits) - 1)
+    scale = f1 + 2 * inexact - 6 * inexact / (f1 + 2)
+    square = float(np.einsum("gi,gij,gj->", gap, precision, gap))
+    return float(fdtrc(f1, f1 * (f1 + 2) / (3 * inexact), square / scale))
 
 
 def _weights(fit: CurveFit) -> Array:
