@@ -81,11 +81,6 @@ def _at_each_site(config: RunConfig, family: FamilySection, widths: Mapping[str,
     ]
 
 
-def sizes_at(config: RunConfig, family: FamilySection, width: int) -> list[int]:
-    """The sizes of a family's dictionaries at a site of this width."""
-    return family_sizes(config, family) or listed(_own_sizes(config, family, width)["dictionary_size"])
-
-
 def _own_sizes(config: RunConfig, family: FamilySection, width: int) -> dict:
     return _sizes(family if family.expansion else config.training, width, EXPANSION)
 

@@ -29,11 +29,9 @@ from frontier.progress import reported
 from frontier.wording import listed, number
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.config import FamilySection, RunConfig, family_sites, family_sizes
-from trainers.config_sizes import sizes_at
-from trainers.origin import opened
-from trainers.precision import with_formats
-from trainers.run import Run, build_run, chosen_device
+from trainers.config import FamilySection, RunConfig, family_sites
+from trainers.config_sizes import located, sized
+from trainers.run import Run, build_run
 from trainers.text import TooShortError
 
 PILOTS = 5
@@ -113,7 +111,7 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
     found, missed = searched(config, asked, progress)
     if missed:
         section = missed[0]
-        raise SweepError(_out_of_reach(config, section, found[section.label]))
+        raise SweepError(_out_of_reach(section, found[section.label]))
     return calibrated(config, asked, found, progress)
 
 
@@ -127,7 +125,7 @@ def searched(
         plan = [changed(s, settings=v, target_l0=None, **_one(s, config)) for s, v in wanted.values()]
         what = f"pilot, round {number_of_round + 1}"
         small = pilot_config(config, plan, BATCH_SHARE)
-        for name, new in trained(small, progress, what, config.activations.tokens == "all").items():
+        for name, new in trained(small, progress, what, config).items():
             found[name] = pd.concat([found[name], new], ignore_index=True) if name in found else new
         more = {n: beyond(s.target_l0 or [], found[n]) for n, (s, _) in wanted.items()}
         wanted = {n: (s, more[n]) for n, (s, _) in wanted.items() if more[n]}
@@ -152,7 +150,7 @@ def calibrated(
     at = {n: dict(zip(settings_for(l0, found[n]), l0, strict=True)) for n, l0 in targets.items()}
     plan = [changed(s, settings=list(at[s.label]), target_l0=None, **_one(s, config)) for s in asked]
     larger = pilot_config(config, plan, large / full)
-    tried = trained(larger, progress, "pilot, large", config.activations.tokens == "all")
+    tried = trained(larger, progress, "pilot, large", config)
     reach = (small**-0.5 - full**-0.5) / (small**-0.5 - large**-0.5)
     return {n: corrected(t, tried[n], at[n], reach) for n, t in found.items()}
 
@@ -186,27 +184,15 @@ def places(targets: Sequence[float]) -> list[float]:
     return [*map(float, np.geomspace(low, high, count))] if count > 1 else [low]
 
 
-def _out_of_reach(config: RunConfig, section: FamilySection, pilots: pd.DataFrame) -> str:
+def _out_of_reach(section: FamilySection, pilots: pd.DataFrame) -> str:
     settings, (l0, _) = pilots["setting"], falling(pilots)
     low, high, least, most = math.exp(l0[0]), math.exp(l0[-1]), settings.min(), settings.max()
     out = [t for t in section.target_l0 or [] if t * COVERED < low or t / COVERED > high]
-    latents = _latents(config, section) if max(out) > high else 0
-    many = [t for t in out if t > max(latents, high)]
-    why = f" ({listed([*map(number, many)])}: more than the {latents:,} latents)" if many else ""
     return (
         f"family {section.label}: target_l0 {listed([*map(number, out)])} {'is' if len(out) == 1 else 'are'} "
-        f"out of reach{why}; pilots with settings {number(least)} to {number(most)} have L0 "
-        f"{number(low)} to {number(high)}. Take targets inside that range"
-        + ("" if many == out else ", or train for more steps")
+        f"out of reach; pilots with settings {number(least)} to {number(most)} have L0 {number(low)} to "
+        f"{number(high)}. Take targets inside that range, or train for more steps"
     )
-
-
-def _latents(config: RunConfig, section: FamilySection) -> int:
-    """Of the family's smallest dictionary, also where that depends on the width of the activations."""
-    if known := family_sizes(config, section):
-        return min(known)
-    model = opened(with_formats(config, device := chosen_device(config.model.device)), device)
-    return min(sizes_at(config, section, model.site(family_sites(config, section)[0]).width))
 
 
 def beyond(targets: Sequence[float], pilots: pd.DataFrame) -> list[float]:
@@ -273,19 +259,26 @@ def _middle(given: Any) -> Any:
     return sorted(given)[len(given) // 2] if isinstance(given, list) else given
 
 
-def trained(config: RunConfig, progress: bool, what: str, whole: bool = False) -> dict[str, pd.DataFrame]:
-    """Train the pilots; columns `setting` and `l0` by family, on all processes.
+def trained(config: RunConfig, progress: bool, what: str, asked: RunConfig) -> dict[str, pd.DataFrame]:
+    """Train the pilots of the run `asked`; columns `setting` and `l0` by family, on all processes.
 
-    `whole`: the run takes all of its text, so that there may be less of it than the pilots ask for.
+    Where the run takes all of its text, there may be less of it than the pilots ask for.
+
+    Raises
+    ------
+    ConfigError
+        Before the first step, if the run asks for more L0 than a dictionary has latents.
     """
     shown = progress and ranks.is_first()
     try:
         run = build_run(config, progress=shown)
     except TooShortError:
-        if not whole:
+        if asked.activations.tokens != "all":
             raise
         every = config.activations.model_copy(update={"tokens": "all"})
         run = build_run(config.model_copy(update={"activations": every}), progress=shown)
+    named = located(asked, run.model)
+    sized(named, {site: run.model.site(site).width for site in named.activations.places})
     with reported(shown, what, config.training.steps) as done:
         while run.step < config.training.steps:
             batches = run.stream.batches()

@@ -104,7 +104,7 @@ def test_noise_against_the_fall_is_smoothed():
 def faked(law, calls):
     """Pilots whose L0 is a law of setting and batch size."""
 
-    def trained(config, progress, what, whole=False):
+    def trained(config, progress, what, asked):
         calls.append((what, config.training.batch_size))
         return {
             f.called: pd.DataFrame(
@@ -167,33 +167,32 @@ def test_targets_out_of_reach_are_refused_with_the_range(monkeypatch):
         sweeps.settled(config)
 
 
-def test_targets_above_the_number_of_latents_are_named_as_such(tmp_path, monkeypatch):
-    """Twice a width of 64, which only the file knows: the targets in reach are not named."""
-    np.save(tmp_path / "rows.npy", np.zeros((8, 64), "float32"))
-    monkeypatch.setattr(pilots, "trained", faked(lambda s, b: min(100, 2 + 40 / s), []))
+@pytest.mark.parametrize("other", ["relu", "topk"])
+def test_targets_above_the_number_of_latents_are_refused_before_the_first_step(tmp_path, monkeypatch, other):
+    """Twice a width of 64, which only the file knows; TopK takes its targets without pilots of its own."""
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(600, 64)).astype("float32"))
 
-    def said(*targets):
-        family = {"architecture": "relu", "target_l0": targets, "expansion": 2}
-        with pytest.raises(pilots.SweepError) as error:
-            sweeps.settled(
-                checked({"activations": {"files": str(tmp_path / "rows.npy")}, "families": [family]})
-            )
-        return str(error.value)
+    def no_step(*args):
+        raise AssertionError("a pilot has trained")
 
-    many = said(8, 110, 500)
-    assert "target_l0 500 is out of reach (500: more than the 128 latents); " in many
-    assert "inside that range" in many and "more steps" not in many
-    both = said(0.1, 8, 120, 500)
-    assert "target_l0 0.100, 120, 500 are out of reach (500: more than the 128 latents); " in both
-    assert "more steps" in both
+    monkeypatch.setattr(pilots, "reported", no_step)
+    families = [
+        {"architecture": "relu", "target_l0": [8], "expansion": 2, "name": "first"},
+        {"architecture": other, "target_l0": [8, 110, 500], "expansion": 2},
+    ]
+    given = {"files": str(tmp_path / "rows.npy"), "tokens": 512, "context_length": 8}
+    training = {"steps": 4, "batch_size": 64}
+    config = checked({"activations": given, "families": families, "training": training})
+    with pytest.raises(ConfigError, match=rf"{other}.* = 500 is larger than the dictionary of 128"):
+        sweeps.settled(config, progress=False)
 
 
 def test_pilots_use_one_seed_one_rate_and_one_size(monkeypatch):
     seen = []
 
-    def trained(config, progress, what, whole=False):
+    def trained(config, progress, what, asked):
         seen.append(members(config))
-        return faked(lambda s, b: 30 / s, [])(config, progress, what)
+        return faked(lambda s, b: 30 / s, [])(config, progress, what, asked)
 
     monkeypatch.setattr(pilots, "trained", trained)
     given = {"architecture": "relu", "target_l0": [5, 20], "learning_rate": [1e-3, 1e-2]}
@@ -233,9 +232,9 @@ def test_pilots_of_all_of_a_short_file_take_what_there_is(tmp_path, monkeypatch)
     })  # fmt: skip
     small = pilots.pilot_config(config, config.families, 1 / 8)
     assert small.activations.tokens == 64 * 40
-    assert len(pilots.trained(small, False, "pilot", True)["relu"]) == 1
+    assert len(pilots.trained(small, False, "pilot", config)["relu"]) == 1
     with pytest.raises(TextError, match="too short"):
-        pilots.trained(small, False, "pilot")
+        pilots.trained(small, False, "pilot", small)
     tried = []
 
     def torn(config, progress):
@@ -244,5 +243,5 @@ def test_pilots_of_all_of_a_short_file_take_what_there_is(tmp_path, monkeypatch)
 
     monkeypatch.setattr(pilots, "build_run", torn)
     with pytest.raises(TextError, match="torn"):
-        pilots.trained(small, False, "pilot", True)
+        pilots.trained(small, False, "pilot", config)
     assert tried == [64 * 40], "more text mends no other error"
