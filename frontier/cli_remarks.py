@@ -24,12 +24,25 @@ def said(table: pd.DataFrame, verbose: bool = True, told: tuple[str, ...] = ()) 
     from frontier.metrics import notes
 
     own = tuple(note for note in notes(table) if note not in told)
+    again = _told_by_their_check(table, own)
     for note in own:
+        if note == again:
+            continue
         names = note.split(", ")
         if note.startswith("not used: ") and len(names) > UNUSED_SHOWN and not verbose:
             note = f"{', '.join(names[:UNUSED_SHOWN])} and {len(names) - UNUSED_SHOWN} more (--verbose)"
         say(note, "* ", "dim")
     return own
+
+
+def _told_by_their_check(table: pd.DataFrame, own: tuple[str, ...]) -> str:
+    """The count of rows set aside, where all are checkpoints and another note says how to have them."""
+    from frontier.metrics import set_aside, set_aside_remark
+    from frontier.metrics.finished import CHECKPOINT
+
+    remark = set_aside_remark(table)
+    alone = set(set_aside(table)) == {CHECKPOINT}
+    return remark if alone and any(CHECKPOINT in n for n in own if n != remark) else ""
 
 
 def differences(marked: pd.DataFrame) -> None:

@@ -215,6 +215,23 @@ def test_a_column_that_is_not_there_is_answered_with_those_that_are(tmp_path):
         assert name in table or len(values(table, name)) == 2
 
 
+def test_checkpoints_are_announced_once(tmp_path):
+    """By the line that says how to have them; another reason beside them is counted with them."""
+    rows = [
+        {"architecture": name, "run_id": f"{name}{i}", "steps_trained": steps, "l0": l0,
+         "loss_recovered": 1 - k * l0**-0.7}
+        for name, k in (("relu", 1.0), ("topk", 0.5)) for i, l0 in enumerate((10.0, 20.0, 40.0, 80.0))
+        for steps in (100, 200)
+    ]  # fmt: skip
+    path = tmp_path / "steps.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    for command in ("compare", "pareto", "fit"):
+        words = " ".join(run(command, path).stdout.split())
+        assert words.count("intermediate checkpoint") == 1 and "--checkpoints all" in words
+    pd.DataFrame([*rows, {**rows[0], "run_id": "lost", "l0": -3.0}]).to_csv(path, index=False)
+    assert "9 of 17 rows set aside: 8 because intermediate" in " ".join(run("compare", path).stdout.split())
+
+
 def test_nothing_to_compare_is_every_reason_once_and_exit_code_2(tmp_path):
     rows = [{"architecture": name, "l0": 10.0, "loss_recovered": 0.9} for name in ("relu", "topk", "gated")]
     path = tmp_path / "short.csv"
