@@ -37,7 +37,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     "log": ("box1964",),
     "mover": ("donner2012",),
     "dunnett": ("dunnett1955", "hasler2008"),
-    "stochastic": ("aigner1977", "waldman1982", "jondrow1982", "coelli1995"),
+    "stochastic": ("aigner1977", "waldman1982", "jondrow1982", "coelli1995", "schmidt1984"),
     "quantile": ("koenker1978",),
 }
 """Curves, errors models and kinds of interval, where a result says that it has them."""

@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq, minimize_scalar
-from scipy.special import chdtrc, erfcx, log_ndtr
+from scipy.special import erfcx, log_ndtr
 
 from frontier.curves import CURVES, Curve
 from frontier.distributions import t_quantile
 from frontier.fits.curve_fit import CurveFit
+from frontier.inefficiency.skewness import p_of_excess
 from frontier.intervals import REACH, Interval
 from frontier.problems import Array, Quantity
 
@@ -230,9 +231,8 @@ class StochasticFrontier:
         margin = 0.5 * runs * math.log1p(float(t_quantile(df, level)) ** 2 / df)
         residual = np.log(ordinary.y / ordinary.predict(ordinary.x))
         wrong = float(((residual - residual.mean()) ** 3).sum()) <= 0 and without - value < margin
-        gain = max(2 * (without - value), 0.0)
-        p = 1.0 if wrong or not gain else 0.5 * float(chdtrc(1, gain))
-        return cls(search, value, search.start[:, 0] if wrong else theta, p, wrong, margin)
+        theta = search.start[:, 0] if wrong else theta
+        return cls(search, value, theta, p_of_excess(ordinary), wrong, margin)
 
     def interval(self, wanted: Wanted, step: float, level: float) -> Interval:
         """Where the profiled likelihood falls by the margin; infinite where it never does (factor 1e6)."""
