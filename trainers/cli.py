@@ -131,8 +131,9 @@ def resume(folder: Folder, use: Use = None, quiet: Quiet = False) -> None:
     """
     from trainers import ranks
     from trainers.config import read_config, run_config
+    from trainers.piloting import ASKED, in_pilots
     from trainers.run import alone_in
-    from trainers.sweeps import ASKED, in_pilots, settled
+    from trainers.sweeps import settled
     from trainers.train import train
 
     piloting = in_pilots(folder)

@@ -29,6 +29,7 @@ from trainers.config_sections import (
     listed,
 )
 from trainers.language_models.sites import JOINED
+from trainers.piloting import in_pilots, said_of_pilots
 
 INSTEAD = {
     "expansion": "dictionary_size", "dictionary_size": "expansion", "site": "sites", "sites": "site",
@@ -182,6 +183,8 @@ def run_config(folder: Path) -> RunConfig:
     path = folder / "config.toml"
     if has_content(path):
         return read_config(path, saved=True)
+    if in_pilots(folder):
+        raise ConfigError(said_of_pilots(folder))
     found = _checkpointed(folder / "checkpoints")
     if found is None:
         lost = "is empty, and there is no checkpoint that has its content" if path.exists() else "is missing"

@@ -19,6 +19,7 @@ from frontier.studies.evaluation import METRICS_FILE
 from frontier.wording import listed, plural
 from frontier.writing import write_text
 from trainers.export.runs import export_run
+from trainers.piloting import not_evaluated
 from trainers.publishing_card import card
 from trainers.run import RunError
 
@@ -74,7 +75,7 @@ def prepare(
     """
     run, out = Path(run), Path(out)
     if not (run / METRICS_FILE).is_file():
-        raise RunError(f"{run} has no {METRICS_FILE}; `sae-train evaluate {run}` measures it")
+        raise RunError(not_evaluated(run))
     if out.exists() and any(out.iterdir()):
         raise RunError(f"{out} is not empty; name another folder")
     table = read(run / METRICS_FILE)

@@ -21,6 +21,7 @@ from trainers.architectures import (
     options,
 )
 from trainers.architectures.registry import origin
+from trainers.piloting import in_pilots, said_of_pilots
 from trainers.sae import SAE
 from trainers.sae_parts import read_part, shapes_in, write_parts
 from trainers.shards import ALONE, Shards
@@ -144,6 +145,9 @@ def sae_folders(folder: str | Path) -> list[Path]:
     """The folders below that hold an SAE, of a run those in `saes`, in the order of their names."""
     found = _places(folder)
     if not found:
+        for run in (Path(folder), Path(folder).parent):  # a run, or its saes
+            if in_pilots(run):
+                raise SAEFileError(said_of_pilots(run))
         raise SAEFileError(
             f"{folder} holds no SAEs; wanted a run, or folders with sae.json and sae.safetensors"
         )

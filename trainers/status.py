@@ -11,7 +11,7 @@ from trainers import checkpoints
 from trainers.config import run_config
 from trainers.config_members import members
 from trainers.log_lines import SHOWN, heading, log_lines, log_table, logs_of, shown
-from trainers.sweeps import in_pilots
+from trainers.piloting import in_pilots, said_of_pilots
 
 
 def run_status(folder: str | Path) -> Group:
@@ -26,9 +26,7 @@ def run_status(folder: str | Path) -> Group:
     """
     folder = Path(folder)
     if in_pilots(folder):
-        return Group(
-            f"{folder}: in the pilots of its target_l0; `sae-train resume {folder}` begins them anew"
-        )
+        return Group(said_of_pilots(folder))
     config = run_config(folder)
     lines = [line for path in logs_of(folder) for line in log_lines(path)]
     newest = checkpoints.latest(folder / "checkpoints")

@@ -14,10 +14,8 @@ from frontier.wording import nearest
 from frontier.writing import write_json
 from trainers import ranks
 from trainers.config import FamilySection, RunConfig, family_sites, stated, write_config
+from trainers.piloting import ASKED
 from trainers.pilots import changed, pilots_of, settings_for, with_families
-
-ASKED = "asked.toml"
-"""The configuration before its targets have become settings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,12 +155,6 @@ def settled(
         write_json(Path(folder) / "sweep.json", [s.to_dict() for s in sweeps.values()],
                    indent=2, allow_nan=True)  # fmt: skip
     return with_families(config, families), list(sweeps.values())
-
-
-def in_pilots(folder: Path) -> bool:
-    """Whether a run has not got past the pilots of its target L0s, from the files in its folder."""
-    begun = (folder / "config.toml").exists() or (folder / "checkpoints").exists()
-    return (folder / ASKED).exists() and not begun
 
 
 def is_its_target(section: FamilySection) -> bool:

@@ -13,7 +13,7 @@ from frontier.metrics import metrics_table, per_cent, require_metrics
 from frontier.metrics.checks import TableError
 from frontier.readers.found import Found, num, printable
 from frontier.readers.logged import finish
-from frontier.readers.our_runs import without_ours
+from frontier.readers.our_runs import ASKED, in_pilots, without_ours
 from frontier.readers.recognise import KINDS, is_looked_into, read_file
 from frontier.wording import listed, plural
 
@@ -45,7 +45,9 @@ def scan(folder: str, found: Found) -> None:
     """
     kinds, lacking = Counter[str](), ""
     unread: list[str] = []
-    files, not_evaluated = without_ours(files_in(folder, unread), folder)
+    asked: list[str] = []
+    files, not_evaluated = without_ours(files_in(folder, unread, asked), folder)
+    not_evaluated += filter(None, map(in_pilots, asked))
     for path in tracked(files, "Reading", MANY):
         frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
         try:
@@ -114,10 +116,10 @@ def _agree(found: Found, folder: str) -> None:
         found.say(f"{ours}: divided by 100, as it is per cent in other files under this name", name)
 
 
-def files_in(folder: str, unread: list[str]) -> Iterator[str]:
+def files_in(folder: str, unread: list[str], asked: list[str] | None = None) -> Iterator[str]:
     """Files of known endings in a stable order, however deep; a config beside a result is read with it.
 
-    What cannot be looked into goes to `unread`, with the reason.
+    What cannot be looked into goes to `unread`, with the reason; folders with an `asked.toml` go to `asked`.
     """
     open_folders = [iter(_entries(folder, folder, unread))]
     while open_folders:
@@ -134,6 +136,8 @@ def files_in(folder: str, unread: list[str]) -> Iterator[str]:
                 entry.is_symlink() and entry.is_dir() and entry.name != "latest-run"
             ):  # of W&B, to one of them
                 problem = "a link to a folder, not followed"
+            elif entry.name == ASKED and asked is not None:
+                asked.append(os.path.dirname(entry.path))
             elif is_looked_into(entry.name):
                 if entry.is_file():
                     yield entry.path

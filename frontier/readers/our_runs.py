@@ -80,6 +80,18 @@ def _is_unfinished(run: str) -> bool:
     return begun and _has(run, CONFIG) and not _has(run, METRICS)
 
 
+def in_pilots(place: str) -> str:
+    """What to type where the `asked.toml` in a folder is of a run of ours in its pilots; else nothing."""
+    begun = os.path.isdir(os.path.join(place, "checkpoints")) or _has(place, METRICS)
+    if begun or _has(place, CONFIG) or not _is_run(place):
+        return ""
+    name, word = printable(place), shlex.quote(printable(place))
+    return (
+        f"{name} is in the pilots of its target_l0 and has no SAEs yet: `sae-train status {word}`, or if it "
+        f"was stopped `sae-train resume {word}`"
+    )
+
+
 def _logs(run: str) -> Iterator[str]:
     return (os.path.join(run, n) for n in sorted(os.listdir(run)) if fnmatch(n, LOGS) and _has(run, n))
 

@@ -117,6 +117,7 @@ def test_files_of_ours_that_hold_no_saes_are_passed_over(runs):
     (runs / "refused" / "asked.toml").write_text(CONFIG)
     (runs / "refused" / "sweep.json").write_text(json.dumps(SWEEP))
     said = " ".join(frontier.notes(read(runs)))
+    assert f"1 run left out: {runs / 'refused'} is in the pilots of its target_l0" in said
     assert "broken" not in said and "batches.parquet" not in said and "sweep.json" not in said
 
 

@@ -20,9 +20,9 @@ from trainers.evaluate import EvaluationError, evaluate
 from trainers.evaluate.runs import evaluate_run
 from trainers.held_out import check_evaluation_text, check_same_text, read_held_out
 from trainers.language_models import load_language_model
+from trainers.piloting import ASKED
 from trainers.run import RunError, alone_in, build_run
 from trainers.sae_files import load_saes
-from trainers.sweeps import ASKED
 from trainers.text import TextError, is_held_out
 from trainers.train import train
 
@@ -185,6 +185,18 @@ def test_a_pilot_that_was_killed_begins_anew(tmp_path, monkeypatch, capsys):
     write_config(asked, folder / ASKED)  # what a run leaves that was killed in its pilot
     code, out, err = said(monkeypatch, capsys, "status", folder)
     assert code == 0 and "in the pilots of its target_l0" in out and "sae-train resume" in out, err
+    for line in (
+        ["evaluate", folder],
+        ["export", folder, "--out", tmp_path / "out"],
+        ["export", folder, "--out", tmp_path / "out", "--format", "sae-bench-results"],
+        ["publish", folder, "--to", "hf://me/first", "--licence", "mit", "--dry-run"],
+    ):
+        code, _, err = said(monkeypatch, capsys, *line)
+        assert code == 2 and "in the pilots of its target_l0" in err and "sae-train resume" in err, line
+    with pytest.raises(
+        TableError, match=r"in the pilots of its target_l0 .*sae-train status .*sae-train resume"
+    ):
+        read(folder)
     code, _, err = said(monkeypatch, capsys, "resume", folder, "-q")
     assert code == 0, err
     assert pd.read_parquet(folder / "metrics.parquet")["l0"].tolist() == [2, 6]

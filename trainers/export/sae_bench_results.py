@@ -19,6 +19,7 @@ import pandas as pd
 from frontier.writing import file_names, write_json
 from trainers.export.files import ExportError
 from trainers.export.places import hook_name
+from trainers.piloting import not_evaluated
 
 MISSING = -1.0
 METRICS: dict[str, dict[str, str]] = {
@@ -69,7 +70,7 @@ def write_results(folder: str | Path, out: str | Path) -> list[Path]:
 
     folder = Path(folder)
     if not (folder / "metrics.parquet").is_file():
-        raise ExportError(f"{folder} has no metrics.parquet; `sae-train evaluate {folder}` measures it")
+        raise ExportError(not_evaluated(folder))
     table = pd.read_parquet(folder / "metrics.parquet")
     config = run_config(folder)
     given = {
