@@ -112,7 +112,8 @@ def pareto(
     differences(marked)
     if out:
         files = write_table(front, out / "pareto", tables.runs_table(front, style="latex", also=[axis]))
-        axes = figures.plot_frontiers(marked, by=split(by), y=axis, family=family, rows="pareto")
+        drawn: dict[str, Any] = {"y": axis, "family": family, "across": options["across"]}
+        axes = figures.plot_frontiers(marked, by=split(by), rows="pareto", **drawn)
         wrote([*files, *write_figure(axes, out / "frontier")])
 
 

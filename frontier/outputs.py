@@ -14,6 +14,7 @@ from frontier.comparison import BudgetComparisons, Comparisons
 from frontier.csv_cells import quoted_frame
 from frontier.figures.fits import cells_of
 from frontier.fits.frontier_fits import FrontierFits
+from frontier.metrics import metrics_table
 from frontier.writing import whole_file, write_text
 
 MOST_CELLS = 18
@@ -88,10 +89,11 @@ def write_budgets(found: BudgetComparisons, out: Path) -> list[Path]:
 
 def _frontiers(found: Comparisons, table: pd.DataFrame) -> Any:
     """The runs with each family's frontier, on the axis and in the groups of the comparison."""
-    y = found.y_name
+    y, table = found.y_name, metrics_table(table)
     return figures.plot_frontiers(
         table, by=list(found.group_columns), y="loss_recovered" if y == "performance_hit" else y,
         family=found.family_column, reference=found[0].reference,
+        across=[*table.columns],  # whoever compared these rows has been asked
     )  # fmt: skip
 
 

@@ -46,6 +46,20 @@ def resid(layer20):
     return layer20[layer20["site"] == "Resid"].reset_index(drop=True)
 
 
+@pytest.mark.parametrize("draw", [plot_frontiers, frontier.plot_attainment])
+@pytest.mark.parametrize("column", ["protocol", "ablation", "layer", "n_inputs"])
+def test_frontiers_of_rows_that_a_comparison_refuses_are_not_drawn_unasked(draw, column):
+    """As `pareto_set` and `attainment` refuse them; rows that are not on the axes play no part."""
+    half = {"family": "relu", "l0": [5.0, 10.0, 20.0], "loss_recovered": [0.7, 0.8, 0.9], "seed": 0}
+    one, other = [1, 9] if column in ("layer", "n_inputs") else ["a", "b"]
+    two = pd.concat([pd.DataFrame(half | {column: v}) for v in (one, other)], ignore_index=True)
+    with pytest.raises(TableError, match=rf"would be compared.*across=\['{column}'\]"):
+        draw(two, by="none")
+    draw(two, by="none", across=column)
+    draw(two, by=column)
+    draw(two.assign(loss_recovered=two["loss_recovered"].where(two[column] == one)), by="none")
+
+
 def lines(ax, label):
     return [line for line in ax.get_lines() if line.get_label() == label]
 

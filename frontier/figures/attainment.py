@@ -29,6 +29,7 @@ def plot_attainment(
     y: str | None = None,
     run: str = "seed",
     family: str = "family",
+    across: Sequence[str] = (),
     log_x: bool = True,
     log_y: bool = False,
     styles: Mapping[Any, Style] | None = None,
@@ -49,6 +50,8 @@ def plot_attainment(
         Default loss recovered (`fvu` where that is unknown).
     run : column name
         What tells runs of a whole family apart.
+    across : column names
+        As in `attainment`.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def plot_attainment(
     """
     table = metrics_table(table)
     y = fidelity(table) if y is None else y
-    frame = attainment(table, by, y=y, run=run, family=family)
+    frame = attainment(table, by, y=y, run=run, family=family, across=across)
     groups = Groups.of(table, by, family).on(frame)
     looks = looks_of(groups, reference, styles)
     ax = new_axes()[0] if ax is None else ax

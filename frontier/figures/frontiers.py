@@ -28,6 +28,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.groups import Groups, group_codes
+from frontier.guard import guard
 from frontier.metrics import metrics_table, values
 from frontier.metrics.axes import goal
 from frontier.pareto.rows import chosen_rows
@@ -47,6 +48,7 @@ def plot_frontiers(
     objectives: Mapping[str, str] | None = None,
     rows: str = "auto",
     family: str = "family",
+    across: Sequence[str] = (),
     log_x: bool = True,
     log_y: bool = False,
     panels: Sequence[str] | str | None = None,
@@ -75,6 +77,8 @@ def plot_frontiers(
         What decides the Pareto set; default x and y, loss recovered and the like to be high, others low.
     rows : {"auto", "pareto", "all"}
         Which SAEs make a frontier; as in `chosen_rows`.
+    across : column names
+        Columns among protocol, ablation, model, site, layer whose values may meet in one frontier.
     log_x, log_y : bool
         Which axes are logarithmic.
     panels : column names, optional
@@ -91,7 +95,8 @@ def plot_frontiers(
     Raises
     ------
     TableError
-        Unknown column or direction, or no usable row.
+        Unknown column or direction, no usable row, or rows of other protocols, ablations, places or sizes of
+        evaluation in one group (`across`).
     ValueError
         A panel column that makes no group, or another number of axes than panels.
 
@@ -116,6 +121,8 @@ def plot_frontiers(
     }  # fmt: skip
     goals = objectives or {name: goal(table, name) for name in (x, fidelity(table) if y is None else y)}
     solid = chosen_rows(table, groups, rows, objectives=goals).mask
+    on_axes = np.isfinite([values(table, name) for name in goals]).all(axis=0)
+    guard(table[on_axes], groups.columns, across, groups.family)
     for code, (ax, title) in enumerate(zip(grid, panel_titles(names), strict=True)):
         inside = codes == code
         draw_frontier(table[inside], ax, solid=solid[inside], title=title, **options)
