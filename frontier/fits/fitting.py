@@ -62,7 +62,8 @@ def fit(
         Additive: least squares in y. Log: least squares in log y. Two components: a share of the fitted
         height and a fixed amount (Rocke & Lorenzato), for y of any sign. Relative: variance proportional to
         fitted^2, for positive y. Auto: chosen per cell by the likelihood pooled over its groups among the
-        models that take all its y; log where the others are not higher by more than 2.
+        models that take all its y; log where the others are not higher by more than 2, additive where most
+        y exceed half of a fixed top and log is not.
     max_l0 : float, optional
         Rows with a larger L0 are left out.
     fixed : dict of parameter to value
