@@ -18,6 +18,7 @@ from frontier.selection.candidates import specs_of
 from frontier.selection.design import Apart, Width, gathered, greedy
 from frontier.selection.planned import Addition, Plan
 from frontier.selection.planning import plan
+from frontier.wording import number
 
 X = np.geomspace(1 / 300, 1 / 10, 8)
 GRID = np.geomspace(10, 300, 60)
@@ -278,6 +279,17 @@ def test_rivals():
     assert clear.n_more == 0
     assert clear.additions == ()
     assert clear.sentence.startswith("No further SAE is needed")
+
+
+def test_a_narrower_interval_is_said_as_upper_over_lower_limit():
+    """Of the ratio's own limits: Welch's interval of the fits is that of the plan's first width."""
+    fits = two_families()
+    p = plan(*fits, sure=None)
+    ratio = frontier.relative_potency(*fits)
+    now, then = ratio.ratio_high / ratio.ratio_low, math.exp(p.path[-1])
+    assert f"predicted upper limit {number(now)} -> {number(then)} times the lower" in p.sentence
+    few = plan(*fits, sure=None, most=1)
+    assert f"target {number(math.sqrt(now))}" in few.sentence  # half of it, as a logarithm
 
 
 # --- the rest ------------------------------------------------------------------------------------

@@ -72,21 +72,25 @@ class Plan(Result):
     @property
     def sentence(self) -> str:
         """The plan in one sentence."""
-        what = "delta" if self.goal == "tell_apart" else "width of the interval"
-        span = f"predicted {what} {number(self.path[0])} -> {number(self.path[-1])}"
+        now, then, target = map(self._in_words, (self.path[0], self.path[-1], self.target))
+        what, unit = ("delta", "") if self.goal == "tell_apart" else ("upper limit", " times the lower")
+        span = f"predicted {what} {now} -> {then}{unit}"
         aim = self.quantity if self.goal == "tell_apart" else f"narrow the interval of {self.quantity}"
         if not self.reached:
             rough = f"{self.needed:.2g}" if math.isfinite(self.needed) else ""
             rate = f"; about {number(float(rough))} at this rate" if rough else ""
             return (
                 f"More than {self.most} further SAEs would be needed to {aim}: with {self.most} the {span}, "
-                f"target {number(self.target)}{rate}. A wider range of {self.axis} may do more."
+                f"target {target}{rate}. A wider range of {self.axis} may do more."
             )
         if not self.n_more:
-            now, target = number(self.path[0]), number(self.target)
-            return f"No further SAE is needed to {aim} ({what} {now}, target {target})."
+            return f"No further SAE is needed to {aim} ({what} {now}{unit}, target {target})."
         where = listed([f"{a.count} of {a.family} at {self.axis} {number(a.at)}" for a in self.additions], 10)
         return f"{plural(self.n_more, 'further SAE')} to {aim} ({span}): {where}."
+
+    def _in_words(self, value: float) -> str:
+        """A delta; of a width, which is of the logarithm, the upper limit over the lower."""
+        return number(value if self.goal == "tell_apart" else math.exp(min(value, 700.0)))
 
     def to_frame(self, backend: str = "pandas") -> Any:
         """One row per family and L0: `family`, `at`, `count`."""

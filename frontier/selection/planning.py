@@ -281,7 +281,7 @@ def _notes(
     axis = _axis(fits[0])
     taken = (
         f"So many SAEs are planned that the target is reached in {100 * sure:g} % of the truths that the "
-        "fits leave open; the width given is the expected one, new SAEs as noisy as those at hand"
+        "fits leave open; the limits given are the expected ones, new SAEs as noisy as those at hand"
         if sure is not None
         else "The fitted curves and residual SDs are taken as the truth, new SAEs as noisy as those at hand"
     )
