@@ -148,9 +148,9 @@ def test_simulated_widths_halve():
     for widths, more in ((before, ()), (after, p.additions)):
         table = []
         for seed in range(40):
-            for number, (name, f) in enumerate(truth.items()):
+            for place, (name, f) in enumerate(truth.items()):
                 x = np.concatenate([f.x, *(np.full(a.count, 1 / a.at) for a in more if a.family == name)])
-                noise = f.sigma * np.random.default_rng([seed, number]).standard_normal(len(x))
+                noise = f.sigma * np.random.default_rng([seed, place]).standard_normal(len(x))
                 new = rows(name, x, f.predict(x) * np.exp(noise))
                 table += [{**r, "site": str(seed)} for r in new]
         found = frontier.fit(table, by=["site"], errors="log", intervals="wald")

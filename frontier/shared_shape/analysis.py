@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -55,31 +55,38 @@ class Analysis:
 def analysed(cells: Sequence[Cell], progress: bool | Callback = True) -> list[Analysis | None]:
     """Every cell analysed; None where its points carry no shape.
 
-    Where a family errs far more than the others (`noise.LOUD`), these are analysed without it.
+    Where a family errs far more than the others (`noise.LOUD`), these are analysed without it; a cell is
+    reported as done when that is.
     """
-    found = _analysed(cells, progress)
-    kept = {
-        i: families
-        for i, whole in enumerate(found)
-        if whole and (families := whole.shape.scatter.widened.quiet)
-    }
-    without = _analysed([cells[i].only(families) for i, families in kept.items()], progress=False)
-    for (i, families), quiet in zip(kept.items(), without, strict=True):
-        whole = found[i]
-        if whole is not None and quiet is not None:
-            found[i] = _beside(cells[i], whole, quiet, families)
-    return found
-
-
-def _analysed(cells: Sequence[Cell], progress: bool | Callback) -> list[Analysis | None]:
-    found: list[Analysis | None] = [None] * len(cells)
+    found: dict[int, Analysis] = {}
+    kept: dict[int, tuple[int, ...]] = {}
     seen = 0
     with reported(progress, "comparing", len(cells)) as done:
-        for batch in batches(cells):
-            for row, analysis in zip(batch.rows, _batch(batch), strict=True):
-                found[row] = analysis
-            done(seen := seen + len(batch.rows))
-    return found
+        for batch in _by_batch(cells):
+            found |= {i: whole for i, whole in batch.items() if whole}
+            kept |= {i: families for i in batch if i in found and (families := _quiet(found[i]))}
+            seen += len(batch)
+            done(seen - len(kept))
+        places, again = list(kept), seen - len(kept)
+        for batch in _by_batch([cells[i].only(families) for i, families in kept.items()]):
+            for j, quiet in batch.items():
+                i = places[j]
+                if quiet is not None:
+                    found[i] = _beside(cells[i], found[i], quiet, kept[i])
+            again += len(batch)
+            done(again)
+    return [found.get(i) for i in range(len(cells))]
+
+
+def _quiet(whole: Analysis) -> tuple[int, ...]:
+    """The families of a cell that are analysed again without the others."""
+    return whole.shape.scatter.widened.quiet
+
+
+def _by_batch(cells: Sequence[Cell]) -> Iterator[dict[int, Analysis | None]]:
+    """The comparable cells, by their places, a batch at a time."""
+    for batch in batches(cells):
+        yield dict(zip(batch.rows, _batch(batch), strict=True))
 
 
 def _beside(cell: Cell, whole: Analysis, quiet: Analysis, families: tuple[int, ...]) -> Analysis:
