@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
-from scipy.special import chdtrc, chdtri, ndtri
+from scipy.special import chdtri
 
 from frontier.distributions import Array, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind, has, placed
+from frontier.heterogeneity import cochran_q, p_of_q, widening
 from frontier.metrics import give_back
 from frontier.ratios.ratio import Ratio, RatioTable
 from frontier.records import recorded
@@ -55,7 +56,8 @@ class PooledRatio(Result):
     tau : float
         Standard deviation of the true log ratios between cells; a typical cell is off by a factor exp(tau).
     q, p_heterogeneity, i2
-        Cochran's Q, its p value, and the share of the scatter that is not noise.
+        Cochran's Q, its simulated p value (no smaller than 1 / 5000), and the share of the scatter that is
+        not noise.
     left_out : tuple of str
         Cells without a finite interval, with the reason.
     """
@@ -214,7 +216,7 @@ def _combined(
         quantity, kept[0].family, kept[0].reference,
         math.exp(mean), math.exp(mean - found.reach), math.exp(mean + found.reach),
         two_sided(mean / found.se, m - 1), math.exp(mean - found.ahead), math.exp(mean + found.ahead),
-        found.tau, found.q, float(chdtrc(m - 1, found.q)),
+        found.tau, found.q, p_of_q(found.q, raw, df),
         max(0.0, 1 - (m - 1) / found.q) if found.q > 0 else 0.0, level, cells, tuple(left_out),
         (*lacked, *_doubts(kept, left_out)),
     )  # fmt: skip
@@ -244,22 +246,16 @@ def random_effects(effects: Array, variances: Array, df: Array, level: float) ->
     from statsmodels.stats.meta_analysis import combine_effects
 
     tau2 = max(float(combine_effects(effects, variances, method_re="iterated").tau2), 0.0)
-    widened = variances * _widening(df)
+    widened = variances * widening(df)
     found = combine_effects(effects, widened + tau2)  # its "fixed" weights are those with tau in them
     # the truncated form: never narrower than without adjustment
     se = max(float(found.sd_eff_w_fe_hksj), float(found.sd_eff_w_fe))
     t = float(t_quantile(len(effects) - 1, level))
     ahead = t * math.hypot(math.sqrt(_upper_tau2(effects, variances)), se)
-    q = float(combine_effects(effects, widened).q)
+    q = float(cochran_q(effects, widened))
     return RandomEffects(
         float(found.mean_effect_fe), se, t * se, ahead, math.sqrt(tau2), q, found.weights_rel_fe
     )
-
-
-def _widening(df: Array) -> Array:
-    """Variance of t where it exists, else (t / z)^2 at 95 %: how much wider a cell errs than its SE says."""
-    few = (t_quantile(df, 0.95) / float(ndtri(0.975))) ** 2
-    return np.where(df > 2, df / np.where(df > 2, df - 2, 1.0), few)
 
 
 def _upper_tau2(effects: Array, variances: Array) -> float:
@@ -272,8 +268,7 @@ def _upper_tau2(effects: Array, variances: Array) -> float:
     target = float(chdtri(len(effects) - 1, CAREFUL))
 
     def above(tau2: float) -> float:
-        w = 1 / (variances + tau2)
-        return float((w * (effects - (w * effects).sum() / w.sum()) ** 2).sum()) - target
+        return float(cochran_q(effects, variances + tau2)) - target
 
     if above(0.0) <= 0:
         return 0.0
