@@ -93,9 +93,11 @@ class Result:
         siunitx : bool
             Numbers for the package siunitx (version 3); the package booktabs is needed in any case.
         """
+        from frontier.tables.latex import latex_sheets
+
         made = made_line(self)
-        sheets = [replace(sheet, siunitx=siunitx).write("latex") for sheet in self._sheets()]
-        return "\n\n".join(sheets + ([f"% {made}"] if made else []))
+        tables = latex_sheets([replace(sheet, siunitx=siunitx) for sheet in self._sheets()])
+        return f"{tables}\n\n% {made}" if made else tables
 
     def _sheets(self) -> tuple[Sheet, ...]:
         """The tables that a paper or a page shows; a subclass may have better ones than its view."""

@@ -178,7 +178,7 @@ def _blocks(columns: Columns, width: int) -> list[list[int]]:
     if _total(columns) <= width:
         return [everyone]
     names = next((n for n in everyone[1:] if _distinct(columns[:n])), 1)
-    if _total(columns[:names]) > width // 2:
+    if any(_total([*columns[:names], other]) > width for other in columns[names:]):
         names = 1
     parts: list[list[int]] = []
     for i in everyone[names:]:

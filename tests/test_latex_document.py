@@ -83,6 +83,47 @@ def test_runs_on_several_pages(found, tmp_path):
     assert "¡" not in words and words.count("baseline") > 10
 
 
+def overfull(text, folder):
+    """Points by which lines, and pages, of a document with NeurIPS's line are too full; 0 for none."""
+    packages = re.match(r"% needs \\usepackage\{([a-z,]+)\}", text)[1]
+    head = rf"\documentclass{{article}}\usepackage[textwidth=397pt]{{geometry}}\usepackage{{{packages}}}"
+    words = "Text before a table, in a paper that goes on after it.\n\n"
+    document = f"{head}\\begin{{document}}\n{words}{text}\n\n{words}\\end{{document}}\n"
+    (folder / "line.tex").write_text(document, encoding="utf-8")
+    command = [str(PDFLATEX), "-interaction=nonstopmode", "-halt-on-error", "line.tex"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", timeout=120)
+    assert done.returncode == 0, done.stdout[-2000:]
+    log = (folder / "line.log").read_text(errors="replace")
+    return [
+        max(map(float, re.findall(rf"Overfull \\{box} \(([\d.]+)pt", log)), default=0)
+        for box in ("hbox", "vbox")
+    ]
+
+
+@pytest.fixture(scope="module")
+def many():
+    """More families than a page has lines for their ratios, with names that TeX does not break."""
+    rng, l0 = np.random.default_rng(0), np.geomspace(5, 400, 8)
+    rows = [
+        pd.DataFrame({
+            "architecture": f"family_{i}_a_rather_long_name" if i else "relu", "site": site, "l0": l0,
+            "loss_recovered": 1 - frontier.hill(1 / l0, 0.3 * (1 + i / 5), 0.9) * rng.lognormal(0, 0.05, 8),
+        })
+        for site in ("resid", "mlp") for i in range(14)
+    ]  # fmt: skip
+    return frontier.compare(pd.concat(rows, ignore_index=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_line_and_no_page_is_too_full(found, many, kind, tmp_path):
+    """By TeX's own account. Letters of a line are counted, not measured: a tenth of it is for wide ones."""
+    if "siunitx" in kind and subprocess.run(["kpsewhich", "siunitx.sty"], capture_output=True).returncode:
+        pytest.skip("LaTeX has no package siunitx")
+    for result in (found, many):
+        lines, pages = overfull(KINDS[kind](result), tmp_path)
+        assert lines < 40 and pages == 0
+
+
 def test_names_run_nothing_where_latex_may_run_commands(tmp_path):
     """`pdflatex -shell-escape` runs `\\write18` and what is piped into `\\input`: not those of names."""
     control = r"\immediate\write18{touch control}"

@@ -251,7 +251,8 @@ def test_latex_holds_no_command_from_a_name(hostile_fits):
         commands = set(re.findall(r"\\([a-zA-Z]+)", text))
         assert commands <= {
             "begin", "end", "toprule", "midrule", "bottomrule", "par", "smallskip", "noindent", "linewidth",
-            "footnotesize", "scriptsize", "begingroup", "endgroup", "setlength", "tabcolsep",
+            "footnotesize", "scriptsize", "sloppy", "rightskip", "relax",
+            "begingroup", "endgroup", "setlength", "tabcolsep",
             "textsuperscript", "times", "infty", "textbackslash", "textasciitilde",
             "textasciicircum", "textless", "textgreater", "textbar", "lambda",
         }  # fmt: skip

@@ -11,7 +11,9 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
 import frontier
+from frontier.tables.latex import latex_sheets
 from frontier.tables.styles import Field, Sheet
+from frontier.text_tables import page_blocks
 
 LINE = 397
 """Points of a line of NeurIPS."""
@@ -27,7 +29,7 @@ NAMES = [
 
 def plain(cell):
     """What is printed of a cell, nearly."""
-    bare = re.sub(r"\\raggedright ?|\\par\b|\\num\b|[{}$]", "", cell)
+    bare = re.sub(r"\\rightskip 0pt plus 1fil\\relax |\\num\b|[{}$]", "", cell)
     return re.sub(r"\\textasciicircum|\\times|\\[_%&#]", "_", bare).strip()
 
 
@@ -39,7 +41,9 @@ def points(text, size):
 def widths(latex):
     """Of every tabular, in points, with the letters and gaps that it asks for."""
     for begin, kinds, body in re.findall(
-        r"(\\begingroup[^\n]*\n)?\\begin\{tabular\}\{@\{\}([^\n]*)@\{\}\}\n(.*?)\\end\{tabular\}", latex, re.S
+        r"(\\begingroup[^\n]*\n)?\\begin\{(?:tabular|longtable)\}\{@\{\}([^\n]*)@\{\}\}\n(.*?)\\end\{(?:tab|long)",
+        latex,
+        re.S,
     ):
         command = re.search(r"\\(?:footnote|script)size", begin)
         size = SIZES[command[0]] if command else 10
@@ -96,6 +100,28 @@ def test_a_table_cut_for_a_page_keeps_every_cell_beside_its_row(siunitx):
     for row, key in enumerate((["mlp", "3"], ["mlp", "12"], ["attn", "3"])):
         own = {cell for line in lines if line[:2] == key for cell in line[2:]}
         assert own == {f"{i}.{row}" for i in range(28)}
+
+
+def test_every_block_of_a_cut_table_names_its_rows():
+    """By site, family and quantity together, also where their names take more than half of a page."""
+    rows = [(s, f"family_{i}_of_a_long_name", q, *["1.234 [1.123, 1.345]"] * 4)
+            for s in ("mlp", "resid") for i in range(9) for q in ("k ratio", "relative potency")]  # fmt: skip
+    heads = ["site", "family", "quantity", *(f"ratio {i}" for i in range(4))]
+    blocks = page_blocks(heads, rows, 70)
+    assert len(blocks) > 1
+    for block in blocks:
+        assert list(block)[:3] == [0, 1, 2]
+
+
+def test_a_table_longer_than_a_page_is_a_longtable_and_the_first_line_asks_for_it():
+    short, long = (
+        Sheet("", (Field("family", [f"a{i}" for i in range(n)]), Field("k", ["0.5"] * n, numeric=True)))
+        for n in (30, 60)
+    )
+    assert "longtable" not in short.write("latex")
+    text = latex_sheets([short, long])
+    assert text.startswith("% needs \\usepackage{booktabs,longtable}\n")
+    assert text.count("\\begin{tabular}") == text.count("\\begin{longtable}") == 1 == text.count("% needs")
 
 
 def test_more_families_than_cells_stand_below_each_other(few_cells):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tabulate import DataRow, Line, TableFormat, tabulate
@@ -25,29 +26,57 @@ WIDER = 1.0
 """Ems that a column of broken lines has more, for words of wide letters; a tenth of a line is for them."""
 
 
+PAGE, HEAD = 550.0, 60.0
+"""Points of a page of text, and of the head and rules of a table."""
+
+
 class Size(NamedTuple):
-    """A size of letters: up to how many columns it is for, its points and the gap between two columns."""
+    """A size of letters: up to how many columns it is for, its points, between columns and between lines."""
 
     command: str
     most: float
     points: float
     gap: float
+    line: float
 
     def room(self, columns: int) -> float:
         """Letters that the columns of a line hold."""
         return (LINE - 2 * self.gap * (columns - 1)) / (LETTER * self.points)
 
+    @property
+    def lines(self) -> float:
+        """Lines that a page holds."""
+        return (PAGE - HEAD) / self.line
 
-SIZES = (Size("", 6, 10, 6), Size(r"\footnotesize", 8, 8.5, 3), Size(r"\scriptsize", math.inf, 7.85, 2))
+
+SIZES = (
+    Size("", 6, 10, 6, 12), Size(r"\footnotesize", 8, 8.5, 3, 9.5), Size(r"\scriptsize", math.inf, 7.85, 2, 8)
+)  # fmt: skip
 """Small letters of Computer Modern are wider than their size says."""
 
 
+RAGGED = r"\rightskip 0pt plus 1fil\relax "
+"""Before a cell of broken lines. `\\raggedright` changes what ends a row, and in brackets, which end in a
+`\\par`, it makes every cell a line higher."""
+
+
 def latex_sheet(sheet: Sheet) -> str:
-    """The sheet as a tabular, or a longtable, with caption and notes under it.
+    """The sheet as a tabular, or a longtable, with caption and notes under it; see `latex_sheets`."""
+    return latex_sheets([sheet])
+
+
+def latex_sheets(sheets: Sequence[Sheet]) -> str:
+    """Sheets one after the other; the first line says what a document needs for all of them.
 
     One that is too wide for a page is set smaller, then its words are broken into lines, then it is cut
-    into blocks of columns, each with the columns that name its rows.
+    into blocks of columns, each with the columns that name its rows. One that is too long is a longtable.
     """
+    sheets = [replace(sheet, long=sheet.long or _is_long(sheet)) for sheet in sheets]
+    return "\n".join([f"% {needed(sheets)}", "\n\n\\bigskip\n\n".join(map(_drawn, sheets))])
+
+
+def _layout(sheet: Sheet) -> tuple[Size, list[int], list[dict[int, int]]]:
+    """The size of letters, the letters of each column, and the blocks of columns with their widths."""
     widths = [max(map(len, map(one_line, (f.header, *f.cells)))) for f in sheet.fields]
     count = len(widths)
     size = next((s for s in SIZES if count <= s.most and sum(widths) <= s.room(count)), SIZES[-1])
@@ -55,31 +84,51 @@ def latex_sheet(sheet: Sheet) -> str:
     if sum(widths) > size.room(count):
         rows = list(zip(*(f.cells for f in sheet.fields), strict=True))
         blocks = page_blocks([f.header for f in sheet.fields], rows, int(0.9 * size.room(1)))
-    broken = "\n\n\\medskip\n\n"
-    table = broken.join(
+    return size, widths, blocks
+
+
+def _is_long(sheet: Sheet) -> bool:
+    """Whether a block of the sheet has more lines than a page."""
+    size, _, blocks = _layout(sheet)
+
+    def lines(block: Mapping[int, int], row: int) -> int:
+        cells = ((len(one_line(sheet.fields[i].cells[row])), w) for i, w in block.items())
+        return max((-(-letters // max(w, 1)) for letters, w in cells), default=1)
+
+    rows = len(sheet.fields[0].cells) if sheet.fields else 0
+    return any(sum(max(lines(block, row), 1) for row in range(rows)) > size.lines for block in blocks)
+
+
+def _drawn(sheet: Sheet) -> str:
+    """The table, caption and notes."""
+    size, widths, blocks = _layout(sheet)
+    table = "\n\n\\medskip\n\n".join(
         _sized(_tabular(sheet, {i: w if w < widths[i] else None for i, w in block.items()}), size)
         for block in blocks
     )
-    return "\n".join([f"% {needed(sheet)}", table, *_below(sheet)])
+    return "\n".join([table, *_below(sheet)])
 
 
 def _below(sheet: Sheet) -> list[str]:
     """Caption and notes: those with numbers in the table in one block, others a paragraph each."""
     caption = latex_text(sheet.caption)
+    opening, end = r"\begingroup\footnotesize\sloppy\noindent", r"\par\endgroup"  # pages may break between
     if any(f.header == "Notes" for f in sheet.fields) or not sheet.notes:
         notes = [rf"\textsuperscript{{{i}}}\,{latex_text(note)}" for i, note in enumerate(sheet.notes, 1)]
-        opening, end = r"\noindent\begin{minipage}{\linewidth}\footnotesize", r"\end{minipage}"
-    else:  # of any number, so that pages may break between them
+        small = SIZES[1]
+        if not sheet.long and len(caption) + sum(map(len, sheet.notes)) < small.lines * small.room(1):
+            opening, end = r"\noindent\begin{minipage}{\linewidth}\footnotesize\sloppy", r"\end{minipage}"
+    else:
         notes = [rf"\par\noindent\textbullet{{}} {latex_text(note)}" for note in sheet.notes]
-        opening, end = r"\begingroup\footnotesize\noindent", r"\par\endgroup"
     below = "\n".join([caption, *notes]).strip()
     return ["", r"\par\smallskip", opening, below, end] if below else []
 
 
 def _sized(table: str, size: Size) -> str:
+    start = r"\noindent"  # else the first column is indented as a paragraph is
     if not size.command:
-        return table
-    return f"\\begingroup{size.command}\\setlength{{\\tabcolsep}}{{{size.gap}pt}}\n{table}\\endgroup"
+        return f"{start}{table}"
+    return f"\\begingroup{size.command}\\setlength{{\\tabcolsep}}{{{size.gap}pt}}{start}\n{table}\\endgroup"
 
 
 def _tabular(sheet: Sheet, block: Mapping[int, int | None]) -> str:
@@ -97,7 +146,7 @@ def _tabular(sheet: Sheet, block: Mapping[int, int | None]) -> str:
         f"{{{h}}}" if k[0] == "S" else h
         for h, k in zip((_guarded(_symbols(latex_text(f.header))) for f in fields), columns, strict=True)
     ]
-    ragged = [r"{{\raggedright {}\par}}" if w is not None else "{}" for w in wrapped]
+    ragged = [RAGGED + "{}" if w is not None else "{}" for w in wrapped]
     cells = [[form.format(c) if c else c for c in own] for own, form in zip(cells, ragged, strict=True)]
     headers = [form.format(h) for h, form in zip(headers, ragged, strict=True)]
     rows = [list(row) for row in zip(*cells, strict=True)]
@@ -109,10 +158,11 @@ def _tabular(sheet: Sheet, block: Mapping[int, int | None]) -> str:
     return table
 
 
-def needed(sheet: Sheet) -> str:
-    """What a document needs in its preamble for this table, in words."""
-    packages = ["booktabs", *(["longtable"] if sheet.long else []), *(["siunitx"] if sheet.siunitx else [])]
-    return f"needs \\usepackage{{{','.join(packages)}}}" + (" (siunitx 3)" if sheet.siunitx else "")
+def needed(sheets: Sequence[Sheet]) -> str:
+    """What a document needs in its preamble for these tables, in words."""
+    long, siunitx = any(s.long for s in sheets), any(s.siunitx for s in sheets)
+    packages = ["booktabs", *(["longtable"] if long else []), *(["siunitx"] if siunitx else [])]
+    return f"needs \\usepackage{{{','.join(packages)}}}" + (" (siunitx 3)" if siunitx else "")
 
 
 LATEX = {
