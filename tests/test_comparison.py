@@ -617,3 +617,11 @@ def test_curves_that_cross_have_ratios_on_both_sides_of_one():
     ends = [c.potency_ends for c in found if c.verdict == "crossing"]
     assert len(ends) >= 30
     assert all((a.ratio - 1) * (b.ratio - 1) < 0 for a, b in ends)
+
+
+def test_a_sentence_of_a_small_comparison_is_told_once(layer20):
+    """In all faces that leave nothing out: it stood under the verdicts and again beside them."""
+    found = frontier.compare(layer20, "baseline")
+    for c in found:
+        for text in (found.to_text(verbose=True, width=10_000), found.to_markdown()):
+            assert text.count(c.claim.split(";")[0].split(" [")[0]) == 1

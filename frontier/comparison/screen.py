@@ -62,7 +62,7 @@ def screen(found: Comparisons, columns: list[str] | None = None) -> View:
     for c in pairs:
         where = in_words({v: c.group[v] for v in columns if v in c.group})
         doubts += placed(c.doubts, ", ".join(p for p in (where, c.family if len(families) > 1 else "") if p))
-    evidence = _evidence(found, columns)
+    evidence = _evidence(found, columns).without(remarks, doubts)
     rest = [*details, evidence, *_tests(found, columns)]
     if len(pairs) <= CURVES:
         rest.append(found.ratios._view().without(remarks, doubts))
@@ -144,7 +144,7 @@ def _evidence(found: Comparisons, columns: list[str]) -> View:
         )
         for c in found
     )  # fmt: skip
-    return View("Beside the verdicts", headers, rows, tuple(c.sentence for c in found))
+    return View("Beside the verdicts", headers, rows, tuple(_told(c, columns) for c in found))
 
 
 def _told(c: Comparison, columns: list[str]) -> str:
