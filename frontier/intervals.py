@@ -75,9 +75,13 @@ def profile(estimate: Estimate, quantity: Quantity, level: float) -> tuple[Array
     Source: Bates & Watts, Nonlinear Regression Analysis (1988), section 6.1.2; the envelope theorem gives the
     slope of the profile, so each limit is a safeguarded Newton search on the signed root.
     """
+    return profile_to(estimate, quantity, t_quantile(estimate.problem.df, level))
+
+
+def profile_to(estimate: Estimate, quantity: Quantity, target: Array) -> tuple[Array, Array]:
+    """Limits where the profiled sum of squares reaches rss * (1 + target^2 / df); (replicates,) each."""
     value, se = estimate.working(quantity)
     df, rss = estimate.problem.df, estimate.solution.rss
-    target = t_quantile(df, level)
     usable = np.isfinite(value) & np.isfinite(se) & (se > 0) & (df > 0) & (rss > 0)
     limits = []
     for side in (-1.0, 1.0):

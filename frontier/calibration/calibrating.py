@@ -41,7 +41,8 @@ def calibrate(
     of a given potency: how often is it seen? And how many intervals of the potency hold the truth?
 
     From fits: every fit is taken for the truth (same N, x, weights, noise, curve and errors model), and the
-    coverage of all intervals is counted. Holds the curve and the errors model as right.
+    coverage of all intervals is counted; a knee or an L* that was estimated is found anew in each table.
+    Holds the curve and the errors model as right.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def calibrate(
     potency : float
         Of a comparison: the relative potency that is to be seen.
     replicates, seed : int
-        Simulated tables (default 500 of a comparison's cell, 2000 of fits), and their random stream.
+        Simulated tables (default 500 of a comparison's cell, 2000 of fits, 500 of fits with a knee or an L*
+        that was estimated), and their random stream.
     progress : called with the name of each group
 
     Returns
@@ -82,7 +84,7 @@ def calibrate(
     ['k', 'k ratio', 'n', 'relative potency']
     """
     if isinstance(source, FrontierFits):
-        return of_fits(source, reference, at, replicates or 2000, seed, progress)
+        return of_fits(source, reference, at, replicates, seed, progress)
     if at is not None:
         raise ValueError("at= is for fits: the potency of a comparison is read at the middle of each range")
     if not isinstance(source, Comparisons):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -12,19 +13,26 @@ from frontier import intervals as ci
 from frontier.calibration.coverage import Calibration, Coverage, coverage
 from frontier.curves import VANISHING, curve_named
 from frontier.distributions import welch_reach
-from frontier.errors import Errors, errors_model
+from frontier.errors import Errors, TwoComponent, errors_model, stacked
 from frontier.fits.curve_fit import CurveFit
+from frontier.fits.errors_model import knees_of
 from frontier.fits.frontier_fits import FrontierFits
+from frontier.fits.nuisance import KNEE, OVER_SHARED, Nuisance, at_values, intervals_with
+from frontier.fits.points import Points
+from frontier.fits.vanishing import searched
 from frontier.problems import Array, Estimate, Problem, Quantity, parameter, x_at
+from frontier.ratios.log_ratio import error_of_limits
 from frontier.ratios.pairs import common_y, middle, pairs_with, reference_family
+
+REPLICATES, SEARCHED = 2000, 500
+"""Tables of fits, and where a knee or an L* is searched for in each."""
 
 
 @dataclass(frozen=True, eq=False)
 class Truth:
     """A curve, the x at which it is observed, and the noise: all that a simulated group needs.
 
-    `sigma` is the residual SD of a point of weight 1; `weights` default to 1. A knee or a vanishing L0 that
-    was estimated is taken as known, at the degrees of freedom that it cost (`spent`).
+    `sigma` is the residual SD of a point of weight 1; `weights` default to 1. `spent` is as in `Problem`.
     """
 
     curve: str
@@ -60,24 +68,45 @@ class Truth:
         return math.log(value) if quantity.name in curve.positive else value
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """Simulated data of one group, fitted: optima, and what each table shares between its groups."""
+
+    estimate: Estimate
+    shared: Sequence[tuple[Nuisance, ...]]
+
+    def limits(self, name: str, level: float, method: str) -> tuple[Array, Array]:
+        """Limits of a parameter on its working scale, table by table."""
+        quantity = parameter(name)
+        if not any(self.shared):
+            return ci.limits(self.estimate, quantity, level, method)
+        found = intervals_with(self.estimate, self.shared, quantity, level, method)
+        low, high = np.array([(i.low, i.high) for i in found]).T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            positive = name in self.estimate.problem.curve.positive
+            return (np.log(low), np.log(high)) if positive else (low, high)
+
+
 def of_fits(
-    fits: FrontierFits, reference: str | None, at: float | None, replicates: int, seed: int,
+    fits: FrontierFits, reference: str | None, at: float | None, replicates: int | None, seed: int,
     progress: Callable[[str], None] | None,
 ) -> Calibration:  # fmt: skip
     """Coverage of every interval of `fits`."""
-    say = progress or (lambda _: None)
     rng = np.random.default_rng(seed)
     level = fits.fits[0].level if len(fits) else 0.95
+    if replicates is None:
+        replicates = SEARCHED if any(f.shared for f in fits) else REPLICATES
     found: list[Coverage] = []
-    simulated: dict[int, Estimate] = {}
-    for fit in fits:
-        say(fit.name)
-        truth = Truth.of(fit)
-        estimate = simulated[id(fit)] = truth.simulate(replicates, rng).fit()
-        for name in fit.problem.free_names:
-            quantity = parameter(name)
-            low, high = ci.limits(estimate, quantity, level, fit.interval_method)
-            found.append(coverage(fit.group, name, truth.working(quantity), low, high, level))
+    simulated: dict[int, Simulated] = {}
+    for unit in _units(fits):
+        simulated |= _simulated(unit, replicates, level, rng)
+        for fit in unit:
+            if progress:
+                progress(fit.name)
+            for name in fit.problem.free_names:
+                limits = simulated[id(fit)].limits(name, level, fit.interval_method)
+                truth = Truth.of(fit).working(parameter(name))
+                found.append(coverage(fit.group, name, truth, *limits, level))
     for fit, ref in _pairs(fits, reference):
         pair = (simulated[id(fit)], simulated[id(ref)])
         height = middle(*common_y(fit, ref)) if at is None else at
@@ -87,9 +116,58 @@ def of_fits(
         for label, quantity in quantities.items():
             gap = Truth.of(fit).working(quantity) - Truth.of(ref).working(quantity)
             if math.isfinite(gap):
-                low, high = welch_limits(*pair, quantity, level)
+                low, high = _welch(*pair, quantity, level)
                 found.append(coverage(fit.group, label, gap, low, high, level))
     return Calibration(tuple(found), level, seed)
+
+
+def _units(fits: FrontierFits) -> list[list[CurveFit]]:
+    """Fits that share something together, others alone."""
+    units: dict[Any, list[CurveFit]] = {}
+    for fit in fits:
+        units.setdefault(fit.shared or id(fit), []).append(fit)
+    return list(units.values())
+
+
+def _simulated(
+    unit: Sequence[CurveFit], tables: int, level: float, rng: np.random.Generator
+) -> dict[int, Simulated]:
+    """Tables of these fits, with what they share found anew in each, by the identity of the fit."""
+    problems = [Truth.of(f).simulate(tables, rng) for f in unit]
+    names = [n.name for n in unit[0].shared]
+    groups = [_points(f, p) for f, p in zip(unit, problems, strict=True)]
+    curve, fixed = problems[0].curve, {k: v for k, v in unit[0].fixed.items() if k != VANISHING}
+    knees, offsets = np.full(tables, unit[0].knee), np.full(tables, np.nan)
+    shared: list[tuple[Nuisance, ...]] = [()] * tables
+    if KNEE in names:
+        cells = [[g[t].shifted for g in groups] for t in range(tables)]
+        found = knees_of(curve, cells, fixed, of_y=unit[0].weights_of_y)
+        knees, shared = np.array([n.likeliest for n in found]), [(n,) for n in found]
+    if VANISHING in names:
+        flat = [replace(g[t], shared=shared[t]) for t in range(tables) for g in groups]
+        errors = stacked([unit[0].problem.errors if KNEE not in names else TwoComponent(k)
+                          for k in knees for _ in groups])  # fmt: skip
+        own = np.repeat(np.arange(tables), len(groups))
+        at = searched(flat, own, curve, errors, fixed, level)[:: len(groups)]
+        offsets, shared = np.array([g.vanishing_l0 for g in at]), [g.shared for g in at]
+    out = {}
+    for fit, problem in zip(unit, problems, strict=True):
+        if KNEE in names:
+            problem = at_values(problem, KNEE, knees)
+        if VANISHING in names:
+            problem = at_values(problem, VANISHING, offsets)
+        out[id(fit)] = Simulated(problem.fit(), shared)
+    return out
+
+
+def _points(fit: CurveFit, problem: Problem) -> list[Points]:
+    """The simulated tables of one fit, at the L* that it has."""
+    weights = fit.weights / fit.problem.errors.variance(fit.y) if fit.weights_of_y else fit.weights
+    at = float(fit.fixed.get(VANISHING, math.inf))
+    return [
+        Points(fit.group, fit.x, y, weights, fit.rows, fit.runs, vanishing_l0=at, of_y=fit.weights_of_y)
+        for y in problem.y.T
+    ]
 
 
 def _pairs(fits: FrontierFits, reference: str | None) -> list[tuple[CurveFit, CurveFit]]:
@@ -103,8 +181,29 @@ def _pairs(fits: FrontierFits, reference: str | None) -> list[tuple[CurveFit, Cu
         return []
 
 
-def welch_limits(one: Estimate, two: Estimate, quantity: Quantity, level: float) -> tuple[Array, Array]:
+def _welch(one: Simulated, two: Simulated, quantity: Quantity, level: float) -> tuple[Array, Array]:
+    """Limits of the difference of working values, with the standard errors that ratios of fits have."""
+    known = [_error(s, quantity, level) for s in (one, two)]
+    return welch_limits(one.estimate, two.estimate, quantity, level, known)
+
+
+def _error(simulated: Simulated, quantity: Quantity, level: float) -> Array:
+    """Standard errors on the working scale; of two components by the limits, which count the knee."""
+    estimate, shared = simulated.estimate, simulated.shared
+    se = estimate.working(quantity)[1]
+    if not any(n.name == KNEE for n in shared[0]):
+        return se
+    found = intervals_with(estimate, shared, quantity, level, OVER_SHARED)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = np.log(np.array([(i.low, i.high) for i in found]).T)
+    return error_of_limits(se, low, high, estimate.problem.df, level)
+
+
+def welch_limits(
+    one: Estimate, two: Estimate, quantity: Quantity, level: float, errors: Sequence[Array] | None = None
+) -> tuple[Array, Array]:
     """Limits of the difference of working values, column by column (the log ratio of `log_ratio.welch`)."""
     (a, sa), (b, sb) = one.working(quantity), two.working(quantity)
+    sa, sb = (sa, sb) if errors is None else errors
     reach = welch_reach(sa**2, one.problem.df, sb**2, two.problem.df, level)
     return a - b - reach, a - b + reach

@@ -13,11 +13,12 @@ from frontier.errors import ADDITIVE, LOG, RELATIVE, Errors, TwoComponent, error
 from frontier.fits import doubts as say
 from frontier.fits import vanishing
 from frontier.fits.curve_fit import CurveFit
-from frontier.fits.errors_model import choose_errors, two_component
+from frontier.fits.errors_model import choose_errors, knees_of
 from frontier.fits.errors_model import evidence as evidence_of
 from frontier.fits.frontier_fits import GroupFailure
+from frontier.fits.nuisance import KNEE, Nuisance, intervals_with
 from frontier.fits.points import SEEDS, Points
-from frontier.intervals import Interval, intervals_of, leave_one_out, leverages
+from frontier.intervals import Interval, leave_one_out, leverages
 from frontier.problems import Array, Estimate, Problem, parameter
 from frontier.wording import plural
 
@@ -46,9 +47,10 @@ def fit_groups(
     cells = list(cells) if cells is not None else [(i,) for i in range(len(groups))]
     for model in (None, errors):  # where curves vanish depends on the errors a little, and these on it
         if model is not None:
-            chosen, evidence = _errors_of(groups, errors, settings, cells)
+            chosen, knees, evidence = _errors_of(groups, errors, settings, cells)
         else:
-            chosen = [LOG if LOG.defined(g.y).all() else ADDITIVE for g in groups]
+            chosen, knees = [LOG if LOG.defined(g.y).all() else ADDITIVE for g in groups], [()] * len(groups)
+        groups = [replace(g, shared=own) for g, own in zip(groups, knees, strict=True)]
         groups = _vanishing(groups, chosen, settings, cells)
     outcome: dict[int, CurveFit | GroupFailure] = {}
     for i, g in enumerate(groups):
@@ -65,7 +67,11 @@ def fit_groups(
     fell_back = {cells[i] for i in able if isinstance(outcome[i], GroupFailure) and chosen[i].name != errors}
     again = [i for i in able if cells[i] in fell_back and isinstance(chosen[i], TwoComponent)]
     if again:  # a cell keeps one errors model, so all of it changes over
-        found = _fit_batch([groups[i] for i in again], ADDITIVE, settings, errors)
+        plain = [
+            replace(g, shared=tuple(n for n in g.shared if n.name != KNEE))
+            for g in map(groups.__getitem__, again)
+        ]
+        found = _fit_batch(plain, ADDITIVE, settings, errors)
         outcome |= dict(zip(again, found, strict=True))
         count = plural(len(again), "group")
         evidence += f"; additive in {count} of cells where two-component errors found no optimum"
@@ -77,10 +83,10 @@ def fit_groups(
 
 def _errors_of(
     groups: Sequence[Points], errors: str, settings: Settings, cells: Sequence[tuple[Any, ...]]
-) -> tuple[list[Errors], str]:
-    """The errors model of each group, and one sentence on how it was chosen."""
+) -> tuple[list[Errors], list[tuple[Nuisance, ...]], str]:
+    """The errors model of each group, the knees that its cell allows, and one sentence on the choice."""
     if errors in (ADDITIVE.name, RELATIVE.name):
-        return [errors_model(errors)] * len(groups), ""
+        return [errors_model(errors)] * len(groups), [()] * len(groups), ""
     names = list(dict.fromkeys(cells))
     members = [[g for g, c in zip(groups, cells, strict=True) if c == name] for name in names]
     data = [[g.shifted for g in m if len(g.x)] for m in members]
@@ -88,15 +94,17 @@ def _errors_of(
     of_y = any(g.of_y for g in groups)
     if errors == "auto":
         choices = choose_errors(settings.curve, data, settings.fixed, se, of_y=of_y)
-        own = dict(zip(names, (c.errors for c in choices), strict=True))
-        return [own[c] for c in cells], evidence_of(choices)
+        own = dict(zip(names, choices, strict=True))
+        return [own[c].errors for c in cells], [own[c].shared for c in cells], evidence_of(choices)
     wanted = [errors != LOG.name or not all(LOG.defined(y).all() for _, y, _ in d) for d in data]
     ready = [i for i, w in enumerate(wanted) if w]
-    two = two_component(
+    found = knees_of(
         settings.curve, [data[i] for i in ready], settings.fixed, [se[i] for i in ready], of_y=of_y
     )
-    found: dict[tuple[Any, ...], Errors] = {names[i]: t for i, t in zip(ready, two, strict=True)}
-    return [found.get(c, LOG) for c in cells], ""
+    knees = {names[i]: n for i, n in zip(ready, found, strict=True)}
+    own_knee = {c: TwoComponent(n.likeliest) for c, n in knees.items()}
+    chosen: list[Errors] = [own_knee.get(c, LOG) for c in cells]
+    return chosen, [(knees[c],) if c in knees else () for c in cells], ""
 
 
 def _vanishing(
@@ -154,8 +162,9 @@ def _fit_batch(
     spent = np.array([g.spent for g in groups])
     problem = Problem.stacked(settings.curve, data, errors, fixed, spent)
     estimate = problem.fit()
+    shared = [g.shared for g in groups]
     limits = {
-        p: intervals_of(estimate, parameter(p), settings.level, settings.intervals)
+        p: intervals_with(estimate, shared, parameter(p), settings.level, settings.intervals)
         for p in problem.free_names
     }
     left_out = leave_one_out(estimate, parameter(_decisive(settings)))
@@ -192,7 +201,7 @@ def _one(
         settings.x_name, settings.y_name, g.runs, float(estimate.solution.rss[i]),
         float(np.sqrt(estimate.variance[i])), float(problem.df[i]), settings.level, settings.intervals,
         facts=g.facts, knee=problem.errors.take(np.array([i])).knee_value, y_better=settings.y_better,
-        spent=g.spent, weights_of_y=g.of_y,
+        spent=g.spent, weights_of_y=g.of_y, shared=g.shared,
     )  # fmt: skip
     if say.is_perfect(found):
         blank = {p: Interval(v.estimate, nan, nan, settings.level) for p, v in parameters.items()}

@@ -15,6 +15,7 @@ from frontier import intervals as ci
 from frontier.curves import CURVES, VANISHING
 from frontier.doubts import Doubt, in_text, placed
 from frontier.errors import Errors, errors_model
+from frontier.fits.nuisance import Nuisance, intervals_with
 from frontier.intervals import Interval
 from frontier.problems import Array, Estimate, Problem, Quantity, height, x_at
 from frontier.results import Group, Result, in_words
@@ -63,6 +64,9 @@ class CurveFit(Result):
         groups that share them.
     weights_of_y : bool
         Whether the weights come from standard errors of y, so that under another errors model they differ.
+    shared : tuple of Nuisance
+        What the groups of a cell share and is estimated: the knee, `vanishing_l0`. Profile intervals are
+        profiles over it too; other intervals hold it at its estimate.
     """
 
     curve: str
@@ -88,6 +92,7 @@ class CurveFit(Result):
     y_better: str = ""
     spent: float = 0.0
     weights_of_y: bool = False
+    shared: tuple[Nuisance, ...] = ()
 
     def __getitem__(self, name: str) -> Interval:
         try:
@@ -174,7 +179,9 @@ class CurveFit(Result):
     ) -> Interval:
         """Interval of any quantity of this fit (see `problems.Quantity`)."""
         level = self.level if level is None else level
-        return ci.intervals_of(self.estimate, quantity, level, method or self.interval_method)[0]
+        return intervals_with(self.estimate, [self.shared], quantity, level, method or self.interval_method)[
+            0
+        ]
 
     def band(self, x: ArrayLike, *, level: float | None = None, prediction: bool = False) -> pd.DataFrame:
         """Curve with a pointwise band: columns x, y, low, high.

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc
 
-from frontier.curves import VANISHING
 from frontier.distributions import between_classes
 from frontier.doubts import Doubt, Kind
+from frontier.fits.nuisance import OVER_SHARED
 from frontier.fits.points import SEEDS
 from frontier.metrics.axes import has_top
 from frontier.problems import Array, Estimate, parameter
@@ -110,16 +110,16 @@ def fit_doubts(fit: CurveFit) -> Iterator[Doubt]:
 
 
 def _held(fit: CurveFit) -> Iterator[Doubt]:
-    """Of L* that was searched for; the shares are of 150 tables each with 2 to 8 % noise (a test counts)."""
-    at = fit.parameters.get(VANISHING)
-    if at is not None and math.isfinite(at.low):
-        names = " and ".join(fit.problem.free_names)
-        text = (
-            f"Intervals of {names} hold {VANISHING} where it was found and are too narrow: of Hill curves "
-            "through 6 to 12 SAEs, limits of n held the truth in 60 to 77 % of simulated tables, of k in "
-            "86 to 93 %."
-        )
-        yield Doubt(Kind.held, text, quantity=VANISHING, numbers={VANISHING: at.estimate})
+    """Of what was estimated beside the curve, where intervals hold it: all methods but the profile."""
+    if not fit.shared or fit.interval_method == OVER_SHARED:
+        return
+    at = {n.name: n.likeliest for n in fit.shared}
+    names = " and ".join(fit.problem.free_names)
+    text = (
+        f"{fit.interval_method.capitalize()} intervals of {names} hold {' and '.join(at)} where it was found "
+        "and are too narrow; use intervals='profile' (--intervals profile)."
+    )
+    yield Doubt(Kind.held, text, quantity=next(iter(at)), numbers=at)
 
 
 def seeds_differ(fit: CurveFit, seeds: NDArray[np.intp]) -> str:

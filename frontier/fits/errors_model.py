@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from frontier.curves import Curve
 from frontier.errors import ADDITIVE, LOG, Errors, TwoComponent
+from frontier.fits.nuisance import KNEE, Nuisance
 from frontier.problems import Array, Estimate, Problem
 from frontier.wording import listed, number, plural
 
@@ -44,13 +45,14 @@ Data = tuple[Array, Array, Array]
 
 @dataclass(frozen=True)
 class Choice:
-    """The errors model of one cell, and how much higher its log-likelihood is than the next one's."""
+    """The errors model of one cell, how much higher its log-likelihood is than the next one's, its knees."""
 
     errors: Errors
     over: str = ""
     gain: float = math.nan
     groups: int = 0
     near_top: bool = False
+    shared: tuple[Nuisance, ...] = ()
 
 
 def choose_errors(
@@ -70,7 +72,8 @@ def choose_errors(
     components take their place. `of_y` says that the weights are those of y
     itself, from standard errors; else they are those of each model's residuals.
     """
-    two = two_component(curve, cells, fixed, known_se, of_y=of_y)
+    shared = knees_of(curve, cells, fixed, known_se, of_y=of_y)
+    two = [TwoComponent(n.likeliest) for n in shared]
     groups, owner = _usable(cells)
     knees = np.array([float(t.knee) for t in two])[owner]
     models: list[Errors] = [LOG, ADDITIVE, TwoComponent(knees)]
@@ -91,7 +94,8 @@ def choose_errors(
         own: list[Errors] = [LOG, ADDITIVE, two[i]]
         rival = 1 - best if best < 2 and positive[i] else 2 if best < 2 else int(total[1, i] >= total[0, i])
         gain = float(total[best, i] - total[rival, i])
-        out.append(Choice(own[best], own[rival].name, gain, int(count[i]), near))
+        own_knees = (shared[i],) if best == 2 else ()
+        out.append(Choice(own[best], own[rival].name, gain, int(count[i]), near, own_knees))
     return out
 
 
@@ -124,25 +128,39 @@ def two_component(
     *,
     of_y: bool = False,
 ) -> list[TwoComponent]:
-    """Two components per cell, with the knee whose log-likelihood, pooled over the cell's groups, is highest.
+    """Two components per cell, each with its likeliest knee (`knees_of`)."""
+    return [TwoComponent(n.likeliest) for n in knees_of(curve, cells, fixed, known_se, of_y=of_y)]
+
+
+def knees_of(
+    curve: Curve,
+    cells: Sequence[Sequence[Data]],
+    fixed: Mapping[str, float],
+    known_se: ArrayLike = 0.0,
+    *,
+    of_y: bool = False,
+) -> list[Nuisance]:
+    """Knees of two components, per cell, with their log-likelihood pooled over the cell's groups.
 
     `known_se` is the standard error of y, per cell: the additive part is no smaller where the data let it be.
     """
     groups, owner = _usable(cells)
     if not groups:
-        return [TwoComponent(float(_knees(cell)[0])) for cell in cells]
+        return [Nuisance(KNEE, (float(_knees(cell)[0]),), (0.0,)) for cell in cells]
     knees = np.array([_knees(cell) for cell in cells])
     se = np.broadcast_to(np.asarray(known_se, dtype=float), len(cells))[:, None]
     rows = np.arange(len(cells))
-    best = np.zeros(len(cells), dtype=int)
+    tried, totals = np.empty((len(cells), 0)), np.empty((len(cells), 0))
     for _ in range(2):
         total, sigma = _profile(curve, groups, owner, fixed, knees, of_y=of_y)
         total = np.where(knees * sigma >= se, total, -np.inf)
-        best = np.where(np.isfinite(total).any(axis=1), total.argmax(axis=1), knees.shape[1] - 1)
-        chosen = knees[rows, best]
+        none = ~np.isfinite(total).any(axis=1)
+        total[none, -1] = LOST
+        best = total.argmax(axis=1)
+        tried, totals = np.hstack([tried, knees]), np.hstack([totals, total])
         low, high = (knees[rows, np.clip(best + d, 0, knees.shape[1] - 1)] for d in (-1, 1))
         knees = np.geomspace(low, high, KNEES // 2, axis=1)
-    return [TwoComponent(float(k)) for k in chosen]
+    return [Nuisance.of(KNEE, k, -2 * t) for k, t in zip(tried, totals, strict=True)]
 
 
 def _profile(

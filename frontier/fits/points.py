@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier.errors import Errors
+from frontier.fits.nuisance import Nuisance
 from frontier.groups import PROTOCOL, Groups, as_text, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
@@ -66,6 +67,8 @@ class Points:
     vanishing_l0: float = math.inf
     """The L0 at which the curve reaches 0."""
     vanishing_interval: Interval | None = None
+    shared: tuple[Nuisance, ...] = ()
+    """What is estimated with the curves of the groups that share it: L*, the knee of two components."""
     spent: float = 0.0
     """This group's share of the degree of freedom that a fitted `vanishing_l0` costs."""
     seeds: NDArray[np.intp] = field(default_factory=lambda: np.zeros(0, dtype=int))

@@ -13,7 +13,8 @@ import numpy as np
 from frontier.curves import VANISHING
 from frontier.errors import stacked
 from frontier.fits.curve_fit import CurveFit
-from frontier.intervals import Interval, intervals_of
+from frontier.fits.nuisance import intervals_with
+from frontier.intervals import Interval
 from frontier.problems import Estimate, Problem, x_at
 from frontier.progress import reported
 
@@ -54,7 +55,10 @@ def intervals_at(asked: Iterable[tuple[CurveFit, float]], level: float) -> Reach
         for i, places in enumerate(batches):
             own = [pairs[j] for j in places]
             heights = x_at(np.array([at for _, at in own]))
-            made = intervals_of(_stacked([problems[j] for j in places]), heights, level, methods[places[0]])
+            made = intervals_with(
+                _stacked([problems[j] for j in places]), [f.shared for f, _ in own], heights, level,
+                methods[places[0]],
+            )  # fmt: skip
             found |= {(id(f), at): interval for (f, at), interval in zip(own, made, strict=True)}
             done(i + 1)
     return found

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from frontier.fits.curve_fit import CurveFit
+from frontier.fits.nuisance import KNEE
 from frontier.fits.together import Reached, intervals_at, optima
 from frontier.problems import Estimate, Quantity
 from frontier.ratios.log_ratio import LogEstimate, log_estimate
@@ -41,7 +42,12 @@ class Known:
         else:
             own = self.reached.get((id(fit), float(np.asarray(quantity.at))))
         method = "wald" if quantity.kind == "height" else fit.interval_method
-        return log_estimate(fit.estimate if estimate is None else estimate, quantity, level, method, own)
+        if own is None and fit.shared:
+            own = fit.interval_of(quantity, level=level, method=method)
+        return log_estimate(
+            fit.estimate if estimate is None else estimate, quantity, level, method, own,
+            by_limits=any(n.name == KNEE for n in fit.shared),
+        )  # fmt: skip
 
 
 NOTHING = Known()

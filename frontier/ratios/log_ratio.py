@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize_scalar
 from scipy.special import fdtrc
 
 from frontier.distributions import t_quantile, two_sided, welch_df
 from frontier.intervals import Interval, intervals_of
-from frontier.problems import Estimate, Quantity
+from frontier.problems import Array, Estimate, Quantity
 from frontier.profiles import constrained
 from frontier.wording import nearest
 
@@ -54,11 +55,17 @@ class LogRatio:
 
 
 def log_estimate(
-    estimate: Estimate, quantity: Quantity, level: float, method: str, own: Interval | None = None
+    estimate: Estimate,
+    quantity: Quantity,
+    level: float,
+    method: str,
+    own: Interval | None = None,
+    *,
+    by_limits: bool = False,
 ) -> LogEstimate:
     """`quantity` of a one-column estimate as a logarithm, with the limits of its own interval.
 
-    `own` is that interval, where it is known already.
+    `own` is that interval, where it is known already; `by_limits` takes the standard error from it too.
     """
     working, se = (float(v[0]) for v in estimate.working(quantity))
     readable = float(estimate.readable(quantity, np.array([working]))[0])
@@ -70,7 +77,19 @@ def log_estimate(
         low = float(np.log(max(own.low, 0.0)))
         high = float(np.log(own.high)) if own.high > 0 else math.nan
     slope = _log_slope(estimate, quantity, working, readable)
-    return LogEstimate(math.log(readable), abs(slope) * se, float(estimate.problem.df[0]), low, high)
+    df, se = float(estimate.problem.df[0]), abs(slope) * se
+    se = float(error_of_limits(se, low, high, df, level)) if by_limits else se
+    return LogEstimate(math.log(readable), se, df, low, high)
+
+
+def error_of_limits(se: ArrayLike, low: ArrayLike, high: ArrayLike, df: ArrayLike, level: float) -> Array:
+    """The standard error that limits tell, t^-1 times half their distance, where that is more than `se`.
+
+    Of limits that count what the delta method does not: the knee of two components.
+    """
+    half = (np.asarray(high, dtype=float) - np.asarray(low, dtype=float)) / 2
+    reach = t_quantile(np.asarray(df, dtype=float), level)
+    return np.fmax(se, np.where(np.isfinite(half), half, np.nan) / reach)
 
 
 def welch(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:
