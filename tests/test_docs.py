@@ -40,7 +40,7 @@ QUOTED = {
     "6.3 [2.6": "6.3 without one of them",
     "1.41 [0.43": "1.4 with log errors",
     "does not fit in 1 of 3 cells": "fails in one of the three cells",
-    "177 [125, 493]": "",
+    "185 [102, inf]": "",
     "about 210 points": "about 210 SAEs",
     "1.1 times as likely": "",
     "4 1.45 24%": "24 % of tables with four",
