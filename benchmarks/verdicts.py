@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.measuring import arguments, circumstances, folder_of, write
-from benchmarks.verdict_parts import noise, planning, pooling, real_pairs, selection, simulated
+from benchmarks.verdict_parts import larger, noise, planning, pooling, real_pairs, selection, simulated
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def parts(n: int, designs: tuple[str, ...]) -> dict[str, Callable[[], Made]]:
         "bent shapes": lambda: simulated.bent_shapes(n // 4),
         "five equal families": lambda: simulated.five_families(n),
         "unlike noise": lambda: simulated.unlike_noise(n),
+        "larger tables": lambda: larger.equal(n),
+        "differences in larger tables": lambda: larger.different(n),
         "equal search": lambda: simulated.searched(n),
         "dependent errors": lambda: simulated.dependent_errors(n),
         "power": lambda: simulated.power(n),
@@ -96,6 +98,8 @@ def judged(name: str, frame: Any) -> list[Row]:
             _at_most(frame, "false verdicts", "equal families, one with 3 or 7 times the noise", 0.07),
             Row("its coverage there", "≥ 85 % in every cell", f"mean {known}", met),
         ]
+    if name in ("larger tables", "differences in larger tables"):
+        return on_larger_tables(frame)
     if name == "equal search":
         one, several = (frame[(frame["runs per setting"] > 1) == s] for s in (False, True))
         return [
@@ -158,6 +162,26 @@ def judged(name: str, frame: Any) -> list[Row]:
     return [Row("pooled: a further cell", "≥ 91 % in every cell, mean 94 to 97.5 %", text, met)]
 
 
+def on_larger_tables(frame: pd.DataFrame) -> list[Row]:
+    """A row per design; one per potency where families differ, the loud one's as of 10 % noise."""
+    rows = []
+    different = "potency" in frame
+    for key, cells in frame.groupby(["design", "potency"] if different else ["design"], sort=False):
+        of, covered = f"of {cells['tables'].iloc[0]:,} tables", cells["coverage"].mean()
+        if different:
+            least = 0.9 if key[1] == f"{larger.BETTER:g}" else 0.45
+            better, worse = cells["better"].min(), cells["worse"].max()
+            met = bool(better >= least and worse <= 0.003)
+            must, found = f"≥ {least:.0%}, worse ≤ 0.3 %", f"{better:.1%} {of}, worse {worse:.1%}"
+            rows.append(Row(f"better at potency {key[1]}: {key[0]}", must, found, met))
+        else:
+            false = cells["any false verdict"].max()
+            must = "any told apart ≤ 5 %, coverage 93 to 97.5 %"
+            met = bool(false <= 0.05 and 0.93 <= covered <= 0.975)
+            rows.append(Row(f"equal: {key[0]}", must, f"{false:.1%} {of}, coverage {covered:.1%}", met))
+    return rows
+
+
 def on_real_saes(name: str, found: Any) -> list[Row]:
     """The rows marked real; where the file is absent, they say so."""
     absent = f"not measured: no {real_pairs.FILE.name}"
@@ -210,9 +234,11 @@ def main() -> None:
     designs = ("8/8", "4/4") if options.quick else tuple(simulated.DESIGNS)
     todo = parts(tables, designs)
     folder = folder_of(options)
-    kept: dict[str, Any] = {}
+    now = circumstances("numpy", "scipy", "pandas")
+    record: dict[str, Any] = now
     if options.only:
-        kept = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))["parts"]
+        record = json.loads((folder / "verdicts.json").read_text(encoding="utf-8"))
+    kept: dict[str, Any] = record.get("parts", {})
     wanted = options.only or list(todo)
     for name in track(wanted, description="parts"):
         start = time.process_time()
@@ -221,6 +247,8 @@ def main() -> None:
         rows = [asdict(r) for r in judged(name, made)]
         seconds = round(time.process_time() - start, 1)
         kept[name] = {"rows": rows, "cells": cells, "tables": tables, "cpu_seconds": seconds}
+        if options.only:
+            kept[name]["measured"] = now
     shown = {name: kept[name] for name in todo if name in kept}
     table = Table("what", "must show", "found", "met", title=f"Verdicts, {tables} tables a cell")
     for row in (r for part in shown.values() for r in part["rows"]):
@@ -228,7 +256,7 @@ def main() -> None:
             row["what"], row["must"], row["found"], {True: "yes", False: "NO", None: "—"}[row["met"]]
         )
     Console(width=150).print(table)
-    content = {**circumstances("numpy", "scipy", "pandas"), "parts": shown}
+    content = {**record, "parts": shown}
     total = sum(p["cpu_seconds"] for p in shown.values())
     print(f"wrote {write('verdicts', content, folder)}, {total:.0f} CPU-seconds")
 

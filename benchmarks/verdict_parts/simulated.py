@@ -21,6 +21,7 @@ from benchmarks.verdict_parts.truths import (
     frame,
     hill,
     needing_fewer,
+    side_by_side,
     steeper,
 )
 from frontier.comparison import Comparison, Comparisons
@@ -61,6 +62,12 @@ def false_share(found: Found) -> float:
     """Share of comparisons with a verdict, where there is no difference."""
     told = [c.verdict in ("better", "worse", "crossing") for c in found]
     return float(np.mean(told))
+
+
+def any_false_share(found: Found) -> float:
+    """Share of tables with a verdict on any family, where there is no difference."""
+    told = pd.Series([c.verdict in ("better", "worse", "crossing") for c in found])
+    return float(told.groupby([c.group["layer"] for c in found]).any().mean())
 
 
 def coverage(found: Found, truth: float = 1.0) -> float:
@@ -116,9 +123,7 @@ def five_families(tables: int = 2000) -> pd.DataFrame:
     for i, (truth, noise) in enumerate((("Hill", "5%"), ("Hill", "10%"), ("floor", "5%"), ("Hill", "0.003"))):
         study = Study([TRUTHS[truth]] * 5, [(8, 20, 300)] * 5, NOISES[noise])
         found = compared(study.tables(np.random.default_rng([SEED, 1, i]), tables))
-        false = pd.Series([c.verdict in ("better", "worse", "crossing") for c in found])
-        layer = pd.Series([c.group["layer"] for c in found])
-        rows.append((truth, noise, float(false.groupby(layer).any().mean())))
+        rows.append((truth, noise, any_false_share(found)))
     return pd.DataFrame(rows, columns=["truth", "noise", "any false verdict"])
 
 
@@ -155,11 +160,10 @@ def unlike_noise(tables: int = 2000) -> pd.DataFrame:
         for j, truth in enumerate(("Hill", "power")):
             rng = np.random.default_rng([SEED, 9, i, j])
             noises = [Noise(0.02)] * (len(sizes) - 1) + [Noise(0.02 * times)]
-            families = [
-                Study([TRUTHS[truth]], [(n, 20, 300)], noise).tables(rng, tables).assign(family=name)
-                for n, noise, name in zip(sizes, noises, NAMES, strict=False)
+            studies = [
+                Study([TRUTHS[truth]], [(n, 20, 300)], noise) for n, noise in zip(sizes, noises, strict=True)
             ]
-            found = compared(pd.concat(families, ignore_index=True))
+            found = compared(side_by_side(studies, rng, tables))
             loud = [c for c in found if c.family == NAMES[len(sizes) - 1]]
             design = " v ".join(map(str, sizes)) if len(sizes) == 2 else f"{len(sizes)} × {sizes[0]}"
             rows.append((truth, design, f"{times} times", false_share(loud), coverage(loud)))

@@ -53,6 +53,7 @@ DESIGNS: dict[str, list[tuple[int, float, float]]] = {
 """SAEs and range of L0 of the reference and of the other family."""
 
 NAMES = ("relu", "topk", "gated", "jumprelu", "batch_topk", "matryoshka", "p_anneal")
+NAMES += tuple(f"family {i}" for i in range(len(NAMES) + 1, 31))
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,12 @@ class Study:
             l0 = np.sort(np.geomspace(low, high, points) * np.exp(jitter), axis=1)
             parts.append(frame(NAMES[f], l0, self.noise.on(rng, curve(l0), f > 0)))
         return pd.concat(parts, ignore_index=True)
+
+
+def side_by_side(studies: Sequence[Study], rng: np.random.Generator, count: int) -> pd.DataFrame:
+    """`count` tables of families that have a study each: a size and a noise of its own."""
+    parts = [s.tables(rng, count).assign(family=name) for s, name in zip(studies, NAMES, strict=False)]
+    return pd.concat(parts, ignore_index=True)
 
 
 def frame(family: str, l0: Array, hit: Array) -> pd.DataFrame:
