@@ -1,7 +1,7 @@
 """Tables larger than two families of one seed: many families, a loud one, several seeds of few settings.
 
-Verdicts were once wrong in ways that five families of one seed cannot show: a loud family hid all others, the
-many levels of Holm's procedure hid all of 30, and seeds of few settings counted as places of the curve.
+Verdicts were once wrong in ways that five families of one seed cannot show: a loud family hid all others,
+Holm's level among 30 hid families of three SAEs, and seeds of few settings counted as places of the curve.
 """
 
 from __future__ import annotations
