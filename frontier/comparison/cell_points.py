@@ -24,7 +24,9 @@ def cell_of(members: list[Points], *, floored: bool = False) -> Cell:
     sizes = tuple(len(p.x) for p in members)
     searched = sum(max(p.runs, len(p.x)) for p in members) / sum(sizes)
     settings = tuple(p.n_settings for p in members)
-    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched, floored, settings)
+    repeated = seeds is not None and any(len(np.unique(p.setting)) < len(p.x) for p in members)
+    setting = joined("setting") if repeated else None
+    return Cell(np.log(joined("x")), joined("y"), sizes, se, seeds, searched, floored, settings, setting)
 
 
 def called(members: list[Points], point: int) -> tuple[int, str]:

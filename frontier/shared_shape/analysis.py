@@ -122,7 +122,8 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         widened = widenings(layout, places, y, errors, cells)
         best = np.flatnonzero(models.best[rows] == k)
         of_best = places[0][best], places[1][best]
-        own = scatters(layout, of_best, y[best], errors.take(best), [widened[i] for i in best])
+        of_cells = [widened[i] for i in best], [cells[i] for i in best]
+        own = scatters(layout, of_best, y[best], errors.take(best), *of_cells)
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
         inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:

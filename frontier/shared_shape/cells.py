@@ -47,6 +47,8 @@ class Cell:
         Whether the best y may be another than 0 (a cross-entropy, a metric of the user's).
     settings : tuple of int, optional
         Places on its curve that each family's points stand for, where that is fewer than points.
+    setting : (points,), optional
+        Index of the setting, where settings were run with several seeds.
     """
 
     z: Array
@@ -57,14 +59,18 @@ class Cell:
     runs_per_kept: float = 1.0
     floored: bool = False
     settings: tuple[int, ...] = ()
+    setting: NDArray[np.intp] | None = None
 
     def only(self, families: Sequence[int]) -> Cell:
         """The cell of some of its families."""
         on = self.points_of(families)
         se = None if self.se is None else self.se[on]
-        seeds = None if self.seeds is None else self.seeds[on]
+        seeds, setting = (None if v is None else v[on] for v in (self.seeds, self.setting))
         sizes, settings = (tuple(of[f] for f in families) for of in (self.sizes, self.places))
-        return replace(self, z=self.z[on], y=self.y[on], sizes=sizes, se=se, seeds=seeds, settings=settings)
+        return replace(
+            self, z=self.z[on], y=self.y[on], sizes=sizes, se=se, seeds=seeds, settings=settings,
+            setting=setting,
+        )  # fmt: skip
 
     def points_of(self, families: Sequence[int]) -> NDArray[np.intp]:
         """Places of the points of some families, in their order."""
@@ -75,6 +81,29 @@ class Cell:
     def places(self) -> tuple[int, ...]:
         """Places on its curve that each family's points stand for."""
         return self.settings or self.sizes
+
+    @cached_property
+    def own_setting(self) -> NDArray[np.intp] | None:
+        """Index of each point's setting of its family; None where none is known to be run again."""
+        if self.setting is None or self.seeds is None:
+            return None
+        family = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        own = np.unique(np.stack([family, self.setting]), axis=1, return_inverse=True)[1]
+        return np.ravel(own)
+
+    @cached_property
+    def along(self) -> NDArray[np.intp]:
+        """Order of the points along each family: by log L0; seeds of a setting by their number, at its mean.
+
+        Noise in L0 moves a run along its curve and off it, so that by their own L0 seeds of one setting seem
+        to err alike.
+        """
+        own = self.own_setting
+        if own is None or self.seeds is None:
+            return np.arange(len(self.z))
+        family = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        middle = (np.bincount(own, self.z) / np.bincount(own))[own]
+        return np.lexsort((self.seeds, middle, family))
 
     @cached_property
     def distinct(self) -> tuple[int, ...]:

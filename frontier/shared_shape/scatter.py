@@ -40,6 +40,8 @@ class Widened:
         Whether settings were run with several seeds.
     seeds : float
         Where seeds are the unit: mean square between them over that of the residuals.
+    settings : float
+        The same of settings run with several seeds: what the shape misses does not shrink with seeds.
     selection : float
         Root of runs over those on the Pareto sets: what is left of a search scatters less than its runs did,
         and its residuals tell too little. By simulation: see "equal search" of `make verdicts`.
@@ -58,11 +60,12 @@ class Widened:
     p_unequal: float = 1.0
     spreads: tuple[float, ...] = ()
     loud: tuple[int, ...] = ()
+    settings: float = 1.0
 
     @property
     def inflation(self) -> float:
         """All together."""
-        return self.seeds * self.selection
+        return (self.seeds + self.settings - 1) * self.selection
 
     @property
     def quiet(self) -> tuple[int, ...]:
@@ -114,10 +117,11 @@ def widenings(layout: Layout, places: Places, y: Array, errors: Errors, cells: l
         seeds = None
         if cell.seeds is not None:
             seeds = between_seeds(cell, free.residuals[i], float(np.sqrt(free.rss[i] / df)), df)
-        between, df_between = seeds or (1.0, float(df))
+        between, df_seeds = seeds or (1.0, float(df))
+        settings, df_settings = between_settings(cell, free.residuals[i], df)
         own = float(p[i]), tuple(spreads[i].tolist()), tuple(np.flatnonzero(loud[i]).tolist())
-        selection = float(np.sqrt(cell.runs_per_kept))
-        out.append(Widened(seeds is not None, between, selection, df_between, *own))
+        selection, least = float(np.sqrt(cell.runs_per_kept)), min(df_seeds, df_settings)
+        out.append(Widened(seeds is not None, between, selection, least, *own, settings))
     return out
 
 
@@ -132,20 +136,22 @@ def _better(both: tuple[Fitted, Fitted]) -> Fitted:
 
 
 def scatters(
-    layout: Layout, places: Places, y: Array, errors: Errors, widened: list[Widened]
+    layout: Layout, places: Places, y: Array, errors: Errors, widened: list[Widened], cells: list[Cell]
 ) -> list[Scatter]:
     """The scatter of each cell of a batch around the free model, where that fits better.
 
     Curves that are one but for their place leave no bend where each lies on the other, curves that cross none
     where they are: a bend is what both leave.
     """
+    if not cells:
+        return []
     both = _fitted(layout, places, y, errors)
     free, ranks = _better(both), ranks_of(places[0], y)
     df = y.shape[-1] - layout.n_free
     sigma = np.sqrt(free.rss / df)
     lack = np.fmax(*(_lack_of_fit(layout, z, fit, ranks, df) for z, fit in zip(places, both, strict=True)))
     own_bend = np.fmax(*(_own_bend(layout, z, fit, widened) for z, fit in zip(places, both, strict=True)))
-    rho, p_rho = _autocorrelation(free, layout.sizes, ranks)
+    rho, p_rho = _autocorrelation(free, layout.sizes, ranks, np.stack([c.along for c in cells]))
     farthest, p_farthest = _outlier(free, layout.family)
     return [
         Scatter(
@@ -197,8 +203,10 @@ def _least_likely(square: Array, total: Array, df: Array | int) -> tuple[NDArray
     return np.argmin(p, axis=-1), np.minimum(p.min(-1), 1.0)
 
 
-def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Lag-1 correlation of the errors along the families, and the p value of none.
+def _autocorrelation(
+    free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.intp], along: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Lag-1 correlation of the errors along the families (`Cell.along`), and the p value of none.
 
     Residuals of a fit are negatively correlated though the errors are not, so that the statistic is held
     against fits of independent normal errors, and its excess over what these have on average against that of
@@ -209,7 +217,8 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
     inner = np.setdiff1d(np.arange(n - 1), np.cumsum(sizes)[:-1] - 1)
     if len(inner) < MANY_PAIRS:
         return np.zeros(cells), np.ones(cells)
-    q = free.basis.whole
+    ranks, residuals = np.take_along_axis(ranks, along, 1), np.take_along_axis(free.residuals, along, 1)
+    q = np.take_along_axis(free.basis.whole, along[..., None], axis=1)
     null = _refitted(_normal_errors(n), ranks, q, inner)
     aq, cq = _beside(q, inner), _correlated(q, sizes)
     qaq, qcq = np.swapaxes(q, -1, -2) @ aq, np.swapaxes(q, -1, -2) @ cq
@@ -217,8 +226,8 @@ def _autocorrelation(free: Fitted, sizes: tuple[int, ...], ranks: NDArray[np.int
     half = (HALF * len(inner) - 2 * (aq * cq).sum((-1, -2)) + np.trace(qaq @ qcq, axis1=-2, axis2=-1)) / (
         n - np.trace(qcq, axis1=-2, axis2=-1)
     )
-    exact = (free.residuals**2).mean(-1) < EXACT
-    observed = np.where(exact, -np.inf, _lagged(free.residuals, inner))
+    exact = (residuals**2).mean(-1) < EXACT
+    observed = np.where(exact, -np.inf, _lagged(residuals, inner))
     rho = HALF * (observed - expected) / np.maximum(half - expected, 0.05)
     reached = (null >= observed[:, None]).sum(-1)
     return np.clip(rho, 0.0, MOST_CORRELATED), (1 + reached) / (1 + null.shape[-1])
@@ -287,3 +296,23 @@ def between_seeds(cell: Cell, residuals: Array, sigma: float, df: int) -> tuple[
     if fdtrc(free, df, ratio) > POOLED:
         return 1.0, float(df)
     return max(ratio, 1.0), float(free)
+
+
+def between_settings(cell: Cell, residuals: Array, df: int) -> tuple[float, float]:
+    """Mean square between settings run with several seeds over the residuals', and its degrees of freedom.
+
+    What a shape misses is common to the seeds of a setting: it is the lack of fit of replicated designs.
+    Where it exceeds what seeds scatter within settings (Bancroft's rule), curves err as it says; else (1, df).
+    Source: Draper & Smith (1998), Applied Regression Analysis, section 2.1.
+    """
+    own = cell.own_setting
+    if own is None:
+        return 1.0, float(df)
+    squares, less_one = between_classes(residuals, own)
+    total, inside = float((residuals**2).sum()), len(residuals) - less_one - 1
+    between = df - inside
+    if between < 1 or inside < 1 or total <= EXACT * len(residuals):
+        return 1.0, float(df)
+    if fdtrc(between, inside, squares / between / max((total - squares) / inside, EXACT)) > POOLED:
+        return 1.0, float(df)
+    return max(squares / between / (total / df), 1.0), float(between)
