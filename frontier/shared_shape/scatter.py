@@ -302,7 +302,7 @@ def between_settings(cell: Cell, residuals: Array, df: int) -> tuple[float, floa
     """Mean square between settings run with several seeds over the residuals', and its degrees of freedom.
 
     What a shape misses is common to the seeds of a setting: it is the lack of fit of replicated designs.
-    Where it exceeds what seeds scatter within settings (Bancroft's rule), curves err as it says; else (1, df).
+    Where it exceeds what seeds scatter within settings (Bancroft's rule), curves err by it. Else (1, df).
     Source: Draper & Smith (1998), Applied Regression Analysis, section 2.1.
     """
     own = cell.own_setting
