@@ -196,9 +196,10 @@ def _place(c):
 def test_blocks_of_any_size_give_the_same(monkeypatch, block):
     """Cells one by one, and one cell's patterns in parts: memory is bounded, numbers are not touched."""
     z, logs = points(cells=5)
-    whole = scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE] * 5)
+    cells = [Cell(a, np.exp(b), LAYOUT.sizes) for a, b in zip(z, logs, strict=True)]
+    whole = scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE] * 5, cells)
     monkeypatch.setattr("frontier.shared_shape.flips.BLOCK", block)
-    for pair in zip(whole, scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE] * 5), strict=True):
+    for pair in zip(whole, scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE] * 5, cells), strict=True):
         one, other = ({**vars(s), "widened": 0} for s in pair)
         assert other == pytest.approx(one, rel=1e-9, nan_ok=True)
 
@@ -314,7 +315,8 @@ def test_neighbours_that_err_alike_are_noticed():
         for i in [*range(1, 8), *range(9, 16)]:
             e[:, i] = rho * e[:, i - 1] + np.sqrt(1 - rho**2) * e[:, i]
         y = np.exp(-2 - z + 0.05 * e)
-        found = scatters(LAYOUT, (z, z), y, LOG, [ALONE] * len(z))
+        cells = [Cell(a, b, LAYOUT.sizes) for a, b in zip(z, y, strict=True)]
+        found = scatters(LAYOUT, (z, z), y, LOG, [ALONE] * len(z), cells)
         shares.append(np.mean([s.p_autocorrelation < 0.1 for s in found]))
     assert 0.05 < shares[0] < 0.15 and shares[1] > 0.4
     # One in as many as were looked at, the data among them: Phipson & Smyth (2010).
@@ -325,7 +327,8 @@ def test_neighbours_that_err_alike_are_noticed():
 def test_the_correlation_of_neighbours_is_that_of_dense_matrices(seed):
     """E r'Ar / E r'r of residuals r = Me, for independent errors and for correlation 1/2, n by n."""
     z, logs = points(seed=seed, cells=1)
-    (found,) = scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE])
+    cell = Cell(z[0], np.exp(logs)[0], LAYOUT.sizes)
+    (found,) = scatters(LAYOUT, (z, z), np.exp(logs), LOG, [ALONE], [cell])
     x, family = LAYOUT.columns(z, moved=True)[0], np.repeat([0, 1], 8)
     far = np.abs(np.subtract.outer(np.arange(16), np.arange(16)))
     same = np.equal.outer(family, family)
