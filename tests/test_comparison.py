@@ -627,7 +627,7 @@ def test_what_a_shape_misses_does_not_shrink_with_seeds():
 
 
 def test_seeds_of_a_setting_do_not_seem_to_err_alike_by_their_own_l0():
-    """Noise in L0 sorts the seeds of a setting by their error. Without dependence a quarter of p are below .25.
+    """Noise in L0 sorts the seeds of a setting by their error. Of none a quarter of p values are below .25.
 
     By their own L0 they seemed to in 80 %.
     """
