@@ -246,7 +246,7 @@ def _cells(shape: SharedShape, truth: Array, rng: np.random.Generator) -> list[C
     fitted = _expected(shape, shape.z + shifts)
     hits = shape.errors.observed(fitted, shape.sigma * rng.standard_normal(fitted.shape))
     floored = not falls_to_zero(shape.y_name)
-    return [Cell(shape.z, y, sizes, runs_per_kept=shape.runs_per_kept, floored=floored) for y in hits]
+    return [shape.cell_of(y, floored=floored) for y in hits]
 
 
 def _expected(shape: SharedShape, z: Array) -> Array:

@@ -51,6 +51,10 @@ class SharedShape(Result):
         Whether seeds are the unit.
     runs_per_kept : float
         Runs over those that are compared, where a search was narrowed to its Pareto sets.
+    places : tuple of int
+        Places on its curve that each family's points stand for; empty for as many as points.
+    setting, seed : tuple of int, (points,)
+        Indices of each point's, where settings were run with several seeds; else empty.
     """
 
     group: Group
@@ -71,6 +75,9 @@ class SharedShape(Result):
     p_autocorrelation: float
     by_seed: bool
     runs_per_kept: float = 1.0
+    places: tuple[int, ...] = ()
+    setting: tuple[int, ...] = ()
+    seed: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -79,11 +86,22 @@ class SharedShape(Result):
         """The result behind an analysed cell; the reference is the first of `families`."""
         s = shape.scatter
         names = tuple(f for f, n in zip(families, cell.sizes, strict=True) for _ in range(n))
+        setting, seed = (() if v is None else tuple(v.tolist()) for v in (cell.setting, cell.seeds))
         return cls(
             group, families[0], y_name, names,
             cell.z, cell.y, {f: float(v) for f, v in zip(families, shape.shifts, strict=True)},
             shape.coefficients, shape.middle, shape.spread, shape.constant, s.sigma, s.df, s.p_lack_of_fit,
-            s.autocorrelation, s.p_autocorrelation, s.widened.by_seed, cell.runs_per_kept,
+            s.autocorrelation, s.p_autocorrelation, s.widened.by_seed, cell.runs_per_kept, cell.settings,
+            setting, seed,
+        )  # fmt: skip
+
+    def cell_of(self, y: Array, *, floored: bool) -> Cell:
+        """A cell of the same families, L0, settings and seeds with other hits."""
+        sizes = tuple(self.names.count(f) for f in self.shifts)
+        setting, seeds = (np.array(v) if v else None for v in (self.setting, self.seed))
+        return Cell(
+            self.z, y, sizes, seeds=seeds, runs_per_kept=self.runs_per_kept, floored=floored,
+            settings=self.places, setting=setting,
         )  # fmt: skip
 
     @property
