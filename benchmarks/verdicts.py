@@ -179,7 +179,8 @@ def on_larger_tables(frame: pd.DataFrame) -> list[Row]:
             false = cells["any false verdict"].max()
             must = "any told apart ≤ 5 %, coverage 93 to 97.5 %"
             met = bool(false <= 0.05 and covered.between(0.93, 0.975).all())
-            rows.append(Row(f"equal: {key[0]}", must, f"{false:.1%} {of}, coverage {covered.min():.1%}", met))
+            span = sorted({f"{covered.min():.1%}", f"{covered.max():.1%}"})
+            rows.append(Row(f"equal: {key[0]}", must, f"{false:.1%} {of}, coverage {' to '.join(span)}", met))
     return rows
 
 
