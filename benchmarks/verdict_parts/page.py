@@ -38,9 +38,10 @@ at one end of either family's SAEs (Hill, 8 v 8); there the degree that eight SA
 
 A reference that bends otherwise than the others (in the next power of log L0 beyond those in which families may differ, F test) is
 doubted, with the interpolated potencies. Of tables of one shape (5 and 10 % noise, 5 to 16 SAEs of 2, 3 or 5 families, 400 tables
-each) it is said in 2.5 to 6.8 %, and in up to 16 where the reference has 5 SAEs and errs three times as much as four or six others.
-Where the reference falls almost straight and the others ever more steeply it is said in 15 to 66 % (6 and 8 SAEs) and 31 to 93 %
-(12 and 16). That one interpolated potency lies outside the limits is no such sign: it does in 3 to 48 % of tables of one shape, two
+each) its p value is below .05 in 2.5 to 6.8 %, and in up to 16 where the reference has 5 SAEs and errs three times as much as four
+or six others; where the reference falls almost straight and the others ever more steeply, in 15 to 66 % (6 and 8 SAEs) and 31 to
+93 % (12 and 16). It is said where, besides, an interpolated potency is farther from the other than half of half the interval: of
+tables of one shape that is no polynomial (18 designs, 200 tables each) in 0.5 to 10 %. That one interpolated potency lies outside the limits is no such sign: it does in 3 to 48 % of tables of one shape, two
 points being noisier than a curve through all, and says no more of the bent ones.
 
 {unlike(record["parts"]["unlike noise"]["cells"])}
