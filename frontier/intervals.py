@@ -6,6 +6,7 @@ quantiles of t or F(1, N - p), never 1.96: at 5 points the latter covers 85 % wh
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -37,7 +38,7 @@ class Interval(Result):
     level: float = 0.95
 
     def __str__(self) -> str:
-        return interval_cell(self.estimate, self.low, self.high)
+        return "undefined" if math.isnan(self.estimate) else interval_cell(self.estimate, self.low, self.high)
 
     def __float__(self) -> float:
         return self.estimate

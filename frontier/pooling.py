@@ -85,7 +85,8 @@ class PooledRatio(Result):
         """The pooled ratio and whether it holds across the board."""
         cell = interval_cell(self.ratio, self.low, self.high)
         count = plural(len(self.cells), "cell")
-        head = f"{self.quantity} of {self.family} against {self.reference}: {cell} over {count}"
+        what = self.quantity.replace("_", " ")
+        head = f"{what} of {self.family} against {self.reference}: {cell} over {count}"
         noise = f"Q = {number(self.q)}, p {p_value_text(self.p_heterogeneity)}"
         if not self.p_heterogeneity < 0.05:
             return f"{head}; no difference between the cells is found ({noise})."
@@ -115,7 +116,9 @@ class PooledRatio(Result):
         rows.append(("pooled", pooled, number(len(self.cells) - 1), "1"))
         headers = ("cell", f"ratio [{100 * self.level:g} %]", "df", "weight")
         remarks = (self.sentence, *(f"left out: {x}" for x in self.left_out))
-        return View(f"Pooled {self.quantity}", headers, tuple(rows), remarks, placed(self.doubts))
+        return View(
+            f"Pooled {self.quantity.replace('_', ' ')}", headers, tuple(rows), remarks, placed(self.doubts)
+        )
 
 
 @recorded
@@ -166,10 +169,9 @@ def pool_ratios(
     every = [*ratios, *getattr(ratios, "without", ())]
     rows = [r for r in every if r.quantity == quantity and (family is None or r.family == family)]
     if not rows:
-        known = sorted({(r.quantity, r.family) for r in every})
-        raise ValueError(
-            f"no ratio of {quantity}{f' of {family}' if family else ''}; there are {listed(known, 8)}"
-        )
+        known = sorted({f"{r.quantity} of {r.family}" for r in every})
+        wanted = f"{quantity}{f' of {family}' if family else ''}"
+        raise ValueError(f"no ratio of {wanted}; there are {listed(known, 8) or 'none at all'}")
     if len({r.family for r in rows}) > 1:
         raise ValueError(f"name the family to pool: {listed(sorted({r.family for r in rows}))}")
     names = [(r.reference, *r.group.items()) for r in rows]

@@ -15,7 +15,7 @@ from frontier.calibration import Truth
 from frontier.cli_options import ErrorsName
 from frontier.curves import HILL, LINEAR, POWER
 from frontier.errors import ADDITIVE, ERRORS, LOG, RELATIVE, TwoComponent, errors_model, errors_named
-from frontier.fits.errors_model import choose_errors, restricted_log_likelihood, two_component
+from frontier.fits.errors_model import choose_errors, knees_of, restricted_log_likelihood
 from frontier.intervals import profile
 from frontier.problems import Problem, parameter
 
@@ -182,7 +182,7 @@ def test_both_parts_of_the_noise_are_recovered():
 
 def test_the_fixed_part_is_no_smaller_than_a_known_standard_error():
     cell = [(*noisy(0.1, 0.05, 0.0, seed), np.ones(8)) for seed in range(4)]
-    free, bound = (two_component(HILL, [cell], {"top": 1.0}, se)[0].knee_value for se in (0.0, 0.003))
+    free, bound = (knees_of(HILL, [cell], {"top": 1.0}, se)[0].likeliest for se in (0.0, 0.003))
     assert free * 0.05 < 0.001 and 0.04 < bound < 0.1
 
 

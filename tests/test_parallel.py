@@ -86,6 +86,13 @@ def test_what_cannot_be_tested_is_said(fits):
         shared_fit(fits, ["top"])
     with pytest.raises(ValueError, match="two or more fits"):
         shared_fit(fits[:1], ["n"])
+    with pytest.raises(ValueError, match="each once; found 2 fits"):
+        shared_fit([fits[0], fits[0]], ["n"])
+    with pytest.raises(ValueError, match=r"name what the fits share: k, n, say"):
+        shared_fit(fits, [])
+    power = frontier.fit_points(fits[0].x, fits[0].y, "power", errors="additive")
+    with pytest.raises(ValueError, match="fits of one curve, found hill, power"):
+        shared_fit([fits[0], power], ["n"])
     assert (
         "Parallel curves" in repr(parallelism(*fits)) and "Shared n" in shared_fit(fits, ["n"])._repr_html_()
     )

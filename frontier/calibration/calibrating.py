@@ -13,17 +13,20 @@ from frontier.fits.frontier_fits import FrontierFits
 from frontier.records import recorded
 from frontier.renamed import parameters
 
+POTENCY = 1.2
+"""That is to be seen, where none is asked for."""
+
 
 @overload
 def calibrate(
-    source: FrontierFits, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
+    source: FrontierFits, reference: str | None = None, *, at: float | None = None, potency: float = POTENCY,
     replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,
 ) -> Calibration: ...  # fmt: skip
 
 
 @overload
 def calibrate(
-    source: Any, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
+    source: Any, reference: str | None = None, *, at: float | None = None, potency: float = POTENCY,
     replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,
 ) -> VerdictCalibration: ...  # fmt: skip
 
@@ -31,7 +34,7 @@ def calibrate(
 @parameters(tables="replicates", fits="source")
 @recorded
 def calibrate(
-    source: Any, reference: str | None = None, *, at: float | None = None, potency: float = 1.2,
+    source: Any, reference: str | None = None, *, at: float | None = None, potency: float = POTENCY,
     replicates: int | None = None, seed: int = 0, progress: Callable[[str], None] | None = None,
 ) -> Calibration | VerdictCalibration:  # fmt: skip
     """How often verdicts and intervals are right on tables like the user's, simulated and analysed anew.
@@ -83,7 +86,11 @@ def calibrate(
     >>> sorted({c.quantity for c in found.coverages})
     ['k', 'k ratio', 'n', 'relative potency']
     """
+    if replicates is not None and replicates < 1:
+        raise ValueError(f"replicates must be 1 or more; found {replicates!r}")
     if isinstance(source, FrontierFits):
+        if potency != POTENCY:
+            raise ValueError("potency= is for a comparison: calibrate(table, potency=...)")
         return of_fits(source, reference, at, replicates, seed, progress)
     if at is not None:
         raise ValueError("at= is for fits: the potency of a comparison is read at the middle of each range")

@@ -67,6 +67,18 @@ class Truth:
         value = self.parameters[quantity.name]
         return math.log(value) if quantity.name in curve.positive else value
 
+    def logarithm(self, quantity: Quantity) -> float:
+        """The logarithm of the true value; NaN where there is none."""
+        if quantity.kind == "x_at":
+            value = float(curve_named(self.curve).x_at(float(np.asarray(quantity.at)), self.parameters))
+        else:
+            value = self.parameters[quantity.name]
+        return math.log(value) if value > 0 else math.nan
+
+
+LogValues = tuple[Array, Array, Array]
+"""Logarithms, their standard errors and degrees of freedom, (tables,) each."""
+
 
 @dataclass(frozen=True)
 class Simulated:
@@ -114,7 +126,11 @@ def of_fits(
         if "k" not in fit.problem.free_names:
             del quantities["k ratio"]
         for label, quantity in quantities.items():
-            gap = Truth.of(fit).working(quantity) - Truth.of(ref).working(quantity)
+            gap = Truth.of(fit).logarithm(quantity) - Truth.of(ref).logarithm(quantity)
+            if at is not None and label != "k ratio" and not math.isfinite(gap):
+                raise ValueError(
+                    f"at={at:g} is no hit that the curves of {fit.name} and {ref.name} both reach"
+                )
             if math.isfinite(gap):
                 low, high = _welch(*pair, quantity, level)
                 found.append(coverage(fit.group, label, gap, low, high, level))
@@ -182,28 +198,40 @@ def _pairs(fits: FrontierFits, reference: str | None) -> list[tuple[CurveFit, Cu
 
 
 def _welch(one: Simulated, two: Simulated, quantity: Quantity, level: float) -> tuple[Array, Array]:
-    """Limits of the difference of working values, with the standard errors that ratios of fits have."""
-    known = [_error(s, quantity, level) for s in (one, two)]
-    return welch_limits(one.estimate, two.estimate, quantity, level, known)
+    """Limits of the log ratio as ratios of fits have them, table by table."""
+    together = one.shared is two.shared
+    a, b = (_logarithm(s, quantity, level, together=together) for s in (one, two))
+    return _limits(a, b, level)
 
 
-def _error(simulated: Simulated, quantity: Quantity, level: float) -> Array:
-    """Standard errors on the working scale; of two components by the limits, which count the knee."""
+def _logarithm(simulated: Simulated, quantity: Quantity, level: float, *, together: bool) -> LogValues:
+    """As `logarithms`; standard errors by limits where these count (`counts_alone`)."""
     estimate, shared = simulated.estimate, simulated.shared
-    se = estimate.working(quantity)[1]
-    if not any(n.name == KNEE for n in shared[0]):
-        return se
+    value, se, df = logarithms(estimate, quantity)
+    if not any(n.name == KNEE or not together for n in shared[0]):
+        return value, se, df
     found = intervals_with(estimate, shared, quantity, level, OVER_SHARED)
     with np.errstate(divide="ignore", invalid="ignore"):
         low, high = np.log(np.array([(i.low, i.high) for i in found]).T)
-    return error_of_limits(se, low, high, estimate.problem.df, level)
+    return value, error_of_limits(value, se, low, high, df, level), df
 
 
-def welch_limits(
-    one: Estimate, two: Estimate, quantity: Quantity, level: float, errors: Sequence[Array] | None = None
-) -> tuple[Array, Array]:
-    """Limits of the difference of working values, column by column (the log ratio of `log_ratio.welch`)."""
-    (a, sa), (b, sb) = one.working(quantity), two.working(quantity)
-    sa, sb = (sa, sb) if errors is None else errors
-    reach = welch_reach(sa**2, one.problem.df, sb**2, two.problem.df, level)
+def logarithms(estimate: Estimate, quantity: Quantity) -> LogValues:
+    """A positive quantity's logarithm, its standard error by the delta method, and its degrees of freedom."""
+    working, se = estimate.working(quantity)
+    readable = estimate.readable(quantity, working)
+    log = quantity.kind == "x_at" or quantity.name in estimate.problem.curve.positive
+    inner = np.exp(working) if log and estimate.problem.curve.log_x else np.ones_like(working)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(readable), np.abs(inner / readable) * se, estimate.problem.df
+
+
+def _limits(one: LogValues, two: LogValues, level: float) -> tuple[Array, Array]:
+    (a, sa, df_a), (b, sb, df_b) = one, two
+    reach = welch_reach(sa**2, df_a, sb**2, df_b, level)
     return a - b - reach, a - b + reach
+
+
+def welch_limits(one: Estimate, two: Estimate, quantity: Quantity, level: float) -> tuple[Array, Array]:
+    """Limits of the log ratio of a positive quantity, column by column (`log_ratio.welch`)."""
+    return _limits(logarithms(one, quantity), logarithms(two, quantity), level)

@@ -166,12 +166,10 @@ def verdict_rates(
     Raises
     ------
     ValueError
-        A potency of 1, or not above 0; fewer than one replicate.
+        A potency of 1, or not above 0.
     """
     if not (math.isfinite(potency) and potency > 0 and potency != 1):
         raise ValueError(f"potency must be a factor above 0 and not 1, such as 1.2; found {potency!r}")
-    if replicates < 1:
-        raise ValueError(f"replicates must be 1 or more; found {replicates!r}")
     rng = np.random.default_rng(seed)
     level = found.comparisons[0].potency.level if found.comparisons else 0.95
     cells = []

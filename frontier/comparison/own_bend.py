@@ -64,12 +64,12 @@ def _beside(family: str, pair: Pair, seen: float, level: float) -> str:
 
 def _span(ratios: Sequence[float]) -> str:
     """By how much all potencies lie above, or below, the interpolated ones; nothing of a single one."""
-    low, high = (100 * (v - 1) for v in (min(ratios), max(ratios)))
+    low, high = (round(100 * (v - 1)) for v in (min(ratios), max(ratios)))
     if len(ratios) < 2:
         return ""
     everyone = "both" if len(ratios) == 2 else f"all {len(ratios)}"
-    if low > 0:
-        return f"; {everyone} lie {low:.0f} to {high:.0f} % above interpolation"
-    if high < 0:
-        return f"; {everyone} lie {-high:.0f} to {-low:.0f} % below interpolation"
-    return f"; {everyone} lie {-low:.0f} % below to {high:.0f} % above interpolation"
+    if min(low, high) < 0 < max(low, high):
+        return f"; {everyone} lie {-low} % below to {high} % above interpolation"
+    near, far = sorted((abs(low), abs(high)))
+    span = f"{far} %" if near == far else f"{near} to {far} %"
+    return f"; {everyone} lie {span} {'above' if high > 0 else 'below'} interpolation"

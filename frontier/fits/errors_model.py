@@ -120,18 +120,6 @@ def _preferred(total: Array, usual: int) -> int:
     return 2 if total[2] > max(total[plain] + least, other) else plain
 
 
-def two_component(
-    curve: Curve,
-    cells: Sequence[Sequence[Data]],
-    fixed: Mapping[str, float],
-    known_se: ArrayLike = 0.0,
-    *,
-    of_y: bool = False,
-) -> list[TwoComponent]:
-    """Two components per cell, each with its likeliest knee (`knees_of`)."""
-    return [TwoComponent(n.likeliest) for n in knees_of(curve, cells, fixed, known_se, of_y=of_y)]
-
-
 def knees_of(
     curve: Curve,
     cells: Sequence[Sequence[Data]],

@@ -263,10 +263,12 @@ def _ratio(
 ) -> Ratio:  # fmt: skip
     level = fit.level if level is None else level
     refuse_unlike(fit, reference)
-    one, two = (known.logarithm(f, quantity, level) for f in (fit, reference))
+    one = known.logarithm(fit, reference, quantity, level)
+    two = known.logarithm(reference, fit, quantity, level)
     on_log_scale = quantity.kind == "x_at" or name in fit.problem.curve.positive
     shifted = quantity.kind == "x_at" and bool(fit.problem.offset or reference.problem.offset)
-    if method == "profile" and on_log_scale and fit.problem.curve.log_x and not shifted:
+    held = bool(fit.shared or reference.shared)  # a profile of both would hold what was estimated beside them
+    if method == "profile" and on_log_scale and fit.problem.curve.log_x and not (shifted or held):
         found = lr.pooled_profile(fit.estimate, reference.estimate, quantity, level)
     elif method == "mover":
         found = lr.mover(one, two, level)

@@ -32,8 +32,8 @@ class Known:
         """The same, with the intervals of the x at which these fits reach these heights."""
         return replace(self, reached=intervals_at(asked, level))
 
-    def logarithm(self, fit: CurveFit, quantity: Quantity, level: float) -> LogEstimate:
-        """A quantity of a fit as a logarithm; of a parameter, at the fit's level, by the interval it has."""
+    def logarithm(self, fit: CurveFit, other: CurveFit, quantity: Quantity, level: float) -> LogEstimate:
+        """A quantity of a fit as a logarithm, beside another's; of a parameter by the interval it has."""
         estimate = self.estimates.get(id(fit))
         if quantity.kind == "parameter":
             own = (
@@ -41,13 +41,22 @@ class Known:
             )
         else:
             own = self.reached.get((id(fit), float(np.asarray(quantity.at))))
-        method = "wald" if quantity.kind == "height" else fit.interval_method
+        method = "wald" if quantity.kind == "height" and not fit.shared else fit.interval_method
         if own is None and fit.shared:
             own = fit.interval_of(quantity, level=level, method=method)
         return log_estimate(
             fit.estimate if estimate is None else estimate, quantity, level, method, own,
-            by_limits=any(n.name == KNEE for n in fit.shared),
+            by_limits=counts_alone(fit, other),
         )  # fmt: skip
+
+
+def counts_alone(fit: CurveFit, other: CurveFit) -> bool:
+    """Whether a fit's standard errors beside another's must count what was estimated with its curve.
+
+    An L* that both share moves both alike, and hardly their ratio; one of its own moves the ratio, and a knee
+    its noise.
+    """
+    return any(n.name == KNEE or n not in other.shared for n in fit.shared)
 
 
 NOTHING = Known()

@@ -77,19 +77,26 @@ def log_estimate(
         low = float(np.log(max(own.low, 0.0)))
         high = float(np.log(own.high)) if own.high > 0 else math.nan
     slope = _log_slope(estimate, quantity, working, readable)
-    df, se = float(estimate.problem.df[0]), abs(slope) * se
-    se = float(error_of_limits(se, low, high, df, level)) if by_limits else se
-    return LogEstimate(math.log(readable), se, df, low, high)
+    value, df, se = math.log(readable), float(estimate.problem.df[0]), abs(slope) * se
+    se = float(error_of_limits(value, se, low, high, df, level)) if by_limits else se
+    return LogEstimate(value, se, df, low, high)
 
 
-def error_of_limits(se: ArrayLike, low: ArrayLike, high: ArrayLike, df: ArrayLike, level: float) -> Array:
-    """The standard error that limits tell, t^-1 times half their distance, where that is more than `se`.
+def error_of_limits(
+    value: ArrayLike, se: ArrayLike, low: ArrayLike, high: ArrayLike, df: ArrayLike, level: float
+) -> Array:
+    """The standard error that limits tell, their mean distance over t, where that is more than `se`.
 
-    Of limits that count what the delta method does not: the knee of two components.
+    Of limits that count what the delta method does not: a knee, or an L*, that was estimated. Where one is
+    open, the other one's distance.
     """
-    half = (np.asarray(high, dtype=float) - np.asarray(low, dtype=float)) / 2
-    reach = t_quantile(np.asarray(df, dtype=float), level)
-    return np.fmax(se, np.where(np.isfinite(half), half, np.nan) / reach)
+    value, low, high = (np.asarray(v, dtype=float) for v in (value, low, high))
+    below, above = value - low, high - value
+    below, above = np.where(np.isfinite(below), below, above), np.where(np.isfinite(above), above, below)
+    with np.errstate(invalid="ignore"):
+        far = (below + above) / 2
+    far = np.where(np.isfinite(far), far, np.nan)
+    return np.fmax(se, far / t_quantile(np.asarray(df, dtype=float), level))
 
 
 def welch(one: LogEstimate, two: LogEstimate, level: float) -> LogRatio:

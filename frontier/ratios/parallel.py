@@ -15,14 +15,18 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import fdtrc
 
+from frontier.curves import VANISHING
 from frontier.distributions import f_test, two_sided, welch_df
 from frontier.errors import Errors
 from frontier.fits.curve_fit import CurveFit
+from frontier.fits.frontier_fits import FrontierFits
 from frontier.problems import Array, Problem, parameter
+from frontier.ratios.known import counts_alone
+from frontier.ratios.log_ratio import error_of_limits
 from frontier.records import recorded
 from frontier.results import Result
 from frontier.views import View
-from frontier.wording import listed, number, p_value_cell
+from frontier.wording import listed, number, p_value_cell, plural
 
 Data = tuple[Array, Array, Array]
 """x, y and weights of one group."""
@@ -62,8 +66,8 @@ class SharedFit(Result):
         rows += [(p, number(v), g) for g, own in self.separate.items() for p, v in own.items()]
         dfs = f"{number(self.df - self.df_separate)}, {number(self.df_separate)}"
         remark = (
-            f"F({dfs}) = {number(self.f)}, p = {p_value_cell(self.p_f)}; with a variance per group (Welch): "
-            f"p = {p_value_cell(self.p_welch)}"
+            f"equal in all groups: p = {p_value_cell(self.p_welch)} (Welch, a variance per group); with one "
+            f"variance for all F({dfs}) = {number(self.f)}, p = {p_value_cell(self.p_f)}"
         )
         return View(f"Shared {listed(self.shared)}", ("parameter", "value", "group"), tuple(rows), (remark,))
 
@@ -97,7 +101,7 @@ class Parallelism(Result):
 
 
 @recorded
-def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
+def shared_fit(fits: Sequence[CurveFit] | FrontierFits, shared: Sequence[str]) -> SharedFit:
     """The fits' groups fitted again with the parameters `shared` in common.
 
     Parameters
@@ -108,7 +112,8 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
     Raises
     ------
     ValueError
-        When the fits differ in curve or errors, or a shared parameter is fixed or unknown.
+        Fewer than two fits, or one twice; fits that differ in curve, errors or what is fixed, an L* of their
+        own (`vanishing_l0="fit_by_family"`) included; a shared parameter that is fixed or unknown, or none.
 
     Examples
     --------
@@ -121,8 +126,7 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
     ['n']
     """
     fits = list(fits)
-    if len(fits) < 2 or len({(f.curve, f.problem.errors) for f in fits}) != 1:
-        raise ValueError("shared_fit needs two or more fits of one curve with one errors model")
+    _refuse_unlike(fits, shared)
     first = fits[0].problem
     own = [p for p in first.free_names if p not in shared]
     for p in shared:
@@ -142,6 +146,30 @@ def shared_fit(fits: Sequence[CurveFit], shared: Sequence[str]) -> SharedFit:
         tuple(shared), common, names, float(rss.sum()), df0, float(free_rss.sum()), df1, f, p_f,
         _welch(fits, shared),
     )  # fmt: skip
+
+
+def _refuse_unlike(fits: Sequence[CurveFit], shared: Sequence[str]) -> None:
+    """Raise where these fits cannot have parameters in common."""
+    if len({id(f) for f in fits}) < max(len(fits), 2):
+        raise ValueError(f"shared_fit needs two or more fits, each once; found {plural(len(fits), 'fit')}")
+    if not shared:
+        names = fits[0].problem.free_names
+        raise ValueError(f"name what the fits share: {listed(names)}, say [{names[-1]!r}]")
+    for what, values in (
+        ("curve", [f.curve for f in fits]), ("errors model", [repr(f.problem.errors) for f in fits]),
+        ("knee", [number(f.knee) for f in fits]),
+        *((p, [number(f.fixed.get(p, math.nan)) for f in fits]) for p in _held_by_any(fits)),
+    ):  # fmt: skip
+        if len(set(values)) > 1:
+            found = listed(list(dict.fromkeys(values)))
+            text = f"shared_fit needs fits of one {what}, found {found}"
+            if what == VANISHING:
+                text += "; fit with vanishing_l0='fit' (one per cell) or a number"
+            raise ValueError(text)
+
+
+def _held_by_any(fits: Sequence[CurveFit]) -> list[str]:
+    return list(dict.fromkeys(p for f in fits for p in f.fixed))
 
 
 @recorded
@@ -168,17 +196,27 @@ def parallelism(fit: CurveFit, reference: CurveFit) -> Parallelism:
     if name in fit.fixed or name in reference.fixed:
         raise ValueError(f"{name} is fixed: the curves are parallel by construction")
     value, se, df = [], [], []
-    for f in (fit, reference):
-        v, s = (float(a[0]) for a in f.estimate.working(parameter(name)))
-        value.append(v)
-        se.append(s)
+    for f, other in ((fit, reference), (reference, fit)):
+        value.append(float(f.estimate.working(parameter(name))[0][0]))
+        se.append(_error(f, other, name))
         df.append(f.df)
     spread = math.hypot(*se)
     together = float(welch_df(se[0] ** 2, df[0], se[1] ** 2, df[1]))
     p = two_sided((value[0] - value[1]) / spread, together) if spread > 0 else math.nan
-    alike = fit.problem.errors == reference.problem.errors
+    alike = fit.problem.errors == reference.problem.errors and fit.fixed == reference.fixed
     p_f = shared_fit([fit, reference], [name]).p_f if alike else math.nan
     return Parallelism(name, value[0], value[1], p, p_f, fit.errors)
+
+
+def _error(fit: CurveFit, other: CurveFit, name: str) -> float:
+    """Standard error of a parameter on its working scale beside another fit's (`counts_alone`)."""
+    value, se = (float(a[0]) for a in fit.estimate.working(parameter(name)))
+    if not counts_alone(fit, other):
+        return se
+    own, log = fit.interval_of(parameter(name)), name in fit.problem.curve.positive
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = (np.log(v) if log else v for v in (own.low, own.high))
+    return float(error_of_limits(value, se, low, high, fit.df, fit.level))
 
 
 def _welch(fits: Sequence[CurveFit], shared: Sequence[str]) -> float:
@@ -187,10 +225,13 @@ def _welch(fits: Sequence[CurveFit], shared: Sequence[str]) -> float:
     Of one parameter in two fits it is Welch's t test. Source: Johansen (1980), Biometrika 67, 85.
     """
     size, found = len(shared), []
-    for fit in fits:
+    for fit, other in zip(fits, (*fits[1:], fits[0]), strict=True):
         told = [fit.estimate.value_and_gradient(parameter(p)) for p in shared]
         gradient = np.array([slope[:, 0] for _, slope in told])
         covariance = gradient @ fit.estimate.covariance[..., 0] @ gradient.T
+        with np.errstate(divide="ignore", invalid="ignore"):
+            wider = [_error(fit, other, p) for p in shared] / np.sqrt(np.diag(covariance))
+        covariance = covariance * np.outer(wider, wider)
         if not (np.isfinite(covariance).all() and np.linalg.matrix_rank(covariance) == size):
             return math.nan
         found.append((np.array([value[0] for value, _ in told]), np.linalg.inv(covariance), fit.df))

@@ -12,7 +12,7 @@ from frontier.curves import DEFAULT_FIXED, VANISHING, Curve, curve_named
 from frontier.errors import ADDITIVE, Errors, TwoComponent, errors_model, errors_named
 from frontier.fits import held
 from frontier.fits.curve_fit import CurveFit
-from frontier.fits.errors_model import two_component
+from frontier.fits.errors_model import knees_of
 from frontier.problems import Array, Estimate, Problem
 from frontier.wording import listed, number
 
@@ -97,7 +97,8 @@ def _model(fit: CurveFit, name: str) -> Errors:
         return fit.problem.errors
     if name == TwoComponent.name:
         points = (fit.x, fit.y, fit.weights_under(ADDITIVE))
-        return two_component(fit.problem.curve, [[points]], fit.fixed, of_y=fit.weights_of_y)[0]
+        (knees,) = knees_of(fit.problem.curve, [[points]], fit.fixed, of_y=fit.weights_of_y)
+        return TwoComponent(knees.likeliest)
     return errors_model(name)
 
 
