@@ -140,7 +140,7 @@ def test_calibrate_counts_an_l_star_of_each_family():
     table = tables(12, 2, 1, share, l_star=500.0, seed=2)
     fits = frontier.fit(table, "power", errors="log", vanishing_l0="fit_by_family")
     found = {c.quantity: c.covered for c in frontier.calibrate(fits, "0", replicates=300).coverages}
-    # 95 %, less three binomial SDs of 1.3; 72 with the L* held, and with ratios of 1/L0 - 1/L* for those of L0
+    # 95 %, less three binomial SDs of 1.3; it said 72, of ratios of 1/L0 - 1/L* with the L* held
     assert found["relative potency"] >= 0.91
 
 
