@@ -14,6 +14,7 @@ from frontier.comparison import Comparisons, compare
 from frontier.comparison.screen import PAIRS, screen
 from frontier.comparison.verdicts import SEARCHED
 from frontier.doubts import Kind
+from frontier.wording import number
 
 
 def runs(name, k, n=1.0, seed=0, low=0.004, high=0.3, points=10, noise=0.03, **extra):
@@ -125,7 +126,15 @@ def test_a_potency_at_an_asked_hit_has_the_limits_and_the_p_value_of_the_band(la
     outside = frontier.compare(layer20, "baseline", at=0.9)["Attn"]
     assert np.isnan([outside.potency.ratio, outside.potency.p_value]).all()
     assert any(d.kind is Kind.no_overlap for d in outside.doubts)
-    assert "they share no hit 0.9" in outside.sentence
+    least, most = outside.band.hits[[0, -1]]
+    assert f"they share hit {number(least)} to {number(most)}, not 0.900" in outside.sentence
+    assert "not shared" in str(frontier.compare(layer20, "baseline", at=0.9))
+
+
+@pytest.mark.parametrize("function", [frontier.compare, frontier.fit, frontier.pareto_set])
+def test_an_empty_table_is_said_to_be_empty(layer20, function):
+    with pytest.raises(frontier.TableError, match="no rows"):
+        function(layer20.iloc[:0])
 
 
 def test_a_verdict_that_a_part_of_the_range_carries_says_so(layer20):

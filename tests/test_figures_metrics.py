@@ -78,6 +78,14 @@ def test_reconstruction_has_the_panels_that_the_table_knows(trained):
     assert len(plt.get_fignums()) == 2
 
 
+@pytest.mark.parametrize("draw", [plot_reconstruction, plot_settings])
+def test_protocols_are_drawn_together_only_where_asked_for(trained, draw):
+    both = pd.concat([trained.assign(protocol="with BOS"), trained.assign(protocol="without BOS")])
+    with pytest.raises(TableError, match="different protocol"):
+        draw(both)
+    assert len(draw(both, across=["protocol"])) == len(draw(trained))
+
+
 def test_high_frequency_latents_stand_against_delta_loss_in_per_cent(trained):
     axes = plot_high_frequency(trained)
     assert [ax.get_ylabel().replace("\n", " ") for ax in axes] == [

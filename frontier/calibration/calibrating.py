@@ -9,6 +9,7 @@ from frontier.calibration.coverage import Calibration
 from frontier.calibration.of_fits import of_fits
 from frontier.calibration.verdict_rates import REPLICATES, VerdictCalibration, verdict_rates
 from frontier.comparison import Comparisons, compare
+from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.records import recorded
 from frontier.renamed import parameters
@@ -88,6 +89,8 @@ def calibrate(
     """
     if replicates is not None and replicates < 1:
         raise ValueError(f"replicates must be 1 or more; found {replicates!r}")
+    if isinstance(source, CurveFit):
+        raise ValueError("calibrate takes all fits, frontier.fit(table), or a comparison; found one CurveFit")
     if isinstance(source, FrontierFits):
         if potency != POTENCY:
             raise ValueError("potency= is for a comparison: calibrate(table, potency=...)")

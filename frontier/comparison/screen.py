@@ -82,12 +82,17 @@ def _listing(found: Comparisons, columns: list[str]) -> Table:
     headers = (*columns, "family", "is", potency, f"at {first.height}", *tipping)
     rows = tuple(
         (
-            *_names(c, columns), c.family, _is(c), ratio_cell(c.potency), number(c.potency.at),
+            *_names(c, columns), c.family, _is(c), _potency(c), number(c.potency.at),
             *((bear,) if tipping else ()),
         )
         for c, bear in zip(found, bears, strict=True)
     )  # fmt: skip
     return headers, rows, ()
+
+
+def _potency(c: Comparison) -> str:
+    """Blank where no hit is shared at all."""
+    return ratio_cell(c.potency) or ("not shared" if len(c.band.hits) else "")
 
 
 def _matrix(found: Comparisons, columns: list[str], families: list[str]) -> Table:

@@ -72,9 +72,12 @@ def _both(c: Comparison) -> str:
 
 def _at_equal_l0(c: Comparison) -> str:
     """The hit ratio, where no potency can be read: no hit is shared, or the asked one is not."""
-    hits, asked = c.hits, f" {number(c.potency.at)}" if len(c.band.hits) else ""
+    hits, shared = c.hits, c.band.hits
     at = f"at L0 {number(hits.at)} its {hits.height} is {ratio_cell(hits)} times that of {hits.reference}"
-    return f"{at}; they share no {hits.height}{asked}"
+    if not len(shared):
+        return f"{at}; they share no {hits.height}"
+    least, most = number(min(shared)), number(max(shared))
+    return f"{at}; they share {hits.height} {least} to {most}, not {number(c.potency.at)}"
 
 
 def _by_hit(c: Comparison) -> str:

@@ -33,6 +33,7 @@ from frontier.figures.panels import (
 )
 from frontier.figures.style import Style, figure_text, styles_for
 from frontier.groups import Groups, group_codes
+from frontier.guard import guard
 from frontier.metrics import metrics_table, values
 from frontier.metrics.checks import TableError
 from frontier.wording import listed
@@ -60,6 +61,7 @@ def plot_metrics(
     x: str = "l0",
     y: Sequence[str] | str,
     family: str = "family",
+    across: Sequence[str] = (),
     log_x: bool = True,
     log_y: bool = False,
     styles: Mapping[Any, Style] | None = None,
@@ -76,7 +78,7 @@ def plot_metrics(
     axes : Axes or array of Axes, optional
         One per metric; default a new pyplot figure, or new axes in `figure`.
     y : column name or names, derived ones included
-    by, x, family, reference, log_x, log_y, styles, figure : as in `plot_frontiers`
+    by, x, family, across, reference, log_x, log_y, styles, figure : as in `plot_frontiers`
 
     Returns
     -------
@@ -85,7 +87,7 @@ def plot_metrics(
     Raises
     ------
     TableError
-        Unknown column.
+        Unknown column, or rows of other protocols, ablations, places or sizes of evaluation in one group.
 
     Examples
     --------
@@ -100,6 +102,8 @@ def plot_metrics(
     for name in names:
         values(table, name)  # a missing column is said before a figure is opened
     groups = Groups.of(table, by, family)
+    on_axes = np.isfinite(values(table, x)) & np.isfinite([values(table, name) for name in names]).any(axis=0)
+    guard(table[on_axes], groups.columns, across, groups.family)
     looks = styles_for(group_values(table, groups.family), reference, styles)
     mixed = len(group_codes(table, groups.cells)[1]) > 1
     grid, owned = panels_for(len(names), axes, figure, least=LEAST_WIDTH + OWN_LABEL)
@@ -207,6 +211,7 @@ def plot_settings(
     *,
     reference: Hashable | None = None,
     family: str = "family",
+    across: Sequence[str] = (),
     styles: Mapping[Any, Style] | None = None,
     figure: Figure | SubFigure | None = None,
     **options: Any,
@@ -215,12 +220,12 @@ def plot_settings(
 
     Parameters
     ----------
-    table, axes, figure, family, reference, styles, options : as in `plot_metrics`
+    table, axes, figure, family, across, reference, styles, options : as in `plot_metrics`
 
     Raises
     ------
     TableError
-        When the table knows no sparsity setting.
+        When the table knows no sparsity setting, or as `plot_metrics`.
 
     Examples
     --------
@@ -234,6 +239,7 @@ def plot_settings(
         raise TableError("no sparsity_setting in the table, so there is no curve from setting to L0")
     table = table[table["sparsity_setting"].notna()]
     groups = Groups.of(table, None, family)
+    guard(table, groups.columns, across, groups.family)
     looks = styles_for(group_values(table, groups.family), reference, styles)
     kinds = _kinds(table)
     grid, owned = panels_for(len(set(kinds)), axes, figure, least=LEAST_WIDTH + OWN_LABEL)

@@ -193,7 +193,7 @@ class InefficiencyFits(Result):
             *self.group_columns,
             "runs",
             *names,
-            *(f"{n}, Pareto set only" for n in names),
+            *(f"{n}, Pareto set" for n in names),
             "mean excess",
         )
         said = (*self.notes, *(f.reason for f in self.failures))

@@ -206,6 +206,8 @@ def default_y(table: pd.DataFrame) -> str:
     TableError
         When there is none of them, or several others.
     """
+    if not len(table):
+        raise TableError("the table has no rows")
     usual, others = known_axes(table), other_metrics(table)
     if usual:
         return usual[0]
