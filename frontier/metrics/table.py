@@ -47,6 +47,7 @@ from frontier.metrics.names import (
     spec_of,
 )
 from frontier.metrics.spellings import spellings
+from frontier.metrics.summaries import summary_cells
 from frontier.wording import inert, listed, plural
 
 CHECKED = "frontier_checked"
@@ -112,6 +113,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         table[column] = _text_column(table, column)
     signed = set[str]()
     for check in (
+        summary_cells,
         partial(read_numbers, called=names, signed=signed),
         clean_names,
         models_or_architectures,
