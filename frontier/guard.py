@@ -12,6 +12,7 @@ from frontier.metrics.asked import in_condition, is_equal
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import UNEQUAL, size_columns
 from frontier.metrics.one_sae import KNOBS, last_word
+from frontier.metrics.parts import below_common, kinds_of_names, name_columns, told_again
 from frontier.wording import in_shell, listed, nearest, number
 
 CLEAN = 3
@@ -39,7 +40,7 @@ def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (
     if rows.empty:
         raise TableError(f"no usable row: {set_aside_remark(table) or 'the table is empty'}")
     asked = _unlike(rows, columns, across) or _unequal_sizes(rows, columns, across)
-    asked = asked or unread_question(rows, columns, across, family)
+    asked = asked or unread_question(rows, columns, across, family) or _again(rows, columns, across, family)
     if asked:
         raise TableError(asked)
 
@@ -77,6 +78,33 @@ def _unequal_sizes(table: pd.DataFrame, columns: Sequence[str], across: Sequence
         f"SAEs evaluated on unequal amounts ({listed(said, 3)}) would be compared: the fewer are noisier, "
         f"and on other texts; {_ways(columns, list(found), 'keep those on more', larger)}"
     )
+
+
+def _again(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], family: str) -> str:
+    """What to ask where files, or names of several kinds, hold the same SAEs again with other numbers."""
+    own = [c for c in dict.fromkeys((*columns, family, "family", "architecture")) if c in table]
+    codes = group_codes(table, own)[0]
+    again = (
+        "the same families at the same settings with other numbers: other layers, models, seeds or "
+        "evaluations? Say so in a column, or"
+    )
+    for column in [
+        c for c in ("source", *name_columns(table)) if c in table and c not in (*columns, *across)
+    ]:
+        files = column == "source"
+        found = told_again(table, table[column] if files else kinds_of_names(table[column]), codes)
+        if not found:
+            continue
+        if files:
+            kept = is_equal(column, found[0])
+            short = listed(["/".join(names) for names in below_common(found)])
+            return f"{short} hold {again} {_ways(columns, [column], 'keep one file', kept)}"
+        kinds = listed([repr(kind) for kind in found])
+        return (
+            f"names in {column!r} are of several kinds, {kinds}, which hold {again} allow it with "
+            f"across={[column]} (--across {in_shell(column)})"
+        )
+    return ""
 
 
 def _ways(columns: Sequence[str], differ: list[str], kept: str, condition: str) -> str:

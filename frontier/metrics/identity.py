@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
-from frontier.metrics.cells import different_cells
+from frontier.metrics.cells import different_cells, is_text
 from frontier.metrics.checks import TableError, add_text, rows_named
+from frontier.metrics.names import spec_of
 from frontier.wording import listed
 
 ARCHITECTURES: tuple[tuple[str, str], ...] = (
@@ -31,7 +32,9 @@ ARCHITECTURES: tuple[tuple[str, str], ...] = (
 )
 """Architectures and how they are written in names, the longer names first: each is cut out where found."""
 
-_LAYER = re.compile(r"(?:blocks|layers?|h)[._-](\d+)|(?:^|[._/-])[LR](\d{1,2})(?:[._/-]|$)")
+_LAYER = re.compile(
+    r"(?i:blocks?|layers?|(?<![a-z])h(?=[._-]))[._\- =]?(\d+)|(?:^|[._/ -])[LR](\d{1,2})(?:[._/ -]|$)"
+)
 _SITES = (
     ("resid_pre", r"resid_pre"),
     ("resid_mid", r"resid_mid"),
@@ -55,6 +58,15 @@ def architecture_in(name: str) -> str:
         if count:
             found.append(architecture)
     return found[0] if len(found) == 1 else ""
+
+
+def without_architecture(name: str) -> str:
+    """A name without the architectures in it.
+
+    >>> without_architecture("gpt2-batch_topk-0")
+    'gpt2-|-0'
+    """
+    return re.sub("|".join(pattern for _, pattern in ARCHITECTURES), "|", name.lower())
 
 
 @lru_cache(maxsize=4096)
@@ -100,21 +112,58 @@ def _names_a_kind(name: str) -> bool:
     return any(re.search(pattern, name.lower()) for _, pattern in ARCHITECTURES)
 
 
+def seed_in(name: str) -> int | None:
+    """The seed that a name tells.
+
+    >>> seed_in("relu_seed3"), seed_in("eval_seed=4")
+    (3, None)
+    """
+    found = _SEED_IN.search(name)
+    return int(found[1]) if found else None
+
+
+IN_NAMES: dict[str, Callable[[str], str | int | None]] = {
+    "architecture": architecture_in,
+    "site": lambda name: place_in(name)[0],
+    "layer": lambda name: place_in(name)[1],
+    "seed": seed_in,
+}
+"""What is read in names of SAEs, files and sections."""
+
+
+def facts_in(names: Sequence[Sequence[str]], known: Container[str] = ()) -> dict[str, list[str | int]]:
+    """What each of several things tells by one of its names, the first before the others.
+
+    Places and seeds only where they differ.
+
+    >>> facts_in([["a", "layer3"], ["b", "layer10"]]), facts_in([["layer3"], ["final"]])
+    ({'layer': [3, 10]}, {})
+    """
+    found: dict[str, list[str | int]] = {}
+    for column, read in IN_NAMES.items():
+        if column in known or (column == "architecture" and "family" in known):
+            continue
+        cells = list[str | int]()
+        for own in names:
+            cell = next((told for name in own if (told := read(name[:LONGEST])) not in (None, "")), None)
+            if cell is None:
+                break
+            cells.append(cell)
+        if len(cells) == len(names) and (column == "architecture" or len(set(cells)) > 1):
+            found[column] = cells
+    return found
+
+
 def told_by_names(table: pd.DataFrame) -> Iterator[str]:
-    """Architectures in the names of the SAEs, where no column has them and every name has one; layers too."""
-    column = next((c for c in ("run_id", *table.columns) if c in table and _names_saes(table, str(c))), None)
-    if column is None or {"architecture", "family"} & set(table.columns):
-        return
-    names = [str(name) for name in table[column]]
-    kinds = [architecture_in(name) for name in names]
-    if not all(kinds):
-        return
-    table["architecture"] = kinds
-    yield f"architecture: read from the names of the SAEs ({listed(list(dict.fromkeys(kinds)), 5)})"
-    layers = [place_in(name)[1] for name in names]
-    if "layer" not in table and len(set(layers)) > 1 and None not in layers:
-        table["layer"] = layers
-        yield "layer: read from the names of the SAEs"
+    """Architectures, sites, layers and seeds in the names of the SAEs, where every name tells one."""
+    for name in [c for c in table.columns if c == "run_id" or spec_of(str(c)) is None]:
+        cells = table[name].tolist() if is_text(table[name].dtype) else [None]
+        if not cells or not all(isinstance(cell, str) for cell in cells):
+            continue
+        known = set(table.columns) | (set() if _names_saes(str(name)) else {"architecture", "seed"})
+        for column, told in facts_in([[cell] for cell in cells], known).items():
+            table[column] = told
+            yield f"{column}: read from the names of the SAEs ({listed(list(dict.fromkeys(told)), 5)})"
 
 
 LONGEST = 200
@@ -169,12 +218,7 @@ _LAYER_CELL = re.compile(r"(?:layers?|blocks?|l|h)?[\s._\-]*(\d{1,4})(?:\.0)?", 
 
 
 def told_by_cells(table: pd.DataFrame) -> Iterator[str]:
-    """Seeds in the names of the SAEs, where no column has them; layers called 'layer 8' beside '8'."""
-    if "seed" not in table and "run_id" in table and len(table):
-        seeds = [found for name in table["run_id"] if (found := _SEED_IN.search(str(name)[:LONGEST]))]
-        if len(seeds) == len(table) and len({found[1] for found in seeds}) > 1:
-            table["seed"] = [int(found[1]) for found in seeds]
-            yield "seed: read from the names of the SAEs"
+    """Layers called 'layer 8' beside '8', as numbers."""
     if "layer" in table and not pd.api.types.is_numeric_dtype(table["layer"].dtype):
         cells = [str(cell).strip() for cell in table["layer"]]
         layers = {cell: found for cell in set(cells) if (found := _LAYER_CELL.fullmatch(cell))}
@@ -184,12 +228,9 @@ def told_by_cells(table: pd.DataFrame) -> Iterator[str]:
             yield f"layer: read {listed([repr(c) for c in dict.fromkeys(cells)], 3)} as numbers"
 
 
-def _names_saes(table: pd.DataFrame, column: str) -> bool:
+def _names_saes(column: str) -> bool:
     """Whether a column has the names of SAEs."""
-    if column == "run_id":
-        return True
-    named = column.lower() in ("name", "sae", "run", "trainer", "experiment", "display_name")
-    return named and bool(table[column].map(lambda cell: isinstance(cell, str)).all())
+    return column.lower() in ("run_id", "name", "sae", "run", "trainer", "experiment", "display_name")
 
 
 def without_family(table: pd.DataFrame) -> Iterator[str]:

@@ -24,7 +24,6 @@ from frontier.metrics.checks import TableError, add_text
 from frontier.metrics.columns import FIDELITY
 from frontier.metrics.finished import OWN, UNFINISHED, unfinished_runs
 from frontier.metrics.frames import to_pandas
-from frontier.metrics.identity import architecture_in
 from frontier.metrics.number_format import decimal_given
 from frontier.metrics.text_columns import numbers_from_text
 from frontier.places import address_of
@@ -37,8 +36,8 @@ from frontier.readers.logged import finish
 from frontier.readers.provenance import PLAIN, PROVENANCE, by_origin, provenance, write
 from frontier.readers.recognise import KINDS, read_file
 from frontier.readers.tables import SUFFIXES, check_path
+from frontier.readers.told_by_files import told_by_files
 from frontier.records import recorded
-from frontier.wording import listed
 
 
 @recorded
@@ -188,7 +187,7 @@ def _assembled(origin: str, found: Found) -> pd.DataFrame:
     if several:  # what is said of all rows together
         of_files = {n: names for n, names in of_files.items() if OWN not in n and UNFINISHED not in n}
     said += [with_places(note, names) if several else note for note, names in of_files.items()]
-    said += _told_by_files(parts)
+    said += told_by_files(parts)
     table = parts[0] if len(parts) == 1 else _together(origin, parts, found.options)
     said += [n for n in table.attrs[NOTES] if n not in said]
     table.attrs |= {NOTES: [], UNUSED: unused}
@@ -237,19 +236,6 @@ def _flagged(table: pd.DataFrame) -> pd.DataFrame:
             add_notes(table, f"l0 of BatchTopK SAEs is far from k in {int(far.sum())} rows: the threshold of "
                              "inference is not k")  # fmt: skip
     return table
-
-
-def _told_by_files(parts: list[pd.DataFrame]) -> list[str]:
-    """Architectures in the names of files, or of their folders, where no column has them; what to say."""
-    if len(parts) < 2 or any({"architecture", "family"} & set(part.columns) for part in parts):
-        return []
-    paths = [Path(str(part["source"].iloc[0])) if len(part) else Path() for part in parts]
-    kinds = [architecture_in(p.name.split(".")[0]) or architecture_in(p.parent.name) for p in paths]
-    if not all(kinds) or len(set(kinds)) < 2:
-        return []
-    for part, kind in zip(parts, kinds, strict=True):
-        part["architecture"] = kind
-    return [f"architecture: read from the names of the files ({listed(list(dict.fromkeys(kinds)), 5)})"]
 
 
 def _together(origin: str, parts: list[pd.DataFrame], options: Options) -> pd.DataFrame:

@@ -1,0 +1,160 @@
+"""What tells SAEs apart in names of files, SAEs, sections and checkpoints: split by, or asked about.
+
+Tables are simulated from closed-form curves: relu's hit is 1 / (1 + L0 / m) ** 0.6, and topk needs `POTENCY`
+times fewer latents, another number in each layer. Pooled, layers give neither.
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import frontier
+from frontier.readers import TableError, read
+
+POTENCY = {3: 1.7, 10: 2.9}
+MIDDLE = {3: 8.0, 10: 1.5}
+L0 = {"relu": [10, 20, 40, 80, 160], "topk": [8, 16, 32, 64, 128]}
+
+
+def rows(layer, families=("relu", "topk"), seed=0, shift=1.0):
+    """SAEs of a layer with noise of half a per cent; `shift` times the L0 of the families."""
+    rng = np.random.default_rng([layer, seed])
+    found = []
+    for family in families:
+        l0 = shift * np.array(L0[family])
+        relu = l0 * (POTENCY[layer] if family == "topk" else 1)
+        hit = (1 + relu / MIDDLE[layer]) ** -0.6 * np.exp(0.005 * rng.standard_normal(l0.size))
+        found.append(pd.DataFrame({"architecture": family, "l0": l0, "loss_recovered": (1 - hit).round(6)}))
+    return pd.concat(found, ignore_index=True)
+
+
+def potencies(source, **options):
+    """By layer (None where there is none), topk's relative potency."""
+    found = frontier.compare(read(source), reference="relu", **options).to_frame()
+    layers = found["layer"] if "layer" in found else [None] * len(found)
+    return dict(zip(layers, found["relative_potency"], strict=True))
+
+
+def is_right(found):
+    """Both layers, each within 3 % of its true potency."""
+    return found == pytest.approx(POTENCY, rel=0.03)
+
+
+def write(folder, files):
+    for name, frame in files.items():
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        frame.to_csv(folder / name, index=False)
+    return folder
+
+
+def way_out(source, words):
+    with pytest.raises(TableError, match=words) as error:
+        frontier.compare(read(source), reference="relu")
+    return str(error.value)
+
+
+# --- files and folders ---------------------------------------------------------------------------
+
+
+LAYERS = [
+    ("layer3", "layer10"), ("a/layer_3", "a/layer_10"), ("layer_3/all", "layer_10/all"),
+    ("gpt2_L3", "gpt2_L10"),
+    ("blocks.3.hook_mlp_out/both", "blocks.10.hook_mlp_out/both"), ("Layer 3", "Layer 10"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("names", LAYERS)
+def test_layers_in_names_of_files_are_layers(names, tmp_path):
+    files = {f"{name}.csv": rows(layer) for name, layer in zip(names, (3, 10), strict=True)}
+    assert is_right(potencies(write(tmp_path, files)))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("pythia-70m", "gemma-2-2b"),
+        ("results", "results_old"),
+        ("layer3", "all"),
+        ("l3", "l10"),
+        ("a/x", "b/x"),
+    ],
+)
+@pytest.mark.parametrize("shift", [1.0, 1.4])
+def test_files_that_hold_the_same_saes_again_are_a_question(names, shift, tmp_path):
+    """Also where no L0 comes back (shift 1.4), as those of ReLU never do: the hits contradict."""
+    files = dict(zip([f"{name}.csv" for name in names], (rows(3), rows(10, shift=shift)), strict=True))
+    said = way_out(write(tmp_path, files), "hold the same families at the same settings with other numbers")
+    assert f"{names[0]}.csv" in said and "--by source" in said and "--across source" in said
+    found = frontier.compare(read(tmp_path), reference="relu", by=["source"]).to_frame()
+    assert sorted(found["relative_potency"]) == pytest.approx(sorted(POTENCY.values()), rel=0.03)
+    assert len(frontier.compare(read(tmp_path), reference="relu", across=["source"])) == 1
+
+
+def test_a_file_of_which_half_is_another_again_is_a_question(tmp_path):
+    new = rows(3)
+    old = new.assign(
+        loss_recovered=np.where(
+            new["architecture"] == "topk", (1 + new["loss_recovered"]) / 2, new["loss_recovered"]
+        )
+    )
+    write(tmp_path, {"results.csv": new, "results_old.csv": old})
+    way_out(tmp_path, "results.csv, results_old.csv hold")
+    kept = read(tmp_path, where=f"source == '{tmp_path / 'results.csv'}'")
+    assert frontier.compare(kept, reference="relu").to_frame()["relative_potency"].tolist() == pytest.approx(
+        [1.7], rel=0.03
+    )
+
+
+def test_files_that_go_on_are_read_without_a_question(tmp_path):
+    """Other families, other seeds, further SAEs of a sweep: one table."""
+    for i, files in enumerate((
+        {"relu.csv": rows(3, ["relu"]), "topk.csv": rows(3, ["topk"])},
+        {"a.csv": rows(3, ["relu"]), "b.csv": rows(3, ["topk"])},
+        {"seed0.csv": rows(3), "seed1.csv": rows(3, seed=1)},
+        {"part1.csv": rows(3), "part2.csv": rows(3, seed=1, shift=1.4)},
+        {"part1.csv": rows(3).iloc[::2], "part2.csv": rows(3).iloc[1::2]},
+        {"sweep.csv": rows(3), "again.csv": rows(3)},
+    )):  # fmt: skip
+        assert potencies(write(tmp_path / str(i), files)) == pytest.approx({None: 1.7}, rel=0.03)
+    assert read(tmp_path / "2")["seed"].tolist() == [0] * 10 + [1] * 10
+
+
+# --- names of SAEs -------------------------------------------------------------------------------
+
+NAMES = {
+    "sae_id": "blocks.{layer}.hook_resid_post__trainer_{i}",
+    "sae_lens_id": "blocks.{layer}.hook_resid_post__trainer_{i}",
+    "path": "saes/layer_{layer}/{a}/{i}",
+    "run_name": "{a}_L{layer}_{i}",
+    "checkpoint_folder": "pythia-layer{layer}-{a}-{i}",
+    "name": "layer {layer}, {a} {i}",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("column", NAMES)
+def test_layers_in_names_of_saes_are_layers_beside_an_architecture(column):
+    parts = []
+    for layer in (3, 10):
+        part = rows(layer)
+        part[column] = [
+            NAMES[column].format(layer=layer, i=i, a=a) for i, a in enumerate(part["architecture"])
+        ]
+        parts.append(part)
+    assert is_right(potencies(pd.concat(parts, ignore_index=True)))
+
+
+@pytest.mark.parametrize("kinds", [("gpt2", "pythia-70m"), ("16k", "32k"), ("owt", "pile"), ("3", "final")])
+def test_kinds_of_names_that_hold_the_same_saes_again_are_a_question(kinds):
+    parts = [
+        rows(layer).assign(run_name=[f"{kind}-{a}-{i}" for i, a in enumerate(rows(layer)["architecture"])])
+        for kind, layer in zip(kinds, (3, 10), strict=True)
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    assert "--across run_id" in way_out(table, "names in 'run_id' are of several kinds")
+    assert len(frontier.compare(read(table), reference="relu", across=["run_id"])) == 1
+
+
+def test_names_that_only_look_like_layers_or_kinds():
+    names = [f"epoch_{i}" for i in range(10)], [f"batch_{i}_h{i}" for i in range(10)], list("abcdefghij")
+    for own in names:
+        assert potencies(rows(3).assign(run_name=own)) == pytest.approx({None: 1.7}, rel=0.03)
