@@ -134,11 +134,12 @@ def _are_sums(table: pd.DataFrame, name: str, words: pd.Series) -> pd.Series:
     l0, come = table["l0"].to_numpy(dtype=float, na_value=np.nan), np.zeros(len(table), dtype=bool)
     known = np.isfinite(l0) & ~said.to_numpy()
     own = np.zeros(len(table), dtype=int) if families is None else pd.factorize(families)[0]
-    labels = pd.DataFrame({"family": own, "word": words.to_numpy()})[said.to_numpy()]
-    for (family, word), at in labels.groupby(["family", "word"]).indices.items():
+    pairs: dict[tuple[int, str], list[int]] = {}
+    for row in np.flatnonzero(said).tolist():
+        pairs.setdefault((int(own[row]), str(words.iloc[row])), []).append(row)
+    for (family, word), rows in pairs.items():
         of = l0[known & (own == family)]
-        places = np.flatnonzero(said)[at][:MOST]
-        come[places] = [_comes_to(float(l0[row]), word, of) for row in places]
+        come[rows[:MOST]] = [_comes_to(float(l0[row]), word, of) for row in rows[:MOST]]
     told = len(others) > 2 and (len(set(others)) == len(others) or all(map(written, others)))
     return said & (come | (bool(told or come.any()) & ~words.isin(EITHER)))
 
