@@ -40,7 +40,7 @@ class Kind(StrEnum):
         return kind
 
     undefined = "undefined", Severity.grave, "A ratio does not exist"
-    other_unit = "other unit", Severity.grave, "L0 may be in another unit"
+    other_unit = "other unit", Severity.grave, "A number may be in another unit"
     contradicted = "contradicted", Severity.grave, "The curve contradicts the points"
     misfit = "misfit", Severity.grave, "The shape does not fit, so that a crossing is withheld"
     rises = "rises", Severity.grave, "A hit does not fall with L0"

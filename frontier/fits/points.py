@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from frontier.errors import Errors
 from frontier.fits.nuisance import Nuisance
+from frontier.fits.own_facts import own_columns, own_facts
 from frontier.groups import PROTOCOL, Groups, as_text, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
@@ -152,6 +153,7 @@ def points_of(
     sizes = {
         c: pd.to_numeric(table[c], errors="coerce") for c in size_columns(table.columns) if c not in across
     }
+    theirs = own_columns(table, groups.columns, across)
     runs = np.bincount(codes, inside, len(names))[codes]
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
         left = table["excluded_because"].isna().to_numpy() & ~inside
@@ -164,6 +166,7 @@ def points_of(
         # the values of a group in the columns that a fair comparison needs equal
         own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
         own |= {c: number(float(v.iloc[rows].max()), 15) for c, v in sizes.items() if rows.size}
+        own |= own_facts(theirs, rows)
         own |= _clean_loss(table, rows) | _l0_span(table, rows) | _shared_parents(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0

@@ -13,6 +13,7 @@ from scipy.special import fdtrc
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
+from frontier.fits.own_facts import own_doubts
 from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS, TRAINING
 from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.metrics import set_aside_remark, usable, values
@@ -228,6 +229,7 @@ def design_doubts(names: tuple[str, str], one: Sample, other: Sample, *, wider: 
         text = f"ce_clean differs: {a} in {names[0]}, {b} in {names[1]}; they were evaluated on other texts."
         values = dict(zip(names, (float(a), float(b)), strict=True))
         doubts.append(Doubt(Kind.confounded, text, both, quantity="ce_clean", numbers=values))
+    doubts += own_doubts(names, (one.facts, other.facts))
     doubts += unit_doubts(names, (one.facts, other.facts))
     for name, sample in zip(names, (one, other), strict=True):
         doubts += _doubts_of_one(name, sample, wider)

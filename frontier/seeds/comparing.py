@@ -19,6 +19,7 @@ from scipy.special import nctdtrinc
 
 from frontier.distributions import holm, t_quantile, two_sided
 from frontier.doubts import Doubt, Kind
+from frontier.fits.own_facts import own_columns, own_doubts, own_facts
 from frontier.groups import Groups, setting_codes
 from frontier.guard import guard
 from frontier.intervals import Interval
@@ -129,7 +130,8 @@ def compare_seeds(
     for cell, *numbers in pairs:
         members = {str(inside.names[i][groups.family]): inside.codes == i for i in numbers}
         pair = {f: runs.where(m) for f, m in members.items()}
-        found.append(_compare(cell, pair, y, goal(table, y) == "max", design, level, _unlike(rows, members)))
+        unlike = _unlike(rows, members, groups.columns, across)
+        found.append(_compare(cell, pair, y, goal(table, y) == "max", design, level, unlike))
     said = dict.fromkeys(
         r for r in (*groups.notes, set_aside_remark(table), "" if known.all() else lacking, *remarks) if r
     )
@@ -163,7 +165,12 @@ def _compare(
     )
 
 
-def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> list[Doubt]:
+def _unlike(
+    rows: pd.DataFrame,
+    members: Mapping[str, NDArray[np.bool_]],
+    groups: Sequence[str],
+    across: Sequence[str],
+) -> list[Doubt]:
     """Doubts about training facts that differ between the two families."""
     doubts = []
     for fact in ("tokens_trained", "dictionary_size"):
@@ -174,7 +181,10 @@ def _unlike(rows: pd.DataFrame, members: Mapping[str, NDArray[np.bool_]]) -> lis
                 text = f"{fact} differs: {' and '.join(f'{v} in {n}' for n, v in told.items())}."
                 one = {n: float(v[0]) for n, v in known.items() if len(v) == 1}
                 doubts.append(Doubt(Kind.confounded, text, " and ".join(told), quantity=fact, numbers=one))
-    return doubts
+    theirs = own_columns(rows, groups, across)
+    own = [own_facts(theirs, np.flatnonzero(m)) for m in members.values()]
+    family, reference = members
+    return [*doubts, *own_doubts((family, reference), (own[0], own[1]))]
 
 
 def _seeds(name: str, runs: Runs, doubts: list[Doubt]) -> dict[str, Runs]:
