@@ -122,6 +122,9 @@ def seed_in(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
+SECTION = "frontier_section"
+"""The column in which a reader says in which section of a table each row stands."""
+
 IN_NAMES: dict[str, Callable[[str], str | int | None]] = {
     "architecture": architecture_in,
     "site": lambda name: place_in(name)[0],
@@ -155,7 +158,7 @@ def facts_in(names: Sequence[Sequence[str]], known: Container[str] = ()) -> dict
 
 
 def told_by_names(table: pd.DataFrame) -> Iterator[str]:
-    """Architectures, sites, layers and seeds in the names of the SAEs, where every name tells one."""
+    """Architectures, sites, layers and seeds in names of SAEs or heads of sections, where each tells one."""
     for name in [c for c in table.columns if c == "run_id" or spec_of(str(c)) is None]:
         cells = table[name].tolist() if is_text(table[name].dtype) else [None]
         if not cells or not all(isinstance(cell, str) for cell in cells):
@@ -163,7 +166,8 @@ def told_by_names(table: pd.DataFrame) -> Iterator[str]:
         known = set(table.columns) | (set() if _names_saes(str(name)) else {"architecture", "seed"})
         for column, told in facts_in([[cell] for cell in cells], known).items():
             table[column] = told
-            yield f"{column}: read from the names of the SAEs ({listed(list(dict.fromkeys(told)), 5)})"
+            what = "heads of sections" if name == SECTION else "names of the SAEs"
+            yield f"{column}: read from the {what} ({listed(list(dict.fromkeys(told)), 5)})"
 
 
 LONGEST = 200
@@ -230,7 +234,16 @@ def told_by_cells(table: pd.DataFrame) -> Iterator[str]:
 
 def _names_saes(column: str) -> bool:
     """Whether a column has the names of SAEs."""
-    return column.lower() in ("run_id", "name", "sae", "run", "trainer", "experiment", "display_name")
+    return column.lower() in (
+        "run_id",
+        "name",
+        "sae",
+        "run",
+        "trainer",
+        "experiment",
+        "display_name",
+        SECTION,
+    )
 
 
 def without_family(table: pd.DataFrame) -> Iterator[str]:

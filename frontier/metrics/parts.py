@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -13,9 +13,10 @@ from frontier.metrics.axes import default_y, values
 from frontier.metrics.cells import is_text
 from frontier.metrics.checks import TableError
 from frontier.metrics.columns import COLUMNS
-from frontier.metrics.identity import without_architecture
+from frontier.metrics.identity import SECTION, facts_in, without_architecture
 from frontier.metrics.names import slug
 from frontier.metrics.one_sae import KNOBS, NAMES, last_word
+from frontier.wording import listed
 
 FEWEST = 3
 """A part is one where it holds so many SAEs of a group, and so many of them come back."""
@@ -60,6 +61,21 @@ def told_again(table: pd.DataFrame, part: pd.Series, codes: np.ndarray) -> list[
             if _come_back(rows_of_one, rows_of_other) or _contradict(rows_of_one, rows_of_other):
                 return [one, other]
     return []
+
+
+def sections(table: pd.DataFrame) -> Iterator[str]:
+    """The sections of a table as a column, where SAEs come back in several; what their heads told is read."""
+    if SECTION not in table:
+        return
+    section = table.pop(SECTION).astype(str)
+    names = list(dict.fromkeys(section))
+    families = [table[c].astype(str) for c in ("family", "architecture") if c in table]
+    codes = pd.DataFrame({"all": 0, **{str(i): f for i, f in enumerate(families)}}, index=table.index)
+    if told_again(table, section, codes.groupby(list(codes), sort=False).ngroup().to_numpy()):
+        table["section"] = section
+        yield f"section: {len(names)} blocks of rows, some with the same SAEs ({listed(names, 4)})"
+    elif not facts_in([[name] for name in names]) and not all(re.fullmatch(r"part \d+", n) for n in names):
+        yield f"sections play no part, as no SAE comes back in them: {listed(names, 4)}"
 
 
 def kinds_of_names(names: pd.Series) -> pd.Series:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from frontier.metrics import checks, finished, per_cent
+from frontier.metrics import checks, finished, parts, per_cent
 from frontier.metrics.asked import with_better
 from frontier.metrics.axes import (
     better_of,
@@ -134,6 +134,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         checks.hits_outside,
         per_cent.fvu_above_one,
         checks.other_meanings,
+        parts.sections,
         checks.repeats,
         *finished.CHECKS,
     ):

@@ -11,6 +11,7 @@ from frontier.metrics.checks import TableError
 from frontier.metrics.dressing import undressed
 from frontier.metrics.names import canonical_name, slug, spec_of
 from frontier.metrics.number_format import written
+from frontier.readers.divided import divided, starts, title
 from frontier.readers.layouts import by_seed, refuse_families_as_columns, sections
 from frontier.wording import listed, plural
 
@@ -41,24 +42,39 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
     [{'l0': '8', 'loss recovered %': '91'}]
     """
     said: list[str] = []
-    cells = _undressed(cells).dropna(how="all").reset_index(drop=True)
+    cells, above = starts(_undressed(cells))
     if names is None:
         first, last = _header(cells)
         names = tuple(map(_of_levels, _joined(cells.iloc[first : last + 1])))
         names = _names_of_rows(names, cells.iloc[last + 1 :])
         if first:
             said.append(f"{plural(first, 'line')} above the header left out")
-        cells = cells.iloc[last + 1 :].reset_index(drop=True)
+        over = title(cells.iloc[: last + 1], above[: last + 1])
+        cells, above = cells.iloc[last + 1 :].reset_index(drop=True), above[last + 1 :]
+        above[:1] = [above[0] or over] if above else []
     cells = _within_header(cells, names)
     table = cells.set_axis(_told_apart(list(names)), axis=1)
     repeated = (table.astype(object) == pd.Series(names, table.columns)).all(axis=1)
     if repeated.any():
         said.append(f"{plural(int(repeated.sum()), 'row')} equal to the header left out")
-        table = table[~repeated].reset_index(drop=True)
+        table, above = table[~repeated].reset_index(drop=True), _carried(above, repeated.tolist())
     _refuse_second_table(table)
-    table = by_seed(sections(_upright(_row_names(table), names, said), said), said)
+    plain = _row_names(table)
+    headed = sections(_upright(plain, names, said), said)
+    table = by_seed(divided(plain, above) if headed is plain else headed, said)
     refuse_families_as_columns(table)
     return _below_merged(_wide(table, said), said), said
+
+
+def _carried(above: list[str | None], gone: list[bool]) -> list[str | None]:
+    """What stands above the rows that stay; what stood above one that is gone, above the next."""
+    kept, last = list[str | None](), None
+    for text, goes in zip(above, gone, strict=True):
+        last = text or last if text is not None else last
+        if not goes:
+            kept.append(last)
+            last = None
+    return kept
 
 
 def _header(cells: pd.DataFrame) -> tuple[int, int]:

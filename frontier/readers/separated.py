@@ -11,6 +11,7 @@ import pandas as pd
 
 from frontier.metrics.checks import TableError
 from frontier.metrics.dressing import unemphasised
+from frontier.readers.divided import COMMENT
 from frontier.wording import plural
 
 SEPARATORS = ",;\t|"
@@ -74,9 +75,10 @@ def read_grid(text: str, tabs: bool = False) -> Grid:
     if sum("&" in line and line.rstrip().endswith("\\\\") for line in lines) > 1:
         raise TableError(r"it is a LaTeX table: put commas in the place of & and take out \\ and the rules")
     lines, declared, remarks = _without_comments(lines)
-    separator = declared or _separator(lines, tabs)
+    bare = [line for line in lines if not line.startswith(COMMENT)]
+    separator = declared or _separator(bare, tabs)
     if not separator:
-        lines, separator = _aligned(lines), "\t"
+        lines, separator = _aligned(bare), "\t"
     return Grid(_cells(lines, separator), remarks)
 
 
@@ -115,13 +117,19 @@ def _without_comments(lines: list[str]) -> tuple[list[str], str, tuple[str, ...]
     if comments and rest and _as_wide(comments[-1], rest[0]):
         header = comments.pop().lstrip()
         rest = [re.sub(r"^#+\s*(?=\w)", "", header), *rest]
-    together = "\n".join(rest)
+    above, together = list(comments), "\n".join(rest)
     if "\n#" in together and '"' not in together:  # a quoted cell may hold such a line
-        bare = [line for line in rest if not line.startswith("#") or re.search(r"[,;\t|]", line)]
-        comments += rest[: len(rest) - len(bare)]
-        rest = bare
+        inside = [line.startswith("#") and not _as_wide(line, rest[0]) for line in rest]
+        comments += [line for line, is_one in zip(rest, inside, strict=True) if is_one]
+        rest = [_as_cell(line) if is_one else line for line, is_one in zip(rest, inside, strict=True)]
+        rest = [*map(_as_cell, above[-1:]), *rest]
     said = f"{plural(len(comments), 'comment line')} left out" if comments else ""
     return rest, declared, (said,) if said else ()
+
+
+def _as_cell(comment: str) -> str:
+    """A comment as a row of one cell, which says of the rows below what they are."""
+    return COMMENT + re.sub(r"[\s,;|\"']+", " ", comment).strip("#/ ")
 
 
 def _as_wide(comment: str, row: str) -> bool:
@@ -181,8 +189,9 @@ def _cells(lines: list[str], separator: str) -> pd.DataFrame:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(
-                io.StringIO("\n".join(lines)), sep=separator, header=None, names=list(range(width)),
-                dtype=object, skipinitialspace=True, index_col=False, low_memory=False,
+                io.StringIO("\n".join(line if line.strip(" ") else "" for line in lines)), sep=separator,
+                header=None, names=list(range(width)), skip_blank_lines=False, dtype=object,
+                skipinitialspace=True, index_col=False, low_memory=False,
                 quotechar="'" if _in_single_quotes(lines, separator) else '"',
             )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:

@@ -158,3 +158,93 @@ def test_names_that_only_look_like_layers_or_kinds():
     names = [f"epoch_{i}" for i in range(10)], [f"batch_{i}_h{i}" for i in range(10)], list("abcdefghij")
     for own in names:
         assert potencies(rows(3).assign(run_name=own)) == pytest.approx({None: 1.7}, rel=0.03)
+
+
+# --- sections ------------------------------------------------------------------------------------
+
+
+def blocks(heads, before="", between="{head}\n", header_again=False):
+    """Layers 3 and 10 in one text, `between` above each block (`before` above the first header instead)."""
+    texts = [rows(layer).to_csv(index=False).split("\n", 1) for layer in (3, 10)]
+    found = before.format(head=heads[0]) + texts[0][0] + "\n"
+    for i, ((header, body), head) in enumerate(zip(texts, heads, strict=True)):
+        found += "" if before and not i else between.format(head=head)
+        found += (header + "\n" if header_again and i else "") + body
+    return found
+
+
+SECTIONS = {
+    "rows": blocks(("Layer 3,,", "Layer 10,,")),
+    "lines": blocks(("Layer 3", "Layer 10")),
+    "a row above the header": blocks(
+        ("layer 3", "layer 10"), before="{head}\n", between="\n{head}\n", header_again=True
+    ),
+    "comments": blocks(("layer 3", "layer 10"), between="# {head}\n"),
+    "comments of several words": blocks(
+        ("layer 3, resid post", "layer 10, resid post"), between="## {head} ##\n"
+    ),
+    "a comment on top": blocks(("layer 3", "layer 10"), before="# {head}\n", between="# {head}\n"),
+    "sites": blocks(("blocks.3.hook_mlp_out,,", "blocks.10.hook_mlp_out,,")),
+}
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_heads_of_sections_that_tell_layers(kind, tmp_path):
+    (tmp_path / "a.csv").write_text(SECTIONS[kind])
+    assert len(read(tmp_path / "a.csv")) == 20
+    assert is_right(potencies(tmp_path / "a.csv"))
+    (tmp_path / "a.csv").rename(tmp_path / "a.txt")
+    assert is_right(potencies(tmp_path / "a.txt"))
+
+
+def test_sections_of_markdown_and_workbooks(tmp_path):
+    lines = SECTIONS["rows"].splitlines()
+    table = [f"| {line.replace(',', ' | ')} |" for line in lines]
+    text = "\n".join([table[0], "|---|---|---|", *table[1:]]).replace("Layer 3", "**Layer 3**")
+    (tmp_path / "a.md").write_text(text)
+    assert is_right(potencies(tmp_path / "a.md"))
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    for line in lines:
+        book.active.append([float(c) if c[:1].isdigit() else c or None for c in line.split(",")])
+    book.save(tmp_path / "a.xlsx")
+    assert is_right(potencies(tmp_path / "a.xlsx"))
+
+
+@pytest.mark.parametrize(
+    ("heads", "between"),
+    [(("", ""), "\n"), (("", ""), ",,\n"), (("", ""), "\n\n \n"), (("GPT-2", "Pythia"), "{head},,\n"),
+     (("monday", "tuesday"), "# {head}\n")],
+)  # fmt: skip
+def test_blocks_that_hold_the_same_saes_again_are_a_question(heads, between, tmp_path):
+    (tmp_path / "a.csv").write_text(blocks(heads, between=between))
+    way_out(tmp_path / "a.csv", "the column 'section' is not used, and would split")
+    found = frontier.compare(read(tmp_path / "a.csv"), reference="relu", by=["section"]).to_frame()
+    assert found["relative_potency"].tolist() == pytest.approx([*POTENCY.values()], rel=0.03)
+    assert (
+        len(frontier.compare(read(tmp_path / "a.csv", columns={"section": "ignored"}), reference="relu")) == 1
+    )
+
+
+def test_heads_that_name_architectures(tmp_path):
+    relu, topk = (rows(3, [a]).drop(columns="architecture").to_csv(index=False).split("\n", 1)[1] for a in L0)
+    for between in ("# ReLU\n{}# TopK\n{}", "ReLU,\n{}\nTopK,\n{}"):
+        (tmp_path / "a.csv").write_text("l0,loss_recovered\n" + between.format(relu, topk))
+        assert set(read(tmp_path / "a.csv")["family"].str.lower()) == {"relu", "topk"}
+
+
+def test_blocks_and_lines_between_that_change_nothing(tmp_path):
+    header, body = rows(3).to_csv(index=False).split("\n", 1)
+    lines = body.splitlines()
+    for text in (
+        [header, *lines[:5], "", *lines[5:], "", ""],
+        [header, "", *lines[:3], ",,", *lines[3:]],
+        ["# swept in May", "# layer 3", header, *lines, "# end"],
+        [header, *lines[:5], "# topk was slow", *lines[5:]],
+        [header, "Baseline,,", *lines[:5], "Ours,,", *lines[5:]],
+        [header, *lines, "Notes: all at 500M tokens,,"],
+        [header, *lines[:5], "gated,,", *lines[5:]],
+    ):
+        (tmp_path / "a.csv").write_text("\n".join(text))
+        assert potencies(tmp_path / "a.csv") == pytest.approx({None: 1.7}, rel=0.03)
+        assert "section" not in read(tmp_path / "a.csv")
