@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from frontier.groups import PROTOCOL, Codes, as_text, group_codes
-from frontier.metrics import says_nothing, set_aside_remark, unread_columns, usable
+from frontier.metrics import says_nothing, set_aside_remark, unread_columns, usable, values
 from frontier.metrics.asked import in_condition, is_equal
+from frontier.metrics.axes import known_axes
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import UNEQUAL, size_columns
-from frontier.metrics.one_sae import KNOBS, last_word
+from frontier.metrics.one_sae import ALIKE, KNOBS, last_word
 from frontier.metrics.parts import below_common, kinds_of_names, name_columns, told_again
+from frontier.metrics.unread import is_measured, is_place, is_recipe
 from frontier.wording import in_shell, listed, nearest, number
 
 CLEAN = 3
 """A column splits a group cleanly where each of its values stands in at least so many rows."""
+NEAR_L0 = 1.02
+"""L0s that differ by less are one, of SAEs whose setting nobody knows."""
+UNLIKE = 1.1
+"""Hits at one L0 that differ by more are of two frontiers."""
 
 
 def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (), family: str = "") -> None:
@@ -130,7 +138,8 @@ def unread_question(
     for column in unread_columns(table):
         if column in (*columns, *across, family) or says_nothing(column):
             continue
-        whole = _is_grid(table[column], codes)
+        is_grid = _is_grid(table[column], codes)
+        whole = is_grid or _splits(table, column, codes)
         if not whole and not _is_text(table[column]) and not _is_yes_or_no(table[column]):
             continue
         sizes = table.groupby([codes, table[column]], sort=False).size()
@@ -142,11 +151,14 @@ def unread_question(
             groups = in_shell(",".join(by))
             as_family, ignored = in_shell(f"{column}=family"), in_shell(f"{column}=ignored")
             families = f"columns={{{column!r}: 'family'}} (--map {as_family}) if families, "
-            if whole:
+            if whole and is_measured(column):
+                one = is_equal(column, table[column].mode().iloc[0])
+                families = f"--where {in_shell(one)} if one of them is meant, "
+            elif whole:
                 families = "".join(
                     f"columns={{{column!r}: {ours!r}}} (--map {in_shell(f'{column}={ours}')}) if {ours}s, "
                     for ours in ("layer", "seed")
-                    if ours not in table
+                    if ours not in table and (ours == "layer" or is_grid)
                 )
             return (
                 f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
@@ -162,6 +174,52 @@ def _is_grid(column: pd.Series, codes: Codes) -> bool:
         return False
     counts = pd.crosstab(codes, column).to_numpy()
     return 1 < counts.shape[1] <= len(column) / CLEAN and bool((counts == counts[:, :1]).all())
+
+
+def _splits(table: pd.DataFrame, column: str, codes: Codes) -> bool:
+    """Whether a column of few numbers tells evaluations or places apart, or frontiers over the same L0."""
+    cells = table[column]
+    if not pd.api.types.is_numeric_dtype(cells.dtype) or _is_yes_or_no(cells) or is_recipe(column):
+        return False
+    if not 1 < cells.nunique() <= len(cells) / CLEAN:
+        return False
+    return is_measured(column) or is_place(column) or covered_twice(table, cells, codes)
+
+
+def covered_twice(table: pd.DataFrame, column: pd.Series, codes: Codes) -> bool:
+    """Whether rows of one group with two values of a column have about the same L0s and plainly other hits.
+
+    Of the shorter part of a group most rows must have a partner of the same setting or L0, each on the same
+    side, by a factor of `UNLIKE` in the middle.
+
+    >>> rows = pd.DataFrame({"l0": [8, 16, 32] * 2, "loss_recovered": [0.6, 0.8, 0.9, 0.8, 0.9, 0.95]})
+    >>> covered_twice(rows, pd.Series([0.25] * 3 + [0.83] * 3), np.zeros(6, int))
+    True
+    """
+    axes = known_axes(table)
+    if not axes:
+        return False
+    setting = table.get("sparsity_setting", pd.Series(np.nan, table.index)).to_numpy(float, na_value=np.nan)
+    rows = pd.DataFrame({"l0": values(table, "l0"), "y": values(table, axes[0]), "setting": setting})
+    rows = rows[(rows["l0"] > 0) & (rows["y"] > 0)]
+    places = [rows.index[codes[rows.index] == code] for code in np.unique(codes)]
+    for own in places:
+        parts = [part for _, part in rows.loc[own].groupby(column.to_numpy()[own]) if len(part) >= CLEAN]
+        if any(_unlike_over_l0(one, other) for one, other in combinations(parts, 2)):
+            return True
+    return False
+
+
+def _unlike_over_l0(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether two sweeps have mostly the same L0s, and one hit above the other at each."""
+    short, long = sorted((one, other), key=len)
+    apart = np.abs(np.log(short["l0"].to_numpy()[:, None] / long["l0"].to_numpy()))
+    same = short["setting"].to_numpy()[:, None] == long["setting"].to_numpy()
+    apart = np.where((apart < np.log(NEAR_L0)) | (same & (apart < np.log(ALIKE))), apart, np.inf)
+    partner, found = apart.argmin(axis=1), np.isfinite(apart.min(axis=1))
+    gaps = np.log(short["y"].to_numpy() / long["y"].to_numpy()[partner])[found]
+    enough = len(gaps) >= max(CLEAN, len(short) * 2 / 3)
+    return bool(enough and abs(np.sign(gaps).sum()) == len(gaps) and np.median(abs(gaps)) > np.log(UNLIKE))
 
 
 def nothing_to_compare(table: pd.DataFrame) -> str:

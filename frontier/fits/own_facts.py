@@ -14,8 +14,8 @@ from frontier.groups import as_text, varies
 from frontier.metrics import says_nothing, unread_columns
 from frontier.metrics.identity import architecture_in
 from frontier.metrics.names import slug
-from frontier.metrics.one_sae import STEPS, TOKENS, last_word
 from frontier.metrics.spellings import bare
+from frontier.metrics.unread import is_budget, is_measured, is_name
 from frontier.wording import listed
 
 OWN = "own column "
@@ -23,30 +23,12 @@ OWN = "own column "
 REPEATED = 3
 """A column tells a family's SAEs apart, and not the family, where its values stand in fewer rows each."""
 
-_MEASURED = re.compile(
-    r"(?:^|_)(?:n_?)?(?:ctx|context|seq|sequence|bos|eos|prepend|special|units?|eval|evaluation|evaluated"
-    r"|corpus|dataset|text|split|prompts?|tokenizer|max_len|max_length|noise|temperature|ablation|ablated"
-    r"|revision)(?:_|$)"
-)
-"""Words of columns that say how something was measured, whatever they hold."""
-_NAMES = re.compile(
-    r"(?:^|_)(?:class|arch|activation|activation_fn|act_fn|nonlinearity|type|kind|label|names?|title|colou?r"
-    r"|marker|symbol|style|short|long|paper|citation|authors?|reference|release|id|notes?|comments?|desc"
-    r"|description|file|filename|path|folder|dir|url|link|date|time|datetime|created|updated|version|commit"
-    r"|hash|status|state|sweep|group|tags?|job|host|user)(?:_|$)"
-)
-"""Words of columns that name a family, a paper or a file."""
-_BUDGET = re.compile(
-    r"(?:(?:n|num|total|train|training)_)*(?:tokens|samples|steps|epochs|iterations|updates)"
-    r"(?:_(?:trained|seen|k|m|b|t|millions?|billions?))?"
-)
-
 
 def own_columns(
     table: pd.DataFrame, groups: Sequence[str], across: Sequence[str] = ()
 ) -> dict[str, NDArray[np.object_]]:
     """The cells, as text, of the columns whose values may set one family apart from another."""
-    budgets = [str(c) for c in table.columns if _is_budget(last_word(c)) and c != "tokens_trained"]
+    budgets = [str(c) for c in table.columns if is_budget(str(c)) and c != "tokens_trained"]
     known = (*groups, *([across] if isinstance(across, str) else across))
     found = [c for c in dict.fromkeys((*unread_columns(table), *budgets)) if c not in known]
     return {
@@ -56,18 +38,14 @@ def own_columns(
     }
 
 
-def _is_budget(name: str) -> bool:
-    return name in STEPS | TOKENS or _BUDGET.fullmatch(name) is not None
-
-
 def _may_differ(column: pd.Series, budget: bool) -> bool:
     """Whether a column says how SAEs were trained or measured, or, as text or yes and no, may say so."""
     name = str(column.name)
-    if budget or (_MEASURED.search(slug(name)) and not says_nothing(name)):
+    if budget or (is_measured(name) and not says_nothing(name)):
         return True
     numbers = pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype)
     setting = re.search(r"[./]", name) is not None  # of the tool that trained one architecture
-    return not (numbers or setting or says_nothing(name) or _NAMES.search(slug(name)))
+    return not (numbers or setting or says_nothing(name) or is_name(name))
 
 
 def own_facts(columns: Mapping[str, NDArray[np.object_]], rows: NDArray[np.intp]) -> dict[str, str]:
@@ -94,7 +72,7 @@ def own_doubts(names: tuple[str, str], facts: tuple[Mapping[str, str], Mapping[s
     for fact in [f for f in facts[0] if f.startswith(OWN) and f in facts[1]]:
         column, (one, other) = fact.removeprefix(OWN), (set(own[fact].split(", ")) for own in facts)
         named = [all(_names(v, f) for v in own) for own, f in zip((one, other), names, strict=True)]
-        if one & other or all(named) or (any(named) and not _MEASURED.search(slug(column))):
+        if one & other or all(named) or (any(named) and not is_measured(column)):
             continue
         said = [f"{listed(sorted(v), 3)} in {n}" for v, n in zip((one, other), names, strict=True)]
         unit = slug(column).split("_")[-1] in ("unit", "units")
