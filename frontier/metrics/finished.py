@@ -31,7 +31,7 @@ from frontier.metrics.one_sae import (
     names_and_steps,
     words_of,
 )
-from frontier.metrics.steps import steps_in
+from frontier.metrics.steps import are_steps, steps_in
 from frontier.metrics.summaries import summary_rows
 from frontier.wording import listed, number, plural
 
@@ -138,7 +138,9 @@ def checkpoints(table: pd.DataFrame) -> Iterator[str]:
     if table.attrs.get(EVERY_CHECKPOINT):
         return
     runs, in_names = names_and_steps(table)
-    said = [(c, steps_in(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS]
+    said = [
+        (c, steps_in(table[c])) for c in table.columns if slug(c) in STEPS | TOKENS and are_steps(table[c])
+    ]
     if runs is not None and in_names is not None:
         said.append((str(runs.name), in_names))
     said = [(name, steps) for name, steps in said if (steps != steps[:1]).any()]

@@ -16,10 +16,16 @@ from frontier.metrics.steps import STEP_WORDS, steps_in, without_step
 
 STEPS = frozenset(
     "step global_step trainer_global_step training_step train_step steps n_steps training_steps iteration"
-    " iterations iter epoch checkpoint ckpt checkpoint_step steps_trained".split()
+    " iterations iter epoch epochs checkpoint ckpt checkpoint_step ckpt_step checkpoint_name ckpt_name"
+    " checkpoint_id ckpt_id steps_trained train_steps num_steps train_fraction training_fraction"
+    " fraction_trained fraction_of_training train_frac training_progress progress percent_trained"
+    " training_stage".split()
 )
 TOKENS = frozenset("tokens tokens_seen n_tokens num_tokens tokens_trained training_tokens_seen".split())
-NAMES = frozenset("trainer trainer_id sae run run_name name id sae_index sae_idx sae_number".split())
+NAMES = frozenset(
+    "trainer trainer_id sae run run_name name id sae_index sae_idx sae_number path sae_path"
+    " checkpoint_path".split()
+)
 CLOCKS = frozenset({"timestamp", "runtime"})
 """Columns of moments; W&B's `_timestamp` and `_runtime` make rows the history of one run."""
 
@@ -189,17 +195,14 @@ def may_tell_apart(name: str) -> bool:
 def names_and_steps(table: pd.DataFrame) -> tuple[pd.Series | None, np.ndarray | None]:
     """The names of the SAEs without the step in them, and the steps, where names have any."""
     named = ["run_id", *(c for c in table.columns if slug(c) in NAMES and is_text(table[c].dtype))]
-    name = next((c for c in named if c in table), None)
-    if name is None:
-        return None, None
-    names = table[name]
-    together = "\n".join(map(str, names.tolist())).lower()
-    if not any(word in together for word in STEP_WORDS):
-        return names, None
-    steps = steps_in(names, in_names=True)
-    if not np.isfinite(steps).any():
-        return names, None
-    return pd.Series(words_of(names, without_step), names.index, name=name), steps
+    found = [table[c] for c in dict.fromkeys(named) if c in table]
+    for names in found:
+        together = "\n".join(map(str, names.tolist())).lower()
+        if any(word in together for word in STEP_WORDS):
+            steps = steps_in(names, in_names=True)
+            if np.isfinite(steps).any():
+                return pd.Series(words_of(names, without_step), names.index, name=names.name), steps
+    return (found[0] if found else None), None
 
 
 def last_word(name: object) -> str:

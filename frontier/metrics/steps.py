@@ -9,19 +9,26 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
+from frontier.metrics.cells import is_missing
+
 BEFORE_LAST = 1e300
 """The step of a checkpoint called best, beside one called last."""
 
 _STEP_IN_NAME = re.compile(
+    r"(?:[_\-./ ](?:checkpoints?|ckpts?)(?=/))?"
     r"[_\-./ =]?(?:global_|training_|train_)?(?:steps?|checkpoints?|ckpt|iter(?:ation)?s?)[_\-= /]*"
     r"(?P<step>\d+(?:\.\d+)?)(?P<scale>[kmb]?)(?=$|[_\-./ ])"
     r"|(?:^|[_\-/ ])ae_(?P<ae>\d+)(?=$|\.pt)"
     r"|[_\-./ ](?P<before>\d+(?:\.\d+)?)(?P<unit>[kmb]?)[_\- ]?(?:steps|tokens|toks)(?=$|[_\-./ ])"
-    r"|[_\-./ ](?P<end>final|last|latest)(?=$|[_\-./ ])",
+    r"|(?:[_\-./ ](?:checkpoints?|ckpts?)(?=/))?[_\-./ ](?P<end>final|last|latest)(?=$|[_\-./ ])",
     re.IGNORECASE,
 )
 STEP_WORDS = ("step", "ckpt", "checkpoint", "iter", "ae_", "tok", "final", "last", "latest")
-_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9}
+_SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "%": 1.0}
+_STEP = re.compile(r"(?P<step>\d+(?:\.\d+)?(?:e\+?\d+)?)\s*(?P<scale>[kmb%]?)(?:\.pt)?", re.IGNORECASE)
+_STAGES = ("init initial initialization start", "early", "mid middle", "late", "end final last latest")
+"""Words for times of a training, in their order."""
+_STAGE = {word: float(i) for i, words in enumerate(_STAGES) for word in words.split()}
 
 
 @lru_cache(maxsize=8192)
@@ -30,15 +37,37 @@ def without_step(name: str) -> str:
 
     >>> without_step("trainer_3_step_4882"), without_step("topk/checkpoint-500"), without_step("topk_final")
     ('trainer_3', 'topk', 'topk')
+    >>> without_step("topk/trainer_1/checkpoints/step_1000")
+    'topk/trainer_1'
     """
     return _STEP_IN_NAME.sub("", name)
 
 
 def steps_in(cells: Iterable[object], in_names: bool = False) -> np.ndarray:
-    """The steps that cells give: numbers, or in names; 'final' is infinite."""
+    """The steps that cells give: numbers, or in names; 'final' is infinite.
+
+    >>> steps_in(["1k", "step_10000", "final"]).tolist(), steps_in(["early", "late"]).tolist()
+    ([1000.0, 10000.0, inf], [1.0, 3.0])
+    """
     if isinstance(cells, pd.Series) and pd.api.types.is_numeric_dtype(cells.dtype):
         return cells.to_numpy(dtype=float, na_value=np.nan)
+    cells = list(cells)
+    words = [str(cell).strip().lower() for cell in cells]
+    if not in_names and all(
+        word in _STAGE for cell, word in zip(cells, words, strict=True) if not is_missing(cell)
+    ):
+        return np.array([_STAGE.get(word, np.nan) for word in words], dtype=float)
     return np.array([_step(cell, in_names) for cell in cells], dtype=float)
+
+
+def are_steps(column: pd.Series) -> bool:
+    """Whether each cell of a column that is called after steps, if it holds anything, says which step.
+
+    >>> are_steps(pd.Series(["25%", "100%"])), are_steps(pd.Series(["warm", "10k"]))
+    (True, False)
+    """
+    unread = np.isnan(steps_in(column))
+    return all(is_missing(cell) for cell in column[unread])
 
 
 def _step(cell: object, in_names: bool) -> float:
@@ -50,8 +79,8 @@ def _step(cell: object, in_names: bool) -> float:
         return BEFORE_LAST
     found = _STEP_IN_NAME.search(f" {cell}")
     if found is None:
-        plain = re.fullmatch(r"(\d+)(?:\.pt)?", cell.strip())
-        return float(plain[1]) if plain and not in_names else np.nan
+        plain = None if in_names else _STEP.fullmatch(cell.strip())
+        return float(plain["step"]) * _SCALES[plain["scale"].lower()] if plain else np.nan
     if found["end"]:
         return np.inf
     digits = found["step"] or found["ae"] or found["before"]

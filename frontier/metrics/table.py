@@ -47,6 +47,7 @@ from frontier.metrics.names import (
     spec_of,
 )
 from frontier.metrics.spellings import spellings
+from frontier.metrics.steps import are_steps
 from frontier.metrics.summaries import summary_cells
 from frontier.wording import inert, listed, plural
 
@@ -186,7 +187,8 @@ def unread_columns(table: pd.DataFrame) -> list[str]:
     counts, sizes = finished.STEPS | finished.TOKENS, finished.size_columns(table.columns)
     ours = [
         c for c in names
-        if c.lower() in known or slug(c) in counts or c in sizes or spec_of(c) or c.startswith("source_")
+        if c.lower() in known or c in sizes or spec_of(c) or c.startswith("source_")
+        or (slug(c) in counts and are_steps(table[c]))
     ]  # fmt: skip
     return [c for c in names if c not in ours and better_of(table, c) == ""]
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from frontier.metrics.checks import TableError
+from frontier.metrics.steps import without_step
 from frontier.readers.configs import identity
 from frontier.readers.found import Found, Row, flat, num, table, text
 from frontier.readers.opening import json_file
@@ -56,7 +57,18 @@ def read_result(content: dict[str, Any], path: str, found: Found) -> None:
             found.broken.append(f"{settings}: it is no JSON, and the settings of its SAE are unknown")
     else:
         found.say("dictionary_learning: no config.json beside the result; the settings are unknown", path)
-    _add(content, table(config), "/".join(folder.replace(os.sep, "/").split("/")[-3:]) or path, path, found)
+    _add(content, table(config), _name(folder) or path, path, found)
+
+
+def _name(folder: str) -> str:
+    """The last parts of a folder's name; a checkpoint inside is one more of the same SAE.
+
+    >>> _name("runs/topk/trainer_0"), _name("runs/topk/trainer_0/checkpoints/step_1000")
+    ('runs/topk/trainer_0', 'runs/topk/trainer_0/checkpoints/step_1000')
+    """
+    parts = folder.replace(os.sep, "/").split("/")
+    last = "/" + "/".join(parts[-2:])
+    return "/".join(parts[-3 - last.count("/") + without_step(last).count("/") :])
 
 
 def is_full_result(content: dict[str, Any]) -> bool:
