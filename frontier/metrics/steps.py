@@ -18,7 +18,7 @@ _STEP_IN_NAME = re.compile(
     r"(?:[_\-./ ](?:checkpoints?|ckpts?)(?=/))?"
     r"[_\-./ =]?(?:global_|training_|train_)?(?:steps?|checkpoints?|ckpt|iter(?:ation)?s?)[_\-= /]*"
     r"(?P<step>\d+(?:\.\d+)?)(?P<scale>[kmb]?)(?=$|[_\-./ ])"
-    r"|(?:^|[_\-/ ])ae_(?P<ae>\d+)(?=$|\.pt)"
+    r"|(?:^|(?:[_\-./ ](?:checkpoints?|ckpts?)(?=/))?[_\-/ ])ae_(?P<ae>\d+)(?=$|\.pt)"
     r"|[_\-./ ](?P<before>\d+(?:\.\d+)?)(?P<unit>[kmb]?)[_\- ]?(?:steps|tokens|toks)(?=$|[_\-./ ])"
     r"|(?:[_\-./ ](?:checkpoints?|ckpts?)(?=/))?[_\-./ ](?P<end>final|last|latest)(?=$|[_\-./ ])",
     re.IGNORECASE,
