@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tomllib
 import warnings
 from collections.abc import Sequence
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
-from pydantic import ByteSize, Field, ValidationError, model_validator
+from pydantic import ByteSize, Field, ValidationError, ValidationInfo, model_validator
 
 from frontier.wording import nearest
 from frontier.writing import write_text
 from trainers.activations.sizes import bytes_of, readable
 from trainers.architectures import ArchitectureError
+from trainers.config_joint import check_names, check_rows, check_settings, check_sites
 from trainers.config_paths import find_own_code, named_classes
 from trainers.config_saved import as_begun
 from trainers.config_sections import (
@@ -24,11 +24,9 @@ from trainers.config_sections import (
     EvaluationSection,
     FamilySection,
     ModelSection,
-    Section,
     TrainingSection,
-    listed,
 )
-from trainers.language_models.sites import JOINED
+from trainers.config_values import SAVED, Section
 from trainers.piloting import in_pilots, said_of_pilots
 
 INSTEAD = {
@@ -57,81 +55,13 @@ class RunConfig(Section):
         return self.evaluation.text or self.activations.text
 
     @model_validator(mode="after")
-    def members_are_possible(self) -> RunConfig:
-        """Names differ at every site, and no k is larger than its dictionary."""
-        names = [f.called for f in self.families]
-        placed = [(f.called, site) for f in self.families for site in family_sites(self, f)]
-        twice = sorted({n for n, site in placed if placed.count((n, site)) > 1})
-        if twice:
-            raise ValueError(f"two families are called {', '.join(twice)}; give them a name each")
-        for family, name in zip(self.families, names, strict=True):
-            settings, kind = family.settings or [], family.kind
-            sizes = family_sizes(self, family)
-            smallest = (
-                math.inf if sizes is None else min(sizes)
-            )  # until the width of the activations is known
-            if family.target_l0 and max(family.target_l0) > smallest:
-                raise ValueError(
-                    f"family {name}: target_l0 = {max(family.target_l0):g} is larger than the dictionary of "
-                    f"{smallest:g}"
-                )
-            if settings and kind.setting_name == "k" and max(settings) > smallest:
-                raise ValueError(
-                    f"family {name}: k = {max(settings):g} is larger than the dictionary of {smallest:g}"
-                )
-            if kind.whole_settings and any(s != int(s) for s in settings):
-                raise ValueError(
-                    f"family {name}: {kind.__name__} needs whole {kind.setting_name}, got {settings}"
-                )
+    def sections_agree(self, info: ValidationInfo) -> RunConfig:
+        """The sections are possible together."""
+        check_names(self)
+        check_settings(self, info.context == SAVED)
+        check_rows(self)
+        check_sites(self)
         return self
-
-    @model_validator(mode="after")
-    def rows_are_their_own_text(self) -> RunConfig:
-        """Stored activations come without a target site and without text, and are of one site."""
-        given = self.activations
-        if given.files and JOINED in given.site:
-            raise ValueError(
-                f"activations.files are rows of one site, not of {given.site}; JoinedActivations in Python "
-                "joins several"
-            )
-        if given.files and (given.target_site or self.evaluation.text):
-            field = "activations.target_site" if given.target_site else "evaluation.text"
-            raise ValueError(
-                f"activations.files are rows of one site, and hold their own evaluation; leave {field} out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def sites_suit_the_families(self) -> RunConfig:
-        """A skip leads from one site to another; what encodes by its decoder stays at one."""
-        places = self.activations.places
-        for family in self.families:
-            for site in set(family.sites or ()) - set(places):
-                known = f"is not in activations.sites{nearest(site, places)}"
-                raise ValueError(f"family {family.called}: {site} {known}")
-            if family.options.get("skip") and not self.activations.target_site:
-                raise ValueError(
-                    f"family {family.called}: skip = true is for transcoders, that of an autoencoder would "
-                    "learn to copy; give activations.target_site"
-                )
-            joined = next((site for site in family_sites(self, family) if JOINED in site), None)
-            if (self.activations.target_site or joined) and not family.kind.transcodes:
-                what = "transcoder; leave activations.target_site out"
-                what = f"crosscoder; leave it out at {joined}" if joined else what
-                own = f"family {family.called}: {family.kind.name}"
-                raise ValueError(f"{own} encodes by its decoder and cannot be a {what}")
-        return self
-
-
-def family_sites(config: RunConfig, family: FamilySection) -> list[str]:
-    """The sites at which a family is trained."""
-    return family.sites or config.activations.places
-
-
-def family_sizes(config: RunConfig, family: FamilySection) -> list[int] | None:
-    """The sizes of a family's dictionaries; None where it has an expansion, whose width is not known yet."""
-    own = None if family.expansion else family.dictionary_size or config.training.dictionary_size
-    return None if own is None else listed(own)
 
 
 def read_config(path: str | Path, changes: Sequence[str] = (), *, saved: bool = False) -> RunConfig:
@@ -221,7 +151,9 @@ def checked(content: dict[str, Any], name: str = "configuration", *, saved: bool
     if saved:
         content = as_begun(content)
     try:
-        return RunConfig.model_validate(content if saved else named_classes(content))
+        if saved:
+            return RunConfig.model_validate(content, context=SAVED)
+        return RunConfig.model_validate(named_classes(content))
     except ArchitectureError as error:
         raise ConfigError(f"{name}: {error}") from error
     except ValidationError as error:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import cycle, product
 
 from frontier.writing import file_name
-from trainers.config import ConfigError, RunConfig, family_sites, family_sizes
-from trainers.config_sections import Section, listed
+from trainers.config import ConfigError, RunConfig
+from trainers.config_joint import family_sites, family_sizes
+from trainers.config_values import Section, listed
 
 
 class MemberPlan(Section):

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import math
 import re
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ByteSize, ConfigDict, Field, NonNegativeInt, field_validator, model_validator
+from pydantic import (
+    ByteSize,
+    Field,
+    NonNegativeInt,
+    StrictBool,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from frontier import wording as words
 from frontier.writing import file_name
 from trainers.activations.row_files import RAW_FORM
 from trainers.architectures import Architecture, architecture, known
+from trainers.config_values import SAVED, Section, check_shares, given_once, positive
 from trainers.language_models.sites import JOINED
 
 EXPANSION = 8.0
 """Latents over the width of the activations where a configuration says no size."""
-Sized = TypeVar("Sized", "TrainingSection", "FamilySection")
 LONGEST_NAME = 120
 """Bytes of a family's name."""
-
-
-class Section(BaseModel):
-    """Fields with their explanations; unknown fields and wrong types are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelSection(Section):
@@ -67,7 +68,7 @@ class ActivationsSection(Section):
     """So many tokens of the text, seen again in a new order when they run out; "all" takes the whole text."""
     seed: int = 0
     """Seed of the order; every family sees the same one."""
-    centre: bool = True
+    centre: StrictBool = True
     """The mean of the site is taken off before scaling; runs saved before this field existed have false."""
     buffer_tokens: int | None = Field(None, gt=0)
     """Activations that are shuffled together; by default all, if they fit memory_limit."""
@@ -148,7 +149,7 @@ class TrainingSection(Section):
     """Adam's; the architecture's default where it is not given."""
     seeds: list[NonNegativeInt] = Field([0], min_length=1)
     """Every setting is trained with every seed of the weights (activations.seed: the order of the text)."""
-    seeds_in_turn: bool = False
+    seeds_in_turn: StrictBool = False
     """Settings take the seeds in turn, one each, instead: seeds are then part of the scatter."""
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises."""
@@ -170,7 +171,7 @@ class TrainingSection(Section):
     """Steps between log lines."""
     checkpoint_every: int = Field(250, gt=0)
     """Steps between checkpoints; the last two are kept."""
-    keep_at: list[int] = []
+    keep_at: list[int] = Field([])
     """Steps after which the SAEs are kept as they are then, and evaluated too: [1000, 10000]."""
     logger: Literal["none", "tensorboard", "wandb", "trackio"] = "none"
     """Also log there, where it is installed; log.jsonl is always written."""
@@ -180,6 +181,13 @@ class TrainingSection(Section):
     def above_zero(cls, value: Any) -> Any:
         """Sizes and rates are above 0."""
         return positive(value)
+
+    @model_validator(mode="after")
+    def reaches_its_rate(self, info: ValidationInfo) -> TrainingSection:
+        """The rise of the learning rate ends before its fall begins; that of a saved run may not have."""
+        if info.context != SAVED:
+            check_shares(self.warmup, self.decay)
+        return self
 
     @model_validator(mode="after")
     def keeps_what_it_reaches(self) -> TrainingSection:
@@ -222,7 +230,7 @@ class FamilySection(Section):
     """Of activations.sites those at which it is trained; all by default."""
     start_from: str | None = None
     """Go on from a trained SAE: its folder (ours, or of another library), or a run's, by name."""
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field({})
     """Options of the architecture, for example { p = 0.5 } or { frozen_decoder = false }."""
     expansion: float | list[float] | None = None
     """Instead of that of the training section."""
@@ -293,23 +301,3 @@ class FamilySection(Section):
             return architecture(self.architecture, **given)
         except TypeError as error:
             raise ValueError(f"options of {self.architecture}: {error}") from error
-
-
-def given_once(section: Sized) -> Sized:
-    """The section, if it does not say its size in two ways."""
-    if section.expansion is not None and section.dictionary_size is not None:
-        raise ValueError("give expansion or dictionary_size, one of the two; found both")
-    return section
-
-
-def positive(value: Any) -> Any:
-    """The value, if it or every one of a list is above 0 and finite."""
-    for one in listed(value):
-        if one is not None and not 0 < one < math.inf:
-            raise ValueError(f"must be above 0 and finite, got {one}")
-    return value
-
-
-def listed(value: Any) -> list[Any]:
-    """A list as it is, anything else as a list of one."""
-    return value if isinstance(value, list) else [value]

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 from frontier import wording as words
 from trainers.activations.harvest import distinct_sites
 from trainers.activations.stored import StoredActivations
-from trainers.config import ConfigError, RunConfig, family_sites, family_sizes, faults
-from trainers.config_sections import EXPANSION, FamilySection, TrainingSection, listed
+from trainers.config import ConfigError, RunConfig, faults
+from trainers.config_joint import family_sites, family_sizes
+from trainers.config_sections import EXPANSION, FamilySection, TrainingSection
+from trainers.config_values import listed
 
 
 def located(config: RunConfig, model: Any) -> RunConfig:

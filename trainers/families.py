@@ -9,7 +9,8 @@ from typing import Any
 
 from trainers import sharding
 from trainers.activations import ActivationStream
-from trainers.config import RunConfig, family_sites
+from trainers.config import RunConfig
+from trainers.config_joint import family_sites
 from trainers.config_members import MemberPlan
 from trainers.family import Family, Member
 from trainers.language_models.sites import JOINED

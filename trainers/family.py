@@ -12,6 +12,7 @@ from torch import Tensor
 
 from trainers.activations import Scaling
 from trainers.architectures import Architecture, Parameters, options
+from trainers.config_values import check_shares
 from trainers.sae import SAE
 
 ALIGNED = 16
@@ -227,6 +228,9 @@ class Schedule:
     warmup: float = 0.05
     decay: float = 0.2
     sparsity_warmup: float = 0.25
+
+    def __post_init__(self) -> None:
+        check_shares(self.warmup, self.decay)
 
     def learning_rate(self, step: int) -> float:
         """Share of the full learning rate at a step."""

@@ -29,7 +29,8 @@ from frontier.progress import reported
 from frontier.wording import listed, number
 from trainers import ranks
 from trainers.activations import evaluation_windows
-from trainers.config import FamilySection, RunConfig, family_sites
+from trainers.config import FamilySection, RunConfig
+from trainers.config_joint import family_sites
 from trainers.config_sizes import located, sized
 from trainers.run import Run, build_run
 from trainers.text import TooShortError

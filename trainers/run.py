@@ -34,6 +34,7 @@ from trainers.sae import SAE
 from trainers.sharding import pieces
 from trainers.steps import Engine, engine_for
 from trainers.steps.engine import StepOptions
+from trainers.transcoding import check_target
 
 THRESHOLD_ROWS = 16_384
 """Training activations on which thresholds are found, once, with the final weights.
@@ -214,6 +215,7 @@ def build_run(
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
     model = origin_of(config, device) if origin is None else own_origin(origin)
     config = with_exclusions(located(config, model), model)
+    check_target(config, model)
     given, target = config.activations, config.activations.target_site
     config = sized(config, {site: model.site(site).width for site in given.places})
     training, plans = config.training, members(config)

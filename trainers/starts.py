@@ -20,7 +20,8 @@ from frontier.wording import listed, nearest, number
 from frontier.writing import file_name
 from trainers import kept
 from trainers.architectures import Architecture, BatchTopK, JumpReLU, Parameters
-from trainers.config import ConfigError, RunConfig, family_sites
+from trainers.config import ConfigError, RunConfig
+from trainers.config_joint import family_sites
 from trainers.config_members import MemberPlan
 from trainers.export import OURS, READ, LayoutError, load
 from trainers.export.files import ExportError

@@ -13,7 +13,8 @@ import pandas as pd
 from frontier.wording import nearest
 from frontier.writing import write_json
 from trainers import ranks
-from trainers.config import FamilySection, RunConfig, family_sites, stated, write_config
+from trainers.config import FamilySection, RunConfig, stated, write_config
+from trainers.config_joint import family_sites
 from trainers.piloting import ASKED
 from trainers.pilots import changed, pilots_of, settings_for, with_families
 

@@ -7,9 +7,14 @@ import pytest
 from trainers import recipes
 from trainers.config import ConfigError, RunConfig, checked, read_config, write_config
 from trainers.config_members import members
+from trainers.config_sections import FamilySection
 from trainers.config_sizes import sized
+from trainers.family import Schedule
 
 FAMILY = {"architecture": "topk", "settings": [2, 4]}
+TARGET_64 = {"architecture": "jumprelu", "settings": [64], "options": {"penalty": "target"}}
+P_ANNEAL = {"architecture": "p_anneal", "settings": [1]}
+SECTIONS = ("model", "activations", "training", "evaluation", "families")
 
 
 def test_what_init_writes_is_read_back_and_explains_every_field(tmp_path):
@@ -67,11 +72,54 @@ def test_options_of_an_architecture_survive_the_file(tmp_path):
         ({"families": [FAMILY], "activations": {"tokens": 0}}, "activations.tokens"),
         ({"families": [FAMILY], "activations": {"tokens": "everything"}}, "activations.tokens"),
         ({"families": [FAMILY], "activations": {"memory_limit": "2 GBB"}}, "memory_limit.*byte unit: GBB"),
+        ({"families": [TARGET_64], "training": {"dictionary_size": 32}}, "target_l0 = 64 is larger.*32"),
+        ({"families": [FAMILY], "training": {"warmup": 0.7, "decay": 0.7}}, "decay = 0.7 are 1.4.*1 at most"),
+        ({"families": [P_ANNEAL | {"options": {"changes": 0}}]}, "changes must be 1 or above"),
+        ({"families": [P_ANNEAL | {"options": {"window": 0}}]}, "window must be 1 or above"),
+        ({"families": [P_ANNEAL | {"options": {"changes": True}}]}, "changes wants a whole number.*True"),
     ],
 )
 def test_a_fault_is_named(content, words):
     with pytest.raises(ConfigError, match=words):
         checked(content)
+
+
+def of_section(section, values):
+    """A configuration with these values of one section."""
+    return {"families": [FAMILY | (values if section == "families" else {})]} | (
+        {} if section == "families" else {section: values}
+    )
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_true_and_false_are_no_numbers_and_numbers_no_truth(section):
+    kind = FamilySection if section == "families" else RunConfig.model_fields[section].annotation
+    for name, field in kind.model_fields.items():
+        for value in (1, "yes") if field.annotation is bool else (True, False, [True], [2, False]):
+            with pytest.raises(ConfigError, match=rf"{section}.*{name}\b"):
+                checked(of_section(section, {name: value}))
+    for value in (True, False):
+        assert checked(of_section("activations", {"centre": value})).activations.centre is value
+        with pytest.raises(ConfigError, match="norm_limits: is no field for true or false"):
+            checked(of_section("activations", {"norm_limits": {"mlp_out.1": value}}))
+
+
+def test_what_a_saved_run_has_is_read_though_a_new_one_is_refused(tmp_path):
+    """Runs that trained once are evaluated and exported; to train them on is refused, with the reason."""
+    old = {"families": [TARGET_64], "training": {"warmup": 0.7, "decay": 0.7, "dictionary_size": 32}}
+    read = checked(old, saved=True)
+    assert (read.training.warmup, read.families[0].settings) == (0.7, [64.0])
+    with pytest.raises(ConfigError, match=r"warmup = 0.7 and decay = 0.7"):
+        sized(read, 16)
+
+
+@pytest.mark.parametrize("shares", [(0.05, 0.2), (0.3, 0.7), (0.1, 0.9), (0.35, 0.65), (1, 0), (0, 1)])
+@pytest.mark.parametrize("steps", [1, 3, 10, 97, 1000])
+def test_a_learning_rate_is_reached(shares, steps):
+    schedule = Schedule(steps, *shares)
+    assert max(map(schedule.learning_rate, range(steps))) == 1.0
+    with pytest.raises(ValueError, match="is never reached"):
+        Schedule(steps, shares[0], 1.01 - shares[0])
 
 
 def test_changes_from_the_command_line(tmp_path):

@@ -1,5 +1,7 @@
 """Skip transcoders: W_skip beside the latents, in training, evaluation, pruning and the folding of scales."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from trainers.config import ConfigError
 from trainers.evaluate import evaluate
 from trainers.evaluate.runs import evaluate_run
 from trainers.family import Family, Member, Schedule
+from trainers.run import build_run
 from trainers.sae import SAE
 from trainers.steps import LoopEngine, StackedEngine
 from trainers.steps.engine import StepOptions
@@ -117,3 +120,35 @@ def test_a_run_with_skips(tmp_path):
         ConfigError, match="matching_pursuit encodes by its decoder and cannot be a transcoder"
     ):
         small([{"architecture": "matching_pursuit", "settings": [4]}], activations={"target_site": SITES[1]})
+
+
+SAME = [
+    ("mlp_out.1", "mlp_out.1"), ("mlp_out.1", "mlp_out.-1"), ("mlp_out.-1", "transformer.h.1.mlp"),
+    ("mlp_out.1", "transformer.h.1.mlp.c_proj"), ("resid_post.0", "resid_pre.1"),
+    ("resid_post.0+mlp_out.1", "mlp_out.-1+resid_pre.1"),
+]  # fmt: skip
+IN_PART = [("resid_post.0", "resid_pre.1+mlp_out.1"), ("resid_post.0+mlp_out.1", "mlp_out.-1")]
+
+
+@pytest.mark.parametrize(("site", "target"), SAME)
+@pytest.mark.parametrize("skip", [True, False])
+def test_a_target_that_is_the_site_is_no_transcoder(site, target, skip):
+    """Whatever the two are called: what is compared is what the model has there."""
+    config = small(
+        [{"architecture": "topk", "settings": [4], "options": {"skip": skip}}],
+        activations={"site": site, "target_site": target},
+    )
+    with pytest.raises(ConfigError, match=rf"target_site is {re.escape(target)}.*autoencoders; leave"):
+        build_run(config, progress=False)
+
+
+@pytest.mark.parametrize(("site", "target"), IN_PART)
+def test_a_skip_may_copy_no_part(site, target):
+    """Without a skip one part may be written and read: the latents alone carry it."""
+    plain, skipping = (
+        {"architecture": "topk", "settings": [4], "name": n, "options": {"skip": n == "b"}} for n in "ab"
+    )
+    places = {"site": site, "target_site": target}
+    with pytest.raises(ConfigError, match=r"family b: skip = true would copy .* leave skip out"):
+        build_run(small([plain, skipping], activations=places), progress=False)
+    build_run(small([plain], activations=places), progress=False)

@@ -50,6 +50,9 @@ class PAnneal(ReLU):
             raise ValueError(
                 f"wanted 0 <= start_share < end_share <= 1, got {self.start_share}, {self.end_share}"
             )
+        for name, count in (("changes", self.changes), ("window", self.window)):
+            if count < 1:
+                raise ValueError(f"{name} must be 1 or above, got {count}")
 
     def state(self, size: int) -> dict[str, Tensor]:
         """Factor on λ, and the two sums of the current window."""

@@ -12,7 +12,7 @@ from frontier.wording import listed
 from frontier.writing import write_json
 from trainers.config import RunConfig, apply_change, checked, read_content
 from trainers.config_paths import find_own_code
-from trainers.config_sections import listed as as_list
+from trainers.config_values import listed as as_list
 from trainers.head_to_head.budget import Budget, VersusError
 from trainers.head_to_head.rounds import LEAST
 

@@ -12,7 +12,8 @@ import pandas as pd
 from frontier.wording import number
 from frontier.writing import write_json
 from trainers.architectures.registry import origin
-from trainers.config import RunConfig, family_sizes
+from trainers.config import RunConfig
+from trainers.config_joint import family_sizes
 from trainers.config_sizes import sized
 from trainers.head_to_head.asking import ANY_TARGET, Question
 from trainers.head_to_head.budget import VersusError
