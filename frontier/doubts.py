@@ -41,6 +41,7 @@ class Kind(StrEnum):
 
     undefined = "undefined", Severity.grave, "A ratio does not exist"
     other_unit = "other unit", Severity.grave, "A number may be in another unit"
+    unlike_losses = "unlike losses", Severity.grave, "Hits contradict the losses printed beside them"
     contradicted = "contradicted", Severity.grave, "The curve contradicts the points"
     misfit = "misfit", Severity.grave, "The shape does not fit, so that a crossing is withheld"
     rises = "rises", Severity.grave, "A hit does not fall with L0"

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 import frontier
+from frontier.comparison.verdicts import UNITS
 from frontier.doubts import Kind, Severity
-from frontier.ratios.l0_units import unit_doubts
+from frontier.ratios.l0_units import unit_doubts, units_differ
 
 POTENCY = {"relu": 1.0, "topk": 1.5, "gated": 1.3}
 
@@ -108,3 +109,50 @@ def test_hundredfold_apart_without_a_shared_l0_or_mostly_below_one(topk, relu, d
     assert len(list(unit_doubts(("topk", "relu"), facts))) == doubts
     assert len(list(unit_doubts(("relu", "topk"), facts[::-1]))) == doubts
     assert not list(unit_doubts(("topk", "relu"), (facts[0], {})))  # one SAE: nobody can tell
+
+
+def test_plainly_other_units_leave_no_verdict():
+    """Shares of 16384 latents, per cent of them, thousandths; the others of the cell keep their verdicts."""
+    for change in (lambda l0: l0 / 16384, lambda l0: l0 / 163.84, thousandth, lambda l0: l0 / 400):
+        table = changed(change, ["topk"], [2])
+        found = {(c.group["layer"], c.family): c for c in frontier.compare(table, "relu")}
+        one = found.pop((2, "topk"))
+        assert (one.verdict, one.why, one.tipping) == ("withheld", UNITS, pytest.approx(np.nan, nan_ok=True))
+        assert "no verdict, their units seem to differ (across=['l0'] (--across l0) compares" in one.sentence
+        assert {c.verdict for c in found.values()} == {"better"}
+    assert flat(frontier.compare(table, "relu")).count("withheld 0.") == 1  # the hit stands, and no ratio
+    same = frontier.compare(table, "relu", across=["l0"])
+    assert {c.verdict for c in same} == {"better"}
+
+
+def test_l0s_below_one_that_others_share_keep_their_verdict():
+    table = changed(lambda l0: l0 / 100, ["topk", "relu"], [2])
+    assert {c.verdict for c in frontier.compare(table, "relu") if c.family == "topk"} == {"better"}
+    assert not units_differ(({"l0": "0.1, 0.9, 20"}, {"l0": "2, 20, 90"}))
+
+
+def test_a_column_of_units_leaves_no_verdict():
+    table = sweep()
+    table["ce_unit"] = np.where(table["family"] == "topk", "bits", "nats")
+    found = {(c.group["layer"], c.family): c for c in frontier.compare(table, "relu")}
+    assert {k for k, c in found.items() if c.verdict == "withheld"} == {
+        (layer, "topk") for layer in (1, 2, 3)
+    }
+    assert "across=['ce_unit']" in found[1, "topk"].sentence
+
+
+def test_hits_that_contradict_their_losses_are_doubted():
+    """Loss recovered of TopK is of another run: hits half of those that its losses give."""
+    table = sweep().assign(ce_clean=3.000217, ce_zero_ablation=12.000217)
+    table["ce_sae"] = 3.000217 + 9 * (1 - table["loss_recovered"])
+    stale = table["family"] == "topk"
+    table.loc[stale, "loss_recovered"] = 1 - (1 - table.loc[stale, "loss_recovered"]) / 2
+    found = frontier.compare(table, "relu")
+    for c in found:
+        (doubt,) = [d for d in c.doubts if d.kind is Kind.unlike_losses] or [None]
+        assert (doubt is not None) == (c.family == "topk")
+        if doubt:
+            assert dict(doubt.numbers) == {"contradicted": 8, "points": 8, "times": 2}
+            assert c.doubts[0] is doubt and doubt.kind.severity is Severity.grave
+    by_losses = frontier.compare(table.drop(columns="loss_recovered"), "relu")
+    assert not [d for c in by_losses for d in c.doubts if d.kind is Kind.unlike_losses]

@@ -12,7 +12,7 @@ from frontier.comparison.cell_points import called, cell_of, left_out
 from frontier.comparison.comparison import Comparison, Comparisons, Tests
 from frontier.comparison.crossing import Crossing
 from frontier.comparison.own_bend import own_bend
-from frontier.comparison.pair_doubts import doubts_of
+from frontier.comparison.pair_doubts import doubts_of, in_two_units
 from frontier.comparison.reading import Reading, p_of_band
 from frontier.comparison.search import search_sd
 from frontier.comparison.sentences import claim
@@ -266,9 +266,12 @@ class Task:
         outlier = f"{families[of]} row {row}"
         sigma = scatter.sigma * share_of_y(analysis.shape.constant, cell.y)
         search = [search_sd(members[f], members[0], sigma) for f in range(1, len(members))]
+        units = [
+            in_two_units((f, families[0]), p, members[0]) for f, p in zip(families, members, strict=True)
+        ]
         decided = decisions(
             analysis.pairs, potencies, scatter, alpha=1 - self.level,
-            typical_seed_sd=self.typical_seed_sd, search_sds=search,
+            typical_seed_sd=self.typical_seed_sd, search_sds=search, units_differ=units[1:],
         )  # fmt: skip
         bend = own_bend(members, families, analysis.pairs, scatter.p_own_bend, self.level)
         for f, (pair, decision) in enumerate(zip(analysis.pairs, decided, strict=True), 1):

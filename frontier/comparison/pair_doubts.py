@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from frontier.comparison.verdicts import CONTRADICTED, MISFIT, RISES, Decision, parallel_rejected
-from frontier.doubts import Doubt, Kind, worst_first
+from frontier.doubts import Doubt, Kind, has, worst_first
+from frontier.fits.own_facts import own_doubts
 from frontier.fits.points import Points
+from frontier.ratios.l0_units import units_differ
 from frontier.ratios.pairs import design_doubts
 from frontier.shared_shape.noise import UNEQUAL
 from frontier.shared_shape.scatter import Scatter, Widened
@@ -42,6 +44,12 @@ def doubts_of(
         found += [d for o in c.observed for d in o.doubts if d.kind is Kind.crossing]
     found += [d for o in c.observed for d in o.doubts if d.kind is not Kind.crossing]
     return worst_first(found)
+
+
+def in_two_units(names: tuple[str, str], one: Points, other: Points) -> bool:
+    """Whether a family and the reference plainly have L0 or hits in two units."""
+    facts = (one.facts, other.facts)
+    return units_differ(facts) or has(own_doubts(names, facts), Kind.other_unit)
 
 
 def _of_the_verdict(c: Comparison, decision: Decision) -> Iterator[Doubt]:

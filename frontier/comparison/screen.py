@@ -7,7 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from frontier.comparison.sentences import tipping_cell
-from frontier.comparison.verdicts import UNTOLD
+from frontier.comparison.verdicts import UNITS, UNTOLD
 from frontier.doubts import Doubt, placed
 from frontier.ratios.decided import verdict_cell
 from frontier.ratios.ratio import ratio_cell
@@ -91,7 +91,9 @@ def _listing(found: Comparisons, columns: list[str]) -> Table:
 
 
 def _potency(c: Comparison) -> str:
-    """Blank where no hit is shared at all."""
+    """Blank where no hit is shared at all, or units differ."""
+    if c.why == UNITS:
+        return ""
     return ratio_cell(c.potency) or ("not shared" if len(c.band.hits) else "")
 
 

@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 from frontier.comparison.crossing import Crossing
-from frontier.comparison.verdicts import SEARCHED, SEEDS
+from frontier.comparison.verdicts import SEARCHED, SEEDS, UNITS
 from frontier.doubts import Kind, has
 from frontier.ratios.decided import in_part, obstacle_of
 from frontier.ratios.ratio import Ratio, ratio_cell
-from frontier.wording import interval_cell, number
+from frontier.wording import in_shell, interval_cell, number
 
 if TYPE_CHECKING:
     from frontier.comparison.comparison import Comparison
@@ -25,7 +25,8 @@ def claim(c: Comparison) -> str:
     if c.verdict == "not comparable":
         return f"{head} and {reference} are not comparable on these data: {c.why}."
     if c.verdict == "withheld":
-        return f"{head} and {reference}: no verdict, {c.why} ({_both(c)})."
+        said = _all_the_same(c) if c.why == UNITS else _both(c)
+        return f"{head} and {reference}: no verdict, {c.why} ({said})."
     if c.verdict == "crossing":
         at = f" at L0 {crossing_cell(c.crossing)}" if c.crossing else ""
         said = f"{head} and {reference} cross{at}: {head} is better {_where(c)}"
@@ -68,6 +69,12 @@ def _both(c: Comparison) -> str:
     if seen is not None and math.isfinite(seen.ratio):
         parts.append(f"observed {number(seen.ratio_min)} to {number(seen.ratio_max)}")
     return ", ".join(parts) or "see the doubts"
+
+
+def _all_the_same(c: Comparison) -> str:
+    """What to type where units that seem to differ do not."""
+    columns = list(dict.fromkeys(d.quantity for d in c.doubts if d.kind is Kind.other_unit))
+    return f"across={columns} (--across {in_shell(','.join(columns))}) compares them all the same"
 
 
 def _at_equal_l0(c: Comparison) -> str:

@@ -5,7 +5,8 @@
 2. Parallel curves: not rejected, the shift decides, where the family's own curve agrees.
 3. Rejected: the sign of the difference over the common range; both signs, each significant, are a crossing.
 
-What contradicts the interpolated points is withheld, and so is a crossing of a shape that does not fit.
+What contradicts the interpolated points is withheld, and so is a crossing of a shape that does not fit, and
+whatever is said of numbers in two units.
 Sources: Marcus, Peritz & Gabriel (1976), closed testing; Holm (1979).
 """
 
@@ -30,6 +31,7 @@ CONTRADICTED = "the curve contradicts the points"
 MISFIT = "the shape does not fit"
 ONE_SIDE = "curves seem to cross, but the ratios at both ends of the common hits lie on one side of 1"
 RISES = "a hit does not fall with L0"
+UNITS = "their units seem to differ"
 APART = "they share neither hits nor L0"
 SEARCHED = "one was searched for so much longer that luck may explain the difference"
 SEEDS = "seeds may differ by as much"
@@ -67,6 +69,7 @@ def decisions(
     alpha: float = 0.05,
     typical_seed_sd: float = 0.0,
     search_sds: Sequence[float] = (),
+    units_differ: Sequence[bool] = (),
 ) -> list[Decision]:
     """Verdicts of the families of one cell, in their order.
 
@@ -79,6 +82,8 @@ def decisions(
         Known seed-to-seed SD of a hit, as a share of it.
     search_sds : sequence of float
         Of each pair, what an unequal search may do (`search.search_sd`), as a seed-to-seed SD.
+    units_differ : sequence of bool
+        Of each pair, whether its L0 or hits are plainly in two units, so that no verdict stands.
     """
     gates = np.array([p.p_gate for p in pairs])
     adjusted = holm(gates)
@@ -93,6 +98,8 @@ def decisions(
         search = search_sds[i] if search_sds else 0.0
         if tipping < math.hypot(typical_seed_sd, search):
             verdict, why = "not separable", SEEDS if tipping < typical_seed_sd else SEARCHED
+        if units_differ and units_differ[i] and verdict != "not comparable":
+            verdict, why, tipping = "withheld", UNITS, math.nan
         out[i] = Decision(verdict, why, float(adjusted[i]), level, tipping)
     return [d for d in out if d is not None]
 

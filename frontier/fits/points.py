@@ -18,6 +18,7 @@ from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import size_columns
+from frontier.metrics.losses import UNLIKE, hits_by_losses
 from frontier.metrics.standard_errors import standard_error_names, standard_errors
 from frontier.problems import Array
 from frontier.results import Group, in_words
@@ -42,6 +43,11 @@ SHARED_PARENTS = "shared parents"
 
 L0_SPAN = "l0"
 """A fact: least, middle and largest L0 of a group."""
+
+
+UNLIKE_LOSSES = "unlike losses"
+"""A fact: SAEs whose hits contradict the losses printed beside them, of how many, how many times as large
+the losses make them in the middle."""
 
 
 MINIMUM_RUNS = 20
@@ -167,7 +173,9 @@ def points_of(
         own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
         own |= {c: number(float(v.iloc[rows].max()), 15) for c, v in sizes.items() if rows.size}
         own |= own_facts(theirs, rows)
-        own |= _clean_loss(table, rows) | _l0_span(table, rows) | _shared_parents(table, rows)
+        own |= _clean_loss(table, rows) | _shared_parents(table, rows)
+        own |= _unlike_losses(table, rows, y[rows]) if y_name == "performance_hit" else {}
+        own |= {} if "l0" in across else _l0_span(table, rows)
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         known_se = _median(se[rows]) if weights != "se" else 0.0
@@ -188,6 +196,18 @@ def _clean_loss(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
     clean = values(table, "ce_clean")[rows] if "ce_clean" in table else np.zeros(0)
     known = clean[np.isfinite(clean)]
     return {"ce_clean": f"{np.median(known):.6g}"} if len(known) else {}
+
+
+def _unlike_losses(table: pd.DataFrame, rows: NDArray[np.intp], hits: Array) -> dict[str, str]:
+    """How many of a group's hits contradict the losses printed beside them, of how many; and how far."""
+    if "doubts" not in table or not rows.size:
+        return {}
+    unlike = table["doubts"].iloc[rows].astype("string").str.contains(UNLIKE, regex=False).fillna(False)
+    if not unlike.any():
+        return {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        times = np.median((hits_by_losses(table)[rows] / hits)[unlike.to_numpy(dtype=bool)])
+    return {UNLIKE_LOSSES: f"{int(unlike.sum())}, {len(rows)}, {times:.3g}"}
 
 
 def _l0_span(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:

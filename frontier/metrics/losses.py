@@ -20,6 +20,10 @@ WEAK = 0.01
 128 batches is about 0.003 nats, which is then a third of the whole range."""
 
 
+UNLIKE = "loss_recovered contradicts the losses"
+"""A word in `doubts` of rows whose printed loss recovered is kept."""
+
+
 class _Bounds(NamedTuple):
     """Loss recovered as the losses give it, and how far their rounding lets it be from that."""
 
@@ -71,10 +75,25 @@ def recovered_from_losses(table: pd.DataFrame) -> Iterator[str]:
             f"loss_recovered: {rows_named(kept, table)} contradict the printed losses by more than "
             f"rounding; the printed value is kept{_in_sources(table, kept)}"
         )
-        add_text(table, "doubts", kept, "loss_recovered contradicts the losses")
+        add_text(table, "doubts", kept, UNLIKE)
     if computable.any():
         table["loss_recovered"] = np.where(empty | replaced, used.value, printed)
         yield from _say_ablation(table, np.where(computable, ablation, ""))
+
+
+def hits_by_losses(table: pd.DataFrame) -> np.ndarray:
+    """1 - loss recovered as the losses of each row give it, NaN where they do not."""
+    found = np.full(len(table), np.nan)
+    if not {"ce_clean", "ce_sae", "ablation"} <= set(table.columns):
+        return found
+    clean, sae = table["ce_clean"].to_numpy(), table["ce_sae"].to_numpy()
+    for name in ABLATIONS:
+        if f"ce_{name}_ablation" in table:
+            rows = (_said_ablation(table) == name) & np.isnan(found)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                hits = (sae - clean) / (table[f"ce_{name}_ablation"].to_numpy() - clean)
+            found = np.where(rows, hits, found)
+    return found
 
 
 def _source_codes(table: pd.DataFrame) -> np.ndarray:

@@ -14,7 +14,7 @@ from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.own_facts import own_doubts
-from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS, TRAINING
+from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS, TRAINING, UNLIKE_LOSSES
 from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.metrics import set_aside_remark, usable, values
 from frontier.metrics.axes import known_axes
@@ -250,6 +250,15 @@ def _doubts_of_one(name: str, sample: Sample, wider: float) -> Iterator[Doubt]:
     counts: dict[str, float] = {"points": sample.n_points, "runs": sample.runs}
     if SEEDS in sample.facts:
         yield Doubt(Kind.seeds_differ, f"{name}: {sample.facts[SEEDS]}", name)
+    if UNLIKE_LOSSES in sample.facts:
+        unlike, of, times = sample.facts[UNLIKE_LOSSES].split(", ")
+        more = "" if times == "nan" else f", by which hits are {times} times as large"
+        text = (
+            f"{name}: loss_recovered contradicts the losses beside it in {unlike} of {of} SAEs{more}; "
+            "without that column (--map theirs=ignored) the losses count."
+        )
+        numbers = {"contradicted": float(unlike), "points": float(of), "times": float(times)}
+        yield Doubt(Kind.unlike_losses, text, name, quantity="loss_recovered", numbers=numbers)
     if SHARED_PARENTS in sample.facts:
         text = (
             f"{name}: {sample.facts[SHARED_PARENTS]} (column parent); they err alike, so the interval is too "
