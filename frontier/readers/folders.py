@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -49,7 +50,7 @@ def scan(folder: str, found: Found) -> None:
     files, not_evaluated = without_ours(files_in(folder, unread, asked), folder)
     not_evaluated += filter(None, map(in_pilots, asked))
     for path in tracked(files, "Reading", MANY):
-        frames, rows, extras, repeats = len(found.frames), len(found.rows), len(found.extras), found.repeats
+        frames, rows, told, repeats = len(found.frames), len(found.rows), found.told, found.repeats
         try:
             kind = read_file(path, found)
             problem = _keep_tables_of_metrics(found, frames) if len(found.frames) > frames else ""
@@ -61,14 +62,15 @@ def scan(folder: str, found: Found) -> None:
             continue
         if any(num(row.get("l0")) is not None for row in found.rows[rows:]) or len(found.frames) > frames:
             kinds[kind] += 1
-        elif len(found.extras) > extras or found.repeats > repeats or kind.endswith(LOGS):
+        elif found.told > told or found.repeats > repeats or kind.endswith(LOGS):
             kinds[kind] += 1
         elif kind in ("plain table", "configuration"):
             found.ignored.append(_inside(path, folder))
             lacking = f"{_inside(path, folder)}: {problem}" if problem else lacking
         else:
             name = _inside(path, folder)
-            problem = problem or f"no L0 in {plural(len(found.rows) - rows, 'row')}"
+            count = len(found.rows) - rows
+            problem = problem or (f"no L0 in {plural(count, 'row')}" if count else "no number in it")
             found.broken.append(f"{name}, a {kind}: {problem}"[:300])
             found.forget(rows, frames)
     finish(found)
@@ -152,12 +154,22 @@ def files_in(folder: str, unread: list[str], asked: list[str] | None = None) -> 
 def _entries(path: str, folder: str, unread: list[str]) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as opened:
-            entries = sorted(opened, key=lambda entry: entry.name)
+            entries = sorted(opened, key=lambda entry: in_order(entry.name))
     except OSError as error:
         unread.append(f"{_inside(path, folder)} ({_reason(error)})")
         return []
     beside = any(entry.name == "eval_results.json" for entry in entries)
     return [entry for entry in entries if not (beside and entry.name == "config.json")]
+
+
+def in_order(name: str) -> list[tuple[int, str]]:
+    """What names sort by so that 'layer_3' comes before 'layer_10'.
+
+    >>> sorted(["layer_10", "layer_3", "layer"], key=in_order)
+    ['layer', 'layer_3', 'layer_10']
+    """
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), part) if i % 2 else (-1, part) for i, part in enumerate(parts) if part or i == 0]
 
 
 def _inside(path: str, folder: str) -> str:

@@ -109,6 +109,8 @@ class Found:
         Rows by a key, and facts from other files that belong to the row of that key.
     broken, ignored : list
         Files that could not be read, with the reason; files that hold no metrics.
+    told : int
+        How often facts of other files were added to `extras`.
     repeats : int
         SAEs that had been read from another file already.
     scales : dict
@@ -130,6 +132,7 @@ class Found:
     extras: dict[tuple[str, ...], Row] = field(default_factory=dict)
     broken: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    told: int = 0
     repeats: int = 0
     scales: dict[str, list[Scale]] = field(default_factory=dict)
     logs: dict[tuple[str, ...], Any] = field(default_factory=dict)
@@ -141,6 +144,11 @@ class Found:
         self.rows.append(row)
         self.origins.append(Origin(tool, version, tuple(changes)))
         self.beside.append(beside)
+
+    def tell(self, key: tuple[str, ...], facts: Row) -> None:
+        """Facts of a file beside others that belong to the row of a key."""
+        self.extras.setdefault(key, {}).update(facts)
+        self.told += bool(facts)
 
     def pass_over(self, part: str, facts: Mapping[str, Any]) -> None:
         """Facts of a part of a file that no row carries, and that are named as not used."""

@@ -51,8 +51,7 @@ def read_result(content: dict[str, Any], path: str, found: Found, name: str = ""
     if kind == "core":
         _read_core(content, path, key, found)
     elif isinstance(kind, str):
-        extra = found.extras.setdefault(key, {})
-        extra.update(_other_columns(kind[:40], content["eval_result_metrics"]))
+        found.tell(key, _other_columns(kind[:40], content["eval_result_metrics"]))
         found.pass_over("", content)
         for part in ("eval_config", "sae_cfg_dict"):
             found.pass_over(part, table(content.get(part)))

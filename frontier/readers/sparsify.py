@@ -39,7 +39,7 @@ def read_config(content: dict[str, Any], path: str, found: Found) -> None:
     facts = {k: v for k, v in row.items() if v is not None}
     found.pass_over("", content)
     facts["l0"] = row.get("sparsity_setting")
-    found.extras[(TOOL, parts[-2], parts[-1])] = facts
+    found.tell((TOOL, parts[-2], parts[-1]), facts)
 
 
 def from_log(metrics: Mapping[str, Any], config: Mapping[str, Any], name: str, found: Found) -> None:

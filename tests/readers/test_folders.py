@@ -129,6 +129,35 @@ def test_other_evaluations_are_joined_by_file_name(tables):
     assert "absorption_mean_full_absorption_score" not in table  # -1 everywhere
 
 
+def test_several_evaluations_of_one_sae_are_all_read(tmp_path):
+    """Whether their folder comes before that of the core results or after, none is called broken."""
+    shutil.copytree(FIXTURES / "sae_bench" / "core", tmp_path / "core")
+    names = [p.relative_to(tmp_path / "core") for p in sorted((tmp_path / "core").rglob("*.json"))]
+    for number, kind in enumerate(("absorption", "scr", "tpp", "unlearning")):
+        for i, name in enumerate(names):
+            result = {
+                "eval_type_id": kind,
+                "eval_result_metrics": {"mean": {f"{kind}_score": (number + i) / 30}},
+            }
+            (tmp_path / kind / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / kind / name).write_text(json.dumps(result))
+    table = read(tmp_path)
+    assert len(table) == len(names) == 20
+    assert not [n for n in frontier.notes(table) if "broken" in n or "left out" in n]
+    for number, kind in enumerate(("absorption", "scr", "tpp", "unlearning")):
+        found = table.set_index("run_id")[f"{kind}_score"]
+        assert sorted(found) == pytest.approx([(number + i) / 30 for i in range(20)])
+    assert "20 SAEBench tpp result" in " ".join(frontier.notes(table))
+
+
+def test_layers_and_trainers_come_in_the_order_of_their_numbers(tmp_path):
+    rows = "architecture,l0,loss_recovered\nrelu,10,0.6\nrelu,20,0.7\ntopk,10,0.8\ntopk,20,0.9\n"
+    for layer in (10, 3, 21):
+        (tmp_path / f"layer_{layer}.csv").write_text(rows.replace("0.", f"0.{layer}"))
+    table = read(tmp_path)
+    assert list(dict.fromkeys(table["layer"])) == [3, 10, 21]
+
+
 def test_an_evaluation_without_its_core_result_is_said(tmp_path):
     shutil.copytree(FIXTURES / "sae_bench" / "core", tmp_path / "core")
     stray = {"eval_type_id": "scr", "eval_result_metrics": {"scr_metrics": {"scr_metric_threshold_10": 0.1}}}
