@@ -53,6 +53,6 @@ def check(
     else:
         kinds = [register(what) if ":" in what else known(what)]
     reports = [checked(kind) for kind in kinds]
-    terminal.show("\n\n".join(str(r) for r in reports))
+    terminal.show("\n\n".join(r.table for r in reports))
     if faults := [r.fault for r in reports if r.broken]:
         terminal.fail("sae-train", "; ".join(faults))

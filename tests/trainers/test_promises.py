@@ -4,6 +4,7 @@ import textwrap
 
 import pytest
 import torch
+from small_runs import said
 
 from trainers.architectures import BUILT_IN, ArchitectureError, Gated, JumpReLU, ReLU, register
 from trainers.promises import assure, check, skeleton
@@ -39,6 +40,12 @@ FAULTS = [
     ("shapes", "Losses(total, f, x_hat)", "Losses(total, f, x_hat, {'age': x})",
      "a state 'age' that `state` does not begin", "return Losses"),
     ("shapes", ".relu()", ".relu()[..., :5]", "RuntimeError", "x_hat = self.decode"),
+    ("state returned", "    def loss",
+     "    def state(self, size):\n        return {'n': torch.zeros(())}\n\n    def loss",
+     "loss does not return state 'n'", "return Losses"),
+    ("codes 0 or above, unless signed", ".relu()", ".tanh()", "signed = True in the class", "return Losses"),
+    ("codes 0 or above, unless signed", "f = self.encode(p, x)", "f = self.pre_activations(p, x)",
+     "a code of loss is -", "return Losses"),
     ("arguments unchanged", DECODED, DECODED + "\n        x.mul_(2)",
      "the activations is changed in place", "x.mul_"),
     ("arguments unchanged", DECODED, DECODED + "\n        p['b_enc'].data.add_(1)",
@@ -139,6 +146,36 @@ def test_a_parameter_in_the_unit_of_the_input_has_to_be_named(tmp_path):
         ("    def encode", "    input_units = ('b_enc', 'floor')\n\n" + start + "    def encode"), change,
     )  # fmt: skip
     assert not check(cls).fault
+
+
+def test_codes_below_0_are_for_classes_that_say_so(tmp_path):
+    """In `encode` alone they are found too; a class that says `signed` keeps its promises with them."""
+    linear = ("self.pre_activations(p, x).relu()", "self.pre_activations(p, x)")
+    alone = ("f = self.encode(p, x)", "f = self.encode(p, x).relu()")
+    broken = check(written(tmp_path / "faulty.py", linear, alone)).broken
+    assert broken.promise == "codes 0 or above, unless signed"
+    assert broken.found.startswith("a code of encode is -")
+    sizes, said = ("f.sum(-1)", "f.abs().sum(-1)"), ("    def encode", "    signed = True\n\n    def encode")
+    assert not check(written(tmp_path / "faulty.py", linear, sizes, said)).fault
+
+
+def test_state_that_comes_back_at_some_step_is_returned(tmp_path):
+    begun = (
+        "    def loss", "    def state(self, size):\n        return {'n': torch.zeros(())}\n\n    def loss",
+    )  # fmt: skip
+    after = (
+        "Losses(total, f, x_hat)",
+        "Losses(total, f, x_hat, {'n': state['n'] + 1} if knobs.step % 5 == 4 else {})",
+    )  # fmt: skip
+    report = check(written(tmp_path / "faulty.py", begun, after))
+    assert not report.fault
+
+
+def test_the_command_says_a_broken_promise_once(tmp_path, monkeypatch, capsys):
+    written(tmp_path / "faulty.py", ("f.sum(-1).mean(-1)", "f.sum(-1)"))
+    code, out, err = said(monkeypatch, capsys, "check", tmp_path / "faulty.py")
+    assert code == 2
+    assert (out.count("BROKEN"), out.count("must have shape"), err.count("must have shape")) == (1, 0, 1)
 
 
 def test_steps_alike_is_checked_where_it_is_said(tmp_path):

@@ -67,6 +67,37 @@ def shapes(case: Case) -> None:
         _shape(values, (TOKENS,), f"metric {name!r}, a value per token", "metrics")
 
 
+def keeps_state(case: Case) -> None:
+    """Every state that `state` begins is given back by the loss, at some step of a run."""
+    names, x = case.kind.state(SIZE).keys(), case.batch(0, torch.float64)
+    given: set[str] = set()
+    for step in range(STEPS):
+        given |= case.loss(case.weights(), x, case.settings[1], step).state.keys()
+    if lost := [name for name in names if name not in given]:
+        raise BrokenError(
+            f"loss does not return state {lost[0]!r}, which `state` begins, so that it stays as it was; its "
+            "new value belongs into Losses(total, latents, reconstruction, state)"
+        )
+
+
+def keeps_the_sign(case: Case) -> None:
+    """Codes are 0 or above, in training and trained, where the class does not say `signed`."""
+    if case.kind.signed:
+        return
+    for i, setting in enumerate(case.settings):
+        p, x = case.weights(i), case.batch(i, torch.float64)
+        with torch.no_grad():
+            ready = case.kind.inference(p, case.state(), setting)
+            codes = {"loss": case.loss(p, x, setting).latents, "encode": case.kind.encode(ready, x)}
+        for method, f in codes.items():
+            if (least := float(f.min())) < 0:
+                raise BrokenError(
+                    f"a code of {method} is {least:.3g}, below 0, and `signed` is False: what is done to "
+                    "trained SAEs takes it for 0; say signed = True in the class, or end with .relu()",
+                    method,
+                )
+
+
 def tokens_independent(case: Case) -> None:
     """What a trained SAE makes of a token does not hang on the tokens beside it."""
     kind, x = case.kind, case.batch(0, torch.float64)

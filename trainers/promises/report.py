@@ -16,6 +16,8 @@ from trainers.promises.case import BrokenError, Case
 PROMISES: dict[str, Callable[[Case], None]] = {
     "start": functions.starts,
     "shapes": functions.shapes,
+    "state returned": functions.keeps_state,
+    "codes 0 or above, unless signed": functions.keeps_the_sign,
     "tokens independent": functions.tokens_independent,
     "arguments unchanged": functions.changes_nothing,
     "members independent": functions.members_independent,
@@ -70,11 +72,16 @@ class Report:
         line = f", line {found.line}" if found.line else ""
         return f"{self.file}{line}: {self.architecture} breaks the promise {found.promise!r}: {found.found}"
 
-    def __str__(self) -> str:
+    @property
+    def table(self) -> str:
+        """Every promise, and whether it is kept, a line each."""
         signs = {"kept": "kept", "broken": "BROKEN", "not reached": "-"}
         width = max(len(o.promise) for o in self.outcomes)
         rows = [f"  {o.promise:{width}}  {signs[o.state]}" for o in self.outcomes]
-        return "\n".join([f"{self.architecture} ({self.file})", *rows, *([self.fault] if self.fault else [])])
+        return "\n".join([f"{self.architecture} ({self.file})", *rows])
+
+    def __str__(self) -> str:
+        return "\n".join([self.table, *([self.fault] if self.fault else [])])
 
 
 AT_JOINED_SITES: dict[str, Callable[[Case], None]] = {"weights of parts fold": training.folds_weights}
