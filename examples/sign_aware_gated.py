@@ -23,6 +23,7 @@ class SignAwareGated(Architecture):
     sweep = (1.2, 2.0, 3.5, 6.0, 9.0, 13.0)
     input_units = ("b_gate", "b_mag")
     estimated = ("W_dec", "b_dec")  # frozen in the third term of the loss
+    signed = True
     steps_alike = True
 
     def start(self, d_in, d_out, size, means, seed):

@@ -16,6 +16,7 @@ class MySAE(Architecture):
     # input_units = ("b_enc", "threshold")   parameters in the unit of x; the scale of x is folded into them
     # estimated = ("threshold",)             parameters whose gradient is an estimate, not the loss's slope
     # decoder = "W_dec"                      the parameter whose rows [F, d_out] the latents write
+    # signed = True                          codes may be below 0
 
     def start(self, d_in, d_out, size, means, seed):
         """One SAE's weights: W_enc [d_in, F], b_enc [F], W_dec [F, d_out] (rows of norm 1), b_dec [d_out]."""
