@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from frontier.groups import PROTOCOL, Codes, as_text, group_codes
-from frontier.metrics import says_nothing, set_aside_remark, unread_columns, usable, values
+from frontier.metrics import may_group, says_nothing, set_aside_remark, unread_columns, usable, values
 from frontier.metrics.asked import in_condition, is_equal
 from frontier.metrics.axes import known_axes
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import UNEQUAL, size_columns
 from frontier.metrics.one_sae import ALIKE, KNOBS, last_word
-from frontier.metrics.parts import below_common, kinds_of_names, name_columns, told_again
+from frontier.metrics.parts import below_common, name_columns, parts_of_names, told_again
 from frontier.metrics.unread import is_measured, is_place, is_recipe
 from frontier.wording import in_shell, listed, nearest, number
 
@@ -96,22 +96,24 @@ def _again(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], f
         "the same families at the same settings with other numbers: other layers, models, seeds or "
         "evaluations? Say so in a column, or"
     )
-    for column in [
-        c for c in ("source", *name_columns(table)) if c in table and c not in (*columns, *across)
-    ]:
-        files = column == "source"
-        found = told_again(table, table[column] if files else kinds_of_names(table[column]), codes)
-        if not found:
+    names = name_columns(table)
+    others = [c for c in unread_columns(table) if c not in names and may_group(c) and _is_text(table[c])]
+    for column in ["source", *names, *others]:
+        if column not in table or column in (*columns, *across):
             continue
-        if files:
-            kept = is_equal(column, found[0])
-            short = listed(["/".join(names) for names in below_common(found)])
-            return f"{short} hold {again} {_ways(columns, [column], 'keep one file', kept)}"
-        kinds = listed([repr(kind) for kind in found])
-        return (
-            f"names in {column!r} are of several kinds, {kinds}, which hold {again} allow it with "
-            f"across={[column]} (--across {in_shell(column)})"
-        )
+        whole = column not in names
+        for part in [table[column]] if whole else parts_of_names(table[column]):
+            if not (found := told_again(table, part, codes)):
+                continue
+            if whole:
+                short = listed(["/".join(parts) for parts in below_common(found)])
+                ways = _ways(columns, [column], "keep one of them", is_equal(column, found[0]))
+                return f"{short} ({column}) hold {again} {ways}"
+            kinds = listed([repr(kind) for kind in found])
+            return (
+                f"names in {column!r} are of several kinds, {kinds}, which hold {again} allow it with "
+                f"across={[column]} (--across {in_shell(column)})"
+            )
     return ""
 
 

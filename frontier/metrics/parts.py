@@ -20,6 +20,8 @@ from frontier.wording import listed
 
 FEWEST = 3
 """A part is one where it holds so many SAEs of a group, and so many of them come back."""
+LONGEST = 200
+"""Characters of a name that is looked into."""
 SAME_L0 = 0.002
 """L0 that differ by a smaller share are one."""
 APART = 0.1
@@ -28,9 +30,10 @@ APART = 0.1
 _ASIDE = ("source", "run_id", "sparsity_setting", "sparsity_name")
 _KNOB = re.compile(
     r"l[01](?:=.*|\d*\.\d*)?|(?:k|lr|lambda|seed|s|bs|wd|coef|trainer|run|sae|v|ae|id|exp|no|n|idx|num|part|step|ckpt)?[=\-]?"
-    r"[\d.]*(?:e\d*)?",
+    r"[\d.]*(?:e-?\d*)?",
     re.IGNORECASE,
 )
+_FIELDS = re.compile(r"(?:(?<!\de)-|[_/. |:,])+")
 
 
 def told_again(table: pd.DataFrame, part: pd.Series, codes: np.ndarray) -> list[object]:
@@ -78,18 +81,22 @@ def sections(table: pd.DataFrame) -> Iterator[str]:
         yield f"sections play no part, as no SAE comes back in them: {listed(names, 4)}"
 
 
-def kinds_of_names(names: pd.Series) -> pd.Series:
-    """What names of SAEs say beside architecture, setting and number: a model, a width, a corpus.
+def parts_of_names(names: pd.Series) -> list[pd.Series]:
+    """What names of SAEs say beside architecture and setting: words (a model, a corpus), whole numbers.
 
-    >>> kinds_of_names(pd.Series(["gpt2-relu-0", "pythia-70m-topk_k32-1", "relu_16k_lr1e-4"])).tolist()
-    ['gpt2', 'pythia 70m', '16k']
+    >>> [part.tolist() for part in parts_of_names(pd.Series(["gpt2-relu-0", "pythia-70m-topk_k32_1"]))]
+    [['gpt2', 'pythia 70m']]
+    >>> [part.tolist() for part in parts_of_names(pd.Series(["3_relu_1e-4", "10_relu_1e-4"]))]
+    [['', ''], ['3', '10']]
     """
-    return names.astype("string").map(_kind_of_name, na_action="ignore")
-
-
-def _kind_of_name(name: str) -> str:
-    fields = re.split(r"[-_/. |:,]+", without_architecture(name[:200]))
-    return " ".join(field for field in fields if not _KNOB.fullmatch(field))
+    cells = [_FIELDS.split(without_architecture(str(name)[:LONGEST])) for name in names]
+    words = [" ".join(field for field in fields if not _KNOB.fullmatch(field)) for fields in cells]
+    found = [pd.Series(words, names.index).where(names.notna())]
+    if len(set(map(len, cells))) == 1:
+        for fields in zip(*cells, strict=True):
+            if all(map(str.isdecimal, fields)) and len(set(fields)) > 1:
+                found.append(pd.Series(fields, names.index).where(names.notna()))
+    return found
 
 
 def name_columns(table: pd.DataFrame) -> list[str]:

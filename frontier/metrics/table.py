@@ -72,6 +72,12 @@ MACHINES = frozenset({
 })  # fmt: skip
 """What configs say of machines and places; the last part of a name."""
 
+GROUPED = frozenset({
+    "group", "tags", "project", "wandb_project", "notes", "comment", "sweep", "job_type", "save_dir",
+    "output_dir",
+})  # fmt: skip
+"""Those among them by which runs are put together: they matter where SAEs come back in several."""
+
 
 def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None) -> pd.DataFrame:
     """A checked copy of `source` under this project's column names.
@@ -201,6 +207,15 @@ def says_nothing(name: str) -> bool:
     """
     last = slug(name.rpartition(".")[2])
     return name.startswith("_") or slug(name) in RUNS_TABLE or last in MACHINES
+
+
+def may_group(name: str) -> bool:
+    """Whether a column that nobody reads may put SAEs together.
+
+    >>> may_group("Group"), may_group("config.save_dir"), may_group("created"), may_group("corpus")
+    (True, True, False, True)
+    """
+    return not says_nothing(name) or slug(name.rpartition(".")[2]) in GROUPED
 
 
 def set_aside(table: pd.DataFrame) -> dict[str, int]:

@@ -6,7 +6,7 @@ from itertools import chain
 from typing import Any
 
 from frontier.metrics.names import canonical_name
-from frontier.metrics.table import says_nothing
+from frontier.metrics.table import may_group
 from frontier.readers import configs
 from frontier.readers.found import Found, num
 
@@ -54,7 +54,7 @@ def add_beside(found: Found) -> list[str]:
                 continue
             seen.add(key)
             kinds = {cell for cell in cells if cell is not None}
-            groups = 1 < len(kinds) <= len(cells) / 2 and not says_nothing(name)
+            groups = 1 < len(kinds) <= len(cells) / 2 and may_group(name)
             if groups or name in found.options.columns:
                 for row, cell in zip(found.rows, cells, strict=True):
                     if cell is not None:

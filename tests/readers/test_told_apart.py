@@ -100,7 +100,7 @@ def test_a_file_of_which_half_is_another_again_is_a_question(tmp_path):
         )
     )
     write(tmp_path, {"results.csv": new, "results_old.csv": old})
-    way_out(tmp_path, "results.csv, results_old.csv hold")
+    way_out(tmp_path, r"results.csv, results_old.csv \(source\) hold")
     kept = read(tmp_path, where=f"source == '{tmp_path / 'results.csv'}'")
     assert frontier.compare(kept, reference="relu").to_frame()["relative_potency"].tolist() == pytest.approx(
         [1.7], rel=0.03
@@ -331,3 +331,43 @@ def test_checkpoints_told_by_paths(run_id):
         table["run_id"] = [run_id.format(**name) for name in names]
     assert read(table)["excluded_because"].value_counts().to_dict() == {"intermediate checkpoint": 20}
     assert potencies(table) == pytest.approx({None: 1.7}, rel=0.03)
+
+
+# --- what puts runs together ---------------------------------------------------------------------
+
+HEADS = {
+    "plain": "{column},architecture,l0,loss_recovered",
+    "W&B": "Name,State,Created,{column},arch,metrics/l0,model_performance_preservation/ce_loss_score",
+}
+LINES = {"plain": "{kind},{a},{l0},{r}", "W&B": "run-{i},finished,x,{kind},{a},{l0},{r}"}
+
+
+def together(path, form, column, kinds):
+    """A file of layers 3 and 10 that a column of groups alone tells apart."""
+    parts = pd.concat([rows(layer).assign(kind=kind) for layer, kind in zip((3, 10), kinds, strict=True)])
+    cells = zip(parts["kind"], parts["architecture"], parts["l0"], parts["loss_recovered"], strict=True)
+    lines = [LINES[form].format(i=i, kind=k, a=a, l0=l0, r=r) for i, (k, a, l0, r) in enumerate(cells)]
+    path.write_text("\n".join([HEADS[form].format(column=column), *lines]))
+    return path
+
+
+@pytest.mark.parametrize("form", HEADS)
+@pytest.mark.parametrize("column", ["Group", "Tags", "project", "Notes", "save_dir"])
+def test_columns_by_which_runs_are_put_together(form, column, tmp_path):
+    assert is_right(potencies(together(tmp_path / "a.csv", form, column, ("layer3", "layer10"))))
+    path = together(tmp_path / "b.csv", form, column, ("gpt2", "pythia-70m"))
+    assert f"--by {column}" in way_out(path, rf"gpt2, pythia-70m \({column}\) hold")
+    found = frontier.compare(read(path), reference="relu", by=[column]).to_frame()["relative_potency"]
+    assert sorted(found) == pytest.approx(sorted(POTENCY.values()), rel=0.03)
+    assert potencies(together(tmp_path / "c.csv", form, column, ("again", "again"))).keys() == {None}
+
+
+@pytest.mark.parametrize("form", ["{n}_{a}_{i}", "{a}/{n}/{i}", "{a}-1e-4-{n}-{i}"])
+def test_numbers_in_names_that_hold_the_same_saes_again_are_a_question(form):
+    parts = [
+        rows(n).assign(run_name=[form.format(n=n, a=a, i=i) for i, a in enumerate(rows(n)["architecture"])])
+        for n in (3, 10)
+    ]
+    way_out(pd.concat(parts, ignore_index=True), "are of several kinds, '3', '10', which hold")
+    for part in parts:
+        assert potencies(part) == pytest.approx({None: POTENCY[3 if part is parts[0] else 10]}, rel=0.03)
