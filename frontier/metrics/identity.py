@@ -164,7 +164,7 @@ def told_by_names(table: pd.DataFrame) -> Iterator[str]:
         if not cells or not all(isinstance(cell, str) for cell in cells):
             continue
         known = set(table.columns) | (set() if _names_saes(str(name)) else {"architecture", "seed"})
-        for column, told in facts_in([[cell] for cell in cells], known).items():
+        for column, told in facts_in([[str(cell)] for cell in cells], known).items():
             table[column] = told
             what = "heads of sections" if name == SECTION else "names of the SAEs"
             yield f"{column}: read from the {what} ({listed(list(dict.fromkeys(told)), 5)})"

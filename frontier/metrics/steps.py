@@ -26,6 +26,7 @@ _STEP_IN_NAME = re.compile(
 STEP_WORDS = ("step", "ckpt", "checkpoint", "iter", "ae_", "tok", "final", "last", "latest")
 _SCALES = {"": 1.0, "k": 1e3, "m": 1e6, "b": 1e9, "%": 1.0}
 _STEP = re.compile(r"(?P<step>\d+(?:\.\d+)?(?:e\+?\d+)?)\s*(?P<scale>[kmb%]?)(?:\.pt)?", re.IGNORECASE)
+_PATH = re.compile(r"[A-Za-z].*/|/.*[A-Za-z]|\.(?:pt|safetensors)$")
 _STAGES = ("init initial initialization start", "early", "mid middle", "late", "end final last latest")
 """Words for times of a training, in their order."""
 _STAGE = {word: float(i) for i, words in enumerate(_STAGES) for word in words.split()}
@@ -63,11 +64,15 @@ def steps_in(cells: Iterable[object], in_names: bool = False) -> np.ndarray:
 def are_steps(column: pd.Series) -> bool:
     """Whether each cell of a column that is called after steps, if it holds anything, says which step.
 
+    A path without one, among others, is that of the finished SAE.
+
     >>> are_steps(pd.Series(["25%", "100%"])), are_steps(pd.Series(["warm", "10k"]))
     (True, False)
+    >>> are_steps(pd.Series(["trainer_0/checkpoints/ae_500.pt", "trainer_0/ae.pt"]))
+    True
     """
-    unread = np.isnan(steps_in(column))
-    return all(is_missing(cell) for cell in column[unread])
+    unread = column[np.isnan(steps_in(column))]
+    return all(is_missing(cell) or _PATH.search(str(cell)) for cell in unread)
 
 
 def _step(cell: object, in_names: bool) -> float:
