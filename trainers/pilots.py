@@ -32,7 +32,7 @@ from trainers.activations import evaluation_windows
 from trainers.config import FamilySection, RunConfig
 from trainers.config_joint import family_sites
 from trainers.config_sizes import located, sized
-from trainers.run import Run, build_run
+from trainers.run import Run, Watch, build_run
 from trainers.text import TooShortError
 
 PILOTS = 5
@@ -117,7 +117,7 @@ def pilots_of(config: RunConfig, asked: Sequence[FamilySection], progress: bool)
 
 
 def searched(
-    config: RunConfig, asked: Sequence[FamilySection], progress: bool
+    config: RunConfig, asked: Sequence[FamilySection], progress: bool, watch: Watch | None = None
 ) -> tuple[dict[str, pd.DataFrame], list[FamilySection]]:
     """Pilots of each family as they were counted, and the families whose targets they do not reach."""
     found: dict[str, pd.DataFrame] = {}
@@ -126,7 +126,7 @@ def searched(
         plan = [changed(s, settings=v, target_l0=None, **_one(s, config)) for s, v in wanted.values()]
         what = f"pilot, round {number_of_round + 1}"
         small = pilot_config(config, plan, BATCH_SHARE)
-        for name, new in trained(small, progress, what, config).items():
+        for name, new in trained(small, progress, what, config, watch).items():
             found[name] = pd.concat([found[name], new], ignore_index=True) if name in found else new
         more = {n: beyond(s.target_l0 or [], found[n]) for n, (s, _) in wanted.items()}
         wanted = {n: (s, more[n]) for n, (s, _) in wanted.items() if more[n]}
@@ -260,7 +260,9 @@ def _middle(given: Any) -> Any:
     return sorted(given)[len(given) // 2] if isinstance(given, list) else given
 
 
-def trained(config: RunConfig, progress: bool, what: str, asked: RunConfig) -> dict[str, pd.DataFrame]:
+def trained(
+    config: RunConfig, progress: bool, what: str, asked: RunConfig, watch: Watch | None = None
+) -> dict[str, pd.DataFrame]:
     """Train the pilots of the run `asked`; columns `setting` and `l0` by family, on all processes.
 
     Where the run takes all of its text, there may be less of it than the pilots ask for.
@@ -287,6 +289,8 @@ def trained(config: RunConfig, progress: bool, what: str, asked: RunConfig) -> d
                 engine.step(batches[family.site], run.step)
             run.step += 1
             done(run.step)
+            if watch:
+                watch(run)
     rows = [row for part in _gathered(_l0_of(run, config)) for row in part]
     table = pd.DataFrame(rows, columns=["family", "setting", "l0"])
     names = [f.label for f in config.families]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +42,10 @@ THRESHOLD_ROWS = 16_384
 On 100,000 activations the L0 of a BatchTopK then has an SD of 0.2 to 0.5 % over draws of these rows (k = 16,
 4, 1; 256 latents, the shipped model); it is 1.2 to 2.4 % with 1,024 rows.
 """
+
+
+Watch = Callable[["Run"], None]
+"""Called with a run after each of its steps; what it raises ends the run."""
 
 
 class RunError(RuntimeError):

@@ -23,7 +23,7 @@ from trainers.needs import Needs, needs_of
 from trainers.origin import Origin
 from trainers.precision import formats
 from trainers.promises.lines import own_fault
-from trainers.run import Run, RunError, build_run
+from trainers.run import Run, RunError, Watch, build_run
 from trainers.run_log import RunLog, environment
 from trainers.sae_files import save_sae
 from trainers.steps.engine import MemberLog
@@ -36,6 +36,7 @@ def train(
     progress: bool | Literal["bar"] = True,
     resume: bool = False,
     origin: Origin | None = None,
+    watch: Watch | None = None,
 ) -> Run:
     """Train every member of a configuration and write the SAEs to `folder`.
 
@@ -49,6 +50,8 @@ def train(
     origin : LanguageModel or StoredActivations, optional
         What the activations are of, in the place of the configuration's model or files; `evaluate_run` takes
         the same as `model`.
+    watch : callable, optional
+        Is called with the run after each step; what it raises ends the run.
     resume : bool
         Go on from the last checkpoint in `folder`; the final weights are those of a run that was never
         stopped.
@@ -88,6 +91,8 @@ def train(
         ):
             for logs in steps(run, folder, signalled):
                 log.write(run.step, logs)
+                if watch:
+                    watch(run)
     saes = run.saes()
     for sae in saes:
         save_sae(sae, folder / "saes" / file_name(sae.identity["run_id"]))

@@ -5,18 +5,19 @@ import math
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import tomlkit
 from scipy.stats import binom, norm
-from small_runs import TEXT, said
+from small_runs import TEXT, said, small
 
 import trainers
 from benchmarks import looks as simulation
 from benchmarks.verdict_parts.truths import TRUTHS, Noise, needing_fewer
-from trainers.head_to_head import VersusError, asking, levelling, making, tuning, versus
+from trainers.head_to_head import VersusError, asking, levelling, making, pace, tuning, versus
 from trainers.head_to_head.budget import Budget, budget_of
 from trainers.head_to_head.contest import contest
 from trainers.head_to_head.fairness import Fairness
@@ -170,7 +171,7 @@ def test_every_family_gets_one_more_rate_while_any_is_at_an_edge(monkeypatch, tm
     default = {f.called: tuning.centre(f, config) for f in config.families}
     best = {"gated": 9.0, "relu": 1.0}
 
-    def finished(run, folder, progress, told=False):
+    def finished(run, folder, progress, told=False, watch=None):
         rows = []
         for f in run.families:
             for rate in f.learning_rate if isinstance(f.learning_rate, list) else [f.learning_rate]:
@@ -195,7 +196,7 @@ def test_every_family_gets_one_more_rate_while_any_is_at_an_edge(monkeypatch, tm
 
 def test_the_common_range_is_what_every_family_reaches(monkeypatch, tmp_path):
     short = pd.DataFrame({"setting": [1.0, 2, 4, 8], "l0": [30.0, 20, 14, 11.5]})
-    monkeypatch.setattr(levelling, "searched", lambda c, s, p: ({f.called: short for f in s}, list(s)))
+    monkeypatch.setattr(levelling, "searched", lambda c, s, p, watch: ({f.called: short for f in s}, list(s)))
     monkeypatch.setattr(levelling, "calibrated", lambda c, s, found, p: found)
     asked = question(candidate="topk")
     config = levelling.equal_sizes(asked, (64, 64))
@@ -220,6 +221,46 @@ def test_time_is_turned_into_saes_and_too_little_of_it_is_said(tmp_path):
     with pytest.raises(VersusError, match=r"45 s is too small: 20 pilots took 40 s, and 2 SAEs of each of 2"):
         maker(45).affordable(0)
     assert maker(60).affordable(0) == 10
+
+
+class Clock:
+    """Seconds that pass at each look."""
+
+    def __init__(self, monkeypatch, step):
+        self.now, self.step = 0.0, step
+        monkeypatch.setattr(pace.time, "monotonic", self.look)
+
+    def look(self):
+        self.now += self.step
+        return self.now
+
+
+@pytest.mark.parametrize(("budget", "refused"), [(66.0, True), (68.0, False), (None, False)])
+def test_a_budget_is_refused_by_the_pace_of_ten_steps(monkeypatch, budget, refused):
+    """Half a second a step, 100 steps, 4 members and 4 SAEs to come: 0.5 + 50 here and 50 after, over 1.5."""
+    Clock(monkeypatch, 0.5)
+    run = SimpleNamespace(step=0, families=[[1, 2], [3, 4]], config=small(training={"steps": 100}))
+    seen = pace.pace(Budget(saes=None if budget else 9, seconds=budget), 0.0, 2, 4, dearer=8)
+    for run.step in range(1, 11):
+        seen(run)
+    run.step = 11
+    if refused:
+        # 2 (50 + 8 × 50) s = 900 s
+        with pytest.raises(VersusError, match=r"first 10 steps .*2 SAEs of each of 2 .*1 min 4.* 16min$"):
+            seen(run)
+    else:
+        seen(run)
+
+
+def test_what_is_refused_by_its_pace_goes_on_to_the_same_weights(monkeypatch, tmp_path):
+    config = small()
+    whole = tuning.finished(config, tmp_path / "whole", False)
+    Clock(monkeypatch, 1.0)
+    place = tmp_path / "part"
+    watch = pace.pace(Budget(seconds=1.0), 0.0, 2, 4, keep=place / "checkpoints")
+    with pytest.raises(VersusError, match="goes on from here"):
+        tuning.finished(config, place, False, watch=watch)
+    pd.testing.assert_frame_equal(tuning.finished(config, place, False), whole)
 
 
 TINY = [

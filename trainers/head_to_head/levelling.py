@@ -17,7 +17,18 @@ from trainers.config_joint import family_sizes
 from trainers.config_sizes import sized
 from trainers.head_to_head.asking import ANY_TARGET, Question
 from trainers.head_to_head.budget import VersusError
-from trainers.pilots import COVERED, calibrated, changed, searched, settings_for, with_families
+from trainers.head_to_head.pace import pace, pilots_to_come
+from trainers.pilots import (
+    BATCH_SHARE,
+    COVERED,
+    calibrated,
+    changed,
+    pilot_batch,
+    searched,
+    settings_for,
+    with_families,
+)  # fmt: skip
+from trainers.run import Watch
 from trainers.studies.equal_compute import as_dear
 from trainers.sweeps import even_targets, is_its_target
 
@@ -79,7 +90,7 @@ def level(config: RunConfig, question: Question, width: int, folder: Path, progr
     wanted = _wanted(config, question, width)
     asked = [changed(f, settings=None, target_l0=list(_three(*wanted))) for f in config.families]
     need = [f for f in asked if not is_its_target(f)]
-    found, missed = searched(config, need, progress) if need else ({}, [])
+    found, missed = searched(config, need, progress, _watch(config, question)) if need else ({}, [])
     low, high = _reached(wanted, {f.called: found[f.called] for f in missed})
     targets = _three(low, high)
     need = [changed(f, target_l0=targets) for f in need]
@@ -93,6 +104,13 @@ def level(config: RunConfig, question: Question, width: int, folder: Path, progr
     pilots = {f.called: len(known.get(f.called, [])) for f in asked}
     write_json(path, {"low": low, "high": high, "wanted": wanted, "settings": settings, "pilots": pilots})
     return Level(low, high, wanted, settings, pilots)
+
+
+def _watch(config: RunConfig, question: Question) -> Watch:
+    """Over the small pilots: all pilots of full length and the first round come after them."""
+    dearer = config.training.batch_size / pilot_batch(config, BATCH_SHARE)
+    to_come = pilots_to_come(config, PILOT_SETTINGS, len(question.factors))
+    return pace(question.budget, 0.0, len(config.families), to_come, dearer=dearer)
 
 
 def own_settings(whole: bool, targets: list[float]) -> list[float]:

@@ -16,6 +16,7 @@ from trainers.config import RunConfig, run_config
 from trainers.config_sections import FamilySection
 from trainers.evaluate.runs import METRICS_FILE, evaluate_run
 from trainers.pilots import changed, with_families
+from trainers.run import Watch
 from trainers.train import train
 
 MORE = 2
@@ -64,17 +65,19 @@ def tuned(
     factors: Sequence[float],
     folder: Path,
     progress: bool,
+    watch: Watch | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Tuned]]:
     """The pilots, and the best rate of each family.
 
     While any family's best rate is an end of its grid, every family gets one more rate, `MORE` times at most:
-    beyond that end, or else between its two best.
+    beyond that end, or else between its two best. `watch` is called after each step of the first pilots.
     """
     grids = {f.called: [_short(centre(f, config) * times) for times in factors] for f in config.families}
     rates, table, step = grids, pd.DataFrame(), max(factors) / sorted(factors)[-2] if len(factors) > 1 else 1
     for again in range(MORE + 1):
         place = folder / ("tuning" if not again else f"tuning_{again + 1}")
-        new = finished(_run(config, settings, rates), place, progress, told=not again)
+        seen = None if again else watch
+        new = finished(_run(config, settings, rates), place, progress, told=not again, watch=seen)
         table = pd.concat([table, new], ignore_index=True) if again else new
         found = {
             n: _one(table[table["family"] == n], sorted(grid), len(settings[n])) for n, grid in grids.items()
@@ -139,13 +142,16 @@ def _shifts(own: pd.DataFrame, alive: Sequence[float], middle: float) -> dict[fl
     }
 
 
-def finished(config: RunConfig, folder: Path, progress: bool, *, told: bool = False) -> pd.DataFrame:
+def finished(
+    config: RunConfig, folder: Path, progress: bool, *, told: bool = False, watch: Watch | None = None
+) -> pd.DataFrame:
     """Metrics of a run, which is begun, gone on with or read as its folder asks; `told`: with its sizes."""
     if (folder / METRICS_FILE).exists():
         return one_row_each(pd.read_parquet(folder / METRICS_FILE))
     begun = (folder / "config.toml").exists()
     shown: bool | Literal["bar"] = progress if told or not progress else "bar"
-    run = train(run_config(folder) if begun else config, folder, progress=shown, resume=begun)
+    asked = run_config(folder) if begun else config
+    run = train(asked, folder, progress=shown, resume=begun, watch=watch)
     return one_row_each(evaluate_run(folder, model=run.model, progress=progress))
 
 

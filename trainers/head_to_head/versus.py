@@ -18,8 +18,9 @@ from trainers.head_to_head.contest import Outcome, contest
 from trainers.head_to_head.fairness import fairness
 from trainers.head_to_head.levelling import equal_sizes, level
 from trainers.head_to_head.making import Ledger, Trained
+from trainers.head_to_head.pace import pace
 from trainers.head_to_head.result import Versus
-from trainers.head_to_head.rounds import Rules
+from trainers.head_to_head.rounds import LEAST, Rules
 from trainers.head_to_head.tuning import tuned
 from trainers.origin import origin_of
 from trainers.precision import with_formats
@@ -106,7 +107,10 @@ def _decided(question: Question, folder: Path, progress: bool) -> Versus:
     with ledger.timed("pilots"):
         same = level(config, question, widths[0], folder, progress)
     with ledger.timed("tuning"):
-        tuning, chosen = tuned(config, same.settings, question.factors, folder, progress)
+        first = LEAST * len(config.families)
+        keep = folder / "tuning" / "checkpoints"
+        watch = pace(question.budget, ledger.seconds, len(config.families), first, keep=keep)
+        tuning, chosen = tuned(config, same.settings, question.factors, folder, progress, watch)
     write_json(folder / "rates.json", {n: asdict(t) for n, t in chosen.items()}, indent=1, allow_nan=True)
     rules = Rules(question.candidate, question.rivals, same.low, same.high, question.looks)
     maker = Trained(config, question.budget, chosen, tuning, folder, progress)
