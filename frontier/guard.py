@@ -14,6 +14,7 @@ from frontier.metrics.asked import in_condition, is_equal
 from frontier.metrics.axes import known_axes
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import UNEQUAL, size_columns
+from frontier.metrics.identity import architecture_in
 from frontier.metrics.one_sae import ALIKE, KNOBS, last_word
 from frontier.metrics.parts import below_common, name_columns, parts_of_names, told_again
 from frontier.metrics.unread import is_measured, is_place, is_recipe
@@ -108,7 +109,12 @@ def _again(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], f
             if whole:
                 short = listed(["/".join(parts) for parts in below_common(found)])
                 ways = _ways(columns, [column], "keep one of them", is_equal(column, found[0]))
-                return f"{short} ({column}) hold {again} {ways}"
+                families = in_shell(f"{column}=family")
+                meant = (
+                    f": columns={{{column!r}: 'family'}} (--map {families}) if they are families; else they "
+                )
+                known = column == "source" or any(c in table for c in (family, "family", "architecture"))
+                return f"{short} ({column}){' ' if known else meant}hold {again} {ways}"
             kinds = listed([repr(kind) for kind in found])
             return (
                 f"names in {column!r} are of several kinds, {kinds}, which hold {again} allow it with "
@@ -226,12 +232,22 @@ def _unlike_over_l0(one: pd.DataFrame, other: pd.DataFrame) -> bool:
 
 def nothing_to_compare(table: pd.DataFrame) -> str:
     """What to type where no column names the families."""
-    texts = [c for c in unread_columns(table) if not says_nothing(c) and _is_text(table[c])]
-    theirs = texts[0] if texts else "theirs"
+    texts = [c for c in (*unread_columns(table), "run_id") if c in table and _is_text(table[c])]
+    theirs = min(texts, key=lambda c: _unlikely(table, c), default="theirs")
+    if theirs in table and _unlikely(table, theirs)[0]:
+        theirs = "theirs"
     return (
         "the table has no architecture or family column, so there is nothing to compare; name the column "
         f"that has them: columns={{{theirs!r}: 'family'}} (--map {in_shell(f'{theirs}=family')})"
     )
+
+
+def _unlikely(table: pd.DataFrame, column: str) -> tuple[bool, bool, bool]:
+    """Why a column of text is not that of families: one value in each row, or for all; no architecture."""
+    cells = usable(table)[column].dropna()
+    different = [str(cell) for cell in cells.unique()]
+    each = not 1 < len(different) <= max(len(cells) // 2, 1)
+    return each, not any(map(architecture_in, different)), says_nothing(column)
 
 
 def _is_text(column: pd.Series) -> bool:

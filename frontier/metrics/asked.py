@@ -14,6 +14,7 @@ from frontier.metrics.cells import is_text, read_metric
 from frontier.metrics.checks import NOTES, TableError
 from frontier.metrics.columns import BY_NAME, DERIVED
 from frontier.metrics.names import FRACTION, PER_CENT, canonical_name, errors_beside, spec_of
+from frontier.metrics.nats import nats_as_asked
 from frontier.metrics.per_cent import as_share
 from frontier.wording import listed, nearest, plural
 
@@ -53,6 +54,9 @@ def renamed_as_asked(table: pd.DataFrame, columns: Mapping[str, str] | None) -> 
         if ours != IGNORED and spec_of(_without_scale(ours)) is None:
             raise TableError(f"{theirs!r} cannot be mapped to {ours!r}{nearest(ours, [*BY_NAME, IGNORED])}")
     gone = [theirs for theirs, ours in columns.items() if ours == IGNORED]
+    table = table.copy(deep=False)
+    said = [nats_as_asked(table, theirs, ours) for theirs, ours in columns.items()]
+    table.attrs[NOTES] = [*table.attrs.get(NOTES, ()), *filter(None, said)]
     meant = {theirs: ours for theirs, ours in columns.items() if ours != IGNORED}
     metrics = {theirs: _without_scale(ours) for theirs, ours in meant.items()}
     errors = errors_beside([str(c) for c in table.columns], metrics)

@@ -29,6 +29,10 @@ _LIKELY = (
     ("unexplained|nmse|fvu", "fvu"), ("mse|squared_err", "mse"), ("cos", "cosine_similarity"),
 )  # fmt: skip
 """Words in names of metrics, and which of ours they may be."""
+_CHANGED = re.compile(
+    r"(?:^|_)(?:1|one|minus|log\d*|ln|neg|negative|inv|inverse|recip\w*|dist|distance|sqrt|rank|zscore)(?:_|$)"
+)
+"""Words in names of what was computed from a metric."""
 _SPREAD = re.compile(r"(?:^|_)(?:std|sd|se|sem|var|min|max|count)(?:_|$)")
 OF_L0 = frozenset({"l0", *(name for name, needs in DERIVED.items() if "l0" in needs)})
 """What stands on the x axis: L0, and what is computed from it."""
@@ -244,11 +248,16 @@ def question(table: pd.DataFrame) -> str:
         return f"name a column; the table has {listed([str(c) for c in table.columns], 30)}"
     first = unknown[0]
     ours = next((name for pattern, name in _LIKELY if re.search(pattern, slug(first))), "")
-    mapped = f"columns={{{first!r}: {ours!r}}} (--map {in_shell(f'{first}={ours}')})"
+    as_ours = in_shell(f"{first}={ours}")
+    itself = f"if {first} is {ours}, say columns={{{first!r}: {ours!r}}} (--map {as_ours}); "
+    side, other = SIDES
+    if _CHANGED.search(slug(first)):
+        itself = f"{first} is not {ours} itself: give that in a column {ours}; "
+        side, other = SIDES if "log" in slug(first) else SIDES[::-1]
     return (
-        (f"if {first} is {ours}, say {mapped}; " if ours else "")
-        + f"if {' or '.join(unknown[:3])} is {'another' if ours else 'a'} metric, say which side is better: "
-        f"better={{{first!r}: 'higher'}} (or 'lower'), in the command --y {in_shell(first)} --better higher"
+        f"{itself if ours else ''}if {' or '.join(unknown[:3])} is {'another' if ours else 'a'} metric, say "
+        f"which side is better: better={{{first!r}: {side!r}}} (or {other!r}), in the command "
+        f"--y {in_shell(first)} --better {side}"
     )
 
 
@@ -261,6 +270,12 @@ def l0_question(table: pd.DataFrame) -> str:
     numbers = [c for c in unknown_numbers(table) if not NO_COUNT.search(slug(c))]
     if "sparsity" in table and pd.Series(values(table, "sparsity")).median() > 1:
         numbers.insert(0, "sparsity")  # which is 1/L0 here
+    sizes = [c for c in numbers if re.fullmatch(r"\d+(?:[.,]\d+)?", c.strip())]
+    if len(sizes) > 2 and len(sizes) == len(numbers):
+        return (
+            f"; {listed(sizes, 3)} seem to be L0s with a column each: one row per SAE is wanted, with its L0 "
+            "in a column l0 and its metric in another"
+        )
     named = [c for c in numbers if re.search(r"(?:^|_)l_?0(?:_|$)", slug(c))]
     of_it = [
         c

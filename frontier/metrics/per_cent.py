@@ -79,7 +79,8 @@ def fractions(
         most = number(float(np.max(told)))
         if percent:
             divided(table, name, signed)
-            yield f"{name}: values up to {most} are per cent; divided by 100" + (
+            errors = f", and so is {name}_se" if f"{name}_se" in table and f"{name}_se" not in signed else ""
+            yield f"{name}: values up to {most} are per cent; divided by 100{errors}" + (
                 f" (if they are fractions in spite of the name: {_mapped(theirs, name, FRACTION)})"
                 if said and np.max(told) <= 1
                 else ""

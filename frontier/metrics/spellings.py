@@ -35,6 +35,7 @@ def spellings(table: pd.DataFrame) -> Iterator[str]:
         for text in counts.index:
             if isinstance(text, str):
                 together.setdefault(bare(text), []).append(text)
+        together = _without_owner(together) if column == "model" else together
         alike = [names for names in together.values() if len(names) > 1]
         apart = [names for names in alike if _swept_apart(table, column, names)]
         one = [names for names in alike if names not in apart]
@@ -51,6 +52,36 @@ def spellings(table: pd.DataFrame) -> Iterator[str]:
                 "are kept apart; if they are one, spell them alike; "
                 f'read(..., where="{condition}") or --where "{condition}" leaves one out'
             )
+
+
+def _without_owner(together: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Models of one name, one of them without an owner before it, are one: unless several owners have it.
+
+    >>> _without_owner({"eleutherai/pythia": ["EleutherAI/pythia"], "pythia": ["pythia"], "a/b": ["a/b"]})
+    {'eleutherai/pythia': ['EleutherAI/pythia', 'pythia'], 'a/b': ['a/b']}
+    """
+    owned: dict[str, list[str]] = {}
+    for name in together:
+        owned.setdefault(name.rpartition("/")[2], []).append(name)
+    found = dict(together)
+    for name, several in owned.items():
+        if len(several) == 2 and name in several:
+            found[next(n for n in several if n != name)] += found.pop(name)
+    return found
+
+
+def padded_layers(table: pd.DataFrame) -> Iterator[str]:
+    """Layers that are whole numbers written as text, '03' beside '3', are numbers."""
+    if "layer" not in table:
+        return
+    texts = {cell for cell in table["layer"].dropna().unique() if isinstance(cell, str)}
+    if not texts or not all(re.fullmatch(r"[0-9]{1,4}", text.strip()) for text in texts):
+        return
+    layers = pd.to_numeric(table["layer"], errors="coerce")
+    table["layer"] = layers.astype("Int64") if layers.isna().any() else layers.astype("int64")
+    padded = sorted(text for text in texts if text.strip() != str(int(text)))
+    if padded:
+        yield f"layer: {listed([f'{text!r} is {int(text)}' for text in padded], 4)}"
 
 
 def _swept_apart(table: pd.DataFrame, column: str, names: list[str]) -> bool:

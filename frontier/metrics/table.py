@@ -36,6 +36,7 @@ from frontier.metrics.identity import (
     told_by_names,
     without_family,
 )
+from frontier.metrics.impossible import impossible_l0, impossible_values
 from frontier.metrics.losses import hits_given, recovered_from_losses, weak_ablations
 from frontier.metrics.names import (
     canonical_name,
@@ -46,7 +47,8 @@ from frontier.metrics.names import (
     slug,
     spec_of,
 )
-from frontier.metrics.spellings import spellings
+from frontier.metrics.nats import losses_in_nats
+from frontier.metrics.spellings import padded_layers, spellings
 from frontier.metrics.steps import are_steps
 from frontier.metrics.summaries import summary_cells
 from frontier.wording import inert, listed, plural
@@ -114,8 +116,10 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
     table = to_pandas(source)
     if table.attrs.get(CHECKED) == _recognised(table) and set(REASONS) <= set(table.columns):
         table = with_better(table.copy(), better)
-        return add_notes(table, *checks.impossible_l0(table))
-    table, names, remarks = _renamed(flat(table))
+        return add_notes(table, *impossible_l0(table))
+    table, in_nats = losses_in_nats(flat(table))
+    table, names, remarks = _renamed(table)
+    remarks = [*in_nats, *remarks]
     for column in REASONS:
         table[column] = _text_column(table, column)
     signed = set[str]()
@@ -127,12 +131,13 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         told_by_names,
         settings_in_families,
         told_by_cells,
+        padded_layers,
         spellings,
         places,
         checks.sentinels,
-        checks.impossible_l0,
+        impossible_l0,
         partial(per_cent.fractions, called=names, signed=signed),
-        checks.impossible_values,
+        impossible_values,
         checks.fractional_counts,
         hits_given,
         recovered_from_losses,
