@@ -319,7 +319,7 @@ def way_out(path, command="pareto"):
         ("arch,l0,loss_recovered,NMSE", "{a},{l0},{r},<0.001", "NMSE=ignored"),
         ("arch,sparsity,loss_recovered", "{a},{l0},{r}", "sparsity=l0"),
         ("arch,l0,std,loss recov. on owt", "{a},{l0},1,{r}", "loss recov. on owt=loss_recovered"),
-        ("arch,l0,KL [mnats]", "{a},{l0},{hit}", "KL [mnats]=kl"),
+        ("arch,l0,KL [owt]", "{a},{l0},{hit}", "KL [owt]=kl"),
     ],
 )
 def test_a_refusal_says_what_to_type(head, form, option, tmp_path):
