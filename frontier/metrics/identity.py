@@ -182,6 +182,23 @@ _SETTING = re.compile(
 )
 
 
+def layers_in_families(table: pd.DataFrame) -> Iterator[str]:
+    """Layers in the names of families, where every name has one and each family stands in several."""
+    column = next((c for c in ("family", "architecture") if c in table), None)
+    different = [] if column is None else different_cells(table[column])
+    if column is None or "layer" in table or not all(isinstance(cell, str) for cell in different):
+        return
+    layers = {name: place_in(name[:LONGEST])[1] for name in different}
+    bare = {name: re.sub(r"^[\W_]+|[\W_]+$", "", _LAYER.sub("_", name[:LONGEST])) for name in different}
+    counts = [list(bare.values()).count(name) for name in bare.values()]
+    if None in layers.values() or min(counts, default=0) < 2 or "" in bare.values():
+        return
+    first = different[0]
+    table["layer"] = table[column].map(layers)
+    table[column] = table[column].map(bare)
+    yield f"{column}: {first!r} is {bare[first]!r} of layer {layers[first]}"
+
+
 def settings_in_families(table: pd.DataFrame) -> Iterator[str]:
     """Families whose names end in a seed; and those that hold one SAE each, by the settings in their names.
 

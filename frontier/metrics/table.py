@@ -29,6 +29,7 @@ from frontier.metrics.frames import flat
 from frontier.metrics.frames import give_back as give_back
 from frontier.metrics.frames import to_pandas as to_pandas
 from frontier.metrics.identity import (
+    layers_in_families,
     models_or_architectures,
     places,
     settings_in_families,
@@ -129,6 +130,7 @@ def metrics_table(source: Any, *, better: Mapping[str, str] | str | None = None)
         clean_names,
         models_or_architectures,
         told_by_names,
+        layers_in_families,
         settings_in_families,
         told_by_cells,
         padded_layers,

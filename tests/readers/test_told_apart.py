@@ -1,45 +1,12 @@
-"""What tells SAEs apart in names of files, SAEs, sections and checkpoints: split by, or asked about.
-
-Tables are simulated from closed-form curves: relu's hit is 1 / (1 + L0 / m) ** 0.6, and topk needs `POTENCY`
-times fewer latents, another number in each layer. Pooled, layers give neither.
-"""
-
-import json
+"""What tells SAEs apart in names of files, SAEs, families and sections: split by, or asked about."""
 
 import numpy as np
 import pandas as pd
 import pytest
+from layers import L0, POTENCY, is_right, potencies, rows, way_out
 
 import frontier
 from frontier.readers import TableError, read
-
-POTENCY = {3: 1.7, 10: 2.9}
-MIDDLE = {3: 8.0, 10: 1.5}
-L0 = {"relu": [10, 20, 40, 80, 160], "topk": [8, 16, 32, 64, 128]}
-
-
-def rows(layer, families=("relu", "topk"), seed=0, shift=1.0):
-    """SAEs of a layer with noise of half a per cent; `shift` times the L0 of the families."""
-    rng = np.random.default_rng([layer, seed])
-    found = []
-    for family in families:
-        l0 = shift * np.array(L0[family])
-        relu = l0 * (POTENCY[layer] if family == "topk" else 1)
-        hit = (1 + relu / MIDDLE[layer]) ** -0.6 * np.exp(0.005 * rng.standard_normal(l0.size))
-        found.append(pd.DataFrame({"architecture": family, "l0": l0, "loss_recovered": (1 - hit).round(6)}))
-    return pd.concat(found, ignore_index=True)
-
-
-def potencies(source, **options):
-    """By layer (None where there is none), topk's relative potency."""
-    found = frontier.compare(read(source), reference="relu", **options).to_frame()
-    layers = found["layer"] if "layer" in found else [None] * len(found)
-    return dict(zip(layers, found["relative_potency"], strict=True))
-
-
-def is_right(found):
-    """Both layers, each within 3 % of its true potency."""
-    return found == pytest.approx(POTENCY, rel=0.03)
 
 
 def write(folder, files):
@@ -47,12 +14,6 @@ def write(folder, files):
         (folder / name).parent.mkdir(exist_ok=True, parents=True)
         frame.to_csv(folder / name, index=False)
     return folder
-
-
-def way_out(source, words):
-    with pytest.raises(TableError, match=words) as error:
-        frontier.compare(read(source), reference="relu")
-    return str(error.value)
 
 
 # --- files and folders ---------------------------------------------------------------------------
@@ -252,87 +213,6 @@ def test_blocks_and_lines_between_that_change_nothing(tmp_path):
         assert "section" not in read(tmp_path / "a.csv")
 
 
-# --- checkpoints ---------------------------------------------------------------------------------
-
-TIMES = [
-    ("checkpoint", ("1k", "10k", "30k")), ("checkpoint", ("1k", "10k", "final")),
-    ("checkpoint", ("ckpt-1", "ckpt-2", "last")), ("checkpoint", ("1K", "10K", "best")),
-    ("checkpoint", ("25%", "50%", "100%")), ("checkpoint", ("1M", "10M", "1B")),
-    ("checkpoint", ("early", "mid", "final")), ("checkpoint", ("1000.pt", "2e3", "final")),
-    ("ckpt", ("initial", "middle", "end")), ("train_fraction", (0.03, 0.33, 1.0)),
-    ("training_progress", ("10 %", "50 %", "100 %")),
-    ("checkpoint_name", ("step_1000", "step_10000", "final")),
-]  # fmt: skip
-UNCLEAR = [("early", "10k", "final"), ("warm", "10k", "final"), ("a", "b", "c"), ("1/3", "2/3", "1")]
-
-
-def at(column, times):
-    """The SAEs of layer 3 at three times; before the last, topk's potency is another."""
-    parts = [rows(3).assign(**{column: time}) for time in times]
-    for part, worse in zip(parts, (1.3, 1.1, 1.0), strict=True):
-        hit = (1 - part["loss_recovered"]) ** (1 / worse)
-        part["loss_recovered"] = 1 - np.where(
-            part["architecture"] == "topk", hit / 2 if worse > 1 else hit, hit
-        )
-    return pd.concat(parts, ignore_index=True)
-
-
-@pytest.mark.parametrize(("column", "times"), TIMES)
-def test_the_last_checkpoint_counts_however_it_is_called(column, times):
-    table = at(column, times)
-    assert potencies(table) == pytest.approx({None: 1.7}, rel=0.03)
-    assert read(table)["excluded_because"].value_counts().to_dict() == {"intermediate checkpoint": 20}
-    shuffled = table.sample(frac=1, random_state=0)
-    assert potencies(shuffled) == pytest.approx({None: 1.7}, rel=0.03)
-
-
-@pytest.mark.parametrize(
-    "times", [("early", "10k", "final"), ("warm", "10k", "final"), ("a", "b", "c"), ("1/3", "2/3", "1")]
-)
-def test_checkpoints_of_which_nobody_knows_the_last_are_a_question(times):
-    way_out(at("checkpoint", times), "the column 'checkpoint' is not used, and would split")
-    assert any(note == "not used: checkpoint" for note in frontier.notes(read(at("checkpoint", times))))
-    kept = read(at("checkpoint", times), where=f"checkpoint == '{times[-1]}'")
-    found = frontier.compare(kept, reference="relu").to_frame()["relative_potency"]
-    assert found.tolist() == pytest.approx([1.7], rel=0.03)
-
-
-@pytest.mark.parametrize("inside", ["checkpoints/step_{}", "step_{}", "checkpoints/ae_{}", "checkpoint-{}"])
-def test_checkpoints_inside_the_folder_of_an_sae_are_that_sae(inside, tmp_path):
-    table = at("step", (1000, 10_000, 0))
-    for i, row in table.iterrows():
-        folder = tmp_path / row["architecture"] / f"trainer_{i % 5}"
-        folder /= inside.format(row["step"]) if row["step"] else "."
-        folder.mkdir(parents=True, exist_ok=True)
-        classes = {"relu": "AutoEncoder", "topk": "AutoEncoderTopK"}
-        trainer = {"dict_class": classes[row["architecture"]], "steps": 100_000}
-        (folder / "config.json").write_text(json.dumps({"trainer": trainer}))
-        losses = {
-            "loss_original": 3.0,
-            "loss_zero": 12.0,
-            "loss_reconstructed": 12 - 9 * row["loss_recovered"],
-        }
-        result = {"l0": row["l0"], "frac_recovered": row["loss_recovered"], **losses}
-        (folder / "eval_results.json").write_text(json.dumps(result))
-    found = read(tmp_path)
-    assert found["excluded_because"].value_counts().to_dict() == {"intermediate checkpoint": 20}
-    compared = frontier.compare(found, reference="relu").to_frame()["relative_potency"]
-    assert compared.tolist() == pytest.approx([1.7], rel=0.03)
-
-
-@pytest.mark.parametrize("run_id", [None, "sweep", "{a}_{i}"])
-def test_checkpoints_told_by_paths(run_id):
-    table = at("step", (1000, 5000, 10_000))
-    numbers = table.groupby("step").cumcount()
-    names = [dict(a=a, i=i) for a, i in zip(table["architecture"], numbers, strict=True)]
-    steps = zip(table.pop("step"), names, strict=True)
-    table["path"] = ["ckpts/{a}_{i}/step_{step}".format(step=step, **name) for step, name in steps]
-    if run_id:
-        table["run_id"] = [run_id.format(**name) for name in names]
-    assert read(table)["excluded_because"].value_counts().to_dict() == {"intermediate checkpoint": 20}
-    assert potencies(table) == pytest.approx({None: 1.7}, rel=0.03)
-
-
 # --- what puts runs together ---------------------------------------------------------------------
 
 HEADS = {
@@ -371,3 +251,21 @@ def test_numbers_in_names_that_hold_the_same_saes_again_are_a_question(form):
     way_out(pd.concat(parts, ignore_index=True), "are of several kinds, '3', '10', which hold")
     for part in parts:
         assert potencies(part) == pytest.approx({None: POTENCY[3 if part is parts[0] else 10]}, rel=0.03)
+
+
+@pytest.mark.parametrize("form", ["{a}_layer{n}", "L{n}_{a}", "{a} (layer {n})", "blocks.{n}.{a}"])
+@pytest.mark.parametrize("column", ["family", "architecture"])
+def test_layers_in_names_of_families(form, column):
+    parts = [rows(n).assign(family=[form.format(a=a, n=n) for a in rows(n)["architecture"]]) for n in (3, 10)]
+    table = pd.concat(parts, ignore_index=True).drop(columns="architecture")
+    assert is_right(potencies(table.rename(columns={"family": column})))
+    alone = table[table["family"].isin([form.format(a="relu", n=3), form.format(a="topk", n=10)])]
+    assert "layer" not in read(alone)  # other layers, or other recipes? their names stay as they are
+
+
+def test_groups_that_may_be_families_are_offered_as_such(tmp_path):
+    table = rows(3).rename(columns={"architecture": "group"}).assign(group=lambda t: t["group"] + " sweep")
+    table["l0"] = [*L0["relu"]] * 2
+    table.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(TableError, match=r"\(group\): .* \(--map group=family\) if they are families; else"):
+        frontier.pareto_set(read(tmp_path / "a.csv"))
