@@ -183,7 +183,7 @@ _SETTING = re.compile(
 
 
 def layers_in_families(table: pd.DataFrame) -> Iterator[str]:
-    """Layers in the names of families, where every name has one and each family stands in several."""
+    """Layers in the names of families of several SAEs, where every name has one, and each family several."""
     column = next((c for c in ("family", "architecture") if c in table), None)
     different = [] if column is None else different_cells(table[column])
     if column is None or "layer" in table or not all(isinstance(cell, str) for cell in different):
@@ -191,7 +191,8 @@ def layers_in_families(table: pd.DataFrame) -> Iterator[str]:
     layers = {name: place_in(name[:LONGEST])[1] for name in different}
     bare = {name: re.sub(r"^[\W_]+|[\W_]+$", "", _LAYER.sub("_", name[:LONGEST])) for name in different}
     counts = [list(bare.values()).count(name) for name in bare.values()]
-    if None in layers.values() or min(counts, default=0) < 2 or "" in bare.values():
+    few = table[column].value_counts().min() < 3  # no frontiers
+    if None in layers.values() or min(counts, default=0) < 2 or "" in bare.values() or few:
         return
     first = different[0]
     table["layer"] = table[column].map(layers)
