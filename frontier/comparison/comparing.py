@@ -75,9 +75,10 @@ def compare(
 
     All families of a cell (a model, site, layer, width) share one falling shape of the hit over log L0, each
     shifted along it: the shift is its relative potency. A verdict per family: better, worse, crossing, not
-    separable, withheld (the curve contradicts the points), or not comparable; at most 5 % of cells without
-    any difference get another one than not separable (`level`), the choice of shape and errors included;
-    about twice as many where a family of few SAEs errs several times as much as the other (docs/verdicts.md).
+    separable, withheld (the curve contradicts the points, or units differ), or not comparable; at most 5 % of
+    cells without any difference get another one than not separable (`level`), the choice of shape and errors
+    included; about twice as many where a family of few SAEs errs several times as much as the other
+    (docs/verdicts.md).
 
     Parameters
     ----------

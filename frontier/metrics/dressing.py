@@ -35,6 +35,8 @@ def undressed(text: str) -> str:
     ['0.94 ± 0.01', 'TopK', '97.5 %']
     >>> undressed(r"$\alpha$-SAE"), undressed("<a href=x>SAE</a> <b>1")  # not understood: as it stands
     ('$\\alpha$-SAE', '<a href=x>SAE</a> <b>1')
+    >>> undressed("top_k {x} $y$"), undressed("0.91$_{1}$ <b>TopK</b>")
+    ('top_k {x} $y$', '0.91_1 TopK')
     >>> undressed("5 $\\times 10^{-4}$"), undressed("0.91$^{1}$"), undressed("relu_$HOME")
     ('5 ×10^-4', '0.91', 'relu_$HOME')
     """
@@ -43,6 +45,8 @@ def undressed(text: str) -> str:
         text = bold[1] + bold[2]
     if len(text) > LONGEST or text[:1] in ("{", "[") or not re.search(r"[\\$<]|\[\^", text):
         return text  # a dict or a list is no cell of a paper
+    if "\\" not in text and re.search(r"[{}]", re.sub(r"\$[^$]*\$", "", text)):
+        return text  # braces that are no TeX
     plain = re.sub(r"(?<!\\)\$([^$]*)(?<!\\)\$", r"\1", _NOTES.sub("", text))
     if plain == text and "\\" not in text:
         return _if_plain(_TAGS.sub("", text).strip(), text) if "<" in text else text
