@@ -16,7 +16,7 @@ from frontier.metrics.one_sae import are_several
 from frontier.metrics.spellings import bare
 from frontier.metrics.steps import without_step
 from frontier.missing_families import missing
-from frontier.results import Group, in_words
+from frontier.results import MISSING, Group, in_words
 from frontier.wording import listed, nearest, plural
 
 Codes = NDArray[np.integer[Any]]
@@ -262,7 +262,7 @@ def as_text(column: pd.Series) -> pd.Series:
     text = column.astype("string")
     if pd.api.types.is_float_dtype(column.dtype):
         text = text.str.removesuffix(".0")
-    return text.fillna("(missing)")
+    return text.fillna(MISSING)
 
 
 def _asked(table: pd.DataFrame, by: Sequence[str] | str) -> list[str]:
@@ -318,5 +318,5 @@ def _pooled(table: pd.DataFrame, groups: Groups) -> Iterator[str]:
 def _scalar(value: Any) -> Any:
     value = value.item() if isinstance(value, np.generic) else value
     if pd.isna(value):
-        return "(missing)"
+        return MISSING
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Group = dict[str, str | int | float | bool]
 """The values of the group columns that name one group of rows."""
+MISSING = "(missing)"
 
 
 class Grouped(Protocol):
@@ -272,8 +273,8 @@ def _within(value: str) -> str:
 
 
 def _holds(long: Sequence[str], short: Sequence[str]) -> bool:
-    """Whether each longer value has the shorter one in it."""
-    return all(re.search(_within(s), v) for v, s in zip(long, short, strict=True))
+    """Whether each longer value has the shorter one in it, where there is one."""
+    return all(s == MISSING or re.search(_within(s), v) for v, s in zip(long, short, strict=True))
 
 
 def _rest(long: Sequence[str], short: Sequence[str]) -> list[str]:
@@ -282,14 +283,13 @@ def _rest(long: Sequence[str], short: Sequence[str]) -> list[str]:
 
 
 def in_words(group: Group) -> str:
-    """The group's values in one line, numbers with their column; empty for a group without columns.
+    """The group's values that are known in one line, numbers with their column; empty without columns.
 
-    >>> in_words({"site": "Resid", "layer": 20})
-    'Resid, layer 20'
+    >>> in_words({"site": "Resid", "layer": 20}), in_words({"site": "a.0+a.1", "layer": MISSING})
+    ('Resid, layer 20', 'a.0+a.1')
     """
-    return ", ".join(
-        v if isinstance(v, str) else f"{column.replace('_', ' ')} {v}" for column, v in group.items()
-    )
+    known = {c: v for c, v in group.items() if v != MISSING} or group
+    return ", ".join(v if isinstance(v, str) else f"{c.replace('_', ' ')} {v}" for c, v in known.items())
 
 
 def own_fields(result: Result) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, ScalarFormatter
 from frontier.figures.lines import ems, fitted_title, in_lines, inches
 from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, distinct_texts, figure_text, log_axis
 from frontier.metrics.names import axis_label
+from frontier.results import MISSING
 from frontier.wording import nearest, plural
 
 QUIET = "0.4"
@@ -160,7 +161,8 @@ def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> panel_titles([{"model": "gemma", "site": "MLP"}, {"model": "gemma", "site": "Attn"}])
     ['MLP', 'Attn']
     """
-    return distinct_texts([", ".join(parts) for parts in telling_parts(cells)], 60)
+    known = ([p for p in parts if p != MISSING] or parts for parts in telling_parts(cells))
+    return distinct_texts([", ".join(parts) for parts in known], 60)
 
 
 def telling_parts(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:

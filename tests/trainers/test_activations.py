@@ -579,10 +579,18 @@ def test_the_protocol_names_other_ignored_tokens(text):
 
 
 def test_too_few_held_out_windows(model, text):
-    with pytest.raises(
-        TextError, match=r"held-out .* is too short: it has \d+ tokens in \d+ windows, 99 windows of 16"
-    ):
+    there = r"held-out .* is too short: it has \d+ tokens in (\d+) windows, 99 windows of 16 .* are needed"
+    told = r"\. Held out is a sixteenth: .*more text as evaluation.text.* \(evaluation.windows = (\d+)\)$"
+    with pytest.raises(TextError, match=there + told) as found:
         evaluation_windows(model, text, 99, progress=False)
+    count, typed = re.search(there + told, str(found.value)).groups()
+    assert count == typed
+    tokens, _ = evaluation_windows(model, text, int(typed), progress=False)
+    assert len(tokens) == int(typed)
+    with pytest.raises(TextError, match=r"Held out is a sixteenth: .*a shorter activations.context_length"):
+        evaluation_windows(model, np.arange(8 * (LENGTH - 1)) % 50, 4, progress=False)
+    with pytest.raises(TextError, match=r"are needed; name more text, or ask for fewer"):
+        evaluation_windows(model, np.arange(8 * (LENGTH - 1)) % 50, 99, split=None, progress=False)
 
 
 def test_progress_is_reported(model, text):

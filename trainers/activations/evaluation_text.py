@@ -13,7 +13,7 @@ from trainers.activations.corpora import corpus_of
 from trainers.activations.sources import Text, TokenWindows, default_length, token_windows
 from trainers.activations.stored import StoredActivations
 from trainers.language_models.left_out import LeftOut
-from trainers.text import STANDARD_LIBRARY, TextError
+from trainers.text import STANDARD_LIBRARY, TextError, TooShortError
 
 STREAMED_SPREAD = 16
 """Of a streamed corpus, the windows are picked from so many times their number."""
@@ -39,7 +39,10 @@ def evaluation_windows(
     """
     if windows < 1:
         raise TextError(f"windows must be at least 1, got {windows}")
-    found = _read(model, text, windows, context_length, split, progress)
+    try:
+        found = _read(model, text, windows, context_length, split, progress)
+    except TooShortError as error:
+        raise TooShortError(f"{error}{_how_to_have_enough(0, split)}") from error
     total, length = found.tokens.shape
     if isinstance(model, StoredActivations):  # rows are cheap: as many as there are
         windows = min(windows, total)
@@ -47,9 +50,10 @@ def evaluation_windows(
         return found.tokens[places].long(), model.protocol_of(found.text, windows, length)
     if total < windows:
         body = length - (model.start_token is not None)
-        raise TextError(
+        raise TooShortError(
             f"{found.text} is too short: it has {total * body:,} tokens in {total:,} windows, "
             f"{windows:,} windows of {length} ({windows * body:,} tokens) are needed"
+            f"{_how_to_have_enough(total, split)}"
         )
     tokens = found.tokens[_spread(windows, total)].long()
     if not model.counted(tokens).any():
@@ -59,6 +63,17 @@ def evaluation_windows(
         f"model {model.name} {model.revision[:6]}"
     )
     return tokens, protocol
+
+
+def _how_to_have_enough(windows: int, split: str | None) -> str:
+    """What is held out of a text, and what to type, where there are so few windows."""
+    fewer = f"evaluation.windows = {windows}" if windows > 1 else "a shorter activations.context_length"
+    if split != "evaluation":
+        return f"; name more text, or ask for fewer ({fewer})"
+    return (
+        ". Held out is a sixteenth: one file of sixteen, or the end of a file or array that stands alone. "
+        f"Name more text as evaluation.text, or ask for fewer ({fewer})"
+    )
 
 
 def _spread(windows: int, total: int) -> Tensor:
