@@ -16,8 +16,8 @@ from frontier.metrics.one_sae import are_several
 from frontier.metrics.spellings import bare
 from frontier.metrics.steps import without_step
 from frontier.missing_families import missing
-from frontier.results import MISSING, Group, in_words
-from frontier.wording import listed, nearest, plural
+from frontier.results import Group, in_words
+from frontier.wording import MISSING, listed, nearest, plural
 
 Codes = NDArray[np.integer[Any]]
 

@@ -19,7 +19,7 @@ from frontier.doubts import Doubt, said
 from frontier.records import is_record, keep, made_line, record_of
 from frontier.text_tables import paragraph, terminal_width
 from frontier.views import View
-from frontier.wording import folded, listed
+from frontier.wording import MISSING, folded, known, listed
 from frontier.writing import write_json
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 Group = dict[str, str | int | float | bool]
 """The values of the group columns that name one group of rows."""
-MISSING = "(missing)"
 
 
 class Grouped(Protocol):
@@ -285,11 +284,11 @@ def _rest(long: Sequence[str], short: Sequence[str]) -> list[str]:
 def in_words(group: Group) -> str:
     """The group's values that are known in one line, numbers with their column; empty without columns.
 
-    >>> in_words({"site": "Resid", "layer": 20}), in_words({"site": "a.0+a.1", "layer": MISSING})
+    >>> in_words({"site": "Resid", "layer": 20}), in_words({"site": "a.0+a.1", "layer": "(missing)"})
     ('Resid, layer 20', 'a.0+a.1')
     """
-    known = {c: v for c, v in group.items() if v != MISSING} or group
-    return ", ".join(v if isinstance(v, str) else f"{c.replace('_', ' ')} {v}" for c, v in known.items())
+    found = known(group).items()
+    return ", ".join(v if isinstance(v, str) else f"{c.replace('_', ' ')} {v}" for c, v in found)
 
 
 def own_fields(result: Result) -> dict[str, Any]:

@@ -6,10 +6,22 @@ import difflib
 import math
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+MISSING = "(missing)"
+"""The value of a group column that nothing is known of."""
 PLAIN_RANGE = (1e-4, 1e6)
 """Magnitudes outside this range are written with an exponent."""
+
+
+def known(group: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of a group whose value is known; all, if none is.
+
+    >>> known({"site": "a.0+a.1", "layer": MISSING}), known({"layer": MISSING})
+    ({'site': 'a.0+a.1'}, {'layer': '(missing)'})
+    """
+    return {c: v for c, v in group.items() if v != MISSING} or dict(group)
 
 
 def number(value: object, digits: int = 3) -> str:

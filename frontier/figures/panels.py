@@ -18,8 +18,7 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, ScalarFormatter
 from frontier.figures.lines import ems, fitted_title, in_lines, inches
 from frontier.figures.style import REFERENCE_COLOUR, SALT, Style, distinct_texts, figure_text, log_axis
 from frontier.metrics.names import axis_label
-from frontier.results import MISSING
-from frontier.wording import nearest, plural
+from frontier.wording import MISSING, nearest, plural
 
 QUIET = "0.4"
 LEAST_WIDTH, LEAST_HEIGHT = 1.5, 0.95
@@ -161,8 +160,7 @@ def panel_titles(cells: Sequence[Mapping[str, Any]]) -> list[str]:
     >>> panel_titles([{"model": "gemma", "site": "MLP"}, {"model": "gemma", "site": "Attn"}])
     ['MLP', 'Attn']
     """
-    known = ([p for p in parts if p != MISSING] or parts for parts in telling_parts(cells))
-    return distinct_texts([", ".join(parts) for parts in known], 60)
+    return distinct_texts([", ".join(parts) for parts in telling_parts(cells)], 60)
 
 
 def telling_parts(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
@@ -177,7 +175,8 @@ def telling_parts(cells: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         found = [named_value(column, cell[column]) for cell in cells]
         shared = _shared_path(found)
         columns.append([value[shared:] for value in found])
-    return [list(parts) for parts in zip(*columns, strict=True)] if columns else [[] for _ in cells]
+    rows = zip(*columns, strict=True) if columns else [() for _ in cells]
+    return [[part for part in row if part != MISSING] or list(row) for row in rows]
 
 
 def _shared_path(names: Sequence[str]) -> int:

@@ -21,7 +21,7 @@ from frontier.metrics.checks import TableError, add_text
 from frontier.pareto.dominance import Dominance, nondominated
 from frontier.records import recorded
 from frontier.renamed import parameters
-from frontier.wording import listed, nearest, plural
+from frontier.wording import known, listed, nearest, plural
 
 __all__ = [
     "hypervolume",
@@ -287,7 +287,7 @@ def _suspicions(groups: Groups, inside: NDArray[np.bool_], optimal: NDArray[np.b
     """Groups whose set is one row of several: the objectives do not trade off, or a direction is wrong."""
     size, front = (np.bincount(groups.codes[r], minlength=len(groups.names)) for r in (inside, optimal))
     few = np.flatnonzero((front == 1) & (size > 2))
-    lone = [listed(list(groups.names[g].values())) or "all rows" for g in few]
+    lone = [listed(list(known(groups.names[g]).values())) or "all rows" for g in few]
     if not lone:
         return []
     return [f"one row beats all others in {listed(lone, 4)}: check the directions of the objectives"]

@@ -24,7 +24,7 @@ from frontier.records import recorded
 from frontier.results import Group, Result, Rows, held, telling
 from frontier.sign_changes import sign_changes
 from frontier.views import View
-from frontier.wording import listed, number, plural
+from frontier.wording import known, listed, number, plural
 
 Line = tuple[Array, Array]
 """A frontier as a broken line: abscissas in rising order, and heights."""
@@ -223,7 +223,7 @@ def line_of(l0: Array, height: Array) -> Line:
 def between(group: Group, family: str, reference: str, one: Line, two: Line, y: str) -> list[ObservedRatio]:
     """Both ratios of one pair; `one` and `two` hold log L0 and log y."""
     crossings = _crossings(one, two)
-    pair, cell = f"{family} and {reference}", listed(list(group.values()))
+    pair, cell = f"{family} and {reference}", listed(list(known(group).values()))
     where = f" in {cell}" if cell else ""
     places = listed([number(c) for c in crossings])
     crossing = Doubt(

@@ -14,7 +14,7 @@ from frontier.metrics import give_back
 from frontier.metrics.axes import known_better
 from frontier.results import Group, Result, Rows, held, in_words, telling
 from frontier.views import View
-from frontier.wording import number, p_value_cell, plural
+from frontier.wording import known, number, p_value_cell, plural
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +94,7 @@ class SeedComparison(Result):
     @property
     def sentence(self) -> str:
         """The gap, its range, the number of seeds, and what they can find."""
-        g, where = self.gap, ", ".join(map(str, self.group.values()))
+        g, where = self.gap, ", ".join(map(str, known(self.group).values()))
         head = f"{where + ': ' if where else ''}{self.family} against {self.reference}: "
         if math.isnan(g.value.estimate):
             return f"{head}not compared"
