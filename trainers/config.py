@@ -17,7 +17,7 @@ from trainers.activations.sizes import bytes_of, readable
 from trainers.architectures import ArchitectureError
 from trainers.config_joint import check_names, check_rows, check_settings, check_sites
 from trainers.config_paths import find_own_code, named_classes
-from trainers.config_saved import as_begun
+from trainers.config_saved import as_begun, unsaid_of_rows
 from trainers.config_sections import (
     EXPANSION,
     ActivationsSection,
@@ -255,6 +255,7 @@ def _table(section: Section, explained: bool) -> Any:
     table = tomlkit.table()
     if explained:
         table.add(tomlkit.comment((type(section).__doc__ or "").strip()))
+    unsaid = _unsaid(section) if isinstance(section, ActivationsSection) else set()
     for name, field in type(section).model_fields.items():
         value = getattr(section, name)
         if explained:
@@ -262,9 +263,14 @@ def _table(section: Section, explained: bool) -> Any:
         if value is None:
             if explained:
                 table.add(tomlkit.comment(f"{name} ="))
-        elif (value != {} or explained) and not (name == "site" and getattr(section, "sites", None)):
+        elif (value != {} or explained) and name not in unsaid:
             table.add(name, _plain(value))
     return table
+
+
+def _unsaid(given: ActivationsSection) -> set[str]:
+    """Fields that hold a default in the place of what is said elsewhere: by `sites`, or by files of rows."""
+    return unsaid_of_rows(given.model_dump()) | ({"site"} if given.sites else set())
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ AS_BEGUN: dict[str, dict[str, Any]] = {
     "training": {"expansion": None, "seeds_in_turn": False, "precision": "float32"},
 }
 """Fields that a saved run may lack, and what they were before they existed or had another default."""
+LAST_MLP = "mlp_out.-1"
+"""The site where a configuration says none."""
 SIZE_AS_BEGUN = 512
 """Latents of saved runs that say no size; newer runs state theirs."""
 RATES_AS_BEGUN = dict.fromkeys((kind.name for kind in BUILT_IN), 5e-3)
@@ -60,12 +62,21 @@ def _with_momentum(family: dict[str, Any]) -> dict[str, Any]:
     return family if was is None else family | {"options": {"momentum": was} | family.get("options", {})}
 
 
+def unsaid_of_rows(activations: dict[str, Any]) -> set[str]:
+    """Fields that say nothing where files are read: their text, and a site that nobody named."""
+    if not activations.get("files"):
+        return set()
+    return {"text"} | ({"site"} if activations["site"] in (None, LAST_MLP) else set())
+
+
 def changed_fields(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """What of two configurations differs and matters."""
     found, old = [], as_begun(old)
     for section in ("model", "activations", "training"):
         for field, value in new[section].items():
             was = old[section].get(field)
+            if section == "activations" and field in unsaid_of_rows(new[section] | {"site": was}):
+                continue
             if field not in FREE_TO_CHANGE[section] and was != value:
                 found.append(f"{section}.{field} was {was!r}, is {value!r}")
     if old["families"] != new["families"]:

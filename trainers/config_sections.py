@@ -19,6 +19,7 @@ from frontier import wording as words
 from frontier.writing import file_name
 from trainers.activations.row_files import RAW_FORM
 from trainers.architectures import Architecture, architecture, known
+from trainers.config_saved import LAST_MLP
 from trainers.config_values import SAVED, Section, check_shares, given_once, positive
 from trainers.language_models.sites import JOINED
 
@@ -42,7 +43,7 @@ class ModelSection(Section):
 class ActivationsSection(Section):
     """Which activations the SAEs see."""
 
-    site: str = "mlp_out.-1"
+    site: str = LAST_MLP
     """resid_post, mlp_out, mlp_neurons, ... and a layer (-1: the last), or a path; a+b is a crosscoder's."""
     sites: list[str] | None = Field(None, min_length=1)
     """Several such places: the model reads the text once, and every family is trained at each."""

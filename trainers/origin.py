@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 
 from frontier.wording import listed
 from trainers import ranks
+from trainers.activations.sources import name_of
 from trainers.activations.store import ActivationStore, is_store
 from trainers.activations.stored import ROWS, SITE, StoredActivations
 from trainers.config import RunConfig
@@ -53,6 +55,28 @@ def change_of(was: Mapping[str, Any], model: Origin) -> str:
     other = [name for name in files | model.files if files.get(name) != model.files.get(name)]
     which = f": {listed(other, 3)}" if files else f" ({then} then, {now} now)"
     return f"the activations of {model.name} have changed{which}"
+
+
+def at_its_site(config: RunConfig, model: Origin) -> RunConfig:
+    """The configuration with the site of its store; a word, if it names a text that is not read.
+
+    Rows are their own text. A store that was harvested from the text that is named is of that text.
+    """
+    given = config.activations
+    if not given.files:
+        return config
+    store, named = model if isinstance(model, ActivationStore) else None, name_of(given.text)
+    if given.text != ActivationsSection().text and not (store and store.text.startswith(f"{named} ")):
+        of = f", of {store.text}" if store else ""
+        warnings.warn(
+            f"activations.text is {named} and is not read: activations.files are the rows that are trained "
+            f"on{of}; leave text out",
+            stacklevel=3,
+        )
+    if store is None:
+        return config
+    own = given.model_copy(update={"site": store.site("").name})
+    return config.model_copy(update={"activations": own})
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from trainers.exclusions import with_exclusions
 from trainers.families import build_families
 from trainers.family import Family, Schedule, Source
 from trainers.needs import least_of
-from trainers.origin import Origin, change_of, origin_of, own_origin, record_of
+from trainers.origin import Origin, at_its_site, change_of, origin_of, own_origin, record_of
 from trainers.precision import prepare, with_formats
 from trainers.promises import assure
 from trainers.sae import SAE
@@ -218,7 +218,7 @@ def build_run(
     if config.training.precision == "bfloat16" and device.type != "cuda":
         raise RunError("training.precision = bfloat16 needs a GPU; take auto, or float32 on a CPU")
     model = origin_of(config, device) if origin is None else own_origin(origin)
-    config = with_exclusions(located(config, model), model)
+    config = with_exclusions(located(at_its_site(config, model), model), model)
     check_target(config, model)
     given, target = config.activations, config.activations.target_site
     config = sized(config, {site: model.site(site).width for site in given.places})

@@ -26,6 +26,8 @@ def small(families=FAMILIES, **sections):
     }
     for name, values in sections.items():
         plain[name] = plain.get(name, {}) | values
+    if plain["activations"].get("files"):  # rows are their own text
+        plain["activations"]["text"] = "standard-library"
     return checked(plain)
 
 

@@ -6,10 +6,12 @@ import os
 import resource
 import shutil
 import signal
+import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tomlkit
 import torch
 from processes import FORKS, under_torchrun
 from safetensors import safe_open
@@ -25,6 +27,7 @@ from trainers.activations.store import ActivationStore
 from trainers.activations.storing import write_store
 from trainers.cli_harvest import harvested
 from trainers.config import read_config, write_config
+from trainers.config_saved import changed_fields
 from trainers.evaluate.runs import evaluate_run
 from trainers.language_models.sites import Site
 from trainers.run import build_run
@@ -134,9 +137,41 @@ def test_training_on_a_store_is_training_on_the_model(tmp_path, out):
     assert tables["stored"]["ce_sae"].isna().all()
     live_limits = read_config(tmp_path / "live" / "config.toml").activations.norm_limits
     limited = {"exclude_norms_above": None, "norm_limits": live_limits} if out else {}
-    write_config(small(activations=out | limited), tmp_path / "stored" / "config.toml")  # `files` taken out
+    path = tmp_path / "stored" / "config.toml"
+    said = tomllib.loads(path.read_text())
+    assert "text" not in said["activations"] and said["activations"]["site"] == "mlp_out.1"
+    del said["activations"]["files"]  # and what the page says is written instead
+    said["activations"] |= {"text": TEXT} | {k: v for k, v in (out | limited).items() if v is not None}
+    path.write_text(tomlkit.dumps(said))
     with_model = evaluate_run(tmp_path / "stored", progress=False).set_index("run_id")
     assert with_model["ce_sae"].equals(tables["live"]["ce_sae"])
+
+
+def test_a_text_beside_files_is_said_not_to_be_read_unless_it_is_the_stores(tmp_path):
+    harvested(small(), tmp_path / "store", (1, 1), None, None, progress=False)
+    files = {"files": str(tmp_path / "store")}
+    for text in (TEXT, "standard-library"):
+        build_run(_with_text(small(activations=files), text), progress=False)
+    with pytest.warns(UserWarning, match=r"activations.text is other.txt and is not read.*leave text out"):
+        build_run(_with_text(small(activations=files), "other.txt"), progress=False)
+
+
+def _with_text(config, text):
+    given = config.activations.model_copy(update={"text": text})
+    return config.model_copy(update={"activations": given})
+
+
+def test_a_run_on_a_store_that_was_begun_before_it_said_its_site_goes_on(tmp_path):
+    """Its checkpoint has the default site and text, its file too."""
+    harvested(small(), tmp_path / "store", (1, 1), None, None, progress=False)
+    config = small(activations={"files": str(tmp_path / "store")})
+    was = json.loads(json.dumps(build_run(config, progress=False).config.model_dump(mode="json")))
+    new = json.loads(json.dumps(was))
+    was["activations"] |= {"site": "mlp_out.-1", "text": TEXT}
+    assert changed_fields(was, new) == []
+    new["activations"]["site"] = "mlp_out.0"
+    was["activations"]["site"] = "mlp_out.1"
+    assert changed_fields(was, new) == ["activations.site was 'mlp_out.1', is 'mlp_out.0'"]
 
 
 def test_a_store_of_fewer_rows_than_tokens_says_what_to_type(tmp_path):

@@ -131,7 +131,7 @@ def _of_documents(
             found.append(row.astype(np.int32))
             if len(found) % 1000 == 0:
                 report(len(found))
-    name = f"{_name(text)}{_split_name(split)} {digest.text()}"
+    name = f"{name_of(text)}{_split_name(split)} {digest.text()}"
     require(name, len(found), body, tokens, wanted or 1)
     return TokenWindows(torch.from_numpy(np.stack(found)), name)
 
@@ -229,13 +229,14 @@ def _say_end_padding(model: Any, name: str, rows: np.ndarray) -> None:
         )
 
 
-def _name(text: Any) -> str:
+def name_of(text: Any) -> str:
+    """What a text is called in a protocol."""
     corpus = corpus_of(text)
     if corpus is not None:
         return corpus.name
     if isinstance(text, str | Path):
         return str(text) if str(text) == STANDARD_LIBRARY else Path(text).resolve().name
-    return "+".join(_name(one) for one in text)
+    return "+".join(name_of(one) for one in text)
 
 
 def _split_name(split: str | None) -> str:
