@@ -108,13 +108,14 @@ def run(
 
     Example: `sae-train run sweep.toml --out runs/first --set training.steps=500`
     """
-    from trainers import ranks
     from trainers.config import read_config
+
+    checked = read_config(config, change or ())  # before all that a run needs is imported
+    from trainers import ranks
     from trainers.run import alone_in
     from trainers.sweeps import settled
     from trainers.train import train
 
-    checked = read_config(config, change or ())
     with resumable(out), ranks.process_group(), alone_in(out):
         if not (out / "config.toml").exists():  # else train says what is in the way
             checked, _ = settled(checked, out, progress=not quiet)
@@ -186,7 +187,7 @@ def export(
             console.print(f"{name!r} is no name for a folder; it is in {place}", markup=False)
     console.print(f"wrote {len(done.places)} SAEs to {out}", markup=False, soft_wrap=True)
     if done.refused:
-        fail("; ".join(f"{name} was not written: {error}" for name, error in done.refused.items()))
+        fail(done.why)
 
 
 app.command("new-architecture")(cli_own.new_architecture)

@@ -4,7 +4,7 @@ import pytest
 from export_examples import made
 
 from trainers.export import ExportError
-from trainers.export.runs import export_run
+from trainers.export.runs import Exported, export_run
 from trainers.sae import SAE
 from trainers.sae_files import save_sae
 
@@ -20,6 +20,11 @@ def run_of(folder, *names, shift=0.0):
         parameters = sae.parameters | {"b_dec": sae.parameters["b_dec"] + shift}
         save_sae(SAE(sae.architecture, parameters, sae.identity | {"run_id": name}), folder / "saes" / name)
     return folder
+
+
+def test_what_is_refused_for_one_reason_is_said_once():
+    done = Exported({}, dict.fromkeys("abcdef", "no form") | {"g": "too wide"})
+    assert done.why == "a, b, c, d and 2 more were not written: no form; g was not written: too wide"
 
 
 def test_a_run_replaces_nothing_that_another_wrote(tmp_path):

@@ -25,6 +25,17 @@ class Exported:
     places: dict[str, str]
     refused: dict[str, str]
 
+    @property
+    def why(self) -> str:
+        """What was refused, each reason once with the SAEs that it is said of."""
+        by_reason: dict[str, list[str]] = {}
+        for name, reason in self.refused.items():
+            by_reason.setdefault(reason, []).append(name)
+        return "; ".join(
+            f"{listed(names, 4)} {'was' if len(names) == 1 else 'were'} not written: {reason}"
+            for reason, names in by_reason.items()
+        )
+
 
 def export_run(folder: Path, out: Path, layout: str = "sae-lens", only: Sequence[str] = ()) -> Exported:
     """Write a folder per SAE below `out`: of all finished ones, or of these run_ids, kept ones among them.
