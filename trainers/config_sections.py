@@ -155,7 +155,7 @@ class TrainingSection(Section):
     warmup: float = Field(0.05, ge=0, le=1)
     """Share of the steps over which the learning rate rises."""
     decay: float = Field(0.2, ge=0, le=1)
-    """Share of the steps over which it falls to 0 at the end."""
+    """Share of the steps over which it falls to 0 at the end; with warmup at most 1."""
     sparsity_warmup: float = Field(0.25, ge=0, le=1)
     """Share of the steps over which the sparsity penalty rises."""
     clip: float = Field(1.0, gt=0)

@@ -25,7 +25,7 @@ class Section(BaseModel):
         wanted = cls.model_fields[str(info.field_name)].annotation
         numbers = value.values() if isinstance(value, dict) and float in parts_of(wanted) else listed(value)
         if any(isinstance(one, bool) for one in numbers) and bool not in parts_of(wanted):
-            raise ValueError(f"is no field for true or false; found {value!r}")
+            raise ValueError(f"is no field for true or false; found {str(value).lower()}")
         return value
 
 
