@@ -104,7 +104,7 @@ def test_noise_against_the_fall_is_smoothed():
 def faked(law, calls):
     """Pilots whose L0 is a law of setting and batch size."""
 
-    def trained(config, progress, what, asked):
+    def trained(config, progress, what, asked, watch=None):
         calls.append((what, config.training.batch_size))
         return {
             f.called: pd.DataFrame(
@@ -190,7 +190,7 @@ def test_targets_above_the_number_of_latents_are_refused_before_the_first_step(t
 def test_pilots_use_one_seed_one_rate_and_one_size(monkeypatch):
     seen = []
 
-    def trained(config, progress, what, asked):
+    def trained(config, progress, what, asked, watch=None):
         seen.append(members(config))
         return faked(lambda s, b: 30 / s, [])(config, progress, what, asked)
 
