@@ -19,7 +19,16 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.measuring import arguments, circumstances, folder_of, write
-from benchmarks.verdict_parts import larger, noise, planning, pooling, real_pairs, selection, simulated
+from benchmarks.verdict_parts import (
+    larger,
+    noise,
+    planning,
+    pooling,
+    real_pairs,
+    selection,
+    simulated,
+    unlike_slopes,
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ def parts(n: int, designs: tuple[str, ...]) -> dict[str, Callable[[], Made]]:
         "equal families": lambda: simulated.equal_families(n, designs=designs),
         "bent shapes": lambda: simulated.bent_shapes(n // 4),
         "five equal families": lambda: simulated.five_families(n),
+        "unlike slopes": lambda: unlike_slopes.unlike_slopes(n // 4),
         "unlike noise": lambda: simulated.unlike_noise(n),
         "larger tables": lambda: larger.equal(n),
         "differences in larger tables": lambda: larger.different(n),
@@ -91,6 +101,12 @@ def judged(name: str, frame: Any) -> list[Row]:
         ]
     if name == "five equal families":
         return [_at_most(frame, "any false verdict", name, 0.07)]
+    if name == "unlike slopes":
+        return [
+            _held(frame, "coverage", "potency of curves of unlike slopes: coverage", 0.90),
+            _held(frame, "band", "its band holds at all hits", 0.85),
+            _held(frame, "hit ratio", "hit ratio there: coverage", 0.88),
+        ]
     if name == "unlike noise":
         known = f"{frame['coverage'].mean():.1%}, {_worst(frame, 'coverage', 'idxmin')}"
         met = bool(frame["coverage"].min() >= 0.85)
@@ -216,6 +232,13 @@ def _plain(frame: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _at_most(frame: pd.DataFrame, column: str, name: str, most: float) -> Row:
     return Row(name, f"≤ {most:.0%}", _worst(frame, column, "idxmax"), bool(frame[column].max() <= most))
+
+
+def _held(frame: pd.DataFrame, column: str, name: str, least: float) -> Row:
+    mean = frame[column].mean()
+    found = f"mean {mean:.1%}, {_worst(frame, column, 'idxmin')}"
+    met = bool(frame[column].min() >= least and mean >= 0.93)
+    return Row(name, f"≥ {least:.0%} in every cell, mean ≥ 93 %", found, met)
 
 
 def _worst(frame: pd.DataFrame, column: str, pick: str) -> str:

@@ -25,7 +25,7 @@ def pair(**changes: object) -> Pair:
         p_gate=1e-4, p_parallel=0.5, shift=0.3, shift_se=0.05, shift_df=12.0, slope=-0.5,
         **{name: np.full(HITS, value) for name, value in of_hits.items()}, left_out=np.full(16, 0.3),
         df=12.0, lower=Side(6.0, 0.025), higher=NONE, hit_ratio=-0.15, hit_ratio_se=0.025, hit_ratio_l0=60.0,
-        starts_lower=True, falls=True,
+        own=2.0, starts_lower=True, falls=True,
     )  # fmt: skip
     return replace(found, **changes)  # type: ignore[arg-type]
 

@@ -23,7 +23,7 @@ from frontier.results import Group, Result, held, in_words, telling
 from frontier.shared_shape import MIDDLE, Analysis, Cell, SharedShape, analysed
 from frontier.shared_shape.descent import STEEPEST
 from frontier.views import View
-from frontier.wording import number
+from frontier.wording import number, plural
 
 REPLICATES = 500
 LEAST = 100
@@ -179,6 +179,9 @@ def verdict_rates(
         cells.append(_Simulation.of(shape, math.log(potency), replicates, level, rng).rates(shape))
     notes = [f"{replicates} tables a cell with equal families, and more in which one of them has a potency."]
     notes.append("The SAEs are taken as given: luck in selecting a Pareto set is not counted.")
+    if sloping := sum(not c.parallel for c in found):
+        those = plural(sloping, "comparison")
+        notes.append(f"Families are simulated on parallel curves; those of {those} are not.")
     if any(s.by_seed for s in found.shapes):
         notes.append("Runs are simulated as independent: what seeds have in common is not counted.")
     return VerdictCalibration(tuple(cells), float(potency), level, replicates, seed, (*notes, *found.notes))

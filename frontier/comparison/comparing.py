@@ -314,18 +314,18 @@ class Task:
             decision.tipping, len(analysis.pairs), scatter.p_autocorrelation < CORRELATED, pair.starts_lower,
             None, seen, (math.nan, math.nan), "",
         )  # fmt: skip
-        potency = c.potency if self.at is None else self._read_at(c, self.at)
+        potency = c.potency if self.at is None else self._read_at(c, pair, self.at)
         decided = Decided(decision.verdict, decision.why, decision.p_adjusted)
         return replace(c, potency=replace(potency, decided=decided))
 
-    def _read_at(self, c: Comparison, at: float) -> Ratio:
+    def _read_at(self, c: Comparison, pair: Pair, at: float) -> Ratio:
         """The potency at an asked hit; none where the two do not share it."""
         try:
             value, low, high = c.potency_at(at)
         except ValueError:
             value = low = high = math.nan
         r = c.potency
-        p = math.nan if math.isnan(value) else p_of_band(value, low, high, r.df, self.level)
+        p = math.nan if math.isnan(value) else p_of_band(value, low, high, pair, self.level)
         return replace(r, at=at, ratio=value, ratio_low=low, ratio_high=high, p_value=p)
 
 

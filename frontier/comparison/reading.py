@@ -36,8 +36,8 @@ class Reading:
 
     @property
     def everywhere(self) -> float:
-        """Standard errors to limits that hold at all hits. Source: Working & Hotelling (1929)."""
-        return math.sqrt(2 * f_quantile(self.level, 2, self.pair.df))
+        """Standard errors to limits that hold at all hits."""
+        return reach_everywhere(self.pair, self.level)
 
     @property
     def offset(self) -> float:
@@ -85,16 +85,20 @@ class Reading:
         )  # fmt: skip
 
 
-def p_of_band(ratio: float, low: float, high: float, df: float, level: float) -> float:
-    """The p value of 1 that belongs to a band: below 1 - level where its limits at a hit leave 1 out.
+def reach_everywhere(pair: Pair, level: float) -> float:
+    """Standard errors to limits that hold at all hits, of curves that differ in `own` coefficients.
 
-    >>> p_of_band(2.0, 1.0, 4.0, 10, 0.95)  # a limit at 1
-    0.05...
+    Source: Working & Hotelling (1929); Scheffé (1959), section 3.5.
     """
+    return math.sqrt(pair.own * f_quantile(level, pair.own, pair.df))
+
+
+def p_of_band(ratio: float, low: float, high: float, pair: Pair, level: float) -> float:
+    """The p value of 1 that belongs to a band: below 1 - level where its limits at a hit leave 1 out."""
     if not 0 < low < high < math.inf:
         return math.nan
-    per_se = math.log(high / low) / 2 / math.sqrt(2 * f_quantile(level, 2, df))
-    return float(fdtrc(2, df, (math.log(ratio) / per_se) ** 2 / 2))
+    per_se = math.log(high / low) / 2 / reach_everywhere(pair, level)
+    return float(fdtrc(pair.own, pair.df, (math.log(ratio) / per_se) ** 2 / pair.own))
 
 
 def exp(log: float) -> float:

@@ -41,7 +41,7 @@ class Layout:
 
     `distinct` counts the points of different L0 (three or more are all the same here). `moved` is placed
     relative to `base`; a family with few points deviates by a lower degree, and the one of the pair with
-    more points is the base.
+    more points is the base. `bend` is how many powers more the moved family has for itself.
     """
 
     sizes: tuple[int, ...]
@@ -50,6 +50,7 @@ class Layout:
     deviation: int
     base: int
     moved: int
+    bend: int = 0
 
     @property
     def family(self) -> NDArray[np.intp]:
@@ -58,7 +59,8 @@ class Layout:
 
     def deviations(self, f: int) -> int:
         """Degree of a family's deviation: what its points, and those of its base, can carry."""
-        return min(self.deviation, self.degree, self.distinct[f] - 1, self.distinct[self.base] - 1)
+        most = self.deviation + self.bend * (f == self.moved)
+        return min(most, self.degree, self.distinct[f] - 1, self.distinct[self.base] - 1)
 
     def columns(self, z: Array, *, moved: bool) -> Array:
         """Shared columns of the linear models, (cells, points, columns): common, or with `moved` free.
@@ -92,6 +94,11 @@ class Layout:
         """Coefficients of the free model."""
         families = [f for f in range(len(self.sizes)) if f != self.base]
         return self.degree + 1 + sum(self.deviations(f) + 1 for f in families)
+
+    @property
+    def leaves_df(self) -> bool:
+        """Whether the points leave `LEAST_DF` degrees of freedom to the free model."""
+        return sum(self.sizes) - self.n_free >= LEAST_DF
 
 
 def fit_linear(columns: Array, t: Array, errors: Errors, own: Own | None = None) -> Fitted:
@@ -127,7 +134,7 @@ def fit_shift(layout: Layout, z: Array, t: Array, errors: Errors) -> Fitted:
     return descend(curve, _shift_start(layout, z, t, errors), t, errors)
 
 
-def fit_moved(layout: Layout, z: Array, t: Array, errors: Errors, shift: Fitted) -> Fitted:
+def fit_moved(layout: Layout, z: Array, t: Array, errors: Errors, shift: Coefficients) -> Fitted:
     """The shift model with own powers of z + s/2 for the moved family, from the shift model's optimum.
 
     Half-way between both families' places, so that either of them may be the moved one. Coefficients: those
@@ -145,8 +152,8 @@ def fit_moved(layout: Layout, z: Array, t: Array, errors: Errors, shift: Fitted)
         columns = np.concatenate([columns, on * by_shift[..., None], on * more], -1)
         return eta + beside.times(theta.own), columns, beside
 
-    start = np.concatenate([shift.theta, np.zeros((len(z), layout.tested - 1))], -1)
-    return descend(curve, Coefficients(start, shift.own_theta), t, errors)
+    start = np.concatenate([shift.shared, np.zeros((len(z), layout.tested - 1))], -1)
+    return descend(curve, Coefficients(start, shift.own), t, errors)
 
 
 def moved_columns(

@@ -17,6 +17,7 @@ from frontier.errors import Errors
 from frontier.shared_shape.descent import EXACT, Fitted, either
 from frontier.shared_shape.models import FURTHEST_SHIFT, Layout, fit_moved, moved_columns, powers
 from frontier.shared_shape.noise import combined
+from frontier.shared_shape.own_columns import Coefficients
 
 HITS = 25
 """Hits in the common range at which a potency is read."""
@@ -63,7 +64,7 @@ class Place:
 
 
 def around_shift(
-    layout: Layout, z: Array, t: Array, errors: Errors, free: Fitted, shift: Fitted
+    layout: Layout, z: Array, t: Array, errors: Errors, free: Fitted, shift: Coefficients
 ) -> tuple[Fitted, Place]:
     """The free model written around the shift, but in cells where `free` is the better one, and where."""
     moved, first = fit_moved(layout, z, t, errors, shift), free.theta.shape[-1] - layout.tested
@@ -198,6 +199,11 @@ class Curves:
         gap = self.sign * np.einsum("cpk,ck->cp", design, self.free.theta)
         freedom = self.freedom(design[:, GRID // 2])
         return np.where(apart, 0.0, gap), np.where(apart, 0.0, self.error(design)), freedom
+
+    def middle_error(self, z: Array) -> Array:
+        """Standard error of the difference at the middle of that range, whatever the errors, (cells,)."""
+        at = common_range(self.layout, z)[0][:, GRID // 2, None]
+        return self.robust_error(self.design(at, moved=True) - self.design(at, moved=False))[:, 0]
 
 
 def never_turning(heights: Array, at: Array, low: Array, high: Array) -> Array:
