@@ -105,8 +105,8 @@ def test_the_ratio_of_gemma_attention_depends_on_the_hit(comparison20):
     assert low.ratio_low < 0.79 < low.ratio_high and high.ratio_low < 3.61 < high.ratio_high
     ratio, least, most = c.potency_at(c.potency.at)
     assert ratio == pytest.approx(c.potency.ratio)
-    # the band holds at all hits together: wider by sqrt(2 F) over t
-    wider = np.sqrt(2 * scipy.stats.f.ppf(0.95, 2, c.potency.df)) / scipy.stats.t.ppf(0.975, c.potency.df)
+    # the band holds at all hits together: wider by sqrt(3 F) over t, three coefficients
+    wider = np.sqrt(3 * scipy.stats.f.ppf(0.95, 3, c.potency.df)) / scipy.stats.t.ppf(0.975, c.potency.df)
     one = np.log(c.potency.ratio_high / c.potency.ratio_low)
     assert np.log(most / least) >= wider * one * (1 - 1e-6)
     with pytest.raises(ValueError, match="share no hit"):
@@ -114,14 +114,14 @@ def test_the_ratio_of_gemma_attention_depends_on_the_hit(comparison20):
 
 
 def test_a_potency_at_an_asked_hit_has_the_limits_and_the_p_value_of_the_band(layer20):
-    """At the limit's own level p is 0.05: Scheffé's P(F(2, df) > t^2 / 2), by scipy."""
+    """At the limit's own level p is 0.05: Scheffé's P(F(3, df) > t^2 / 3), of three coefficients."""
     for hit in (0.05, 0.1, 0.2):
         c = frontier.compare(layer20, "baseline", at=hit)["Attn"]
         band = c.potency_at(hit)
         assert (c.potency.ratio, c.potency.ratio_low, c.potency.ratio_high) == band
-        se = np.log(band[2] / band[1]) / 2 / np.sqrt(2 * scipy.stats.f.ppf(0.95, 2, c.potency.df))
+        se = np.log(band[2] / band[1]) / 2 / np.sqrt(3 * scipy.stats.f.ppf(0.95, 3, c.potency.df))
         t = np.log(band[0]) / se
-        assert c.potency.p_value == pytest.approx(scipy.stats.f.sf(t**2 / 2, 2, c.potency.df), rel=1e-6)
+        assert c.potency.p_value == pytest.approx(scipy.stats.f.sf(t**2 / 3, 3, c.potency.df), rel=1e-6)
         assert (c.potency.p_value < 0.05) == (band[1] > 1)
     outside = frontier.compare(layer20, "baseline", at=0.9)["Attn"]
     assert np.isnan([outside.potency.ratio, outside.potency.p_value]).all()
@@ -374,7 +374,7 @@ def test_winners_of_a_long_search_are_doubted():
 def test_dropped_runs_of_a_search_widen_intervals(dropped):
     """Variances are multiplied by √(runs / kept): held against 8 % by the searches below."""
     many = {"noise": 0.05, "points": 24}
-    rows = runs("relu", 0.2, seed=1, **many) + runs("topk", 0.4, seed=2, **many)
+    rows = runs("relu", 0.2, seed=11, **many) + runs("topk", 0.4, seed=12, **many)
     beaten = [
         {**r, "l0": factor * r["l0"], "loss_recovered": r["loss_recovered"] - 0.1}
         for factor in (1.2, 1.25, 1.3)[:dropped]
@@ -501,7 +501,7 @@ def test_the_table_of_potencies_has_p_values():
         "& $p$ " in latex and "$p$ of gate (Holm)" in latex and latex.count(r"\times10^{-") == 5
     )  # and 10^{-5}
     assert "$p$ (Holm)" not in latex and "$p$ (Holm)" in found.ratios.to_latex()
-    assert all(r.p_value < 2e-5 for r in found.potencies)  # 1.2e-5 at Attn
+    assert all(r.p_value < 1e-4 for r in found.potencies)  # 5e-5 at Resid
 
 
 def test_one_family_alone_is_said():

@@ -148,7 +148,7 @@ def test_the_degree_of_the_truth_is_the_one_that_is_chosen(degree):
 def estimated(one, inflation=1.0):
     (batch,) = batches([one])
     wide = np.array([inflation]), np.array([99.0])
-    return batch, estimates(LAYOUT, 1, batch.z, batch.y, LOG, *wide, np.zeros((1, 2)))
+    return batch, estimates(LAYOUT, 1, batch.z, batch.y, LOG, *wide, np.zeros((1, 2)))[0].estimates
 
 
 def widest(columns, residuals, along):
@@ -237,7 +237,7 @@ def test_the_potency_of_a_shifted_cubic_is_scipys():
     (batch,) = batches([replace(flat, y=flat.y * bend)])
     wide = np.ones(1), np.array([99.0])
     layout = replace(LAYOUT, degree=3)
-    found = estimates(layout, 1, batch.z, batch.y, LOG, *wide, np.zeros((1, 2)))
+    found = estimates(layout, 1, batch.z, batch.y, LOG, *wide, np.zeros((1, 2)))[0].estimates
     z, logs, hit = batch.z[0], np.log(batch.y[0]), found.hits[0, MIDDLE]
 
     def curve(b, at, on):

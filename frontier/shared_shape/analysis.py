@@ -127,8 +127,9 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
         inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:
-            pair = estimates(layout, f, z, y, errors, inflation, df, shifts[rows])
-            said[f].append(Weighted(rows, models.weight[k, rows], pair))
+            for own in estimates(layout, f, z, y, errors, inflation, df, shifts[rows]):
+                at, weight = own.rows, models.weight[k, rows]
+                said[f].append(Weighted(rows[at], weight[at] * own.weight, own.estimates))
     if not scatter:
         return [None] * len(batch.cells)
     pairs = [averaged(said[f], batch, f) for f in families]

@@ -23,12 +23,12 @@ from frontier.shared_shape.own_columns import Coefficients
 from frontier.shared_shape.pair_curves import GRID, Curves, around_shift, common_range
 from frontier.sign_changes import sign_changes
 
-BENT = 0.25
-"""P value of parallel curves below which a family has a bend of its own too, where its points carry one.
+BENT, STRAIGHT = 0.05, 0.25
+"""P values of parallel curves: below the first a family has a bend of its own too, where its points carry
+one, above the second none; between, both are averaged, the bent one with a weight that falls from 1 to 0.
 
-Curves that differ in slope differ in bend, as two Hill curves of unlike n do. At 0.05 limits held the
-potency of two powers of 1/L0 - 1/L* with unlike L* in 90 to 91 % of simulated tables, with a slope alone
-in 79 to 90 %.
+Curves that differ in slope differ in bend, as two Hill curves of unlike n do. With a slope alone limits held
+their potency in 64 to 89 % of simulated tables (`make verdicts`, unlike slopes).
 """
 BENDS = 3
 """Coefficients of a family with its own height, slope and bend."""
@@ -135,8 +135,10 @@ class Weighted:
 def estimates(
     layout: Layout, f: int, z: Array, y: Array, errors: Errors, inflation: Array, df_inflated: Array,
     shifts: Array,
-) -> Estimates:  # fmt: skip
+) -> list[Weighted]:  # fmt: skip
     """Family `f` against family 0 under one kind of model; the one with more points is the base.
+
+    Without and with a bend of the family's own, each with its weight in the cells that it is for.
 
     The other families stand where they lie on the base's curve, by `shifts` (cells, families).
     """
@@ -157,17 +159,30 @@ def estimates(
     last[..., -1] = 1.0
     variance, shift_freedom = combined(shift, last, layout.family, shift.df)
     shift_se = np.sqrt(variance[:, 0] * inflation)
-    begin = Coefficients(shift.theta, shift.own_theta)
-    read = _read(layout, z, y, errors, begin, inflation, sign)
+    of_shift = (
+        gate,
+        parallel,
+        sign * shift.theta[:, -1],
+        shift_se,
+        np.minimum(df_inflated, shift_freedom[:, 0]),
+    )
+    found = []
+    for own, share in _bends(layout, parallel):
+        rows = np.flatnonzero(share)
+        begin = Coefficients(shift.theta[rows], shift.own_theta[rows])
+        read = _read(own, z[rows], y[rows], errors.take(rows), begin, inflation[rows], sign)
+        read["df"] = np.minimum(df_inflated[rows], read["df"])
+        found.append(Weighted(rows, share[rows], Estimates(*(v[rows] for v in of_shift), **read)))
+    return found
+
+
+def _bends(layout: Layout, parallel: Array) -> list[tuple[Layout, Array]]:
+    """The layout without and with a bend of the family's own, and the weight of each by cell."""
     bent = replace(layout, bend=max(0, BENDS - layout.tested))
-    if (rows := np.flatnonzero(parallel < BENT)).size and bent.tested > layout.tested and bent.leaves_df:
-        begin = Coefficients(begin.shared[rows], begin.own[rows])
-        own = _read(bent, z[rows], y[rows], errors.take(rows), begin, inflation[rows], sign)
-        for name, value in own.items():
-            read[name][rows] = value
-    read["df"] = np.minimum(df_inflated, read["df"])
-    shift_df = np.minimum(df_inflated, shift_freedom[:, 0])
-    return Estimates(gate, parallel, sign * shift.theta[:, -1], shift_se, shift_df, **read)
+    if bent.tested == layout.tested or not bent.leaves_df:
+        return [(layout, np.ones(len(parallel)))]
+    share = np.clip((STRAIGHT - parallel) / (STRAIGHT - BENT), 0.0, 1.0)
+    return [(own, of) for own, of in ((layout, 1 - share), (bent, share)) if of.any()]
 
 
 def _read(
