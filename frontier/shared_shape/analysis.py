@@ -127,9 +127,9 @@ def _batch(batch: Batch) -> list[Analysis | None]:
         scatter |= dict(zip(rows[best].tolist(), own, strict=True))
         inflation, df = np.array([(w.inflation, w.df) for w in widened]).T
         for f in families:
-            for own in estimates(layout, f, z, y, errors, inflation, df, shifts[rows]):
-                at, weight = own.rows, models.weight[k, rows]
-                said[f].append(Weighted(rows[at], weight[at] * own.weight, own.estimates))
+            for part in estimates(layout, f, z, y, errors, inflation, df, shifts[rows]):
+                at, weight = part.rows, models.weight[k, rows]
+                said[f].append(Weighted(rows[at], weight[at] * part.weight, part.estimates))
     if not scatter:
         return [None] * len(batch.cells)
     pairs = [averaged(said[f], batch, f) for f in families]

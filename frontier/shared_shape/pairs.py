@@ -167,10 +167,10 @@ def estimates(
         np.minimum(df_inflated, shift_freedom[:, 0]),
     )
     found = []
-    for own, share in _bends(layout, parallel):
+    for bent, share in _bends(layout, parallel):
         rows = np.flatnonzero(share)
         begin = Coefficients(shift.theta[rows], shift.own_theta[rows])
-        read = _read(own, z[rows], y[rows], errors.take(rows), begin, inflation[rows], sign)
+        read = _read(bent, z[rows], y[rows], errors.take(rows), begin, inflation[rows], sign)
         read["df"] = np.minimum(df_inflated[rows], read["df"])
         found.append(Weighted(rows, share[rows], Estimates(*(v[rows] for v in of_shift), **read)))
     return found
