@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from frontier.groups import PROTOCOL, Codes, as_text, group_codes
-from frontier.metrics import may_group, says_nothing, set_aside_remark, unread_columns, usable, values
+from frontier.metrics import may_group, says_nothing, set_aside_remark, unread_columns, usable
 from frontier.metrics.asked import in_condition, is_equal
-from frontier.metrics.axes import known_axes
 from frontier.metrics.checks import TableError
 from frontier.metrics.finished import UNEQUAL, size_columns
 from frontier.metrics.identity import architecture_in
-from frontier.metrics.one_sae import ALIKE, KNOBS, last_word
-from frontier.metrics.parts import below_common, name_columns, parts_of_names, told_again
+from frontier.metrics.one_sae import KNOBS, last_word
+from frontier.metrics.parts import below_common, comparable, name_columns, parts_of_names, told_again
 from frontier.metrics.unread import is_measured, is_place, is_recipe
 from frontier.wording import in_shell, listed, nearest, number
 
 CLEAN = 3
 """A column splits a group cleanly where each of its values stands in at least so many rows."""
-NEAR_L0 = 1.02
-"""L0s that differ by less are one, of SAEs whose setting nobody knows."""
-UNLIKE = 1.1
-"""Hits at one L0 that differ by more are of two frontiers."""
 
 
 def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (), family: str = "") -> None:
@@ -49,9 +43,22 @@ def guard(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (
     if rows.empty:
         raise TableError(f"no usable row: {set_aside_remark(table) or 'the table is empty'}")
     asked = _unlike(rows, columns, across) or _unequal_sizes(rows, columns, across)
-    asked = asked or unread_question(rows, columns, across, family) or _again(rows, columns, across, family)
+    asked = asked or _unread(rows, columns, across, family)
     if asked:
         raise TableError(asked)
+
+
+def _unread(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], family: str) -> str:
+    """What to ask of columns that nobody reads, and of files and names, which may split one group."""
+    own = [c for c in dict.fromkeys((family, "family", "architecture")) if c in table]
+    codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
+    told_apart = any(len(table[c].dropna().unique()) > 1 for c in own)
+    groups, saes = [c for c in columns if c not in own], comparable(table, codes)
+    for column in unread_columns(table):
+        if column not in (*columns, *across, family) and not says_nothing(column):
+            if asked := _column_question(table, column, groups, codes, saes, told_apart):
+                return asked
+    return _again(table, saes, columns, across, bool(own))
 
 
 def _unlike(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str]) -> str:
@@ -89,10 +96,13 @@ def _unequal_sizes(table: pd.DataFrame, columns: Sequence[str], across: Sequence
     )
 
 
-def _again(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], family: str) -> str:
-    """What to ask where files, or names of several kinds, hold the same SAEs again with other numbers."""
-    own = [c for c in dict.fromkeys((*columns, family, "family", "architecture")) if c in table]
-    codes = group_codes(table, own)[0]
+def _again(
+    table: pd.DataFrame, saes: pd.DataFrame, columns: Sequence[str], across: Sequence[str], known: bool
+) -> str:
+    """What to ask where files, or names of several kinds, hold the same SAEs again with other numbers.
+
+    `saes` are the rows as `comparable` has them; `known` says whether a column has families.
+    """
     again = (
         "the same families at the same settings with other numbers: other layers, models, seeds or "
         "evaluations? Say so in a column, or"
@@ -104,7 +114,7 @@ def _again(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], f
             continue
         whole = column not in names
         for part in [table[column]] if whole else parts_of_names(table[column]):
-            if not (found := told_again(table, part, codes)):
+            if not (found := told_again(saes, part)):
                 continue
             if whole:
                 short = listed(["/".join(parts) for parts in below_common(found)])
@@ -113,8 +123,7 @@ def _again(table: pd.DataFrame, columns: Sequence[str], across: Sequence[str], f
                 meant = (
                     f": columns={{{column!r}: 'family'}} (--map {families}) if they are families; else they "
                 )
-                known = column == "source" or any(c in table for c in (family, "family", "architecture"))
-                return f"{short} ({column}){' ' if known else meant}hold {again} {ways}"
+                return f"{short} ({column}){' ' if known or column == 'source' else meant}hold {again} {ways}"
             kinds = listed([repr(kind) for kind in found])
             return (
                 f"names in {column!r} are of several kinds, {kinds}, which hold {again} allow it with "
@@ -132,102 +141,69 @@ def _ways(columns: Sequence[str], differ: list[str], kept: str, condition: str) 
     )
 
 
-def unread_question(
-    table: pd.DataFrame, columns: Sequence[str], across: Sequence[str] = (), family: str = ""
+def _column_question(
+    table: pd.DataFrame, column: str, groups: list[str], codes: Codes, saes: pd.DataFrame, told_apart: bool
 ) -> str:
-    """What to ask of a column of words, or of yes and no, that nobody reads and that splits a group cleanly.
+    """What to ask of a column of words, yes and no, or few numbers, that splits a group cleanly; or nothing.
 
     It may be the families, a further group or neither, and pooling what differs gives a clean wrong answer.
-    Empty where there is none.
+    `told_apart` says whether families are known, so that words are none.
     """
-    own = [c for c in dict.fromkeys((family, "family", "architecture")) if c in table]
-    told_apart = any(len(table[c].dropna().unique()) > 1 for c in own)
-    codes = group_codes(table, list(dict.fromkeys([*columns, *own])))[0]
-    for column in unread_columns(table):
-        if column in (*columns, *across, family) or says_nothing(column):
-            continue
-        is_grid = _is_grid(table[column], codes)
-        whole = is_grid or _splits(table, column, codes)
-        if not whole and not _is_text(table[column]) and not _is_yes_or_no(table[column]):
-            continue
-        sizes = table.groupby([codes, table[column]], sort=False).size()
-        per_group = sizes.groupby(level=0).agg(["size", "min"])
-        clean = per_group[(per_group["size"] > 1) & (per_group["min"] >= CLEAN)]
-        if len(clean):
-            found = [f"{v} ({n} rows)" for v, n in sizes[clean.index[0]].items()]
-            by = [*(c for c in columns if c not in own), column]
-            groups = in_shell(",".join(by))
-            as_family, ignored = in_shell(f"{column}=family"), in_shell(f"{column}=ignored")
-            families = f"columns={{{column!r}: 'family'}} (--map {as_family}) if families, "
-            if whole and is_measured(column):
-                one = is_equal(column, table[column].mode().iloc[0])
-                families = f"--where {in_shell(one)} if one of them is meant, "
-            elif whole:
-                families = "".join(
-                    f"columns={{{column!r}: {ours!r}}} (--map {in_shell(f'{column}={ours}')}) if {ours}s, "
-                    for ours in ("layer", "seed")
-                    if ours not in table and (ours == "layer" or is_grid)
-                )
-            return (
-                f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
-                f"Say what it is: {'' if told_apart and not whole else families}by={by} (--by {groups}) "
-                f"if groups, columns={{{column!r}: 'ignored'}} (--map {ignored}) if it does not matter"
-            )
-    return ""
+    cells = table[column]
+    numbers = pd.api.types.is_numeric_dtype(cells.dtype) and not _is_yes_or_no(cells)
+    if numbers and not (1 < cells.nunique() <= len(cells) / CLEAN):
+        return ""
+    is_grid = numbers and _is_grid(cells, codes)
+    if numbers and not is_grid and not _splits(cells, saes):
+        return ""
+    if not numbers and not _is_text(cells) and not _is_yes_or_no(cells):
+        return ""
+    sizes = table.groupby([codes, cells], sort=False).size()
+    per_group = sizes.groupby(level=0).agg(["size", "min"])
+    clean = per_group[(per_group["size"] > 1) & (per_group["min"] >= CLEAN)]
+    if not len(clean):
+        return ""
+    found = [f"{v} ({n} rows)" for v, n in sizes[clean.index[0]].items()]
+    by = [*groups, column]
+    ignored = in_shell(f"{column}=ignored")
+    return (
+        f"the column {column!r} is not used, and would split one group into {listed(found, 6)}. "
+        f"Say what it is: {_meanings(table, column, numbers, is_grid, told_apart)}by={by} "
+        f"(--by {in_shell(','.join(by))}) if groups, "
+        f"columns={{{column!r}: 'ignored'}} (--map {ignored}) if it does not matter"
+    )
+
+
+def _meanings(table: pd.DataFrame, column: str, numbers: bool, is_grid: bool, told_apart: bool) -> str:
+    """What a column may be, and what to type then: families, layers, seeds, evaluations."""
+    if numbers and is_measured(column):
+        one = is_equal(column, table[column].mode().iloc[0])
+        return f"--where {in_shell(one)} if one of them is meant, "
+    ours = {"family": "families"} if not told_apart else {}
+    if numbers:
+        ours = {c: f"{c}s" for c in ("layer", "seed") if c not in table and (c == "layer" or is_grid)}
+    return "".join(
+        f"columns={{{column!r}: {name!r}}} (--map {in_shell(f'{column}={name}')}) if {several}, "
+        for name, several in ours.items()
+    )
 
 
 def _is_grid(column: pd.Series, codes: Codes) -> bool:
     """Whether a column of whole numbers is crossed with the groups: each of few values as often in each."""
     if not pd.api.types.is_integer_dtype(column.dtype) or last_word(column.name) in KNOBS:
         return False
+    if column.nunique() * len(np.unique(codes)) > len(column):
+        return False
     counts = pd.crosstab(codes, column).to_numpy()
-    return 1 < counts.shape[1] <= len(column) / CLEAN and bool((counts == counts[:, :1]).all())
+    return bool((counts == counts[:, :1]).all())
 
 
-def _splits(table: pd.DataFrame, column: str, codes: Codes) -> bool:
-    """Whether a column of few numbers tells evaluations or places apart, or frontiers over the same L0."""
-    cells = table[column]
-    if not pd.api.types.is_numeric_dtype(cells.dtype) or _is_yes_or_no(cells) or is_recipe(column):
+def _splits(column: pd.Series, saes: pd.DataFrame) -> bool:
+    """Whether a column of numbers tells evaluations or places apart, or frontiers over the same L0."""
+    name = str(column.name)
+    if is_recipe(name):
         return False
-    if not 1 < cells.nunique() <= len(cells) / CLEAN:
-        return False
-    return is_measured(column) or is_place(column) or covered_twice(table, cells, codes)
-
-
-def covered_twice(table: pd.DataFrame, column: pd.Series, codes: Codes) -> bool:
-    """Whether rows of one group with two values of a column have about the same L0s and plainly other hits.
-
-    Of the shorter part of a group most rows must have a partner of the same setting or L0, each on the same
-    side, by a factor of `UNLIKE` in the middle.
-
-    >>> rows = pd.DataFrame({"l0": [8, 16, 32] * 2, "loss_recovered": [0.6, 0.8, 0.9, 0.8, 0.9, 0.95]})
-    >>> covered_twice(rows, pd.Series([0.25] * 3 + [0.83] * 3), np.zeros(6, int))
-    True
-    """
-    axes = known_axes(table)
-    if not axes:
-        return False
-    setting = table.get("sparsity_setting", pd.Series(np.nan, table.index)).to_numpy(float, na_value=np.nan)
-    rows = pd.DataFrame({"l0": values(table, "l0"), "y": values(table, axes[0]), "setting": setting})
-    rows = rows[(rows["l0"] > 0) & (rows["y"] > 0)]
-    places = [rows.index[codes[rows.index] == code] for code in np.unique(codes)]
-    for own in places:
-        parts = [part for _, part in rows.loc[own].groupby(column.to_numpy()[own]) if len(part) >= CLEAN]
-        if any(_unlike_over_l0(one, other) for one, other in combinations(parts, 2)):
-            return True
-    return False
-
-
-def _unlike_over_l0(one: pd.DataFrame, other: pd.DataFrame) -> bool:
-    """Whether two sweeps have mostly the same L0s, and one hit above the other at each."""
-    short, long = sorted((one, other), key=len)
-    apart = np.abs(np.log(short["l0"].to_numpy()[:, None] / long["l0"].to_numpy()))
-    same = short["setting"].to_numpy()[:, None] == long["setting"].to_numpy()
-    apart = np.where((apart < np.log(NEAR_L0)) | (same & (apart < np.log(ALIKE))), apart, np.inf)
-    partner, found = apart.argmin(axis=1), np.isfinite(apart.min(axis=1))
-    gaps = np.log(short["y"].to_numpy() / long["y"].to_numpy()[partner])[found]
-    enough = len(gaps) >= max(CLEAN, len(short) * 2 / 3)
-    return bool(enough and abs(np.sign(gaps).sum()) == len(gaps) and np.median(abs(gaps)) > np.log(UNLIKE))
+    return is_measured(name) or is_place(name) or bool(told_again(saes, column, hits_too=True))
 
 
 def nothing_to_compare(table: pd.DataFrame) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,8 @@ FEWEST = 3
 """A part is one where it holds so many SAEs of a group, and so many of them come back."""
 LONGEST = 200
 """Characters of a name that is looked into."""
-SAME_L0 = 0.002
-"""L0 that differ by a smaller share are one."""
+SAME_L0, NEAR_L0 = 0.002, 0.02
+"""L0 that differ by a smaller share are one; and where hits have to differ too."""
 APART = 0.1
 """Hits of two frontiers that differ by a larger share everywhere, on one side, are not of one frontier."""
 
@@ -36,33 +36,46 @@ _KNOB = re.compile(
 _FIELDS = re.compile(r"(?:(?<!\de)-|[_/. |:,])+")
 
 
-def told_again(table: pd.DataFrame, part: pd.Series, codes: np.ndarray) -> list[object]:
-    """Two values of `part` under which one group (`codes`) holds the same SAEs with other numbers; or none.
+def comparable(table: pd.DataFrame, codes: np.ndarray) -> pd.DataFrame:
+    """L0, hit, setting and group of each row: groups are `codes` by every column that tells SAEs apart."""
+    names = [c.name for c in COLUMNS if c.kind == "identity" and c.name not in _ASIDE]
+    names += ["dictionary_size", "d_model", "tokens_trained"]
+    names += [c for c in table.columns if last_word(c) in KNOBS - {"k", "target_l0", "l1_penalty"}]
+    finer = pd.DataFrame({"codes": codes, **{n: table[n].to_numpy() for n in names if n in table}})
+    setting = table.get("sparsity_setting", pd.Series(np.nan, table.index))
+    return pd.DataFrame(
+        {
+            "group": finer.groupby(list(finer), sort=False, dropna=False).ngroup().to_numpy(),
+            "l0": values(table, "l0") if "l0" in table else np.nan,
+            "hit": _hits(table),
+            "setting": pd.to_numeric(setting, errors="coerce").to_numpy(dtype=float, na_value=np.nan),
+        },
+        table.index,
+    )
 
-    They are the same where settings, or L0, come back in the other part, and no column tells the two apart.
-    Where none comes back, hits that differ by a tenth at every L0, all to one side, are of two frontiers.
+
+def told_again(rows: pd.DataFrame, part: pd.Series, hits_too: bool = False) -> list[object]:
+    """Two values of `part` under which one group of `comparable` rows holds the same SAEs again; or none.
+
+    They are the same where settings, or L0, come back in the other part; or where hits differ by a tenth at
+    every L0, all to one side, as those of two frontiers do. With `hits_too`, only where both is so.
 
     >>> table = pd.DataFrame({"l0": [8.0, 16, 32] * 2, "loss_recovered": [0.6, 0.7, 0.8, 0.8, 0.85, 0.9]})
-    >>> told_again(table, pd.Series(["a"] * 3 + ["b"] * 3), np.zeros(6, int))
+    >>> told_again(comparable(table, np.zeros(6, int)), pd.Series(["a"] * 3 + ["b"] * 3))
     ['a', 'b']
     """
-    if part.nunique() < 2 or "l0" not in table:
-        return []
-    rows = pd.DataFrame(
-        {"part": part.to_numpy(), "l0": table["l0"].to_numpy(dtype=float), "y": _hits(table), "setting": None}
-    )
-    if "sparsity_setting" in table:
-        rows["setting"] = table["sparsity_setting"].to_numpy()
-    rows = rows[(rows["l0"] > 0) & rows["part"].notna()]
-    for _, group in rows.groupby(_finer(table, codes)[rows.index], sort=False):
-        sizes = group["part"].value_counts()
-        parts = [(n, rows) for n, rows in group.groupby("part", sort=False) if sizes[n] >= FEWEST]
-        for (one, rows_of_one), (other, rows_of_other) in [
-            *pairwise(parts),
-            *((parts[0], p) for p in parts[2:]),
-        ]:
-            if _come_back(rows_of_one, rows_of_other) or _contradict(rows_of_one, rows_of_other):
-                return [one, other]
+    numbers, names = pd.factorize(part)
+    rows = rows.assign(part=numbers)[(rows["l0"].to_numpy() > 0) & (numbers >= 0)]
+    rows = rows.sort_values(["group", "part", "l0"])
+    of, saes = rows[["group", "part"]].to_numpy(), rows[["l0", "hit", "setting"]].to_numpy()
+    ends = [0, *(np.flatnonzero((of[1:] != of[:-1]).any(axis=1)) + 1), len(rows)]
+    held = [(of[a], saes[a:b]) for a, b in pairwise(ends) if b - a >= FEWEST]
+    for _, group in groupby(held, lambda part: part[0][0]):
+        parts = list(group)
+        for (one, its), (other, theirs) in [*pairwise(parts), *((parts[0], p) for p in parts[2:])]:
+            back = _come_back(its, theirs, NEAR_L0 if hits_too else SAME_L0)
+            if (back and not hits_too) or ((back or not hits_too) and _contradict(its, theirs)):
+                return [names[one[1]], names[other[1]]]
     return []
 
 
@@ -74,7 +87,8 @@ def sections(table: pd.DataFrame) -> Iterator[str]:
     names = list(dict.fromkeys(section))
     families = [table[c].astype(str) for c in ("family", "architecture") if c in table]
     codes = pd.DataFrame({"all": 0, **{str(i): f for i, f in enumerate(families)}}, index=table.index)
-    if told_again(table, section, codes.groupby(list(codes), sort=False).ngroup().to_numpy()):
+    same = comparable(table, codes.groupby(list(codes), sort=False).ngroup().to_numpy())
+    if told_again(same, section):
         table["section"] = section
         yield f"section: {len(names)} blocks of rows, some with the same SAEs ({listed(names, 4)})"
     elif not facts_in([[name] for name in names]) and not all(re.fullmatch(r"part \d+", n) for n in names):
@@ -124,42 +138,28 @@ def _hits(table: pd.DataFrame) -> np.ndarray:
         return np.full(len(table), np.nan)
 
 
-def _finer(table: pd.DataFrame, codes: np.ndarray) -> np.ndarray:
-    """The groups, also by every other column that tells SAEs apart."""
-    names = [c.name for c in COLUMNS if c.kind == "identity" and c.name not in _ASIDE]
-    names += ["dictionary_size", "d_model", "tokens_trained"]
-    names += [c for c in table.columns if last_word(c) in KNOBS - {"k", "target_l0", "l1_penalty"}]
-    columns = {n: table[n].to_numpy() for n in dict.fromkeys(names) if n in table}
-    return (
-        pd.DataFrame({"group of rows": codes, **columns})
-        .groupby(["group of rows", *columns], sort=False, dropna=False)
-        .ngroup()
-        .to_numpy()
-    )
-
-
-def _come_back(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+def _come_back(one: np.ndarray, other: np.ndarray, near: float) -> bool:
     """Whether half of the smaller part's SAEs, or more, have the setting, or the L0, of one in the other."""
     fewest = max(FEWEST, min(len(one), len(other)) / 2)
-    for column in ("setting", "l0"):
-        a, b = (pd.to_numeric(rows[column], errors="coerce").dropna().to_numpy() for rows in (one, other))
-        near = np.abs(a[:, None] - b[None, :]) <= (SAME_L0 if column == "l0" else 1e-9) * np.abs(b)
-        if min(near.any(axis=1).sum(), near.any(axis=0).sum()) >= fewest:
+    for column, share in ((2, 1e-9), (0, near)):
+        a, b = (np.sort(rows[:, column][np.isfinite(rows[:, column])]) for rows in (one, other))
+        if len(a) and len(b) and min(_with_partner(a, b, share), _with_partner(b, a, share)) >= fewest:
             return True
     return False
 
 
-def _contradict(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+def _with_partner(numbers: np.ndarray, others: np.ndarray, share: float) -> int:
+    """How many of some numbers differ by no larger share from one of others, both in order."""
+    after = np.searchsorted(others, numbers)
+    nearest = [abs(numbers - others[np.clip(i, 0, len(others) - 1)]) for i in (after - 1, after)]
+    return int((np.minimum(*nearest) <= share * abs(numbers)).sum())
+
+
+def _contradict(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether all points of one part lie far on one side of the other's, joined by lines on log axes."""
-    (x, y), (grid, curve) = (_frontier(rows) for rows in (one, other))
+    (x, y), (grid, curve) = (np.log(rows[rows[:, 1] > 0, :2]).T for rows in (one, other))
     if len(grid) < FEWEST:
         return False
     inside = (x >= grid[0]) & (x <= grid[-1])
     gaps = y[inside] - np.interp(x[inside], grid, curve)
     return len(gaps) >= FEWEST and bool((gaps > APART).all() or (gaps < -APART).all())
-
-
-def _frontier(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Log L0 in order and log hit."""
-    rows = rows[rows["y"] > 0].sort_values("l0")
-    return np.log(rows["l0"].to_numpy(dtype=float)), np.log(rows["y"].to_numpy(dtype=float))
