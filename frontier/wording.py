@@ -43,10 +43,14 @@ def number(value: object, digits: int = 3) -> str:
     return _fixed(value, _decimals_for(value, digits))
 
 
+MOST_DIGITS = 6
+"""Of an estimate, however narrow its interval: of exact points it is as narrow as rounding."""
+
+
 def interval_cell(estimate: float, low: float, high: float) -> str:
     """An estimate rounded to its interval: two digits of the half-width, at least two of each number.
 
-    A limit that lies far out has no more than four digits of its distance.
+    A limit that lies far out has no more than four digits of its distance; nothing has more than six in all.
 
     >>> interval_cell(6.0318, 4.31, 8.52)
     '6.0 [4.3, 8.5]'
@@ -54,6 +58,8 @@ def interval_cell(estimate: float, low: float, high: float) -> str:
     '1.5 [0.18, inf]'
     >>> interval_cell(0.34, 1.23e-6, 92868.34)
     '0.34 [1.23e-06, 92868]'
+    >>> interval_cell(1.3, 1.3 - 1e-12, 1.3 + 1e-12)
+    '1.30000 [1.30000, 1.30000]'
     """
     if math.isnan(low) and math.isnan(high):
         return number(estimate)
@@ -63,7 +69,8 @@ def interval_cell(estimate: float, low: float, high: float) -> str:
     for value in (estimate, low, high):
         gap = abs(value - estimate)
         far = _decimals_for(gap, 4) if math.isfinite(gap) and gap > 0 else shared
-        wide.append(_fixed(value, max(min(shared, far, 12), _decimals_for(value, 2))))
+        most = max(_decimals_for(value, MOST_DIGITS), 0)
+        wide.append(_fixed(value, max(min(shared, far, most), _decimals_for(value, 2))))
     return f"{wide[0]} [{wide[1]}, {wide[2]}]"
 
 
