@@ -1,10 +1,13 @@
 """Numbers that nobody reads are asked about where they cover a family's frontier twice, and only there."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import frontier
+from frontier.guard import guard
 from frontier.metrics.checks import TableError
 
 L0 = np.array([10.0, 20, 40, 80, 160])
@@ -61,9 +64,25 @@ def test_searches_and_what_makes_no_difference_go_through(column, one, two, fact
     assert 1.5 < found.potency.ratio < 2.0
 
 
+@pytest.mark.parametrize("column", ["eval/dead_latents", "dead_units", "eval_seconds"])
+def test_what_an_evaluation_finds_goes_through(column):
+    assert frontier.compare(both(column, 0, 2, 0.97, only_topk=True), "relu")["topk"].verdict == "better"
+
+
 def test_settings_pair_saes_whose_l0_moved_with_the_text():
     """At lambda known, L0 7 % apart on another text; without it, such L0s are of no one SAE."""
     table = both("x", 0.1, 0.7, 0.5, 1.07 * L0)
     assert frontier.compare(table, "relu")["topk"].verdict == "better"
     with pytest.raises(TableError, match="'x' is not used"):
         frontier.compare(table.assign(l1_coefficient=list(1 / L0) * 4), "relu")
+
+
+def test_tables_of_many_saes_are_asked_about_in_little_memory():
+    """SAEs are held against each other in order: 2 * 10^4 squared distances would fill 3 GB."""
+    l0 = np.geomspace(10, 1000, 10_000)
+    table = both("x", 0.1, 0.7, 0.5, l0)
+    tracemalloc.start()
+    with pytest.raises(TableError, match="'x' is not used"):
+        guard(table, [], family="architecture")
+    assert tracemalloc.get_traced_memory()[1] < 1e8
+    tracemalloc.stop()

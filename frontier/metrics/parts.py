@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -64,6 +65,8 @@ def told_again(rows: pd.DataFrame, part: pd.Series, hits_too: bool = False) -> l
     >>> told_again(comparable(table, np.zeros(6, int)), pd.Series(["a"] * 3 + ["b"] * 3))
     ['a', 'b']
     """
+    tests = (_contradict, partial(_come_back, near=NEAR_L0 if hits_too else SAME_L0))
+    suffices = all if hits_too else any
     numbers, names = pd.factorize(part)
     rows = rows.assign(part=numbers)[(rows["l0"].to_numpy() > 0) & (numbers >= 0)]
     rows = rows.sort_values(["group", "part", "l0"])
@@ -73,8 +76,7 @@ def told_again(rows: pd.DataFrame, part: pd.Series, hits_too: bool = False) -> l
     for _, group in groupby(held, lambda part: part[0][0]):
         parts = list(group)
         for (one, its), (other, theirs) in [*pairwise(parts), *((parts[0], p) for p in parts[2:])]:
-            back = _come_back(its, theirs, NEAR_L0 if hits_too else SAME_L0)
-            if (back and not hits_too) or ((back or not hits_too) and _contradict(its, theirs)):
+            if suffices(test(its, theirs) for test in tests):
                 return [names[one[1]], names[other[1]]]
     return []
 

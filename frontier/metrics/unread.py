@@ -8,10 +8,12 @@ from frontier.metrics.names import slug
 from frontier.metrics.one_sae import KNOBS, STEPS, TOKENS, last_word
 
 _MEASURED = re.compile(
-    r"(?:^|_)(?:n_?)?(?:ctx|context|seq|sequence|bos|eos|prepend|special|units?|eval|evaluation|evaluated"
+    r"(?:^|_)(?:n_?)?(?:ctx|context|seq|sequence|bos|eos|prepend|special|eval|evaluation|evaluated"
     r"|corpus|dataset|text|split|prompts?|tokenizer|max_len|max_length|noise|temperature|ablation|ablated"
     r"|revision)(?:_|$)"
 )
+_FOUND = re.compile(r"(?:^|_)(?:dead|alive|loss|score|acc|accuracy|auc|time|seconds|runtime)(?:_|$)")
+"""Words in names of what an evaluation finds."""
 _PLACES = re.compile(r"(?:^|_)(?:layer|depth|block|position|hook|head)(?:_|$)")
 _NAMES = re.compile(
     r"(?:^|_)(?:class|arch|activation|activation_fn|act_fn|nonlinearity|type|kind|label|names?|title|colou?r"
@@ -31,12 +33,12 @@ _RECIPE = re.compile(
 
 
 def is_measured(name: str) -> bool:
-    """Whether a column says how SAEs were evaluated, or in which unit.
+    """Whether a column says how SAEs were evaluated.
 
-    >>> [is_measured(name) for name in ("eval.ctx_len", "include_bos", "noise_scale", "aux_alpha")]
-    [True, True, True, False]
+    >>> [is_measured(name) for name in ("eval.ctx_len", "include_bos", "eval/n_dead", "aux_alpha")]
+    [True, True, False, False]
     """
-    return _MEASURED.search(slug(name)) is not None
+    return _MEASURED.search(slug(name)) is not None and not _FOUND.search(slug(name))
 
 
 def is_place(name: str) -> bool:

@@ -42,10 +42,12 @@ def named(cells: pd.DataFrame, names: tuple[str, ...] | None = None) -> tuple[pd
     [{'l0': '8', 'loss recovered %': '91'}]
     """
     said: list[str] = []
-    cells, above = starts(_undressed(cells))
+    cells, above = starts(_undressed(cells, said))
     if names is None:
         first, last = _header(cells)
         names = tuple(map(_of_levels, _joined(cells.iloc[first : last + 1])))
+        if first < last and (indexed := _with_index(names, cells.iloc[last + 1 : last + 2])):
+            names, last = indexed, last + 1
         names = _names_of_rows(names, cells.iloc[last + 1 :])
         if first:
             said.append(f"{plural(first, 'line')} above the header left out")
@@ -118,6 +120,21 @@ def _joined(rows: pd.DataFrame) -> tuple[str, ...]:
         if statistic and slug(name) not in STATISTICS and (not plain or [*_names(rows)].count(name) > 1):
             names[i] = f"{name}_{statistic}"
     return tuple(names)
+
+
+def _with_index(names: tuple[str, ...], row: pd.DataFrame) -> tuple[str, ...]:
+    """The header with the names of pandas' index columns, if a row below it holds these and nothing else.
+
+    >>> _with_index(("", "", "l0_mean"), pd.DataFrame([["architecture", "i", None]]))
+    ('architecture', 'i', 'l0_mean')
+    """
+    index = (
+        {i: str(cell).strip() for i, cell in enumerate(row.iloc[0]) if not pd.isna(cell)} if len(row) else {}
+    )
+    known = len(index) > 1 or any(map(canonical_name, index.values()))
+    if not known or any(names[i] or written(name) for i, name in index.items()):
+        return ()
+    return tuple(index.get(i, name) for i, name in enumerate(names))
 
 
 def _of_levels(name: str) -> str:
@@ -278,8 +295,9 @@ def _recognised(texts: list[str]) -> int:
     return sum(canonical_name(text) is not None for text in texts)
 
 
-def _undressed(cells: pd.DataFrame) -> pd.DataFrame:
-    """The text inside Excel's way to keep text text, `="relu"`, and inside TeX."""
+def _undressed(cells: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """The text inside Excel's way to keep text text, `="relu"`, and inside TeX, which is said of names."""
+    names: dict[str, str] = {}
     for column in cells.columns:
         text = "\n".join(cell for cell in cells[column] if isinstance(cell, str))
         if '="' in text:
@@ -290,7 +308,15 @@ def _undressed(cells: pd.DataFrame) -> pd.DataFrame:
         if re.search(r"[\\$<]|\[\^|\*\*", text):
             meant = _raised_apart({cell: undressed(cell) for cell in cells[column] if isinstance(cell, str)})
             cells[column] = [meant[cell] if isinstance(cell, str) else cell for cell in cells[column]]
+            names |= {t: plain for t, plain in meant.items() if t != plain and _is_name(plain)}
+    if names:
+        said.append("read " + listed([f"{text!r} as {plain!r}" for text, plain in names.items()], 3))
     return cells
+
+
+def _is_name(text: str) -> bool:
+    """Whether a cell is a name of the table's own, and no number nor one of ours."""
+    return text[:1].isalpha() and written(text) is None and canonical_name(text) is None
 
 
 def _raised_apart(meant: dict[str, str]) -> dict[str, str]:
