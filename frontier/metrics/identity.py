@@ -31,6 +31,7 @@ ARCHITECTURES: tuple[tuple[str, str], ...] = (
     ("relu", r"relu"),
 )
 """Architectures and how they are written in names, the longer names first: each is cut out where found."""
+_ARCHITECTURE = re.compile("|".join(pattern for _, pattern in ARCHITECTURES))
 
 _LAYER = re.compile(
     r"(?i:blocks?|layers?|(?<![a-z])h(?=[._-]))[._\- =]?(\d+)|(?:^|[._/ -])[LR](\d{1,2})(?:[._/ -]|$)"
@@ -66,7 +67,7 @@ def without_architecture(name: str) -> str:
     >>> without_architecture("gpt2-batch_topk-0")
     'gpt2-|-0'
     """
-    return re.sub("|".join(pattern for _, pattern in ARCHITECTURES), "|", name.lower())
+    return _ARCHITECTURE.sub("|", name.lower())
 
 
 @lru_cache(maxsize=4096)
