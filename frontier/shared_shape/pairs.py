@@ -288,7 +288,7 @@ def _along(weight: Array, values: Array) -> Array:
 
 
 def _with_own_powers(layout: Layout, shift: Fitted, z: Array) -> Array:
-    """The shift model's columns, and the moved family's powers of log L0 from half-way between both places."""
+    """The shift model's columns, and the moved family's powers of log L0 from half-way between the two."""
     on = (layout.family == layout.moved)[:, None]
     more = powers(z + shift.theta[:, -1:] / 2, layout.tested - 1)[..., 1:]
     return np.concatenate([shift.jacobian, on * more], -1)
