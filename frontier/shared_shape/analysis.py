@@ -115,7 +115,9 @@ def _batch(batch: Batch) -> list[Analysis | None]:
     said: dict[int, list[Weighted]] = {f: [] for f in families}
     scatter: dict[int, Scatter] = {}
     for degree, deviation, errors, k, rows in models.kinds():
-        layout = Layout(batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1)
+        layout = Layout(
+            batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1, places=batch.places
+        )  # fmt: skip
         z, y = batch.z[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
         places = z, placed[rows]

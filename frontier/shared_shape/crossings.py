@@ -15,10 +15,7 @@ from frontier.shared_shape.cells import Cell, batches
 from frontier.shared_shape.excess import errors_of
 from frontier.shared_shape.models import Layout, fit_linear
 from frontier.shared_shape.pair_curves import Curves, common_range
-from frontier.shared_shape.pairs import crossing, t_of
-
-BENT = 2
-"""Degree of the deviations."""
+from frontier.shared_shape.pairs import BENDS, crossing, t_of
 
 
 def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[float, float, float] | None:
@@ -31,7 +28,8 @@ def crossing_of(cell: Cell, shape: CellShape, f: int, level: float) -> tuple[flo
         cell, f = cell.only(quiet), quiet.index(f)
     (batch,) = batches([cell])
     base, moved = (0, f) if cell.distinct[0] >= cell.distinct[f] else (f, 0)
-    layout = Layout(batch.sizes, batch.distinct, max(shape.degree, BENT), BENT, base, moved)
+    bend = BENDS - 1
+    layout = Layout(batch.sizes, batch.distinct, max(shape.degree, bend), bend, base, moved)
     df = batch.z.shape[-1] - layout.n_free
     if df < 1:
         return None

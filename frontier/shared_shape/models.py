@@ -41,7 +41,8 @@ class Layout:
 
     `distinct` counts the points of different L0 (three or more are all the same here). `moved` is placed
     relative to `base`; a family with few points deviates by a lower degree, and the one of the pair with
-    more points is the base. `bend` is how many powers more the moved family has for itself.
+    more points is the base. `bend` is how many powers more the moved family has for itself;
+    `places` how many places on its curve each family's points stand for, where that is fewer than points.
     """
 
     sizes: tuple[int, ...]
@@ -51,6 +52,7 @@ class Layout:
     base: int
     moved: int
     bend: int = 0
+    places: tuple[int, ...] = ()
 
     @property
     def family(self) -> NDArray[np.intp]:
@@ -97,8 +99,8 @@ class Layout:
 
     @property
     def leaves_df(self) -> bool:
-        """Whether the points leave `LEAST_DF` degrees of freedom to the free model."""
-        return sum(self.sizes) - self.n_free >= LEAST_DF
+        """Whether the places leave `LEAST_DF` degrees of freedom to the free model."""
+        return sum(self.places or self.sizes) - self.n_free >= LEAST_DF
 
 
 def fit_linear(columns: Array, t: Array, errors: Errors, own: Own | None = None) -> Fitted:

@@ -159,13 +159,8 @@ def estimates(
     last[..., -1] = 1.0
     variance, shift_freedom = combined(shift, last, layout.family, shift.df)
     shift_se = np.sqrt(variance[:, 0] * inflation)
-    of_shift = (
-        gate,
-        parallel,
-        sign * shift.theta[:, -1],
-        shift_se,
-        np.minimum(df_inflated, shift_freedom[:, 0]),
-    )
+    shift_df = np.minimum(df_inflated, shift_freedom[:, 0])
+    of_shift = gate, parallel, sign * shift.theta[:, -1], shift_se, shift_df
     found = []
     for bent, share in _bends(layout, parallel):
         rows = np.flatnonzero(share)
@@ -177,11 +172,14 @@ def estimates(
 
 
 def _bends(layout: Layout, parallel: Array) -> list[tuple[Layout, Array]]:
-    """The layout without and with a bend of the family's own, and the weight of each by cell."""
+    """The layout without and with a bend of the family's own, and the weight of each by cell.
+
+    No bend where points carry no slope of their own: p is NaN.
+    """
     bent = replace(layout, bend=max(0, BENDS - layout.tested))
     if bent.tested == layout.tested or not bent.leaves_df:
         return [(layout, np.ones(len(parallel)))]
-    share = np.clip((STRAIGHT - parallel) / (STRAIGHT - BENT), 0.0, 1.0)
+    share = np.where(parallel < STRAIGHT, np.minimum((STRAIGHT - parallel) / (STRAIGHT - BENT), 1.0), 0.0)
     return [(own, of) for own, of in ((layout, 1 - share), (bent, share)) if of.any()]
 
 
