@@ -23,6 +23,12 @@ def table(column, relu, topk):
     return pd.concat(frames, ignore_index=True)
 
 
+def test_values_with_commas_are_whole():
+    """'pile, owt' is another mixture than 'owt, code', though both hold owt."""
+    found = doubts(table("training_mix", "pile, owt", "owt, code"))
+    assert str(found["training_mix"]) == "training_mix differs: owt, code in topk, pile, owt in relu."
+
+
 def doubts(rows):
     found = frontier.compare(rows, "relu")["topk"].doubts
     return {d.quantity: d for d in found if d.kind in (Kind.confounded, Kind.other_unit)}

@@ -20,6 +20,8 @@ from frontier.wording import listed
 
 OWN = "own column "
 """Begins the name of such a fact."""
+BETWEEN = "\x1f"
+"""Between the values of a fact: ASCII's own separator, which stands in no cell of a table."""
 REPEATED = 3
 """A column tells a family's SAEs apart, and not the family, where its values stand in fewer rows each."""
 
@@ -58,7 +60,7 @@ def own_facts(columns: Mapping[str, NDArray[np.object_]], rows: NDArray[np.intp]
     for name, cells in columns.items():
         values = sorted(set(cells[rows]))
         if values and "(missing)" not in values and len(values) <= max(1, len(rows) // REPEATED):
-            found[OWN + name] = ", ".join(values)
+            found[OWN + name] = BETWEEN.join(values)
     return found
 
 
@@ -70,7 +72,7 @@ def own_doubts(names: tuple[str, str], facts: tuple[Mapping[str, str], Mapping[s
     ['unit differs: bits in topk, nats in relu.']
     """
     for fact in [f for f in facts[0] if f.startswith(OWN) and f in facts[1]]:
-        column, (one, other) = fact.removeprefix(OWN), (set(own[fact].split(", ")) for own in facts)
+        column, (one, other) = fact.removeprefix(OWN), (set(own[fact].split(BETWEEN)) for own in facts)
         named = [all(_names(v, f) for v in own) for own, f in zip((one, other), names, strict=True)]
         if one & other or all(named) or (any(named) and not is_measured(column)):
             continue

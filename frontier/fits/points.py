@@ -206,7 +206,7 @@ def _unlike_losses(table: pd.DataFrame, rows: NDArray[np.intp], hits: Array) -> 
     if not unlike.any():
         return {}
     with np.errstate(divide="ignore", invalid="ignore"):
-        times = np.median((hits_by_losses(table)[rows] / hits)[unlike.to_numpy(dtype=bool)])
+        times = np.median((hits_by_losses(table.iloc[rows]) / hits)[unlike.to_numpy(dtype=bool)])
     return {UNLIKE_LOSSES: f"{int(unlike.sum())}, {len(rows)}, {times:.3g}"}
 
 
