@@ -97,10 +97,11 @@ function logTicks([low, high], most) {
   return found.length > 1 ? found : null;  // null: a stretch so short that even steps do
 }
 
-const settling = new Set();  // figures whose ticks are being set: new ticks change margins, and margins ticks
+const settling = new Map();  // figures whose ticks are being set, and whether they were drawn anew meanwhile
+const setsTicks = (change) => Object.keys(change).every((key) => key.includes(".tick"));
 
 function plainTicks(div) {
-  if (settling.has(div)) return;
+  if (settling.has(div)) return settling.set(div, true);
   const change = {};
   for (const [name, room] of [["xaxis", 46], ["yaxis", 30]]) {
     const axis = div._fullLayout[name];
@@ -112,8 +113,13 @@ function plainTicks(div) {
     change[`${name}.ticktext`] = ticks && ticks.map((v) => (v >= 1e-4 && v < 1e6 ? String(v) : v.toExponential()));
   }
   if (!Object.keys(change).length) return;
-  settling.add(div);
-  Plotly.relayout(div, change).then(() => settling.delete(div), () => settling.delete(div));
+  const settled = () => {
+    const anew = settling.get(div);
+    settling.delete(div);
+    if (anew) plainTicks(div);
+  };
+  settling.set(div, false);
+  Plotly.relayout(div, change).then(settled, settled);
 }
 
 // A label stands where its point was: after a zoom or a redraw it would name nothing, or something else.
@@ -130,7 +136,11 @@ function put(div, traces, drawing, name) {
     toImageButtonOptions: { format: "svg", filename: name },
   };
   Plotly.react(div, traces, drawing, config);
-  if (!div.dataset.listens) div.on("plotly_relayout", () => { forgetLabel(div); plainTicks(div); });
+  if (!div.dataset.listens) div.on("plotly_relayout", (change) => {
+    if (setsTicks(change)) return;
+    forgetLabel(div);
+    plainTicks(div);
+  });
   div.dataset.listens = "yes";
   forgetLabel(div);
   plainTicks(div);
