@@ -35,10 +35,6 @@ them limits held 87 to 90 % of 200 simulated tables instead of 91 %: floors that
 SHORT_OF_KNOWN = 0.9
 """An additive part below this share of the known standard error is impossible."""
 IMPOSSIBLE = 1e6
-"""For an additive part that is, and for errors other than log where families have a height alone: of two SAEs
-each height takes one in, the larger hit where errors are additive, and the rest tells no errors. Limits of
-eight families of two SAEs held the truth in 24 % of simulated tables.
-"""
 
 
 @dataclass(frozen=True)
@@ -69,33 +65,52 @@ class Models:
 
 def choose(batch: Batch) -> Models:
     """Degree and deviation of least AICc for each errors model, and the weights of these."""
-    y, n = batch.y, batch.y.shape[-1]
-    constants = _constants(y, batch.floored)
-    score = np.full(constants.shape, np.inf)
-    degree, deviation = np.ones(score.shape, dtype=int), np.zeros(score.shape, dtype=int)
-    for k, rows in _together(y, constants):
-        constant = constants[k, rows]
-        errors = errors_of(constant[:, None])
-        z, t = batch.z[rows], errors.scale(y[rows])
-        jacobian = errors.log_jacobian(y[rows]).sum(-1)
-        for layout, least in candidates(batch):
-            rss = fit_linear(layout.columns(z, moved=True), t, errors, layout.own(z)).rss
-            p = layout.n_free
-            aicc = n * np.log(np.maximum(rss, 1e-280) / n) - 2 * jacobian + _penalty(n, p, least)
-            aicc += ADDITIVE_COST * n / (n - p) * (constant > 0) + BEND_COST * (layout.deviation > 1)
-            additive = np.sqrt(rss / (n - p)) * np.maximum(constant, 0)
-            short = additive < SHORT_OF_KNOWN * batch.known_error[rows]
-            aicc += np.where(short, IMPOSSIBLE * (1 - 1e-3 * k), 0.0)
-            aicc += IMPOSSIBLE * ((constant != 0) & (layout.deviation == 0))
-            less = aicc < score[k, rows]
-            here = k[less], rows[less]
-            score[here], degree[here], deviation[here] = aicc[less], layout.degree, layout.deviation
+    constants, layouts = _constants(batch.y, batch.floored), candidates(batch)
+    if not layouts:
+        none = np.zeros(constants.shape)
+        return Models(none.astype(int), none.astype(int), constants, none, none.argmin(0))
+    aicc = _scores(batch, constants, layouts)
+    best, score = aicc.argmin(-1), aicc.min(-1)
+    degree = np.array([layout.degree for layout, _ in layouts])[best]
+    deviation = np.array([layout.deviation for layout, _ in layouts])[best]
     able = np.isfinite(score).any(0)
     score = np.where(able, score, 0.0)
     weight = np.exp(-0.5 * (score - score.min(0)))
     weight = np.where(able & (weight >= LEAST_WEIGHT), weight, 0.0)
     total = weight.sum(0)
     return Models(degree, deviation, constants, weight / np.where(total > 0, total, 1.0), score.argmin(0))
+
+
+def _scores(batch: Batch, constants: Array, layouts: list[tuple[Layout, bool]]) -> Array:
+    """AICc of each errors model, cell and layout; infinite for what is impossible.
+
+    Of one layout, errors are compared by the likelihood restricted in the columns of the families outside
+    the pair (Patterson & Thompson, Biometrika 58 (1971) 545), whose number grows with the families: the
+    other one takes few points a family for errors of another kind than they have (Neyman & Scott,
+    Econometrica 16 (1948) 1). Of eight families, limits then held the truth in 24 % of simulated tables with
+    two SAEs each, in 87 to 88 % with three; now in 95. All errors models have the same columns, so that
+    their restricted likelihoods are of the same contrasts.
+    """
+    y, n = batch.y, batch.y.shape[-1]
+    aicc = np.full((*constants.shape, len(layouts)), np.inf)
+    restricted = np.zeros(aicc.shape)
+    for k, rows in _together(y, constants):
+        constant = constants[k, rows]
+        errors = errors_of(constant[:, None])
+        z, t = batch.z[rows], errors.scale(y[rows])
+        jacobian = errors.log_jacobian(y[rows]).sum(-1)
+        for i, (layout, least) in enumerate(layouts):
+            fitted, p = fit_linear(layout.columns(z, moved=True), t, errors, layout.own(z)), layout.n_free
+            log_rss = np.log(np.maximum(fitted.rss, 1e-280))
+            found = n * (log_rss - np.log(n)) - 2 * jacobian + _penalty(n, p, least)
+            found += ADDITIVE_COST * n / (n - p) * (constant > 0) + BEND_COST * (layout.deviation > 1)
+            additive = np.sqrt(fitted.rss / (n - p)) * np.maximum(constant, 0)
+            short = additive < SHORT_OF_KNOWN * batch.known_error[rows]
+            aicc[k, rows, i] = found + np.where(short, IMPOSSIBLE * (1 - 1e-3 * k), 0.0)
+            others = layout.others(z).weighted(fitted.root_weights)
+            restricted[k, rows, i] = others.log_determinant - others.count * log_rss
+    logs = np.all(y > 0, axis=-1)[:, None]
+    return aicc + restricted - np.where(logs, restricted[0], restricted[KNEES])
 
 
 def _together(y: Array, constants: Array) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:

@@ -69,7 +69,7 @@ class Layout:
 
         Columns of `moved` are the last. Before them those of the other families, if they are few.
         """
-        common, own = powers(z, self.degree), self._own(z)
+        common, own = powers(z, self.degree), self.others(z)
         parts = [common, own.apart(own.columns)] if 0 < own.count <= FEW else [common]
         if moved:
             parts.append((self.family == self.moved)[:, None] * common[..., : self.tested])
@@ -77,10 +77,11 @@ class Layout:
 
     def own(self, z: Array) -> Own:
         """Columns of the families outside the pair, if they are many."""
-        own = self._own(z)
+        own = self.others(z)
         return own if own.count > FEW else Own.none(z)
 
-    def _own(self, z: Array) -> Own:
+    def others(self, z: Array) -> Own:
+        """Columns of the families outside the pair."""
         counts = [self.deviations(f) + 1 for f in range(len(self.sizes))]
         counts[self.base] = counts[self.moved] = 0
         on = np.arange(max(counts)) < np.array(counts)[self.family, None]

@@ -98,6 +98,15 @@ class Own:
             found[..., j] = new / np.repeat(length, self.sizes, axis=1)
         return found
 
+    @property
+    def log_determinant(self) -> Array | float:
+        """Of J'J of these columns, (cells,)."""
+        if not self.count:
+            return 0.0
+        blocks = sums(self.columns[..., :, None] * self.columns[..., None, :], self.sizes)
+        _damp(blocks, np.einsum("cfii->cf", blocks) / self.width, None)
+        return np.asarray(np.linalg.slogdet(blocks)[1].sum(-1))
+
     def outside(self, values: Array) -> Array:
         """Columns (cells, points, columns) less their projections on these."""
         if not self.count:
