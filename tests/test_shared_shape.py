@@ -142,17 +142,23 @@ def test_the_reference_may_be_either_of_two():
         assert a.verdict == mirrored(b.verdict)
 
 
-@pytest.mark.parametrize("families", [5, 8])
-def test_families_of_two_saes_are_compared_though_they_carry_no_slope_of_their_own(families):
-    """One of them 1.5 times as potent: on a power law potency is that at every hit."""
+@pytest.mark.parametrize(("saes", "families"), [(2, 5), (2, 8), (3, 8)])
+def test_many_families_of_few_saes_are_compared(saes, families):
+    """One of them 1.5 times as potent: on a power law potency is that at every hit.
+
+    Two SAEs carry no slope of their own. With the unrestricted likelihood limits held the truth in 24 % of
+    eight families of two SAEs and in 87 % of eight of three.
+    """
     curve = TRUTHS["power"]
     curves = [curve, needing_fewer(curve, 1.5), *[curve] * (families - 2)]
-    frame = table(Study(curves, [(2, 20, 300)] * families, Noise(0.02)), 40)
+    frame = table(Study(curves, [(saes, 20, 300)] * families, Noise(0.02)), 40)
     found = frontier.compare(frame, "relu", by="layer")
     truth = np.where([c.family == "topk" for c in found], 1.5, 1.0)
     low, high = np.array([(c.potency.ratio_low, c.potency.ratio_high) for c in found]).T
     assert ((low <= truth) & (truth <= high)).mean() >= 0.95 - 3.3 * np.sqrt(0.05 * 0.95 / 40)
     assert "not comparable" not in {c.verdict for c in found}
+    if saes > 2:  # one of the 32 patterns of signs of six points is as far; Holm asks for less than 1 / 32
+        assert np.mean([c.verdict == "better" for c in found if c.family == "topk"]) > 0.8
 
 
 def test_units_of_l0_order_of_rows_and_other_cells_change_nothing():

@@ -69,7 +69,7 @@ class Layout:
 
         Columns of `moved` are the last. Before them those of the other families, if they are few.
         """
-        common, own = powers(z, self.degree), self.others(z)
+        common, own = powers(z, self.degree), self._own(z)
         parts = [common, own.apart(own.columns)] if 0 < own.count <= FEW else [common]
         if moved:
             parts.append((self.family == self.moved)[:, None] * common[..., : self.tested])
@@ -77,15 +77,21 @@ class Layout:
 
     def own(self, z: Array) -> Own:
         """Columns of the families outside the pair, if they are many."""
-        own = self.others(z)
+        own = self._own(z)
         return own if own.count > FEW else Own.none(z)
 
-    def others(self, z: Array) -> Own:
-        """Columns of the families outside the pair."""
-        counts = [self.deviations(f) + 1 for f in range(len(self.sizes))]
-        counts[self.base] = counts[self.moved] = 0
+    def _own(self, z: Array) -> Own:
+        pair = self.base, self.moved
+        counts = [0 if f in pair else self.deviations(f) + 1 for f in range(len(self.sizes))]
+        return self._of_each(z, tuple(counts))
+
+    def every(self, z: Array) -> Own:
+        """Columns of each family's deviation, the pair's included."""
+        return self._of_each(z, tuple(self.deviations(f) + 1 for f in range(len(self.sizes))))
+
+    def _of_each(self, z: Array, counts: tuple[int, ...]) -> Own:
         on = np.arange(max(counts)) < np.array(counts)[self.family, None]
-        return Own(on * powers(z, max(counts))[..., :-1], self.sizes, tuple(counts))
+        return Own(on * powers(z, max(counts))[..., :-1], self.sizes, counts)
 
     @property
     def tested(self) -> int:

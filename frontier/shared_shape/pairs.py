@@ -149,7 +149,7 @@ def estimates(
     ranks, z = ranks_of(z, y), np.where(layout.family == moved, z, z + by)
     t, own, columns = errors.scale(y), layout.own(z), layout.columns(z, moved=True)
     common = fit_linear(layout.columns(z, moved=False), t, errors, own)
-    wide = inflation, df_inflated, layout.family
+    wide = inflation, df_inflated, layout.family, layout.sizes[base] + layout.sizes[moved]
     gate, _ = added_columns(common, columns, ranks, *wide)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)
