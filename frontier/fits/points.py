@@ -11,43 +11,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from frontier.errors import Errors
+from frontier.fits.facts import Facts
 from frontier.fits.nuisance import Nuisance
-from frontier.fits.own_facts import own_columns, own_facts
-from frontier.groups import PROTOCOL, Groups, as_text, setting_codes
+from frontier.groups import Groups, setting_codes
 from frontier.intervals import Interval
 from frontier.metrics import set_aside_remark, values
 from frontier.metrics.checks import TableError
-from frontier.metrics.finished import size_columns
-from frontier.metrics.losses import UNLIKE, hits_by_losses
 from frontier.metrics.standard_errors import standard_error_names, standard_errors
 from frontier.problems import Array
 from frontier.results import Group, in_words
 from frontier.wording import listed, number, plural
 
-TRAINING = (
-    "tokens_trained", "dictionary_size", "dataset", "training_dataset", "train_dataset", "dataset_path",
-    "training_data", "corpus",
-)  # fmt: skip
-"""How SAEs were trained, in our columns and in those that are a table's own."""
-FACTS = (*PROTOCOL, *TRAINING)
-"""Kept with each fit, so that a ratio can refuse or doubt a comparison across them."""
-
-
 SEEDS = "seeds differ"
 """A fact of groups whose seeds differ more than their runs scatter (`doubts.seeds_differ`)."""
-
-
-SHARED_PARENTS = "shared parents"
-"""A fact of groups in which one SAE, pruned or pursued at several strengths, gives several points."""
-
-
-L0_SPAN = "l0"
-"""A fact: least, middle and largest L0 of a group."""
-
-
-UNLIKE_LOSSES = "unlike losses"
-"""A fact: SAEs whose hits contradict the losses printed beside them, of how many, how many times as large
-the losses make them in the middle."""
 
 
 MINIMUM_RUNS = 20
@@ -155,11 +131,7 @@ def points_of(
     inside, remarks = _inside(table, known, missing, max_l0)
     codes, names = groups.codes, groups.names
     labels = point_names(table)
-    facts = {c: as_text(table[c]).to_numpy(dtype=object) for c in FACTS if c in table and c not in across}
-    sizes = {
-        c: pd.to_numeric(table[c], errors="coerce") for c in size_columns(table.columns) if c not in across
-    }
-    theirs = own_columns(table, groups.columns, across)
+    facts = Facts.read(table, groups.columns, y if y_name == "performance_hit" else None, across)
     runs = np.bincount(codes, inside, len(names))[codes]
     if "group_runs" in table:  # a Pareto set: the runs behind it, but for those above max_l0
         left = table["excluded_because"].isna().to_numpy() & ~inside
@@ -167,21 +139,15 @@ def points_of(
     seeds, setting, said = _seeds(table, groups)
     remarks += [said] if said else []
     found = []
+    rows_of = _rows_of(codes, inside, len(names))
     for code in _in_order(names):
-        rows = np.flatnonzero((codes == code) & inside)
-        # the values of a group in the columns that a fair comparison needs equal
-        own = {c: ", ".join(sorted(set(v[rows]))) for c, v in facts.items() if rows.size}
-        own |= {c: number(float(v.iloc[rows].max()), 15) for c, v in sizes.items() if rows.size}
-        own |= own_facts(theirs, rows)
-        own |= _clean_loss(table, rows) | _shared_parents(table, rows)
-        own |= _unlike_losses(table, rows, y[rows]) if y_name == "performance_hit" else {}
-        own |= {} if "l0" in across else _l0_span(table, rows)
+        rows = rows_of[code]
         called = tuple(labels[i] for i in rows)
         count = int(runs[rows].max()) if rows.size else 0
         known_se = _median(se[rows]) if weights != "se" else 0.0
         width = np.unique(widths[rows])
         found.append(Points(
-            names[code], x[rows], y[rows], w[rows], called, count, own, known_se,
+            names[code], x[rows], y[rows], w[rows], called, count, facts.of(rows), known_se,
             float(width[0]) if len(width) == 1 else math.nan, seeds=seeds[rows],
             setting=setting[rows], of_y=weights == "se",
         ))  # fmt: skip
@@ -191,31 +157,11 @@ def points_of(
     return found, remarks
 
 
-def _clean_loss(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
-    """The model's own loss on the text that a group was evaluated on, where it is known."""
-    clean = values(table, "ce_clean")[rows] if "ce_clean" in table else np.zeros(0)
-    known = clean[np.isfinite(clean)]
-    return {"ce_clean": f"{np.median(known):.6g}"} if len(known) else {}
-
-
-def _unlike_losses(table: pd.DataFrame, rows: NDArray[np.intp], hits: Array) -> dict[str, str]:
-    """How many of a group's hits contradict the losses printed beside them, of how many; and how far."""
-    if "doubts" not in table or not rows.size:
-        return {}
-    unlike = table["doubts"].iloc[rows].astype("string").str.contains(UNLIKE, regex=False).fillna(False)
-    if not unlike.any():
-        return {}
-    with np.errstate(divide="ignore", invalid="ignore"):
-        times = np.median((hits_by_losses(table.iloc[rows]) / hits)[unlike.to_numpy(dtype=bool)])
-    return {UNLIKE_LOSSES: f"{int(unlike.sum())}, {len(rows)}, {times:.3g}"}
-
-
-def _l0_span(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
-    """Least, middle and largest L0 of a group of several, of two in the middle the larger one."""
-    l0 = np.sort(values(table, "l0")[rows]) if "l0" in table else np.zeros(0)
-    if len(l0) < 2 or not np.isfinite(l0).all():
-        return {}
-    return {L0_SPAN: ", ".join(f"{v:.6g}" for v in (l0[0], l0[len(l0) // 2], l0[-1]))}
+def _rows_of(codes: NDArray[np.integer], inside: NDArray[np.bool_], groups: int) -> list[NDArray[np.intp]]:
+    """The rows of each group that are inside, in the table's order."""
+    rows = np.flatnonzero(inside)
+    rows = rows[np.argsort(codes[rows], kind="stable")]
+    return np.split(rows, np.cumsum(np.bincount(codes[rows], minlength=groups))[:-1])
 
 
 def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], NDArray[np.intp], str]:
@@ -239,16 +185,6 @@ def _seeds(table: pd.DataFrame, groups: Groups) -> tuple[NDArray[np.intp], NDArr
     where = f" (rows {listed(list(table.index[unnamed]), 6)})"
     setting = frame["setting"].to_numpy()
     return np.where(several, numbers, none), setting, said + where if len(unnamed) else ""
-
-
-def _shared_parents(table: pd.DataFrame, rows: NDArray[np.intp]) -> dict[str, str]:
-    """How many SAEs the points of a group come from, where some SAE gives several (column `parent`)."""
-    if "parent" not in table or not rows.size:
-        return {}
-    parents = table["parent"].iloc[rows].dropna()
-    if not parents.duplicated().any():
-        return {}
-    return {SHARED_PARENTS: f"{len(parents)} points come from {plural(parents.nunique(), 'SAE')}"}
 
 
 def _inside(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from frontier.doubts import Doubt, Kind
-from frontier.fits.points import L0_SPAN
+from frontier.fits.facts import L0_SPAN
 from frontier.wording import number
 
 APART = 100.0

@@ -12,9 +12,10 @@ from scipy.special import fdtrc
 
 from frontier.doubts import Doubt, Kind
 from frontier.fits.curve_fit import CurveFit
+from frontier.fits.facts import SHARED_PARENTS, TRAINING, UNLIKE_LOSSES
 from frontier.fits.frontier_fits import FrontierFits
 from frontier.fits.own_facts import own_doubts
-from frontier.fits.points import MINIMUM_RUNS, SEEDS, SHARED_PARENTS, TRAINING, UNLIKE_LOSSES
+from frontier.fits.points import MINIMUM_RUNS, SEEDS
 from frontier.groups import PROTOCOL, Groups, as_text
 from frontier.metrics import set_aside_remark, usable, values
 from frontier.metrics.axes import known_axes
