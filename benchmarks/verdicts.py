@@ -186,7 +186,7 @@ def on_larger_tables(frame: pd.DataFrame) -> list[Row]:
     for key, cells in written.groupby(["design", "potency"] if different else ["design"], sort=False):
         of, covered = f"of {cells['tables'].iloc[0]:,} tables", cells["coverage"]
         if different:
-            least = 0.9 if key[1] == f"{larger.BETTER:g}" else 0.45
+            least = 0.45 if key[1] == f"{larger.LOUD_BETTER:g}" else 0.9
             better, worse = cells["better"].min(), cells["worse"].max()
             met = bool(better >= least and worse <= 0.003)
             must, found = f"≥ {least:.0%}, worse ≤ 0.3 %", f"{better:.1%} {of}, worse {worse:.1%}"
