@@ -147,7 +147,7 @@ def test_many_families_of_few_saes_are_compared(saes, families):
     """One of them 1.5 times as potent: on a power law potency is that at every hit.
 
     Two SAEs carry no slope of their own. With the unrestricted likelihood limits held the truth in 24 % of
-    eight families of two SAEs and in 87 % of eight of three.
+    eight families of two SAEs; the test of the errors that are chosen is in test_own_columns.py.
     """
     curve = TRUTHS["power"]
     curves = [curve, needing_fewer(curve, 1.5), *[curve] * (families - 2)]

@@ -139,7 +139,7 @@ Where the second family needs 1.2 times fewer latents (1.5 with three SAEs each)
   the other 156 it widens the others' limits, and in 42 of these the better one is not told apart. Its own limits are too narrow, as
   few SAEs hardly tell their noise.
 * **Eight families of three SAEs** have hardly a residual each, and together decided for additive errors where they are log ones: limits
-  held 1 in 87 %. Errors are chosen by the likelihood restricted in the families outside a pair. Three SAEs against three have 32 patterns
+  held the truth in 88 % of 100 tables on a power law. Errors are chosen by the likelihood restricted in the families outside a pair. Three SAEs against three have 32 patterns
   of signs: where no other is as far, the F test counts, else Holm's 0.007 is never reached.
 * **A loud one of twenty** is set apart in 39 of 40 tables of another seed. That it is 1.9 times better is often not seen because
   Holm's procedure asks the first of 19 families for 0.0026: the median p value of its gate is 0.006."""

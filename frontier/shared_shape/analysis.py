@@ -110,14 +110,11 @@ def _batch(batch: Batch) -> list[Analysis | None]:
     shifts = placed_shifts(batch.sizes, batch.levels, batch.z, batch.y)
     placed = batch.z + np.repeat(shifts, batch.sizes, axis=-1)
     models = choose(batch)
-    base = int(np.argmax(batch.distinct))
     families = range(1, len(batch.sizes))
     said: dict[int, list[Weighted]] = {f: [] for f in families}
     scatter: dict[int, Scatter] = {}
     for degree, deviation, errors, k, rows in models.kinds():
-        layout = Layout(
-            batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1, places=batch.places
-        )  # fmt: skip
+        layout = batch.layout(degree, deviation)
         z, y = batch.z[rows], batch.y[rows]
         cells = [batch.cells[i] for i in rows]
         places = z, placed[rows]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from frontier.shared_shape.models import DEGREES, Array
+from frontier.shared_shape.models import DEGREES, Array, Layout
 
 MANY = 4
 """As many points of different L0, or more, are all the same to a deviation."""
@@ -161,6 +161,12 @@ class Batch:
     def floored(self) -> bool:
         """Whether the best y may be another than 0."""
         return self.cells[0].floored
+
+    def layout(self, degree: int, deviation: int) -> Layout:
+        """The structure with the family of most different L0, the first of such, as the base."""
+        base = int(np.argmax(self.distinct))
+        moved = 0 if base else 1
+        return Layout(self.sizes, self.distinct, degree, deviation, base, moved, places=self.places)
 
     @cached_property
     def known_error(self) -> Array:

@@ -127,26 +127,19 @@ def _together(y: Array, constants: Array) -> Iterator[tuple[NDArray[np.intp], ND
 
 def candidates(batch: Batch) -> list[tuple[Layout, bool]]:
     """Layouts of the free model that leave degrees of freedom; the least one is marked."""
-    base, n = int(np.argmax(batch.distinct)), sum(batch.places)
-
-    def layout(degree: int, deviation: int) -> Layout:
-        return Layout(
-            batch.sizes, batch.distinct, degree, deviation, base, 0 if base else 1, places=batch.places
-        )  # fmt: skip
-
+    tried = [(degree, deviation) for deviation in (1, 2) for degree in DEGREES]
     found = [
-        layout(degree, deviation)
-        for deviation in (1, 2)
-        for degree in DEGREES
-        if layout(degree, deviation).leaves_df
+        layout
+        for degree, deviation in tried
+        if (layout := batch.layout(degree, deviation)).leaves_df
         and batch.levels > degree + 1
         and (degree < LONG_FAMILY or max(batch.places) >= 2 * degree)
         and max(batch.distinct) > deviation + 1
     ]
     if not found:
-        small = (layout(1, 1), layout(1, 0))
-        found = [lay for lay in small if n - lay.n_free >= 1][:1]
-    return [(lay, i == 0) for i, lay in enumerate(found)]
+        small = (batch.layout(1, 1), batch.layout(1, 0))
+        found = [layout for layout in small if sum(batch.places) - layout.n_free >= 1][:1]
+    return [(layout, i == 0) for i, layout in enumerate(found)]
 
 
 def _penalty(n: int, p: int, least: bool) -> float:

@@ -149,12 +149,12 @@ def estimates(
     ranks, z = ranks_of(z, y), np.where(layout.family == moved, z, z + by)
     t, own, columns = errors.scale(y), layout.own(z), layout.columns(z, moved=True)
     common = fit_linear(layout.columns(z, moved=False), t, errors, own)
-    wide = inflation, df_inflated, layout.family, layout.sizes[base] + layout.sizes[moved]
-    gate, _ = added_columns(common, columns, ranks, *wide)
+    wide, pair = (inflation, df_inflated, layout.family), layout.sizes[base] + layout.sizes[moved]
+    gate, _ = added_columns(common, columns, ranks, *wide, pair=pair)
     shift = fit_shift(layout, z, t, errors)
     parallel = np.full(len(z), np.nan)
     if layout.tested > 1:
-        parallel, _ = added_columns(shift, _with_own_powers(layout, shift, z), ranks, *wide)
+        parallel, _ = added_columns(shift, _with_own_powers(layout, shift, z), ranks, *wide, pair=pair)
     last = np.zeros((len(z), 1, shift.theta.shape[-1]))
     last[..., -1] = 1.0
     variance, shift_freedom = combined(shift, last, layout.family, shift.df)
