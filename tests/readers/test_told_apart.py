@@ -166,7 +166,7 @@ def test_sections_of_markdown_and_workbooks(tmp_path):
     text = "\n".join([table[0], "|---|---|---|", *table[1:]]).replace("Layer 3", "**Layer 3**")
     (tmp_path / "a.md").write_text(text)
     assert is_right(potencies(tmp_path / "a.md"))
-    openpyxl = pytest.importorskip("openpyxl")
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is not installed (extra excel)")
     book = openpyxl.Workbook()
     for line in lines:
         book.active.append([float(c) if c[:1].isdigit() else c or None for c in line.split(",")])
